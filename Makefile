@@ -1,0 +1,218 @@
+# penstock's commands. A fresh machine needs Python >= 3.10, Rust (rustup) and a C compiler; the rest is
+# installed into .venv by the first command that wants it, and built again only when its sources changed.
+#
+#   make test PYTHON=python3.12    another interpreter: it gets a virtual environment of its own, .venv-3.12
+#   make demo V=1                  show the commands
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # two suites at once on a small machine only find each other's noise
+ifndef V
+.SILENT:
+endif
+
+# --- which Python, which environment --------------------------------------------------------------------------
+
+# PYTHON given: that interpreter, in its own environment (.venv-3.12 for python3.12). Not given: .venv, made by
+# the first interpreter on PATH that is new enough and can make environments. Each environment has its own
+# target directory, because a switch of interpreters builds PyO3 anew.
+ifeq ($(PYTHON),)
+  CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
+  VENV ?= .venv
+  TARGET_DIR := target
+else
+  CANDIDATES := $(PYTHON)
+  SUFFIX := $(patsubst python%,%,$(notdir $(PYTHON)))
+  VENV ?= .venv-$(SUFFIX)
+  TARGET_DIR := target/python-$(SUFFIX)
+endif
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip install
+MATURIN := VIRTUAL_ENV='$(abspath $(VENV))' $(BIN)/maturin
+QUIET := $(if $(V),,--quiet)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+ifndef V
+export PIP_QUIET := 1
+endif
+unexport PYTHONPATH PYTHONHOME
+
+# --- stamps: a recipe runs only when something it depends on is newer -------------------------------------------
+
+MADE := $(VENV)/.made
+TOOLS := $(VENV)/.tools
+BUILT := $(VENV)/.built
+PEERS := $(VENV)/.peers
+# Folders too: their time changes when a file is taken away.
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find src -type d -o -name '*.rs' -o -name Cargo.toml)
+
+$(MADE):
+	for one in $(CANDIDATES); do \
+	    if "$$one" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then \
+	        echo "== $(VENV): a virtual environment of $$("$$one" --version)"; \
+	        rm -rf '$(VENV)' && "$$one" -m venv '$(VENV)' && break || exit 1; \
+	    fi; \
+	done; \
+	if [ ! -x '$(PY)' ]; then \
+	    echo 'penstock needs Python >= 3.10 with its venv module (on Debian: apt install python3-venv).' >&2; \
+	    echo 'Looked for: $(CANDIDATES). To name another one: make PYTHON=/path/to/python3 ...' >&2; \
+	    exit 1; \
+	fi
+	$(PIP) --upgrade 'pip>=25.1' # the first that knows --group
+	touch $@
+
+# The default environment has the tools of `make check` as well, the others what building and testing needs.
+$(TOOLS): $(MADE) pyproject.toml
+	echo "== $(VENV): tools"
+	$(PIP) --prefer-binary $(if $(PYTHON),--group build --group test,--group all)
+	touch $@
+
+$(BUILT): $(TOOLS) $(RUST_SOURCES)
+	command -v cargo >/dev/null || { echo 'penstock needs Rust: install it with rustup (rustup.rs)' >&2; exit 1; }
+	echo "== $(VENV): building the extension in release mode"
+	$(MATURIN) develop --release --locked --target-dir '$(TARGET_DIR)' $(QUIET)
+	touch $@
+
+# The peers are those of the extra `bench`; one that has no wheel for this interpreter is left out.
+$(PEERS): $(BUILT)
+	echo "== $(VENV): peers to measure against"
+	set -o pipefail; $(PY) -c 'from importlib.metadata import requires as r; \
+	    print(*[x.split(";")[0].strip() for x in r("penstock") if "bench" in x], sep="\n")' | \
+	while read -r peer; do \
+	    $(PIP) --only-binary :all: "$$peer" || echo "left out: $$peer" >&2; \
+	done
+	touch $@
+
+# --- what people run --------------------------------------------------------------------------------------------
+
+.PHONY: help build demo bench bench-core
+help: ## this list
+	echo 'make TARGET, where TARGET is one of'
+	sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
+	    while IFS='|' read -r name text; do printf '  %-20s %s\n' "$$name" "$$text"; done
+
+build: $(BUILT) ## the extension, built and installed into .venv
+
+demo: $(BUILT) ## the demonstration; ARGS="--queue stdlib" or ARGS=/some/folder
+	$(PY) -m penstock demo $(ARGS)
+
+bench: $(PEERS) ## penstock beside its peers; ARGS="--quick --json figures.json"
+	$(PY) -m penstock bench $(ARGS)
+
+bench-core: ## the Rust core alone (criterion)
+	cargo bench --locked
+
+# --- tests ------------------------------------------------------------------------------------------------------
+
+.PHONY: test test-core test-python test-threads test-free-threaded test-all
+test: test-core test-python test-free-threaded ## Rust core, Python suite, and the suite on python3.14t if there is one
+
+test-core: ## the Rust core's tests (no Python needed)
+	echo '== cargo test: the core'
+	cargo test --locked --quiet
+
+test-python: $(BUILT) ## the Python suite; ARGS="-k cancel"
+	echo "== pytest on $$($(PY) -c 'import sys; print(sys.version)')"
+	$(PY) -m pytest $(ARGS)
+
+# Each test in several threads at once: what a free-threaded build is for, and what goes wrong there first.
+# (Tests that cannot, signals for one, have had their turn in `test-python`.)
+THREADS := 4
+test-threads: $(BUILT) ## the Python suite, each test in several threads at once
+	echo "== pytest, each test in $(THREADS) threads, on $$($(PY) -c 'import sys; print(sys.version)')"
+	$(PY) -m pytest -q --parallel-threads=$(THREADS) --skip-thread-unsafe=True $(ARGS)
+
+test-free-threaded: ## both of the above on python3.14t, where that is on PATH
+	if python3.14t -c '' >/dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory PYTHON=python3.14t test-python test-threads; \
+	else \
+	    echo 'skipped: python3.14t is not on PATH'; \
+	fi
+
+test-all: test ## `test`, and the Python suite on every python3.10 to python3.14 on PATH
+	for one in python3.10 python3.11 python3.12 python3.13 python3.14; do \
+	    if "$$one" -c '' >/dev/null 2>&1; then \
+	        $(MAKE) --no-print-directory PYTHON=$$one test-python || exit 1; \
+	    else \
+	        echo "skipped: $$one is not on PATH"; \
+	    fi; \
+	done
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+.PHONY: check check-rust check-style check-types check-stubs check-docs check-oracles check-loom
+check: check-rust check-style check-types check-stubs check-docs check-oracles check-loom ## all of the following
+
+check-rust: $(TOOLS) ## rustfmt, and clippy with warnings as errors
+	echo '== cargo fmt'
+	cargo fmt --all --check
+	echo '== cargo clippy'
+	PYO3_PYTHON='$(abspath $(PY))' cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+
+check-style: $(TOOLS) ## ruff: format and lint
+	echo '== ruff'
+	$(BIN)/ruff format --diff --quiet .
+	$(BIN)/ruff check --quiet .
+
+# The interpreter is given by PATH, because --verifytypes does not look at --pythonpath.
+check-types: $(BUILT) ## pyright on package and tests; every public name has a type
+	echo '== pyright'
+	PATH='$(abspath $(BIN))':"$$PATH" pyright
+	echo '== pyright --verifytypes penstock'
+	PATH='$(abspath $(BIN))':"$$PATH" pyright --ignoreexternal --verifytypes penstock
+
+check-stubs: $(BUILT) ## the stub beside the binary (stubtest)
+	echo '== stubtest'
+	$(PY) -m mypy.stubtest penstock --concise --mypy-config-file pyproject.toml \
+	    --allowlist tests/python/typing/stubtest.txt --ignore-unused-allowlist
+
+check-docs: $(BUILT) ## the code blocks of README and docs
+	echo '== code blocks of README and docs'
+	$(PY) -m pytest -q tests/python/test_docs.py
+
+# The oracle for "drop-in"; the suite itself fails if CPython's tests are there and none of them ran.
+check-oracles: $(BUILT) ## CPython's own queue tests against our classes, counted
+	echo "== CPython's queue tests"
+	$(PY) -m pytest -q tests/python/stdlib_queue
+
+# Own target directory: the flag is part of every crate's build. Two preemptions find what models of this size
+# can show; each more multiplies the time (LOOM_MAX_PREEMPTIONS=3 make check-loom).
+check-loom: ## models of the wait list, over every interleaving (loom)
+	echo '== loom'
+	LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-2} RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
+	    cargo test --locked --release --quiet --test 'loom_*'
+
+# --- packages ---------------------------------------------------------------------------------------------------
+
+.PHONY: wheel sdist
+wheel: $(TOOLS) ## a wheel in dist/, audited, then tested with no compiler and no source tree in reach
+	echo '== wheel'
+	rm -rf dist/new && mkdir -p dist/new
+	$(MATURIN) build --release --locked --target-dir '$(TARGET_DIR)' --interpreter '$(abspath $(PY))' \
+	    --compatibility pypi --auditwheel check --out dist/new $(QUIET)
+	.ci/test-wheel '$(abspath $(PY))' dist/new/*.whl $(ARGS)
+	mv dist/new/*.whl dist/ && rmdir dist/new
+
+sdist: $(TOOLS) ## the source distribution in dist/, then installed from in an empty environment
+	echo '== sdist'
+	rm -rf dist/new && mkdir -p dist/new
+	$(MATURIN) sdist --out dist/new
+	.ci/test-sdist '$(abspath $(PY))' dist/new/*.tar.gz
+	mv dist/new/*.tar.gz dist/ && rmdir dist/new
+
+# --- the rest ---------------------------------------------------------------------------------------------------
+
+.PHONY: fmt clean
+fmt: $(TOOLS) ## format Rust and Python, and mend what the linter can mend by itself
+	cargo fmt --all
+	$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format --quiet .
+
+clean: ## remove everything that was built or installed here
+	rm -rf target dist .venv .venv-* .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find python \( -name '_core.*.so' -o -name '_core.*.pyd' \) -delete

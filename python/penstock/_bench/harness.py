@@ -1,0 +1,347 @@
+"""The clock and the loops that every contender runs in.
+
+One rule: a contender is only a set of callables (a `Face`). The loops, the local names, the collector's state and the
+clock are the same for all of them, and nothing is subtracted from what was measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from types import TracebackType
+from typing import Any, final
+
+from .model import Run, Sample
+
+LIMIT = 120.0
+"""Seconds after which a round counts as hung."""
+
+ITEM = object()
+"""What is put, wherever the work does not ask for something else."""
+
+
+class BenchError(Exception):
+    """A contender hung, lost something, or raised."""
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """The two operations of a contender's object, and how many items it still holds at the end."""
+
+    put: Callable[..., Any]
+    get: Callable[..., Any]
+    size: Callable[[], int]
+    close: Callable[[], None] = nothing
+
+
+Make = Callable[[], Face]
+
+
+@final
+class Stopwatch:
+    """Time and context switches of a block, the collector off; a context manager that may also be driven by hand."""
+
+    def __init__(self) -> None:
+        self._gc_was_enabled = False
+        self._seconds = 0.0
+        self._before: tuple[int, int] | None = None
+        self._after: tuple[int, int] | None = None
+
+    def __enter__(self) -> Stopwatch:
+        """Prepare, and start."""
+        self.prepare()
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        """Stop."""
+        self.stop()
+
+    def prepare(self) -> None:
+        """Collect garbage, and switch the collector off."""
+        self._gc_was_enabled = gc.isenabled()
+        gc.collect()
+        gc.disable()
+
+    def start(self) -> None:
+        """Read the clock."""
+        self._before = context_switches()
+        self._seconds = -time.perf_counter()
+
+    def stop(self) -> None:
+        """Read the clock again, and put the collector back as it was."""
+        self._seconds += time.perf_counter()
+        self._after = context_switches()
+        if self._gc_was_enabled:
+            gc.enable()
+
+    def sample(self, items: int) -> Sample:
+        """Return what was measured."""
+        if self._before is None or self._after is None:
+            return Sample(self._seconds, items, None, None)
+        voluntary, involuntary = (after - before for before, after in zip(self._before, self._after, strict=True))
+        return Sample(self._seconds, items, voluntary, involuntary)
+
+
+def context_switches() -> tuple[int, int] | None:
+    """Return the voluntary and involuntary context switches of this process, all threads together."""
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows
+        return None
+    usage = getrusage(RUSAGE_SELF)
+    return usage.ru_nvcsw, usage.ru_nivcsw
+
+
+def finish(face: Face) -> None:
+    """Check that all that was put has been got, and let the object go."""
+    left = face.size()
+    face.close()
+    if left:
+        raise BenchError(f"{left} items left over")
+
+
+# One thread.
+
+
+def put_get(make: Make, item: Callable[[], Any] = lambda: ITEM, fill: Sequence[Any] = ()) -> Run:
+    """One thread puts an item and gets one, over a queue that already holds `fill`."""
+
+    def run(n: int) -> Sample:
+        face = make()
+        put, get, thing = face.put, face.get, item()
+        for each in fill:
+            put(each)
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                put(thing)
+                get()
+        for _ in fill:
+            get()
+        finish(face)
+        return watch.sample(n)
+
+    return run
+
+
+def put_get_batches(make: Make, size: int) -> Run:
+    """One thread puts a batch and gets a batch."""
+
+    def run(n: int) -> Sample:
+        face = make()
+        put, get, batch = face.put, face.get, [ITEM] * size
+        with Stopwatch() as watch:
+            for _ in repeat(None, n // size):
+                put(batch)
+                get(size)
+        finish(face)
+        return watch.sample(n)
+
+    return run
+
+
+# Several threads.
+
+
+def threads(make: Make, producers: int, consumers: int) -> Run:
+    """Threads put, other threads get, item by item."""
+
+    def run(n: int) -> Sample:
+        face = make()
+        put, get = face.put, face.get
+
+        def produce() -> None:
+            mine, local_put, thing = n // producers, put, ITEM
+            for _ in repeat(None, mine):
+                local_put(thing)
+
+        def consume() -> None:
+            mine, local_get = n // consumers, get
+            for _ in repeat(None, mine):
+                local_get()
+
+        sample = run_threads([produce] * producers + [consume] * consumers, n)
+        finish(face)
+        return sample
+
+    return run
+
+
+def threads_in_batches(make: Make, size: int) -> Run:
+    """One thread puts batches, another one gets them."""
+
+    def run(n: int) -> Sample:
+        face = make()
+        put, get = face.put, face.get
+
+        def produce() -> None:
+            local_put, batch = put, [ITEM] * size
+            for _ in repeat(None, n // size):
+                local_put(batch)
+
+        def consume() -> None:
+            local_get, left = get, n
+            while left:
+                left -= len(local_get(size))
+
+        sample = run_threads([produce, consume], n)
+        finish(face)
+        return sample
+
+    return run
+
+
+def run_threads(jobs: Sequence[Callable[[], None]], items: int) -> Sample:
+    """Start the jobs together, each in its own thread, and time them until the last has ended."""
+    watch = Stopwatch()
+    errors: list[BaseException] = []
+    barrier = threading.Barrier(len(jobs), action=watch.start)
+
+    def body(job: Callable[[], None]) -> None:
+        try:
+            barrier.wait(LIMIT)
+            job()
+        except BaseException as error:  # noqa: BLE001 - raised again by the one who joins
+            errors.append(error)
+
+    crew = [threading.Thread(target=body, args=(job,), daemon=True) for job in jobs]
+    watch.prepare()
+    for thread in crew:
+        thread.start()
+    deadline = time.monotonic() + LIMIT
+    for thread in crew:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    watch.stop()
+    if errors:
+        raise BenchError("a thread failed") from errors[0]
+    if any(thread.is_alive() for thread in crew):
+        raise BenchError(f"threads still running after {LIMIT:g} s")
+    return watch.sample(items)
+
+
+# Event loops.
+
+
+def on_one_loop(make: Make) -> Run:
+    """One task awaits a put and awaits a get."""
+
+    async def work(n: int) -> Sample:
+        face = make()
+        put, get, thing = face.put, face.get, ITEM
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                await put(thing)
+                await get()
+        finish(face)
+        return watch.sample(n)
+
+    return lambda n: run_loop(work(n))
+
+
+def thread_to_loop(make: Make) -> Run:
+    """A thread puts, a task gets."""
+
+    async def work(n: int) -> Sample:
+        face = make()
+        put, get = face.put, face.get
+
+        def produce() -> None:
+            local_put, thing = put, ITEM
+            for _ in repeat(None, n):
+                local_put(thing)
+
+        async def consume() -> None:
+            local_get = get
+            for _ in repeat(None, n):
+                await local_get()
+
+        return await beside_a_thread(produce, consume, face, n)
+
+    return lambda n: run_loop(work(n))
+
+
+def thread_to_loop_iterated(make: Callable[[], tuple[Face, Any]]) -> Run:
+    """A thread puts, a task iterates."""
+
+    async def work(n: int) -> Sample:
+        face, source = make()
+        put = face.put
+
+        def produce() -> None:
+            local_put, thing = put, ITEM
+            for _ in repeat(None, n):
+                local_put(thing)
+
+        async def consume() -> None:
+            left = n
+            async for _ in source:
+                left -= 1
+                if not left:
+                    break
+
+        return await beside_a_thread(produce, consume, face, n)
+
+    return lambda n: run_loop(work(n))
+
+
+def loop_to_thread(make: Make) -> Run:
+    """A task puts, a thread gets."""
+
+    async def work(n: int) -> Sample:
+        face = make()
+        put, get = face.put, face.get
+
+        def consume() -> None:
+            local_get = get
+            for _ in repeat(None, n):
+                local_get()
+
+        async def produce() -> None:
+            local_put, thing = put, ITEM
+            for _ in repeat(None, n):
+                await local_put(thing)
+
+        return await beside_a_thread(consume, produce, face, n)
+
+    return lambda n: run_loop(work(n))
+
+
+async def beside_a_thread(job: Callable[[], None], task: Callable[[], Awaitable[None]], face: Face, items: int) -> Sample:
+    """Time a task on this loop and a job in a thread, from their start until both have ended."""
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            job()
+        except BaseException as error:  # noqa: BLE001 - raised again by the one who joins
+            errors.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    with Stopwatch() as watch:
+        thread.start()
+        await task()
+        thread.join(LIMIT)
+    if errors:
+        raise BenchError("the thread failed") from errors[0]
+    if thread.is_alive():
+        raise BenchError(f"the thread still runs after {LIMIT:g} s")
+    finish(face)
+    return watch.sample(items)
+
+
+def run_loop(work: Coroutine[Any, Any, Sample]) -> Sample:
+    """Run a coroutine on a fresh asyncio loop."""
+
+    async def bounded() -> Sample:
+        return await asyncio.wait_for(work, LIMIT)
+
+    return asyncio.run(bounded())

@@ -1,0 +1,217 @@
+"""What a row of the table is: contenders that do the same work, and the goals DESIGN.md sets for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import Protocol, TypeAlias
+
+from .environment import Environment
+
+OURS = "penstock"
+"""The contender that all goals and ratios are about."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round of one contender; the switches are the whole process's, None where the system does not count them."""
+
+    seconds: float
+    items: int
+    voluntary: int | None
+    involuntary: int | None
+
+    @property
+    def nanoseconds(self) -> float:
+        """The time an item took."""
+        return self.seconds / self.items * 1e9
+
+
+Run: TypeAlias = Callable[[int], Sample]
+"""Does the work for so many items, and measures it."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Somebody who can do a row's work; `needs` is the package without which it cannot."""
+
+    name: str
+    run: Run
+    needs: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A piece of work, who does it, and what is expected of us.
+
+    The number of items is a multiple of `step`, and at least `least`: enough that what is measured is the flow and
+    not the start. The first contender is ours.
+    """
+
+    name: str
+    title: str
+    contenders: tuple[Contender, ...]
+    goals: tuple[Goal, ...] = ()
+    step: int = 1
+    least: int = 1
+    contended: bool = False
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All rounds of one contender."""
+
+    name: str
+    samples: tuple[Sample, ...]
+
+    @property
+    def nanoseconds(self) -> list[float]:
+        """The time of an item in each round."""
+        return [sample.nanoseconds for sample in self.samples]
+
+    @property
+    def median(self) -> float:
+        """The median time of an item, in nanoseconds."""
+        return median(self.nanoseconds)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The first and the third quartile."""
+        if len(self.samples) < 2:
+            return self.median, self.median
+        low, _, high = quantiles(self.nanoseconds, n=4, method="inclusive")
+        return low, high
+
+    @property
+    def voluntary_per_item(self) -> float | None:
+        """The median number of voluntary context switches for an item."""
+        counted = [sample.voluntary / sample.items for sample in self.samples if sample.voluntary is not None]
+        return median(counted) if counted else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal and what came out."""
+
+    goal: str
+    measured: float
+    met: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row that was run; `left_out` says why some contenders have no figures."""
+
+    row: Row
+    figures: tuple[Figures, ...]
+    left_out: Mapping[str, str]
+    verdicts: tuple[Verdict, ...]
+
+    def ratio(self, peer: Figures) -> float:
+        """Return how many times longer the peer takes: the ratio of the medians."""
+        return peer.median / self.figures[0].median
+
+    def ratio_spread(self, peer: Figures) -> tuple[float, float]:
+        """Return the lowest and the highest ratio of any one round."""
+        pairs = zip(self.figures[0].nanoseconds, peer.nanoseconds, strict=True)
+        ratios = [theirs / ours for ours, theirs in pairs]
+        return min(ratios), max(ratios)
+
+
+class Goal(Protocol):
+    """Something a row should reach, on some machines."""
+
+    def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
+        """Return the verdict; None if the goal is not for this machine, or its peer is missing."""
+        ...
+
+
+Condition: TypeAlias = Callable[[Environment], bool]
+
+
+def always(environment: Environment) -> bool:
+    """Everywhere."""
+    return True
+
+
+def one_core(environment: Environment) -> bool:
+    """Where threads take turns, as under `taskset -c 0`."""
+    return environment.cores == 1
+
+
+def many_cores(environment: Environment) -> bool:
+    """Where threads run at the same time."""
+    return environment.cores > 1
+
+
+def with_gil(environment: Environment) -> bool:
+    """On the ordinary build."""
+    return environment.gil
+
+
+def without_gil(environment: Environment) -> bool:
+    """On the free-threaded build."""
+    return not environment.gil
+
+
+@dataclass(frozen=True)
+class Faster:
+    """So many times faster than a peer."""
+
+    than: str
+    times: float
+    when: Condition = always
+
+    def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
+        """Compare the medians."""
+        if self.than not in figures or not self.when(environment):
+            return None
+        measured = figures[self.than].median / figures[OURS].median
+        return Verdict(f"{self.than} takes >= {self.times:g} times as long", measured, measured >= self.times)
+
+
+@dataclass(frozen=True)
+class ShareOf:
+    """At most this share of a peer's time."""
+
+    peer: str
+    share: float
+    when: Condition = always
+
+    def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
+        """Compare the medians."""
+        if self.peer not in figures or not self.when(environment):
+            return None
+        measured = figures[OURS].median / figures[self.peer].median
+        return Verdict(f"<= {self.share:g} of the time of {self.peer}", measured, measured <= self.share)
+
+
+@dataclass(frozen=True)
+class Nanoseconds:
+    """At most so many nanoseconds an item."""
+
+    at_most: float
+    when: Condition = always
+
+    def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
+        """Look at our own median."""
+        if not self.when(environment):
+            return None
+        measured = figures[OURS].median
+        return Verdict(f"<= {self.at_most:g} ns an item", measured, measured <= self.at_most)
+
+
+@dataclass(frozen=True)
+class Switches:
+    """At most so many voluntary context switches an item."""
+
+    at_most: float
+    when: Condition = always
+
+    def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
+        """Look at our own median."""
+        measured = figures[OURS].voluntary_per_item
+        if measured is None or not self.when(environment):
+            return None
+        return Verdict(f"<= {self.at_most:g} voluntary switches an item", measured, measured <= self.at_most)

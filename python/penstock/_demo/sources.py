@@ -1,0 +1,97 @@
+"""What the demo reads: Python files, cut into pieces, and the identifiers in them.
+
+A *piece* is a line, or the run of lines that a multi-line string holds together. No piece begins or ends inside a
+token, so pieces can be tokenised in any order, by any worker, alone or joined: the result is the same.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sysconfig
+import tokenize
+from collections import Counter
+from dataclasses import dataclass
+from keyword import iskeyword
+from pathlib import Path
+
+# One string literal without its prefix; a backslash protects the next character, a newline included.
+_STRING = r"""
+    '''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''
+  | \"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*\"""
+  | '[^'\\\n]*(?:\\.[^'\\\n]*)*'
+  | "[^"\\\n]*(?:\\.[^"\\\n]*)*"
+"""
+
+# Code, comments and whole strings up to the end of a line. A quote that opens nothing is skipped, so that a broken
+# file is still cut. Every character matches one alternative only where it stands: the pattern never backtracks.
+_PIECE = re.compile(rf"(?: [^\n'\"\#]+ | \#[^\n]* | {_STRING} | ['\"] )* \n", re.VERBOSE | re.DOTALL)
+
+# The group is set for names alone; strings (with their prefix), comments and numbers match without it.
+_TOKEN = re.compile(
+    rf"""([^\W\d]\w*)\b(?!['"]) | \#[^\n]* | [bBfFrRtTuU]{{0,2}}(?:{_STRING}) | \d\w*\.?\w*""",
+    re.VERBOSE | re.DOTALL,
+)
+
+_SKIPPED_DIRECTORIES = frozenset({"site-packages", "dist-packages", "__pycache__"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of a file, ending in a newline unless it is empty, and whether bytes of it had to be replaced."""
+
+    text: str
+    damaged: bool
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one batch of pieces held."""
+
+    lines: int
+    names: dict[str, int]
+
+
+def standard_library() -> Path:
+    """Return the directory of the running Python's standard library."""
+    return Path(sysconfig.get_path("stdlib"))
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return the .py files under `path` (or `path` itself, if it is a file) in an order that never changes."""
+    if path.is_file():
+        return [path]
+    found: list[Path] = []
+    for folder, subfolders, names in os.walk(path):
+        subfolders[:] = sorted(set(subfolders) - _SKIPPED_DIRECTORIES)
+        files = (Path(folder, name) for name in sorted(names) if name.endswith(".py"))
+        found.extend(file for file in files if file.is_file())
+    return found
+
+
+def read_source(path: Path) -> Source:
+    """Read a file as Python would; what cannot be decoded is replaced, not refused."""
+    data = path.read_bytes()
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        text, damaged = data.decode(encoding), False
+    except (SyntaxError, UnicodeDecodeError, LookupError):
+        text, damaged = data.decode("utf-8", errors="replace"), True
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text and not text.endswith("\n"):
+        text += "\n"
+    return Source(text, damaged)
+
+
+def cut(text: str) -> list[str]:
+    """Cut a source text into pieces; joined, they are the text again."""
+    return _PIECE.findall(text)
+
+
+def count(pieces: list[str]) -> Count:
+    """Count the lines and the identifiers (names that are not keywords) of a batch of pieces."""
+    text = "".join(pieces)
+    found = Counter(_TOKEN.findall(text))
+    names = {name: times for name, times in found.items() if name and not iskeyword(name)}
+    return Count(text.count("\n"), names)

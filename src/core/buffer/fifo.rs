@@ -1,0 +1,83 @@
+//! First in, first out: a ring that grows by doubling and gives memory back after a burst.
+
+use std::collections::VecDeque;
+
+use super::Buffer;
+
+/// Below this many slots (32 KiB of pointers) memory is not worth giving back, and a bounded queue that swings between empty and
+/// full would pay for it on every swing.
+const KEEP: usize = 4096;
+
+/// First in, first out.
+#[derive(Debug)]
+pub struct Fifo<T> {
+    ring: VecDeque<T>,
+}
+
+impl<T> Default for Fifo<T> {
+    fn default() -> Self {
+        Self { ring: VecDeque::new() }
+    }
+}
+
+impl<T> Fifo<T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.ring.iter()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn shrink(&mut self) {
+        self.ring.shrink_to(self.ring.capacity() / 2);
+    }
+}
+
+impl<T> Buffer for Fifo<T> {
+    type Item = T;
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    #[inline]
+    fn push(&mut self, item: T) {
+        self.ring.push_back(item);
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
+        let item = self.ring.pop_front();
+        // Halve under a quarter: each move is paid for by as many pops as it moves items.
+        if self.ring.capacity() > KEEP && self.ring.len() < self.ring.capacity() / 4 {
+            self.shrink();
+        }
+        item
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<&T> {
+        self.ring.front()
+    }
+
+    fn reserve(&mut self, more: usize) {
+        self.ring.reserve(more);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_gives_its_memory_back() {
+        let mut fifo = Fifo::default();
+        for n in 0..100_000 {
+            fifo.push(n);
+        }
+        for n in 0..100_000 {
+            assert_eq!(fifo.pop(), Some(n));
+        }
+        assert!(fifo.ring.capacity() <= KEEP);
+    }
+}

@@ -1,0 +1,160 @@
+//! Time: the system's monotonic clock, and one that tests set by hand.
+//!
+//! Times are nanoseconds since an arbitrary origin, in a `u64` (584 years). A deadline is computed once, when a wait begins.
+//! A manual clock keeps the waits that run on it in order of their deadlines. What it does when one is due is to *wake the waiter*,
+//! like any other wake-up: the waiter comes, sees that its deadline has passed, and leaves. So a timer needs no state of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::wait::Wake;
+
+/// Nanoseconds since a clock's origin.
+pub type Nanos = u64;
+
+/// The longest time that can be asked for; larger ones are an error of the caller's.
+pub const MAX_SECONDS: f64 = 9_223_372_036.0; // i64::MAX nanoseconds, as CPython's own limit
+
+/// Seconds to nanoseconds, to the nearest. The caller has checked that `seconds` is finite, not negative and at most `MAX_SECONDS`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked by the caller, see above")]
+pub fn nanos(seconds: f64) -> Nanos {
+    // In two steps, so that whole seconds stay exact and the fraction keeps its nanoseconds.
+    let whole = seconds.trunc();
+    whole as u64 * 1_000_000_000 + ((seconds - whole) * 1e9).round() as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a float is what Python's clocks return; exact to the nanosecond below 52 days")]
+pub fn seconds(nanos: Nanos) -> f64 {
+    (nanos / 1_000_000_000) as f64 + (nanos % 1_000_000_000) as f64 / 1e9
+}
+
+/// Where an object reads the time.
+pub enum Clock<W> {
+    Monotonic,
+    Manual(Arc<Manual<W>>),
+}
+
+impl<W> Clone for Clock<W> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Monotonic => Self::Monotonic,
+            Self::Manual(manual) => Self::Manual(Arc::clone(manual)),
+        }
+    }
+}
+
+impl<W> fmt::Debug for Clock<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Monotonic => "Monotonic",
+            Self::Manual(_) => "Manual",
+        })
+    }
+}
+
+impl<W: Wake> Clock<W> {
+    pub fn now(&self) -> Nanos {
+        static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Self::Monotonic => u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Self::Manual(manual) => manual.now(),
+        }
+    }
+}
+
+/// A wait that a manual clock knows about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Enrolled {
+    deadline: Nanos,
+    number: u64,
+}
+
+struct ManualState<W> {
+    now: Nanos,
+    /// Every wait on this clock; those without a deadline stand at `Nanos::MAX`.
+    waits: BTreeMap<Enrolled, W>,
+    next: u64,
+}
+
+/// A clock that stands still until it is told to move.
+pub struct Manual<W> {
+    state: Mutex<ManualState<W>>,
+    changed: Condvar,
+}
+
+impl<W: Wake> Manual<W> {
+    pub fn new(start: Nanos) -> Self {
+        Self { state: Mutex::new(ManualState { now: start, waits: BTreeMap::new(), next: 0 }), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ManualState<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now(&self) -> Nanos {
+        self.lock().now
+    }
+
+    /// A wait begins: `waker` is woken when the clock reaches `deadline`, if there is one.
+    pub fn enroll(&self, deadline: Option<Nanos>, waker: W) -> Enrolled {
+        let mut state = self.lock();
+        let enrolled = Enrolled { deadline: deadline.unwrap_or(Nanos::MAX), number: state.next };
+        state.next += 1;
+        state.waits.insert(enrolled, waker);
+        self.changed.notify_all();
+        enrolled
+    }
+
+    /// The wait is over. The waker comes back to be dropped where foreign code may run.
+    pub fn withdraw(&self, enrolled: Enrolled) -> Option<W> {
+        let waker = self.lock().waits.remove(&enrolled);
+        self.changed.notify_all();
+        waker
+    }
+
+    pub fn waits(&self) -> usize {
+        self.lock().waits.len()
+    }
+
+    /// Moves the clock, stopping at each deadline on the way to wake whoever is due, in time order.
+    pub fn advance(&self, by: Nanos) {
+        let target = self.now().saturating_add(by);
+        loop {
+            let due = {
+                let mut state = self.lock();
+                match state.waits.first_key_value() {
+                    Some((&enrolled, _)) if enrolled.deadline <= target && enrolled.deadline != Nanos::MAX => {
+                        state.now = state.now.max(enrolled.deadline);
+                        let waker = state.waits.remove(&enrolled).expect("it was there a line ago");
+                        // It goes on waiting, as far as anyone can see, until it has noticed; but it is due only once.
+                        state.waits.insert(Enrolled { deadline: Nanos::MAX, ..enrolled }, waker.share());
+                        waker
+                    }
+                    _ => {
+                        state.now = state.now.max(target);
+                        break;
+                    }
+                }
+            };
+            due.wake().fire();
+        }
+    }
+
+    /// Blocks, for real, until `n` waits are enrolled; false when `patience` ran out first.
+    pub fn wait_for_waits(&self, n: usize, patience: Duration) -> bool {
+        let state = self.lock();
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(state, patience, |state| state.waits.len() < n)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.waits.len() >= n
+    }
+}
+
+impl<W> fmt::Debug for Manual<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manual").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,24 @@
+//! The pure core of penstock: flow control without Python.
+//!
+//! # Map
+//! - [`section`]: the one critical section that each object keeps its state in, and the rule that no foreign code runs inside it
+//! - [`wait`]: the one waiter list under every primitive; the protocol, its state tables and its fairness
+//! - [`buffer`]: in which order a queue gives back what it holds
+//! - [`queue`]: bounded queues (admission, unfinished work, shutdown, batches, the baton)
+//! - [`clock`]: the monotonic clock, and one that tests set by hand
+//! - `sync`: locks, atomics and cells, from `std` or from loom
+//!
+//! # Promises
+//! - Nothing lost, nothing twice: an operation happens wholly, in one visit to the section, or not at all. A wake-up is a permission
+//!   to try; a waiter that leaves with one hands its turn on.
+//! - Items first in, first out (or the buffer's order); waiters in one line, in the order they came; nobody is overtaken for ever.
+//! - Wake-ups and drops happen outside the section.
+//! - Deadlines belong to the caller: nothing here measures time except to report it.
+
+pub mod buffer;
+pub mod clock;
+pub mod fork;
+pub mod queue;
+pub mod section;
+pub mod sync;
+pub mod wait;

@@ -1,0 +1,181 @@
+//! The slow way, for buffers whose order needs foreign code: heaps of items with their own `<`, classes with overridden hooks.
+//!
+//! Foreign code cannot run inside the section. So the operation takes a *baton*, works outside, and gives the baton back together
+//! with the result. Whoever comes meanwhile waits for the baton, in a line of its own; what the foreign code itself puts, on the same
+//! thread, goes to an inbox that is merged before the baton is given back (it could wait for nobody but itself), and what it wants to
+//! get is refused.
+//!
+//! | who comes                  | baton free | held by another thread | held by this thread |
+//! |----------------------------|------------|------------------------|---------------------|
+//! | put                        | takes it   | waits in line          | inbox               |
+//! | get, peek, clear, snapshot | takes it   | waits in line          | refused             |
+//!
+//! While the baton is out, `buffer.len()` is what it was; the holder brings the new state back in [`Queue::finish`].
+
+use super::{BatchError, Linger, Queue, Side, Spot};
+use crate::buffer::Buffer;
+use crate::section::Domain;
+use crate::wait::{Line, Wake, Wakes};
+
+/// Who works outside the section, and who waits for it.
+#[derive(Debug)]
+pub struct Baton<W> {
+    holder: Option<usize>,
+    pub(super) line: Line<W>,
+}
+
+impl<W> Default for Baton<W> {
+    fn default() -> Self {
+        Self { holder: None, line: Line::default() }
+    }
+}
+
+impl<W: Wake> Baton<W> {
+    pub(super) fn forget(&mut self) {
+        self.line.forget();
+        // The thread that forked goes on, in the child too, with what it holds.
+        if self.holder != Some(this_thread()) {
+            self.holder = None;
+        }
+    }
+
+    fn give_back(&mut self, wakes: &mut Wakes<W>) {
+        self.holder = None;
+        self.settle(wakes);
+    }
+
+    /// While nobody has it, one who waits for it is awake.
+    pub(super) fn settle(&mut self, wakes: &mut Wakes<W>) {
+        if self.holder.is_none() && !self.line.nobody_waits() {
+            self.line.wake_while(wakes, |_, claimed| claimed == 0);
+        }
+    }
+}
+
+/// Something that tells this thread from every other living one.
+fn this_thread() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
+}
+
+/// What came of asking for the baton.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Yes,
+    /// Another thread has it: the spot is held, and the waker will be woken.
+    Busy,
+    /// This thread has it: it came from foreign code of its own.
+    Reentered,
+}
+
+/// May the holder put?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// Yes, this many.
+    Room(usize),
+    /// Not now (nor later, if it came with no spot). The baton has been given back.
+    Refused,
+    ShutDown,
+}
+
+impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
+    /// Takes the baton, or a place in the line for it. `spot` is for this line alone: whoever also waits for room or items keeps
+    /// that place in a spot of its own.
+    pub fn take_baton(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, Taken) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            if state.baton.holder == Some(this_thread()) {
+                return Taken::Reentered;
+            }
+            if state.baton.holder.is_none() && state.has_turn(Side::Baton, spot) {
+                state.vacate(spot, wakes);
+                state.baton.holder = Some(this_thread());
+                return Taken::Yes;
+            }
+            state.stay(Side::Baton, spot, waker, wakes);
+            Taken::Busy
+        })
+    }
+
+    /// This thread is the holder: whoever asks runs inside the holder's foreign code.
+    pub fn baton_is_mine(&self, proof: D::Proof<'_>) -> bool {
+        self.section.with(proof, |state| state.baton.holder == Some(this_thread()))
+    }
+
+    /// The holder asks to put. `look` brings the buffer's size up to date first. With a spot a refusal takes a place in line.
+    pub fn admit_put(
+        &self,
+        proof: D::Proof<'_>,
+        waiting: Option<(&mut Spot, &W)>,
+        look: impl FnOnce(&mut B),
+    ) -> (Wakes<W>, Admitted) {
+        self.visit(proof, |state, wakes| {
+            look(&mut state.buffer);
+            let admitted = match waiting {
+                _ if state.shut => Admitted::ShutDown,
+                None if state.has_room() => return Admitted::Room(state.room()),
+                None => Admitted::Refused,
+                Some((spot, waker)) => {
+                    if state.has_turn(Side::Put, spot) && state.has_room() {
+                        state.vacate(spot, wakes);
+                        return Admitted::Room(state.room());
+                    }
+                    state.stay(Side::Put, spot, waker, wakes);
+                    Admitted::Refused
+                }
+            };
+            state.note_full();
+            state.baton.give_back(wakes);
+            state.settle(wakes);
+            admitted
+        })
+    }
+
+    /// The holder asks to get up to `max` items; otherwise as `admit_put`, and `linger` as in `get_batch_or_wait`.
+    pub fn admit_get(
+        &self,
+        proof: D::Proof<'_>,
+        max: usize,
+        linger: Linger,
+        waiting: Option<(&mut Spot, &W)>,
+        look: impl FnOnce(&mut B),
+    ) -> (Wakes<W>, Result<(), BatchError>) {
+        self.visit(proof, |state, wakes| {
+            look(&mut state.buffer);
+            let admitted = match waiting {
+                Some((spot, waker)) => state.batch_turn(max, linger, spot, waker, wakes),
+                None if !state.buffer.is_empty() => Ok(()),
+                None if state.is_drained() => Err(BatchError::ShutDown),
+                None => Err(BatchError::Empty),
+            };
+            if admitted.is_err() {
+                state.baton.give_back(wakes);
+                state.settle(wakes);
+            }
+            admitted
+        })
+    }
+
+    /// The holder is done: `puts` items have gone in and `gets` have come out. `bring_back` returns what it worked on and says
+    /// whether the inbox is empty; if not the baton stays with the holder, who has to merge it and finish again.
+    pub fn finish(
+        &self,
+        proof: D::Proof<'_>,
+        puts: usize,
+        gets: usize,
+        bring_back: impl FnOnce(&mut B) -> bool,
+    ) -> (Wakes<W>, bool) {
+        self.visit(proof, |state, wakes| {
+            let done = bring_back(&mut state.buffer);
+            state.stored(puts);
+            if gets > 0 {
+                state.taken(gets);
+            }
+            if done {
+                state.baton.give_back(wakes);
+                state.settle(wakes);
+            }
+            done
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! `Section<T, D>`: the one short critical section that every object keeps its state in.
+//!
+//! *What guards it* is chosen by a [`Domain`]. Under [`Mutex`] a section is an ordinary lock. Under [`Flag`] it is no lock at
+//! all: the domain's proof (in Python's binding, the token that says "this thread is attached to the interpreter", on the build
+//! that has a global interpreter lock) already shows that nobody else can be inside, and the flag only turns a re-entry by the
+//! same thread, which would be a bug of ours, into a panic instead of undefined behaviour.
+//!
+//! The rule that makes both sound, and that everything above relies on: **no foreign code runs inside a section**. No callback,
+//! no comparison, no drop of a user's value. What has to happen afterwards leaves the section as a value
+//! ([`Wakes`](crate::wait::Wakes), or the displaced item itself).
+#![allow(unsafe_code)] // the cell behind the gate
+
+use std::cell::Cell;
+use std::fmt;
+
+use crate::sync::{Mutex, UnsafeCell};
+
+/// Mutual exclusion for the length of a closure.
+pub trait Gate: Default {
+    fn hold<R>(&self, critical: impl FnOnce() -> R) -> R;
+}
+
+impl Gate for Mutex {
+    #[inline]
+    fn hold<R>(&self, critical: impl FnOnce() -> R) -> R {
+        Mutex::hold(self, critical)
+    }
+}
+
+/// No lock: a mark that somebody is inside. Sound only with a proof that excludes other threads.
+#[derive(Debug, Default)]
+pub struct Flag(Cell<bool>);
+
+/// Takes the mark away on every way out, a panic too.
+struct Inside<'a>(&'a Cell<bool>);
+
+impl Drop for Inside<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+impl Gate for Flag {
+    #[inline]
+    fn hold<R>(&self, critical: impl FnOnce() -> R) -> R {
+        if self.0.replace(true) {
+            re_entered();
+        }
+        let _inside = Inside(&self.0);
+        critical()
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn re_entered() -> ! {
+    panic!("a penstock section was entered again from inside itself");
+}
+
+/// Who may enter a section, and what keeps them apart.
+///
+/// # Safety
+/// Where `Gate` does not itself exclude other threads ([`Flag`]), two values of `Proof` must never be usable on two threads at
+/// the same time.
+pub unsafe trait Domain: 'static {
+    /// Shown at the door; `()` where the gate is a real lock.
+    type Proof<'a>: Copy;
+    type Gate: Gate;
+}
+
+/// Plain threads behind a plain lock: the core's tests, models and benchmarks.
+#[derive(Debug)]
+pub struct Threads;
+
+// SAFETY: the gate is a lock.
+unsafe impl Domain for Threads {
+    type Proof<'a> = ();
+    type Gate = Mutex;
+}
+
+/// State that is only ever touched inside its own critical section.
+pub struct Section<T, D: Domain> {
+    gate: D::Gate,
+    state: UnsafeCell<T>,
+}
+
+// SAFETY: `state` is reached only in `with`, where the gate, or the proof of the domain (see `Domain`), excludes every other
+// thread. `T: Send` because the threads that enter take turns in owning the state.
+unsafe impl<T: Send, D: Domain> Sync for Section<T, D> {}
+// SAFETY: as above; a gate holds no thread's identity.
+unsafe impl<T: Send, D: Domain> Send for Section<T, D> {}
+
+impl<T, D: Domain> Section<T, D> {
+    pub fn new(state: T) -> Self {
+        Self { gate: D::Gate::default(), state: UnsafeCell::new(state) }
+    }
+
+    /// Runs `critical` alone with the state. `critical` must not run foreign code (see the head of this file).
+    #[inline]
+    pub fn with<R>(&self, _proof: D::Proof<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
+        self.gate.hold(|| {
+            self.state.with_mut(|state| {
+                // SAFETY: the gate or the proof keeps other threads out, and the gate refuses this thread a second entry, so
+                // this is the only reference.
+                critical(unsafe { &mut *state })
+            })
+        })
+    }
+}
+
+impl<T, D: Domain> fmt::Debug for Section<T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Section").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    struct Solo;
+    // SAFETY: used by one test thread only; the proof is not `Send`.
+    unsafe impl Domain for Solo {
+        type Proof<'a> = &'a *const ();
+        type Gate = Flag;
+    }
+
+    #[test]
+    fn a_second_entry_panics_and_the_section_stays_usable() {
+        let proof: *const () = std::ptr::null();
+        let section: Section<u32, Solo> = Section::new(1);
+        let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            section.with(&proof, |_| section.with(&proof, |_| ()));
+        }));
+        assert!(again.is_err());
+        section.with(&proof, |state| *state += 1);
+        assert_eq!(section.with(&proof, |state| *state), 2);
+    }
+}

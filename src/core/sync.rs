@@ -1,0 +1,65 @@
+//! The one place that names locks, atomics and cells: `std` and `parking_lot` in a normal build, loom's in a model.
+//!
+//! Loom does not model time, so nothing here waits with a deadline; the parker (`wait::parker`) adds that outside the models.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+#[cfg(loom)]
+pub(crate) use std::sync::atomic::AtomicU64; // the fork generation: no part of any modelled protocol
+
+/// A mutual exclusion lock that is held for the length of a closure.
+#[derive(Debug, Default)]
+pub struct Mutex {
+    #[cfg(not(loom))]
+    inner: parking_lot::Mutex<()>,
+    #[cfg(loom)]
+    inner: loom::sync::Mutex<()>,
+}
+
+impl Mutex {
+    #[inline]
+    pub(crate) fn hold<R>(&self, critical: impl FnOnce() -> R) -> R {
+        #[cfg(not(loom))]
+        let _held = self.inner.lock();
+        #[cfg(loom)]
+        let _held = self.inner.lock().expect("no model panics inside a section");
+        critical()
+    }
+}
+
+/// A cell that is reached through a pointer, so that loom can check every access.
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T> {
+    #[cfg(not(loom))]
+    inner: std::cell::UnsafeCell<T>,
+    #[cfg(loom)]
+    inner: loom::cell::UnsafeCell<T>,
+}
+
+impl<T> UnsafeCell<T> {
+    pub(crate) fn new(value: T) -> Self {
+        #[cfg(not(loom))]
+        let inner = std::cell::UnsafeCell::new(value);
+        #[cfg(loom)]
+        let inner = loom::cell::UnsafeCell::new(value);
+        Self { inner }
+    }
+
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
+        #[cfg(not(loom))]
+        let result = access(self.inner.get());
+        #[cfg(loom)]
+        let result = self.inner.with_mut(access);
+        result
+    }
+}

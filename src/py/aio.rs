@@ -1,0 +1,486 @@
+//! Everything that knows of asyncio.
+//!
+//! The `*_async` methods are native coroutine functions in Python. Their fast path is one call of `*_try` here; when that says [`WAIT`],
+//! the coroutine makes an [`AsyncOperation`] and awaits what its `step` gives: a future of the running loop, or one turn of the loop.
+//!
+//! # A wake-up's way to its loop
+//! From a task of the same loop: the future is completed on the spot. From anywhere else, and from the loop's own thread when no task is
+//! running (a signal handler while the loop sleeps in `select`): into the loop's mailbox, and one `call_soon_threadsafe` for all that is
+//! in it. The callback is a ticket: dropped without having been called (a closed loop throws its callbacks away) it gives every
+//! wake-up in the mailbox to the next in line. So does a loop that is found closed. A loop that is found stopped keeps its future
+//! completed, but the turn goes to the next in line at once.
+//!
+//! # Cancellation
+//! A wake-up carries no item. Whatever is thrown into the coroutine while it waits, it calls `abandon`, which gives up the place in line
+//! and with it the turn.
+//!
+//! # Who keeps whom alive
+//! A line holds the operation; the operation holds its queue and its future, and shows both to the garbage collector. Mailboxes are kept
+//! in a weak dictionary by loop and know their loop weakly; what passes through a mailbox stays in its line meanwhile.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use penstock_core::clock::{Clock as CoreClock, Enrolled, Nanos, seconds};
+use penstock_core::section::Section;
+use penstock_core::wait::Wakes;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyWeakrefReference;
+
+use crate::body::attached_in_traverse;
+use crate::domain::Attached;
+use crate::errors::Timeout;
+use crate::object::Object;
+use crate::operation::{Chance, Operation};
+use crate::waker::Waker;
+
+/// So many operations in a row may go through on one loop without suspending; the next gives the loop a turn.
+const BUDGET: u8 = 128;
+/// No operation has been seen on this thread yet.
+const UNSEEN: u8 = u8::MAX;
+
+thread_local!(static LEFT: Cell<u8> = const { Cell::new(UNSEEN) });
+
+/// Counts one awaited operation. False when it is the loop's turn, or when it is not yet known that there is a loop.
+#[inline]
+pub(crate) fn spend() -> bool {
+    LEFT.with(|left| {
+        let now = left.get();
+        let go = now != 0 && now != UNSEEN;
+        if go {
+            left.set(now - 1);
+        }
+        go
+    })
+}
+
+/// The object by which the fast path says "not here: wait".
+pub(crate) fn wait_marker_object(py: Python<'_>) -> &Py<PyAny> {
+    static MARKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    MARKER.get_or_init(py, || Bound::new(py, Turn::default()).expect("memory for one object").into_any().unbind())
+}
+
+/// A new reference to it.
+pub(crate) fn wait_marker(py: Python<'_>) -> *mut pyo3::ffi::PyObject {
+    wait_marker_object(py).clone_ref(py).into_ptr()
+}
+
+fn refill() {
+    LEFT.set(BUDGET);
+}
+
+fn asyncio<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyAny>>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    cell.import(py, "asyncio", name).cloned()
+}
+
+fn running_loop_or_none(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    asyncio(py, &FUNCTION, "_get_running_loop")?.call0()
+}
+
+fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let running = running_loop_or_none(py)?;
+    if running.is_none() {
+        return Err(PyRuntimeError::new_err(
+            "penstock's *_async methods need a running asyncio event loop (asyncio's own or uvloop's); there is none on this thread, \
+             and trio's is not one",
+        ));
+    }
+    Ok(running)
+}
+
+fn a_task_is_running(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let task = asyncio(event_loop.py(), &FUNCTION, "current_task")?.call1((event_loop,))?;
+    Ok(!task.is_none())
+}
+
+/// The wake-ups on their way to one loop.
+#[pyclass(frozen, module = "penstock._core")]
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    event_loop: Py<PyWeakrefReference>,
+    post: Sender<Py<AsyncOperation>>,
+    inbox: Receiver<Py<AsyncOperation>>,
+    /// A ticket is with the loop.
+    called: AtomicBool,
+}
+
+impl Mailbox {
+    fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
+        static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = event_loop.py();
+        let mailboxes = MAILBOXES
+            .get_or_try_init(py, || py.import("weakref")?.getattr("WeakKeyDictionary")?.call0().map(Bound::unbind))?
+            .bind(py);
+        let found = mailboxes.call_method1(intern!(py, "get"), (event_loop,))?;
+        if let Ok(mailbox) = found.cast::<Self>() {
+            return Ok(mailbox.clone().unbind());
+        }
+        let (post, inbox) = unbounded();
+        let event_loop_ref = PyWeakrefReference::new(event_loop)?.unbind();
+        let mailbox = Py::new(py, Self { event_loop: event_loop_ref, post, inbox, called: AtomicBool::new(false) })?;
+        mailboxes.set_item(event_loop, &mailbox)?;
+        Ok(mailbox)
+    }
+
+    fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        use pyo3::types::PyWeakrefMethods;
+        self.event_loop.bind(py).upgrade()
+    }
+
+    /// Gives every wake-up that has not been delivered to the next in line.
+    fn return_to_sender(&self, py: Python<'_>) -> Wakes<Waker> {
+        let mut wakes = Wakes::none();
+        self.called.store(false, Ordering::Release);
+        for operation in self.inbox.try_iter() {
+            wakes.append(operation.get().retire(py));
+        }
+        wakes
+    }
+}
+
+/// One pending visit of a loop to its mailbox.
+#[pyclass(frozen, module = "penstock._core")]
+#[derive(Debug)]
+struct MailTicket {
+    mailbox: Py<Mailbox>,
+    used: AtomicBool,
+}
+
+#[pymethods]
+impl MailTicket {
+    fn __call__(&self, py: Python<'_>) {
+        self.used.store(true, Ordering::Relaxed);
+        let mailbox = self.mailbox.get();
+        // First the mark, then the mail: what is posted from now on calls again.
+        mailbox.called.store(false, Ordering::Release);
+        for operation in mailbox.inbox.try_iter() {
+            operation.get().complete(py);
+        }
+    }
+}
+
+impl Drop for MailTicket {
+    fn drop(&mut self) {
+        if !self.used.load(Ordering::Relaxed) {
+            // No interpreter any more: nobody is left to be woken.
+            Python::try_attach(|py| self.mailbox.get().return_to_sender(py).fire());
+        }
+    }
+}
+
+/// One turn of the loop, awaited: yields once.
+#[pyclass(frozen, module = "penstock._core")]
+#[derive(Debug, Default)]
+struct Turn {
+    taken: AtomicBool,
+}
+
+#[pymethods]
+impl Turn {
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        (!self.taken.swap(true, Ordering::Relaxed)).then(|| py.None())
+    }
+}
+
+#[derive(Debug, Default)]
+struct AsyncState {
+    /// Out while it is being attempted: that may run Python.
+    operation: Option<Operation>,
+    future: Option<Py<PyAny>>,
+    /// Woken since the last attempt began, perhaps before there was a future to complete.
+    signalled: bool,
+    /// The latest time that a timer of ours has stood for (loops fire their timers a little early).
+    fired: Nanos,
+    timer: Option<(Nanos, LoopTimer)>,
+    deadline: Option<Nanos>,
+    started: bool,
+    mailbox: Option<Py<Mailbox>>,
+    result: Option<Py<PyAny>>,
+}
+
+/// What will wake the operation at a time: a timer of its loop, or a manual clock.
+#[derive(Debug)]
+enum LoopTimer {
+    Loop(Py<PyAny>),
+    Manual(Enrolled),
+}
+
+/// One operation awaited on an event loop, from the moment it has to wait.
+#[pyclass(frozen, module = "penstock._core", weakref)]
+#[derive(Debug)]
+pub(crate) struct AsyncOperation {
+    queue: Py<PyAny>,
+    timeout: Timeout,
+    state: Section<AsyncState, Attached>,
+}
+
+impl AsyncOperation {
+    pub(crate) fn new(queue: Py<PyAny>, operation: Operation, timeout: Timeout) -> Self {
+        let state = AsyncState { operation: Some(operation), ..AsyncState::default() };
+        Self { queue, timeout, state: Section::new(state) }
+    }
+
+    fn with<R>(&self, py: Python<'_>, critical: impl FnOnce(&mut AsyncState) -> R) -> R {
+        self.state.with(py, critical)
+    }
+
+    /// The line says: come and try. Called outside every section, attached, from any thread.
+    pub(crate) fn notify(slf: &Bound<'_, Self>) -> Wakes<Waker> {
+        let py = slf.py();
+        let this = slf.get();
+        let Some(mailbox) = this.with(py, |state| state.mailbox.as_ref().map(|mailbox| mailbox.clone_ref(py))) else {
+            this.complete(py);
+            return Wakes::none();
+        };
+        let mailbox = mailbox.bind(py);
+        let Some(event_loop) = mailbox.get().event_loop(py) else {
+            return this.retire(py);
+        };
+        let outcome = Self::deliver(slf, mailbox, &event_loop);
+        outcome.unwrap_or_else(|error| {
+            if !error.is_instance_of::<PyRuntimeError>(py) {
+                error.write_unraisable(py, Some(slf.as_any()));
+            }
+            // Closed. Whatever is in its mailbox, ours too, goes to the next.
+            mailbox.get().return_to_sender(py)
+        })
+    }
+
+    fn deliver(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>, event_loop: &Bound<'_, PyAny>) -> PyResult<Wakes<Waker>> {
+        let py = slf.py();
+        let running_here = running_loop_or_none(py)?;
+        if running_here.is(event_loop) && a_task_is_running(event_loop)? {
+            slf.get().complete(py);
+            return Ok(Wakes::none());
+        }
+        // An unbounded channel whose receiver lives beside it takes everything.
+        let _ = mailbox.get().post.send(slf.clone().unbind());
+        if !mailbox.get().called.swap(true, Ordering::AcqRel) {
+            let ticket = Bound::new(py, MailTicket { mailbox: mailbox.clone().unbind(), used: AtomicBool::new(false) })?;
+            event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (ticket,))?;
+        }
+        if !event_loop.call_method0(intern!(py, "is_running"))?.is_truthy()? {
+            return Ok(slf.get().retire(py));
+        }
+        Ok(Wakes::none())
+    }
+
+    /// Completes the future, on its loop's thread.
+    fn complete(&self, py: Python<'_>) {
+        let future = self.with(py, |state| {
+            state.signalled = true;
+            state.future.as_ref().map(|future| future.clone_ref(py))
+        });
+        let Some(future) = future else { return };
+        let future = future.bind(py);
+        let complete = || -> PyResult<()> {
+            if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+                future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+            }
+            Ok(())
+        };
+        if let Err(error) = complete() {
+            error.write_unraisable(py, Some(future));
+        }
+    }
+
+    /// Its loop will not run it (for now): out of the line, the turn to the next. Should it run after all it comes as a new arrival.
+    fn retire(&self, py: Python<'_>) -> Wakes<Waker> {
+        let Some(mut operation) = self.with(py, |state| state.operation.take()) else { return Wakes::none() };
+        let queue = self.queue.bind(py);
+        let object = Object::of(queue).expect("it was made for a queue");
+        let wakes = operation.withdraw(&object);
+        self.with(py, |state| state.operation = Some(operation));
+        wakes
+    }
+
+    fn stop_timer(&self, py: Python<'_>, clock: &CoreClock<Waker>) {
+        match (self.with(py, |state| state.timer.take()), clock) {
+            (Some((_, LoopTimer::Loop(handle))), _) => {
+                if let Err(error) = handle.call_method0(py, intern!(py, "cancel")) {
+                    error.write_unraisable(py, None);
+                }
+            }
+            (Some((_, LoopTimer::Manual(enrolled))), CoreClock::Manual(manual)) => drop(manual.withdraw(enrolled)),
+            _ => {}
+        }
+    }
+
+    /// Sees to it that the operation is looked at again at `at`, if that is not so already.
+    fn set_timer(slf: &Bound<'_, Self>, clock: &CoreClock<Waker>, at: Option<Nanos>, now: Nanos) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let at_or_never = at.unwrap_or(Nanos::MAX);
+        if this.with(py, |state| state.timer.as_ref().is_some_and(|(set, _)| *set == at_or_never)) {
+            return Ok(());
+        }
+        this.stop_timer(py, clock);
+        let timer = match (clock, at) {
+            (CoreClock::Manual(manual), at) => LoopTimer::Manual(manual.enroll(at, Waker::Task(slf.clone().unbind()))),
+            (CoreClock::Monotonic, None) => return Ok(()),
+            (CoreClock::Monotonic, Some(at)) => {
+                let delay = seconds(at.saturating_sub(now));
+                let fire = slf.getattr(intern!(py, "_fire"))?;
+                let handle = running_loop(py)?.call_method1(intern!(py, "call_later"), (delay, fire, at))?;
+                LoopTimer::Loop(handle.unbind())
+            }
+        };
+        this.with(py, |state| state.timer = Some((at_or_never, timer)));
+        Ok(())
+    }
+
+    /// The end, one way or the other: no place in line, no timer, no future.
+    fn close(&self, py: Python<'_>, object: &Object<'_, '_>) {
+        if let Some(mut operation) = self.with(py, |state| state.operation.take()) {
+            operation.leave(object);
+        }
+        self.stop_timer(py, &object.body.core.clock(py));
+        let future = self.with(py, |state| state.future.take());
+        drop(future);
+    }
+
+    fn step_once(slf: &Bound<'_, Self>, object: &Object<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
+        let py = slf.py();
+        let this = slf.get();
+        let clock = object.body.core.clock(py);
+        if !this.with(py, |state| std::mem::replace(&mut state.started, true)) {
+            let unseen = LEFT.get() == UNSEEN;
+            let event_loop = running_loop(py)?;
+            let mailbox = Mailbox::of(&event_loop)?;
+            this.with(py, |state| state.mailbox = Some(mailbox));
+            if LEFT.get() == 0 || unseen {
+                let turn = LEFT.get() == 0;
+                refill();
+                if turn {
+                    // Before the queue is touched.
+                    return Ok(Some(Bound::new(py, Turn::default())?.into_any().unbind()));
+                }
+            }
+        }
+        let event_loop = running_loop(py)?;
+        loop {
+            let (operation, previous) = this.with(py, |state| {
+                state.signalled = false;
+                (state.operation.take(), state.future.take())
+            });
+            drop(previous);
+            let Some(mut operation) = operation else {
+                return Err(PyRuntimeError::new_err("this operation has ended and cannot be awaited again"));
+            };
+            let now = clock.now().max(this.with(py, |state| state.fired));
+            let never = matches!(this.timeout, Timeout::Never);
+            let waker = Waker::Task(slf.clone().unbind());
+            let chance = if never { Chance::Now } else { Chance::Wait(&waker) };
+            let attempt = operation.attempt(object, chance, now);
+            let look_again_at = operation.look_again_at();
+            let refused = |operation: &Operation| operation.annotate(py, operation.refused(object, this.timeout));
+            let outcome = match attempt {
+                Err(error) => Err(operation.annotate(py, error)),
+                Ok(None) if never => Err(refused(&operation)),
+                Ok(None) => match this.deadline(py, &clock, now) {
+                    Ok(Some(deadline)) if deadline <= now => Err(refused(&operation)),
+                    Ok(deadline) => Ok(Err(deadline)),
+                    Err(error) => Err(error),
+                },
+                Ok(Some(done)) => done.into_object(py).map(Ok),
+            };
+            this.with(py, |state| state.operation = Some(operation));
+            let deadline = match outcome {
+                Err(error) => {
+                    this.close(py, object);
+                    return Err(error);
+                }
+                Ok(Ok(result)) => {
+                    this.with(py, |state| state.result = Some(result));
+                    this.close(py, object);
+                    return Ok(None);
+                }
+                Ok(Err(deadline)) => deadline,
+            };
+            Self::set_timer(slf, &clock, look_again_at.into_iter().chain(deadline).min(), now)?;
+            let future = event_loop.call_method0(intern!(py, "create_future"))?.unbind();
+            let handed_out = future.clone_ref(py);
+            let woken_meanwhile = this.with(py, |state| {
+                state.future = Some(future);
+                state.signalled
+            });
+            if !woken_meanwhile {
+                refill(); // it suspends: the loop has its turn
+                return Ok(Some(handed_out));
+            }
+        }
+    }
+
+    fn deadline(&self, py: Python<'_>, clock: &CoreClock<Waker>, now: Nanos) -> PyResult<Option<Nanos>> {
+        if let Some(deadline) = self.with(py, |state| state.deadline) {
+            return Ok(Some(deadline));
+        }
+        let deadline = self.timeout.limit()?.map(|limit| clock.now().max(now).saturating_add(limit));
+        self.with(py, |state| state.deadline = deadline);
+        Ok(deadline)
+    }
+}
+
+#[pymethods]
+impl AsyncOperation {
+    /// Tries. `None` when the operation is done, else something to await before the next step.
+    fn step(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let queue = slf.get().queue.bind(slf.py());
+        let object = Object::of(queue).expect("it was made for a queue");
+        Self::step_once(slf, &object)
+    }
+
+    /// What the operation gave, once.
+    fn result(&self, py: Python<'_>) -> Py<PyAny> {
+        self.with(py, |state| state.result.take()).unwrap_or_else(|| py.None())
+    }
+
+    /// The coroutine ends without having got anything, by this exception.
+    fn abandon(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
+        self.with(py, |state| state.operation.as_ref().map(|operation| operation.accepted()))
+            .flatten()
+            .map(|accepted| error.setattr(intern!(py, "accepted"), accepted).ok());
+        let queue = self.queue.bind(py);
+        self.close(py, &Object::of(queue).expect("it was made for a queue"));
+    }
+
+    /// A timer of ours.
+    fn _fire(&self, py: Python<'_>, at: Nanos) {
+        self.with(py, |state| state.fired = state.fired.max(at));
+        self.complete(py);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.queue)?;
+        self.with(attached_in_traverse(), |state| {
+            visit.call(&state.future)?;
+            visit.call(&state.result)?;
+            visit.call(&state.mailbox)?;
+            if let Some((_, LoopTimer::Loop(handle))) = &state.timer {
+                visit.call(handle)?;
+            }
+            state.operation.as_ref().map_or(Ok(()), |operation| operation.traverse(visit))
+        })
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        // The place in line is the queue's to give up: it is cleared beside this, and the operation is not dropped while it stands there.
+        let future = self.with(py, |state| (state.future.take(), state.result.take()));
+        drop(future);
+    }
+}

@@ -1,0 +1,323 @@
+//! Work that runs Python: heaps of items with their own `<`, and subclasses with their own `_init`, `_qsize`, `_put`, `_get`.
+//!
+//! It happens outside the section, by the holder of the core's baton (see `penstock_core::queue`, file `baton`). The holder first merges
+//! the inbox, where puts land that cannot or need not wait for the baton, and does so again before it gives the baton back.
+
+use penstock_core::buffer::heap;
+use penstock_core::queue::{Admitted, BatchError, Linger, PutError, Spot, Taken, Turn};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::blocking;
+use crate::body::reentered;
+use crate::object::Object;
+use crate::operation::Chance;
+use crate::store::{Item, Store};
+
+fn less(py: Python<'_>, left: &Item, right: &Item) -> PyResult<bool> {
+    left.bind(py).lt(right.bind(py))
+}
+
+/// The baton, held. Dropping it gives it back with nothing changed.
+pub(crate) struct Holding<'a, 'b, 'py> {
+    object: &'a Object<'b, 'py>,
+    /// The heap, checked out between `check_out` and `finish`.
+    heap: Vec<Item>,
+    checked_out: bool,
+}
+
+impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
+    /// Takes the baton, waiting for it if another thread has it.
+    pub(crate) fn take(object: &'a Object<'b, 'py>, operation: &str) -> PyResult<Self> {
+        blocking::take_baton(object, operation)?;
+        let mut holding = Self::taken(object);
+        if let Err(error) = holding.merge() {
+            error.write_unraisable(object.py(), Some(object.this));
+        }
+        Ok(holding)
+    }
+
+    fn taken(object: &'a Object<'b, 'py>) -> Self {
+        Self { object, heap: Vec::new(), checked_out: false }
+    }
+
+    fn py(&self) -> Python<'py> {
+        self.object.py()
+    }
+
+    fn is_hooked(&self) -> bool {
+        self.object.body.overrides.hooks
+    }
+
+    fn check_out(&mut self) {
+        if !self.checked_out && !self.is_hooked() {
+            self.heap = self.object.body.core.with_buffer(self.py(), |store| match store {
+                Store::Heap { heap, .. } => std::mem::take(heap),
+                _ => Vec::new(),
+            });
+            self.checked_out = true;
+        }
+    }
+
+    /// The heap goes back; the baton stays. Every refusal needs it there, because that gives the baton back by itself.
+    fn check_in(&mut self) {
+        if std::mem::replace(&mut self.checked_out, false) {
+            let items = std::mem::take(&mut self.heap);
+            self.object.body.core.with_buffer(self.py(), |store| {
+                if let Store::Heap { heap, size, .. } = store {
+                    *size = items.len();
+                    *heap = items;
+                }
+            });
+        }
+    }
+
+    /// The size, if only the subclass knows it.
+    pub(crate) fn measure(&self) -> PyResult<Option<usize>> {
+        if !self.is_hooked() {
+            return Ok(None);
+        }
+        let size = self.object.this.call_method0(intern!(self.py(), "_qsize"))?;
+        Ok(Some(size.extract()?))
+    }
+
+    fn push(&mut self, item: Item) -> PyResult<()> {
+        let py = self.py();
+        if self.is_hooked() {
+            return self.object.this.call_method1(intern!(py, "_put"), (item,)).map(drop);
+        }
+        self.check_out();
+        heap::push(&mut self.heap, item, |left, right| less(py, left, right))
+    }
+
+    /// The item, and the size now if the subclass was asked. An item that a failed comparison has displaced is dropped, as the standard
+    /// library does.
+    pub(crate) fn pop(&mut self) -> PyResult<Option<Item>> {
+        let py = self.py();
+        if self.is_hooked() {
+            return self.object.this.call_method0(intern!(py, "_get")).map(|item| Some(item.unbind()));
+        }
+        self.check_out();
+        match heap::pop(&mut self.heap, |left, right| less(py, left, right)) {
+            None => Ok(None),
+            Some((item, outcome)) => outcome.map(|()| Some(item)),
+        }
+    }
+
+    /// Puts what lies in the inbox in its order. On an error the rest is merged all the same.
+    fn merge(&mut self) -> PyResult<()> {
+        let mut outcome = Ok(());
+        loop {
+            let core = &self.object.body.core;
+            let inbox = core.with_buffer(self.py(), |store| match store {
+                // Counted as stored from the moment it leaves the inbox, so that the size never dips.
+                Store::Heap { size, inbox, .. } | Store::Hooked { size, inbox } => {
+                    *size += inbox.len();
+                    std::mem::take(inbox)
+                }
+                Store::Fifo(_) | Store::Stack(_) => Vec::new(),
+            });
+            if inbox.is_empty() {
+                self.check_in();
+                return outcome;
+            }
+            for item in inbox {
+                outcome = self.push(item).and(outcome);
+            }
+        }
+    }
+
+    /// Gives the baton back with what has been done.
+    pub(crate) fn finish(mut self, puts: usize, gets: usize) -> PyResult<()> {
+        let outcome = self.give_back(puts, gets);
+        std::mem::forget(self); // `heap` is empty: it has been brought back
+        outcome
+    }
+
+    fn give_back(&mut self, mut puts: usize, mut gets: usize) -> PyResult<()> {
+        let mut outcome = Ok(());
+        loop {
+            let py = self.py();
+            let heap = std::mem::take(&mut self.heap);
+            let checked_out = std::mem::replace(&mut self.checked_out, false);
+            let (wakes, done) = self.object.body.core.finish(py, puts, gets, |store| match store {
+                Store::Heap { heap: place, size, inbox } => {
+                    if checked_out {
+                        *size = heap.len();
+                        *place = heap;
+                    }
+                    inbox.is_empty()
+                }
+                Store::Hooked { size, inbox } => {
+                    *size = (*size + puts).saturating_sub(gets);
+                    inbox.is_empty()
+                }
+                Store::Fifo(_) | Store::Stack(_) => true,
+            });
+            wakes.fire();
+            if done {
+                return outcome;
+            }
+            (puts, gets) = (0, 0); // counted; only the inbox is left
+            outcome = self.merge().and(outcome);
+        }
+    }
+}
+
+impl Drop for Holding<'_, '_, '_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.give_back(0, 0) {
+            error.write_unraisable(self.py(), Some(self.object.this));
+        }
+    }
+}
+
+/// Puts in order what has been left in the inbox.
+pub(crate) fn merge(object: &Object<'_, '_>, name: &str) -> PyResult<()> {
+    if object.body.core.baton_is_mine(object.py()) {
+        return Ok(()); // this thread is inside already, and merges on its way out
+    }
+    blocking::take_baton(object, name)?;
+    let mut holding = Holding::taken(object);
+    let outcome = holding.merge();
+    holding.finish(0, 0).and(outcome)
+}
+
+/// One attempt of an operation at a queue whose order needs Python.
+pub(crate) struct Visit<'a, 'b, 'py, 's> {
+    pub(crate) object: &'a Object<'b, 'py>,
+    pub(crate) name: &'static str,
+    pub(crate) chance: Chance<'s>,
+    /// Its place among putters or getters.
+    pub(crate) spot: &'s mut Spot,
+    /// Its place among those who wait for the baton.
+    pub(crate) baton: &'s mut Spot,
+}
+
+impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
+    /// `Ok(None)`: not yet. `Ok(Some(None))`: it came from inside.
+    fn enter(&mut self) -> PyResult<Option<Option<Holding<'a, 'b, 'py>>>> {
+        let py = self.object.py();
+        let core = &self.object.body.core;
+        if core.baton_is_mine(py) {
+            return Ok(Some(None));
+        }
+        if let Chance::Wait(waker) = self.chance {
+            let (wakes, taken) = core.take_baton(py, self.baton, waker);
+            wakes.fire();
+            if taken != Taken::Yes {
+                return Ok(None);
+            }
+            let mut holding = Holding::taken(self.object);
+            if let Err(error) = holding.merge() {
+                error.write_unraisable(py, Some(self.object.this));
+            }
+            return Ok(Some(Some(holding)));
+        }
+        // The holder is busy with a few calls at most: as short as waiting for the standard library's mutex.
+        Holding::take(self.object, self.name).map(|holding| Some(Some(holding)))
+    }
+
+    /// Puts items, as many as there is room for. True when none is left.
+    pub(crate) fn put(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<bool> {
+        let (py, object) = (self.object.py(), self.object);
+        let mut holding = match self.enter()? {
+            None => return Ok(false),
+            Some(None) => return self.put_from_inside(items, accepted),
+            Some(Some(holding)) => holding,
+        };
+        let size = holding.measure()?;
+        let waiting = if let Chance::Wait(waker) = self.chance { Some((&mut *self.spot, waker)) } else { None };
+        let (wakes, admitted) = object.body.core.admit_put(py, waiting, |store| set_size(store, size));
+        if !matches!(admitted, Admitted::Room(_)) {
+            std::mem::forget(holding); // given back by the refusal; nothing was checked out
+        } else {
+            let Admitted::Room(room) = admitted else { unreachable!() };
+            wakes.fire();
+            let mut puts = 0;
+            let mut outcome = Ok(());
+            for item in items.by_ref().take(room) {
+                outcome = holding.push(item);
+                if outcome.is_err() {
+                    break;
+                }
+                puts += 1;
+            }
+            *accepted += puts;
+            holding.finish(puts, 0).and(outcome)?;
+            return if items.len() == 0 { Ok(true) } else { self.put(items, accepted) };
+        }
+        wakes.fire();
+        match admitted {
+            Admitted::ShutDown => Err(object.body.shut_down_error(py, self.name)),
+            _ => Ok(false),
+        }
+    }
+
+    /// From a comparison or a hook of this very queue: into the inbox. It can wait for nobody but itself, so "full" is final.
+    fn put_from_inside(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<bool> {
+        let (py, object) = (self.object.py(), self.object);
+        while let Some(item) = items.next() {
+            let (wakes, result) = object.body.core.try_put(py, item, Turn::Now);
+            wakes.fire();
+            match result {
+                Ok(()) => *accepted += 1,
+                Err(PutError::ShutDown(_)) => return Err(object.body.shut_down_error(py, self.name)),
+                Err(PutError::Full(item)) => {
+                    let mut rest = vec![item];
+                    rest.extend(items.by_ref());
+                    *items = rest.into_iter();
+                    return match self.chance {
+                        Chance::Now => Ok(false),
+                        _ => Err(reentered("a put that has to wait")),
+                    };
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gets 1 to `max` items. The inner error says why there is nothing yet.
+    pub(crate) fn get(&mut self, max: usize, linger: Linger) -> PyResult<Result<Vec<Item>, BatchError>> {
+        let (py, object) = (self.object.py(), self.object);
+        let mut holding = match self.enter()? {
+            None => return Ok(Err(BatchError::Empty)),
+            Some(None) => return Err(reentered(self.name)),
+            Some(Some(holding)) => holding,
+        };
+        let size = holding.measure()?;
+        let waiting = if let Chance::Wait(waker) = self.chance { Some((&mut *self.spot, waker)) } else { None };
+        let (wakes, admitted) = object.body.core.admit_get(py, max, linger, waiting, |store| set_size(store, size));
+        if let Err(reason) = admitted {
+            std::mem::forget(holding); // given back by the refusal; nothing was checked out
+            wakes.fire();
+            return match reason {
+                BatchError::ShutDown => Err(object.body.shut_down_error(py, self.name)),
+                _ => Ok(Err(reason)),
+            };
+        }
+        wakes.fire();
+        let count = max.min(size.unwrap_or_else(|| object.body.core.size(py)));
+        let mut batch = Vec::with_capacity(count);
+        let mut outcome = Ok(());
+        while batch.len() < count {
+            match holding.pop() {
+                Ok(Some(item)) => batch.push(item),
+                Ok(None) => break,
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+        }
+        outcome = holding.finish(0, batch.len()).and(outcome);
+        // What has come out before an error is not lost: it is returned, and the error comes with the next get.
+        if batch.is_empty() { outcome.map(|()| Err(BatchError::Empty)) } else { Ok(Ok(batch)) }
+    }
+}
+
+fn set_size(store: &mut Store, now: Option<usize>) {
+    if let (Store::Hooked { size, .. }, Some(now)) = (store, now) {
+        *size = now;
+    }
+}

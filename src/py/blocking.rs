@@ -1,0 +1,271 @@
+//! The one way in which a thread waits: detached, politely, and never deaf to signals.
+//!
+//! Every blocking call tries first, attached, and comes here only to wait. Then, over and over: detach, yield a few times, sleep on the
+//! parker; attach; run signal handlers; only then look again and commit, and return at once. If a handler raises, the place in line is
+//! given up and nothing has been taken.
+//!
+//! The main thread sleeps in slices, because a signal can land just before it falls asleep and is sometimes taken by another thread; a
+//! signal that lands while it sleeps ends the sleep early (Linux). Other threads never slice: Python runs no handlers on them.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use penstock_core::clock::{Clock, Enrolled, Nanos};
+use penstock_core::queue::{Side, Spot, Taken};
+use penstock_core::wait::{Parker, Ticket};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::body::reentered;
+use crate::errors::{self, Timeout};
+use crate::object::Object;
+use crate::operation::{Chance, Done, Operation};
+use crate::waker::Waker;
+
+/// The longest that the main thread is deaf.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// How often a waiter lets others run before it goes to sleep. On a busy queue the other side is about to run anyway, and a yield costs
+/// a tenth of a sleep and a wake-up.
+const YIELDS: u32 = 3;
+
+static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
+
+/// Remembers which thread runs signal handlers: at import, and in the child of a fork.
+pub(crate) fn remember_main_thread(py: Python<'_>) -> PyResult<()> {
+    let ident = py.import("threading")?.call_method0("main_thread")?.getattr("ident")?.extract()?;
+    MAIN_THREAD.store(ident, Ordering::Relaxed);
+    Ok(())
+}
+
+fn this_is_the_main_thread() -> bool {
+    thread_ident() == MAIN_THREAD.load(Ordering::Relaxed)
+}
+
+#[allow(unsafe_code)]
+fn thread_ident() -> u64 {
+    // SAFETY: it has no preconditions.
+    #[allow(clippy::useless_conversion, reason = "the width of `c_ulong` differs between platforms")]
+    unsafe { pyo3::ffi::PyThread_get_thread_ident() }.into()
+}
+
+thread_local! {
+    /// The waits on this thread in the middle of which signal handlers are running, outermost first.
+    static INTERRUPTED: RefCell<Vec<Interrupted>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A wait in the middle of which signal handlers are running.
+struct Interrupted {
+    queue: Py<PyAny>,
+    places: [Option<(Side, Ticket)>; 2],
+}
+
+/// Runs signal handlers in the middle of a wait that holds these places.
+///
+/// A handler may itself wait, on the same queue too. The waits around it cannot come meanwhile, so they step aside ([`step_aside`]):
+/// else an item might lie there for one that cannot take it, beside one that could.
+fn run_handlers(object: &Object<'_, '_>, places: [Option<(Side, Ticket)>; 2]) -> PyResult<()> {
+    let py = object.py();
+    INTERRUPTED.with_borrow_mut(|waits| waits.push(Interrupted { queue: object.this.clone().unbind(), places }));
+    let outcome = py.check_signals();
+    let interrupted = INTERRUPTED.with_borrow_mut(Vec::pop);
+    drop(interrupted);
+    for place in places.into_iter().flatten() {
+        object.body.core.step_back(py, place).fire();
+    }
+    outcome
+}
+
+/// A wait begins. Those that it is nested in cannot come until it has ended.
+fn step_aside(py: Python<'_>) {
+    let waits: Vec<_> =
+        INTERRUPTED.with_borrow(|waits| waits.iter().map(|wait| (wait.queue.clone_ref(py), wait.places)).collect());
+    for (queue, places) in waits {
+        if let Some(object) = Object::of(queue.bind(py)) {
+            for place in places.into_iter().flatten() {
+                object.body.core.step_aside(py, place).fire();
+            }
+        }
+    }
+}
+
+/// One sleep, detached: until notified, a signal, the end of the slice or of `limit`.
+fn sleep(py: Python<'_>, parker: &Parker, limit: Option<Duration>, main: bool) {
+    let limit = match (main, limit) {
+        (true, Some(limit)) => Some(limit.min(SLICE)),
+        (true, None) => Some(SLICE),
+        (false, limit) => limit,
+    };
+    py.detach(|| {
+        for _ in 0..YIELDS {
+            if parker.is_notified() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        parker.park(limit);
+    });
+}
+
+/// Takes the baton of a queue whose order needs Python, for `operation`; waits for it without a limit.
+pub(crate) fn take_baton(object: &Object<'_, '_>, operation: &str) -> PyResult<()> {
+    let py = object.py();
+    let core = &object.body.core;
+    let parker = Arc::new(Parker::default());
+    let waker = Waker::Thread(Arc::clone(&parker));
+    let mut spot = Spot::default();
+    let (wakes, mut taken) = core.take_baton(py, &mut spot, &waker);
+    wakes.fire();
+    if taken == Taken::Busy {
+        step_aside(py);
+    }
+    let main = this_is_the_main_thread();
+    let mut outcome = Ok(());
+    while taken == Taken::Busy && outcome.is_ok() {
+        sleep(py, &parker, None, main);
+        if main {
+            outcome = run_handlers(object, [spot.place(), None]);
+        }
+        if outcome.is_ok() && parker.is_notified() {
+            parker.reset();
+            let wakes;
+            (wakes, taken) = core.take_baton(py, &mut spot, &waker);
+            wakes.fire();
+        }
+    }
+    core.leave(py, &mut spot).fire();
+    match taken {
+        Taken::Reentered => Err(reentered(operation)),
+        Taken::Yes | Taken::Busy => outcome,
+    }
+}
+
+/// A blocking call: tries, and waits for at most `timeout` if it must.
+pub(crate) fn run(object: &Object<'_, '_>, operation: &mut Operation, timeout: Timeout) -> PyResult<Done> {
+    let py = object.py();
+    let chance = if matches!(timeout, Timeout::Never) { Chance::Now } else { Chance::Arrival };
+    let outcome = match operation.attempt(object, chance, 0) {
+        Ok(Some(done)) => return Ok(done),
+        Ok(None) if matches!(timeout, Timeout::Never) => Err(operation.refused(object, timeout)),
+        Ok(None) => wait(object, operation, timeout),
+        Err(error) => Err(error),
+    };
+    outcome.map_err(|error| operation.annotate(py, error))
+}
+
+#[cold]
+fn wait(object: &Object<'_, '_>, operation: &mut Operation, timeout: Timeout) -> PyResult<Done> {
+    let py = object.py();
+    let limit = timeout.limit()?;
+    warn_on_a_loop(py, operation)?;
+    step_aside(py);
+    let clock = object.body.core.clock(py);
+    let deadline = limit.map(|limit| clock.now().saturating_add(limit));
+    let parker = Arc::new(Parker::default());
+    let waker = Waker::Thread(Arc::clone(&parker));
+    let mut timer = Timer::start(&clock, deadline, &parker);
+    let outcome = wait_in_line(object, operation, &clock, deadline, &parker, &waker, &mut timer);
+    timer.stop();
+    operation.leave(object);
+    match outcome {
+        Ok(None) => Err(operation.refused(object, timeout)),
+        Ok(Some(done)) => Ok(done),
+        Err(error) => Err(error),
+    }
+}
+
+/// `None` when the deadline passed.
+fn wait_in_line(
+    object: &Object<'_, '_>,
+    operation: &mut Operation,
+    clock: &Clock<Waker>,
+    deadline: Option<Nanos>,
+    parker: &Arc<Parker>,
+    waker: &Waker,
+    timer: &mut Timer<'_>,
+) -> PyResult<Option<Done>> {
+    let py = object.py();
+    let main = this_is_the_main_thread();
+    loop {
+        parker.reset();
+        if let Some(done) = operation.attempt(object, Chance::Wait(waker), clock.now())? {
+            return Ok(Some(done));
+        }
+        loop {
+            let now = clock.now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Ok(None);
+            }
+            let next = operation.look_again_at().into_iter().chain(deadline).min();
+            timer.set(next);
+            if operation.look_again_at().is_some_and(|at| at <= now) {
+                break;
+            }
+            // On a manual clock the timer wakes us; real time has no say.
+            let limit = match clock {
+                Clock::Monotonic => next.map(|next| Duration::from_nanos(next - now)),
+                Clock::Manual(_) => None,
+            };
+            sleep(py, parker, limit, main);
+            if main {
+                run_handlers(object, operation.places())?;
+            }
+            if parker.is_notified() {
+                break;
+            }
+        }
+    }
+}
+
+/// This wait, as far as a manual clock has to know of it.
+struct Timer<'a> {
+    clock: &'a Clock<Waker>,
+    parker: &'a Arc<Parker>,
+    at: Option<Nanos>,
+    enrolled: Option<Enrolled>,
+}
+
+impl<'a> Timer<'a> {
+    fn start(clock: &'a Clock<Waker>, at: Option<Nanos>, parker: &'a Arc<Parker>) -> Self {
+        let mut timer = Self { clock, parker, at, enrolled: None };
+        timer.enroll();
+        timer
+    }
+
+    fn enroll(&mut self) {
+        if let Clock::Manual(manual) = self.clock {
+            self.enrolled = Some(manual.enroll(self.at, Waker::Thread(Arc::clone(self.parker))));
+        }
+    }
+
+    fn set(&mut self, at: Option<Nanos>) {
+        if self.at != at {
+            self.stop();
+            self.at = at;
+            self.enroll();
+        }
+    }
+
+    fn stop(&mut self) {
+        if let (Clock::Manual(manual), Some(enrolled)) = (self.clock, self.enrolled.take()) {
+            drop(manual.withdraw(enrolled));
+        }
+    }
+}
+
+/// A thread that is about to sleep while an event loop runs on it stops that loop.
+fn warn_on_a_loop(py: Python<'_>, operation: &Operation) -> PyResult<()> {
+    static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let running = RUNNING_LOOP.import(py, "asyncio", "_get_running_loop")?.call0()?;
+    if running.is_none() {
+        return Ok(());
+    }
+    let (blocking, awaitable) = operation.names();
+    let message = std::ffi::CString::new(format!(
+        "{blocking}() is about to block a thread on which an event loop is running; use `await {awaitable}()`"
+    ))?;
+    let category = errors::blocking_in_event_loop(py)?;
+    PyErr::warn(py, category.as_any(), &message, 1)
+}

@@ -1,0 +1,155 @@
+//! `Clock` and `ManualClock`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_core::clock::{Clock as CoreClock, Manual, nanos, seconds};
+use penstock_core::section::Section;
+use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::body::attached_in_traverse;
+use crate::domain::Attached;
+use crate::errors;
+use crate::waker::Waker;
+
+/// Where an object reads the time. `Clock()` is the system's monotonic clock; `penstock.testing.ManualClock`
+/// stands still until it is told to move. There are no others: the class cannot be subclassed.
+#[pyclass(frozen, subclass, weakref, name = "Clock", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyClock {
+    pub(crate) clock: CoreClock<Waker>,
+}
+
+#[pymethods]
+impl PyClock {
+    #[new]
+    fn new() -> Self {
+        Self { clock: CoreClock::Monotonic }
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (**_kwargs))]
+    fn __init_subclass__(cls: &Bound<'_, pyo3::types::PyType>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        Err(PyTypeError::new_err(format!("penstock.Clock cannot be subclassed (by {})", cls.name()?)))
+    }
+
+    /// The time in seconds since an arbitrary moment. Never goes back.
+    fn now(&self) -> f64 {
+        seconds(self.clock.now())
+    }
+}
+
+/// The clock given, or the one in force here (`with clock:`), or the monotonic one.
+pub(crate) fn choose<'py>(py: Python<'py>, given: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyClock>>> {
+    match given.filter(|given| !given.is_none()) {
+        Some(given) => match given.cast::<PyClock>() {
+            Ok(clock) => Ok(Some(clock.clone())),
+            Err(_) => Err(PyTypeError::new_err(format!("'clock' must be a penstock.Clock or None, not {}", errors::text(given)))),
+        },
+        None => Ok(in_force(py)?.call_method0("get")?.cast_into::<PyClock>().ok()),
+    }
+}
+
+fn in_force(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let variable = VARIABLE.get_or_try_init(py, || -> PyResult<_> {
+        let none = PyDict::new(py);
+        none.set_item("default", py.None())?;
+        Ok(py.import("contextvars")?.getattr("ContextVar")?.call(("penstock.clock",), Some(&none))?.unbind())
+    })?;
+    Ok(variable.bind(py))
+}
+
+/// A clock that stands still until it is told to move, for tests of anything that waits or measures.
+///
+/// `start` is the first reading, in seconds. `with clock:` makes it the clock of every penstock object made inside that is not given
+/// one (in this context: a thread started inside has its own).
+#[pyclass(frozen, extends = PyClock, weakref, name = "ManualClock", module = "penstock.testing")]
+#[derive(Debug)]
+pub(crate) struct PyManualClock {
+    manual: Arc<Manual<Waker>>,
+    /// To undo `with clock:`, innermost last.
+    tokens: Section<Vec<Py<PyAny>>, Attached>,
+}
+
+#[pymethods]
+impl PyManualClock {
+    #[new]
+    #[pyo3(signature = (start = None))]
+    fn new(start: Option<&Bound<'_, PyAny>>) -> PyResult<PyClassInitializer<Self>> {
+        let start = start.map_or(Ok(0.0), |start| errors::duration("start", start))?;
+        let manual = Arc::new(Manual::new(nanos(start)));
+        let clock = CoreClock::Manual(Arc::clone(&manual));
+        let this = Self { manual, tokens: Section::new(Vec::new()) };
+        Ok(PyClassInitializer::from(PyClock { clock }).add_subclass(this))
+    }
+
+    /// Move the clock by `seconds` (to the nanosecond). Whoever is due on the way is woken, in time order.
+    ///
+    /// Raises ValueError, TypeError or OverflowError for a bad amount. A woken thread or task runs when it gets
+    /// its turn, not inside this call.
+    fn advance(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
+        let by = nanos(errors::duration("seconds", seconds)?);
+        self.manual.advance(by);
+        Ok(())
+    }
+
+    /// How many operations, of threads and tasks, with a timeout or without, wait on objects with this clock.
+    #[getter]
+    fn waiters(&self) -> usize {
+        self.manual.waits()
+    }
+
+    /// Block, in real time, until at least `n` operations wait on objects with this clock.
+    ///
+    /// Raises TimeoutError after `timeout` seconds.
+    #[pyo3(signature = (n, timeout = 5.0))]
+    fn wait_for_waiters(&self, py: Python<'_>, n: usize, timeout: f64) -> PyResult<()> {
+        const SLICE: Duration = Duration::from_millis(50);
+        let end = std::time::Instant::now() + Duration::try_from_secs_f64(timeout).unwrap_or(Duration::MAX / 4);
+        loop {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            if py.detach(|| self.manual.wait_for_waits(n, left.min(SLICE))) {
+                return Ok(());
+            }
+            py.check_signals()?;
+            if left.is_zero() {
+                let waits = self.manual.waits();
+                return Err(PyTimeoutError::new_err(format!(
+                    "{waits} operations wait on this clock, not {n}, after {timeout} seconds"
+                )));
+            }
+        }
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let py = slf.py();
+        let token = in_force(py)?.call_method1("set", (slf,))?.unbind();
+        slf.get().tokens.with(py, |tokens| tokens.push(token));
+        Ok(slf.clone())
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let Some(token) = self.tokens.with(py, Vec::pop) else {
+            return Err(PyRuntimeError::new_err("this clock is not in force: __exit__ without __enter__"));
+        };
+        in_force(py)?.call_method1("reset", (token,)).map(drop)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<penstock.testing.ManualClock now={:?} waiters={}>", seconds(self.manual.now()), self.manual.waits())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.tokens.with(attached_in_traverse(), |tokens| tokens.iter().try_for_each(|token| visit.call(token)))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.tokens.with(py, std::mem::take));
+    }
+}

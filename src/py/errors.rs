@@ -1,0 +1,155 @@
+//! The exceptions that the binding raises, and the texts in them. The classes themselves are Python's (`penstock._exceptions`).
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use penstock_core::clock::{MAX_SECONDS, Nanos, nanos};
+
+fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyResult<Bound<'py, PyType>> {
+    cell.import(py, "penstock._exceptions", name).cloned()
+}
+
+macro_rules! exception {
+    ($(#[$doc:meta])* $function:ident, $name:literal) => {
+        $(#[$doc])*
+        pub(crate) fn $function(py: Python<'_>, message: String) -> PyErr {
+            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+            match class(py, &CLASS, $name) {
+                Ok(class) => PyErr::from_type(class, (message,)),
+                Err(error) => error,
+            }
+        }
+    };
+}
+
+exception!(
+    /// There was no room (in time).
+    full, "Full"
+);
+exception!(
+    /// There was no item (in time).
+    empty, "Empty"
+);
+exception!(
+    /// The queue has been shut down.
+    shut_down, "ShutDown"
+);
+
+/// The warning category for a blocking call on an event loop's thread.
+pub(crate) fn blocking_in_event_loop(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    class(py, &CLASS, "BlockingInEventLoopWarning")
+}
+
+/// Is it our Full or Empty?
+pub(crate) fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
+    static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    is_one_of(py, error, &FULL, "Full") || is_one_of(py, error, &EMPTY, "Empty")
+}
+
+/// Is it our ShutDown?
+pub(crate) fn is_shut_down(py: Python<'_>, error: &PyErr) -> bool {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    is_one_of(py, error, &CLASS, "ShutDown")
+}
+
+fn is_one_of(py: Python<'_>, error: &PyErr, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> bool {
+    class(py, cell, name).is_ok_and(|class| error.is_instance(py, &class))
+}
+
+/// How long an operation may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Timeout {
+    Never,
+    Forever,
+    Within(f64),
+}
+
+impl Timeout {
+    /// The standard library's `timeout` argument, with its errors, and NaN refused (there it makes `get` spin for ever).
+    pub(crate) fn parse(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let Some(timeout) = timeout.filter(|timeout| !timeout.is_none()) else { return Ok(Self::Forever) };
+        if timeout.lt(0)? {
+            return Err(PyValueError::new_err(format!("'timeout' must be a non-negative number, not {}", text(timeout))));
+        }
+        let seconds: f64 = timeout.extract()?;
+        if seconds.is_nan() {
+            return Err(PyValueError::new_err("'timeout' must be a non-negative number, not nan"));
+        }
+        Ok(if seconds == 0.0 { Self::Never } else { Self::Within(seconds) })
+    }
+
+    /// The stricter rule of methods that are not the standard library's: all of it is refused at the door.
+    pub(crate) fn parse_strict(name: &str, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        match timeout.filter(|timeout| !timeout.is_none()) {
+            None => Ok(Self::Forever),
+            Some(timeout) => {
+                let seconds = duration(name, timeout)?;
+                Ok(if seconds == 0.0 { Self::Never } else { Self::Within(seconds) })
+            }
+        }
+    }
+
+    /// Nanoseconds, once it is known that there is a wait.
+    pub(crate) fn limit(self) -> PyResult<Option<Nanos>> {
+        match self {
+            Self::Never => Ok(Some(0)),
+            Self::Forever => Ok(None),
+            Self::Within(seconds) if seconds <= MAX_SECONDS => Ok(Some(nanos(seconds))),
+            Self::Within(seconds) => Err(PyOverflowError::new_err(format!(
+                "timestamp out of range: 'timeout' is {seconds} seconds, at most {MAX_SECONDS} can be waited for"
+            ))),
+        }
+    }
+}
+
+/// A finite number of seconds, not negative and not too large, by the name of its argument.
+pub(crate) fn duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    use pyo3::types::{PyBool, PyFloat, PyInt};
+    if value.is_instance_of::<PyBool>() || !(value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) {
+        return Err(PyTypeError::new_err(format!(
+            "'{name}' must be a number of seconds (int or float), not {} ({})",
+            text(value),
+            type_name(value)
+        )));
+    }
+    let seconds: f64 = value.extract().map_err(|_| {
+        PyOverflowError::new_err(format!("'{name}' is {} seconds, at most {MAX_SECONDS} are possible", text(value)))
+    })?;
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(PyValueError::new_err(format!("'{name}' must be a non-negative number of seconds, not {}", text(value))));
+    }
+    if seconds > MAX_SECONDS {
+        return Err(PyOverflowError::new_err(format!("'{name}' is {} seconds, at most {MAX_SECONDS} are possible", text(value))));
+    }
+    Ok(seconds)
+}
+
+/// A count of at least one, by the name of its argument.
+pub(crate) fn positive(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    use pyo3::types::{PyBool, PyInt};
+    if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
+        return Err(PyTypeError::new_err(format!(
+            "'{name}' must be an int of at least 1, not {} ({})",
+            text(value),
+            type_name(value)
+        )));
+    }
+    if value.lt(1)? {
+        return Err(PyValueError::new_err(format!("'{name}' must be at least 1, not {}", text(value))));
+    }
+    // More than fits in memory is as good as no limit.
+    Ok(value.extract().unwrap_or(usize::MAX))
+}
+
+/// What an argument looks like, for a message.
+pub(crate) fn text(value: &Bound<'_, PyAny>) -> String {
+    value.repr().map_or_else(|_| "<unprintable>".to_owned(), |text| text.to_string_lossy().into_owned())
+}
+
+fn type_name(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string())
+}

@@ -1,0 +1,484 @@
+//! The hot methods, installed as raw `METH_FASTCALL | METH_KEYWORDS` descriptors on the PyO3 types.
+//!
+//! A PyO3 method costs about three times the queue operation inside it (see `docs/decisions`). These do by hand what PyO3 does otherwise:
+//! parse keywords (with the texts of CPython's own errors), turn panics into exceptions, and attach in PyO3's sense before anything may
+//! drop a reference; the fast path drops none.
+//!
+//! The fast path serves the plain call of a plain queue. Everything else, a keyword or a subclass too, takes the slow path, which is the
+//! same operation in the general form; there is nothing that only one of the two can do.
+#![allow(unsafe_code)] // the C calling convention
+
+use std::ffi::{CStr, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use penstock_core::queue::{PutError, Turn};
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::panic::PanicException;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::{PyClass, intern};
+
+use crate::aio;
+use crate::blocking;
+use crate::body::Body;
+use crate::errors::Timeout;
+use crate::object::Object;
+use crate::operation::{Done, Operation};
+use crate::queue::{PyQueue, PySimpleQueue};
+use crate::store::Item;
+
+/// A class with a [`Body`], and the rules in which the two kinds of queue differ.
+pub(crate) trait HasBody: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync {
+    /// For messages.
+    const CLASS: &'static str;
+    /// `get` refuses a timeout that is too long even when it need not wait.
+    const TIMEOUT_FIRST: bool;
+
+    fn body(&self) -> &Body;
+}
+
+type Raw = *mut ffi::PyObject;
+type Method = unsafe extern "C" fn(Raw, *const Raw, ffi::Py_ssize_t, Raw) -> Raw;
+
+/// The arguments of one call.
+#[derive(Clone, Copy)]
+struct Call {
+    this: Raw,
+    args: *const Raw,
+    nargs: usize,
+    kwnames: Raw,
+}
+
+impl Call {
+    fn is_plain(self, nargs: usize) -> bool {
+        self.nargs == nargs && self.kwnames.is_null()
+    }
+
+    /// # Safety
+    /// The interpreter called, for an instance of `C`, which lives as long as the call.
+    unsafe fn body<'a, C: HasBody>(self, py: Python<'_>) -> &'a Body {
+        // SAFETY: the descriptor has checked the type; a frozen class is only ever borrowed shared.
+        unsafe { Borrowed::from_ptr(py, self.this).cast_unchecked::<C>() }.get().body()
+    }
+}
+
+/// Runs a method: a panic becomes an exception.
+#[inline]
+fn guarded(method: impl FnOnce(Python<'_>) -> Raw) -> Raw {
+    // SAFETY: the interpreter calls methods attached.
+    let py = unsafe { Python::assume_attached() };
+    match catch_unwind(AssertUnwindSafe(|| method(py))) {
+        Ok(result) => result,
+        Err(payload) => panicked(&*payload),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn panicked(payload: &(dyn std::any::Any + Send)) -> Raw {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("panic from Rust code");
+    general(|py| -> PyResult<Py<PyAny>> {
+        let _ = py;
+        Err(PanicException::new_err(text.to_owned()))
+    })
+}
+
+/// The general form: attached in PyO3's sense, so that references may be dropped and errors raised.
+#[cold]
+#[inline(never)]
+fn general(method: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> Raw {
+    // SAFETY: the interpreter is up (it called us), though it may be finalizing, which `attach` would refuse.
+    unsafe {
+        Python::attach_unchecked(|py| match method(py) {
+            Ok(result) => result.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                std::ptr::null_mut()
+            }
+        })
+    }
+}
+
+/// Parses positional and keyword arguments as a Python function of these parameters would; the first `required` have no default.
+fn parse<'a, 'py, const N: usize>(
+    py: Python<'py>,
+    call: Call,
+    function: (&str, &str),
+    parameters: [&str; N],
+    required: usize,
+) -> PyResult<[Option<Borrowed<'a, 'py, PyAny>>; N]> {
+    let function = format!("{}.{}()", function.0, function.1);
+    let mut values = [None; N];
+    if call.nargs > N {
+        // Counted as Python does, with self.
+        let (least, most, given) = (required + 1, N + 1, call.nargs + 1);
+        let takes = if least == most { format!("{most}") } else { format!("from {least} to {most}") };
+        let s = if most == 1 { "" } else { "s" };
+        return Err(PyTypeError::new_err(format!("{function} takes {takes} positional argument{s} but {given} were given")));
+    }
+    for (index, value) in values.iter_mut().enumerate().take(call.nargs) {
+        // SAFETY: the interpreter passes `nargs` arguments, borrowed for the call.
+        *value = Some(unsafe { Borrowed::from_ptr(py, *call.args.add(index)) });
+    }
+    if !call.kwnames.is_null() {
+        // SAFETY: a tuple of strings, as the calling convention has it.
+        let names = unsafe { Borrowed::from_ptr(py, call.kwnames).cast_unchecked::<PyTuple>() };
+        for (index, name) in names.iter().enumerate() {
+            // SAFETY: keyword values follow the positional ones, in the order of their names.
+            let value = unsafe { Borrowed::from_ptr(py, *call.args.add(call.nargs + index)) };
+            let name = name.cast::<PyString>()?.to_string_lossy().into_owned();
+            match parameters.iter().position(|parameter| *parameter == name) {
+                None => return Err(PyTypeError::new_err(format!("{function} got an unexpected keyword argument '{name}'"))),
+                Some(at) if values[at].is_some() => {
+                    return Err(PyTypeError::new_err(format!("{function} got multiple values for argument '{name}'")));
+                }
+                Some(at) => values[at] = Some(value),
+            }
+        }
+    }
+    if let Some(missing) = (0..required).find(|&index| values[index].is_none()) {
+        let missing = parameters[missing];
+        return Err(PyTypeError::new_err(format!("{function} missing 1 required positional argument: '{missing}'")));
+    }
+    Ok(values)
+}
+
+fn is_true(value: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<bool> {
+    value.map_or(Ok(true), |value| value.is_truthy())
+}
+
+/// `put` in the general form: the standard library's checks, in its order.
+fn put_in_general(
+    this: &Bound<'_, PyAny>,
+    body: &Body,
+    item: Item,
+    block: impl FnOnce() -> PyResult<bool>,
+    timeout: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let py = this.py();
+    if body.core.is_shut(py) {
+        return Err(body.shut_down_error(py, "put"));
+    }
+    let timeout = if !body.is_bounded(py)? {
+        Timeout::Forever // a queue without a bound never looks at `block` or `timeout`
+    } else if block()? {
+        Timeout::parse(timeout)?
+    } else {
+        Timeout::Never
+    };
+    blocking::run(&Object { this, body }, &mut Operation::put(item), timeout)?.into_object(py)
+}
+
+fn get_in_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+    let py = this.py();
+    if body.core.is_drained(py) {
+        return Err(body.shut_down_error(py, "get"));
+    }
+    let timeout = if block { Timeout::parse(timeout)? } else { Timeout::Never };
+    match blocking::run(&Object { this, body }, &mut Operation::get(), timeout)? {
+        Done::Item(item) => Ok(item),
+        other => other.into_object(py),
+    }
+}
+
+/// # Safety
+/// As [`Call::body`].
+unsafe fn this<'a, 'py>(py: Python<'py>, call: &'a Call) -> &'a Bound<'py, PyAny> {
+    // SAFETY: a borrowed reference that the caller holds for the length of the call.
+    unsafe { Bound::ref_from_ptr(py, &call.this) }
+}
+
+unsafe extern "C" fn put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    guarded(|py| {
+        // SAFETY: called by the interpreter for an instance of C.
+        let body = unsafe { call.body::<C>(py) };
+        if call.is_plain(1) && !body.slow {
+            // SAFETY: one argument was passed.
+            return unsafe { put_plainly(py, body, call, *args, Turn::Arrival) };
+        }
+        general(|py| {
+            let [item, block, timeout] = parse(py, call, (C::CLASS, "put"), ["item", "block", "timeout"], 1)?;
+            let item = item.expect("required").to_owned().unbind();
+            // A simple queue has no bound: it takes `block` and `timeout` and never looks at them.
+            // SAFETY: as above.
+            put_in_general(unsafe { this(py, &call) }, body, item, || is_true(block), timeout.as_deref())
+        })
+    })
+}
+
+/// The fast path of a put.
+///
+/// # Safety
+/// `item` is a borrowed reference that is valid for the call.
+#[inline]
+unsafe fn put_plainly(py: Python<'_>, body: &Body, call: Call, item: Raw, turn: Turn) -> Raw {
+    // SAFETY: see above.
+    let item: Item = unsafe { Bound::from_borrowed_ptr(py, item) }.unbind();
+    let (wakes, result) = body.core.try_put(py, item, turn);
+    match result {
+        Ok(()) if wakes.is_empty() => {
+            std::mem::forget(wakes);
+            py.None().into_ptr()
+        }
+        Ok(()) => general(|py| {
+            wakes.fire();
+            Ok(py.None())
+        }),
+        Err(PutError::Full(item) | PutError::ShutDown(item)) => general(move |py| {
+            wakes.fire();
+            // SAFETY: the interpreter called.
+            put_in_general(unsafe { this(py, &call) }, body, item, || Ok(turn == Turn::Arrival), None)
+        }),
+    }
+}
+
+unsafe extern "C" fn get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    guarded(|py| {
+        // SAFETY: called by the interpreter for an instance of C.
+        let body = unsafe { call.body::<C>(py) };
+        if call.is_plain(0) && !body.slow {
+            return get_plainly(py, body, call, Turn::Arrival);
+        }
+        general(|py| {
+            let [block, timeout] = parse(py, call, (C::CLASS, "get"), ["block", "timeout"], 0)?;
+            let block = is_true(block)?;
+            if C::TIMEOUT_FIRST && block {
+                Timeout::parse(timeout.as_deref())?.limit()?;
+            }
+            // SAFETY: as above.
+            get_in_general(unsafe { this(py, &call) }, body, block, timeout.as_deref())
+        })
+    })
+}
+
+#[inline]
+fn get_plainly(py: Python<'_>, body: &Body, call: Call, turn: Turn) -> Raw {
+    let (wakes, result) = body.core.try_get(py, turn);
+    match result {
+        Ok(item) if wakes.is_empty() => {
+            std::mem::forget(wakes);
+            item.into_ptr()
+        }
+        Ok(item) => general(move |_| {
+            wakes.fire();
+            Ok(item)
+        }),
+        Err(_) => general(move |py| {
+            wakes.fire();
+            // SAFETY: the interpreter called.
+            get_in_general(unsafe { this(py, &call) }, body, turn == Turn::Arrival, None)
+        }),
+    }
+}
+
+unsafe extern "C" fn put_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    guarded(|py| {
+        // SAFETY: called by the interpreter for an instance of C.
+        let body = unsafe { call.body::<C>(py) };
+        if call.is_plain(1) && !body.slow && !body.overrides.put {
+            // SAFETY: one argument was passed.
+            return unsafe { put_plainly(py, body, call, *args, Turn::Now) };
+        }
+        general(|py| {
+            let [item] = parse(py, call, (C::CLASS, "put_nowait"), ["item"], 1)?;
+            let item = item.expect("required").to_owned();
+            // SAFETY: as above.
+            let this = unsafe { this(py, &call) };
+            if body.overrides.put {
+                let block = PyDict::new(py);
+                block.set_item(intern!(py, "block"), false)?;
+                return this.call_method(intern!(py, "put"), (item,), Some(&block)).map(Bound::unbind);
+            }
+            put_in_general(this, body, item.unbind(), || Ok(false), None)
+        })
+    })
+}
+
+unsafe extern "C" fn get_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    guarded(|py| {
+        // SAFETY: called by the interpreter for an instance of C.
+        let body = unsafe { call.body::<C>(py) };
+        if call.is_plain(0) && !body.slow && !body.overrides.get {
+            return get_plainly(py, body, call, Turn::Now);
+        }
+        general(|py| {
+            let [] = parse(py, call, (C::CLASS, "get_nowait"), [], 0)?;
+            // SAFETY: as above.
+            let this = unsafe { this(py, &call) };
+            if body.overrides.get {
+                let block = PyDict::new(py);
+                block.set_item(intern!(py, "block"), false)?;
+                return this.call_method(intern!(py, "get"), (), Some(&block)).map(Bound::unbind);
+            }
+            get_in_general(this, body, false, None)
+        })
+    })
+}
+
+/// What the fast path of `put_async` says for "done": nothing. For "you have to wait": this module's marker.
+unsafe extern "C" fn try_put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    guarded(|py| {
+        // SAFETY: called by the interpreter for an instance of C.
+        let body = unsafe { call.body::<C>(py) };
+        if !call.is_plain(1) {
+            return general(|py| parse(py, call, (C::CLASS, "_try_put"), ["item"], 1).map(|_| py.None()));
+        }
+        if body.slow || !aio::spend() {
+            return aio::wait_marker(py);
+        }
+        // SAFETY: one argument was passed.
+        let item: Item = unsafe { Bound::from_borrowed_ptr(py, *args) }.unbind();
+        let (wakes, result) = body.core.try_put(py, item, Turn::Arrival);
+        match result {
+            Ok(()) if wakes.is_empty() => {
+                std::mem::forget(wakes);
+                py.None().into_ptr()
+            }
+            Ok(()) => general(|py| {
+                wakes.fire();
+                Ok(py.None())
+            }),
+            // The general form says why.
+            Err(refused) => general(|py| {
+                drop(refused);
+                wakes.fire();
+                // SAFETY: a new reference to a living object.
+                Ok(unsafe { Bound::from_owned_ptr(py, aio::wait_marker(py)) }.unbind())
+            }),
+        }
+    })
+}
+
+unsafe extern "C" fn try_get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    guarded(|py| {
+        // SAFETY: called by the interpreter for an instance of C.
+        let body = unsafe { call.body::<C>(py) };
+        if !call.is_plain(0) {
+            return general(|py| parse(py, call, (C::CLASS, "_try_get"), [], 0).map(|[]| py.None()));
+        }
+        if body.slow || !aio::spend() {
+            return aio::wait_marker(py);
+        }
+        let (wakes, result) = body.core.try_get(py, Turn::Arrival);
+        match result {
+            Ok(item) if wakes.is_empty() => {
+                std::mem::forget(wakes);
+                item.into_ptr()
+            }
+            Ok(item) => general(move |_| {
+                wakes.fire();
+                Ok(item)
+            }),
+            Err(_) => {
+                std::mem::forget(wakes); // nothing was taken, so nobody was woken
+                aio::wait_marker(py)
+            }
+        }
+    })
+}
+
+const PUT: &CStr = c"put($self, item, block=True, timeout=None)
+--
+
+Put an item into the queue.
+
+Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
+`timeout` seconds. With `block=False` it never waits and `timeout` is ignored.
+
+Raises Full if there was no room (in time), ShutDown if the queue has been shut down, ValueError for a
+negative or NaN timeout.
+
+Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
+exception from a signal handler, it has put nothing.";
+
+const SIMPLE_PUT: &CStr = c"put($self, item, block=True, timeout=None)
+--
+
+Put an item into the queue. Never waits: the queue has no bound, and `block` and `timeout` are
+ignored.";
+
+const GET: &CStr = c"get($self, block=True, timeout=None)
+--
+
+Remove and return the next item.
+
+Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most `timeout`
+seconds. With `block=False` it never waits and `timeout` is ignored.
+
+Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
+ValueError for a negative or NaN timeout.
+
+Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
+exception from a signal handler, it has taken nothing.";
+
+const PUT_NOWAIT: &CStr = c"put_nowait($self, item)
+--
+
+Put an item without waiting. Raises Full if there is no room, ShutDown if the queue has been shut down.
+
+It never waits, so it never stands in line: if there is room it is taken, whoever waits.";
+
+const GET_NOWAIT: &CStr = c"get_nowait($self)
+--
+
+Remove and return the next item without waiting. Raises Empty if there is none, ShutDown if the queue has
+been shut down and is drained.
+
+It never waits, so it never stands in line: if there is an item it is taken, whoever waits.";
+
+const TRY_PUT: &CStr = c"_try_put($self, item)\n--\n\nThe fast path of put_async.";
+const TRY_GET: &CStr = c"_try_get($self)\n--\n\nThe fast path of get_async.";
+
+fn install_on<C: HasBody>(py: Python<'_>, methods: &[(&'static CStr, Method, &'static CStr)]) -> PyResult<()> {
+    let class: Bound<'_, PyType> = py.get_type::<C>();
+    for &(name, method, doc) in methods {
+        // The interpreter keeps a pointer to the definition for as long as it lives.
+        let definition = Box::leak(Box::new(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: method },
+            ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS as c_int,
+            ml_doc: doc.as_ptr(),
+        }));
+        // SAFETY: the type is alive, the definition lives for ever and says what the function is.
+        let descriptor = unsafe {
+            let raw = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
+            Bound::from_owned_ptr_or_err(py, raw)?
+        };
+        class.setattr(name.to_string_lossy(), descriptor)?;
+    }
+    Ok(())
+}
+
+/// Puts the hot methods on the classes. Once, at import.
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
+    install_on::<PyQueue>(
+        py,
+        &[
+            (c"put", put::<PyQueue>, PUT),
+            (c"get", get::<PyQueue>, GET),
+            (c"put_nowait", put_nowait::<PyQueue>, PUT_NOWAIT),
+            (c"get_nowait", get_nowait::<PyQueue>, GET_NOWAIT),
+            (c"_try_put", try_put::<PyQueue>, TRY_PUT),
+            (c"_try_get", try_get::<PyQueue>, TRY_GET),
+        ],
+    )?;
+    install_on::<PySimpleQueue>(
+        py,
+        &[
+            (c"put", put::<PySimpleQueue>, SIMPLE_PUT),
+            (c"get", get::<PySimpleQueue>, GET),
+            (c"put_nowait", put_nowait::<PySimpleQueue>, PUT_NOWAIT),
+            (c"get_nowait", get_nowait::<PySimpleQueue>, GET_NOWAIT),
+            (c"_try_put", try_put::<PySimpleQueue>, TRY_PUT),
+            (c"_try_get", try_get::<PySimpleQueue>, TRY_GET),
+        ],
+    )
+}

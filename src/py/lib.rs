@@ -1,0 +1,64 @@
+//! `penstock._core`: the binding. It knows Python and no algorithm.
+//!
+//! | file        | what it is for                                                                             |
+//! |-------------|--------------------------------------------------------------------------------------------|
+//! | `domain`    | what guards the core's sections here: being attached to the interpreter                     |
+//! | `store`     | what a queue keeps its items in                                                            |
+//! | `body`      | what every queue class has inside                                                          |
+//! | `operation` | one operation that may have to wait, whoever waits for it                                  |
+//! | `blocking`  | the only way in which a thread waits                                                       |
+//! | `aio`       | the only asyncio code                                                                      |
+//! | `baton`     | the only place where Python runs in the middle of an operation                             |
+//! | `fastcall`  | the hot methods, as raw descriptors                                                        |
+//! | `queue`     | the classes                                                                                |
+//! | `ends`      | producers and consumers as context managers                                                |
+//! | `clock`     | `Clock` and `ManualClock`                                                                  |
+//! | `errors`    | exceptions, and the checks of arguments                                                    |
+
+mod aio;
+mod baton;
+mod blocking;
+mod body;
+mod clock;
+mod domain;
+mod ends;
+mod errors;
+mod fastcall;
+mod object;
+mod operation;
+mod queue;
+mod store;
+mod waker;
+
+use pyo3::prelude::*;
+
+#[pymodule(name = "_core")]
+mod core_module {
+    use super::*;
+
+    #[pymodule_export]
+    use super::aio::AsyncOperation;
+    #[pymodule_export]
+    use super::clock::{PyClock, PyManualClock};
+    #[pymodule_export]
+    use super::ends::Ends;
+    #[pymodule_export]
+    use super::queue::{PyLifoQueue, PyPriorityQueue, PyQueue, PySimpleQueue};
+
+    /// In the child of a fork: there are no waiters, and this is the main thread.
+    #[pyfunction]
+    fn _after_fork_in_child(py: Python<'_>) -> PyResult<()> {
+        penstock_core::fork::after_fork_in_child();
+        blocking::remember_main_thread(py)
+    }
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("WAIT", aio::wait_marker_object(py))?;
+        module.add("STAND_INS", queue::stand_ins(py))?;
+        fastcall::install(py)?;
+        blocking::remember_main_thread(py)
+    }
+}

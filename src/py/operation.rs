@@ -1,0 +1,388 @@
+//! One operation that may have to wait, whoever waits for it: a thread (`blocking`) or a coroutine (`aio`).
+//!
+//! `attempt` is called until it gives something. It never blocks (but for the baton, when it may not wait in line), and holds its places
+//! in line in the operation's spots between calls.
+
+use penstock_core::clock::Nanos;
+use penstock_core::queue::{BatchError, GetError, Linger, PutError, Side, Spot, Turn};
+use penstock_core::wait::{Ticket, Wakes};
+use pyo3::exceptions::PyTimeoutError;
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::{PyIterator, PyList, PyTuple};
+
+use crate::baton::{self, Visit};
+use crate::errors::{self, Timeout};
+use crate::object::Object;
+use crate::store::Item;
+use crate::waker::Waker;
+
+/// Every how many items out of an iterator signal handlers get a chance (an endless iterator in C gives them none).
+const SIGNAL_CHECK: usize = 1024;
+
+/// How an attempt may go about it.
+#[derive(Clone, Copy)]
+pub(crate) enum Chance<'a> {
+    /// Now or never.
+    Now,
+    /// It is willing to wait, but does not stand in line yet: nothing is registered.
+    Arrival,
+    /// It takes a place in line, or keeps the one it has.
+    Wait(&'a Waker),
+}
+
+impl Chance<'_> {
+    fn turn(self) -> Turn {
+        if matches!(self, Self::Now) { Turn::Now } else { Turn::Arrival }
+    }
+}
+
+/// What an operation comes to.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Nothing,
+    Item(Item),
+    Items(Vec<Item>),
+    Count(usize),
+}
+
+impl Done {
+    pub(crate) fn into_object(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(match self {
+            Self::Nothing => py.None(),
+            Self::Item(item) => item,
+            Self::Items(items) => PyList::new(py, items)?.into_any().unbind(),
+            Self::Count(count) => count.into_pyobject(py)?.into_any().unbind(),
+        })
+    }
+}
+
+/// Where a batch of puts comes from.
+#[derive(Debug)]
+enum Source {
+    /// All there already.
+    Items(std::vec::IntoIter<Item>),
+    /// Asked for an item only once its place is certain.
+    Iterator { iterator: Py<PyIterator>, reserved: bool },
+}
+
+#[derive(Debug)]
+enum Work {
+    Put(Option<Item>),
+    Get,
+    PutMany {
+        source: Source,
+        accepted: usize,
+    },
+    GetMany {
+        max: usize,
+        linger: Nanos,
+        until: Option<Nanos>,
+    },
+    Join,
+    /// Waits until there is room, or an item, and takes nothing.
+    Ready(Side),
+}
+
+#[derive(Debug)]
+pub(crate) struct Operation {
+    work: Work,
+    spot: Spot,
+    baton: Spot,
+}
+
+impl Operation {
+    fn new(work: Work) -> Self {
+        Self { work, spot: Spot::default(), baton: Spot::default() }
+    }
+
+    pub(crate) fn put(item: Item) -> Self {
+        Self::new(Work::Put(Some(item)))
+    }
+
+    pub(crate) fn get() -> Self {
+        Self::new(Work::Get)
+    }
+
+    pub(crate) fn join() -> Self {
+        Self::new(Work::Join)
+    }
+
+    pub(crate) fn ready(side: Side) -> Self {
+        Self::new(Work::Ready(side))
+    }
+
+    pub(crate) fn get_many(max: usize, linger: Nanos) -> Self {
+        Self::new(Work::GetMany { max, linger, until: None })
+    }
+
+    pub(crate) fn put_many(items: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let source = if let Ok(list) = items.cast_exact::<PyList>() {
+            Source::Items(list.iter().map(Bound::unbind).collect::<Vec<_>>().into_iter())
+        } else if let Ok(tuple) = items.cast_exact::<PyTuple>() {
+            Source::Items(tuple.iter().map(Bound::unbind).collect::<Vec<_>>().into_iter())
+        } else {
+            Source::Iterator { iterator: items.try_iter()?.unbind(), reserved: false }
+        };
+        Ok(Self::new(Work::PutMany { source, accepted: 0 }))
+    }
+
+    /// The blocking method and its awaitable twin, for messages.
+    pub(crate) fn names(&self) -> (&'static str, &'static str) {
+        match self.work {
+            Work::Put(_) => ("put", "put_async"),
+            Work::Get => ("get", "get_async"),
+            Work::PutMany { .. } => ("put_many", "put_many_async"),
+            Work::GetMany { .. } => ("get_many", "get_many_async"),
+            Work::Join => ("join", "join_async"),
+            Work::Ready(Side::Put) => ("not_full.wait", "put_async"),
+            Work::Ready(_) => ("not_empty.wait", "get_async"),
+        }
+    }
+
+    /// When it wants another attempt without having been woken: at the end of lingering.
+    pub(crate) fn look_again_at(&self) -> Option<Nanos> {
+        match self.work {
+            Work::GetMany { until, .. } => until,
+            _ => None,
+        }
+    }
+
+    /// One attempt. `None`: not yet (and with [`Chance::Wait`] there is a place in line now).
+    pub(crate) fn attempt(&mut self, object: &Object<'_, '_>, chance: Chance<'_>, now: Nanos) -> PyResult<Option<Done>> {
+        let py = object.py();
+        let core = &object.body.core;
+        let name = self.names().0;
+        let slow = object.body.slow;
+        let Self { work, spot, baton } = self;
+        match work {
+            Work::Put(slot) if slow => {
+                let mut items: Vec<_> = slot.take().into_iter().collect();
+                let mut items = std::mem::take(&mut items).into_iter();
+                let outcome = Visit { object, name, chance, spot, baton }.put(&mut items, &mut 0);
+                *slot = items.next();
+                Ok(outcome?.then_some(Done::Nothing))
+            }
+            Work::PutMany { source: Source::Items(items), accepted } if slow => {
+                let mut visit = Visit { object, name, chance, spot, baton };
+                Ok(visit.put(items, accepted)?.then_some(Done::Count(*accepted)))
+            }
+            Work::Get if slow => {
+                let mut visit = Visit { object, name, chance, spot, baton };
+                let batch = visit.get(1, Linger::Over)?;
+                Ok(batch.ok().and_then(|mut items| items.pop()).map(Done::Item))
+            }
+            Work::Put(slot) => {
+                let item = slot.take().expect("an operation that is done is not attempted again");
+                let (wakes, result) = match chance {
+                    Chance::Wait(waker) => core.put_or_wait(py, item, spot, waker),
+                    _ => core.try_put(py, item, chance.turn()),
+                };
+                wakes.fire();
+                match result {
+                    Ok(()) => Ok(Some(Done::Nothing)),
+                    Err(PutError::Full(item)) => {
+                        *slot = Some(item);
+                        Ok(None)
+                    }
+                    Err(PutError::ShutDown(_item)) => Err(object.body.shut_down_error(py, name)),
+                }
+            }
+            Work::Get => {
+                let (wakes, result) = match chance {
+                    Chance::Wait(waker) => core.get_or_wait(py, spot, waker),
+                    _ => core.try_get(py, chance.turn()),
+                };
+                wakes.fire();
+                match result {
+                    Ok(item) => Ok(Some(Done::Item(item))),
+                    Err(GetError::Empty) => Ok(None),
+                    Err(GetError::ShutDown) => Err(object.body.shut_down_error(py, name)),
+                }
+            }
+            Work::PutMany { source: Source::Items(items), accepted } => {
+                let before = items.len();
+                let (wakes, result) = match chance {
+                    Chance::Wait(waker) => core.put_batch_or_wait(py, items, spot, waker),
+                    _ => core.try_put_batch(py, items, chance.turn()),
+                };
+                *accepted += before - items.len();
+                wakes.fire();
+                match result {
+                    Ok(()) => Ok(Some(Done::Count(*accepted))),
+                    Err(PutError::Full(())) => Ok(None),
+                    Err(PutError::ShutDown(())) => Err(object.body.shut_down_error(py, name)),
+                }
+            }
+            Work::PutMany { source: Source::Iterator { iterator, reserved }, accepted } => loop {
+                if !*reserved {
+                    let result = match chance {
+                        Chance::Wait(waker) => {
+                            let (wakes, result) = core.reserve_or_wait(py, spot, waker);
+                            wakes.fire();
+                            result
+                        }
+                        _ => core.try_reserve(py, chance.turn()),
+                    };
+                    match result {
+                        Ok(()) => *reserved = true,
+                        Err(PutError::Full(())) => return Ok(None),
+                        Err(PutError::ShutDown(())) => return Err(object.body.shut_down_error(py, name)),
+                    }
+                }
+                let next = iterator.bind(py).clone().next();
+                *reserved = false;
+                match next {
+                    Some(Ok(item)) => {
+                        let (wakes, result) = core.fulfil(py, item.unbind());
+                        wakes.fire();
+                        if result.is_err() {
+                            return Err(object.body.shut_down_error(py, name));
+                        }
+                        *accepted += 1;
+                        if slow {
+                            baton::merge(object, name)?;
+                        }
+                        if *accepted % SIGNAL_CHECK == 0 {
+                            py.check_signals()?;
+                        }
+                    }
+                    Some(Err(error)) => {
+                        core.unreserve(py).fire();
+                        return Err(error);
+                    }
+                    None => {
+                        core.unreserve(py).fire();
+                        return Ok(Some(Done::Count(*accepted)));
+                    }
+                }
+            },
+            Work::GetMany { max, linger, until } => {
+                let patience = match until {
+                    _ if *linger == 0 => Linger::Over,
+                    Some(until) if *until <= now => Linger::Over,
+                    _ => Linger::On,
+                };
+                let result = match chance {
+                    // One that lingers has to stand in line for it.
+                    Chance::Arrival if *linger > 0 => return Ok(None),
+                    _ if slow => Visit { object, name, chance, spot, baton }.get(*max, patience)?,
+                    Chance::Wait(waker) => {
+                        let (wakes, result) = core.get_batch_or_wait(py, *max, patience, spot, waker);
+                        wakes.fire();
+                        result
+                    }
+                    _ => {
+                        let (wakes, result) = core.try_get_batch(py, *max, chance.turn());
+                        wakes.fire();
+                        result.map_err(BatchError::from)
+                    }
+                };
+                match result {
+                    Ok(items) => Ok(Some(Done::Items(items))),
+                    Err(BatchError::Lingering) => {
+                        until.get_or_insert(now.saturating_add(*linger));
+                        Ok(None)
+                    }
+                    Err(BatchError::Empty) => {
+                        *until = None;
+                        Ok(None)
+                    }
+                    Err(BatchError::ShutDown) => Err(object.body.shut_down_error(py, name)),
+                }
+            }
+            Work::Join | Work::Ready(_) => Ok(self.attempt_without_items(object, chance)),
+        }
+    }
+
+    /// The operations that move no items and so need no baton.
+    pub(crate) fn attempt_without_items(&mut self, object: &Object<'_, '_>, chance: Chance<'_>) -> Option<Done> {
+        let py = object.py();
+        let core = &object.body.core;
+        let done = match (&self.work, chance) {
+            (Work::Join, Chance::Wait(waker)) => {
+                let (wakes, done) = core.join_or_wait(py, &mut self.spot, waker);
+                wakes.fire();
+                done
+            }
+            (Work::Join, _) => core.unfinished(py) <= 0,
+            (Work::Ready(side), Chance::Wait(waker)) => {
+                let (wakes, ready) = core.ready_or_wait(py, *side, &mut self.spot, waker);
+                wakes.fire();
+                ready
+            }
+            (Work::Ready(Side::Put), _) => core.is_shut(py) || core.size(py) < core.limit(py),
+            _ => core.is_shut(py) || core.size(py) > 0,
+        };
+        done.then_some(Done::Nothing)
+    }
+
+    /// The places it holds in line.
+    pub(crate) fn places(&self) -> [Option<(Side, Ticket)>; 2] {
+        [self.spot.place(), self.baton.place()]
+    }
+
+    /// Gives up every place in line; wake-ups go to the next.
+    pub(crate) fn leave(&mut self, object: &Object<'_, '_>) {
+        let py = object.py();
+        self.withdraw(object).fire();
+        if let Work::PutMany { source: Source::Iterator { reserved: reserved @ true, .. }, .. } = &mut self.work {
+            *reserved = false;
+            object.body.core.unreserve(py).fire();
+        }
+    }
+
+    /// As `leave`, but the wake-ups that follow are the caller's to fire, and a place promised to an iterator stays promised.
+    pub(crate) fn withdraw(&mut self, object: &Object<'_, '_>) -> Wakes<Waker> {
+        let py = object.py();
+        let mut wakes = object.body.core.leave(py, &mut self.spot);
+        wakes.append(object.body.core.leave(py, &mut self.baton));
+        wakes
+    }
+
+    /// How many items a batch of puts has put so far.
+    pub(crate) fn accepted(&self) -> Option<usize> {
+        match self.work {
+            Work::PutMany { accepted, .. } => Some(accepted),
+            _ => None,
+        }
+    }
+
+    /// The error for "not in time", or "not now".
+    pub(crate) fn refused(&self, object: &Object<'_, '_>, timeout: Timeout) -> PyErr {
+        let py = object.py();
+        let (name, _) = self.names();
+        let holds = object.body.holds(py);
+        let asked = match timeout {
+            Timeout::Never => format!("{name} without waiting"),
+            Timeout::Forever => name.to_owned(),
+            Timeout::Within(seconds) => format!("{name} with timeout={seconds}"),
+        };
+        match self.work {
+            Work::Put(_) | Work::PutMany { .. } | Work::Ready(Side::Put) => errors::full(py, format!("{asked}: {holds}")),
+            Work::Get | Work::GetMany { .. } | Work::Ready(_) => errors::empty(py, format!("{asked}: {holds}")),
+            Work::Join => {
+                let unfinished = object.body.core.unfinished(py);
+                PyTimeoutError::new_err(format!("{asked}: {unfinished} tasks are unfinished"))
+            }
+        }
+    }
+
+    /// A batch of puts that ends in an error says how far it came.
+    pub(crate) fn annotate(&self, py: Python<'_>, error: PyErr) -> PyErr {
+        if let Some(accepted) = self.accepted() {
+            // An exception without room for an attribute goes as it is.
+            let _ = error.value(py).setattr("accepted", accepted);
+        }
+        error
+    }
+
+    pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.work {
+            Work::Put(item) => visit.call(item),
+            Work::PutMany { source: Source::Items(items), .. } => items.as_slice().iter().try_for_each(|item| visit.call(item)),
+            Work::PutMany { source: Source::Iterator { iterator, .. }, .. } => visit.call(iterator),
+            _ => Ok(()),
+        }
+    }
+}

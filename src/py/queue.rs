@@ -1,0 +1,812 @@
+//! The queue classes: argument checks, and nothing else. The hot methods are in `fastcall`, the awaitable ones in Python.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use penstock_core::buffer::{Buffer, Fifo};
+use penstock_core::clock::{Clock as CoreClock, nanos, seconds};
+use penstock_core::queue::{Side, UNBOUNDED};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyInt, PyList, PyTuple, PyType};
+
+use crate::aio::AsyncOperation;
+use crate::baton::Holding;
+use crate::blocking;
+use crate::body::{Body, Overrides};
+use crate::clock;
+use crate::errors::{self, Timeout};
+use crate::fastcall::HasBody;
+use crate::object::Object;
+use crate::operation::Operation;
+use crate::store::{Item, Store};
+
+/// A bounded first-in, first-out queue for threads and asyncio.
+#[pyclass(frozen, subclass, weakref, dict, generic, name = "Queue", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyQueue {
+    pub(crate) body: Body,
+}
+
+/// A last-in, first-out queue.
+#[pyclass(frozen, subclass, weakref, dict, generic, extends = PyQueue, name = "LifoQueue", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyLifoQueue;
+
+/// A queue that gives back the smallest item first, with exactly the order of `heapq`.
+#[pyclass(frozen, subclass, weakref, dict, generic, extends = PyQueue, name = "PriorityQueue", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyPriorityQueue;
+
+/// An unbounded first-in, first-out queue without task tracking or shutdown.
+#[pyclass(frozen, subclass, weakref, dict, generic, name = "SimpleQueue", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PySimpleQueue {
+    pub(crate) body: Body,
+}
+
+impl HasBody for PyQueue {
+    const CLASS: &'static str = "Queue";
+    const TIMEOUT_FIRST: bool = false;
+
+    #[inline]
+    fn body(&self) -> &Body {
+        &self.body
+    }
+}
+
+impl HasBody for PySimpleQueue {
+    const CLASS: &'static str = "SimpleQueue";
+    const TIMEOUT_FIRST: bool = true;
+
+    #[inline]
+    fn body(&self) -> &Body {
+        &self.body
+    }
+}
+
+/// What `class` overrides of `base`.
+fn overrides(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>) -> PyResult<Overrides> {
+    if class.is(base) {
+        return Ok(Overrides::default());
+    }
+    let overridden = |name: &str| -> PyResult<bool> {
+        Ok(match base.getattr_opt(name)? {
+            Some(ours) => !class.getattr(name)?.is(&ours),
+            None => false,
+        })
+    };
+    Ok(Overrides {
+        hooks: overridden("_init")? || overridden("_qsize")? || overridden("_put")? || overridden("_get")?,
+        put: overridden("put")?,
+        get: overridden("get")?,
+    })
+}
+
+fn new_body(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>, store: Store) -> PyResult<Body> {
+    let overrides = overrides(class, base)?;
+    let store = if overrides.hooks { Store::Hooked { size: 0, inbox: Vec::new() } } else { store };
+    Ok(Body::new(store, overrides))
+}
+
+fn name_argument<'py>(name: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    match name.filter(|name| !name.is_none()) {
+        None => Ok(None),
+        Some(name) if name.is_instance_of::<pyo3::types::PyString>() => Ok(Some(name.clone())),
+        Some(name) => Err(PyTypeError::new_err(format!("'name' must be a str or None, not {}", errors::text(name)))),
+    }
+}
+
+/// Everything that the classes have in common, by the body.
+impl Body {
+    fn init(&self, py: Python<'_>, name: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let name = name_argument(name)?;
+        let clock = clock::choose(py, clock)?;
+        let core_clock = clock.as_ref().map_or(CoreClock::Monotonic, |clock| clock.get().clock.clone());
+        drop(self.swap(py, |extras| &mut extras.name, name.map(Bound::unbind)));
+        drop(self.swap(py, |extras| &mut extras.clock, clock.map(|clock| clock.into_any().unbind())));
+        drop(self.swap(py, |extras| &mut extras.failure, None));
+        // The store is emptied, not replaced: its kind was settled when the object was made.
+        let (wakes, old) = self.core.reset(py, Store::take_all, UNBOUNDED, core_clock);
+        wakes.fire();
+        drop(old);
+        Ok(())
+    }
+
+    fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.extra(py, |extras| &extras.name)
+    }
+
+    fn is_really_simple(&self) -> bool {
+        !self.slow
+    }
+
+    fn size(&self, this: &Bound<'_, PyAny>) -> PyResult<usize> {
+        if !self.overrides.hooks {
+            return Ok(self.core.size(this.py()));
+        }
+        let py = this.py();
+        if self.core.baton_is_mine(py) {
+            return this.call_method0(intern!(py, "_qsize"))?.extract();
+        }
+        let object = Object { this, body: self };
+        let holding = Holding::take(&object, "qsize")?;
+        let size = holding.measure()?;
+        holding.finish(0, 0)?;
+        Ok(size.unwrap_or_else(|| self.core.size(py)))
+    }
+
+    fn clear_items(&self, this: &Bound<'_, PyAny>, shut: bool) -> PyResult<usize> {
+        let py = this.py();
+        let object = Object { this, body: self };
+        if self.is_really_simple() {
+            let (wakes, (items, count)) = self.core.clear(py, shut, |store| {
+                let count = store.len();
+                ((store.take_all(), count), count)
+            });
+            wakes.fire();
+            drop(items);
+            return Ok(count);
+        }
+        if shut {
+            self.core.shut_down(py).fire();
+        }
+        let mut holding = Holding::take(&object, if shut { "shutdown" } else { "clear" })?;
+        if !self.overrides.hooks {
+            let (wakes, (items, count)) = self.core.clear(py, shut, |store| {
+                let count = store.len();
+                ((store.take_all(), count), count)
+            });
+            holding.finish(0, 0)?;
+            wakes.fire();
+            drop(items);
+            return Ok(count);
+        }
+        let mut count = 0;
+        let mut outcome = Ok(());
+        while holding.measure()?.is_some_and(|size| size > 0) {
+            match holding.pop() {
+                Ok(item) => drop(item),
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+            count += 1;
+        }
+        let size = if outcome.is_ok() { 0 } else { holding.measure()?.unwrap_or(0) };
+        let (wakes, ()) = self.core.clear(py, shut, |store| {
+            if let Store::Hooked { size: place, .. } = store {
+                *place = size;
+            }
+            ((), count)
+        });
+        holding.finish(0, 0)?;
+        wakes.fire();
+        outcome.map(|()| count)
+    }
+
+    /// What is in the queue, in the standard library's arrangement.
+    fn snapshot(&self, this: &Bound<'_, PyAny>) -> PyResult<Vec<Item>> {
+        let py = this.py();
+        let copy = || self.core.with_buffer(py, |store| store.items().map(|item| item.clone_ref(py)).collect());
+        if self.is_really_simple() {
+            return Ok(copy());
+        }
+        let object = Object { this, body: self };
+        let holding = Holding::take(&object, "queue")?;
+        let items = copy();
+        holding.finish(0, 0)?;
+        Ok(items)
+    }
+
+    fn peek(&self, this: &Bound<'_, PyAny>) -> PyResult<Item> {
+        let py = this.py();
+        if self.overrides.hooks {
+            return Err(PyTypeError::new_err(
+                "peek() needs penstock's own order: this class keeps its items itself (it overrides _init, _qsize, _put or _get)",
+            ));
+        }
+        let look = || self.core.with_buffer(py, |store| store.peek().map(|item| item.clone_ref(py)));
+        let item = if self.is_really_simple() {
+            look()
+        } else {
+            let object = Object { this, body: self };
+            let holding = Holding::take(&object, "peek")?;
+            let item = look();
+            holding.finish(0, 0)?;
+            item
+        };
+        match item {
+            Some(item) => Ok(item),
+            None if self.core.is_drained(py) => Err(self.shut_down_error(py, "peek")),
+            None => Err(errors::empty(py, format!("peek: {}", self.holds(py)))),
+        }
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>, maxsize: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let seen = self.core.statistics(py);
+        let fields = PyDict::new(py);
+        fields.set_item("name", self.name(py))?;
+        fields.set_item("size", seen.size)?;
+        fields.set_item("maxsize", maxsize)?;
+        fields.set_item("puts", seen.puts)?;
+        fields.set_item("gets", seen.gets)?;
+        fields.set_item("unfinished_tasks", seen.unfinished)?;
+        fields.set_item("peak_size", seen.peak_size)?;
+        fields.set_item("waiting_putters", seen.waiting_putters)?;
+        fields.set_item("waiting_getters", seen.waiting_getters)?;
+        fields.set_item("waiting_joiners", seen.waiting_joiners)?;
+        fields.set_item("put_blocked_seconds", seconds(seen.put_blocked))?;
+        fields.set_item("get_blocked_seconds", seconds(seen.get_blocked))?;
+        fields.set_item("full_for", seconds(seen.full_for))?;
+        fields.set_item("is_shutdown", seen.shut)?;
+        CLASS.import(py, "penstock._statistics", "QueueStatistics")?.call((), Some(&fields))
+    }
+
+    fn describe(&self, this: &Bound<'_, PyAny>, maxsize: Option<Py<PyAny>>) -> PyResult<String> {
+        use std::fmt::Write;
+        let py = this.py();
+        let seen = self.core.statistics(py);
+        let class = this.get_type();
+        let mut text = format!("<{}.{}", class.module()?, class.qualname()?);
+        if let Some(name) = self.name(py) {
+            let _ = write!(text, " {}", errors::text(name.bind(py)));
+        }
+        let _ = write!(text, " at {:#x}", this.as_ptr().addr());
+        let _ = write!(text, " size={}", seen.size);
+        if let Some(maxsize) = maxsize {
+            let _ = write!(text, " maxsize={}", errors::text(maxsize.bind(py)));
+        }
+        for (label, count) in [
+            ("waiting_putters", seen.waiting_putters),
+            ("waiting_getters", seen.waiting_getters),
+            ("waiting_joiners", seen.waiting_joiners),
+        ] {
+            if count > 0 {
+                let _ = write!(text, " {label}={count}");
+            }
+        }
+        if seen.unfinished != 0 {
+            let _ = write!(text, " unfinished_tasks={}", seen.unfinished);
+        }
+        if seen.shut {
+            text.push_str(" shut down");
+        }
+        text.push('>');
+        Ok(text)
+    }
+
+    fn put_many(
+        &self,
+        this: &Bound<'_, PyAny>,
+        items: &Bound<'_, PyAny>,
+        block: bool,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = this.py();
+        let timeout = if block { Timeout::parse_strict("timeout", timeout)? } else { Timeout::Never };
+        self.is_bounded(py)?;
+        let object = Object { this, body: self };
+        blocking::run(&object, &mut Operation::put_many(items)?, timeout)?.into_object(py)
+    }
+
+    fn get_many(
+        &self,
+        this: &Bound<'_, PyAny>,
+        max: &Bound<'_, PyAny>,
+        block: bool,
+        timeout: Option<&Bound<'_, PyAny>>,
+        linger: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let max = errors::positive("max", max)?;
+        let linger = linger.map_or(Ok(0.0), |linger| errors::duration("linger", linger))?;
+        let timeout = if block { Timeout::parse_strict("timeout", timeout)? } else { Timeout::Never };
+        let object = Object { this, body: self };
+        blocking::run(&object, &mut Operation::get_many(max, nanos(linger)), timeout)?.into_object(this.py())
+    }
+}
+
+fn awaitable(this: &Bound<'_, PyAny>, operation: Operation, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
+    let timeout = Timeout::parse_strict("timeout", timeout)?;
+    Ok(AsyncOperation::new(this.clone().unbind(), operation, timeout))
+}
+
+fn refuse(this: &Bound<'_, PyAny>, what: &str) -> PyErr {
+    let name = this.get_type().name().map_or_else(|_| "Queue".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!(
+        "cannot {what} '{name}' object: it is shared by reference, and those who wait on it stay with it"
+    ))
+}
+
+/// The methods that read the same in both kinds of queue.
+macro_rules! shared_methods {
+    ($class:ty) => {
+        #[pymethods]
+        impl $class {
+            /// The name given at creation, for `repr` and statistics.
+            #[getter]
+            fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+                self.body.name(py)
+            }
+
+            /// The number of items in the queue, at this moment.
+            fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
+                slf.get().body.size(slf.as_any())
+            }
+
+            /// True if the queue holds nothing, at this moment.
+            fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
+                Ok(slf.get().body.size(slf.as_any())? == 0)
+            }
+
+            /// Put every item of `items`, in order, and return how many that were.
+            ///
+            /// A list or tuple that fits enters in one step. What does not fit enters in chunks, with no other
+            /// putter's items in between; an item is taken from an iterator only when its place is certain, so that
+            /// the iterator stands at the first item that was not put. Waits for room as `put` does.
+            ///
+            /// Raises Full, ShutDown, or what a signal handler or the iterable raised, each with an attribute
+            /// `accepted`: how many items were put.
+            #[pyo3(signature = (items, block = true, timeout = None))]
+            fn put_many(
+                slf: &Bound<'_, Self>,
+                items: &Bound<'_, PyAny>,
+                block: bool,
+                timeout: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                slf.get().body.put_many(slf.as_any(), items, block, timeout)
+            }
+
+            /// Remove and return 1 to `max` items, as a list.
+            ///
+            /// Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more: until
+            /// `max` are there, the queue is full, a putter waits, or the queue is shut down. Meanwhile it keeps its
+            /// place in line and has taken nothing.
+            ///
+            /// Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
+            /// ValueError, TypeError or OverflowError for a bad `max`, `timeout` or `linger`.
+            #[pyo3(signature = (max, block = true, timeout = None, *, linger = None), text_signature = "($self, max, block=True, timeout=None, *, linger=0.0)")]
+            fn get_many(
+                slf: &Bound<'_, Self>,
+                max: &Bound<'_, PyAny>,
+                block: bool,
+                timeout: Option<&Bound<'_, PyAny>>,
+                linger: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                slf.get().body.get_many(slf.as_any(), max, block, timeout, linger)
+            }
+
+            /// Remove everything that is in the queue, in one step, and return how many items that were.
+            ///
+            /// Each counts as a finished task.
+            fn clear(slf: &Bound<'_, Self>) -> PyResult<usize> {
+                slf.get().body.clear_items(slf.as_any(), false)
+            }
+
+            /// Return the item that `get` would return next, without removing it.
+            ///
+            /// Raises Empty if there is none, ShutDown if the queue has been shut down and is drained. Another getter may
+            /// take the item before you do.
+            fn peek(slf: &Bound<'_, Self>) -> PyResult<Item> {
+                slf.get().body.peek(slf.as_any())
+            }
+
+            fn _async_put(slf: &Bound<'_, Self>, item: Item, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
+                slf.get().body.is_bounded(slf.py())?;
+                awaitable(slf.as_any(), Operation::put(item), timeout)
+            }
+
+            fn _async_get(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
+                awaitable(slf.as_any(), Operation::get(), timeout)
+            }
+
+            fn _async_put_many(
+                slf: &Bound<'_, Self>,
+                items: &Bound<'_, PyAny>,
+                timeout: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<AsyncOperation> {
+                slf.get().body.is_bounded(slf.py())?;
+                awaitable(slf.as_any(), Operation::put_many(items)?, timeout)
+            }
+
+            fn _async_get_many(
+                slf: &Bound<'_, Self>,
+                max: &Bound<'_, PyAny>,
+                timeout: Option<&Bound<'_, PyAny>>,
+                linger: &Bound<'_, PyAny>,
+            ) -> PyResult<AsyncOperation> {
+                let max = errors::positive("max", max)?;
+                let linger = errors::duration("linger", linger)?;
+                awaitable(slf.as_any(), Operation::get_many(max, nanos(linger)), timeout)
+            }
+
+            fn __iter__(slf: &Bound<'_, Self>) -> PyResult<QueueIterator> {
+                let get = if slf.get().body.overrides.get { Some(slf.getattr("get")?.unbind()) } else { None };
+                Ok(QueueIterator { queue: slf.clone().into_any().unbind(), get, ended: AtomicBool::new(false) })
+            }
+
+            fn __bool__(&self) -> bool {
+                true
+            }
+
+            fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+                Err(refuse(slf.as_any(), "pickle"))
+            }
+
+            fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
+                Err(refuse(slf.as_any(), "copy"))
+            }
+
+            fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+                Err(refuse(slf.as_any(), "copy"))
+            }
+
+            #[getter(__class__)]
+            fn class(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+                stand_in(&slf.get_type())
+            }
+
+            fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+                self.body.traverse(visit)
+            }
+
+            fn __clear__(&self, py: Python<'_>) {
+                self.body.clear(py);
+            }
+        }
+    };
+}
+
+shared_methods!(PyQueue);
+shared_methods!(PySimpleQueue);
+
+#[pymethods]
+impl PyQueue {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, name=None, clock=None)")]
+    fn new(cls: &Bound<'_, PyType>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let base = cls.py().get_type::<Self>();
+        Ok(Self { body: new_body(cls, &base, Store::Fifo(Fifo::default()))? })
+    }
+
+    #[pyo3(signature = (maxsize = MaxSize(None), *, name = None, clock = None))]
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        maxsize: MaxSize<'_>,
+        name: Option<&Bound<'_, PyAny>>,
+        clock: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let body = &slf.get().body;
+        let maxsize = maxsize.0.unwrap_or_else(|| zero(py));
+        body.init(py, name, clock)?;
+        body.set_maxsize(py, &maxsize);
+        if body.overrides.hooks {
+            slf.call_method1(intern!(py, "_init"), (maxsize,))?;
+        }
+        Ok(())
+    }
+
+    /// The bound on the number of items; zero or less for none. May be assigned: waiting putters notice.
+    #[getter]
+    fn maxsize(&self, py: Python<'_>) -> Py<PyAny> {
+        self.body.extra(py, |extras| &extras.maxsize).unwrap_or_else(|| zero(py).unbind())
+    }
+
+    #[setter]
+    fn set_maxsize(&self, maxsize: &Bound<'_, PyAny>) {
+        self.body.set_maxsize(maxsize.py(), maxsize);
+    }
+
+    /// How many items have been put for which `task_done` has not been called yet.
+    #[getter]
+    fn unfinished_tasks(&self, py: Python<'_>) -> i64 {
+        self.body.core.unfinished(py)
+    }
+
+    #[setter]
+    fn set_unfinished_tasks(&self, py: Python<'_>, count: i64) {
+        self.body.core.set_unfinished(py, count).fire();
+    }
+
+    /// True once `shutdown` has been called.
+    #[getter]
+    fn is_shutdown(&self, py: Python<'_>) -> bool {
+        self.body.core.is_shut(py)
+    }
+
+    /// A copy of what is in the queue: a `deque` (Queue) or list (LifoQueue, PriorityQueue: in heap order).
+    #[getter]
+    fn queue(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let body = &slf.get().body;
+        if body.overrides.hooks {
+            return body
+                .extra(py, |extras| &extras.storage)
+                .ok_or_else(|| PyAttributeError::new_err("'queue': this class has not set it (in _init)"));
+        }
+        let items = PyList::new(py, body.snapshot(slf.as_any())?)?;
+        if slf.is_instance_of::<PyLifoQueue>() || slf.is_instance_of::<PyPriorityQueue>() {
+            return Ok(items.into_any().unbind());
+        }
+        Ok(py.import("collections")?.getattr("deque")?.call1((items,))?.unbind())
+    }
+
+    #[setter]
+    fn set_queue(&self, storage: &Bound<'_, PyAny>) -> PyResult<()> {
+        if !self.body.overrides.hooks {
+            return Err(PyAttributeError::new_err(
+                "'queue' is a copy of what is in the queue and cannot be assigned; use put_many() or clear(), or override the hooks _init, \
+                 _qsize, _put and _get to keep the items yourself",
+            ));
+        }
+        let py = storage.py();
+        drop(self.body.swap(py, |extras| &mut extras.storage, Some(storage.clone().unbind())));
+        Ok(())
+    }
+
+    /// True if the queue holds `maxsize` items, at this moment. Never, if there is no bound.
+    fn full(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let body = &slf.get().body;
+        if !zero(slf.py()).lt(slf.get().maxsize(slf.py()))? {
+            return Ok(false);
+        }
+        Ok(body.size(slf.as_any())? >= body.core.limit(slf.py()))
+    }
+
+    /// Say that one item that was got has been dealt with.
+    ///
+    /// Raises ValueError if called more often than items were put.
+    fn task_done(&self, py: Python<'_>) -> PyResult<()> {
+        let (wakes, done) = self.body.core.task_done(py);
+        wakes.fire();
+        if done { Ok(()) } else { Err(PyValueError::new_err("task_done() called too many times")) }
+    }
+
+    /// Block until every item that was put has been dealt with (see `task_done`).
+    ///
+    /// Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached zero at
+    /// some moment during the wait.
+    #[pyo3(signature = (timeout = None))]
+    fn join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        let object = Object { this: slf.as_any(), body: &slf.get().body };
+        blocking::run(&object, &mut Operation::join(), timeout).map(drop)
+    }
+
+    /// Shut the queue down: puts raise ShutDown from now on, gets when nothing is left.
+    ///
+    /// With `immediate=True` everything that is in the queue is removed, and counts as finished. Wakes everybody who
+    /// waits. May be called again, also to make a graceful shutdown an immediate one.
+    #[pyo3(signature = (immediate = false))]
+    fn shutdown(slf: &Bound<'_, Self>, immediate: bool) -> PyResult<()> {
+        let body = &slf.get().body;
+        if immediate {
+            return body.clear_items(slf.as_any(), true).map(drop);
+        }
+        body.core.shut_down(slf.py()).fire();
+        Ok(())
+    }
+
+    /// What the queue has seen so far, as a frozen snapshot.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.body.statistics(py, self.maxsize(py))
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        slf.get().body.describe(slf.as_any(), Some(slf.get().maxsize(slf.py())))
+    }
+
+    fn _init(slf: &Bound<'_, Self>, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _ = maxsize;
+        let py = slf.py();
+        if !slf.get().body.overrides.hooks {
+            return Ok(());
+        }
+        let storage = if slf.is_instance_of::<PyLifoQueue>() || slf.is_instance_of::<PyPriorityQueue>() {
+            PyList::empty(py).into_any()
+        } else {
+            py.import("collections")?.getattr("deque")?.call0()?
+        };
+        slf.get().set_queue(&storage)
+    }
+
+    fn _qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
+        let body = &slf.get().body;
+        if body.overrides.hooks { slf.getattr("queue")?.len() } else { Ok(body.core.size(slf.py())) }
+    }
+
+    fn _put(slf: &Bound<'_, Self>, item: Item) -> PyResult<()> {
+        let py = slf.py();
+        let storage = slf.get().hooked_storage(slf, "_put")?;
+        if slf.is_instance_of::<PyPriorityQueue>() {
+            return py.import("heapq")?.call_method1("heappush", (storage, item)).map(drop);
+        }
+        storage.call_method1("append", (item,)).map(drop)
+    }
+
+    fn _get(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let storage = slf.get().hooked_storage(slf, "_get")?;
+        if slf.is_instance_of::<PyPriorityQueue>() {
+            return py.import("heapq")?.call_method1("heappop", (storage,)).map(Bound::unbind);
+        }
+        let method = if slf.is_instance_of::<PyLifoQueue>() { "pop" } else { "popleft" };
+        storage.call_method0(method).map(Bound::unbind)
+    }
+
+    fn _async_join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
+        awaitable(slf.as_any(), Operation::join(), timeout)
+    }
+
+    /// Waits until there is room (`putting`) or an item, and takes nothing. False if the time ran out.
+    fn _wait_ready(slf: &Bound<'_, Self>, putting: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let timeout = Timeout::parse(timeout)?;
+        let side = if putting { Side::Put } else { Side::Get };
+        let object = Object { this: slf.as_any(), body: &slf.get().body };
+        match blocking::run(&object, &mut Operation::ready(side), timeout) {
+            Ok(_) => Ok(true),
+            Err(error) if errors::is_refusal(slf.py(), &error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Remembers by which exception the stream was cut short. The first one stays.
+    fn _fail(&self, py: Python<'_>, error: Py<PyAny>) {
+        let refused = self.body.extras.with(py, |extras| match &extras.failure {
+            Some(_) => Some(error),
+            None => {
+                extras.failure = Some(error);
+                None
+            }
+        });
+        drop(refused);
+    }
+}
+
+impl PyQueue {
+    /// Where a subclass that overrides some of the hooks keeps its items for the others.
+    fn hooked_storage<'py>(&self, slf: &Bound<'py, Self>, hook: &str) -> PyResult<Bound<'py, PyAny>> {
+        if self.body.overrides.hooks {
+            return slf.getattr("queue");
+        }
+        Err(PyRuntimeError::new_err(format!(
+            "{hook} is a hook for subclasses that override it or another of _init, _qsize, _put, _get; use put() and get()"
+        )))
+    }
+}
+
+#[pymethods]
+impl PyLifoQueue {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, name=None, clock=None)")]
+    fn new(
+        cls: &Bound<'_, PyType>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let base = cls.py().get_type::<Self>();
+        let queue = PyQueue { body: new_body(cls, &base, Store::Stack(Vec::new()))? };
+        Ok(PyClassInitializer::from(queue).add_subclass(Self))
+    }
+}
+
+#[pymethods]
+impl PyPriorityQueue {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, name=None, clock=None)")]
+    fn new(
+        cls: &Bound<'_, PyType>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let base = cls.py().get_type::<Self>();
+        let store = Store::Heap { heap: Vec::new(), size: 0, inbox: Vec::new() };
+        let queue = PyQueue { body: new_body(cls, &base, store)? };
+        Ok(PyClassInitializer::from(queue).add_subclass(Self))
+    }
+}
+
+#[pymethods]
+impl PySimpleQueue {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*, name=None, clock=None)")]
+    fn new(cls: &Bound<'_, PyType>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let base = cls.py().get_type::<Self>();
+        Ok(Self { body: new_body(cls, &base, Store::Fifo(Fifo::default()))? })
+    }
+
+    #[pyo3(signature = (*, name = None, clock = None))]
+    fn __init__(slf: &Bound<'_, Self>, name: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        slf.get().body.init(slf.py(), name, clock)
+    }
+
+    /// What the queue has seen so far, as a frozen snapshot.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.body.statistics(py, zero(py).unbind())
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        slf.get().body.describe(slf.as_any(), None)
+    }
+}
+
+/// Ends at shutdown, once the queue is drained.
+#[pyclass(frozen, module = "penstock._core")]
+#[derive(Debug)]
+pub(crate) struct QueueIterator {
+    queue: Py<PyAny>,
+    /// The bound `get` of a subclass that has its own.
+    get: Option<Py<PyAny>>,
+    ended: AtomicBool,
+}
+
+#[pymethods]
+impl QueueIterator {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let got = match &self.get {
+            Some(get) => get.call0(py),
+            None => {
+                let queue = self.queue.bind(py);
+                let object = Object::of(queue).expect("it was made for a queue");
+                blocking::run(&object, &mut Operation::get(), Timeout::Forever).and_then(|done| done.into_object(py))
+            }
+        };
+        match got {
+            Ok(item) => Ok(Some(item)),
+            Err(error) if errors::is_shut_down(py, &error) => {
+                self.ended.store(true, Ordering::Relaxed);
+                if error.cause(py).is_some() { Err(error) } else { Ok(None) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.queue)?;
+        visit.call(&self.get)
+    }
+}
+
+/// What `__class__` answers: for our exact types a class that the standard library's `isinstance` checks accept and that makes ours, for
+/// a subclass (which has the standard library's class among its bases) itself. Filled by `penstock._queues` at import.
+fn stand_in(class: &Bound<'_, PyType>) -> PyResult<Py<PyAny>> {
+    let py = class.py();
+    let found = stand_ins(py).bind(py).get_item(class)?;
+    Ok(found.map_or_else(|| class.clone().into_any().unbind(), Bound::unbind))
+}
+
+pub(crate) fn stand_ins(py: Python<'_>) -> &Py<PyDict> {
+    static STAND_INS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    STAND_INS.get_or_init(py, || PyDict::new(py).unbind())
+}
+
+fn zero(py: Python<'_>) -> Bound<'_, PyAny> {
+    PyInt::new(py, 0).into_any()
+}
+
+/// `maxsize` as it was given: an explicit None is not a missing argument (the standard library's `put` then raises TypeError).
+struct MaxSize<'py>(Option<Bound<'py, PyAny>>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for MaxSize<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self(Some(object.to_owned())))
+    }
+}

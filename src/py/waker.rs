@@ -1,0 +1,40 @@
+//! Who waits in the core's lines: a thread on its parker, or an operation awaited on an event loop.
+#![allow(unsafe_code)] // sharing inside a section, where no token can be passed
+
+use std::sync::Arc;
+
+use penstock_core::wait::{Parker, Wake, Wakes};
+use pyo3::prelude::*;
+
+use crate::aio::AsyncOperation;
+
+#[derive(Debug)]
+pub(crate) enum Waker {
+    Thread(Arc<Parker>),
+    Task(Py<AsyncOperation>),
+}
+
+impl Wake for Waker {
+    fn share(&self) -> Self {
+        match self {
+            Self::Thread(parker) => Self::Thread(Arc::clone(parker)),
+            // SAFETY: lines and clocks are only ever touched by attached threads (see `domain`); a new reference runs no Python.
+            Self::Task(operation) => Self::Task(operation.clone_ref(unsafe { Python::assume_attached() })),
+        }
+    }
+
+    fn is_thread(&self) -> bool {
+        matches!(self, Self::Thread(_))
+    }
+
+    fn wake(self) -> Wakes<Self> {
+        match self {
+            Self::Thread(parker) => {
+                parker.unpark();
+                Wakes::none()
+            }
+            // SAFETY: wake-ups are fired by attached threads, right after they have left the section.
+            Self::Task(operation) => AsyncOperation::notify(operation.bind(unsafe { Python::assume_attached() })),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+"""Fixtures of the whole suite, and what keeps a hang from being silent.
+
+A hang is a failure. Two watchdogs, both set in pyproject.toml, and each catches what the other cannot:
+
+* pytest-timeout prints the stacks of all threads and ends the run; it needs the GIL to do so.
+* faulthandler's watchdog is a C thread. It also fires when the interpreter itself is stuck (the GIL held by
+  somebody who waits).
+
+What the tests share (helpers.py) never waits without a limit, and its limits are shorter than the watchdogs':
+a test that uses it fails by itself, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import helpers
+import pytest
+
+# Where a test must not run in several threads at once, by the file it is in (`--parallel-threads`, on the
+# free-threaded build). The key is the beginning of the file's name, the value the reason that pytest prints.
+# A single test says so itself: `@pytest.mark.thread_unsafe(reason=...)`.
+ONE_THREAD_ONLY = {
+    "test_bench": "starts programs and measures them",
+    "test_demo": "starts programs and reads what they print",
+    "test_docs": "runs the code blocks of the docs, which share one name space a page",
+    "test_exit": "starts interpreters and watches them end",
+    "test_fork": "forks, which a process with other test threads must not",
+    "test_gc": "counts what one collection of the whole process finds",
+    "test_signals": "signals go to the main thread, and the test would not be on it",
+    "test_storm": "a storm of threads already; several at once only take longer",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for beginning, reason in ONE_THREAD_ONLY.items():
+            if item.path.name.startswith(beginning):
+                item.add_marker(pytest.mark.thread_unsafe(reason=reason))
+
+
+def pytest_report_header() -> str:
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    uvloop = "without" if helpers.uvloop is None else "with"
+    return f"penstock: {sys.implementation.name}, GIL {'on' if gil else 'off'}, {uvloop} uvloop"
+
+
+@pytest.fixture(params=helpers.LOOP_KINDS)
+def loop_factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Makes event loops, of asyncio and of uvloop in turn: a test with this fixture runs once on each."""
+    return functools.partial(helpers.new_loop, request.param)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[..., helpers.Worker]]:
+    """`threads(function, *args)` starts a thread that ends with the test.
+
+    What the test does not join is joined at its end, and an error nobody asked for is the test's error.
+    """
+    started: list[helpers.Worker] = []
+
+    def start(function: Callable[..., Any], *args: Any, **kwargs: Any) -> helpers.Worker:
+        worker = helpers.spawn(function, *args, **kwargs)
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.result()

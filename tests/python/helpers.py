@@ -1,0 +1,212 @@
+"""What the behaviour tests share: threads that report, loops of both kinds, coroutines stepped by hand, scripts run apart.
+
+Nothing here measures time. `PATIENCE` is only the point at which something that should have happened is called a hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import inspect
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+try:
+    import uvloop
+except ImportError:  # an extra; the tests which need it say "skipped"
+    uvloop = None
+
+PATIENCE = 30.0
+
+# One knob scales every storm: 200 000 items by default, the issue's sizes with PENSTOCK_STORM_ITEMS=1000000.
+STORM_ITEMS = int(os.environ.get("PENSTOCK_STORM_ITEMS", "200000"))
+ROUNDS = max(20, STORM_ITEMS // 1000)
+
+LOOP_KINDS = [
+    "asyncio",
+    pytest.param("uvloop", marks=pytest.mark.skipif(uvloop is None, reason="uvloop is not installed")),
+]
+
+
+class Worker(threading.Thread):
+    """A daemon thread which keeps what its function returned or raised."""
+
+    def __init__(self, function, *args, **kwargs):
+        super().__init__(daemon=True)
+        self._call = functools.partial(function, *args, **kwargs)
+        self._value = None
+        self._error = None
+
+    def run(self):
+        try:
+            self._value = self._call()
+        except BaseException as error:  # the point of the class: hand it to the test
+            self._error = error
+
+    def done(self):
+        return not self.is_alive()
+
+    def exception(self, timeout=PATIENCE):
+        self.join(timeout)
+        assert not self.is_alive(), "the thread is still blocked"
+        return self._error
+
+    def result(self, timeout=PATIENCE):
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return self._value
+
+
+def spawn(function, *args, **kwargs):
+    """Starts a `Worker`."""
+    worker = Worker(function, *args, **kwargs)
+    worker.start()
+    return worker
+
+
+def wait_until(predicate, timeout=PATIENCE):
+    """Returns once `predicate()` holds; for facts no event tells of."""
+    end = time.monotonic() + timeout
+    while not predicate():
+        assert time.monotonic() < end, f"never came true: {inspect.getsource(predicate).strip()}"
+        time.sleep(0.0005)
+
+
+async def eventually(predicate, timeout=PATIENCE):
+    """`wait_until` for a coroutine."""
+    end = time.monotonic() + timeout
+    while not predicate():
+        assert time.monotonic() < end, f"never came true: {inspect.getsource(predicate).strip()}"
+        await asyncio.sleep(0.0005)
+
+
+async def settle(turns=10):
+    """Gives the loop a few turns, so that what is ready has run."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+def step(coroutine):
+    """Steps a coroutine by hand, once: `(True, value)` if it returned, `(False, None)` if it waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return True, stop.value
+    return False, None
+
+
+def new_loop(kind="asyncio"):
+    return uvloop.new_event_loop() if kind == "uvloop" else asyncio.new_event_loop()
+
+
+def finish(loop):
+    """Cancels what is left on a loop which does not run, and closes it."""
+    try:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+def run_on(kind, coroutine, timeout=PATIENCE * 2):
+    """`asyncio.run` on a loop of that kind, with the patience of a test."""
+    loop = new_loop(kind)
+    try:
+        return loop.run_until_complete(asyncio.wait_for(coroutine, timeout))
+    finally:
+        finish(loop)
+
+
+def on_loops(test):
+    """Runs an `async def` test on a fresh loop of every kind."""
+
+    def call(loop_kind, **arguments):
+        run_on(loop_kind, test(**arguments))
+
+    call.__name__ = test.__name__
+    call.__doc__ = test.__doc__
+    call.__module__ = test.__module__
+    call.pytestmark = list(getattr(test, "pytestmark", []))
+    signature = inspect.signature(test)
+    loop_kind = inspect.Parameter("loop_kind", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    call.__signature__ = signature.replace(parameters=[loop_kind, *signature.parameters.values()])
+    return pytest.mark.parametrize("loop_kind", LOOP_KINDS)(call)
+
+
+class LoopThread:
+    """An event loop in a thread of its own."""
+
+    def __init__(self, kind="asyncio", loop=None):
+        self.loop = loop if loop is not None else new_loop(kind)
+        self.thread = threading.Thread(target=self._main, daemon=True)
+        self.thread.start()
+
+    def _main(self):
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def submit(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def run(self, coroutine, timeout=PATIENCE):
+        return self.submit(coroutine).result(timeout)
+
+    def stop(self):
+        """Stops the loop and leaves it as it stands, with its tasks pending."""
+        if self.thread.is_alive():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join(PATIENCE)
+            assert not self.thread.is_alive(), "the loop does not stop"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.stop()
+        if not self.loop.is_closed():
+            finish(self.loop)
+
+
+def collect():
+    """Collects until nothing is left to collect."""
+    for _ in range(10):
+        if gc.collect() == 0:
+            return
+
+
+PREAMBLE = """
+import faulthandler, sys
+faulthandler.dump_traceback_later({limit}, exit=True)
+"""
+
+
+def run_script(source, *arguments, limit=60.0, quiet=True):
+    """Runs a script in an interpreter of its own; what it prints, once it has left with 0 (a hang dumps all threads).
+
+    With `quiet`, anything on its standard error is a failure too.
+    """
+    script = PREAMBLE.format(limit=limit) + textwrap.dedent(source)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=limit + 30,
+        check=False,
+    )
+    told = f"exit status {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+    assert done.returncode == 0, told
+    if quiet:
+        assert done.stderr == "", told
+    return done.stdout

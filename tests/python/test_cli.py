@@ -1,0 +1,93 @@
+"""`python -m penstock`: what it says without a command, and when something is missing."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+import penstock
+from penstock import _cli
+
+
+def test_without_a_command_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.main([]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: python -m penstock")
+    for command in ("demo", "bench"):
+        assert command in printed
+
+
+def test_python_m_penstock_is_that_command_line() -> None:
+    child = subprocess.run([sys.executable, "-m", "penstock"], capture_output=True, text=True, timeout=60, check=False)
+    assert (child.returncode, child.stderr) == (0, "")
+    assert child.stdout.startswith("usage: python -m penstock")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        _cli.main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"penstock {penstock.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["demo", "bench"])
+def test_each_command_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        _cli.main([command, "--help"])
+    assert exit_.value.code == 0
+    assert "--json FILE" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        _cli.main(["irrigate"])
+    assert exit_.value.code == 2
+    assert "irrigate" in capsys.readouterr().err
+
+
+def finding_all_but(*absent: str) -> Callable[[str], object]:
+    return lambda package: None if package in absent else object()
+
+
+@pytest.mark.parametrize(
+    "arguments, absent, line",
+    [
+        (["demo"], ["rich"], "penstock demo needs rich: pip install 'penstock[demo]'\n"),
+        (["demo"], ["plotext"], "penstock demo needs plotext: pip install 'penstock[demo]'\n"),
+        (["demo"], ["rich", "plotext"], "penstock demo needs rich and plotext: pip install 'penstock[demo]'\n"),
+        (["bench"], ["rich"], "penstock bench needs rich: pip install 'penstock[bench]'\n"),
+        (["bench", "--plot", "x.svg"], ["matplotlib"], "penstock bench needs matplotlib: pip install 'penstock[plot]'\n"),
+    ],
+)
+def test_a_missing_extra_is_named_with_the_line_that_brings_it(
+    arguments: list[str],
+    absent: list[str],
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(_cli, "find_spec", finding_all_but(*absent))
+    assert _cli.main(arguments) == 2
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("command", ["demo", "bench"])
+def test_a_file_that_cannot_be_written_is_told_before_the_run(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: object
+) -> None:
+    monkeypatch.setattr(_cli, "find_spec", finding_all_but())
+    monkeypatch.delattr(_cli.COMMANDS[command], "main")  # it must not come to that
+    assert _cli.main([command, "--json", f"{tmp_path}/no/such/folder/x.json"]) == 1
+    assert capsys.readouterr().err.startswith(f"penstock {command}: [Errno 2]")
+
+
+@pytest.mark.parametrize("command", ["demo", "bench"])
+def test_ctrl_c_ends_with_130(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_cli, "find_spec", finding_all_but())
+    monkeypatch.setattr(_cli.COMMANDS[command], "main", interrupted)
+    assert _cli.main([command]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -1,0 +1,367 @@
+"""The demo: the same result on both kinds of queue, bounds that hold, and errors that end it."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import tokenize
+from collections import Counter
+from collections.abc import Callable
+from keyword import iskeyword
+from pathlib import Path
+
+import pytest
+
+from penstock import _cli
+from penstock._demo import pipeline, sources
+from penstock._demo.pipeline import Config, Outcome, PipelineError, Sample
+from penstock._demo.stdlib_queue import StdlibQueue
+
+KINDS = ["penstock", "stdlib"]
+
+both_kinds = pytest.mark.parametrize("kind", KINDS)
+
+CODE = (
+    r"""
+'A docstring of one line: alpha'
+import os, sys  # a comment: beta 'gamma'
+
+def delta(eta, theta=0x1F, iota=1e10, kappa=1.e5, lambda_=10j):
+    s = 'a # b' + "c ' d" + r"\" e" + rb'\' f' + f"{g} h" + U'i'
+    t = QQQx # y
+    "" z \QQQ still
+    QQQ + 'con\
+tinued'
+    return eta.delta(s, t, größe=1) if theta else None
+""".replace("QQQ", "'" * 3)
+    + 'last = """one\n\' two\n"""\n'
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    files = {
+        "code.py": CODE.encode(),
+        "many/lines.py": b"value = other + 1\n" * 3000,
+        "many/windows.py": b"one = 1\r\ntwo = one\r\n",
+        "many/old_mac.py": b"three = 3\rfour = three\r",
+        "no_newline.py": b"last = line",
+        "empty.py": b"",
+        "blank.py": b"\n\n\n",
+        "latin1.py": "# -*- coding: latin-1 -*-\nname = 'é'\n".encode("latin-1"),
+        "bom.py": b"\xef\xbb\xbfmarked = 1\n",
+        "undecodable.py": b"good = 1\nbad = '\xff\xfe'\n",
+        "bad_cookie.py": b"# coding: no-such-codec\nstill = read\n",
+        "unterminated.py": b"before = 1\ns = '''never closed\nwords = here\n",
+        "stray.py": b"x = 'no end\ny = x\n",
+        "not_python.txt": b"ignored\n",
+        "site-packages/installed.py": b"ignored = 1\n",
+        "__pycache__/cached.py": b"ignored = 1\n",
+    }
+    for name, data in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    return tmp_path
+
+
+def names_by_tokenize(text: str) -> Counter[str]:
+    names: Counter[str] = Counter()
+    inside_f_string = 0
+    starts = {getattr(tokenize, name, None) for name in ("FSTRING_START", "TSTRING_START")}
+    ends = {getattr(tokenize, name, None) for name in ("FSTRING_END", "TSTRING_END")}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        inside_f_string += (token.type in starts) - (token.type in ends)
+        if token.type == tokenize.NAME and not iskeyword(token.string) and not inside_f_string:
+            names[token.string] += 1
+    return names
+
+
+# Reading and counting.
+
+
+def test_identifiers_are_those_that_tokenize_finds() -> None:
+    assert sources.count(sources.cut(CODE)).names == names_by_tokenize(CODE)
+
+
+@pytest.mark.parametrize("module", ["queue", "heapq", "textwrap", "argparse", "enum", "this", "string", "shlex"])
+def test_identifiers_of_real_files_are_those_that_tokenize_finds(module: str) -> None:
+    text = sources.read_source(sources.standard_library() / f"{module}.py").text
+    assert sources.count(sources.cut(text)).names == names_by_tokenize(text)
+
+
+def test_pieces_can_be_counted_in_any_grouping(tree: Path) -> None:
+    for path in sources.find_files(tree):
+        text = sources.read_source(path).text
+        pieces = sources.cut(text)
+        assert "".join(pieces) == text
+        apart = Counter[str]()
+        for piece in pieces:
+            apart.update(sources.count([piece]).names)
+        assert apart == sources.count(pieces).names, path
+
+
+def test_a_multi_line_string_stays_in_one_piece() -> None:
+    assert sources.cut('a = 1\nb = """x\ny"""\nc = 2\n') == ["a = 1\n", 'b = """x\ny"""\n', "c = 2\n"]
+
+
+def test_files_are_found_in_a_fixed_order_and_installed_packages_left_out(tree: Path) -> None:
+    found = [path.relative_to(tree).as_posix() for path in sources.find_files(tree)]
+    top = sorted(name for name in found if "/" not in name)
+    assert found == [*top, "many/lines.py", "many/old_mac.py", "many/windows.py"]
+    assert "code.py" in top
+    assert "site-packages/installed.py" not in found
+
+
+def test_one_file_is_a_tree_too(tree: Path) -> None:
+    assert sources.find_files(tree / "code.py") == [tree / "code.py"]
+
+
+def test_what_cannot_be_decoded_is_replaced(tree: Path) -> None:
+    damaged = {path.name for path in sources.find_files(tree) if sources.read_source(path).damaged}
+    assert damaged == {"undecodable.py", "bad_cookie.py"}
+
+
+# The pipeline.
+
+
+def run(tree: Path, kind: str, watch: Callable[[Sample], None] | None = None, **options: int) -> Outcome:
+    return pipeline.run(Config(sources.find_files(tree), kind, **options), watch)
+
+
+@both_kinds
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"maxsize": 1},
+        {"maxsize": 3, "readers": 5, "workers": 1},
+        {"maxsize": 16, "readers": 1, "workers": 4},
+        {"readers": 40},
+    ],
+    ids=str,
+)
+def test_the_result_does_not_depend_on_the_queue_or_on_the_threads(tree: Path, kind: str, options: dict[str, int]) -> None:
+    expected_names, expected_lines = Counter[str](), 0
+    for path in sources.find_files(tree):
+        part = sources.count([sources.read_source(path).text])
+        expected_names.update(part.names)
+        expected_lines += part.lines
+    outcome = run(tree, kind, None, **options)
+    assert (outcome.files, outcome.damaged) == (13, 2)
+    assert outcome.lines == expected_lines
+    assert outcome.names == expected_names
+    assert outcome.top(2) == [("other", 3000), ("value", 3000)]
+
+
+@both_kinds
+def test_a_tree_without_files_has_a_result(tmp_path: Path, kind: str) -> None:
+    outcome = run(tmp_path, kind)
+    assert (outcome.files, outcome.lines, outcome.top()) == (0, 0, [])
+
+
+@both_kinds
+def test_the_bounds_hold(tree: Path, kind: str) -> None:
+    outcome = run(tree, kind, maxsize=7)
+    lines, results = outcome.queues
+    assert (lines.maxsize, results.maxsize) == (7, 1)
+    assert lines.peak <= 7
+    assert results.peak <= 1
+    if kind == "penstock":
+        assert lines.peak == 7
+        assert lines.put_blocked_seconds is not None
+        assert lines.put_blocked_seconds >= 0
+    else:
+        assert lines.put_blocked_seconds is None
+
+
+def test_a_queue_above_its_bound_is_an_error() -> None:
+    with pytest.raises(PipelineError, match="held 3 items, its bound is 2"):
+        pipeline.figures(StdlibQueue[str](2, name="lines"), "lines", 2, 3)
+
+
+@both_kinds
+def test_a_line_that_is_lost_is_an_error(tree: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = sources.count
+
+    def forgetful(pieces: list[str]) -> sources.Count:
+        part = count(pieces)
+        return sources.Count(max(0, part.lines - 1), part.names)
+
+    monkeypatch.setattr(sources, "count", forgetful)
+    with pytest.raises(PipelineError, match="lines read, but"):
+        run(tree, kind)
+
+
+class BrokenError(Exception):
+    """Something that goes wrong in a stage."""
+
+
+def break_in_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = sources.read_source
+
+    def broken(path: Path) -> sources.Source:
+        if path.name == "no_newline.py":
+            raise BrokenError
+        return read(path)
+
+    monkeypatch.setattr(sources, "read_source", broken)
+
+
+def break_in_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = sources.count
+
+    def broken(pieces: list[str]) -> sources.Count:
+        if any("good" in piece for piece in pieces):
+            raise BrokenError
+        return count(pieces)
+
+    monkeypatch.setattr(sources, "count", broken)
+
+
+def break_in_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(pieces: list[str]) -> sources.Count:
+        raise BrokenError
+
+    monkeypatch.setattr(sources, "count", broken)
+
+
+def break_in_last_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: pipeline.Totals, part: sources.Count) -> None:
+        raise BrokenError
+
+    monkeypatch.setattr(pipeline.Totals, "add", broken)
+
+
+@both_kinds
+@pytest.mark.parametrize("maxsize", [1, 512])
+@pytest.mark.parametrize("break_it", [break_in_reader, break_in_worker, break_in_all_workers, break_in_last_stage])
+def test_an_error_in_a_stage_ends_the_run_with_that_error(
+    tree: Path,
+    kind: str,
+    maxsize: int,
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    break_it(monkeypatch)
+    before = set(threading.enumerate())
+    with pytest.raises(BrokenError):
+        run(tree, kind, maxsize=maxsize, readers=3, workers=3)
+    left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith(("reader-", "worker-"))]
+    assert left == []
+
+
+@both_kinds
+@pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt])
+def test_an_error_while_watching_ends_the_run_too(tree: Path, kind: str, error: type[BaseException]) -> None:
+    def watch(sample: Sample) -> None:
+        raise error
+
+    with pytest.raises(error):
+        run(tree, kind, watch, maxsize=2)
+
+
+# The command.
+
+
+@pytest.fixture
+def programs() -> None:
+    pytest.importorskip("rich")
+    pytest.importorskip("plotext")
+
+
+def command(tree: Path, kind: str, file: Path) -> dict[str, object]:
+    assert _cli.main(["demo", str(tree), "--queue", kind, "--no-progress", "--maxsize", "64", "--json", str(file)]) == 0
+    return json.loads(file.read_text())
+
+
+@pytest.mark.usefixtures("programs")
+def test_both_kinds_write_the_identical_result(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("json")
+    runs = {kind: command(tree, kind, folder / f"{kind}.json") for kind in KINDS}
+    assert runs["penstock"]["result"] == runs["stdlib"]["result"]
+    result = runs["penstock"]["result"]
+    assert isinstance(result, dict)
+    assert result["files"] == 13
+    assert result["top"][:2] == [["other", 3000], ["value", 3000]]
+    printed = capsys.readouterr().out
+    assert "13 files (2 with bytes that had to be replaced)" in printed
+    assert "peak memory" in printed
+
+
+@pytest.mark.usefixtures("programs")
+def test_json_on_the_standard_output_is_alone_there(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.main(["demo", str(tree), "--json", "-"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["result"]["files"] == 13
+    assert "most frequent identifiers" in printed.err
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize("arguments", [["--workers", "0"], ["--maxsize", "-1"], ["--queue", "fast"], ["no/such/path"]])
+def test_bad_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        _cli.main(["demo", *arguments])
+    assert exit_.value.code == 2
+    assert arguments[-1] in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("programs")
+def test_progress_goes_through_a_terminal_only(tree: Path) -> None:
+    from rich.console import Console
+
+    from penstock._demo.report import LiveProgress
+
+    config = Config(sources.find_files(tree))
+    sample = Sample(seconds=1.0, lines_depth=3, results_depth=2, files=5, lines=1234)
+    shown = {}
+    for terminal in (True, False):
+        screen = io.StringIO()
+        with LiveProgress(config, Console(file=screen, force_terminal=terminal, width=150), enabled=True) as progress:
+            progress.update(sample)
+        shown[terminal] = screen.getvalue()
+    assert "1,234 lines counted · lines 3/512 · results 2/32" in shown[True]
+    assert shown[False].strip() == ""
+
+
+@pytest.mark.usefixtures("programs")
+def test_the_plot_keeps_every_peak() -> None:
+    from penstock._demo.plot import plot, thin
+
+    values = [0] * 1000
+    values[777] = 9
+    seconds = [i / 100 for i in range(1000)]
+    columns, kept = thin(seconds, values, points=50)
+    assert len(columns) == len(kept) <= 50
+    assert (7.77, 9) in zip(columns, kept, strict=True)
+    picture = plot(seconds, values, title="depth of x", bound=10, width=60)
+    assert "depth of x" in picture
+    assert "\x1b" not in picture
+    assert max(map(len, picture.splitlines())) <= 60
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a child")
+@both_kinds
+def test_ctrl_c_ends_the_program(kind: str) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-u", "-m", "penstock", "demo", "--queue", kind],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    with child:
+        assert child.stdout is not None
+        assert "Python files under" in child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        try:
+            printed, complaints = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert (child.returncode, complaints, printed) == (130, "interrupted\n", "")

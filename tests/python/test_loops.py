@@ -1,0 +1,610 @@
+"""Event loops that come, go, stop and die with waiters on them; and what the queues do to a loop that lives."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import sys
+import threading
+import warnings
+
+import pytest
+from helpers import LOOP_KINDS, PATIENCE, LoopThread, collect, finish, new_loop, on_loops, run_on, settle, spawn, step, wait_until
+from penstock.testing import ManualClock
+
+from penstock import BlockingInEventLoopWarning, Full, PriorityQueue, Queue, ShutDown
+
+kinds_of_loop = pytest.mark.parametrize("loop_kind", LOOP_KINDS)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+def quiet(loop):
+    """A loop which does not log that a pending task was destroyed: here that is what the test does."""
+    loop.set_exception_handler(lambda loop, context: None)
+    return loop
+
+
+def turn(loop, turns=5):
+    """Runs a stopped loop for a few turns."""
+    loop.run_until_complete(settle(turns))
+
+
+# ------------------------------------------------------------------------------------------------------ dying loops
+
+
+@kinds_of_loop
+def test_a_loop_closed_while_a_getter_waits(loop_kind, clock):
+    """Its waiter is skipped: the item goes to the next in line."""
+    queue = Queue(clock=clock)
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.get_async())
+    turn(loop)
+    loop.close()
+    behind = spawn(queue.get)
+    clock.wait_for_waiters(2)
+    queue.put("item")
+    assert behind.result() == "item"
+    queue.put("more")
+    assert queue.get(timeout=0) == "more"
+    del task, loop
+    collect()
+    assert queue.statistics().waiting_getters == 0
+
+
+@kinds_of_loop
+def test_a_loop_closed_while_a_getter_waits_alone(loop_kind):
+    """With nobody behind, the item stays for whoever comes."""
+    queue = Queue()
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.get_async())
+    turn(loop)
+    loop.close()
+    queue.put("item")
+    assert queue.qsize() == 1
+    assert queue.get() == "item"
+    queue.shutdown()
+    del task
+
+
+@kinds_of_loop
+def test_a_loop_closed_while_a_putter_waits(loop_kind, clock):
+    """The same on the producers' side; the dead task's item never enters."""
+    queue = Queue(1, clock=clock)
+    queue.put("old")
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.put_async("never"))
+    turn(loop)
+    loop.close()
+    behind = spawn(queue.put, "behind")
+    clock.wait_for_waiters(2)
+    assert queue.get() == "old"
+    behind.result()
+    assert queue.get() == "behind"
+    assert queue.empty()
+    del task
+
+
+@kinds_of_loop
+def test_several_closed_loops_in_one_line(loop_kind, clock):
+    """Five dead loops in a row, then a live one and a thread: both are served."""
+    queue = Queue(clock=clock)
+    dead = []
+    for _ in range(5):
+        loop = quiet(new_loop(loop_kind))
+        dead.append((loop, loop.create_task(queue.get_async())))
+        turn(loop)
+        loop.close()
+    with LoopThread(loop_kind) as alive:
+        future = alive.submit(queue.get_async())
+        clock.wait_for_waiters(6)
+        thread = spawn(queue.get)
+        clock.wait_for_waiters(7)
+        queue.put_many(["first", "second"])
+        assert future.result(PATIENCE) == "first"
+        assert thread.result() == "second"
+    del dead
+
+
+@kinds_of_loop
+def test_a_wake_up_undelivered_when_the_loop_is_closed(loop_kind, clock):
+    """Granted to a stopped loop, then the loop is closed: the wake-up is passed on."""
+    queue = Queue(clock=clock)
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.get_async())
+    turn(loop)
+    queue.put("item")
+    behind = spawn(queue.get_many, 5)
+    loop.close()
+    assert behind.result() == ["item"]
+    del task
+
+
+@kinds_of_loop
+def test_a_wake_up_undelivered_with_a_thread_already_waiting(loop_kind, clock):
+    """The same with the thread in line before the put."""
+    queue = Queue(clock=clock)
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.get_async())
+    turn(loop)
+    behind = spawn(queue.get)
+    clock.wait_for_waiters(2)
+    spawn(queue.put, "item").result()
+    loop.close()
+    assert behind.result() == "item"
+    del task
+
+
+@kinds_of_loop
+def test_a_stopped_loop_does_not_sit_on_an_item(loop_kind, clock):
+    """Granted to a loop which has stopped and is not closed: those behind do not sleep beside the item."""
+    queue = Queue(clock=clock)
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.get_async())
+    turn(loop)
+    behind = spawn(queue.get)
+    clock.wait_for_waiters(2)
+    queue.put("item")
+    assert behind.result() == "item"
+    # The stopped loop's task has its turn when the loop runs again.
+    queue.put("later")
+    assert loop.run_until_complete(task) == "later"
+    loop.close()
+
+
+@kinds_of_loop
+def test_a_loop_dropped_with_a_wake_up_undelivered(loop_kind, clock):
+    """A loop nobody holds any more, neither closed nor run again."""
+    queue = Queue(clock=clock)
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.get_async())
+    turn(loop)
+    behind = spawn(queue.get)
+    clock.wait_for_waiters(2)
+    queue.put("item")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del loop, task
+        collect()
+    assert behind.result() == "item"
+
+
+@kinds_of_loop
+def test_a_loop_stopped_between_the_wake_up_and_its_use(loop_kind, clock):
+    """Woken directly on its own loop, which stops before the task runs and is closed: passed on."""
+    queue = Queue(clock=clock)
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.get_async())
+    turn(loop)
+    behind = spawn(queue.get)
+    clock.wait_for_waiters(2)
+
+    async def wake_and_stop():
+        queue.put_nowait("item")
+        loop.stop()
+
+    waker = loop.create_task(wake_and_stop())
+    loop.run_forever()
+    assert waker.done()
+    if not task.done():
+        loop.close()
+        del task
+        collect()
+        assert behind.result() == "item"
+    else:  # a loop which runs what is ready before it stops
+        assert task.result() == "item"
+        queue.put("for the thread")
+        assert behind.result() == "for the thread"
+        loop.close()
+
+
+@kinds_of_loop
+def test_a_loop_thread_that_dies(loop_kind, clock):
+    """The thread of a loop ends without a word; the line goes on without it."""
+    queue = Queue(clock=clock)
+    dying = LoopThread(loop_kind)
+    quiet(dying.loop)
+    dying.submit(queue.get_async())
+    clock.wait_for_waiters(1)
+    dying.stop()
+    behind = spawn(queue.get)
+    clock.wait_for_waiters(2)
+    queue.put("item")
+    dying.loop.close()
+    assert behind.result() == "item"
+
+
+@kinds_of_loop
+def test_closing_loops_raced_against_puts(loop_kind):
+    """Loops closed while another thread wakes their getters, many times: every item is found, nothing is raised."""
+    queue = Queue()
+    total = 300
+    go = Queue()
+
+    def produce():
+        for number in range(total):
+            go.get(timeout=PATIENCE)
+            queue.put(number)
+
+    producer = spawn(produce)
+    got = []
+    for number in range(total):
+        loop = quiet(new_loop(loop_kind))
+        task = loop.create_task(queue.get_async())
+        turn(loop, 2)
+        go.put(number)
+        if number % 3 == 0:
+            turn(loop, 2)
+        loop.close()
+        if task.done():
+            got.append(task.result())
+        del task, loop
+    producer.result()
+    collect()
+    while queue.qsize():
+        got.append(queue.get_nowait())
+    assert sorted(got) == list(range(total))
+    assert queue.statistics().waiting_getters == 0
+
+
+@kinds_of_loop
+def test_shutdown_with_dead_loops_in_line(loop_kind, clock):
+    """A shutdown reaches the living past the dead."""
+    queue = Queue(clock=clock)
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.get_async())
+    turn(loop)
+    loop.close()
+    behind = spawn(queue.get)
+    clock.wait_for_waiters(2)
+    queue.shutdown()
+    assert isinstance(behind.exception(), ShutDown)
+    del task
+
+
+@kinds_of_loop
+def test_timeouts_of_dead_loops(loop_kind, clock):
+    """Deadlines of waiters on a closed loop fire into nothing."""
+    queue = Queue(clock=clock)
+    loop = quiet(new_loop(loop_kind))
+    task = loop.create_task(queue.get_async(timeout=1))
+    turn(loop)
+    loop.close()
+    behind = spawn(queue.get, timeout=2)
+    clock.wait_for_waiters(2)
+    clock.advance(1.5)
+    queue.put("item")
+    assert behind.result() == "item"
+    del task
+
+
+# -------------------------------------------------------------------------------------------------- what a wake costs
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Counts what comes over the wall."""
+
+    def __init__(self):
+        super().__init__()
+        self.crossings = 0
+
+    def call_soon_threadsafe(self, *arguments, **options):
+        self.crossings += 1
+        return super().call_soon_threadsafe(*arguments, **options)
+
+
+def test_wake_ups_from_threads_are_coalesced(clock):
+    """A hundred wake-ups for a loop that is busy need one `call_soon_threadsafe`."""
+    queue = Queue(clock=clock)
+    loop = CountingLoop()
+    standing, go_on = threading.Event(), threading.Event()
+
+    def stand_still():
+        standing.set()
+        go_on.wait(PATIENCE)
+
+    with LoopThread(loop=loop) as running:
+        futures = [running.submit(queue.get_async()) for _ in range(100)]
+        clock.wait_for_waiters(100)
+        loop.call_soon_threadsafe(stand_still)
+        assert standing.wait(PATIENCE)
+        before = loop.crossings
+        for number in range(100):
+            queue.put(number)
+        assert loop.crossings - before == 1
+        go_on.set()
+        assert [future.result(PATIENCE) for future in futures] == list(range(100))
+        before = loop.crossings
+        last = running.submit(queue.get_async())
+        clock.wait_for_waiters(1)
+        queue.put("again")
+        assert last.result(PATIENCE) == "again"
+        assert loop.crossings - before == 2  # the submission, and the wake-up
+
+
+def test_coalescing_is_per_loop_not_per_queue(clock):
+    """Wake-ups of several queues for one loop share its mailbox; each loop has its own."""
+    queues = [Queue(clock=clock) for _ in range(5)]
+    loops = [CountingLoop(), CountingLoop()]
+    go_on = threading.Event()
+    with LoopThread(loop=loops[0]) as one, LoopThread(loop=loops[1]) as two:
+        futures = [running.submit(queue.get_async()) for queue in queues for running in (one, two)]
+        clock.wait_for_waiters(10)
+        standing = []
+        for loop in loops:
+            standing.append(threading.Event())
+            loop.call_soon_threadsafe(lambda event=standing[-1]: (event.set(), go_on.wait(PATIENCE)))
+        for event in standing:
+            assert event.wait(PATIENCE)
+        before = [loop.crossings for loop in loops]
+        for queue in queues:
+            queue.put_many([1, 2])
+        assert [loop.crossings - count for loop, count in zip(loops, before, strict=True)] == [1, 1]
+        go_on.set()
+        assert sorted(future.result(PATIENCE) for future in futures) == [1] * 5 + [2] * 5
+
+
+def test_a_wake_up_on_the_own_loop_is_direct():
+    """From a task of the same loop no wall is crossed, however many are woken."""
+    loop = CountingLoop()
+    queue = Queue(1)
+
+    async def consume():
+        return [item async for item in queue]
+
+    async def main():
+        consumer = asyncio.create_task(consume())
+        before = loop.crossings
+        for number in range(500):
+            await queue.put_async(number)
+        queue.shutdown()
+        assert await consumer == list(range(500))
+        return loop.crossings - before
+
+    try:
+        assert loop.run_until_complete(main()) == 0
+    finally:
+        finish(loop)
+
+
+@on_loops
+async def test_a_wake_up_from_a_plain_callback():
+    """A put in a `call_soon` or `call_later` callback, where no task is current, wakes a getter."""
+    queue = Queue()
+    loop = asyncio.get_running_loop()
+    for schedule in (loop.call_soon, lambda *call: loop.call_later(0.001, *call), loop.call_soon_threadsafe):
+        getter = asyncio.create_task(queue.get_async())
+        await settle()
+        schedule(queue.put_nowait, "from a callback")
+        assert await asyncio.wait_for(getter, PATIENCE) == "from a callback"
+
+
+@on_loops
+async def test_a_wake_up_from_an_executor():
+    """`run_in_executor` and `to_thread` work with the blocking calls, without a warning."""
+    queue = Queue(1)
+    getter = asyncio.create_task(queue.get_async())
+    await asyncio.to_thread(queue.put, 1)
+    assert await getter == 1
+    blocked = asyncio.create_task(asyncio.to_thread(queue.get))
+    await settle()
+    await queue.put_async(2)
+    assert await blocked == 2
+
+
+# ------------------------------------------------------------------------------------------- promise 10: the loop's turn
+
+
+@kinds_of_loop
+def test_a_callback_runs_within_128_items(loop_kind):
+    """With a thread keeping the queue full, a `call_soon` callback runs within 128 items of an `async for`."""
+    queue = Queue(5000)
+    stop = threading.Event()
+
+    def produce():
+        while not stop.is_set():
+            try:
+                queue.put_many(range(1000), timeout=0.05)
+            except (Full, ShutDown):
+                pass
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        worst, since, pending = 0, 0, False
+
+        def callback():
+            nonlocal pending
+            pending = False
+
+        taken = 0
+        async for _ in queue:
+            taken += 1
+            if pending:
+                since += 1
+                worst = max(worst, since)
+            else:
+                since, pending = 0, True
+                loop.call_soon(callback)
+            if queue.qsize() < 200:
+                queue.put_many(range(1000))  # the thread alone does not keep up on a slow machine
+            if taken == 20000:
+                return worst
+        raise AssertionError("the queue ended")
+
+    producer = spawn(produce)
+    try:
+        worst = run_on(loop_kind, main())
+    finally:
+        stop.set()
+        queue.shutdown(immediate=True)
+        producer.result()
+    assert 0 < worst <= 128
+
+
+@on_loops
+async def test_a_timeout_ends_an_endless_loop():
+    """`asyncio.wait_for` and `asyncio.timeout` end an `async for` over a queue that never runs empty."""
+    queue = Queue()
+    queue.put_many(range(10))
+
+    async def endless():
+        async for item in queue:
+            queue.put_nowait(item)
+
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(endless(), 0.05)
+    if sys.version_info >= (3, 11):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await endless()
+    assert queue.qsize() in (9, 10)
+    assert queue.statistics().waiting_getters == 0
+
+
+@on_loops
+async def test_the_count_is_the_loops_not_the_queues():
+    """Operations on several queues in a row count together: changing the queue does not starve the loop."""
+    queues = [Queue(), Queue(), PriorityQueue()]
+    for queue in queues:
+        queue.put_many(range(200))
+    turned = asyncio.Event()
+    asyncio.get_running_loop().call_soon(turned.set)
+    done = 0
+    for queue in itertools.cycle(queues):
+        await queue.get_async()
+        done += 1
+        if turned.is_set():
+            break
+        assert done <= 129
+    assert done >= 2
+
+
+@on_loops
+async def test_loops_count_apart():
+    """The turn is given about every 128 operations, not at each: a fast path stays one."""
+    queue = Queue()
+    queue.put_many(range(1000))
+    suspended = 0
+    for _ in range(1000):
+        coroutine = queue.get_async()
+        returned, _ = step(coroutine)
+        if not returned:
+            suspended += 1
+            coroutine.close()
+    assert 5 <= suspended <= 9
+
+
+# ----------------------------------------------------------------------------------------- promise 11: mistakes are told
+
+
+BLOCKING = {
+    "get": ("get_async", lambda queue: queue.get()),
+    "get timeout": ("get_async", lambda queue: queue.get(timeout=1000)),
+    "get_many": ("get_many_async", lambda queue: queue.get_many(3)),
+    "put": ("put_async", lambda queue: queue.put(1)),
+    "put_many": ("put_many_async", lambda queue: queue.put_many([1])),
+    "join": ("join_async", lambda queue: queue.join()),
+}
+
+
+def blocked_queue(call):
+    queue = Queue(1)
+    if not call.startswith("get"):
+        queue.put_nowait(0)
+    return queue
+
+
+def release(queue, call):
+    """Lets the blocked call go, from a thread, once it waits."""
+    if call.startswith("get"):
+        wait_until(lambda: queue.statistics().waiting_getters == 1)
+        queue.put(1)
+    elif call == "join":
+        wait_until(lambda: queue.statistics().waiting_joiners == 1)
+        queue.task_done()
+    else:
+        wait_until(lambda: queue.statistics().waiting_putters == 1)
+        queue.get()
+
+
+@pytest.mark.parametrize("call", list(BLOCKING))
+@on_loops
+async def test_blocking_in_an_event_loop_warns(call):
+    """A blocking call that has to wait on a loop's thread warns, at the caller's line, and names its async twin."""
+    twin, block = BLOCKING[call]
+    queue = blocked_queue(call)
+    releasing = spawn(release, queue, call)
+    with pytest.warns(BlockingInEventLoopWarning, match=twin) as told:
+        block(queue)
+    releasing.result()
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    assert issubclass(BlockingInEventLoopWarning, RuntimeWarning)
+
+
+@pytest.mark.parametrize("call", list(BLOCKING))
+@on_loops
+async def test_the_warning_as_an_error_changes_nothing(call):
+    """With the warning turned into an error nothing was taken or put, and no waiter is left."""
+    _, block = BLOCKING[call]
+    queue = blocked_queue(call)
+    before = queue.statistics()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BlockingInEventLoopWarning)
+        with pytest.raises(BlockingInEventLoopWarning):
+            block(queue)
+    after = queue.statistics()
+    assert (after.size, after.puts, after.gets) == (before.size, before.puts, before.gets)
+    assert (after.waiting_getters, after.waiting_putters, after.waiting_joiners) == (0, 0, 0)
+
+
+@on_loops
+async def test_what_does_not_wait_does_not_warn():
+    """Blocking calls that need not wait are fine on a loop."""
+    queue = Queue(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        queue.put(1)
+        queue.put_many([2, 3])
+        assert queue.get() == 1
+        assert queue.get_many(2) == [2, 3]
+        for _ in range(3):
+            queue.task_done()
+        queue.join()
+        with pytest.raises(Full):
+            queue.put_many([1, 2, 3, 4], block=False)
+        queue.shutdown()
+        assert list(queue) == [1, 2, 3]
+
+
+def test_the_loops_thread_only():
+    """A thread without a loop may block while another thread runs one."""
+    queue = Queue()
+    with LoopThread() as loop, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        getter = spawn(queue.get)
+        wait_until(lambda: queue.statistics().waiting_getters == 1)
+        loop.run(queue.put_async(1))
+        assert getter.result() == 1
+
+
+def test_gc_of_a_loop_with_waiters_while_threads_put():
+    """Loops dropped in a cycle with their tasks while a thread puts: nothing is lost."""
+    queue = Queue()
+    for _ in range(30):
+        loop = quiet(new_loop())
+        task = loop.create_task(queue.get_async())
+        loop.keep = task
+        turn(loop, 2)
+        putter = spawn(queue.put, 1)
+        loop.close()
+        del loop, task
+        gc.collect()
+        putter.result()
+    collect()
+    assert queue.qsize() == 30
+    assert queue.statistics().waiting_getters == 0

@@ -1,0 +1,65 @@
+"""What types a user's type checker sees: checked by pyright, never run."""
+
+import asyncio
+import queue
+
+from typing_extensions import assert_type
+
+import penstock
+from penstock import Clock, LifoQueue, PriorityQueue, Queue, QueueStatistics, SimpleQueue
+from penstock.testing import ManualClock
+
+
+def threads(q: Queue[int]) -> None:
+    assert_type(q.put(1), None)
+    assert_type(q.get(), int)
+    assert_type(q.get(timeout=1), int)
+    assert_type(q.get_nowait(), int)
+    assert_type(q.peek(), int)
+    assert_type(q.put_many([1, 2]), int)
+    assert_type(q.get_many(10, linger=0.5), list[int])
+    assert_type(q.statistics(), QueueStatistics)
+    assert_type(list(q), list[int])
+    with q.producers(2) as same:
+        assert_type(same.get(), int)
+    with q.consumers():
+        pass
+
+
+async def tasks(q: Queue[int]) -> None:
+    assert_type(await q.put_async(1), None)
+    assert_type(await q.get_async(timeout=1), int)
+    assert_type(await q.get_many_async(10), list[int])
+    assert_type(await q.put_many_async(iter([1])), int)
+    assert_type(asyncio.create_task(q.get_async()), asyncio.Task[int])
+    assert_type([item async for item in q], list[int])
+    assert_type(await q.async_q.get(), int)
+    assert_type(q.sync_q.get(timeout=1), int)
+    async with q.producers(1):
+        pass
+
+
+def refused(q: Queue[int]) -> None:
+    q.put("text")  # pyright: ignore[reportArgumentType]
+    q.nothing()  # pyright: ignore[reportAttributeAccessIssue]
+    print(1 in q)  # pyright: ignore[reportOperatorIssue]
+
+
+def family() -> None:
+    plain: Queue[str] = LifoQueue(maxsize=3, name="stack")
+    heap: Queue[tuple[int, str]] = PriorityQueue()
+    simple = SimpleQueue[bytes]()
+    assert_type(plain.get(), str)
+    assert_type(heap.get(), tuple[int, str])
+    assert_type(simple.get(), bytes)
+    clock: Clock = ManualClock()
+    Queue[int](clock=clock)
+
+
+def errors(q: Queue[int]) -> None:
+    try:
+        q.put_many([1])
+    except penstock.Full as refusal:
+        standard: queue.Full = refusal
+        also: asyncio.QueueFull = refusal
+        print(standard, also)
