@@ -16,9 +16,10 @@ from __future__ import annotations
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+from penstock._aio import drive
+from penstock._core import WAIT
 
+if TYPE_CHECKING:
     from penstock import Queue
 
 __all__ = ["AsyncQueueView", "SyncQueueView"]
@@ -27,18 +28,13 @@ T = TypeVar("T")
 
 
 class _View(Generic[T]):
-    """What both views share. Bound methods of the queue sit in slots: a view's call costs one Python frame."""
+    """What both views share.
 
-    __slots__ = ("__weakref__", "_get_nowait", "_put_nowait", "_q")
+    The methods below say what there is and with which arguments. Of those that are called once per item, each view has the queue's own
+    bound methods as attributes of the same names, which is what a call finds first: through a view it costs what it costs on the queue.
+    """
 
     _q: Queue[T]
-    _put_nowait: Callable[[T], None]
-    _get_nowait: Callable[[], T]
-
-    def __init__(self, queue: Queue[T]) -> None:
-        self._q = queue
-        self._put_nowait = queue.put_nowait
-        self._get_nowait = queue.get_nowait
 
     if not TYPE_CHECKING:
         # The standard library's classes answer `Queue[int]` with a types.GenericAlias, and code looks for that.
@@ -69,11 +65,11 @@ class _View(Generic[T]):
 
     def put_nowait(self, item: T) -> None:
         """Put an item into the queue, or raise ``Full`` if there is no room now, ``ShutDown`` if the queue has been shut down."""
-        return self._put_nowait(item)
+        return self._q.put_nowait(item)
 
     def get_nowait(self) -> T:
         """Remove and return an item, or raise ``Empty`` if there is none now, ``ShutDown`` if there will be none."""
-        return self._get_nowait()
+        return self._q.get_nowait()
 
     def task_done(self) -> None:
         """Say that an item taken from the queue has been dealt with; ``ValueError`` if said more often than items were put."""
@@ -91,15 +87,12 @@ class AsyncQueueView(_View[T]):
     ``put`` or ``get`` cancels it wholly or not at all.
     """
 
-    __slots__ = ("_get_async", "_put_async")
-
-    _put_async: Callable[[T], Coroutine[Any, Any, None]]
-    _get_async: Callable[[], Coroutine[Any, Any, T]]
-
     def __init__(self, queue: Queue[T]) -> None:
-        super().__init__(queue)
-        self._put_async = queue.put_async
-        self._get_async = queue.get_async
+        self._q = queue
+        self.put_nowait = queue.put_nowait
+        self.get_nowait = queue.get_nowait
+        self._try_put = queue._try_put
+        self._try_get = queue._try_get
 
     @property
     def maxsize(self) -> int:
@@ -117,11 +110,14 @@ class AsyncQueueView(_View[T]):
 
     async def put(self, item: T) -> None:
         """Put an item into the queue; wait for room if it is full. Raises ``ShutDown`` if the queue has been shut down."""
-        return await self._put_async(item)
+        # As Queue.put_async, whose own coroutine would cost as much again.
+        if self._try_put(item) is WAIT:
+            await drive(self._q._async_put(item, None))
 
     async def get(self) -> T:
         """Remove and return an item; wait for one if the queue is empty. Raises ``ShutDown`` if there will be none."""
-        return await self._get_async()
+        item = self._try_get()
+        return await drive(self._q._async_get(None)) if item is WAIT else item
 
     async def join(self) -> None:
         """Wait until :meth:`task_done` has been called for every item put."""
@@ -157,15 +153,12 @@ class SyncQueueView(_View[T]):
     A :class:`penstock.Queue` has that interface itself; the view is for code that should see no more than it.
     """
 
-    __slots__ = ("_get", "_put")
-
-    _put: Callable[..., None]
-    _get: Callable[..., T]
-
     def __init__(self, queue: Queue[T]) -> None:
-        super().__init__(queue)
-        self._put = queue.put
-        self._get = queue.get
+        self._q = queue
+        self.put_nowait = queue.put_nowait
+        self.get_nowait = queue.get_nowait
+        self.put = queue.put
+        self.get = queue.get
 
     @property
     def maxsize(self) -> int:
@@ -220,14 +213,14 @@ class SyncQueueView(_View[T]):
 
         Raises ``Full`` if there was none in time, ``ShutDown`` if the queue has been shut down.
         """
-        return self._put(item, block, timeout)
+        return self._q.put(item, block, timeout)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Remove and return an item; wait for one if the queue is empty and ``block`` is true, at most ``timeout`` seconds.
 
         Raises ``Empty`` if there was none in time, ``ShutDown`` if there will be none.
         """
-        return self._get(block, timeout)
+        return self._q.get(block, timeout)
 
     def join(self) -> None:
         """Block until :meth:`task_done` has been called for every item put."""

@@ -106,8 +106,6 @@ class AsyncQueue(BaseQueue[T], Protocol[T]):
 
 
 class _SyncQueueProxy(SyncQueueView[T]):
-    __slots__ = ()
-
     @property
     def closed(self) -> bool:
         """Whether the queue has been shut down."""
@@ -115,8 +113,6 @@ class _SyncQueueProxy(SyncQueueView[T]):
 
 
 class _AsyncQueueProxy(AsyncQueueView[T]):
-    __slots__ = ()
-
     @property
     def closed(self) -> bool:
         """Whether the queue has been shut down."""

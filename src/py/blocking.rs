@@ -31,6 +31,16 @@ const SLICE: Duration = Duration::from_millis(50);
 /// a tenth of a sleep and a wake-up.
 const YIELDS: u32 = 3;
 
+/// A yield that takes longer gave the core to somebody else's program: on a machine with more to do than cores a yield costs a whole time
+/// slice, while a thread that sleeps is run soon after it has been woken.
+const CROWDED: Duration = Duration::from_millis(1);
+
+/// For so long after one such yield nobody here yields.
+const CROWDED_FOR: Duration = Duration::from_millis(250);
+
+/// Until when nobody yields, in nanoseconds of the core's clock.
+static NO_YIELDS_BEFORE: AtomicU64 = AtomicU64::new(0);
+
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
 /// Remembers which thread runs signal handlers: at import, and in the child of a fork.
@@ -91,6 +101,30 @@ fn step_aside(py: Python<'_>) {
     }
 }
 
+/// Lets others run for a moment. True if that was enough.
+fn yield_for(parker: &Parker) -> bool {
+    let mut now = Clock::<Waker>::Monotonic.now();
+    if now < NO_YIELDS_BEFORE.load(Ordering::Relaxed) {
+        return parker.is_notified();
+    }
+    for _ in 0..YIELDS {
+        if parker.is_notified() {
+            return true;
+        }
+        std::thread::yield_now();
+        let then = std::mem::replace(&mut now, Clock::<Waker>::Monotonic.now());
+        if now - then > nanos_of(CROWDED) {
+            NO_YIELDS_BEFORE.store(now + nanos_of(CROWDED_FOR), Ordering::Relaxed);
+            break;
+        }
+    }
+    parker.is_notified()
+}
+
+const fn nanos_of(duration: Duration) -> Nanos {
+    duration.as_secs() * 1_000_000_000 + duration.subsec_nanos() as u64
+}
+
 /// One sleep, detached: until notified, a signal, the end of the slice or of `limit`.
 fn sleep(py: Python<'_>, parker: &Parker, limit: Option<Duration>, main: bool) {
     let limit = match (main, limit) {
@@ -99,13 +133,9 @@ fn sleep(py: Python<'_>, parker: &Parker, limit: Option<Duration>, main: bool) {
         (false, limit) => limit,
     };
     py.detach(|| {
-        for _ in 0..YIELDS {
-            if parker.is_notified() {
-                return;
-            }
-            std::thread::yield_now();
+        if !yield_for(parker) {
+            parker.park(limit);
         }
-        parker.park(limit);
     });
 }
 
