@@ -183,7 +183,7 @@ check-oracles: $(BUILT) ## CPython's own queue tests against our classes, counte
 # can show; each more multiplies the time (LOOM_MAX_PREEMPTIONS=3 make check-loom).
 check-loom: ## models of the wait list, over every interleaving (loom)
 	echo '== loom'
-	LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-2} RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
+	LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-4} RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
 	    cargo test --locked --release --quiet --test 'loom_*'
 
 # --- packages ---------------------------------------------------------------------------------------------------

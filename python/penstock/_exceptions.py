@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import sys
+import warnings
 
 __all__ = ["BlockingInEventLoopWarning", "Empty", "Full", "ShutDown"]
 
@@ -36,6 +37,15 @@ else:
 
 class BlockingInEventLoopWarning(RuntimeWarning):
     """A blocking call is about to stop a running event loop."""
+
+
+def warn_blocking(blocking: str, awaitable: str) -> None:
+    """Warn of a blocking call on an event loop's thread, at the caller's line (the first outside this package)."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("penstock."):
+        level, frame = level + 1, frame.f_back
+    message = f"{blocking}() is about to block a thread on which an event loop is running; use `await {awaitable}()`"
+    warnings.warn(message, BlockingInEventLoopWarning, stacklevel=level)
 
 
 for _class in (Empty, Full, ShutDown, BlockingInEventLoopWarning):

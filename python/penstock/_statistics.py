@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["QueueStatistics"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class QueueStatistics:
     """What a queue has seen, at one moment."""
 

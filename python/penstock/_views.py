@@ -48,7 +48,7 @@ class _View(Generic[T]):
     def __hash__(self) -> int:
         return hash((type(self), id(self._q)))
 
-    def __reduce_ex__(self, protocol: object, /) -> Any:
+    def __reduce__(self) -> Any:
         raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object: it is a view of a queue, which has waiters")
 
     def qsize(self) -> int:

@@ -109,7 +109,10 @@ impl<W: Wake> Manual<W> {
 
     /// The wait is over. The waker comes back to be dropped where foreign code may run.
     pub fn withdraw(&self, enrolled: Enrolled) -> Option<W> {
-        let waker = self.lock().waits.remove(&enrolled);
+        let mut state = self.lock();
+        // Where it was put, or where `advance` has put it since.
+        let waker = state.waits.remove(&enrolled).or_else(|| state.waits.remove(&Enrolled { deadline: Nanos::MAX, ..enrolled }));
+        drop(state);
         self.changed.notify_all();
         waker
     }

@@ -16,6 +16,23 @@ pub(crate) use loom::sync::{
 #[cfg(loom)]
 pub(crate) use std::sync::atomic::AtomicU64; // the fork generation: no part of any modelled protocol
 
+/// Tells a thread from every other living one.
+#[cfg(not(loom))]
+pub(crate) type ThreadMark = usize;
+#[cfg(loom)]
+pub(crate) type ThreadMark = loom::thread::ThreadId;
+
+#[cfg(not(loom))]
+pub(crate) fn this_thread() -> ThreadMark {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
+}
+
+#[cfg(loom)]
+pub(crate) fn this_thread() -> ThreadMark {
+    loom::thread::current().id()
+}
+
 /// A mutual exclusion lock that is held for the length of a closure.
 #[derive(Debug, Default)]
 pub struct Mutex {

@@ -35,6 +35,7 @@ use pyo3::types::PyWeakrefReference;
 use crate::body::attached_in_traverse;
 use crate::domain::Attached;
 use crate::errors::Timeout;
+use crate::foreign;
 use crate::object::Object;
 use crate::operation::{Chance, Operation};
 use crate::waker::Waker;
@@ -272,7 +273,7 @@ impl AsyncOperation {
         let _ = mailbox.get().post.send(slf.clone().unbind());
         if !mailbox.get().called.swap(true, Ordering::AcqRel) {
             let ticket = Bound::new(py, MailTicket { mailbox: mailbox.clone().unbind(), used: AtomicBool::new(false) })?;
-            event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (ticket,))?;
+            foreign::call_method(event_loop, intern!(py, "call_soon_threadsafe"), (ticket,))?;
         }
         if !event_loop.call_method0(intern!(py, "is_running"))?.is_truthy()? {
             return Ok(slf.get().retire(py));
@@ -290,7 +291,7 @@ impl AsyncOperation {
         let future = future.bind(py);
         let complete = || -> PyResult<()> {
             if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-                future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+                foreign::call_method(future, intern!(py, "set_result"), (py.None(),))?;
             }
             Ok(())
         };
@@ -359,17 +360,17 @@ impl AsyncOperation {
         let this = slf.get();
         let clock = object.body.core.clock(py);
         if !this.with(py, |state| std::mem::replace(&mut state.started, true)) {
-            let unseen = LEFT.get() == UNSEEN;
             let event_loop = running_loop(py)?;
             let mailbox = Mailbox::of(&event_loop)?;
             this.with(py, |state| state.mailbox = Some(mailbox));
-            if LEFT.get() == 0 || unseen {
-                let turn = LEFT.get() == 0;
-                refill();
-                if turn {
+            match LEFT.get() {
+                UNSEEN => refill(),
+                0 => {
                     // Before the queue is touched.
+                    refill();
                     return Ok(Some(Bound::new(py, Turn::default())?.into_any().unbind()));
                 }
+                left => LEFT.set(left - 1),
             }
         }
         let event_loop = running_loop(py)?;
@@ -386,6 +387,7 @@ impl AsyncOperation {
             let never = matches!(this.timeout, Timeout::Never);
             let waker = Waker::Task(slf.clone().unbind());
             let chance = if never { Chance::Now } else { Chance::Wait(&waker) };
+            operation.set_deadline(this.deadline(py, &clock, now)?);
             let attempt = operation.attempt(object, chance, now);
             let look_again_at = operation.look_again_at();
             let refused = |operation: &Operation| operation.annotate(py, operation.refused(object, this.timeout));

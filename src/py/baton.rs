@@ -10,12 +10,13 @@ use pyo3::prelude::*;
 
 use crate::blocking;
 use crate::body::reentered;
+use crate::foreign;
 use crate::object::Object;
 use crate::operation::Chance;
 use crate::store::{Item, Store};
 
 fn less(py: Python<'_>, left: &Item, right: &Item) -> PyResult<bool> {
-    left.bind(py).lt(right.bind(py))
+    foreign::less(left.bind(py), right.bind(py))
 }
 
 /// The baton, held. Dropping it gives it back with nothing changed.
@@ -77,14 +78,14 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
         if !self.is_hooked() {
             return Ok(None);
         }
-        let size = self.object.this.call_method0(intern!(self.py(), "_qsize"))?;
+        let size = foreign::call_method(self.object.this, intern!(self.py(), "_qsize"), ())?;
         Ok(Some(size.extract()?))
     }
 
     fn push(&mut self, item: Item) -> PyResult<()> {
         let py = self.py();
         if self.is_hooked() {
-            return self.object.this.call_method1(intern!(py, "_put"), (item,)).map(drop);
+            return foreign::call_method(self.object.this, intern!(py, "_put"), (item,)).map(drop);
         }
         self.check_out();
         heap::push(&mut self.heap, item, |left, right| less(py, left, right))
@@ -95,7 +96,7 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     pub(crate) fn pop(&mut self) -> PyResult<Option<Item>> {
         let py = self.py();
         if self.is_hooked() {
-            return self.object.this.call_method0(intern!(py, "_get")).map(|item| Some(item.unbind()));
+            return foreign::call_method(self.object.this, intern!(py, "_get"), ()).map(|item| Some(item.unbind()));
         }
         self.check_out();
         match heap::pop(&mut self.heap, |left, right| less(py, left, right)) {
@@ -132,6 +133,14 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
         let outcome = self.give_back(puts, gets);
         std::mem::forget(self); // `heap` is empty: it has been brought back
         outcome
+    }
+
+    /// After a hook that failed: whatever it did, the size is what the subclass says.
+    fn remeasure(&self) {
+        // A `_qsize` that fails too leaves the estimate, until the next operation asks again.
+        if let Ok(Some(now)) = self.measure() {
+            self.object.body.core.with_buffer(self.py(), |store| set_size(store, Some(now)));
+        }
     }
 
     fn give_back(&mut self, mut puts: usize, mut gets: usize) -> PyResult<()> {
@@ -244,7 +253,7 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
                 puts += 1;
             }
             *accepted += puts;
-            holding.finish(puts, 0).and(outcome)?;
+            finish(holding, puts, 0, outcome)?;
             return if items.len() == 0 { Ok(true) } else { self.put(items, accepted) };
         }
         wakes.fire();
@@ -288,16 +297,18 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
         let size = holding.measure()?;
         let waiting = if let Chance::Wait(waker) = self.chance { Some((&mut *self.spot, waker)) } else { None };
         let (wakes, admitted) = object.body.core.admit_get(py, max, linger, waiting, |store| set_size(store, size));
-        if let Err(reason) = admitted {
-            std::mem::forget(holding); // given back by the refusal; nothing was checked out
-            wakes.fire();
-            return match reason {
-                BatchError::ShutDown => Err(object.body.shut_down_error(py, self.name)),
-                _ => Ok(Err(reason)),
-            };
-        }
+        let count = match admitted {
+            Ok(count) => count,
+            Err(reason) => {
+                std::mem::forget(holding); // given back by the refusal; nothing was checked out
+                wakes.fire();
+                return match reason {
+                    BatchError::ShutDown => Err(object.body.shut_down_error(py, self.name)),
+                    _ => Ok(Err(reason)),
+                };
+            }
+        };
         wakes.fire();
-        let count = max.min(size.unwrap_or_else(|| object.body.core.size(py)));
         let mut batch = Vec::with_capacity(count);
         let mut outcome = Ok(());
         while batch.len() < count {
@@ -310,10 +321,21 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
                 }
             }
         }
-        outcome = holding.finish(0, batch.len()).and(outcome);
+        outcome = finish(holding, 0, batch.len(), outcome);
         // What has come out before an error is not lost: it is returned, and the error comes with the next get.
         if batch.is_empty() { outcome.map(|()| Err(BatchError::Empty)) } else { Ok(Ok(batch)) }
     }
+}
+
+/// Gives the baton back after work that may have failed half way.
+fn finish(holding: Holding<'_, '_, '_>, puts: usize, gets: usize, outcome: PyResult<()>) -> PyResult<()> {
+    if outcome.is_err() && holding.is_hooked() {
+        let size = holding.object.body.core.finish_counts(holding.py(), puts, gets);
+        size.fire();
+        holding.remeasure();
+        return holding.finish(0, 0).and(outcome);
+    }
+    holding.finish(puts, gets).and(outcome)
 }
 
 fn set_size(store: &mut Store, now: Option<usize>) {

@@ -13,13 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use penstock_core::clock::{Clock, Enrolled, Nanos};
+use penstock_core::fork;
 use penstock_core::queue::{Side, Spot, Taken};
 use penstock_core::wait::{Parker, Ticket};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use crate::body::reentered;
-use crate::errors::{self, Timeout};
+use crate::errors::Timeout;
+use crate::foreign;
 use crate::object::Object;
 use crate::operation::{Chance, Done, Operation};
 use crate::waker::Waker;
@@ -132,7 +134,7 @@ fn sleep(py: Python<'_>, parker: &Parker, limit: Option<Duration>, main: bool) {
         (true, None) => Some(SLICE),
         (false, limit) => limit,
     };
-    py.detach(|| {
+    foreign::detached(py, || {
         if !yield_for(parker) {
             parker.park(limit);
         }
@@ -193,6 +195,7 @@ fn wait(object: &Object<'_, '_>, operation: &mut Operation, timeout: Timeout) ->
     step_aside(py);
     let clock = object.body.core.clock(py);
     let deadline = limit.map(|limit| clock.now().saturating_add(limit));
+    operation.set_deadline(deadline);
     let parker = Arc::new(Parker::default());
     let waker = Waker::Thread(Arc::clone(&parker));
     let mut timer = Timer::start(&clock, deadline, &parker);
@@ -225,14 +228,15 @@ fn wait_in_line(
         }
         loop {
             let now = clock.now();
+            let look_again_at = operation.look_again_at();
+            if look_again_at.is_some_and(|at| at <= now) {
+                break;
+            }
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(None);
             }
-            let next = operation.look_again_at().into_iter().chain(deadline).min();
+            let next = look_again_at.into_iter().chain(deadline).min();
             timer.set(next);
-            if operation.look_again_at().is_some_and(|at| at <= now) {
-                break;
-            }
             // On a manual clock the timer wakes us; real time has no say.
             let limit = match clock {
                 Clock::Monotonic => next.map(|next| Duration::from_nanos(next - now)),
@@ -240,7 +244,11 @@ fn wait_in_line(
             };
             sleep(py, parker, limit, main);
             if main {
+                let generation = fork::generation();
                 run_handlers(object, operation.places())?;
+                if fork::generation() != generation {
+                    break; // this is the child of a handler that forked: its place in line was the parent's
+                }
             }
             if parker.is_notified() {
                 break;
@@ -292,10 +300,7 @@ fn warn_on_a_loop(py: Python<'_>, operation: &Operation) -> PyResult<()> {
     if running.is_none() {
         return Ok(());
     }
+    static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let (blocking, awaitable) = operation.names();
-    let message = std::ffi::CString::new(format!(
-        "{blocking}() is about to block a thread on which an event loop is running; use `await {awaitable}()`"
-    ))?;
-    let category = errors::blocking_in_event_loop(py)?;
-    PyErr::warn(py, category.as_any(), &message, 1)
+    WARN.import(py, "penstock._exceptions", "warn_blocking")?.call1((blocking, awaitable)).map(drop)
 }

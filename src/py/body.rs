@@ -112,9 +112,11 @@ impl Body {
     /// "3 of 10 items" for messages.
     pub(crate) fn holds(&self, py: Python<'_>) -> String {
         let size = self.core.size(py);
+        let name =
+            self.extra(py, |extras| &extras.name).map_or_else(String::new, |name| format!(" {}", errors::text(name.bind(py))));
         match self.core.limit(py) {
-            UNBOUNDED => format!("the queue holds {size} items and has no bound"),
-            limit => format!("the queue holds {size} of {limit} items"),
+            UNBOUNDED => format!("the queue{name} holds {size} items and has no bound"),
+            limit => format!("the queue{name} holds {size} of {limit} items"),
         }
     }
 

@@ -37,12 +37,6 @@ exception!(
     shut_down, "ShutDown"
 );
 
-/// The warning category for a blocking call on an event loop's thread.
-pub(crate) fn blocking_in_event_loop(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    class(py, &CLASS, "BlockingInEventLoopWarning")
-}
-
 /// Is it our Full or Empty?
 pub(crate) fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
     static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -152,4 +146,15 @@ pub(crate) fn text(value: &Bound<'_, PyAny>) -> String {
 
 fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string())
+}
+
+/// An argument as it was given: an explicit None is not a missing argument.
+pub(crate) struct Given<'py>(pub(crate) Option<Bound<'py, PyAny>>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Given<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self(Some(object.to_owned())))
+    }
 }

@@ -11,12 +11,13 @@
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use penstock_core::clock::MAX_SECONDS;
 use penstock_core::queue::{PutError, Turn};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyTuple, PyType};
 use pyo3::{PyClass, intern};
 
 use crate::aio;
@@ -109,13 +110,14 @@ fn parse<'a, 'py, const N: usize>(
     parameters: [&str; N],
     required: usize,
 ) -> PyResult<[Option<Borrowed<'a, 'py, PyAny>>; N]> {
-    let function = format!("{}.{}()", function.0, function.1);
+    let function = || format!("{}.{}()", function.0, function.1);
     let mut values = [None; N];
     if call.nargs > N {
         // Counted as Python does, with self.
         let (least, most, given) = (required + 1, N + 1, call.nargs + 1);
         let takes = if least == most { format!("{most}") } else { format!("from {least} to {most}") };
         let s = if most == 1 { "" } else { "s" };
+        let function = function();
         return Err(PyTypeError::new_err(format!("{function} takes {takes} positional argument{s} but {given} were given")));
     }
     for (index, value) in values.iter_mut().enumerate().take(call.nargs) {
@@ -128,21 +130,51 @@ fn parse<'a, 'py, const N: usize>(
         for (index, name) in names.iter().enumerate() {
             // SAFETY: keyword values follow the positional ones, in the order of their names.
             let value = unsafe { Borrowed::from_ptr(py, *call.args.add(call.nargs + index)) };
-            let name = name.cast::<PyString>()?.to_string_lossy().into_owned();
-            match parameters.iter().position(|parameter| *parameter == name) {
-                None => return Err(PyTypeError::new_err(format!("{function} got an unexpected keyword argument '{name}'"))),
-                Some(at) if values[at].is_some() => {
-                    return Err(PyTypeError::new_err(format!("{function} got multiple values for argument '{name}'")));
+            let name = name.cast::<PyString>()?;
+            let at = parameters.iter().position(|parameter| is_spelled(&name, parameter));
+            match at {
+                Some(at) if values[at].is_none() => values[at] = Some(value),
+                _ => {
+                    let wrong =
+                        if at.is_some() { "got multiple values for argument" } else { "got an unexpected keyword argument" };
+                    return Err(PyTypeError::new_err(format!("{} {wrong} '{}'", function(), name.to_string_lossy())));
                 }
-                Some(at) => values[at] = Some(value),
             }
         }
     }
     if let Some(missing) = (0..required).find(|&index| values[index].is_none()) {
         let missing = parameters[missing];
+        let function = function();
         return Err(PyTypeError::new_err(format!("{function} missing 1 required positional argument: '{missing}'")));
     }
     Ok(values)
+}
+
+/// Compares without making a Rust string.
+fn is_spelled(name: &Bound<'_, PyString>, text: &str) -> bool {
+    name.to_str().is_ok_and(|name| name == text)
+}
+
+/// The turn that `block` and `timeout` ask for, if they are of the everyday kind: nothing to report about them, whatever the queue holds.
+fn everyday(block: Option<Borrowed<'_, '_, PyAny>>, timeout: Option<Borrowed<'_, '_, PyAny>>) -> Option<Turn> {
+    let block = match block {
+        None => true,
+        Some(block) => block.cast_exact::<PyBool>().ok()?.is_true(),
+    };
+    if !block {
+        return Some(Turn::Now);
+    }
+    match timeout {
+        None => Some(Turn::Arrival),
+        Some(timeout) if timeout.is_none() => Some(Turn::Arrival),
+        Some(timeout) => {
+            let seconds = match timeout.cast_exact::<PyFloat>() {
+                Ok(float) => float.value(),
+                Err(_) => f64::from(timeout.cast_exact::<PyInt>().ok()?.extract::<i32>().ok()?),
+            };
+            (0.0..=MAX_SECONDS).contains(&seconds).then_some(Turn::Arrival)
+        }
+    }
 }
 
 fn is_true(value: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<bool> {
@@ -201,7 +233,15 @@ unsafe extern "C" fn put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::P
         }
         general(|py| {
             let [item, block, timeout] = parse(py, call, (C::CLASS, "put"), ["item", "block", "timeout"], 1)?;
-            let item = item.expect("required").to_owned().unbind();
+            let mut item = item.expect("required").to_owned().unbind();
+            if let Some(turn) = everyday(block, timeout).filter(|_| !body.slow) {
+                let (wakes, result) = body.core.try_put(py, item, turn);
+                wakes.fire();
+                match result {
+                    Ok(()) => return Ok(py.None()),
+                    Err(PutError::Full(back) | PutError::ShutDown(back)) => item = back,
+                }
+            }
             // A simple queue has no bound: it takes `block` and `timeout` and never looks at them.
             // SAFETY: as above.
             put_in_general(unsafe { this(py, &call) }, body, item, || is_true(block), timeout.as_deref())
@@ -245,6 +285,13 @@ unsafe extern "C" fn get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::P
         }
         general(|py| {
             let [block, timeout] = parse(py, call, (C::CLASS, "get"), ["block", "timeout"], 0)?;
+            if let Some(turn) = everyday(block, timeout).filter(|_| !body.slow) {
+                let (wakes, result) = body.core.try_get(py, turn);
+                wakes.fire();
+                if let Ok(item) = result {
+                    return Ok(item);
+                }
+            }
             let block = is_true(block)?;
             if C::TIMEOUT_FIRST && block {
                 Timeout::parse(timeout.as_deref())?.limit()?;

@@ -8,6 +8,7 @@
 //! | `operation` | one operation that may have to wait, whoever waits for it                                  |
 //! | `blocking`  | the only way in which a thread waits                                                       |
 //! | `aio`       | the only asyncio code                                                                      |
+//! | `foreign`   | calls that run Python, safe at the end of the interpreter                                   |
 //! | `baton`     | the only place where Python runs in the middle of an operation                             |
 //! | `fastcall`  | the hot methods, as raw descriptors                                                        |
 //! | `queue`     | the classes                                                                                |
@@ -24,6 +25,7 @@ mod domain;
 mod ends;
 mod errors;
 mod fastcall;
+mod foreign;
 mod object;
 mod operation;
 mod queue;

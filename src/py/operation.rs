@@ -13,12 +13,16 @@ use pyo3::types::{PyIterator, PyList, PyTuple};
 
 use crate::baton::{self, Visit};
 use crate::errors::{self, Timeout};
+use crate::foreign;
 use crate::object::Object;
 use crate::store::Item;
 use crate::waker::Waker;
 
 /// Every how many items out of an iterator signal handlers get a chance (an endless iterator in C gives them none).
 const SIGNAL_CHECK: usize = 1024;
+
+/// Up to so many items of a collection are taken out of it before a batch of puts begins.
+const AT_HAND: usize = 4096;
 
 /// How an attempt may go about it.
 #[derive(Clone, Copy)]
@@ -63,7 +67,19 @@ enum Source {
     /// All there already.
     Items(std::vec::IntoIter<Item>),
     /// Asked for an item only once its place is certain.
-    Iterator { iterator: Py<PyIterator>, reserved: bool },
+    Iterator {
+        iterator: Py<PyIterator>,
+        reserved: bool,
+        /// How many there are, if that is known: then no room is needed to see the end.
+        left: Option<usize>,
+    },
+}
+
+/// Does one of the interpreter's own iterators know that it is at its end? Others are only asked for items.
+fn is_exhausted(iterator: &Bound<'_, PyIterator>) -> bool {
+    let kind = iterator.get_type();
+    let own = kind.module().is_ok_and(|module| module == "builtins");
+    own && iterator.call_method0("__length_hint__").is_ok_and(|hint| hint.extract::<usize>().is_ok_and(|hint| hint == 0))
 }
 
 #[derive(Debug)]
@@ -87,13 +103,15 @@ enum Work {
 #[derive(Debug)]
 pub(crate) struct Operation {
     work: Work,
+    /// When it has to end, once that is known: lingering ends no later.
+    deadline: Option<Nanos>,
     spot: Spot,
     baton: Spot,
 }
 
 impl Operation {
     fn new(work: Work) -> Self {
-        Self { work, spot: Spot::default(), baton: Spot::default() }
+        Self { work, deadline: None, spot: Spot::default(), baton: Spot::default() }
     }
 
     pub(crate) fn put(item: Item) -> Self {
@@ -122,7 +140,15 @@ impl Operation {
         } else if let Ok(tuple) = items.cast_exact::<PyTuple>() {
             Source::Items(tuple.iter().map(Bound::unbind).collect::<Vec<_>>().into_iter())
         } else {
-            Source::Iterator { iterator: items.try_iter()?.unbind(), reserved: false }
+            let iterator = items.try_iter()?;
+            let left = if iterator.is(items) { None } else { items.len().ok() };
+            match left {
+                // Small enough to have all of it at hand, so that it enters in one step if it fits.
+                Some(size) if size <= AT_HAND => {
+                    Source::Items(iterator.map(|item| item.map(Bound::unbind)).collect::<PyResult<Vec<_>>>()?.into_iter())
+                }
+                left => Source::Iterator { iterator: iterator.unbind(), reserved: false, left },
+            }
         };
         Ok(Self::new(Work::PutMany { source, accepted: 0 }))
     }
@@ -140,6 +166,10 @@ impl Operation {
         }
     }
 
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Nanos>) {
+        self.deadline = deadline;
+    }
+
     /// When it wants another attempt without having been woken: at the end of lingering.
     pub(crate) fn look_again_at(&self) -> Option<Nanos> {
         match self.work {
@@ -154,7 +184,7 @@ impl Operation {
         let core = &object.body.core;
         let name = self.names().0;
         let slow = object.body.slow;
-        let Self { work, spot, baton } = self;
+        let Self { work, deadline, spot, baton } = self;
         match work {
             Work::Put(slot) if slow => {
                 let mut items: Vec<_> = slot.take().into_iter().collect();
@@ -214,7 +244,10 @@ impl Operation {
                     Err(PutError::ShutDown(())) => Err(object.body.shut_down_error(py, name)),
                 }
             }
-            Work::PutMany { source: Source::Iterator { iterator, reserved }, accepted } => loop {
+            Work::PutMany { source: Source::Iterator { iterator, reserved, left }, accepted } => loop {
+                if *left == Some(0) {
+                    return Ok(Some(Done::Count(*accepted)));
+                }
                 if !*reserved {
                     let result = match chance {
                         Chance::Wait(waker) => {
@@ -226,11 +259,12 @@ impl Operation {
                     };
                     match result {
                         Ok(()) => *reserved = true,
+                        Err(PutError::Full(())) if is_exhausted(iterator.bind(py)) => return Ok(Some(Done::Count(*accepted))),
                         Err(PutError::Full(())) => return Ok(None),
                         Err(PutError::ShutDown(())) => return Err(object.body.shut_down_error(py, name)),
                     }
                 }
-                let next = iterator.bind(py).clone().next();
+                let next = foreign::next(iterator.bind(py));
                 *reserved = false;
                 match next {
                     Some(Ok(item)) => {
@@ -240,6 +274,7 @@ impl Operation {
                             return Err(object.body.shut_down_error(py, name));
                         }
                         *accepted += 1;
+                        *left = left.map(|left| left.saturating_sub(1));
                         if slow {
                             baton::merge(object, name)?;
                         }
@@ -281,7 +316,8 @@ impl Operation {
                 match result {
                     Ok(items) => Ok(Some(Done::Items(items))),
                     Err(BatchError::Lingering) => {
-                        until.get_or_insert(now.saturating_add(*linger));
+                        let end = now.saturating_add(*linger);
+                        until.get_or_insert(deadline.map_or(end, |deadline| end.min(deadline)));
                         Ok(None)
                     }
                     Err(BatchError::Empty) => {

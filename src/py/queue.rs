@@ -17,7 +17,7 @@ use crate::baton::Holding;
 use crate::blocking;
 use crate::body::{Body, Overrides};
 use crate::clock;
-use crate::errors::{self, Timeout};
+use crate::errors::{self, Given, Timeout};
 use crate::fastcall::HasBody;
 use crate::object::Object;
 use crate::operation::Operation;
@@ -433,7 +433,7 @@ macro_rules! shared_methods {
                 true
             }
 
-            fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+            fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
                 Err(refuse(slf.as_any(), "pickle"))
             }
 
@@ -474,10 +474,10 @@ impl PyQueue {
         Ok(Self { body: new_body(cls, &base, Store::Fifo(Fifo::default()))? })
     }
 
-    #[pyo3(signature = (maxsize = MaxSize(None), *, name = None, clock = None))]
+    #[pyo3(signature = (maxsize = Given(None), *, name = None, clock = None))]
     fn __init__(
         slf: &Bound<'_, Self>,
-        maxsize: MaxSize<'_>,
+        maxsize: Given<'_>,
         name: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
@@ -798,15 +798,4 @@ pub(crate) fn stand_ins(py: Python<'_>) -> &Py<PyDict> {
 
 fn zero(py: Python<'_>) -> Bound<'_, PyAny> {
     PyInt::new(py, 0).into_any()
-}
-
-/// `maxsize` as it was given: an explicit None is not a missing argument (the standard library's `put` then raises TypeError).
-struct MaxSize<'py>(Option<Bound<'py, PyAny>>);
-
-impl<'a, 'py> FromPyObject<'a, 'py> for MaxSize<'py> {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self(Some(object.to_owned())))
-    }
 }

@@ -7,7 +7,6 @@ import multiprocessing.dummy.connection
 from typing import Any
 
 import pytest
-from dropin import KINDS
 from helpers import wait_until
 
 import penstock
@@ -77,33 +76,25 @@ def test_a_listener_and_its_clients(connection: Any, threads: Any) -> None:
         assert serving.result() == [1, 2]
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_workers_with_task_done(name: str) -> None:
+@pytest.mark.parametrize("cls", [penstock.Queue, penstock.LifoQueue])
+def test_workers_with_task_done(cls: Any) -> None:
     # The examples of multiprocessing's documentation, with threads for processes.
-    tasks, results = getattr(penstock, name)(), getattr(penstock, name)()
+    tasks, results = cls(), cls()
 
     def work() -> None:
-        for function, argument in iter(tasks.get, (None, 0)):
+        for function, argument in iter(tasks.get, None):
             results.put(function(argument))
             tasks.task_done()
         tasks.task_done()
 
-    if name == "PriorityQueue":
-        return  # functions do not compare
     for n in range(20):
         tasks.put((abs, -n))
     workers = [multiprocessing.dummy.Process(target=work) for _ in range(4)]
-    if name == "LifoQueue":  # the sentinels would come first
-        for worker in workers:
-            worker.start()
-        tasks.join()
-        for _ in workers:
-            tasks.put((None, 0))
-    else:
-        for _ in workers:
-            tasks.put((None, 0))
-        for worker in workers:
-            worker.start()
+    for worker in workers:
+        worker.start()
+    tasks.join()
+    for _ in workers:
+        tasks.put(None)
     tasks.join()
     for worker in workers:
         worker.join()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import concurrent.futures.thread
-import multiprocessing.dummy
 import multiprocessing.pool
 import queue
 import sched
@@ -34,7 +33,7 @@ def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Makes thread pools that work through a queue of ours."""
     cls = getattr(penstock, request.param)
     swapped = types.ModuleType("queue")
-    swapped.SimpleQueue, swapped.Empty = cls, queue.Empty  # type: ignore[attr-defined]
+    swapped.SimpleQueue, swapped.Empty = cls, queue.Empty
     monkeypatch.setattr(concurrent.futures.thread, "queue", swapped)
 
     def make(*args: Any, **kwargs: Any) -> concurrent.futures.ThreadPoolExecutor:
@@ -139,7 +138,7 @@ def thread_pool(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], multiprocess
 
     def make(workers: int) -> multiprocessing.pool.ThreadPool:
         pool = multiprocessing.pool.ThreadPool(workers)
-        assert type(pool._taskqueue) is penstock.SimpleQueue  # type: ignore[attr-defined]
+        assert type(pool._taskqueue) is penstock.SimpleQueue
         return pool
 
     return make

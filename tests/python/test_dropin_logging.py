@@ -7,7 +7,6 @@ import logging.config
 import logging.handlers
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -37,18 +36,13 @@ class Keeping(logging.Handler):
         return [record.getMessage() for record in self.records]
 
 
-@pytest.fixture
-def logger(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
-    # In no hierarchy: a test shares it with nobody.
-    logger = logging.Logger(request.node.name, logging.DEBUG)  # noqa: LOG001
-    yield logger
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
+def make_logger() -> logging.Logger:
+    return logging.Logger("a test's", logging.DEBUG)  # noqa: LOG001 - in no hierarchy: a test shares it with nobody
 
 
 @pytest.mark.parametrize("name", FIFO)
-def test_handler_and_listener(name: str, logger: logging.Logger) -> None:
+def test_handler_and_listener(name: str) -> None:
+    logger = make_logger()
     q = getattr(penstock, name)()
     kept = Keeping()
     logger.addHandler(logging.handlers.QueueHandler(q))
@@ -66,7 +60,8 @@ def test_handler_and_listener(name: str, logger: logging.Logger) -> None:
 
 
 @pytest.mark.parametrize("name", FIFO)
-def test_a_listener_can_be_started_again(name: str, logger: logging.Logger) -> None:
+def test_a_listener_can_be_started_again(name: str) -> None:
+    logger = make_logger()
     q = getattr(penstock, name)()
     kept = Keeping()
     logger.addHandler(logging.handlers.QueueHandler(q))
@@ -78,7 +73,8 @@ def test_a_listener_can_be_started_again(name: str, logger: logging.Logger) -> N
     assert kept.messages == ["round 0", "round 1", "round 2"]
 
 
-def test_many_threads_log_through_one_small_queue(logger: logging.Logger, threads: Any) -> None:
+def test_many_threads_log_through_one_small_queue(threads: Any) -> None:
+    logger = make_logger()
     q: penstock.Queue[Any] = penstock.Queue(8)
     kept = Keeping()
 
@@ -105,7 +101,8 @@ def test_many_threads_log_through_one_small_queue(logger: logging.Logger, thread
         assert own == [f"{who}.{n}" for n in range(200)]
 
 
-def test_a_full_queue_is_the_handlers_error(logger: logging.Logger) -> None:
+def test_a_full_queue_is_the_handlers_error() -> None:
+    logger = make_logger()
     q: penstock.Queue[Any] = penstock.Queue(1)
     errors: list[Any] = []
 
@@ -120,7 +117,8 @@ def test_a_full_queue_is_the_handlers_error(logger: logging.Logger) -> None:
     assert q.get_nowait().getMessage() == "fits"
 
 
-def test_a_shut_down_queue_is_the_handlers_error(logger: logging.Logger) -> None:
+def test_a_shut_down_queue_is_the_handlers_error() -> None:
+    logger = make_logger()
     q: penstock.Queue[Any] = penstock.Queue()
     errors: list[Any] = []
 
@@ -134,7 +132,8 @@ def test_a_shut_down_queue_is_the_handlers_error(logger: logging.Logger) -> None
     assert errors == [penstock.ShutDown]
 
 
-def test_a_listener_respects_levels(logger: logging.Logger) -> None:
+def test_a_listener_respects_levels() -> None:
+    logger = make_logger()
     q: penstock.Queue[Any] = penstock.Queue()
     everything, severe = Keeping(), Keeping(logging.ERROR)
     logger.addHandler(logging.handlers.QueueHandler(q))
@@ -148,7 +147,8 @@ def test_a_listener_respects_levels(logger: logging.Logger) -> None:
 
 
 @pytest.mark.parametrize("name", FIFO)
-def test_a_listener_stops_with_records_still_in_the_queue(name: str, logger: logging.Logger) -> None:
+def test_a_listener_stops_with_records_still_in_the_queue(name: str) -> None:
+    logger = make_logger()
     q = getattr(penstock, name)()
     go = threading.Event()
 
@@ -168,7 +168,8 @@ def test_a_listener_stops_with_records_still_in_the_queue(name: str, logger: log
     assert kept.messages == [str(n) for n in range(10)]
 
 
-def test_a_handler_behind_a_finaliser(logger: logging.Logger) -> None:
+def test_a_handler_behind_a_finaliser() -> None:
+    logger = make_logger()
     # Production deadlocks came from a destructor that logs while the queue's lock is held.
     q: penstock.Queue[Any] = penstock.Queue()
     logger.addHandler(logging.handlers.QueueHandler(q))
@@ -230,7 +231,7 @@ def test_a_queue_handler_by_configuration(how: str) -> None:
         assert type(handler.queue) is penstock.Queue
         assert handler.queue.maxsize == (0 if how == "reference" else 7)
         assert (handler.queue is made) == (how == "object")
-        listener: Any = handler.listener  # type: ignore[attr-defined]
+        listener: Any = handler.listener
         (kept,) = listener.handlers
         listener.start()
         logger.info("configured")

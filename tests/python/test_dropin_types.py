@@ -81,8 +81,8 @@ def test_a_users_subclass_is_a_queue(ours: Any) -> None:
 def test_a_subclass_with_another_base(ours: Any) -> None:
     class Mixin:
         def double_put(self, item: Any) -> None:
-            self.put(item)  # type: ignore[attr-defined]
-            self.put(item)  # type: ignore[attr-defined]
+            self.put(item)
+            self.put(item)
 
     for bases in ((Mixin, ours), (ours, Mixin)):
         cls = type("Both", bases, {})
@@ -137,7 +137,7 @@ def test_singledispatch_on_the_stdlibs_class(ours: Any) -> None:
         return "something"
 
     @what.register
-    def _(thing: queue.Queue) -> str:  # type: ignore[type-arg]
+    def _(thing: queue.Queue) -> str:
         return "a queue"
 
     assert what(ours()) == "a queue"
@@ -225,6 +225,14 @@ def test_everything_public_in_the_stdlibs_class_is_in_ours(name: str) -> None:
     assert public - set(dir(mine)) == set()
     for attribute in public:
         getattr(mine, attribute)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_name_in_dir_is_there(name: str) -> None:
+    cls = getattr(penstock, name)
+    for q in (cls(), type("Mine", (cls,), {"extra": 1})()):
+        for attribute in set(dir(q)) - {"mutex", "__abstractmethods__"}:
+            getattr(q, attribute)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -569,7 +569,7 @@ def test_an_iterable_that_uses_the_queue():
 
     def source():
         for number in range(20):
-            if queue.full():
+            if queue.qsize() == 2:  # it is not asked for more while the queue is full
                 taken.append(queue.get_nowait())
             queue.statistics()
             yield number
@@ -729,13 +729,16 @@ def test_under_a_trace_function():
         return trace
 
     def work():
-        sys.settrace(trace)
-        try:
+        def steps():
             got = []
             for number in range(50):
                 queue.put(number, timeout=PATIENCE)
                 got.append(queue.get(timeout=PATIENCE))
             return got
+
+        sys.settrace(trace)
+        try:
+            return steps()
         finally:
             sys.settrace(None)
 

@@ -11,7 +11,7 @@ import gc
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from types import TracebackType
 from typing import Any, final
@@ -92,13 +92,16 @@ class Stopwatch:
         return Sample(self._seconds, items, voluntary, involuntary)
 
 
-def context_switches() -> tuple[int, int] | None:
-    """Return the voluntary and involuntary context switches of this process, all threads together."""
+def context_switches(*, this_thread: bool = False) -> tuple[int, int] | None:
+    """Return the voluntary and involuntary context switches so far, of the process or of one thread, if they are counted."""
     try:
-        from resource import RUSAGE_SELF, getrusage
+        import resource
     except ImportError:  # Windows
         return None
-    usage = getrusage(RUSAGE_SELF)
+    who = getattr(resource, "RUSAGE_THREAD", None) if this_thread else resource.RUSAGE_SELF
+    if who is None:  # only Linux counts them by thread
+        return None
+    usage = resource.getrusage(who)
     return usage.ru_nvcsw, usage.ru_nivcsw
 
 
@@ -201,15 +204,23 @@ def threads_in_batches(make: Make, size: int) -> Run:
 
 
 def run_threads(jobs: Sequence[Callable[[], None]], items: int) -> Sample:
-    """Start the jobs together, each in its own thread, and time them until the last has ended."""
+    """Start the jobs together, each in its own thread, and time them until the last has ended.
+
+    Their context switches are counted apart from those of the starting and joining, where the system can do that.
+    """
     watch = Stopwatch()
     errors: list[BaseException] = []
+    switches: list[tuple[int, int]] = []
     barrier = threading.Barrier(len(jobs), action=watch.start)
 
     def body(job: Callable[[], None]) -> None:
         try:
             barrier.wait(LIMIT)
+            before = context_switches(this_thread=True)
             job()
+            after = context_switches(this_thread=True)
+            if before is not None and after is not None:
+                switches.append((after[0] - before[0], after[1] - before[1]))
         except BaseException as error:  # noqa: BLE001 - raised again by the one who joins
             errors.append(error)
 
@@ -225,7 +236,11 @@ def run_threads(jobs: Sequence[Callable[[], None]], items: int) -> Sample:
         raise BenchError("a thread failed") from errors[0]
     if any(thread.is_alive() for thread in crew):
         raise BenchError(f"threads still running after {LIMIT:g} s")
-    return watch.sample(items)
+    sample = watch.sample(items)
+    if switches:
+        voluntary, involuntary = (sum(counts) for counts in zip(*switches, strict=True))
+        sample = replace(sample, voluntary=voluntary, involuntary=involuntary)
+    return sample
 
 
 # Event loops.

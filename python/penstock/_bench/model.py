@@ -15,7 +15,7 @@ OURS = "penstock"
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one contender; the switches are the whole process's, None where the system does not count them."""
+    """One round of one contender, with the context switches of all its threads, None where the system does not count them."""
 
     seconds: float
     items: int

@@ -16,21 +16,25 @@ from dataclasses import dataclass
 from keyword import iskeyword
 from pathlib import Path
 
+# What `count` joins pieces with. No token holds one, so that a quote that is never closed (in a file that Python would
+# refuse) reaches no further than its piece.
+_SEAM = "\0"
+
 # One string literal without its prefix; a backslash protects the next character, a newline included.
 _STRING = r"""
-    '''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''
-  | \"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*\"""
-  | '[^'\\\n]*(?:\\.[^'\\\n]*)*'
-  | "[^"\\\n]*(?:\\.[^"\\\n]*)*"
+    '''[^'\\\0]*(?:(?:\\.|'(?!''))[^'\\\0]*)*'''
+  | \"""[^"\\\0]*(?:(?:\\.|"(?!""))[^"\\\0]*)*\"""
+  | '[^'\\\n\0]*(?:\\.[^'\\\n\0]*)*'
+  | "[^"\\\n\0]*(?:\\.[^"\\\n\0]*)*"
 """
 
-# Code, comments and whole strings up to the end of a line. A quote that opens nothing is skipped, so that a broken
-# file is still cut. Every character matches one alternative only where it stands: the pattern never backtracks.
+# Code, comments and whole strings up to the end of a line. A quote that opens nothing is skipped. Every character matches
+# one alternative only where it stands: the pattern never backtracks.
 _PIECE = re.compile(rf"(?: [^\n'\"\#]+ | \#[^\n]* | {_STRING} | ['\"] )* \n", re.VERBOSE | re.DOTALL)
 
 # The group is set for names alone; strings (with their prefix), comments and numbers match without it.
 _TOKEN = re.compile(
-    rf"""([^\W\d]\w*)\b(?!['"]) | \#[^\n]* | [bBfFrRtTuU]{{0,2}}(?:{_STRING}) | \d\w*\.?\w*""",
+    rf"""([^\W\d]\w*)\b(?!['"]) | \#[^\n]* | [bBfFrRtTuU]{{0,2}}(?:{_STRING}) | \d\w*\.?\w*(?:(?<=[eE])[+-]\d\w*)?""",
     re.VERBOSE | re.DOTALL,
 )
 
@@ -78,7 +82,7 @@ def read_source(path: Path) -> Source:
         text, damaged = data.decode(encoding), False
     except (SyntaxError, UnicodeDecodeError, LookupError):
         text, damaged = data.decode("utf-8", errors="replace"), True
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace(_SEAM, "\ufffd")
     if text and not text.endswith("\n"):
         text += "\n"
     return Source(text, damaged)
@@ -91,7 +95,7 @@ def cut(text: str) -> list[str]:
 
 def count(pieces: list[str]) -> Count:
     """Count the lines and the identifiers (names that are not keywords) of a batch of pieces."""
-    text = "".join(pieces)
+    text = _SEAM.join(pieces)
     found = Counter(_TOKEN.findall(text))
     names = {name: times for name, times in found.items() if name and not iskeyword(name)}
     return Count(text.count("\n"), names)

@@ -101,7 +101,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
             if state.shut {
-                state.vacate(spot, wakes);
+                state.give_up(spot, wakes);
                 return Err(PutError::ShutDown(()));
             }
             let left = items.len();
@@ -143,7 +143,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
             if state.shut {
-                state.vacate(spot, wakes);
+                state.give_up(spot, wakes);
                 return Err(PutError::ShutDown(()));
             }
             if state.has_turn(Side::Put, spot) && state.has_room() {
@@ -208,8 +208,8 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
         waker: &W,
     ) -> (Wakes<W>, Result<Vec<B::Item>, BatchError>) {
         self.visit(proof, |state, wakes| {
-            state.batch_turn(max, linger, spot, waker, wakes)?;
-            let batch = state.get_batch(max);
+            let allowed = state.batch_turn(max, linger, spot, waker, wakes)?;
+            let batch = state.get_batch(allowed);
             state.settle(wakes);
             Ok(batch)
         })
@@ -217,7 +217,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
 }
 
 impl<B: Buffer, W: Wake> State<B, W> {
-    /// May a batch of gets commit? If not it has a place in line, and claims what is there if it lingers.
+    /// How many items may a batch of gets take now? If none it has a place in line, and claims what is there if it lingers.
     pub(super) fn batch_turn(
         &mut self,
         max: usize,
@@ -225,18 +225,20 @@ impl<B: Buffer, W: Wake> State<B, W> {
         spot: &mut Spot,
         waker: &W,
         wakes: &mut Wakes<W>,
-    ) -> Result<(), BatchError> {
+    ) -> Result<usize, BatchError> {
         self.forget_after_fork();
-        let size = self.buffer.len();
+        // What those before it in line may claim is not for it.
+        let claimed = spot.0.as_ref().map_or(0, |held| self.getters.claimed_before(held.ticket));
+        let size = self.buffer.len().saturating_sub(usize::try_from(claimed).unwrap_or(usize::MAX));
         let turn = size > 0 && self.has_turn(Side::Get, spot);
         if turn {
             let enough = linger == Linger::Over || size >= max;
             if enough || !self.has_room() || !self.putters.is_empty() || self.shut {
                 self.vacate(spot, wakes);
-                return Ok(());
+                return Ok(max.min(size));
             }
         } else if self.is_drained() {
-            self.vacate(spot, wakes);
+            self.give_up(spot, wakes);
             return Err(BatchError::ShutDown);
         }
         let held = spot.0.as_ref().is_some_and(|held| held.side == Side::Get);

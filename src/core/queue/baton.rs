@@ -15,12 +15,13 @@
 use super::{BatchError, Linger, Queue, Side, Spot};
 use crate::buffer::Buffer;
 use crate::section::Domain;
+use crate::sync::{ThreadMark, this_thread};
 use crate::wait::{Line, Wake, Wakes};
 
 /// Who works outside the section, and who waits for it.
 #[derive(Debug)]
 pub struct Baton<W> {
-    holder: Option<usize>,
+    holder: Option<ThreadMark>,
     pub(super) line: Line<W>,
 }
 
@@ -50,12 +51,6 @@ impl<W: Wake> Baton<W> {
             self.line.wake_while(wakes, |_, claimed| claimed == 0);
         }
     }
-}
-
-/// Something that tells this thread from every other living one.
-fn this_thread() -> usize {
-    thread_local!(static MARK: u8 = const { 0 });
-    MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
 
 /// What came of asking for the baton.
@@ -139,12 +134,12 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
         linger: Linger,
         waiting: Option<(&mut Spot, &W)>,
         look: impl FnOnce(&mut B),
-    ) -> (Wakes<W>, Result<(), BatchError>) {
+    ) -> (Wakes<W>, Result<usize, BatchError>) {
         self.visit(proof, |state, wakes| {
             look(&mut state.buffer);
             let admitted = match waiting {
                 Some((spot, waker)) => state.batch_turn(max, linger, spot, waker, wakes),
-                None if !state.buffer.is_empty() => Ok(()),
+                None if !state.buffer.is_empty() => Ok(max.min(state.buffer.len())),
                 None if state.is_drained() => Err(BatchError::ShutDown),
                 None => Err(BatchError::Empty),
             };
@@ -154,6 +149,16 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
             }
             admitted
         })
+    }
+
+    /// The holder has put and got so many, and is not done yet.
+    pub fn finish_counts(&self, proof: D::Proof<'_>, puts: usize, gets: usize) -> Wakes<W> {
+        self.visit(proof, |state, wakes| {
+            state.stored(puts);
+            state.taken(gets);
+            state.settle(wakes);
+        })
+        .0
     }
 
     /// The holder is done: `puts` items have gone in and `gets` have come out. `bring_back` returns what it worked on and says

@@ -302,11 +302,8 @@ impl<B: Buffer, W: Wake> State<B, W> {
 
     /// The operation has to wait: it takes a place, or goes back to waiting in the one it has.
     fn stay(&mut self, side: Side, spot: &mut Spot, waker: &W, wakes: &mut Wakes<W>) {
-        match &spot.0 {
-            Some(held) if held.side == side => {
-                let ticket = held.ticket;
-                self.line(side).miss(ticket);
-            }
+        match spot.place() {
+            Some((held, ticket)) if held == side && self.line(side).contains(ticket) => self.line(side).miss(ticket),
             _ => {
                 self.vacate(spot, wakes);
                 let now = self.clock.now();
@@ -329,6 +326,12 @@ impl<B: Buffer, W: Wake> State<B, W> {
                 blocked.end(held.since, now);
             }
         }
+    }
+
+    /// The operation waits no longer and takes nothing: its turn, if it had one, goes to the next.
+    fn give_up(&mut self, spot: &mut Spot, wakes: &mut Wakes<W>) {
+        self.vacate(spot, wakes);
+        self.settle_all(wakes);
     }
 
     fn note_full(&mut self) {
@@ -431,7 +434,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
             if state.shut {
-                state.vacate(spot, wakes);
+                state.give_up(spot, wakes);
                 return Err(PutError::ShutDown(item));
             }
             if state.has_turn(Side::Put, spot) && state.has_room() {
@@ -460,7 +463,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
                 }
             }
             if state.is_drained() {
-                state.vacate(spot, wakes);
+                state.give_up(spot, wakes);
                 return Err(GetError::ShutDown);
             }
             state.stay(Side::Get, spot, waker, wakes);
@@ -508,11 +511,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
         if !spot.is_held() {
             return Wakes::none();
         }
-        let (wakes, ()) = self.visit(proof, |state, wakes| {
-            state.vacate(spot, wakes);
-            state.settle_all(wakes);
-        });
-        wakes
+        self.visit(proof, |state, wakes| state.give_up(spot, wakes)).0
     }
 
     /// Whoever holds this place is kept from coming (by a signal handler that waits in the middle of the wait): a turn it has been

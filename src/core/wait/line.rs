@@ -203,6 +203,13 @@ impl<W: Wake> Line<W> {
         self.barring != 0
     }
 
+    /// How much those may claim who came before this one and are awake, or claim what is there.
+    pub fn claimed_before(&self, ticket: Ticket) -> u64 {
+        let ahead = self.woken.range(..ticket).map(|(_, place)| place.want);
+        let lingering = self.waiting.range(..ticket).filter(|(_, place)| place.claims_ahead).map(|(_, place)| place.want);
+        ahead.chain(lingering).sum()
+    }
+
     /// Every waker in the line, each once.
     pub fn wakers(&self) -> impl Iterator<Item = &W> {
         self.woken.values().chain(self.waiting.values()).chain(self.aside.values()).map(|place| &place.waker)

@@ -1,0 +1,93 @@
+//! Calls that run Python code, or wait to run it, in a way that survives the end of the interpreter.
+//!
+//! While it exits, CPython before 3.13.8 ends a daemon thread that wants to attach with `pthread_exit`, which unwinds the stack. Rust's
+//! frames do not let a foreign unwind pass: the process would abort. Later versions leave such a thread hanging, and here all do: the
+//! calls below are declared as able to unwind, and a guard around each stops the thread for good, detached, before a frame of ours is
+//! reached that cannot be unwound.
+//!
+//! Whatever may release the interpreter for long goes through here: waits, hooks, comparisons, iterators, event loops.
+#![allow(unsafe_code)] // the C API
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyString, PyTuple};
+
+unsafe extern "C-unwind" {
+    fn PyEval_SaveThread() -> *mut ffi::PyThreadState;
+    fn PyEval_RestoreThread(state: *mut ffi::PyThreadState);
+    fn PyObject_Call(callable: *mut ffi::PyObject, args: *mut ffi::PyObject, kwargs: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyObject_RichCompareBool(
+        left: *mut ffi::PyObject,
+        right: *mut ffi::PyObject,
+        operation: std::ffi::c_int,
+    ) -> std::ffi::c_int;
+    fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
+
+/// Stops the thread if it is being unwound. Nothing that may panic belongs between its making and its end.
+struct StopHere;
+
+impl Drop for StopHere {
+    fn drop(&mut self) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Makes one C call that may be the last this thread makes.
+#[inline]
+fn perhaps_the_last<R>(call: impl FnOnce() -> R) -> R {
+    let guard = StopHere;
+    let result = call();
+    std::mem::forget(guard);
+    result
+}
+
+/// Runs `work` detached from the interpreter. It may touch nothing of Python's, and may not panic.
+pub(crate) fn detached(_py: Python<'_>, work: impl FnOnce()) {
+    // SAFETY: this thread is attached; between the two calls it touches no Python object.
+    unsafe {
+        let state = PyEval_SaveThread();
+        work();
+        perhaps_the_last(|| PyEval_RestoreThread(state));
+    }
+}
+
+pub(crate) fn call<'py>(callable: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: valid objects; the result is a new reference or null with an error set.
+    unsafe {
+        let result = perhaps_the_last(|| PyObject_Call(callable.as_ptr(), args.as_ptr(), std::ptr::null_mut()));
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+pub(crate) fn call_method<'py, A>(object: &Bound<'py, PyAny>, name: &Bound<'py, PyString>, args: A) -> PyResult<Bound<'py, PyAny>>
+where
+    A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>>,
+    PyErr: From<A::Error>,
+{
+    call(&object.getattr(name)?, &args.into_pyobject(object.py())?)
+}
+
+/// `left < right`
+pub(crate) fn less(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> PyResult<bool> {
+    // SAFETY: valid objects.
+    match unsafe { perhaps_the_last(|| PyObject_RichCompareBool(left.as_ptr(), right.as_ptr(), ffi::Py_LT)) } {
+        -1 => Err(PyErr::fetch(left.py())),
+        answer => Ok(answer != 0),
+    }
+}
+
+/// The next item of an iterator.
+pub(crate) fn next<'py>(iterator: &Bound<'py, PyIterator>) -> Option<PyResult<Bound<'py, PyAny>>> {
+    let py = iterator.py();
+    // SAFETY: a valid iterator; the result is a new reference, or null at the end or with an error set.
+    unsafe {
+        let item = perhaps_the_last(|| PyIter_Next(iterator.as_ptr()));
+        match Bound::from_owned_ptr_or_opt(py, item) {
+            Some(item) => Some(Ok(item)),
+            None => PyErr::take(py).map(Err),
+        }
+    }
+}
