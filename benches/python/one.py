@@ -1,6 +1,6 @@
 """Runs one contender of one row for a given number of items, and nothing else: for callgrind, perf and strace.
 
-    python benches/python/one.py put-get penstock 100000
+python benches/python/one.py put-get penstock 100000
 """
 
 import sys

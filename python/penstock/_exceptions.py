@@ -17,6 +17,8 @@ class Empty(queue.Empty, asyncio.QueueEmpty):
 class Full(queue.Full, asyncio.QueueFull):
     """There was no room (in time). From `put_many`, `accepted` says how many items were put before."""
 
+    accepted: int
+
 
 if sys.version_info >= (3, 13):
 
@@ -26,6 +28,8 @@ if sys.version_info >= (3, 13):
         `__cause__` is the exception by which a producer left, if one did. From `put_many`, `accepted` says how many items were put before.
         """
 
+        accepted: int
+
 else:
 
     class ShutDown(Exception):
@@ -33,6 +37,8 @@ else:
 
         `__cause__` is the exception by which a producer left, if one did. From `put_many`, `accepted` says how many items were put before.
         """
+
+        accepted: int
 
 
 class BlockingInEventLoopWarning(RuntimeWarning):

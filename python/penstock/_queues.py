@@ -6,6 +6,7 @@ import functools
 import os
 import queue
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 from penstock import _aio, _core
@@ -21,7 +22,7 @@ class _Ends(Ends):
     async def __aenter__(self) -> Any:
         return self.__enter__()
 
-    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.__exit__(kind, error, traceback)
 
 
@@ -127,6 +128,11 @@ def _init_subclass(cls: Any, **kwargs: Any) -> None:
             break
 
 
+def _dir(self: Any) -> list[str]:
+    """Return the names that are there: `object.__dir__` would ask `__class__`, which is a stand-in. `mutex` only raises."""
+    return sorted({*dir(type(self)), *vars(self)} - {"mutex"})
+
+
 _PLUMBING = {"__module__", "__qualname__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__"}
 
 
@@ -171,12 +177,12 @@ def _make_stand_in(ours: type, theirs: type) -> type:
 _copy_methods(_aio.SimpleQueueMethods, SimpleQueue)
 _set_methods(_QueueMethods, Queue)
 for _class in (Queue, SimpleQueue):
-    _class.__contains__ = None  # type: ignore[attr-defined]  # `x in q` would eat items
+    _class.__contains__ = None  # `x in q` would eat items
+    _class.__dir__ = _dir
 _init_subclass.__name__, _init_subclass.__qualname__ = "__init_subclass__", "Queue.__init_subclass__"
 Queue.__init_subclass__ = classmethod(_init_subclass)  # type: ignore[assignment]
-for _ours, _theirs in _THEIRS.items():
-    STAND_INS[_ours] = _make_stand_in(_ours, _theirs)
-del _class, _ours, _theirs
+STAND_INS.update({ours: _make_stand_in(ours, theirs) for ours, theirs in _THEIRS.items()})
+del _class
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_core._after_fork_in_child)

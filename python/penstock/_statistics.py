@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 __all__ = ["QueueStatistics"]
 
@@ -16,7 +15,7 @@ class QueueStatistics:
     #: Items in it.
     size: int
     #: Its bound; zero or less for none.
-    maxsize: Any
+    maxsize: int
     #: Items put so far, and items got. What `clear` and an immediate shutdown removed is in neither.
     puts: int
     gets: int

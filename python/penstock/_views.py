@@ -89,8 +89,9 @@ class AsyncQueueView(_View[T]):
 
     def __init__(self, queue: Queue[T]) -> None:
         self._q = queue
-        self.put_nowait = queue.put_nowait
-        self.get_nowait = queue.get_nowait
+        if not TYPE_CHECKING:  # to a type checker these are the methods below
+            self.put_nowait = queue.put_nowait
+            self.get_nowait = queue.get_nowait
         self._try_put = queue._try_put
         self._try_get = queue._try_get
 
@@ -155,10 +156,11 @@ class SyncQueueView(_View[T]):
 
     def __init__(self, queue: Queue[T]) -> None:
         self._q = queue
-        self.put_nowait = queue.put_nowait
-        self.get_nowait = queue.get_nowait
-        self.put = queue.put
-        self.get = queue.get
+        if not TYPE_CHECKING:  # to a type checker these are the methods below
+            self.put_nowait = queue.put_nowait
+            self.get_nowait = queue.get_nowait
+            self.put = queue.put
+            self.get = queue.get
 
     @property
     def maxsize(self) -> int:

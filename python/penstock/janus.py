@@ -132,10 +132,10 @@ def _plain(owner: Queue[Any], maxsize: int) -> penstock.Queue[Any]:
 
 
 @functools.cache
-def _hooked(kind: type[penstock.Queue[Any]]) -> type[penstock.Queue[Any]]:
+def _hooked(kind: type[penstock.Queue[Any]]) -> Callable[[Queue[Any], int], penstock.Queue[Any]]:
     """A queue of this kind that asks another object, its owner, how to store items."""
 
-    class Hooked(kind):  # type: ignore[valid-type, misc]
+    class Hooked(kind):
         def __init__(self, owner: Queue[Any], maxsize: int) -> None:
             self._owner = owner
             owner._core = self  # the owner's _init may want it already

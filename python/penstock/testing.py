@@ -21,4 +21,4 @@ async def advance_async(self: Any, seconds: float) -> None:
 
 
 advance_async.__qualname__ = "ManualClock.advance_async"
-ManualClock.advance_async = advance_async  # type: ignore[attr-defined,method-assign]
+ManualClock.advance_async = advance_async

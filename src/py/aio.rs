@@ -45,6 +45,9 @@ const BUDGET: u8 = 128;
 /// No operation has been seen on this thread yet.
 const UNSEEN: u8 = u8::MAX;
 
+/// So often a wake-up is tried again that a signal handler's exception has cut short.
+const DELIVERY_ATTEMPTS: u32 = 8;
+
 thread_local!(static LEFT: Cell<u8> = const { Cell::new(UNSEEN) });
 
 /// Counts one awaited operation. False when it is the loop's turn, or when it is not yet known that there is a loop.
@@ -101,6 +104,32 @@ fn a_task_is_running(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(!task.is_none())
 }
 
+/// What signal handlers have raised in the middle of telling a loop something. It is for the caller of the operation, right after that
+/// has returned, and must not come up again in what is still to be done here.
+struct Late<'py> {
+    py: Python<'py>,
+    error: Option<PyErr>,
+}
+
+impl<'py> Late<'py> {
+    fn new(py: Python<'py>) -> Self {
+        Self { py, error: None }
+    }
+
+    /// The first one counts.
+    fn keep(&mut self, error: PyErr) {
+        self.error.get_or_insert(error);
+    }
+}
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        if let Some(error) = self.error.take() {
+            foreign::raise_later(self.py, error);
+        }
+    }
+}
+
 /// The wake-ups on their way to one loop.
 #[pyclass(frozen, module = "penstock._core")]
 #[derive(Debug)]
@@ -133,6 +162,18 @@ impl Mailbox {
     fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         use pyo3::types::PyWeakrefMethods;
         self.event_loop.bind(py).upgrade()
+    }
+
+    /// Will the loop never run a callback again?
+    fn is_dead(&self, late: &mut Late<'_>) -> bool {
+        let py = late.py;
+        let Some(event_loop) = self.event_loop(py) else { return true };
+        loop {
+            match event_loop.call_method0(intern!(py, "is_closed")).and_then(|closed| closed.is_truthy()) {
+                Ok(closed) => return closed,
+                Err(error) => late.keep(error),
+            }
+        }
     }
 
     /// Gives every wake-up that has not been delivered to the next in line.
@@ -171,7 +212,13 @@ impl Drop for MailTicket {
     fn drop(&mut self) {
         if !self.used.load(Ordering::Relaxed) {
             // No interpreter any more: nobody is left to be woken.
-            Python::try_attach(|py| self.mailbox.get().return_to_sender(py).fire());
+            Python::try_attach(|py| {
+                let mailbox = self.mailbox.get();
+                // A loop that lives has not taken the ticket (a signal handler raised); whoever posts calls again, see `notify`.
+                if mailbox.is_dead(&mut Late::new(py)) {
+                    mailbox.return_to_sender(py).fire();
+                }
+            });
         }
     }
 }
@@ -252,14 +299,20 @@ impl AsyncOperation {
         let Some(event_loop) = mailbox.get().event_loop(py) else {
             return this.retire(py);
         };
-        let outcome = Self::deliver(slf, mailbox, &event_loop);
-        outcome.unwrap_or_else(|error| {
-            if !error.is_instance_of::<PyRuntimeError>(py) {
-                error.write_unraisable(py, Some(slf.as_any()));
+        let mut late = Late::new(py);
+        for _ in 0..DELIVERY_ATTEMPTS {
+            match Self::deliver(slf, mailbox, &event_loop) {
+                Ok(wakes) => return wakes,
+                Err(_) if mailbox.get().is_dead(&mut late) => break,
+                Err(error) => {
+                    // A signal handler has raised in the middle of the loop's Python code, perhaps before the loop was told.
+                    mailbox.get().called.store(false, Ordering::Release);
+                    late.keep(error);
+                }
             }
-            // Closed. Whatever is in its mailbox, ours too, goes to the next.
-            mailbox.get().return_to_sender(py)
-        })
+        }
+        // Closed. Whatever is in its mailbox, ours too, goes to the next.
+        mailbox.get().return_to_sender(py)
     }
 
     fn deliver(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>, event_loop: &Bound<'_, PyAny>) -> PyResult<Wakes<Waker>> {
@@ -296,7 +349,7 @@ impl AsyncOperation {
             Ok(())
         };
         if let Err(error) = complete() {
-            error.write_unraisable(py, Some(future));
+            foreign::raise_later(py, error);
         }
     }
 
@@ -313,8 +366,9 @@ impl AsyncOperation {
     fn stop_timer(&self, py: Python<'_>, clock: &CoreClock<Waker>) {
         match (self.with(py, |state| state.timer.take()), clock) {
             (Some((_, LoopTimer::Loop(handle))), _) => {
-                if let Err(error) = handle.call_method0(py, intern!(py, "cancel")) {
-                    error.write_unraisable(py, None);
+                let handle = handle.bind(py);
+                if let Err(error) = handle.call_method0(intern!(py, "cancel")) {
+                    foreign::raise_later(py, error);
                 }
             }
             (Some((_, LoopTimer::Manual(enrolled))), CoreClock::Manual(manual)) => drop(manual.withdraw(enrolled)),
@@ -364,7 +418,7 @@ impl AsyncOperation {
             let mailbox = Mailbox::of(&event_loop)?;
             this.with(py, |state| state.mailbox = Some(mailbox));
             match LEFT.get() {
-                UNSEEN => refill(),
+                UNSEEN => LEFT.set(BUDGET - 1),
                 0 => {
                     // Before the queue is touched.
                     refill();

@@ -52,7 +52,7 @@ pub(crate) fn remember_main_thread(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-fn this_is_the_main_thread() -> bool {
+pub(crate) fn this_is_the_main_thread() -> bool {
     thread_ident() == MAIN_THREAD.load(Ordering::Relaxed)
 }
 

@@ -54,6 +54,29 @@ pub(crate) fn detached(_py: Python<'_>, work: impl FnOnce()) {
     }
 }
 
+/// An exception that nobody up the stack may have: the operation is committed, and what it told others had to be told. On the main
+/// thread it is most likely a signal handler's, so it is raised there right after this call has returned, as if the signal had come then.
+pub(crate) fn raise_later(py: Python<'_>, error: PyErr) {
+    extern "C" fn raise(error: *mut std::ffi::c_void) -> std::ffi::c_int {
+        // SAFETY: the box that `raise_later` let go, passed on once; pending calls are made attached.
+        unsafe {
+            let error = Box::from_raw(error.cast::<PyErr>());
+            Python::attach_unchecked(|py| error.restore(py));
+        }
+        -1
+    }
+    if !crate::blocking::this_is_the_main_thread() {
+        return error.write_unraisable(py, None);
+    }
+    let error = Box::into_raw(Box::new(error));
+    // SAFETY: `raise` takes the box over; if there is no room for the call, it is taken back here.
+    unsafe {
+        if ffi::Py_AddPendingCall(Some(raise), error.cast()) != 0 {
+            Box::from_raw(error).write_unraisable(py, None);
+        }
+    }
+}
+
 pub(crate) fn call<'py>(callable: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: valid objects; the result is a new reference or null with an error set.
     unsafe {

@@ -179,11 +179,14 @@ class LoopThread:
             finish(self.loop)
 
 
+_collecting = threading.Lock()
+
+
 def collect():
-    """Collects until nothing is left to collect."""
-    for _ in range(10):
-        if gc.collect() == 0:
-            return
+    """Collects garbage until what the garbage referred to is gone too (a collection during another one does nothing)."""
+    for _ in range(3):
+        with _collecting:
+            gc.collect()
 
 
 PREAMBLE = """

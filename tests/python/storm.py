@@ -171,16 +171,17 @@ class Storm:
         while True:
             item = None
             try:
-                self.armed = True
-                item = self.queue.get()
-                self.armed = False
+                try:
+                    self.armed = True
+                    item = self.queue.get()
+                    self.armed = False
+                except ShutDown:
+                    self.armed = False
+                    return lost
             except HandlerError:
                 self.events["interrupted"] += 1
                 if item is None:
                     lost += 1
-            except ShutDown:
-                self.armed = False
-                return lost
             if item is not None:
                 seen[item] += 1
 

@@ -214,7 +214,8 @@ def test_goals(environment: Environment) -> None:
     assert met(Nanoseconds(9.9)) is False
     assert met(Switches(2)) is True
     assert met(Switches(1.9)) is False
-    assert {met(Faster("peer", 20, one_core)), met(Faster("peer", 20, many_cores))} == {True, None}
+    assert {met(Faster("peer", 20, (one_core,))), met(Faster("peer", 20, (many_cores,)))} == {True, None}
+    assert met(Nanoseconds(10.1, (one_core, many_cores))) is None
 
 
 # The command.

@@ -130,7 +130,7 @@ def test_one_file_is_a_tree_too(tree: Path) -> None:
 
 def test_what_cannot_be_decoded_is_replaced(tree: Path) -> None:
     damaged = {path.name for path in sources.find_files(tree) if sources.read_source(path).damaged}
-    assert damaged == {"undecodable.py", "bad_cookie.py"}
+    assert damaged == {"undecodable.py", "bad_cookie.py", "nul.py"}
 
 
 # The pipeline.
@@ -159,7 +159,7 @@ def test_the_result_does_not_depend_on_the_queue_or_on_the_threads(tree: Path, k
         expected_names.update(part.names)
         expected_lines += part.lines
     outcome = run(tree, kind, None, **options)
-    assert (outcome.files, outcome.damaged) == (14, 2)
+    assert (outcome.files, outcome.damaged) == (14, 3)
     assert outcome.lines == expected_lines
     assert outcome.names == expected_names
     assert outcome.top(2) == [("other", 3000), ("value", 3000)]
@@ -298,7 +298,7 @@ def test_both_kinds_write_the_identical_result(
     assert result["files"] == 14
     assert result["top"][:2] == [["other", 3000], ["value", 3000]]
     printed = capsys.readouterr().out
-    assert "14 files (2 with bytes that had to be replaced)" in printed
+    assert "14 files (3 with bytes that had to be replaced)" in printed
     assert "peak memory" in printed
 
 

@@ -52,7 +52,8 @@ def test_polling_takes_nothing_from_those_who_receive(connection: Any, threads: 
     assert receiving.result() == "item"
     for _ in polling:
         other.send("another")
-    assert [worker.result() for worker in polling] == [True] * 3
+    for worker in polling:
+        worker.result()  # whatever it says: it may have been woken by the item that was received
     assert [one.recv() for _ in polling] == ["another"] * 3
 
 

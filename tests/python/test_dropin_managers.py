@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
 from multiprocessing.managers import BaseManager
 from typing import Any
 
@@ -16,28 +15,41 @@ import penstock
 pytestmark = pytest.mark.thread_unsafe(reason="the server is one")
 
 
-@pytest.fixture(params=KINDS)
-def served(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Any]]:
-    """A queue, and the proxy of it that a client has."""
-    q = getattr(penstock, request.param)(3)
+class Manager(BaseManager):
+    """Serves queues made by `make`."""
 
-    class Manager(BaseManager):
-        pass
 
-    Manager.register("get_queue", callable=lambda: q)
+served: list[Any] = []
+
+
+def make(kind: str, maxsize: int) -> Any:
+    served.append(getattr(penstock, kind)(maxsize))
+    return served[-1]
+
+
+Manager.register("make", callable=make)
+
+
+@pytest.fixture(scope="module")
+def client() -> Any:
+    """A client of a server that runs in this process, as long as it."""
     server = Manager(("127.0.0.1", 0), b"secret").get_server()
-    thread = threading.Thread(target=server.accepter, daemon=True)  # serve_forever() ends by sys.exit()
     server.stop_event = threading.Event()
-    thread.start()
+    threading.Thread(target=server.accepter, daemon=True).start()
     client = Manager(server.address, b"secret")
     client.connect()
-    yield q, client.get_queue()
-    server.stop_event.set()
-    server.listener.close()
+    return client
 
 
-def test_a_queue_by_proxy(served: tuple[Any, Any]) -> None:
-    q, proxy = served
+@pytest.fixture(params=KINDS)
+def both(request: pytest.FixtureRequest, client: Any) -> tuple[Any, Any]:
+    """A queue, and the proxy of it that a client has."""
+    proxy = client.make(request.param, 3)
+    return served[-1], proxy
+
+
+def test_a_queue_by_proxy(both: tuple[Any, Any]) -> None:
+    q, proxy = both
     proxy.put("from afar")
     assert q.get(timeout=30) == "from afar"
     q.put("from here")
@@ -48,8 +60,8 @@ def test_a_queue_by_proxy(served: tuple[Any, Any]) -> None:
     proxy.join()
 
 
-def test_refusals_by_proxy(served: tuple[Any, Any]) -> None:
-    q, proxy = served
+def test_refusals_by_proxy(both: tuple[Any, Any]) -> None:
+    q, proxy = both
     with pytest.raises(queue.Empty):
         proxy.get_nowait()
     with pytest.raises(penstock.Empty):

@@ -748,6 +748,7 @@ def test_under_a_trace_function():
     assert calls > 50
 
 
+@pytest.mark.thread_unsafe(reason="sets the thresholds of the whole process's collector")
 @pytest.mark.parametrize("kind", ALL)
 def test_gc_runs_in_the_middle(kind):
     """With the GC at its most eager and finalisers which use the queue, nothing breaks."""

@@ -130,11 +130,6 @@ class Goal(Protocol):
 Condition: TypeAlias = Callable[[Environment], bool]
 
 
-def always(environment: Environment) -> bool:
-    """Everywhere."""
-    return True
-
-
 def one_core(environment: Environment) -> bool:
     """Where threads take turns, as under `taskset -c 0`."""
     return environment.cores == 1
@@ -155,17 +150,22 @@ def without_gil(environment: Environment) -> bool:
     return not environment.gil
 
 
+def applies(conditions: tuple[Condition, ...], environment: Environment) -> bool:
+    """Return whether all conditions hold."""
+    return all(holds(environment) for holds in conditions)
+
+
 @dataclass(frozen=True)
 class Faster:
     """So many times faster than a peer."""
 
     than: str
     times: float
-    when: Condition = always
+    when: tuple[Condition, ...] = ()
 
     def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
         """Compare the medians."""
-        if self.than not in figures or not self.when(environment):
+        if self.than not in figures or not applies(self.when, environment):
             return None
         measured = figures[self.than].median / figures[OURS].median
         return Verdict(f"{self.than} takes >= {self.times:g} times as long", measured, measured >= self.times)
@@ -177,11 +177,11 @@ class ShareOf:
 
     peer: str
     share: float
-    when: Condition = always
+    when: tuple[Condition, ...] = ()
 
     def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
         """Compare the medians."""
-        if self.peer not in figures or not self.when(environment):
+        if self.peer not in figures or not applies(self.when, environment):
             return None
         measured = figures[OURS].median / figures[self.peer].median
         return Verdict(f"<= {self.share:g} of the time of {self.peer}", measured, measured <= self.share)
@@ -192,11 +192,11 @@ class Nanoseconds:
     """At most so many nanoseconds an item."""
 
     at_most: float
-    when: Condition = always
+    when: tuple[Condition, ...] = ()
 
     def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
         """Look at our own median."""
-        if not self.when(environment):
+        if not applies(self.when, environment):
             return None
         measured = figures[OURS].median
         return Verdict(f"<= {self.at_most:g} ns an item", measured, measured <= self.at_most)
@@ -204,14 +204,14 @@ class Nanoseconds:
 
 @dataclass(frozen=True)
 class Switches:
-    """At most so many voluntary context switches an item."""
+    """At most so many voluntary context switches an item, to one decimal: threads wait for the GIL now and then, too."""
 
     at_most: float
-    when: Condition = always
+    when: tuple[Condition, ...] = ()
 
     def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
         """Look at our own median."""
         measured = figures[OURS].voluntary_per_item
-        if measured is None or not self.when(environment):
+        if measured is None or not applies(self.when, environment):
             return None
-        return Verdict(f"<= {self.at_most:g} voluntary switches an item", measured, measured <= self.at_most)
+        return Verdict(f"<= {self.at_most:g} voluntary switches an item", measured, round(measured, 1) <= self.at_most)

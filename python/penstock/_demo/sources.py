@@ -75,14 +75,17 @@ def find_files(path: Path) -> list[Path]:
 
 
 def read_source(path: Path) -> Source:
-    """Read a file as Python would; what cannot be decoded is replaced, not refused."""
-    data = path.read_bytes()
+    """Read a file as Python would; what cannot be decoded, and NULs, are replaced, not refused."""
+    found = path.read_bytes()
+    data = found.replace(_SEAM.encode(), b"?")
+    damaged = data != found
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        text, damaged = data.decode(encoding), False
+        text = data.decode(encoding)
     except (SyntaxError, UnicodeDecodeError, LookupError):
-        text, damaged = data.decode("utf-8", errors="replace"), True
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace(_SEAM, "\ufffd")
+        text = data.decode("utf-8", errors="replace")
+        damaged = True
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace(_SEAM, "?")
     if text and not text.endswith("\n"):
         text += "\n"
     return Source(text, damaged)

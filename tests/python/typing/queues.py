@@ -42,7 +42,39 @@ async def tasks(q: Queue[int]) -> None:
 def refused(q: Queue[int]) -> None:
     q.put("text")  # pyright: ignore[reportArgumentType]
     q.nothing()  # pyright: ignore[reportAttributeAccessIssue]
-    print(1 in q)  # pyright: ignore[reportOperatorIssue]
+    print("text" in q)  # pyright: ignore[reportOperatorIssue]
+    q.not_empty.notify()  # pyright: ignore[reportAttributeAccessIssue]
+    LifoQueue[int]("3")  # pyright: ignore[reportArgumentType]
+
+    class OwnClock(Clock):  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+
+    print(OwnClock())
+
+
+def drop_in(q: Queue[int]) -> None:
+    theirs: queue.Queue[int] = q
+    assert_type(theirs.get(), int)
+    q.maxsize = 10
+    assert_type(q.not_full.wait(1), bool)
+    assert_type(q.statistics().maxsize, int)
+
+
+class Newest(Queue[int]):
+    def __init__(self, maxsize: int, kept: list[int]) -> None:
+        super().__init__(maxsize, name="newest")
+        self.queue = kept
+
+    def _put(self, item: int) -> None:
+        self.queue.append(item)
+
+    def _get(self) -> int:
+        return self.queue.pop()
+
+
+def subclass() -> None:
+    with Newest(3, []).producers() as same:
+        assert_type(same, Newest)
 
 
 def family() -> None:
@@ -63,3 +95,4 @@ def errors(q: Queue[int]) -> None:
         standard: queue.Full = refusal
         also: asyncio.QueueFull = refusal
         print(standard, also)
+        assert_type(refusal.accepted, int)
