@@ -50,7 +50,7 @@ class AsyncQueueIterator:
 class SimpleQueueMethods:
     """Set on both kinds of queue."""
 
-    async def put_async(self: Any, item: Any, *, timeout: float | None = None) -> None:
+    async def put_async(self: Any, item: Any, timeout: float | None = None) -> None:
         """Put an item into the queue, from a coroutine.
 
         Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
@@ -67,7 +67,7 @@ class SimpleQueueMethods:
             return
         await drive(self._async_put(item, timeout))
 
-    async def get_async(self: Any, *, timeout: float | None = None) -> Any:
+    async def get_async(self: Any, timeout: float | None = None) -> Any:
         """Remove and return the next item, from a coroutine.
 
         Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most

@@ -263,7 +263,7 @@ class Queue(queue.Queue[_T]):
     def sync_q(self) -> SyncQueueView[_T]:
         """The same queue with exactly `queue.Queue`'s interface."""
 
-    async def put_async(self, item: _T, *, timeout: float | None = None) -> None:
+    async def put_async(self, item: _T, timeout: float | None = None) -> None:
         """Put an item into the queue, from a coroutine.
 
         Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
@@ -277,7 +277,7 @@ class Queue(queue.Queue[_T]):
         has put nothing.
         """
 
-    async def get_async(self, *, timeout: float | None = None) -> _T:
+    async def get_async(self, timeout: float | None = None) -> _T:
         """Remove and return the next item, from a coroutine.
 
         Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most
@@ -420,7 +420,7 @@ class SimpleQueue(Generic[_T]):
     def statistics(self) -> QueueStatistics:
         """What the queue has seen so far, as a frozen snapshot."""
 
-    async def put_async(self, item: _T, *, timeout: float | None = None) -> None:
+    async def put_async(self, item: _T, timeout: float | None = None) -> None:
         """Put an item into the queue, from a coroutine.
 
         Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
@@ -434,7 +434,7 @@ class SimpleQueue(Generic[_T]):
         has put nothing.
         """
 
-    async def get_async(self, *, timeout: float | None = None) -> _T:
+    async def get_async(self, timeout: float | None = None) -> _T:
         """Remove and return the next item, from a coroutine.
 
         Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most

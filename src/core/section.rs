@@ -18,6 +18,11 @@ use crate::sync::{Mutex, UnsafeCell};
 /// Mutual exclusion for the length of a closure.
 pub trait Gate: Default {
     fn hold<R>(&self, critical: impl FnOnce() -> R) -> R;
+
+    /// Would `hold` find its own caller inside, and panic?
+    fn is_entered(&self) -> bool {
+        false
+    }
 }
 
 impl Gate for Mutex {
@@ -42,6 +47,11 @@ impl Drop for Inside<'_> {
 }
 
 impl Gate for Flag {
+    #[inline]
+    fn is_entered(&self) -> bool {
+        self.0.get()
+    }
+
     #[inline]
     fn hold<R>(&self, critical: impl FnOnce() -> R) -> R {
         if self.0.replace(true) {
@@ -94,6 +104,12 @@ unsafe impl<T: Send, D: Domain> Send for Section<T, D> {}
 impl<T, D: Domain> Section<T, D> {
     pub fn new(state: T) -> Self {
         Self { gate: D::Gate::default(), state: UnsafeCell::new(state) }
+    }
+
+    /// Would `with` panic because this thread is inside already? For callers that must not panic.
+    #[inline]
+    pub fn is_entered(&self, _proof: D::Proof<'_>) -> bool {
+        self.gate.is_entered()
     }
 
     /// Runs `critical` alone with the state. `critical` must not run foreign code (see the head of this file).

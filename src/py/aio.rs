@@ -338,7 +338,8 @@ impl AsyncOperation {
     fn complete(&self, py: Python<'_>) {
         let future = self.with(py, |state| {
             state.signalled = true;
-            state.future.as_ref().map(|future| future.clone_ref(py))
+            // Not kept: since Python 3.14 a future keeps the task that awaits it, and a loop that dies now must let go of both.
+            state.future.take()
         });
         let Some(future) = future else { return };
         let future = future.bind(py);

@@ -4,7 +4,7 @@
 //! the inbox, where puts land that cannot or need not wait for the baton, and does so again before it gives the baton back.
 
 use penstock_core::buffer::heap;
-use penstock_core::queue::{Admitted, BatchError, Linger, PutError, Spot, Taken, Turn};
+use penstock_core::queue::{Admitted, BatchError, Linger, PutError, Spot, Turn};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -13,7 +13,7 @@ use crate::body::reentered;
 use crate::foreign;
 use crate::object::Object;
 use crate::operation::Chance;
-use crate::store::{Item, Store};
+use crate::store::{Item, Order, Store};
 
 fn less(py: Python<'_>, left: &Item, right: &Item) -> PyResult<bool> {
     foreign::less(left.bind(py), right.bind(py))
@@ -52,10 +52,7 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
 
     fn check_out(&mut self) {
         if !self.checked_out && !self.is_hooked() {
-            self.heap = self.object.body.core.with_buffer(self.py(), |store| match store {
-                Store::Heap { heap, .. } => std::mem::take(heap),
-                _ => Vec::new(),
-            });
+            self.heap = self.object.body.core.with_buffer(self.py(), |store| std::mem::take(&mut store.heap));
             self.checked_out = true;
         }
     }
@@ -65,10 +62,8 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
         if std::mem::replace(&mut self.checked_out, false) {
             let items = std::mem::take(&mut self.heap);
             self.object.body.core.with_buffer(self.py(), |store| {
-                if let Store::Heap { heap, size, .. } = store {
-                    *size = items.len();
-                    *heap = items;
-                }
+                store.size = items.len();
+                store.heap = items;
             });
         }
     }
@@ -110,13 +105,10 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
         let mut outcome = Ok(());
         loop {
             let core = &self.object.body.core;
-            let inbox = core.with_buffer(self.py(), |store| match store {
+            let inbox = core.with_buffer(self.py(), |store| {
                 // Counted as stored from the moment it leaves the inbox, so that the size never dips.
-                Store::Heap { size, inbox, .. } | Store::Hooked { size, inbox } => {
-                    *size += inbox.len();
-                    std::mem::take(inbox)
-                }
-                Store::Fifo(_) | Store::Stack(_) => Vec::new(),
+                store.size += store.inbox.len();
+                std::mem::take(&mut store.inbox)
             });
             if inbox.is_empty() {
                 self.check_in();
@@ -149,19 +141,14 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
             let py = self.py();
             let heap = std::mem::take(&mut self.heap);
             let checked_out = std::mem::replace(&mut self.checked_out, false);
-            let (wakes, done) = self.object.body.core.finish(py, puts, gets, |store| match store {
-                Store::Heap { heap: place, size, inbox } => {
-                    if checked_out {
-                        *size = heap.len();
-                        *place = heap;
-                    }
-                    inbox.is_empty()
+            let (wakes, done) = self.object.body.core.finish(py, puts, gets, |store| {
+                if checked_out {
+                    store.size = heap.len();
+                    store.heap = heap;
+                } else if store.order() == Order::Hooked {
+                    store.size = (store.size + puts).saturating_sub(gets);
                 }
-                Store::Hooked { size, inbox } => {
-                    *size = (*size + puts).saturating_sub(gets);
-                    inbox.is_empty()
-                }
-                Store::Fifo(_) | Store::Stack(_) => true,
+                store.inbox.is_empty()
             });
             wakes.fire();
             if done {
@@ -199,49 +186,27 @@ pub(crate) struct Visit<'a, 'b, 'py, 's> {
     pub(crate) chance: Chance<'s>,
     /// Its place among putters or getters.
     pub(crate) spot: &'s mut Spot,
-    /// Its place among those who wait for the baton.
-    pub(crate) baton: &'s mut Spot,
 }
 
 impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
-    /// `Ok(None)`: not yet. `Ok(Some(None))`: it came from inside.
-    fn enter(&mut self) -> PyResult<Option<Option<Holding<'a, 'b, 'py>>>> {
-        let py = self.object.py();
-        let core = &self.object.body.core;
-        if core.baton_is_mine(py) {
-            return Ok(Some(None));
+    /// `None`: it came from inside.
+    fn enter(&mut self) -> PyResult<Option<Holding<'a, 'b, 'py>>> {
+        if self.object.body.core.baton_is_mine(self.object.py()) {
+            return Ok(None);
         }
-        if let Chance::Wait(waker) = self.chance {
-            let (wakes, taken) = core.take_baton(py, self.baton, waker);
-            wakes.fire();
-            if taken != Taken::Yes {
-                return Ok(None);
-            }
-            let mut holding = Holding::taken(self.object);
-            if let Err(error) = holding.merge() {
-                error.write_unraisable(py, Some(self.object.this));
-            }
-            return Ok(Some(Some(holding)));
-        }
-        // The holder is busy with a few calls at most: as short as waiting for the standard library's mutex.
-        Holding::take(self.object, self.name).map(|holding| Some(Some(holding)))
+        // A coroutine waits here too, on its thread: the holder is busy with a few calls, as short as the standard library's mutex. Were it
+        // to wait in line, a blocking call on the same thread could end up behind it, and neither would ever run.
+        Holding::take(self.object, self.name).map(Some)
     }
 
     /// Puts items, as many as there is room for. True when none is left.
     pub(crate) fn put(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<bool> {
         let (py, object) = (self.object.py(), self.object);
-        let mut holding = match self.enter()? {
-            None => return Ok(false),
-            Some(None) => return self.put_from_inside(items, accepted),
-            Some(Some(holding)) => holding,
-        };
+        let Some(mut holding) = self.enter()? else { return self.put_from_inside(items, accepted) };
         let size = holding.measure()?;
         let waiting = if let Chance::Wait(waker) = self.chance { Some((&mut *self.spot, waker)) } else { None };
         let (wakes, admitted) = object.body.core.admit_put(py, waiting, |store| set_size(store, size));
-        if !matches!(admitted, Admitted::Room(_)) {
-            std::mem::forget(holding); // given back by the refusal; nothing was checked out
-        } else {
-            let Admitted::Room(room) = admitted else { unreachable!() };
+        if let Admitted::Room(room) = admitted {
             wakes.fire();
             let mut puts = 0;
             let mut outcome = Ok(());
@@ -256,6 +221,7 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
             finish(holding, puts, 0, outcome)?;
             return if items.len() == 0 { Ok(true) } else { self.put(items, accepted) };
         }
+        std::mem::forget(holding); // given back by the refusal; nothing was checked out
         wakes.fire();
         match admitted {
             Admitted::ShutDown => Err(object.body.shut_down_error(py, self.name)),
@@ -289,11 +255,7 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
     /// Gets 1 to `max` items. The inner error says why there is nothing yet.
     pub(crate) fn get(&mut self, max: usize, linger: Linger) -> PyResult<Result<Vec<Item>, BatchError>> {
         let (py, object) = (self.object.py(), self.object);
-        let mut holding = match self.enter()? {
-            None => return Ok(Err(BatchError::Empty)),
-            Some(None) => return Err(reentered(self.name)),
-            Some(Some(holding)) => holding,
-        };
+        let Some(mut holding) = self.enter()? else { return Err(reentered(self.name)) };
         let size = holding.measure()?;
         let waiting = if let Chance::Wait(waker) = self.chance { Some((&mut *self.spot, waker)) } else { None };
         let (wakes, admitted) = object.body.core.admit_get(py, max, linger, waiting, |store| set_size(store, size));
@@ -339,7 +301,7 @@ fn finish(holding: Holding<'_, '_, '_>, puts: usize, gets: usize, outcome: PyRes
 }
 
 fn set_size(store: &mut Store, now: Option<usize>) {
-    if let (Store::Hooked { size, .. }, Some(now)) = (store, now) {
-        *size = now;
+    if let Some(now) = now {
+        store.size = now;
     }
 }

@@ -71,20 +71,20 @@ thread_local! {
 /// A wait in the middle of which signal handlers are running.
 struct Interrupted {
     queue: Py<PyAny>,
-    places: [Option<(Side, Ticket)>; 2],
+    place: Option<(Side, Ticket)>,
 }
 
-/// Runs signal handlers in the middle of a wait that holds these places.
+/// Runs signal handlers in the middle of a wait that holds this place.
 ///
 /// A handler may itself wait, on the same queue too. The waits around it cannot come meanwhile, so they step aside ([`step_aside`]):
 /// else an item might lie there for one that cannot take it, beside one that could.
-fn run_handlers(object: &Object<'_, '_>, places: [Option<(Side, Ticket)>; 2]) -> PyResult<()> {
+fn run_handlers(object: &Object<'_, '_>, place: Option<(Side, Ticket)>) -> PyResult<()> {
     let py = object.py();
-    INTERRUPTED.with_borrow_mut(|waits| waits.push(Interrupted { queue: object.this.clone().unbind(), places }));
+    INTERRUPTED.with_borrow_mut(|waits| waits.push(Interrupted { queue: object.this.clone().unbind(), place }));
     let outcome = py.check_signals();
     let interrupted = INTERRUPTED.with_borrow_mut(Vec::pop);
     drop(interrupted);
-    for place in places.into_iter().flatten() {
+    if let Some(place) = place {
         object.body.core.step_back(py, place).fire();
     }
     outcome
@@ -93,12 +93,10 @@ fn run_handlers(object: &Object<'_, '_>, places: [Option<(Side, Ticket)>; 2]) ->
 /// A wait begins. Those that it is nested in cannot come until it has ended.
 fn step_aside(py: Python<'_>) {
     let waits: Vec<_> =
-        INTERRUPTED.with_borrow(|waits| waits.iter().map(|wait| (wait.queue.clone_ref(py), wait.places)).collect());
-    for (queue, places) in waits {
-        if let Some(object) = Object::of(queue.bind(py)) {
-            for place in places.into_iter().flatten() {
-                object.body.core.step_aside(py, place).fire();
-            }
+        INTERRUPTED.with_borrow(|waits| waits.iter().map(|wait| (wait.queue.clone_ref(py), wait.place)).collect());
+    for (queue, place) in waits {
+        if let (Some(object), Some(place)) = (Object::of(queue.bind(py)), place) {
+            object.body.core.step_aside(py, place).fire();
         }
     }
 }
@@ -158,7 +156,7 @@ pub(crate) fn take_baton(object: &Object<'_, '_>, operation: &str) -> PyResult<(
     while taken == Taken::Busy && outcome.is_ok() {
         sleep(py, &parker, None, main);
         if main {
-            outcome = run_handlers(object, [spot.place(), None]);
+            outcome = run_handlers(object, spot.place());
         }
         if outcome.is_ok() && parker.is_notified() {
             parker.reset();
@@ -245,7 +243,7 @@ fn wait_in_line(
             sleep(py, parker, limit, main);
             if main {
                 let generation = fork::generation();
-                run_handlers(object, operation.places())?;
+                run_handlers(object, operation.place())?;
                 if fork::generation() != generation {
                     break; // this is the child of a handler that forked: its place in line was the parent's
                 }

@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use penstock_core::clock::MAX_SECONDS;
 use penstock_core::queue::{PutError, Turn};
+use penstock_core::wait::Wakes;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
@@ -28,6 +29,7 @@ use crate::object::Object;
 use crate::operation::{Done, Operation};
 use crate::queue::{PyQueue, PySimpleQueue};
 use crate::store::Item;
+use crate::waker::Waker;
 
 /// A class with a [`Body`], and the rules in which the two kinds of queue differ.
 pub(crate) trait HasBody: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync {
@@ -224,13 +226,13 @@ unsafe fn this<'a, 'py>(py: Python<'py>, call: &'a Call) -> &'a Bound<'py, PyAny
 
 unsafe extern "C" fn put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
     let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
-    guarded(|py| {
-        // SAFETY: called by the interpreter for an instance of C.
-        let body = unsafe { call.body::<C>(py) };
-        if call.is_plain(1) && !body.slow {
-            // SAFETY: one argument was passed.
-            return unsafe { put_plainly(py, body, call, *args, Turn::Arrival) };
-        }
+    // SAFETY: called by the interpreter, attached, for an instance of C.
+    let body = unsafe { call.body::<C>(Python::assume_attached()) };
+    if call.is_plain(1) && !body.slow {
+        // SAFETY: one argument was passed.
+        return unsafe { put_plainly(body, call, *args, Turn::Arrival) };
+    }
+    guarded(|_| {
         general(|py| {
             let [item, block, timeout] = parse(py, call, (C::CLASS, "put"), ["item", "block", "timeout"], 1)?;
             let mut item = item.expect("required").to_owned().unbind();
@@ -249,40 +251,71 @@ unsafe extern "C" fn put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::P
     })
 }
 
-/// The fast path of a put.
+/// The fast path of a put. It cannot panic (the section is not entered, and nothing else in it does), so it needs no guard.
 ///
 /// # Safety
-/// `item` is a borrowed reference that is valid for the call.
+/// Called attached; `item` is a borrowed reference that is valid for the call.
 #[inline]
-unsafe fn put_plainly(py: Python<'_>, body: &Body, call: Call, item: Raw, turn: Turn) -> Raw {
+unsafe fn put_plainly(body: &Body, call: Call, item: Raw, turn: Turn) -> Raw {
+    // SAFETY: see above.
+    let py = unsafe { Python::assume_attached() };
     // SAFETY: see above.
     let item: Item = unsafe { Bound::from_borrowed_ptr(py, item) }.unbind();
+    if body.core.is_entered(py) {
+        return put_after_all(body, call, item, turn);
+    }
     let (wakes, result) = body.core.try_put(py, item, turn);
     match result {
-        Ok(()) if wakes.is_empty() => {
-            std::mem::forget(wakes);
+        Ok(()) => {
+            if wakes.is_empty() {
+                std::mem::forget(wakes);
+            } else {
+                fire(wakes);
+            }
             py.None().into_ptr()
         }
-        Ok(()) => general(|py| {
+        Err(PutError::Full(item) | PutError::ShutDown(item)) => {
+            fire(wakes);
+            put_after_all(body, call, item, turn)
+        }
+    }
+}
+
+/// Delivers wake-ups, attached as PyO3 understands it.
+#[cold]
+#[inline(never)]
+fn fire(wakes: Wakes<Waker>) {
+    let outcome = guarded(|_| {
+        general(|py| {
             wakes.fire();
             Ok(py.None())
-        }),
-        Err(PutError::Full(item) | PutError::ShutDown(item)) => general(move |py| {
-            wakes.fire();
+        })
+    });
+    // SAFETY: attached; null with an error set (a panic), or a new reference.
+    unsafe { if outcome.is_null() { ffi::PyErr_WriteUnraisable(std::ptr::null_mut()) } else { ffi::Py_DECREF(outcome) } }
+}
+
+/// What the fast path could not do.
+#[cold]
+#[inline(never)]
+fn put_after_all(body: &Body, call: Call, item: Item, turn: Turn) -> Raw {
+    guarded(|_| {
+        general(|py| {
             // SAFETY: the interpreter called.
             put_in_general(unsafe { this(py, &call) }, body, item, || Ok(turn == Turn::Arrival), None)
-        }),
-    }
+        })
+    })
 }
 
 unsafe extern "C" fn get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
     let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
-    guarded(|py| {
-        // SAFETY: called by the interpreter for an instance of C.
-        let body = unsafe { call.body::<C>(py) };
-        if call.is_plain(0) && !body.slow {
-            return get_plainly(py, body, call, Turn::Arrival);
-        }
+    // SAFETY: called by the interpreter, attached, for an instance of C.
+    let body = unsafe { call.body::<C>(Python::assume_attached()) };
+    if call.is_plain(0) && !body.slow {
+        // SAFETY: as above.
+        return unsafe { get_plainly(body, call, Turn::Arrival) };
+    }
+    guarded(|_| {
         general(|py| {
             let [block, timeout] = parse(py, call, (C::CLASS, "get"), ["block", "timeout"], 0)?;
             if let Some(turn) = everyday(block, timeout).filter(|_| !body.slow) {
@@ -302,35 +335,49 @@ unsafe extern "C" fn get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::P
     })
 }
 
+/// The fast path of a get; see `put_plainly`.
+///
+/// # Safety
+/// Called attached.
 #[inline]
-fn get_plainly(py: Python<'_>, body: &Body, call: Call, turn: Turn) -> Raw {
+unsafe fn get_plainly(body: &Body, call: Call, turn: Turn) -> Raw {
+    // SAFETY: see above.
+    let py = unsafe { Python::assume_attached() };
+    if body.core.is_entered(py) {
+        return get_after_all(body, call, turn);
+    }
     let (wakes, result) = body.core.try_get(py, turn);
+    if !wakes.is_empty() {
+        fire(wakes);
+    } else {
+        std::mem::forget(wakes);
+    }
     match result {
-        Ok(item) if wakes.is_empty() => {
-            std::mem::forget(wakes);
-            item.into_ptr()
-        }
-        Ok(item) => general(move |_| {
-            wakes.fire();
-            Ok(item)
-        }),
-        Err(_) => general(move |py| {
-            wakes.fire();
+        Ok(item) => item.into_ptr(),
+        Err(_) => get_after_all(body, call, turn),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn get_after_all(body: &Body, call: Call, turn: Turn) -> Raw {
+    guarded(|_| {
+        general(|py| {
             // SAFETY: the interpreter called.
             get_in_general(unsafe { this(py, &call) }, body, turn == Turn::Arrival, None)
-        }),
-    }
+        })
+    })
 }
 
 unsafe extern "C" fn put_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
     let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
-    guarded(|py| {
-        // SAFETY: called by the interpreter for an instance of C.
-        let body = unsafe { call.body::<C>(py) };
-        if call.is_plain(1) && !body.slow && !body.overrides.put {
-            // SAFETY: one argument was passed.
-            return unsafe { put_plainly(py, body, call, *args, Turn::Now) };
-        }
+    // SAFETY: called by the interpreter, attached, for an instance of C.
+    let body = unsafe { call.body::<C>(Python::assume_attached()) };
+    if call.is_plain(1) && !body.slow && !body.overrides.put {
+        // SAFETY: one argument was passed.
+        return unsafe { put_plainly(body, call, *args, Turn::Now) };
+    }
+    guarded(|_| {
         general(|py| {
             let [item] = parse(py, call, (C::CLASS, "put_nowait"), ["item"], 1)?;
             let item = item.expect("required").to_owned();
@@ -348,12 +395,13 @@ unsafe extern "C" fn put_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs:
 
 unsafe extern "C" fn get_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
     let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
-    guarded(|py| {
-        // SAFETY: called by the interpreter for an instance of C.
-        let body = unsafe { call.body::<C>(py) };
-        if call.is_plain(0) && !body.slow && !body.overrides.get {
-            return get_plainly(py, body, call, Turn::Now);
-        }
+    // SAFETY: called by the interpreter, attached, for an instance of C.
+    let body = unsafe { call.body::<C>(Python::assume_attached()) };
+    if call.is_plain(0) && !body.slow && !body.overrides.get {
+        // SAFETY: as above.
+        return unsafe { get_plainly(body, call, Turn::Now) };
+    }
+    guarded(|_| {
         general(|py| {
             let [] = parse(py, call, (C::CLASS, "get_nowait"), [], 0)?;
             // SAFETY: as above.
@@ -368,68 +416,54 @@ unsafe extern "C" fn get_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs:
     })
 }
 
-/// What the fast path of `put_async` says for "done": nothing. For "you have to wait": this module's marker.
+/// The fast path of `put_async`: None if it is done, `WAIT` if the coroutine has to go the long way.
 unsafe extern "C" fn try_put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
     let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
-    guarded(|py| {
-        // SAFETY: called by the interpreter for an instance of C.
-        let body = unsafe { call.body::<C>(py) };
-        if !call.is_plain(1) {
-            return general(|py| parse(py, call, (C::CLASS, "_try_put"), ["item"], 1).map(|_| py.None()));
+    // SAFETY: called by the interpreter, attached, for an instance of C.
+    let (py, body) = unsafe { (Python::assume_attached(), call.body::<C>(Python::assume_attached())) };
+    if !call.is_plain(1) {
+        return guarded(|_| general(|py| parse(py, call, (C::CLASS, "_try_put"), ["item"], 1).map(|_| py.None())));
+    }
+    if body.slow || body.core.is_entered(py) || !aio::spend() {
+        return aio::wait_marker(py);
+    }
+    // SAFETY: one argument was passed.
+    let item: Item = unsafe { Bound::from_borrowed_ptr(py, *args) }.unbind();
+    let (wakes, result) = body.core.try_put(py, item, Turn::Arrival);
+    if wakes.is_empty() {
+        std::mem::forget(wakes);
+    } else {
+        fire(wakes);
+    }
+    match result {
+        Ok(()) => py.None().into_ptr(),
+        Err(PutError::Full(item) | PutError::ShutDown(item)) => {
+            // The caller holds the item too, so this runs nothing.
+            // SAFETY: attached; one reference of ours.
+            unsafe { ffi::Py_DECREF(item.into_ptr()) };
+            aio::wait_marker(py)
         }
-        if body.slow || !aio::spend() {
-            return aio::wait_marker(py);
-        }
-        // SAFETY: one argument was passed.
-        let item: Item = unsafe { Bound::from_borrowed_ptr(py, *args) }.unbind();
-        let (wakes, result) = body.core.try_put(py, item, Turn::Arrival);
-        match result {
-            Ok(()) if wakes.is_empty() => {
-                std::mem::forget(wakes);
-                py.None().into_ptr()
-            }
-            Ok(()) => general(|py| {
-                wakes.fire();
-                Ok(py.None())
-            }),
-            // The general form says why.
-            Err(refused) => general(|py| {
-                drop(refused);
-                wakes.fire();
-                // SAFETY: a new reference to a living object.
-                Ok(unsafe { Bound::from_owned_ptr(py, aio::wait_marker(py)) }.unbind())
-            }),
-        }
-    })
+    }
 }
 
+/// The fast path of `get_async`: the item, or `WAIT`.
 unsafe extern "C" fn try_get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
     let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
-    guarded(|py| {
-        // SAFETY: called by the interpreter for an instance of C.
-        let body = unsafe { call.body::<C>(py) };
-        if !call.is_plain(0) {
-            return general(|py| parse(py, call, (C::CLASS, "_try_get"), [], 0).map(|[]| py.None()));
-        }
-        if body.slow || !aio::spend() {
-            return aio::wait_marker(py);
-        }
-        let (wakes, result) = body.core.try_get(py, Turn::Arrival);
-        match result {
-            Ok(item) if wakes.is_empty() => {
-                std::mem::forget(wakes);
-                item.into_ptr()
-            }
-            Ok(item) => general(move |_| {
-                wakes.fire();
-                Ok(item)
-            }),
-            Err(_) => {
-                std::mem::forget(wakes); // nothing was taken, so nobody was woken
-                aio::wait_marker(py)
-            }
-        }
-    })
+    // SAFETY: called by the interpreter, attached, for an instance of C.
+    let (py, body) = unsafe { (Python::assume_attached(), call.body::<C>(Python::assume_attached())) };
+    if !call.is_plain(0) {
+        return guarded(|_| general(|py| parse(py, call, (C::CLASS, "_try_get"), [], 0).map(|[]| py.None())));
+    }
+    if body.slow || body.core.is_entered(py) || !aio::spend() {
+        return aio::wait_marker(py);
+    }
+    let (wakes, result) = body.core.try_get(py, Turn::Arrival);
+    if wakes.is_empty() {
+        std::mem::forget(wakes);
+    } else {
+        fire(wakes);
+    }
+    result.map_or_else(|_| aio::wait_marker(py), Item::into_ptr)
 }
 
 const PUT: &CStr = c"put($self, item, block=True, timeout=None)

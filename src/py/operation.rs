@@ -106,12 +106,11 @@ pub(crate) struct Operation {
     /// When it has to end, once that is known: lingering ends no later.
     deadline: Option<Nanos>,
     spot: Spot,
-    baton: Spot,
 }
 
 impl Operation {
     fn new(work: Work) -> Self {
-        Self { work, deadline: None, spot: Spot::default(), baton: Spot::default() }
+        Self { work, deadline: None, spot: Spot::default() }
     }
 
     pub(crate) fn put(item: Item) -> Self {
@@ -184,21 +183,21 @@ impl Operation {
         let core = &object.body.core;
         let name = self.names().0;
         let slow = object.body.slow;
-        let Self { work, deadline, spot, baton } = self;
+        let Self { work, deadline, spot } = self;
         match work {
             Work::Put(slot) if slow => {
                 let mut items: Vec<_> = slot.take().into_iter().collect();
                 let mut items = std::mem::take(&mut items).into_iter();
-                let outcome = Visit { object, name, chance, spot, baton }.put(&mut items, &mut 0);
+                let outcome = Visit { object, name, chance, spot }.put(&mut items, &mut 0);
                 *slot = items.next();
                 Ok(outcome?.then_some(Done::Nothing))
             }
             Work::PutMany { source: Source::Items(items), accepted } if slow => {
-                let mut visit = Visit { object, name, chance, spot, baton };
+                let mut visit = Visit { object, name, chance, spot };
                 Ok(visit.put(items, accepted)?.then_some(Done::Count(*accepted)))
             }
             Work::Get if slow => {
-                let mut visit = Visit { object, name, chance, spot, baton };
+                let mut visit = Visit { object, name, chance, spot };
                 let batch = visit.get(1, Linger::Over)?;
                 Ok(batch.ok().and_then(|mut items| items.pop()).map(Done::Item))
             }
@@ -301,7 +300,7 @@ impl Operation {
                 let result = match chance {
                     // One that lingers has to stand in line for it.
                     Chance::Arrival if *linger > 0 => return Ok(None),
-                    _ if slow => Visit { object, name, chance, spot, baton }.get(*max, patience)?,
+                    _ if slow => Visit { object, name, chance, spot }.get(*max, patience)?,
                     Chance::Wait(waker) => {
                         let (wakes, result) = core.get_batch_or_wait(py, *max, patience, spot, waker);
                         wakes.fire();
@@ -353,9 +352,9 @@ impl Operation {
         done.then_some(Done::Nothing)
     }
 
-    /// The places it holds in line.
-    pub(crate) fn places(&self) -> [Option<(Side, Ticket)>; 2] {
-        [self.spot.place(), self.baton.place()]
+    /// The place it holds in line.
+    pub(crate) fn place(&self) -> Option<(Side, Ticket)> {
+        self.spot.place()
     }
 
     /// Gives up every place in line; wake-ups go to the next.
@@ -371,9 +370,7 @@ impl Operation {
     /// As `leave`, but the wake-ups that follow are the caller's to fire, and a place promised to an iterator stays promised.
     pub(crate) fn withdraw(&mut self, object: &Object<'_, '_>) -> Wakes<Waker> {
         let py = object.py();
-        let mut wakes = object.body.core.leave(py, &mut self.spot);
-        wakes.append(object.body.core.leave(py, &mut self.baton));
-        wakes
+        object.body.core.leave(py, &mut self.spot)
     }
 
     /// How many items a batch of puts has put so far.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use penstock_core::buffer::{Buffer, Fifo};
+use penstock_core::buffer::Buffer;
 use penstock_core::clock::{Clock as CoreClock, nanos, seconds};
 use penstock_core::queue::{Side, UNBOUNDED};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError, PyValueError};
@@ -21,7 +21,7 @@ use crate::errors::{self, Given, Timeout};
 use crate::fastcall::HasBody;
 use crate::object::Object;
 use crate::operation::Operation;
-use crate::store::{Item, Store};
+use crate::store::{Item, Order, Store};
 
 /// A bounded first-in, first-out queue for threads and asyncio.
 #[pyclass(frozen, subclass, weakref, dict, generic, name = "Queue", module = "penstock")]
@@ -87,7 +87,7 @@ fn overrides(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>) -> PyResult<Ov
 
 fn new_body(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>, store: Store) -> PyResult<Body> {
     let overrides = overrides(class, base)?;
-    let store = if overrides.hooks { Store::Hooked { size: 0, inbox: Vec::new() } } else { store };
+    let store = if overrides.hooks { Store::new(Order::Hooked) } else { store };
     Ok(Body::new(store, overrides))
 }
 
@@ -178,9 +178,7 @@ impl Body {
         }
         let size = if outcome.is_ok() { 0 } else { holding.measure()?.unwrap_or(0) };
         let (wakes, ()) = self.core.clear(py, shut, |store| {
-            if let Store::Hooked { size: place, .. } = store {
-                *place = size;
-            }
+            store.size = size;
             ((), count)
         });
         holding.finish(0, 0)?;
@@ -471,7 +469,7 @@ impl PyQueue {
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, name=None, clock=None)")]
     fn new(cls: &Bound<'_, PyType>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let base = cls.py().get_type::<Self>();
-        Ok(Self { body: new_body(cls, &base, Store::Fifo(Fifo::default()))? })
+        Ok(Self { body: new_body(cls, &base, Store::new(Order::Fifo))? })
     }
 
     #[pyo3(signature = (maxsize = Given(None), *, name = None, clock = None))]
@@ -692,7 +690,7 @@ impl PyLifoQueue {
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let base = cls.py().get_type::<Self>();
-        let queue = PyQueue { body: new_body(cls, &base, Store::Stack(Vec::new()))? };
+        let queue = PyQueue { body: new_body(cls, &base, Store::new(Order::Stack))? };
         Ok(PyClassInitializer::from(queue).add_subclass(Self))
     }
 }
@@ -708,7 +706,7 @@ impl PyPriorityQueue {
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let base = cls.py().get_type::<Self>();
-        let store = Store::Heap { heap: Vec::new(), size: 0, inbox: Vec::new() };
+        let store = Store::new(Order::Heap);
         let queue = PyQueue { body: new_body(cls, &base, store)? };
         Ok(PyClassInitializer::from(queue).add_subclass(Self))
     }
@@ -721,7 +719,7 @@ impl PySimpleQueue {
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*, name=None, clock=None)")]
     fn new(cls: &Bound<'_, PyType>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let base = cls.py().get_type::<Self>();
-        Ok(Self { body: new_body(cls, &base, Store::Fifo(Fifo::default()))? })
+        Ok(Self { body: new_body(cls, &base, Store::new(Order::Fifo))? })
     }
 
     #[pyo3(signature = (*, name = None, clock = None))]

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 from helpers import LOOP_KINDS, PATIENCE, ROUNDS, LoopThread, eventually, on_loops, run_on, settle, spawn, step
-from penstock.testing import ManualClock
 
 from penstock import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
+from penstock.testing import ManualClock
 
 
 async def waiting(*coroutines):

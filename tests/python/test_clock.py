@@ -8,10 +8,10 @@ import time
 
 import pytest
 from helpers import PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
-from penstock.testing import ManualClock
 
 import penstock
 from penstock import Empty, Full, Queue
+from penstock.testing import ManualClock
 
 
 def test_system_clock_is_monotonic():

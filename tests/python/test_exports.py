@@ -48,9 +48,9 @@ QUEUE = {
     "statistics": "()",
     "producers": "(n=1)",
     "consumers": "(n=1)",
-    "put_async": "(item, *, timeout=None)",
-    "get_async": "(*, timeout=None)",
-    "join_async": "(*, timeout=None)",
+    "put_async": "(item, timeout=None)",
+    "get_async": "(timeout=None)",
+    "join_async": "(timeout=None)",
     "put_many_async": "(items, *, timeout=None)",
     "get_many_async": "(max, *, timeout=None, linger=0.0)",
 }

@@ -11,9 +11,9 @@ import gc
 
 import pytest
 from helpers import PATIENCE, LoopThread, on_loops, settle, spawn, step
-from penstock.testing import ManualClock
 
 from penstock import Full, Queue
+from penstock.testing import ManualClock
 
 
 async def waiting(*coroutines):
@@ -295,12 +295,11 @@ async def test_batches_respect_the_door():
         queue.put_nowait(stolen)
         assert step(queue.get_many_async(5)) == (True, [stolen])
         await settle()
-    queue.put_many([3, 4])
+    queue.put_nowait(3)
     arrival = queue.get_many_async(5)
     assert step(arrival) == (False, None)
     assert await head == 3
     close(arrival)
-    assert queue.get_nowait() == 4
 
 
 def test_the_door_is_shut_for_threads_too():

@@ -9,9 +9,9 @@ import weakref
 
 import pytest
 from helpers import PATIENCE, STORM_ITEMS, collect, new_loop, on_loops, settle, spawn, step
-from penstock.testing import ManualClock
 
 from penstock import Empty, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
+from penstock.testing import ManualClock
 
 ALL = [Queue, LifoQueue, PriorityQueue, SimpleQueue]
 every = pytest.mark.parametrize("kind", ALL)
@@ -311,12 +311,13 @@ def test_gc_storm(kind, maxsize):
     each = max(300, min(STORM_ITEMS // 200, 5000))
     stop = threading.Event()
 
+    runs = 0
+
     def collector():
-        runs = 0
+        nonlocal runs
         while not stop.is_set():
             gc.collect()
             runs += 1
-        return runs
 
     def produce():
         for number in range(each):
@@ -333,16 +334,19 @@ def test_gc_storm(kind, maxsize):
             assert item.me is item
 
     collecting = spawn(collector)
-    workers = [spawn(job) for _ in range(2) for job in (produce, consume)]
+    waves = 0
     try:
-        for worker in workers:
-            worker.result(PATIENCE * 2)
+        while runs < 10:
+            workers = [spawn(job) for _ in range(2) for job in (produce, consume)]
+            for worker in workers:
+                worker.result(PATIENCE * 2)
+            waves += 1
     finally:
         stop.set()
-    assert collecting.result() > 3
-    del workers
+    collecting.result()
+    del workers, worker
     collect()
-    assert ledger.made == 2 * each
+    assert ledger.made == 2 * each * waves
     assert ledger.finalised == ledger.made
 
 

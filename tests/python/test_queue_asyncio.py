@@ -7,9 +7,9 @@ import inspect
 
 import pytest
 from helpers import on_loops, settle, step
-from penstock.testing import ManualClock
 
 from penstock import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
+from penstock.testing import ManualClock
 
 ALL = [Queue, LifoQueue, PriorityQueue, SimpleQueue]
 ORDER = {Queue: list, LifoQueue: lambda items: list(reversed(items)), PriorityQueue: sorted, SimpleQueue: list}

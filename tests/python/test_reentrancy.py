@@ -15,9 +15,9 @@ import weakref
 
 import pytest
 from helpers import PATIENCE, collect, on_loops, spawn, wait_until
-from penstock.testing import ManualClock
 
 from penstock import Empty, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
+from penstock.testing import ManualClock
 
 ALL = [Queue, LifoQueue, PriorityQueue, SimpleQueue]
 BOUNDED = ALL[:3]

@@ -25,6 +25,27 @@ impl<T> Fifo<T> {
         self.ring.iter()
     }
 
+    /// Halve under a quarter: each move is paid for by as many pops as it moves items.
+    #[inline]
+    fn wastes_memory(&self) -> bool {
+        self.ring.capacity() > KEEP && self.ring.len() < self.ring.capacity() / 4
+    }
+
+    /// The item that was pushed last.
+    pub fn last(&self) -> Option<&T> {
+        self.ring.back()
+    }
+
+    /// Last in, first out, of the same ring.
+    #[inline]
+    pub fn pop_last(&mut self) -> Option<T> {
+        let item = self.ring.pop_back();
+        if self.wastes_memory() {
+            self.shrink();
+        }
+        item
+    }
+
     #[cold]
     #[inline(never)]
     fn shrink(&mut self) {
@@ -48,8 +69,7 @@ impl<T> Buffer for Fifo<T> {
     #[inline]
     fn pop(&mut self) -> Option<T> {
         let item = self.ring.pop_front();
-        // Halve under a quarter: each move is paid for by as many pops as it moves items.
-        if self.ring.capacity() > KEEP && self.ring.len() < self.ring.capacity() / 4 {
+        if self.wastes_memory() {
             self.shrink();
         }
         item
@@ -60,8 +80,17 @@ impl<T> Buffer for Fifo<T> {
         self.ring.front()
     }
 
-    fn reserve(&mut self, more: usize) {
-        self.ring.reserve(more);
+    fn push_many(&mut self, items: &mut std::vec::IntoIter<T>, count: usize) {
+        self.ring.extend(items.take(count));
+    }
+
+    fn pop_many(&mut self, count: usize) -> Vec<T> {
+        let count = count.min(self.ring.len());
+        let popped = self.ring.drain(..count).collect();
+        if self.wastes_memory() {
+            self.shrink();
+        }
+        popped
     }
 }
 

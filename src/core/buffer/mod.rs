@@ -18,41 +18,26 @@ pub trait Buffer {
     fn pop(&mut self) -> Option<Self::Item>;
     /// The item that `pop` would give.
     fn peek(&self) -> Option<&Self::Item>;
-    /// Room for `more` items, if that can be had without harm.
-    fn reserve(&mut self, more: usize) {
-        let _ = more;
+    /// Pushes the first `count` of `items`.
+    fn push_many(&mut self, items: &mut std::vec::IntoIter<Self::Item>, count: usize) {
+        for item in items.take(count) {
+            self.push(item);
+        }
+    }
+
+    /// Pops `count` items, or all there are.
+    fn pop_many(&mut self, count: usize) -> Vec<Self::Item> {
+        let mut popped = Vec::with_capacity(count.min(self.len()));
+        while popped.len() < count {
+            match self.pop() {
+                Some(item) => popped.push(item),
+                None => break,
+            }
+        }
+        popped
     }
 
     fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// Last in, first out.
-impl<T> Buffer for Vec<T> {
-    type Item = T;
-
-    #[inline]
-    fn len(&self) -> usize {
-        Vec::len(self)
-    }
-
-    #[inline]
-    fn push(&mut self, item: T) {
-        Vec::push(self, item);
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Option<T> {
-        Vec::pop(self)
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<&T> {
-        self.last()
-    }
-
-    fn reserve(&mut self, more: usize) {
-        Vec::reserve(self, more);
     }
 }

@@ -43,23 +43,13 @@ impl<B: Buffer, W: Wake> State<B, W> {
     /// Stores as many of `items` as there is room for. Ok if that is all.
     fn put_batch(&mut self, items: &mut std::vec::IntoIter<B::Item>) -> Result<(), PutError<()>> {
         let fits = self.room().min(items.len());
-        self.buffer.reserve(fits);
-        for item in items.by_ref().take(fits) {
-            self.buffer.push(item);
-        }
+        self.buffer.push_many(items, fits);
         self.stored(fits);
         if items.len() == 0 { Ok(()) } else { Err(PutError::Full(())) }
     }
 
     fn get_batch(&mut self, max: usize) -> Vec<B::Item> {
-        let count = max.min(self.buffer.len());
-        let mut batch = Vec::with_capacity(count);
-        while batch.len() < count {
-            match self.buffer.pop() {
-                Some(item) => batch.push(item),
-                None => break,
-            }
-        }
+        let batch = self.buffer.pop_many(max);
         self.taken(batch.len());
         batch
     }

@@ -241,6 +241,7 @@ impl<B: Buffer, W: Wake> State<B, W> {
     }
 
     /// Wakes whom the state now allows to go. Call it after every change.
+    #[inline(never)]
     fn settle(&mut self, wakes: &mut Wakes<W>) {
         self.forget_after_fork();
         let shut = self.shut;
@@ -268,11 +269,19 @@ impl<B: Buffer, W: Wake> State<B, W> {
     }
 
     /// Every wait in the lines is the parent's; nothing of them is ours to touch. True if there was something to forget.
+    #[inline]
     fn forget_after_fork(&mut self) -> bool {
         let generation = fork::generation();
         if self.generation == generation {
             return false;
         }
+        self.forget(generation);
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn forget(&mut self, generation: u64) {
         self.generation = generation;
         self.putters.forget();
         self.getters.forget();
@@ -281,7 +290,6 @@ impl<B: Buffer, W: Wake> State<B, W> {
         self.reserved = 0;
         self.put_blocked = Blocked { finished: self.put_blocked.finished, ..Blocked::default() };
         self.get_blocked = Blocked { finished: self.get_blocked.finished, ..Blocked::default() };
-        true
     }
 
     /// May the operation with this spot go, if there is something to go for?
@@ -409,6 +417,12 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
         let mut wakes = Wakes::none();
         let result = self.section.with(proof, |state| critical(state, &mut wakes));
         (wakes, result)
+    }
+
+    /// Is this thread inside the section already? Every other operation would then panic.
+    #[inline]
+    pub fn is_entered(&self, proof: D::Proof<'_>) -> bool {
+        self.section.is_entered(proof)
     }
 
     /// Puts without waiting.

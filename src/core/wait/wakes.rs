@@ -32,9 +32,14 @@ impl Wake for Arc<Parker> {
 }
 
 /// Wake-ups on their way out of a section. Dropping it delivers them, so they cannot be forgotten, but say [`Wakes::fire`].
+///
+/// One word wide: almost always there are none, and the hot path carries it through.
 #[must_use = "wake-ups are delivered by `fire`, outside the section"]
 #[derive(Debug)]
-pub struct Wakes<W: Wake> {
+pub struct Wakes<W: Wake>(Option<Box<Bundle<W>>>);
+
+#[derive(Debug)]
+struct Bundle<W> {
     due: Vec<W>,
     /// Handles that only have to be dropped outside.
     discarded: Vec<W>,
@@ -43,12 +48,12 @@ pub struct Wakes<W: Wake> {
 impl<W: Wake> Wakes<W> {
     #[inline]
     pub const fn none() -> Self {
-        Self { due: Vec::new(), discarded: Vec::new() }
+        Self(None)
     }
 
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.due.is_empty() && self.discarded.is_empty()
+        self.0.is_none()
     }
 
     /// Delivers every wake-up, in order, and those that follow from them.
@@ -59,26 +64,35 @@ impl<W: Wake> Wakes<W> {
 
     /// Adds what `other` carries.
     pub fn append(&mut self, mut other: Self) {
-        self.due.append(&mut other.due);
-        self.discarded.append(&mut other.discarded);
+        if let Some(other) = other.0.take() {
+            let bundle = self.bundle();
+            bundle.due.extend(other.due);
+            bundle.discarded.extend(other.discarded);
+        }
     }
 
     pub(crate) fn push(&mut self, waker: W) {
-        self.due.push(waker);
+        self.bundle().due.push(waker);
     }
 
     pub(crate) fn discard(&mut self, waker: W) {
-        self.discarded.push(waker);
+        self.bundle().discarded.push(waker);
     }
 
-    #[cold]
-    #[inline(never)]
-    fn deliver(&mut self) {
-        while !self.due.is_empty() {
-            for waker in std::mem::take(&mut self.due) {
-                let mut more = waker.wake();
-                self.due.append(&mut more.due);
-                self.discarded.append(&mut more.discarded);
+    fn bundle(&mut self) -> &mut Bundle<W> {
+        self.0.get_or_insert_with(|| Box::new(Bundle { due: Vec::new(), discarded: Vec::new() }))
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn deliver<W: Wake>(mut bundle: Box<Bundle<W>>) {
+    while !bundle.due.is_empty() {
+        for waker in std::mem::take(&mut bundle.due) {
+            // Put behind what is due already, not delivered from within: a long row of dead waiters costs no stack.
+            if let Some(more) = waker.wake().0.take() {
+                bundle.due.extend(more.due);
+                bundle.discarded.extend(more.discarded);
             }
         }
     }
@@ -87,8 +101,8 @@ impl<W: Wake> Wakes<W> {
 impl<W: Wake> Drop for Wakes<W> {
     #[inline]
     fn drop(&mut self) {
-        if !self.due.is_empty() {
-            self.deliver();
+        if let Some(bundle) = self.0.take() {
+            deliver(bundle);
         }
     }
 }
