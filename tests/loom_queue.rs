@@ -251,7 +251,7 @@ fn two_threads_take_the_baton() {
             });
             assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
             inside.fetch_sub(1, Ordering::SeqCst);
-            let (wakes, done) = queue.finish((), 1, 0, |_| true);
+            let (wakes, done) = queue.finish((), 0, 1, 0, |_| true);
             wakes.fire();
             assert!(done);
         };

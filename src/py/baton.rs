@@ -25,6 +25,8 @@ pub(crate) struct Holding<'a, 'b, 'py> {
     /// The heap, checked out between `check_out` and `finish`.
     heap: Vec<Item>,
     checked_out: bool,
+    /// Places reserved for what is being put.
+    admitted: usize,
 }
 
 impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
@@ -39,7 +41,7 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     }
 
     fn taken(object: &'a Object<'b, 'py>) -> Self {
-        Self { object, heap: Vec::new(), checked_out: false }
+        Self { object, heap: Vec::new(), checked_out: false, admitted: 0 }
     }
 
     fn py(&self) -> Python<'py> {
@@ -141,7 +143,8 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
             let py = self.py();
             let heap = std::mem::take(&mut self.heap);
             let checked_out = std::mem::replace(&mut self.checked_out, false);
-            let (wakes, done) = self.object.body.core.finish(py, puts, gets, |store| {
+            let admitted = std::mem::take(&mut self.admitted);
+            let (wakes, done) = self.object.body.core.finish(py, admitted, puts, gets, |store| {
                 if checked_out {
                     store.size = heap.len();
                     store.heap = heap;
@@ -205,8 +208,9 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
         let Some(mut holding) = self.enter()? else { return self.put_from_inside(items, accepted) };
         let size = holding.measure()?;
         let waiting = if let Chance::Wait(waker) = self.chance { Some((&mut *self.spot, waker)) } else { None };
-        let (wakes, admitted) = object.body.core.admit_put(py, waiting, |store| set_size(store, size));
+        let (wakes, admitted) = object.body.core.admit_put(py, items.len(), waiting, |store| set_size(store, size));
         if let Admitted::Room(room) = admitted {
+            holding.admitted = room;
             wakes.fire();
             let mut puts = 0;
             let mut outcome = Ok(());
@@ -283,7 +287,12 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
                 }
             }
         }
+        let nothing = batch.is_empty() && outcome.is_ok();
         outcome = finish(holding, 0, batch.len(), outcome);
+        if nothing && outcome.is_ok() {
+            // What was counted came into the inbox after this holder had merged it; `finish` has merged it now.
+            return self.get(max, linger);
+        }
         // What has come out before an error is not lost: it is returned, and the error comes with the next get.
         if batch.is_empty() { outcome.map(|()| Err(BatchError::Empty)) } else { Ok(Ok(batch)) }
     }

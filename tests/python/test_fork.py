@@ -149,7 +149,8 @@ threads = [start(put), start(put), start(get), start(get)]
 def child():
     size = queue.qsize()
     seen = queue.statistics()
-    assert seen.size == size == seen.puts - seen.gets, (seen, size)
+    if kind is not Hooked:  # whose owner may have forked away between its hook and our count
+        assert seen.size == size == seen.puts - seen.gets, (seen, size)
     assert seen.waiting_getters == seen.waiting_putters == 0
     got = [queue.get(timeout=1) for _ in range(size)]
     assert got == [5] * size

@@ -66,7 +66,7 @@ pub enum Taken {
 /// May the holder put?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admitted {
-    /// Yes, this many.
+    /// Yes, this many; their places are reserved until `finish`.
     Room(usize),
     /// Not now (nor later, if it came with no spot). The baton has been given back.
     Refused,
@@ -97,23 +97,29 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
         self.section.with(proof, |state| state.baton.holder == Some(this_thread()))
     }
 
-    /// The holder asks to put. `look` brings the buffer's size up to date first. With a spot a refusal takes a place in line.
+    /// The holder asks to put `want` items. `look` brings the buffer's size up to date first. With a spot a refusal takes a place in line.
     pub fn admit_put(
         &self,
         proof: D::Proof<'_>,
+        want: usize,
         waiting: Option<(&mut Spot, &W)>,
         look: impl FnOnce(&mut B),
     ) -> (Wakes<W>, Admitted) {
         self.visit(proof, |state, wakes| {
             look(&mut state.buffer);
+            let room = state.room().min(want);
             let admitted = match waiting {
                 _ if state.shut => Admitted::ShutDown,
-                None if state.has_room() => return Admitted::Room(state.room()),
+                None if room > 0 => {
+                    state.reserved += room;
+                    return Admitted::Room(room);
+                }
                 None => Admitted::Refused,
                 Some((spot, waker)) => {
-                    if state.has_turn(Side::Put, spot) && state.has_room() {
+                    if state.has_turn(Side::Put, spot) && room > 0 {
                         state.vacate(spot, wakes);
-                        return Admitted::Room(state.room());
+                        state.reserved += room;
+                        return Admitted::Room(room);
                     }
                     state.stay(Side::Put, spot, waker, wakes);
                     Admitted::Refused
@@ -161,17 +167,19 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
         .0
     }
 
-    /// The holder is done: `puts` items have gone in and `gets` have come out. `bring_back` returns what it worked on and says
+    /// The holder is done: `puts` items have gone in, of `admitted`, and `gets` have come out. `bring_back` returns what it worked on and says
     /// whether the inbox is empty; if not the baton stays with the holder, who has to merge it and finish again.
     pub fn finish(
         &self,
         proof: D::Proof<'_>,
+        admitted: usize,
         puts: usize,
         gets: usize,
         bring_back: impl FnOnce(&mut B) -> bool,
     ) -> (Wakes<W>, bool) {
         self.visit(proof, |state, wakes| {
             let done = bring_back(&mut state.buffer);
+            state.reserved = state.reserved.saturating_sub(admitted);
             state.stored(puts);
             if gets > 0 {
                 state.taken(gets);
