@@ -4,6 +4,7 @@
 use penstock_core::buffer::heap;
 use proptest::prelude::*;
 
+#[expect(clippy::trivially_copy_pass_by_ref, clippy::unnecessary_wraps, reason = "the heap's interface")]
 fn less(left: &i32, right: &i32) -> Result<bool, ()> {
     Ok(left < right)
 }

@@ -509,7 +509,7 @@ impl AsyncOperation {
 
     /// The coroutine ends without having got anything, by this exception.
     fn abandon(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
-        self.with(py, |state| state.operation.as_ref().map(|operation| operation.accepted()))
+        self.with(py, |state| state.operation.as_ref().map(Operation::accepted))
             .flatten()
             .map(|accepted| error.setattr(intern!(py, "accepted"), accepted).ok());
         let queue = self.queue.bind(py);

@@ -183,7 +183,7 @@ pub(crate) fn merge(object: &Object<'_, '_>, name: &str) -> PyResult<()> {
 }
 
 /// One attempt of an operation at a queue whose order needs Python.
-pub(crate) struct Visit<'a, 'b, 'py, 's> {
+pub(crate) struct WithBaton<'a, 'b, 'py, 's> {
     pub(crate) object: &'a Object<'b, 'py>,
     pub(crate) name: &'static str,
     pub(crate) chance: Chance<'s>,
@@ -191,7 +191,7 @@ pub(crate) struct Visit<'a, 'b, 'py, 's> {
     pub(crate) spot: &'s mut Spot,
 }
 
-impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
+impl<'a, 'b, 'py> WithBaton<'a, 'b, 'py, '_> {
     /// `None`: it came from inside.
     fn enter(&mut self) -> PyResult<Option<Holding<'a, 'b, 'py>>> {
         if self.object.body.core.baton_is_mine(self.object.py()) {

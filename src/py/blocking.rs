@@ -294,11 +294,11 @@ impl<'a> Timer<'a> {
 /// A thread that is about to sleep while an event loop runs on it stops that loop.
 fn warn_on_a_loop(py: Python<'_>, operation: &Operation) -> PyResult<()> {
     static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let running = RUNNING_LOOP.import(py, "asyncio", "_get_running_loop")?.call0()?;
     if running.is_none() {
         return Ok(());
     }
-    static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let (blocking, awaitable) = operation.names();
     WARN.import(py, "penstock._exceptions", "warn_blocking")?.call1((blocking, awaitable)).map(drop)
 }

@@ -2,6 +2,8 @@
 //!
 //! The core's queue, and beside it what only Python knows of: names, the object given as `maxsize`, the error a producer left by.
 
+use std::cell::RefCell;
+
 use penstock_core::clock::Clock as CoreClock;
 use penstock_core::queue::{Queue as CoreQueue, UNBOUNDED};
 use penstock_core::section::Section;
@@ -122,10 +124,11 @@ impl Body {
 
     pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let py = attached_in_traverse();
-        let mut outcome = Ok(());
-        let mut tell = |result: Result<(), PyTraverseError>| {
+        let outcome = RefCell::new(Ok(()));
+        let tell = |result: Result<(), PyTraverseError>| {
+            let mut outcome = outcome.borrow_mut();
             if outcome.is_ok() {
-                outcome = result;
+                *outcome = result;
             }
         };
         self.extras.with(py, |extras| {
@@ -134,22 +137,16 @@ impl Body {
                 tell(visit.call(&*object));
             }
         });
-        let tell = std::cell::RefCell::new(tell);
         self.core.visit_contents(
             py,
-            |store| {
-                for item in store.items() {
-                    tell.borrow_mut()(visit.call(item));
-                }
-            },
+            |store| store.items().for_each(|item| tell(visit.call(item))),
             |waker| {
                 if let Waker::Task(operation) = waker {
-                    tell.borrow_mut()(visit.call(operation));
+                    tell(visit.call(operation));
                 }
             },
         );
-        drop(tell);
-        outcome
+        outcome.into_inner()
     }
 
     /// Breaks cycles: everything that can be emptied is moved out and dropped here, outside the sections.

@@ -133,7 +133,7 @@ fn parse<'a, 'py, const N: usize>(
             // SAFETY: keyword values follow the positional ones, in the order of their names.
             let value = unsafe { Borrowed::from_ptr(py, *call.args.add(call.nargs + index)) };
             let name = name.cast::<PyString>()?;
-            let at = parameters.iter().position(|parameter| is_spelled(&name, parameter));
+            let at = parameters.iter().position(|parameter| is_spelled(name, parameter));
             match at {
                 Some(at) if values[at].is_none() => values[at] = Some(value),
                 _ => {
@@ -347,10 +347,10 @@ unsafe fn get_plainly(body: &Body, call: Call, turn: Turn) -> Raw {
         return get_after_all(body, call, turn);
     }
     let (wakes, result) = body.core.try_get(py, turn);
-    if !wakes.is_empty() {
-        fire(wakes);
-    } else {
+    if wakes.is_empty() {
         std::mem::forget(wakes);
+    } else {
+        fire(wakes);
     }
     match result {
         Ok(item) => item.into_ptr(),

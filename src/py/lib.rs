@@ -32,11 +32,12 @@ mod queue;
 mod store;
 mod waker;
 
-use pyo3::prelude::*;
+use pyo3::pymodule;
 
 #[pymodule(name = "_core")]
 mod core_module {
-    use super::*;
+    use super::{aio, blocking, fastcall, queue};
+    use pyo3::prelude::*;
 
     #[pymodule_export]
     use super::aio::AsyncOperation;

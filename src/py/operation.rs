@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyIterator, PyList, PyTuple};
 
-use crate::baton::{self, Visit};
+use crate::baton::{self, WithBaton};
+use crate::body::Core;
 use crate::errors::{self, Timeout};
 use crate::foreign;
 use crate::object::Object;
@@ -179,153 +180,17 @@ impl Operation {
 
     /// One attempt. `None`: not yet (and with [`Chance::Wait`] there is a place in line now).
     pub(crate) fn attempt(&mut self, object: &Object<'_, '_>, chance: Chance<'_>, now: Nanos) -> PyResult<Option<Done>> {
-        let py = object.py();
-        let core = &object.body.core;
         let name = self.names().0;
-        let slow = object.body.slow;
         let Self { work, deadline, spot } = self;
+        let mut visit = Visit { object, name, chance, spot };
         match work {
-            Work::Put(slot) if slow => {
-                let mut items: Vec<_> = slot.take().into_iter().collect();
-                let mut items = std::mem::take(&mut items).into_iter();
-                let outcome = Visit { object, name, chance, spot }.put(&mut items, &mut 0);
-                *slot = items.next();
-                Ok(outcome?.then_some(Done::Nothing))
+            Work::Put(slot) => visit.put(slot),
+            Work::Get => visit.get(),
+            Work::PutMany { source: Source::Items(items), accepted } => visit.put_items(items, accepted),
+            Work::PutMany { source: Source::Iterator { iterator, reserved, left }, accepted } => {
+                visit.put_from_iterator(iterator, reserved, left, accepted)
             }
-            Work::PutMany { source: Source::Items(items), accepted } if slow => {
-                let mut visit = Visit { object, name, chance, spot };
-                Ok(visit.put(items, accepted)?.then_some(Done::Count(*accepted)))
-            }
-            Work::Get if slow => {
-                let mut visit = Visit { object, name, chance, spot };
-                let batch = visit.get(1, Linger::Over)?;
-                Ok(batch.ok().and_then(|mut items| items.pop()).map(Done::Item))
-            }
-            Work::Put(slot) => {
-                let item = slot.take().expect("an operation that is done is not attempted again");
-                let (wakes, result) = match chance {
-                    Chance::Wait(waker) => core.put_or_wait(py, item, spot, waker),
-                    _ => core.try_put(py, item, chance.turn()),
-                };
-                wakes.fire();
-                match result {
-                    Ok(()) => Ok(Some(Done::Nothing)),
-                    Err(PutError::Full(item)) => {
-                        *slot = Some(item);
-                        Ok(None)
-                    }
-                    Err(PutError::ShutDown(_item)) => Err(object.body.shut_down_error(py, name)),
-                }
-            }
-            Work::Get => {
-                let (wakes, result) = match chance {
-                    Chance::Wait(waker) => core.get_or_wait(py, spot, waker),
-                    _ => core.try_get(py, chance.turn()),
-                };
-                wakes.fire();
-                match result {
-                    Ok(item) => Ok(Some(Done::Item(item))),
-                    Err(GetError::Empty) => Ok(None),
-                    Err(GetError::ShutDown) => Err(object.body.shut_down_error(py, name)),
-                }
-            }
-            Work::PutMany { source: Source::Items(items), accepted } => {
-                let before = items.len();
-                let (wakes, result) = match chance {
-                    Chance::Wait(waker) => core.put_batch_or_wait(py, items, spot, waker),
-                    _ => core.try_put_batch(py, items, chance.turn()),
-                };
-                *accepted += before - items.len();
-                wakes.fire();
-                match result {
-                    Ok(()) => Ok(Some(Done::Count(*accepted))),
-                    Err(PutError::Full(())) => Ok(None),
-                    Err(PutError::ShutDown(())) => Err(object.body.shut_down_error(py, name)),
-                }
-            }
-            Work::PutMany { source: Source::Iterator { iterator, reserved, left }, accepted } => loop {
-                if *left == Some(0) {
-                    return Ok(Some(Done::Count(*accepted)));
-                }
-                if !*reserved {
-                    let result = match chance {
-                        Chance::Wait(waker) => {
-                            let (wakes, result) = core.reserve_or_wait(py, spot, waker);
-                            wakes.fire();
-                            result
-                        }
-                        _ => core.try_reserve(py, chance.turn()),
-                    };
-                    match result {
-                        Ok(()) => *reserved = true,
-                        Err(PutError::Full(())) if is_exhausted(iterator.bind(py)) => return Ok(Some(Done::Count(*accepted))),
-                        Err(PutError::Full(())) => return Ok(None),
-                        Err(PutError::ShutDown(())) => return Err(object.body.shut_down_error(py, name)),
-                    }
-                }
-                let next = foreign::next(iterator.bind(py));
-                *reserved = false;
-                match next {
-                    Some(Ok(item)) => {
-                        let (wakes, result) = core.fulfil(py, item.unbind());
-                        wakes.fire();
-                        if result.is_err() {
-                            return Err(object.body.shut_down_error(py, name));
-                        }
-                        *accepted += 1;
-                        *left = left.map(|left| left.saturating_sub(1));
-                        if slow {
-                            baton::merge(object, name)?;
-                        }
-                        if *accepted % SIGNAL_CHECK == 0 {
-                            py.check_signals()?;
-                        }
-                    }
-                    Some(Err(error)) => {
-                        core.unreserve(py).fire();
-                        return Err(error);
-                    }
-                    None => {
-                        core.unreserve(py).fire();
-                        return Ok(Some(Done::Count(*accepted)));
-                    }
-                }
-            },
-            Work::GetMany { max, linger, until } => {
-                let patience = match until {
-                    _ if *linger == 0 => Linger::Over,
-                    Some(until) if *until <= now => Linger::Over,
-                    _ => Linger::On,
-                };
-                let result = match chance {
-                    // One that lingers has to stand in line for it.
-                    Chance::Arrival if *linger > 0 => return Ok(None),
-                    _ if slow => Visit { object, name, chance, spot }.get(*max, patience)?,
-                    Chance::Wait(waker) => {
-                        let (wakes, result) = core.get_batch_or_wait(py, *max, patience, spot, waker);
-                        wakes.fire();
-                        result
-                    }
-                    _ => {
-                        let (wakes, result) = core.try_get_batch(py, *max, chance.turn());
-                        wakes.fire();
-                        result.map_err(BatchError::from)
-                    }
-                };
-                match result {
-                    Ok(items) => Ok(Some(Done::Items(items))),
-                    Err(BatchError::Lingering) => {
-                        let end = now.saturating_add(*linger);
-                        until.get_or_insert(deadline.map_or(end, |deadline| end.min(deadline)));
-                        Ok(None)
-                    }
-                    Err(BatchError::Empty) => {
-                        *until = None;
-                        Ok(None)
-                    }
-                    Err(BatchError::ShutDown) => Err(object.body.shut_down_error(py, name)),
-                }
-            }
+            Work::GetMany { max, linger, until } => visit.get_many(*max, *linger, until, *deadline, now),
             Work::Join | Work::Ready(_) => Ok(self.attempt_without_items(object, chance)),
         }
     }
@@ -416,6 +281,186 @@ impl Operation {
             Work::PutMany { source: Source::Items(items), .. } => items.as_slice().iter().try_for_each(|item| visit.call(item)),
             Work::PutMany { source: Source::Iterator { iterator, .. }, .. } => visit.call(iterator),
             _ => Ok(()),
+        }
+    }
+}
+
+/// One attempt at one queue.
+struct Visit<'a, 'b, 'py, 's> {
+    object: &'a Object<'b, 'py>,
+    name: &'static str,
+    chance: Chance<'s>,
+    spot: &'s mut Spot,
+}
+
+impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
+    fn core(&self) -> &'a Core {
+        &self.object.body.core
+    }
+
+    fn is_slow(&self) -> bool {
+        self.object.body.slow
+    }
+
+    fn with_baton(&mut self) -> WithBaton<'a, 'b, 'py, '_> {
+        WithBaton { object: self.object, name: self.name, chance: self.chance, spot: self.spot }
+    }
+
+    fn shut_down<T>(&self) -> PyResult<T> {
+        Err(self.object.body.shut_down_error(self.object.py(), self.name))
+    }
+
+    fn put(&mut self, slot: &mut Option<Item>) -> PyResult<Option<Done>> {
+        let (py, core) = (self.object.py(), self.core());
+        let item = slot.take().expect("an operation that is done is not attempted again");
+        if self.is_slow() {
+            let mut items = vec![item].into_iter();
+            let outcome = self.with_baton().put(&mut items, &mut 0);
+            *slot = items.next();
+            return Ok(outcome?.then_some(Done::Nothing));
+        }
+        let (wakes, result) = match self.chance {
+            Chance::Wait(waker) => core.put_or_wait(py, item, self.spot, waker),
+            _ => core.try_put(py, item, self.chance.turn()),
+        };
+        wakes.fire();
+        match result {
+            Ok(()) => Ok(Some(Done::Nothing)),
+            Err(PutError::Full(item)) => {
+                *slot = Some(item);
+                Ok(None)
+            }
+            Err(PutError::ShutDown(_item)) => self.shut_down(),
+        }
+    }
+
+    fn get(&mut self) -> PyResult<Option<Done>> {
+        let (py, core) = (self.object.py(), self.core());
+        if self.is_slow() {
+            let batch = self.with_baton().get(1, Linger::Over)?;
+            return Ok(batch.ok().and_then(|mut items| items.pop()).map(Done::Item));
+        }
+        let (wakes, result) = match self.chance {
+            Chance::Wait(waker) => core.get_or_wait(py, self.spot, waker),
+            _ => core.try_get(py, self.chance.turn()),
+        };
+        wakes.fire();
+        match result {
+            Ok(item) => Ok(Some(Done::Item(item))),
+            Err(GetError::Empty) => Ok(None),
+            Err(GetError::ShutDown) => self.shut_down(),
+        }
+    }
+
+    fn put_items(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<Option<Done>> {
+        let (py, core) = (self.object.py(), self.core());
+        if self.is_slow() {
+            return Ok(self.with_baton().put(items, accepted)?.then_some(Done::Count(*accepted)));
+        }
+        let before = items.len();
+        let (wakes, result) = match self.chance {
+            Chance::Wait(waker) => core.put_batch_or_wait(py, items, self.spot, waker),
+            _ => core.try_put_batch(py, items, self.chance.turn()),
+        };
+        *accepted += before - items.len();
+        wakes.fire();
+        match result {
+            Ok(()) => Ok(Some(Done::Count(*accepted))),
+            Err(PutError::Full(())) => Ok(None),
+            Err(PutError::ShutDown(())) => self.shut_down(),
+        }
+    }
+
+    fn put_from_iterator(
+        &mut self,
+        iterator: &Py<PyIterator>,
+        reserved: &mut bool,
+        left: &mut Option<usize>,
+        accepted: &mut usize,
+    ) -> PyResult<Option<Done>> {
+        let (py, core) = (self.object.py(), self.core());
+        let iterator = iterator.bind(py);
+        loop {
+            if *left == Some(0) {
+                return Ok(Some(Done::Count(*accepted)));
+            }
+            let result = match self.chance {
+                Chance::Wait(waker) => {
+                    let (wakes, result) = core.reserve_or_wait(py, self.spot, waker);
+                    wakes.fire();
+                    result
+                }
+                _ => core.try_reserve(py, self.chance.turn()),
+            };
+            match result {
+                Ok(()) => *reserved = true,
+                Err(PutError::Full(())) if is_exhausted(iterator) => return Ok(Some(Done::Count(*accepted))),
+                Err(PutError::Full(())) => return Ok(None),
+                Err(PutError::ShutDown(())) => return self.shut_down(),
+            }
+            let next = foreign::next(iterator);
+            *reserved = false;
+            let Some(Ok(item)) = next else {
+                core.unreserve(py).fire();
+                return match next {
+                    Some(Err(error)) => Err(error),
+                    _ => Ok(Some(Done::Count(*accepted))),
+                };
+            };
+            let (wakes, result) = core.fulfil(py, item.unbind());
+            wakes.fire();
+            if result.is_err() {
+                return self.shut_down();
+            }
+            *accepted += 1;
+            *left = left.map(|left| left.saturating_sub(1));
+            if self.is_slow() {
+                baton::merge(self.object, self.name)?;
+            }
+            if *accepted % SIGNAL_CHECK == 0 {
+                py.check_signals()?;
+            }
+        }
+    }
+
+    fn get_many(
+        &mut self,
+        max: usize,
+        linger: Nanos,
+        until: &mut Option<Nanos>,
+        deadline: Option<Nanos>,
+        now: Nanos,
+    ) -> PyResult<Option<Done>> {
+        let (py, core) = (self.object.py(), self.core());
+        let over = linger == 0 || until.is_some_and(|until| until <= now);
+        let patience = if over { Linger::Over } else { Linger::On };
+        let result = match self.chance {
+            // One that lingers has to stand in line for it.
+            Chance::Arrival if linger > 0 => return Ok(None),
+            _ if self.is_slow() => self.with_baton().get(max, patience)?,
+            Chance::Wait(waker) => {
+                let (wakes, result) = core.get_batch_or_wait(py, max, patience, self.spot, waker);
+                wakes.fire();
+                result
+            }
+            _ => {
+                let (wakes, result) = core.try_get_batch(py, max, self.chance.turn());
+                wakes.fire();
+                result.map_err(BatchError::from)
+            }
+        };
+        match result {
+            Ok(items) => Ok(Some(Done::Items(items))),
+            Err(BatchError::Lingering) => {
+                let end = now.saturating_add(linger);
+                until.get_or_insert(deadline.map_or(end, |deadline| end.min(deadline)));
+                Ok(None)
+            }
+            Err(BatchError::Empty) => {
+                *until = None;
+                Ok(None)
+            }
+            Err(BatchError::ShutDown) => self.shut_down(),
         }
     }
 }

@@ -656,12 +656,12 @@ impl PyQueue {
 
     /// Remembers by which exception the stream was cut short. The first one stays.
     fn _fail(&self, py: Python<'_>, error: Py<PyAny>) {
-        let refused = self.body.extras.with(py, |extras| match &extras.failure {
-            Some(_) => Some(error),
-            None => {
-                extras.failure = Some(error);
-                None
+        let refused = self.body.extras.with(py, |extras| {
+            if extras.failure.is_some() {
+                return Some(error);
             }
+            extras.failure = Some(error);
+            None
         });
         drop(refused);
     }
@@ -757,13 +757,12 @@ impl QueueIterator {
         if self.ended.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let got = match &self.get {
-            Some(get) => get.call0(py),
-            None => {
-                let queue = self.queue.bind(py);
-                let object = Object::of(queue).expect("it was made for a queue");
-                blocking::run(&object, &mut Operation::get(), Timeout::Forever).and_then(|done| done.into_object(py))
-            }
+        let got = if let Some(get) = &self.get {
+            get.call0(py)
+        } else {
+            let queue = self.queue.bind(py);
+            let object = Object::of(queue).expect("it was made for a queue");
+            blocking::run(&object, &mut Operation::get(), Timeout::Forever).and_then(|done| done.into_object(py))
         };
         match got {
             Ok(item) => Ok(Some(item)),

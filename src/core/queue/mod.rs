@@ -228,6 +228,7 @@ impl<B: Buffer, W: Wake> State<B, W> {
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_wrap, reason = "a count of items in memory")]
     fn stored(&mut self, n: usize) {
         self.puts += n as u64;
         self.unfinished += n as i64;
@@ -395,6 +396,7 @@ impl<B: Buffer, W: Wake> State<B, W> {
     }
 
     /// The unfinished count falls by what was thrown away, never below zero (people set it by hand).
+    #[expect(clippy::cast_possible_wrap, reason = "a count of items in memory")]
     fn discarded(&mut self, n: usize) {
         self.unfinished = (self.unfinished - n as i64).max(self.unfinished.min(0));
         self.full_since = None;
@@ -563,7 +565,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
 
     /// No more puts; gets drain what is there. Idempotent.
     pub fn shut_down(&self, proof: D::Proof<'_>) -> Wakes<W> {
-        self.visit(proof, |state, wakes| state.shut_down(wakes)).0
+        self.visit(proof, State::shut_down).0
     }
 
     /// Takes items out through `drain`, which says how many, and counts them off the unfinished work; if `shut`, shuts down. All in

@@ -6,6 +6,7 @@ use crate::wait::Parker;
 /// How a waiter is told to come and try.
 pub trait Wake: Sized {
     /// A second handle on the same waiter. Runs inside a section, so it may not run foreign code.
+    #[must_use]
     fn share(&self) -> Self;
 
     /// A thread comes as soon as it is scheduled; a callback's owner may be long in coming.
@@ -86,7 +87,7 @@ impl<W: Wake> Wakes<W> {
 
 #[cold]
 #[inline(never)]
-fn deliver<W: Wake>(mut bundle: Box<Bundle<W>>) {
+fn deliver<W: Wake>(mut bundle: Bundle<W>) {
     while !bundle.due.is_empty() {
         for waker in std::mem::take(&mut bundle.due) {
             // Put behind what is due already, not delivered from within: a long row of dead waiters costs no stack.
@@ -102,7 +103,7 @@ impl<W: Wake> Drop for Wakes<W> {
     #[inline]
     fn drop(&mut self) {
         if let Some(bundle) = self.0.take() {
-            deliver(bundle);
+            deliver(*bundle);
         }
     }
 }
