@@ -108,7 +108,7 @@ class SimpleQueueMethods:
 class QueueMethods(SimpleQueueMethods):
     """Set on `Queue` beside those."""
 
-    async def join_async(self: Any, *, timeout: float | None = None) -> None:
+    async def join_async(self: Any, timeout: float | None = None) -> None:
         """Wait until every item that was put has been dealt with (see `task_done`), from a coroutine.
 
         Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached

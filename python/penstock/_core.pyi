@@ -303,7 +303,7 @@ class Queue(queue.Queue[_T]):
         As `get_many`. Cancelled, it has taken nothing.
         """
 
-    async def join_async(self, *, timeout: float | None = None) -> None:
+    async def join_async(self, timeout: float | None = None) -> None:
         """Wait until every item that was put has been dealt with (see `task_done`), from a coroutine.
 
         Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached

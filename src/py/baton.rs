@@ -52,11 +52,13 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
         self.object.body.overrides.hooks
     }
 
-    fn check_out(&mut self) {
+    /// Takes the heap out. How many items it holds.
+    fn check_out(&mut self) -> usize {
         if !self.checked_out && !self.is_hooked() {
             self.heap = self.object.body.core.with_buffer(self.py(), |store| std::mem::take(&mut store.heap));
             self.checked_out = true;
         }
+        self.heap.len()
     }
 
     /// The heap goes back; the baton stays. Every refusal needs it there, because that gives the baton back by itself.
@@ -275,6 +277,9 @@ impl<'a, 'b, 'py> WithBaton<'a, 'b, 'py, '_> {
             }
         };
         wakes.fire();
+        // What is in the inbox counts for the queue, and is not in order yet.
+        let in_order = size.unwrap_or_else(|| holding.check_out());
+        let count = count.min(in_order);
         let mut batch = Vec::with_capacity(count);
         let mut outcome = Ok(());
         while batch.len() < count {
