@@ -207,6 +207,9 @@ impl<'a, 'b, 'py> WithBaton<'a, 'b, 'py, '_> {
     /// Puts items, as many as there is room for. True when none is left.
     pub(crate) fn put(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<bool> {
         let (py, object) = (self.object.py(), self.object);
+        if items.len() == 0 && !object.body.core.is_shut(py) {
+            return Ok(true); // needs no room
+        }
         let Some(mut holding) = self.enter()? else { return self.put_from_inside(items, accepted) };
         let size = holding.measure()?;
         let waiting = if let Chance::Wait(waker) = self.chance { Some((&mut *self.spot, waker)) } else { None };
