@@ -97,13 +97,19 @@ impl<W: Wake> Manual<W> {
         self.lock().now
     }
 
-    /// A wait begins: `waker` is woken when the clock reaches `deadline`, if there is one.
+    /// A wait begins: `waker` is woken when the clock reaches `deadline`, if there is one; at once if it has already.
     pub fn enroll(&self, deadline: Option<Nanos>, waker: W) -> Enrolled {
         let mut state = self.lock();
-        let enrolled = Enrolled { deadline: deadline.unwrap_or(Nanos::MAX), number: state.next };
+        let due = deadline.is_some_and(|deadline| deadline <= state.now).then(|| waker.share());
+        let place = if due.is_some() { Nanos::MAX } else { deadline.unwrap_or(Nanos::MAX) };
+        let enrolled = Enrolled { deadline: place, number: state.next };
         state.next += 1;
         state.waits.insert(enrolled, waker);
         self.changed.notify_all();
+        drop(state);
+        if let Some(waker) = due {
+            waker.wake().fire();
+        }
         enrolled
     }
 

@@ -196,7 +196,7 @@ fn wait(object: &Object<'_, '_>, operation: &mut Operation, timeout: Timeout) ->
     operation.set_deadline(deadline);
     let parker = Arc::new(Parker::default());
     let waker = Waker::Thread(Arc::clone(&parker));
-    let mut timer = Timer::start(&clock, deadline, &parker);
+    let mut timer = Timer { clock: &clock, parker: &parker, set: None };
     let outcome = wait_in_line(object, operation, &clock, deadline, &parker, &waker, &mut timer);
     timer.stop();
     operation.leave(object);
@@ -225,16 +225,17 @@ fn wait_in_line(
             return Ok(Some(done));
         }
         loop {
-            let now = clock.now();
             let look_again_at = operation.look_again_at();
+            let next = look_again_at.into_iter().chain(deadline).min();
+            // Before the clock is read: what it passes from here on wakes us. After the attempt: who is seen to wait stands in line.
+            timer.set(next);
+            let now = clock.now();
             if look_again_at.is_some_and(|at| at <= now) {
                 break;
             }
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(None);
             }
-            let next = look_again_at.into_iter().chain(deadline).min();
-            timer.set(next);
             // On a manual clock the timer wakes us; real time has no say.
             let limit = match clock {
                 Clock::Monotonic => next.map(|next| Duration::from_nanos(next - now)),
@@ -259,33 +260,21 @@ fn wait_in_line(
 struct Timer<'a> {
     clock: &'a Clock<Waker>,
     parker: &'a Arc<Parker>,
-    at: Option<Nanos>,
-    enrolled: Option<Enrolled>,
+    set: Option<(Option<Nanos>, Enrolled)>,
 }
 
-impl<'a> Timer<'a> {
-    fn start(clock: &'a Clock<Waker>, at: Option<Nanos>, parker: &'a Arc<Parker>) -> Self {
-        let mut timer = Self { clock, parker, at, enrolled: None };
-        timer.enroll();
-        timer
-    }
-
-    fn enroll(&mut self) {
-        if let Clock::Manual(manual) = self.clock {
-            self.enrolled = Some(manual.enroll(self.at, Waker::Thread(Arc::clone(self.parker))));
-        }
-    }
-
+impl Timer<'_> {
+    /// To be woken at `at`, or never, but seen to wait.
     fn set(&mut self, at: Option<Nanos>) {
-        if self.at != at {
+        let Clock::Manual(manual) = self.clock else { return };
+        if self.set.is_none_or(|(set, _)| set != at) {
             self.stop();
-            self.at = at;
-            self.enroll();
+            self.set = Some((at, manual.enroll(at, Waker::Thread(Arc::clone(self.parker)))));
         }
     }
 
     fn stop(&mut self) {
-        if let (Clock::Manual(manual), Some(enrolled)) = (self.clock, self.enrolled.take()) {
+        if let (Clock::Manual(manual), Some((_, enrolled))) = (self.clock, self.set.take()) {
             drop(manual.withdraw(enrolled));
         }
     }
