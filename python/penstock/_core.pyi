@@ -352,22 +352,18 @@ class SimpleQueue(Generic[_T]):
         Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most `timeout`
         seconds. With `block=False` it never waits and `timeout` is ignored.
 
-        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
-        ValueError for a negative or NaN timeout.
+        Raises Empty if there was no item (in time), ValueError for a negative or NaN timeout, OverflowError for one
+        that is too long.
 
         Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
         exception from a signal handler, it has taken nothing.
         """
 
     def put_nowait(self, item: _T) -> None:
-        """Put an item without waiting. Raises Full if there is no room, ShutDown if the queue has been shut down.
-
-        It never waits, so it never stands in line: if there is room it is taken, whoever waits.
-        """
+        """Put an item into the queue, as `put` does."""
 
     def get_nowait(self) -> _T:
-        """Remove and return the next item without waiting. Raises Empty if there is none, ShutDown if the queue has
-        been shut down and is drained.
+        """Remove and return the next item without waiting. Raises Empty if there is none.
 
         It never waits, so it never stands in line: if there is an item it is taken, whoever waits.
         """

@@ -500,6 +500,32 @@ ValueError for a negative or NaN timeout.
 Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
 exception from a signal handler, it has taken nothing.";
 
+const SIMPLE_GET: &CStr = c"get($self, block=True, timeout=None)
+--
+
+Remove and return the next item.
+
+Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most `timeout`
+seconds. With `block=False` it never waits and `timeout` is ignored.
+
+Raises Empty if there was no item (in time), ValueError for a negative or NaN timeout, OverflowError for one
+that is too long.
+
+Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
+exception from a signal handler, it has taken nothing.";
+
+const SIMPLE_PUT_NOWAIT: &CStr = c"put_nowait($self, item)
+--
+
+Put an item into the queue, as `put` does.";
+
+const SIMPLE_GET_NOWAIT: &CStr = c"get_nowait($self)
+--
+
+Remove and return the next item without waiting. Raises Empty if there is none.
+
+It never waits, so it never stands in line: if there is an item it is taken, whoever waits.";
+
 const PUT_NOWAIT: &CStr = c"put_nowait($self, item)
 --
 
@@ -555,9 +581,9 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
         py,
         &[
             (c"put", put::<PySimpleQueue>, SIMPLE_PUT),
-            (c"get", get::<PySimpleQueue>, GET),
-            (c"put_nowait", put_nowait::<PySimpleQueue>, PUT_NOWAIT),
-            (c"get_nowait", get_nowait::<PySimpleQueue>, GET_NOWAIT),
+            (c"get", get::<PySimpleQueue>, SIMPLE_GET),
+            (c"put_nowait", put_nowait::<PySimpleQueue>, SIMPLE_PUT_NOWAIT),
+            (c"get_nowait", get_nowait::<PySimpleQueue>, SIMPLE_GET_NOWAIT),
             (c"_try_put", try_put::<PySimpleQueue>, TRY_PUT),
             (c"_try_get", try_get::<PySimpleQueue>, TRY_GET),
         ],
