@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import threading
 import weakref
@@ -299,6 +300,32 @@ class Cyclic:
             self.ledger.finalised += 1
 
 
+@contextlib.contextmanager
+def collecting():
+    """A thread that collects again and again, and the number of its rounds.
+
+    What the test run had made before stays out of it, and between two rounds the others get a moment: where a
+    collection stops every thread, rounds without a pause leave them next to nothing.
+    """
+    rounds = []
+    stop = threading.Event()
+
+    def collect_until_stopped():
+        while not stop.wait(0.0002):
+            gc.collect()
+            rounds.append(None)
+
+    gc.collect()
+    gc.freeze()
+    collector = spawn(collect_until_stopped)
+    try:
+        yield rounds
+    finally:
+        stop.set()
+        collector.result()
+        gc.unfreeze()
+
+
 @every
 @pytest.mark.parametrize("maxsize", [0, 3])
 def test_gc_storm(kind, maxsize):
@@ -309,15 +336,6 @@ def test_gc_storm(kind, maxsize):
     queue = kind() if kind is SimpleQueue else kind(maxsize)
     ledger = Ledger()
     each = max(300, min(STORM_ITEMS // 200, 5000))
-    stop = threading.Event()
-
-    runs = 0
-
-    def collector():
-        nonlocal runs
-        while not stop.is_set():
-            gc.collect()
-            runs += 1
 
     def produce():
         for number in range(each):
@@ -333,17 +351,13 @@ def test_gc_storm(kind, maxsize):
             assert item.watch() is item
             assert item.me is item
 
-    collecting = spawn(collector)
     waves = 0
-    try:
-        while runs < 10:
+    with collecting() as rounds:
+        while len(rounds) < 10 or not waves:
             workers = [spawn(job) for _ in range(2) for job in (produce, consume)]
             for worker in workers:
                 worker.result(PATIENCE * 2)
             waves += 1
-    finally:
-        stop.set()
-    collecting.result()
     del workers, worker
     collect()
     assert ledger.made == 2 * each * waves
@@ -354,13 +368,6 @@ def test_gc_storm_with_waiting_tasks():
     """The same through a loop: items wait in the hands of pending putters, too."""
     queue = Queue(1)
     ledger = Ledger()
-    stop = threading.Event()
-
-    def collector():
-        while not stop.is_set():
-            gc.collect()
-
-    collecting = spawn(collector)
 
     async def put(count):
         for _ in range(count):
@@ -374,13 +381,13 @@ def test_gc_storm_with_waiting_tasks():
             assert item.watch() is item
         await asyncio.gather(*putters)
 
-    try:
-        asyncio.run(asyncio.wait_for(main(), PATIENCE * 2))
-    finally:
-        stop.set()
-    collecting.result()
+    waves = 0
+    with collecting() as rounds:
+        while len(rounds) < 10 or not waves:
+            asyncio.run(asyncio.wait_for(main(), PATIENCE * 2))
+            waves += 1
     collect()
-    assert ledger.finalised == ledger.made == 400
+    assert ledger.finalised == ledger.made == 400 * waves
 
 
 def test_the_heap_is_seen_during_a_comparison():
