@@ -89,7 +89,7 @@ $(PEERS): $(BUILT)
 
 # --- what people run --------------------------------------------------------------------------------------------
 
-.PHONY: help build demo bench bench-core
+.PHONY: help build demo bench bench-core docs
 help: ## this list
 	echo 'make TARGET, where TARGET is one of'
 	sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
@@ -102,6 +102,13 @@ demo: $(BUILT) ## the demonstration; ARGS="--queue stdlib" or ARGS=/some/folder
 
 bench: $(PEERS) ## penstock beside its peers; ARGS="--quick --json figures.json"
 	$(PY) -m penstock bench $(ARGS)
+
+docs: $(BUILT) ## the guide's pictures, drawn anew from runs of what they show
+	$(PIP) --group docs
+	set -e; for each in docs/plots/*.py; do \
+	    echo "== $$each"; \
+	    $(PY) "$$each"; \
+	done
 
 bench-core: ## the Rust core alone (criterion)
 	cargo bench --locked

@@ -7,7 +7,7 @@ import queue
 import sys
 import warnings
 
-__all__ = ["BlockingInEventLoopWarning", "Empty", "Full", "ShutDown"]
+__all__ = ["BlockingInEventLoopWarning", "Empty", "Full", "RateLimited", "ShutDown"]
 
 
 class Empty(queue.Empty, asyncio.QueueEmpty):
@@ -41,6 +41,13 @@ else:
         accepted: int
 
 
+class RateLimited(Exception):
+    """A limiter lets it through only later. Nothing has been taken."""
+
+    #: Seconds after which it is worth trying again.
+    retry_after: float = 0.0
+
+
 class BlockingInEventLoopWarning(RuntimeWarning):
     """A blocking call is about to stop a running event loop."""
 
@@ -54,6 +61,6 @@ def warn_blocking(blocking: str, awaitable: str) -> None:
     warnings.warn(message, BlockingInEventLoopWarning, stacklevel=level)
 
 
-for _class in (Empty, Full, ShutDown, BlockingInEventLoopWarning):
+for _class in (Empty, Full, ShutDown, RateLimited, BlockingInEventLoopWarning):
     _class.__module__ = "penstock"
 del _class

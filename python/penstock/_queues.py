@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock import _aio, _core
 from penstock._core import STAND_INS, Ends, LifoQueue, PriorityQueue, Queue, SimpleQueue
+from penstock._methods import copy_methods, set_methods
 from penstock._views import AsyncQueueView, SyncQueueView
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
@@ -133,37 +134,6 @@ def _dir(self: Any) -> list[str]:
     return sorted({*dir(type(self)), *vars(self)} - {"mutex"})
 
 
-_PLUMBING = {"__module__", "__qualname__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__"}
-
-
-def _set_methods(methods: type, target: type) -> None:
-    """Set what `methods` and its bases define on `target`, under its name."""
-    for source in reversed(methods.__mro__[:-1]):
-        for name, member in vars(source).items():
-            if name in _PLUMBING:
-                continue
-            function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
-            if hasattr(function, "__qualname__"):
-                function.__qualname__ = f"{target.__name__}.{name}"
-                function.__module__ = "penstock"
-            setattr(target, name, member)
-
-
-def _copy_methods(methods: type, target: type) -> None:
-    """As `_set_methods`, with functions of its own (two classes share the source)."""
-    import types
-
-    copies: dict[str, Any] = {}
-    for name, member in vars(methods).items():
-        if isinstance(member, types.FunctionType):
-            copy = types.FunctionType(member.__code__, member.__globals__, name, member.__defaults__, member.__closure__)
-            copy.__kwdefaults__ = member.__kwdefaults__
-            copy.__doc__ = member.__doc__
-            copy.__annotations__ = dict(member.__annotations__)
-            copies[name] = copy
-    _set_methods(type("_Copies", (), copies), target)
-
-
 def _make_stand_in(ours: type, theirs: type) -> type:
     """A class that `isinstance` takes for the standard library's and `singledispatch` for either, and that makes ours."""
 
@@ -174,8 +144,8 @@ def _make_stand_in(ours: type, theirs: type) -> type:
     return type(ours.__name__, (ours, theirs), namespace)
 
 
-_copy_methods(_aio.SimpleQueueMethods, SimpleQueue)
-_set_methods(_QueueMethods, Queue)
+copy_methods(_aio.SimpleQueueMethods, SimpleQueue)
+set_methods(_QueueMethods, Queue)
 for _class in (Queue, SimpleQueue):
     _class.__contains__ = None  # `x in q` would eat items
     _class.__dir__ = _dir

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["QueueStatistics"]
+__all__ = ["KeyedRateStatistics", "QueueStatistics", "RateStatistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,4 +34,45 @@ class QueueStatistics:
     is_shutdown: bool
 
 
-QueueStatistics.__module__ = "penstock"
+@dataclass(frozen=True, slots=True)
+class RateStatistics:
+    """What a rate limiter has seen, at one moment."""
+
+    name: str | None
+    #: Calls that were let through, reservations included.
+    admitted: int
+    #: Calls that were sent away.
+    refused: int
+    #: Those among the admitted that had to wait in line.
+    waited: int
+    #: Seconds spent waiting in line, summed over all waits, those still going on too.
+    waited_seconds: float
+    #: Operations that wait now: threads and tasks.
+    waiters: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRateStatistics:
+    """What the buckets of all keys have seen, at one moment."""
+
+    name: str | None
+    #: Calls that were let through, reservations included.
+    admitted: int
+    #: Calls that were sent away.
+    refused: int
+    #: Those among the admitted that had to wait in line.
+    waited: int
+    #: Seconds spent waiting in line, summed over all waits, those still going on too.
+    waited_seconds: float
+    #: Operations that wait now, for any key: threads and tasks.
+    waiters: int
+    #: Keys remembered now, and the most that are.
+    keys: int
+    max_keys: int
+    #: Full buckets that were forgotten because room was needed.
+    forgotten: int
+
+
+for _class in (QueueStatistics, RateStatistics, KeyedRateStatistics):
+    _class.__module__ = "penstock"
+del _class

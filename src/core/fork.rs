@@ -4,9 +4,10 @@
 //! lose wake-ups. So each object remembers the generation in which its lines were made, and on its slow path, when the process has
 //! since forked, forgets them without touching them. The hot path pays nothing.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Count;
+use std::sync::atomic::Ordering;
 
-static GENERATION: AtomicU64 = AtomicU64::new(0);
+static GENERATION: Count = Count::new(0);
 
 /// How many forks lie between the first process and this one.
 pub fn generation() -> u64 {

@@ -5,6 +5,7 @@
 //! - [`wait`]: the one waiter list under every primitive; the protocol, its state tables and its fairness
 //! - [`buffer`]: in which order a queue gives back what it holds
 //! - [`queue`]: bounded queues (admission, unfinished work, shutdown, batches, the baton)
+//! - [`rate`]: token buckets, shapers and sliding windows, with a line, bookings and grants on schedule
 //! - [`clock`]: the monotonic clock, and one that tests set by hand
 //! - `sync`: locks, atomics and cells, from `std` or from loom
 //!
@@ -19,6 +20,7 @@ pub mod buffer;
 pub mod clock;
 pub mod fork;
 pub mod queue;
+pub mod rate;
 pub mod section;
 pub mod sync;
 pub mod wait;

@@ -5,16 +5,16 @@
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
-#[cfg(loom)]
-pub(crate) use std::sync::atomic::AtomicU64; // the fork generation: no part of any modelled protocol
+/// For counts that are no part of any modelled protocol.
+pub(crate) use std::sync::atomic::AtomicU64 as Count;
 
 /// Tells a thread from every other living one.
 #[cfg(not(loom))]

@@ -19,7 +19,7 @@
 //! in a weak dictionary by loop and know their loop weakly; what passes through a mailbox stays in its line meanwhile.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use penstock_core::clock::{Clock as CoreClock, Enrolled, Nanos, seconds};
@@ -36,8 +36,7 @@ use crate::body::attached_in_traverse;
 use crate::domain::Attached;
 use crate::errors::Timeout;
 use crate::foreign;
-use crate::object::Object;
-use crate::operation::{Chance, Operation};
+use crate::operation::{Chance, Operation, annotated};
 use crate::waker::Waker;
 
 /// So many operations in a row may go through on one loop without suspending; the next gives the loop a turn.
@@ -248,7 +247,7 @@ impl Turn {
 #[derive(Debug, Default)]
 struct AsyncState {
     /// Out while it is being attempted: that may run Python.
-    operation: Option<Operation>,
+    operation: Option<Box<dyn Operation>>,
     future: Option<Py<PyAny>>,
     /// Woken since the last attempt began, perhaps before there was a future to complete.
     signalled: bool,
@@ -272,19 +271,27 @@ enum LoopTimer {
 #[pyclass(frozen, module = "penstock._core", weakref)]
 #[derive(Debug)]
 pub(crate) struct AsyncOperation {
-    queue: Py<PyAny>,
+    /// What it is an operation on.
+    owner: Py<PyAny>,
     timeout: Timeout,
+    /// The address of its loop's mailbox.
+    mark: AtomicUsize,
     state: Section<AsyncState, Attached>,
 }
 
 impl AsyncOperation {
-    pub(crate) fn new(queue: Py<PyAny>, operation: Operation, timeout: Timeout) -> Self {
-        let state = AsyncState { operation: Some(operation), ..AsyncState::default() };
-        Self { queue, timeout, state: Section::new(state) }
+    pub(crate) fn new(owner: Py<PyAny>, operation: impl Operation + 'static, timeout: Timeout) -> Self {
+        let state = AsyncState { operation: Some(Box::new(operation)), ..AsyncState::default() };
+        Self { owner, timeout, mark: AtomicUsize::new(usize::MAX), state: Section::new(state) }
     }
 
     fn with<R>(&self, py: Python<'_>, critical: impl FnOnce(&mut AsyncState) -> R) -> R {
         self.state.with(py, critical)
+    }
+
+    /// Tells the tasks of one loop from those of others: never 0.
+    pub(crate) fn event_loop_mark(&self) -> usize {
+        self.mark.load(Ordering::Relaxed)
     }
 
     /// The line says: come and try. Called outside every section, attached, from any thread.
@@ -357,9 +364,7 @@ impl AsyncOperation {
     /// Its loop will not run it (for now): out of the line, the turn to the next. Should it run after all it comes as a new arrival.
     fn retire(&self, py: Python<'_>) -> Wakes<Waker> {
         let Some(mut operation) = self.with(py, |state| state.operation.take()) else { return Wakes::none() };
-        let queue = self.queue.bind(py);
-        let object = Object::of(queue).expect("it was made for a queue");
-        let wakes = operation.withdraw(&object);
+        let wakes = operation.withdraw(self.owner.bind(py));
         self.with(py, |state| state.operation = Some(operation));
         wakes
     }
@@ -401,22 +406,25 @@ impl AsyncOperation {
     }
 
     /// The end, one way or the other: no place in line, no timer, no future.
-    fn close(&self, py: Python<'_>, object: &Object<'_, '_>) {
+    fn close(&self, py: Python<'_>) {
+        let this = self.owner.bind(py);
         if let Some(mut operation) = self.with(py, |state| state.operation.take()) {
-            operation.leave(object);
+            let clock = operation.clock(this);
+            operation.leave(this);
+            self.stop_timer(py, &clock);
         }
-        self.stop_timer(py, &object.body.core.clock(py));
         let future = self.with(py, |state| state.future.take());
         drop(future);
     }
 
-    fn step_once(slf: &Bound<'_, Self>, object: &Object<'_, '_>) -> PyResult<Option<Py<PyAny>>> {
+    fn step_once(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let py = slf.py();
         let this = slf.get();
-        let clock = object.body.core.clock(py);
+        let owner = this.owner.bind(py);
         if !this.with(py, |state| std::mem::replace(&mut state.started, true)) {
             let event_loop = running_loop(py)?;
             let mailbox = Mailbox::of(&event_loop)?;
+            this.mark.store(mailbox.as_ptr().addr(), Ordering::Relaxed);
             this.with(py, |state| state.mailbox = Some(mailbox));
             match LEFT.get() {
                 UNSEEN => LEFT.set(BUDGET - 1),
@@ -438,19 +446,20 @@ impl AsyncOperation {
             let Some(mut operation) = operation else {
                 return Err(PyRuntimeError::new_err("this operation has ended and cannot be awaited again"));
             };
+            let clock = operation.clock(owner);
             let now = clock.now().max(this.with(py, |state| state.fired));
             let never = matches!(this.timeout, Timeout::Never);
             let waker = Waker::Task(slf.clone().unbind());
             let chance = if never { Chance::Now } else { Chance::Wait(&waker) };
             operation.set_deadline(this.deadline(py, &clock, now)?);
-            let attempt = operation.attempt(object, chance, now);
+            let attempt = operation.attempt(owner, chance, now);
             let look_again_at = operation.look_again_at();
-            let refused = |operation: &Operation| operation.annotate(py, operation.refused(object, this.timeout));
+            let refused = |operation: &dyn Operation| annotated(operation, py, operation.refused(owner, this.timeout));
             let outcome = match attempt {
-                Err(error) => Err(operation.annotate(py, error)),
-                Ok(None) if never => Err(refused(&operation)),
+                Err(error) => Err(annotated(&*operation, py, error)),
+                Ok(None) if never => Err(refused(&*operation)),
                 Ok(None) => match this.deadline(py, &clock, now) {
-                    Ok(Some(deadline)) if deadline <= now => Err(refused(&operation)),
+                    Ok(Some(deadline)) if deadline <= now => Err(refused(&*operation)),
                     Ok(deadline) => Ok(Err(deadline)),
                     Err(error) => Err(error),
                 },
@@ -459,12 +468,12 @@ impl AsyncOperation {
             this.with(py, |state| state.operation = Some(operation));
             let deadline = match outcome {
                 Err(error) => {
-                    this.close(py, object);
+                    this.close(py);
                     return Err(error);
                 }
                 Ok(Ok(result)) => {
                     this.with(py, |state| state.result = Some(result));
-                    this.close(py, object);
+                    this.close(py);
                     return Ok(None);
                 }
                 Ok(Err(deadline)) => deadline,
@@ -497,9 +506,7 @@ impl AsyncOperation {
 impl AsyncOperation {
     /// Tries. `None` when the operation is done, else something to await before the next step.
     fn step(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        let queue = slf.get().queue.bind(slf.py());
-        let object = Object::of(queue).expect("it was made for a queue");
-        Self::step_once(slf, &object)
+        Self::step_once(slf)
     }
 
     /// What the operation gave, once.
@@ -509,11 +516,11 @@ impl AsyncOperation {
 
     /// The coroutine ends without having got anything, by this exception.
     fn abandon(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
-        self.with(py, |state| state.operation.as_ref().map(Operation::accepted))
-            .flatten()
-            .map(|accepted| error.setattr(intern!(py, "accepted"), accepted).ok());
-        let queue = self.queue.bind(py);
-        self.close(py, &Object::of(queue).expect("it was made for a queue"));
+        if let Some(operation) = self.with(py, |state| state.operation.take()) {
+            operation.annotate(error);
+            self.with(py, |state| state.operation = Some(operation));
+        }
+        self.close(py);
     }
 
     /// A timer of ours.
@@ -523,7 +530,7 @@ impl AsyncOperation {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.queue)?;
+        visit.call(&self.owner)?;
         self.with(attached_in_traverse(), |state| {
             visit.call(&state.future)?;
             visit.call(&state.result)?;

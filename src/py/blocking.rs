@@ -8,14 +8,15 @@
 //! signal that lands while it sleeps ends the sleep early (Linux). Other threads never slice: Python runs no handlers on them.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use penstock_core::clock::{Clock, Enrolled, Nanos};
 use penstock_core::fork;
-use penstock_core::queue::{Side, Spot, Taken};
-use penstock_core::wait::{Parker, Ticket};
+use penstock_core::queue::{Spot, Taken};
+use penstock_core::wait::Parker;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -23,7 +24,8 @@ use crate::body::reentered;
 use crate::errors::Timeout;
 use crate::foreign;
 use crate::object::Object;
-use crate::operation::{Chance, Done, Operation};
+use crate::operation::{Chance, Done, Operation, Place, annotated};
+use crate::queue_operation::QueuePlace;
 use crate::waker::Waker;
 
 /// The longest that the main thread is deaf.
@@ -65,39 +67,33 @@ fn thread_ident() -> u64 {
 
 thread_local! {
     /// The waits on this thread in the middle of which signal handlers are running, outermost first.
-    static INTERRUPTED: RefCell<Vec<Interrupted>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A wait in the middle of which signal handlers are running.
-struct Interrupted {
-    queue: Py<PyAny>,
-    place: Option<(Side, Ticket)>,
+    static INTERRUPTED: RefCell<Vec<Option<Rc<dyn Place>>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs signal handlers in the middle of a wait that holds this place.
 ///
-/// A handler may itself wait, on the same queue too. The waits around it cannot come meanwhile, so they step aside ([`step_aside`]):
+/// A handler may itself wait, on the same object too. The waits around it cannot come meanwhile, so they step aside ([`step_aside`]):
 /// else an item might lie there for one that cannot take it, beside one that could.
-fn run_handlers(object: &Object<'_, '_>, place: Option<(Side, Ticket)>) -> PyResult<()> {
-    let py = object.py();
-    INTERRUPTED.with_borrow_mut(|waits| waits.push(Interrupted { queue: object.this.clone().unbind(), place }));
+fn run_handlers(py: Python<'_>, place: Option<Box<dyn Place>>) -> PyResult<()> {
+    let place: Option<Rc<dyn Place>> = place.map(Rc::from);
+    if let Some(place) = &place {
+        place.interrupted(py);
+    }
+    INTERRUPTED.with_borrow_mut(|waits| waits.push(place.clone()));
     let outcome = py.check_signals();
     let interrupted = INTERRUPTED.with_borrow_mut(Vec::pop);
     drop(interrupted);
     if let Some(place) = place {
-        object.body.core.step_back(py, place).fire();
+        place.step_back(py);
     }
     outcome
 }
 
 /// A wait begins. Those that it is nested in cannot come until it has ended.
 fn step_aside(py: Python<'_>) {
-    let waits: Vec<_> =
-        INTERRUPTED.with_borrow(|waits| waits.iter().map(|wait| (wait.queue.clone_ref(py), wait.place)).collect());
-    for (queue, place) in waits {
-        if let (Some(object), Some(place)) = (Object::of(queue.bind(py)), place) {
-            object.body.core.step_aside(py, place).fire();
-        }
+    let waits: Vec<_> = INTERRUPTED.with_borrow(|waits| waits.iter().flatten().cloned().collect());
+    for place in waits {
+        place.step_aside(py);
     }
 }
 
@@ -156,7 +152,7 @@ pub(crate) fn take_baton(object: &Object<'_, '_>, operation: &str) -> PyResult<(
     while taken == Taken::Busy && outcome.is_ok() {
         sleep(py, &parker, None, main);
         if main {
-            outcome = run_handlers(object, spot.place());
+            outcome = run_handlers(py, QueuePlace::of(object.this, &spot));
         }
         if outcome.is_ok() && parker.is_notified() {
             parker.reset();
@@ -173,35 +169,35 @@ pub(crate) fn take_baton(object: &Object<'_, '_>, operation: &str) -> PyResult<(
 }
 
 /// A blocking call: tries, and waits for at most `timeout` if it must.
-pub(crate) fn run(object: &Object<'_, '_>, operation: &mut Operation, timeout: Timeout) -> PyResult<Done> {
-    let py = object.py();
+pub(crate) fn run(this: &Bound<'_, PyAny>, operation: &mut dyn Operation, timeout: Timeout) -> PyResult<Done> {
+    let py = this.py();
     let chance = if matches!(timeout, Timeout::Never) { Chance::Now } else { Chance::Arrival };
-    let outcome = match operation.attempt(object, chance, 0) {
+    let outcome = match operation.attempt(this, chance, 0) {
         Ok(Some(done)) => return Ok(done),
-        Ok(None) if matches!(timeout, Timeout::Never) => Err(operation.refused(object, timeout)),
-        Ok(None) => wait(object, operation, timeout),
+        Ok(None) if matches!(timeout, Timeout::Never) => Err(operation.refused(this, timeout)),
+        Ok(None) => wait(this, operation, timeout),
         Err(error) => Err(error),
     };
-    outcome.map_err(|error| operation.annotate(py, error))
+    outcome.map_err(|error| annotated(operation, py, error))
 }
 
 #[cold]
-fn wait(object: &Object<'_, '_>, operation: &mut Operation, timeout: Timeout) -> PyResult<Done> {
-    let py = object.py();
+fn wait(this: &Bound<'_, PyAny>, operation: &mut dyn Operation, timeout: Timeout) -> PyResult<Done> {
+    let py = this.py();
     let limit = timeout.limit()?;
     warn_on_a_loop(py, operation)?;
     step_aside(py);
-    let clock = object.body.core.clock(py);
+    let clock = operation.clock(this);
     let deadline = limit.map(|limit| clock.now().saturating_add(limit));
     operation.set_deadline(deadline);
     let parker = Arc::new(Parker::default());
     let waker = Waker::Thread(Arc::clone(&parker));
     let mut timer = Timer { clock: &clock, parker: &parker, set: None };
-    let outcome = wait_in_line(object, operation, &clock, deadline, &parker, &waker, &mut timer);
+    let outcome = wait_in_line(this, operation, &clock, deadline, &parker, &waker, &mut timer);
     timer.stop();
-    operation.leave(object);
+    operation.leave(this);
     match outcome {
-        Ok(None) => Err(operation.refused(object, timeout)),
+        Ok(None) => Err(operation.refused(this, timeout)),
         Ok(Some(done)) => Ok(done),
         Err(error) => Err(error),
     }
@@ -209,19 +205,19 @@ fn wait(object: &Object<'_, '_>, operation: &mut Operation, timeout: Timeout) ->
 
 /// `None` when the deadline passed.
 fn wait_in_line(
-    object: &Object<'_, '_>,
-    operation: &mut Operation,
+    this: &Bound<'_, PyAny>,
+    operation: &mut dyn Operation,
     clock: &Clock<Waker>,
     deadline: Option<Nanos>,
     parker: &Arc<Parker>,
     waker: &Waker,
     timer: &mut Timer<'_>,
 ) -> PyResult<Option<Done>> {
-    let py = object.py();
+    let py = this.py();
     let main = this_is_the_main_thread();
     loop {
         parker.reset();
-        if let Some(done) = operation.attempt(object, Chance::Wait(waker), clock.now())? {
+        if let Some(done) = operation.attempt(this, Chance::Wait(waker), clock.now())? {
             return Ok(Some(done));
         }
         loop {
@@ -244,7 +240,7 @@ fn wait_in_line(
             sleep(py, parker, limit, main);
             if main {
                 let generation = fork::generation();
-                run_handlers(object, operation.place())?;
+                run_handlers(py, operation.place(this))?;
                 if fork::generation() != generation {
                     break; // this is the child of a handler that forked: its place in line was the parent's
                 }
@@ -281,7 +277,7 @@ impl Timer<'_> {
 }
 
 /// A thread that is about to sleep while an event loop runs on it stops that loop.
-fn warn_on_a_loop(py: Python<'_>, operation: &Operation) -> PyResult<()> {
+fn warn_on_a_loop(py: Python<'_>, operation: &dyn Operation) -> PyResult<()> {
     static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let running = RUNNING_LOOP.import(py, "asyncio", "_get_running_loop")?.call0()?;

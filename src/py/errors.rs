@@ -33,6 +33,10 @@ exception!(
     empty, "Empty"
 );
 exception!(
+    /// A limiter lets it through only later.
+    rate_limited, "RateLimited"
+);
+exception!(
     /// The queue has been shut down.
     shut_down, "ShutDown"
 );
@@ -144,7 +148,7 @@ pub(crate) fn text(value: &Bound<'_, PyAny>) -> String {
     value.repr().map_or_else(|_| "<unprintable>".to_owned(), |text| text.to_string_lossy().into_owned())
 }
 
-fn type_name(value: &Bound<'_, PyAny>) -> String {
+pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string())
 }
 

@@ -6,12 +6,14 @@
 //! | `store`     | what a queue keeps its items in                                                            |
 //! | `body`      | what every queue class has inside                                                          |
 //! | `operation` | one operation that may have to wait, whoever waits for it                                  |
+//! | `queue_operation` | those on queues                                                                   |
 //! | `blocking`  | the only way in which a thread waits                                                       |
 //! | `aio`       | the only asyncio code                                                                      |
 //! | `foreign`   | calls that run Python, safe at the end of the interpreter                                   |
 //! | `baton`     | the only place where Python runs in the middle of an operation                             |
 //! | `fastcall`  | the hot methods, as raw descriptors                                                        |
-//! | `queue`     | the classes                                                                                |
+//! | `rate`      | the limiters
+//! | `queue`     | the queues                                                                                 |
 //! | `ends`      | producers and consumers as context managers                                                |
 //! | `clock`     | `Clock` and `ManualClock`                                                                  |
 //! | `errors`    | exceptions, and the checks of arguments                                                    |
@@ -29,6 +31,8 @@ mod foreign;
 mod object;
 mod operation;
 mod queue;
+mod queue_operation;
+mod rate;
 mod store;
 mod waker;
 
@@ -47,6 +51,16 @@ mod core_module {
     use super::ends::Ends;
     #[pymodule_export]
     use super::queue::{PyLifoQueue, PyPriorityQueue, PyQueue, PySimpleQueue};
+    #[pymodule_export]
+    use super::rate::PyRateLimiter;
+    #[pymodule_export]
+    use super::rate::keyed::{PyKeyedBucket, PyKeyedTokenBucket};
+    #[pymodule_export]
+    use super::rate::limiters::{PyLeakyBucket, PySlidingWindow, PyTokenBucket};
+    #[pymodule_export]
+    use super::rate::reservation::PyReservation;
+    #[pymodule_export]
+    use super::rate::several::PyRateLimits;
 
     /// In the child of a fork: there are no waiters, and this is the main thread.
     #[pyfunction]

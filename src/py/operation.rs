@@ -1,29 +1,19 @@
 //! One operation that may have to wait, whoever waits for it: a thread (`blocking`) or a coroutine (`aio`).
 //!
-//! `attempt` is called until it gives something. It never blocks (but for the baton, when it may not wait in line), and holds its places
-//! in line in the operation's spots between calls.
+//! `attempt` is called until it gives something. It never blocks (but for a queue's baton, when it may not wait in line), and the
+//! operation holds its places in line between calls. `this` is the Python object that it is an operation on.
 
-use penstock_core::clock::Nanos;
-use penstock_core::queue::{BatchError, GetError, Linger, PutError, Side, Spot, Turn};
-use penstock_core::wait::{Ticket, Wakes};
-use pyo3::exceptions::PyTimeoutError;
+use std::fmt::Debug;
+
+use penstock_core::clock::{Clock, Nanos};
+use penstock_core::wait::Wakes;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyIterator, PyList, PyTuple};
+use pyo3::types::PyList;
 
-use crate::baton::{self, WithBaton};
-use crate::body::Core;
-use crate::errors::{self, Timeout};
-use crate::foreign;
-use crate::object::Object;
+use crate::errors::Timeout;
 use crate::store::Item;
 use crate::waker::Waker;
-
-/// Every how many items out of an iterator signal handlers get a chance (an endless iterator in C gives them none).
-const SIGNAL_CHECK: usize = 1024;
-
-/// Up to so many items of a collection are taken out of it before a batch of puts begins.
-const AT_HAND: usize = 4096;
 
 /// How an attempt may go about it.
 #[derive(Clone, Copy)]
@@ -36,16 +26,11 @@ pub(crate) enum Chance<'a> {
     Wait(&'a Waker),
 }
 
-impl Chance<'_> {
-    fn turn(self) -> Turn {
-        if matches!(self, Self::Now) { Turn::Now } else { Turn::Arrival }
-    }
-}
-
 /// What an operation comes to.
 #[derive(Debug)]
 pub(crate) enum Done {
     Nothing,
+    Yes,
     Item(Item),
     Items(Vec<Item>),
     Count(usize),
@@ -55,6 +40,7 @@ impl Done {
     pub(crate) fn into_object(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(match self {
             Self::Nothing => py.None(),
+            Self::Yes => true.into_pyobject(py)?.to_owned().into_any().unbind(),
             Self::Item(item) => item,
             Self::Items(items) => PyList::new(py, items)?.into_any().unbind(),
             Self::Count(count) => count.into_pyobject(py)?.into_any().unbind(),
@@ -62,405 +48,57 @@ impl Done {
     }
 }
 
-/// Where a batch of puts comes from.
-#[derive(Debug)]
-enum Source {
-    /// All there already.
-    Items(std::vec::IntoIter<Item>),
-    /// Asked for an item only once its place is certain.
-    Iterator {
-        iterator: Py<PyIterator>,
-        reserved: bool,
-        /// How many there are, if that is known: then no room is needed to see the end.
-        left: Option<usize>,
-    },
-}
-
-/// Does one of the interpreter's own iterators know that it is at its end? Others are only asked for items.
-fn is_exhausted(iterator: &Bound<'_, PyIterator>) -> bool {
-    let kind = iterator.get_type();
-    let own = kind.module().is_ok_and(|module| module == "builtins");
-    own && iterator.call_method0("__length_hint__").is_ok_and(|hint| hint.extract::<usize>().is_ok_and(|hint| hint == 0))
-}
-
-#[derive(Debug)]
-enum Work {
-    Put(Option<Item>),
-    Get,
-    PutMany {
-        source: Source,
-        accepted: usize,
-    },
-    GetMany {
-        max: usize,
-        linger: Nanos,
-        until: Option<Nanos>,
-    },
-    Join,
-    /// Waits until there is room, or an item, and takes nothing.
-    Ready(Side),
-}
-
-#[derive(Debug)]
-pub(crate) struct Operation {
-    work: Work,
-    /// When it has to end, once that is known: lingering ends no later.
-    deadline: Option<Nanos>,
-    spot: Spot,
-}
-
-impl Operation {
-    fn new(work: Work) -> Self {
-        Self { work, deadline: None, spot: Spot::default() }
-    }
-
-    pub(crate) fn put(item: Item) -> Self {
-        Self::new(Work::Put(Some(item)))
-    }
-
-    pub(crate) fn get() -> Self {
-        Self::new(Work::Get)
-    }
-
-    pub(crate) fn join() -> Self {
-        Self::new(Work::Join)
-    }
-
-    pub(crate) fn ready(side: Side) -> Self {
-        Self::new(Work::Ready(side))
-    }
-
-    pub(crate) fn get_many(max: usize, linger: Nanos) -> Self {
-        Self::new(Work::GetMany { max, linger, until: None })
-    }
-
-    pub(crate) fn put_many(items: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let source = if let Ok(list) = items.cast_exact::<PyList>() {
-            Source::Items(list.iter().map(Bound::unbind).collect::<Vec<_>>().into_iter())
-        } else if let Ok(tuple) = items.cast_exact::<PyTuple>() {
-            Source::Items(tuple.iter().map(Bound::unbind).collect::<Vec<_>>().into_iter())
-        } else {
-            let iterator = items.try_iter()?;
-            let left = if iterator.is(items) { None } else { items.len().ok() };
-            match left {
-                // Small enough to have all of it at hand, so that it enters in one step if it fits.
-                Some(size) if size <= AT_HAND => {
-                    Source::Items(iterator.map(|item| item.map(Bound::unbind)).collect::<PyResult<Vec<_>>>()?.into_iter())
-                }
-                left => Source::Iterator { iterator: iterator.unbind(), reserved: false, left },
-            }
-        };
-        Ok(Self::new(Work::PutMany { source, accepted: 0 }))
-    }
-
+pub(crate) trait Operation: Debug + Send + Sync {
     /// The blocking method and its awaitable twin, for messages.
-    pub(crate) fn names(&self) -> (&'static str, &'static str) {
-        match self.work {
-            Work::Put(_) => ("put", "put_async"),
-            Work::Get => ("get", "get_async"),
-            Work::PutMany { .. } => ("put_many", "put_many_async"),
-            Work::GetMany { .. } => ("get_many", "get_many_async"),
-            Work::Join => ("join", "join_async"),
-            Work::Ready(Side::Put) => ("not_full.wait", "put_async"),
-            Work::Ready(_) => ("not_empty.wait", "get_async"),
-        }
-    }
+    fn names(&self) -> (&'static str, &'static str);
 
-    pub(crate) fn set_deadline(&mut self, deadline: Option<Nanos>) {
-        self.deadline = deadline;
-    }
+    /// Where its time is read.
+    fn clock(&self, this: &Bound<'_, PyAny>) -> Clock<Waker>;
 
-    /// When it wants another attempt without having been woken: at the end of lingering.
-    pub(crate) fn look_again_at(&self) -> Option<Nanos> {
-        match self.work {
-            Work::GetMany { until, .. } => until,
-            _ => None,
-        }
-    }
+    /// When it has to end, once that is known.
+    fn set_deadline(&mut self, deadline: Option<Nanos>);
+
+    /// When it wants another attempt without having been woken.
+    fn look_again_at(&self) -> Option<Nanos>;
 
     /// One attempt. `None`: not yet (and with [`Chance::Wait`] there is a place in line now).
-    pub(crate) fn attempt(&mut self, object: &Object<'_, '_>, chance: Chance<'_>, now: Nanos) -> PyResult<Option<Done>> {
-        let name = self.names().0;
-        let Self { work, deadline, spot } = self;
-        let mut visit = Visit { object, name, chance, spot };
-        match work {
-            Work::Put(slot) => visit.put(slot),
-            Work::Get => visit.get(),
-            Work::PutMany { source: Source::Items(items), accepted } => visit.put_items(items, accepted),
-            Work::PutMany { source: Source::Iterator { iterator, reserved, left }, accepted } => {
-                visit.put_from_iterator(iterator, reserved, left, accepted)
-            }
-            Work::GetMany { max, linger, until } => visit.get_many(*max, *linger, until, *deadline, now),
-            Work::Join | Work::Ready(_) => Ok(self.attempt_without_items(object, chance)),
-        }
-    }
+    fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, now: Nanos) -> PyResult<Option<Done>>;
 
-    /// The operations that move no items and so need no baton.
-    pub(crate) fn attempt_without_items(&mut self, object: &Object<'_, '_>, chance: Chance<'_>) -> Option<Done> {
-        let py = object.py();
-        let core = &object.body.core;
-        let done = match (&self.work, chance) {
-            (Work::Join, Chance::Wait(waker)) => {
-                let (wakes, done) = core.join_or_wait(py, &mut self.spot, waker);
-                wakes.fire();
-                done
-            }
-            (Work::Join, _) => core.unfinished(py) <= 0,
-            (Work::Ready(side), Chance::Wait(waker)) => {
-                let (wakes, ready) = core.ready_or_wait(py, *side, &mut self.spot, waker);
-                wakes.fire();
-                ready
-            }
-            (Work::Ready(Side::Put), _) => core.is_shut(py) || core.size(py) < core.limit(py),
-            _ => core.is_shut(py) || core.size(py) > 0,
-        };
-        done.then_some(Done::Nothing)
-    }
+    /// The place it holds in line, while signal handlers run on the thread that waits there.
+    fn place(&self, this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>>;
 
-    /// The place it holds in line.
-    pub(crate) fn place(&self) -> Option<(Side, Ticket)> {
-        self.spot.place()
-    }
+    /// Gives up its places in line; the wake-ups that follow are the caller's to fire.
+    fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker>;
 
-    /// Gives up every place in line; wake-ups go to the next.
-    pub(crate) fn leave(&mut self, object: &Object<'_, '_>) {
-        let py = object.py();
-        self.withdraw(object).fire();
-        if let Work::PutMany { source: Source::Iterator { reserved: reserved @ true, .. }, .. } = &mut self.work {
-            *reserved = false;
-            object.body.core.unreserve(py).fire();
-        }
-    }
-
-    /// As `leave`, but the wake-ups that follow are the caller's to fire, and a place promised to an iterator stays promised.
-    pub(crate) fn withdraw(&mut self, object: &Object<'_, '_>) -> Wakes<Waker> {
-        let py = object.py();
-        object.body.core.leave(py, &mut self.spot)
-    }
-
-    /// How many items a batch of puts has put so far.
-    pub(crate) fn accepted(&self) -> Option<usize> {
-        match self.work {
-            Work::PutMany { accepted, .. } => Some(accepted),
-            _ => None,
-        }
+    /// It has ended, one way or the other: gives up everything it holds.
+    fn leave(&mut self, this: &Bound<'_, PyAny>) {
+        self.withdraw(this).fire();
     }
 
     /// The error for "not in time", or "not now".
-    pub(crate) fn refused(&self, object: &Object<'_, '_>, timeout: Timeout) -> PyErr {
-        let py = object.py();
-        let (name, _) = self.names();
-        let holds = object.body.holds(py);
-        let asked = match timeout {
-            Timeout::Never => format!("{name} without waiting"),
-            Timeout::Forever => name.to_owned(),
-            Timeout::Within(seconds) => format!("{name} with timeout={seconds}"),
-        };
-        match self.work {
-            Work::Put(_) | Work::PutMany { .. } | Work::Ready(Side::Put) => errors::full(py, format!("{asked}: {holds}")),
-            Work::Get | Work::GetMany { .. } | Work::Ready(_) => errors::empty(py, format!("{asked}: {holds}")),
-            Work::Join => {
-                let unfinished = object.body.core.unfinished(py);
-                PyTimeoutError::new_err(format!("{asked}: {unfinished} tasks are unfinished"))
-            }
-        }
-    }
+    fn refused(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyErr;
 
-    /// A batch of puts that ends in an error says how far it came.
-    pub(crate) fn annotate(&self, py: Python<'_>, error: PyErr) -> PyErr {
-        if let Some(accepted) = self.accepted() {
-            // An exception without room for an attribute goes as it is.
-            let _ = error.value(py).setattr("accepted", accepted);
-        }
-        error
-    }
+    /// Tells an exception that ends it how far it came.
+    fn annotate(&self, _error: &Bound<'_, PyAny>) {}
 
-    pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match &self.work {
-            Work::Put(item) => visit.call(item),
-            Work::PutMany { source: Source::Items(items), .. } => items.as_slice().iter().try_for_each(|item| visit.call(item)),
-            Work::PutMany { source: Source::Iterator { iterator, .. }, .. } => visit.call(iterator),
-            _ => Ok(()),
-        }
-    }
+    /// Shows the garbage collector what it holds.
+    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError>;
 }
 
-/// One attempt at one queue.
-struct Visit<'a, 'b, 'py, 's> {
-    object: &'a Object<'b, 'py>,
-    name: &'static str,
-    chance: Chance<'s>,
-    spot: &'s mut Spot,
+/// A place in line whose owner runs signal handlers.
+pub(crate) trait Place {
+    /// The handlers begin.
+    fn interrupted(&self, _py: Python<'_>) {}
+
+    /// A handler begins a wait of its own, so this one cannot come for a while: nobody waits for it.
+    fn step_aside(&self, py: Python<'_>);
+
+    /// Back again.
+    fn step_back(&self, py: Python<'_>);
 }
 
-impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
-    fn core(&self) -> &'a Core {
-        &self.object.body.core
-    }
-
-    fn is_slow(&self) -> bool {
-        self.object.body.slow
-    }
-
-    fn with_baton(&mut self) -> WithBaton<'a, 'b, 'py, '_> {
-        WithBaton { object: self.object, name: self.name, chance: self.chance, spot: self.spot }
-    }
-
-    fn shut_down<T>(&self) -> PyResult<T> {
-        Err(self.object.body.shut_down_error(self.object.py(), self.name))
-    }
-
-    fn put(&mut self, slot: &mut Option<Item>) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        let item = slot.take().expect("an operation that is done is not attempted again");
-        if self.is_slow() {
-            let mut items = vec![item].into_iter();
-            let outcome = self.with_baton().put(&mut items, &mut 0);
-            *slot = items.next();
-            return Ok(outcome?.then_some(Done::Nothing));
-        }
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.put_or_wait(py, item, self.spot, waker),
-            _ => core.try_put(py, item, self.chance.turn()),
-        };
-        wakes.fire();
-        match result {
-            Ok(()) => Ok(Some(Done::Nothing)),
-            Err(PutError::Full(item)) => {
-                *slot = Some(item);
-                Ok(None)
-            }
-            Err(PutError::ShutDown(_item)) => self.shut_down(),
-        }
-    }
-
-    fn get(&mut self) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        if self.is_slow() {
-            let batch = self.with_baton().get(1, Linger::Over)?;
-            return Ok(batch.ok().and_then(|mut items| items.pop()).map(Done::Item));
-        }
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.get_or_wait(py, self.spot, waker),
-            _ => core.try_get(py, self.chance.turn()),
-        };
-        wakes.fire();
-        match result {
-            Ok(item) => Ok(Some(Done::Item(item))),
-            Err(GetError::Empty) => Ok(None),
-            Err(GetError::ShutDown) => self.shut_down(),
-        }
-    }
-
-    fn put_items(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        if self.is_slow() {
-            return Ok(self.with_baton().put(items, accepted)?.then_some(Done::Count(*accepted)));
-        }
-        let before = items.len();
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.put_batch_or_wait(py, items, self.spot, waker),
-            _ => core.try_put_batch(py, items, self.chance.turn()),
-        };
-        *accepted += before - items.len();
-        wakes.fire();
-        match result {
-            Ok(()) => Ok(Some(Done::Count(*accepted))),
-            Err(PutError::Full(())) => Ok(None),
-            Err(PutError::ShutDown(())) => self.shut_down(),
-        }
-    }
-
-    fn put_from_iterator(
-        &mut self,
-        iterator: &Py<PyIterator>,
-        reserved: &mut bool,
-        left: &mut Option<usize>,
-        accepted: &mut usize,
-    ) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        let iterator = iterator.bind(py);
-        loop {
-            if *left == Some(0) {
-                return Ok(Some(Done::Count(*accepted)));
-            }
-            let result = match self.chance {
-                Chance::Wait(waker) => {
-                    let (wakes, result) = core.reserve_or_wait(py, self.spot, waker);
-                    wakes.fire();
-                    result
-                }
-                _ => core.try_reserve(py, self.chance.turn()),
-            };
-            match result {
-                Ok(()) => *reserved = true,
-                Err(PutError::Full(())) if is_exhausted(iterator) => return Ok(Some(Done::Count(*accepted))),
-                Err(PutError::Full(())) => return Ok(None),
-                Err(PutError::ShutDown(())) => return self.shut_down(),
-            }
-            let next = foreign::next(iterator);
-            *reserved = false;
-            let Some(Ok(item)) = next else {
-                core.unreserve(py).fire();
-                return match next {
-                    Some(Err(error)) => Err(error),
-                    _ => Ok(Some(Done::Count(*accepted))),
-                };
-            };
-            let (wakes, result) = core.fulfil(py, item.unbind());
-            wakes.fire();
-            if result.is_err() {
-                return self.shut_down();
-            }
-            *accepted += 1;
-            *left = left.map(|left| left.saturating_sub(1));
-            if self.is_slow() {
-                baton::merge(self.object, self.name)?;
-            }
-            if *accepted % SIGNAL_CHECK == 0 {
-                py.check_signals()?;
-            }
-        }
-    }
-
-    fn get_many(
-        &mut self,
-        max: usize,
-        linger: Nanos,
-        until: &mut Option<Nanos>,
-        deadline: Option<Nanos>,
-        now: Nanos,
-    ) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        let over = linger == 0 || until.is_some_and(|until| until <= now);
-        let patience = if over { Linger::Over } else { Linger::On };
-        let result = match self.chance {
-            // One that lingers has to stand in line for it.
-            Chance::Arrival if linger > 0 => return Ok(None),
-            _ if self.is_slow() => self.with_baton().get(max, patience)?,
-            Chance::Wait(waker) => {
-                let (wakes, result) = core.get_batch_or_wait(py, max, patience, self.spot, waker);
-                wakes.fire();
-                result
-            }
-            _ => {
-                let (wakes, result) = core.try_get_batch(py, max, self.chance.turn());
-                wakes.fire();
-                result.map_err(BatchError::from)
-            }
-        };
-        match result {
-            Ok(items) => Ok(Some(Done::Items(items))),
-            Err(BatchError::Lingering) => {
-                let end = now.saturating_add(linger);
-                until.get_or_insert(deadline.map_or(end, |deadline| end.min(deadline)));
-                Ok(None)
-            }
-            Err(BatchError::Empty) => {
-                *until = None;
-                Ok(None)
-            }
-            Err(BatchError::ShutDown) => self.shut_down(),
-        }
-    }
+/// `annotate`, for an error on its way out.
+pub(crate) fn annotated(operation: &dyn Operation, py: Python<'_>, error: PyErr) -> PyErr {
+    operation.annotate(error.value(py));
+    error
 }

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::errors::{self, Given, Timeout};
 use crate::fastcall::HasBody;
 use crate::object::Object;
-use crate::operation::Operation;
+use crate::queue_operation::QueueOperation;
 use crate::store::{Item, Order, Store};
 
 /// A bounded first-in, first-out queue for threads and asyncio.
@@ -91,7 +91,7 @@ fn new_body(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>, store: Store) -
     Ok(Body::new(store, overrides))
 }
 
-fn name_argument<'py>(name: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub(crate) fn name_argument<'py>(name: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
     match name.filter(|name| !name.is_none()) {
         None => Ok(None),
         Some(name) if name.is_instance_of::<pyo3::types::PyString>() => Ok(Some(name.clone())),
@@ -288,8 +288,7 @@ impl Body {
         let py = this.py();
         let timeout = if block { Timeout::parse_strict("timeout", timeout)? } else { Timeout::Never };
         self.is_bounded(py)?;
-        let object = Object { this, body: self };
-        blocking::run(&object, &mut Operation::put_many(items)?, timeout)?.into_object(py)
+        blocking::run(this, &mut QueueOperation::put_many(items)?, timeout)?.into_object(py)
     }
 
     fn get_many(
@@ -303,12 +302,11 @@ impl Body {
         let max = errors::positive("max", max)?;
         let linger = linger.map_or(Ok(0.0), |linger| errors::duration("linger", linger))?;
         let timeout = if block { Timeout::parse_strict("timeout", timeout)? } else { Timeout::Never };
-        let object = Object { this, body: self };
-        blocking::run(&object, &mut Operation::get_many(max, nanos(linger)), timeout)?.into_object(this.py())
+        blocking::run(this, &mut QueueOperation::get_many(max, nanos(linger)), timeout)?.into_object(this.py())
     }
 }
 
-fn awaitable(this: &Bound<'_, PyAny>, operation: Operation, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
+fn awaitable(this: &Bound<'_, PyAny>, operation: QueueOperation, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
     let timeout = Timeout::parse_strict("timeout", timeout)?;
     Ok(AsyncOperation::new(this.clone().unbind(), operation, timeout))
 }
@@ -395,11 +393,11 @@ macro_rules! shared_methods {
 
             fn _async_put(slf: &Bound<'_, Self>, item: Item, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
                 slf.get().body.is_bounded(slf.py())?;
-                awaitable(slf.as_any(), Operation::put(item), timeout)
+                awaitable(slf.as_any(), QueueOperation::put(item), timeout)
             }
 
             fn _async_get(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
-                awaitable(slf.as_any(), Operation::get(), timeout)
+                awaitable(slf.as_any(), QueueOperation::get(), timeout)
             }
 
             fn _async_put_many(
@@ -408,7 +406,7 @@ macro_rules! shared_methods {
                 timeout: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<AsyncOperation> {
                 slf.get().body.is_bounded(slf.py())?;
-                awaitable(slf.as_any(), Operation::put_many(items)?, timeout)
+                awaitable(slf.as_any(), QueueOperation::put_many(items)?, timeout)
             }
 
             fn _async_get_many(
@@ -419,7 +417,7 @@ macro_rules! shared_methods {
             ) -> PyResult<AsyncOperation> {
                 let max = errors::positive("max", max)?;
                 let linger = errors::duration("linger", linger)?;
-                awaitable(slf.as_any(), Operation::get_many(max, nanos(linger)), timeout)
+                awaitable(slf.as_any(), QueueOperation::get_many(max, nanos(linger)), timeout)
             }
 
             fn __iter__(slf: &Bound<'_, Self>) -> PyResult<QueueIterator> {
@@ -573,8 +571,7 @@ impl PyQueue {
     #[pyo3(signature = (timeout = None))]
     fn join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        let object = Object { this: slf.as_any(), body: &slf.get().body };
-        blocking::run(&object, &mut Operation::join(), timeout).map(drop)
+        blocking::run(slf.as_any(), &mut QueueOperation::join(), timeout).map(drop)
     }
 
     /// Shut the queue down: puts raise ShutDown from now on, gets when nothing is left.
@@ -639,15 +636,14 @@ impl PyQueue {
     }
 
     fn _async_join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
-        awaitable(slf.as_any(), Operation::join(), timeout)
+        awaitable(slf.as_any(), QueueOperation::join(), timeout)
     }
 
     /// Waits until there is room (`putting`) or an item, and takes nothing. False if the time ran out.
     fn _wait_ready(slf: &Bound<'_, Self>, putting: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let timeout = Timeout::parse(timeout)?;
         let side = if putting { Side::Put } else { Side::Get };
-        let object = Object { this: slf.as_any(), body: &slf.get().body };
-        match blocking::run(&object, &mut Operation::ready(side), timeout) {
+        match blocking::run(slf.as_any(), &mut QueueOperation::ready(side), timeout) {
             Ok(_) => Ok(true),
             Err(error) if errors::is_refusal(slf.py(), &error) => Ok(false),
             Err(error) => Err(error),
@@ -761,8 +757,7 @@ impl QueueIterator {
             get.call0(py)
         } else {
             let queue = self.queue.bind(py);
-            let object = Object::of(queue).expect("it was made for a queue");
-            blocking::run(&object, &mut Operation::get(), Timeout::Forever).and_then(|done| done.into_object(py))
+            blocking::run(queue, &mut QueueOperation::get(), Timeout::Forever).and_then(|done| done.into_object(py))
         };
         match got {
             Ok(item) => Ok(Some(item)),

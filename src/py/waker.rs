@@ -27,6 +27,14 @@ impl Wake for Waker {
         matches!(self, Self::Thread(_))
     }
 
+    fn group(&self) -> usize {
+        match self {
+            Self::Thread(_) => 0,
+            // SAFETY: as above.
+            Self::Task(operation) => operation.bind(unsafe { Python::assume_attached() }).get().event_loop_mark(),
+        }
+    }
+
     fn wake(self) -> Wakes<Self> {
         match self {
             Self::Thread(parker) => {

@@ -29,6 +29,7 @@ ONE_THREAD_ONLY = {
     "test_demo": "starts programs and reads what they print",
     "test_docs": "runs the code blocks of the docs, which share one name space a page",
     "test_dropin_logging": "loggers and handlers belong to the process",
+    "test_examples": "runs programs, and one of them is about time",
     "test_exit": "starts interpreters and watches them end",
     "test_fork": "forks, which a process with other test threads must not",
     "test_gc": "counts what one collection of the whole process finds",

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from penstock import _cli
-from penstock._bench import harness, measure, select
-from penstock._bench.environment import Environment, find_peers
+from penstock._bench import gates, harness, keyed, measure, select
+from penstock._bench.environment import PEERS, Environment, find_peers
+from penstock._bench.gates import Gate
 from penstock._bench.harness import BenchError, Face, Stopwatch
 from penstock._bench.measure import Settings, round_up, run_row
 from penstock._bench.model import (
@@ -18,6 +19,7 @@ from penstock._bench.model import (
     Contender,
     Faster,
     Figures,
+    KeyBytes,
     Nanoseconds,
     Row,
     Sample,
@@ -140,6 +142,85 @@ def test_calibration_takes_as_many_items_as_fit_the_time(environment: Environmen
     assert all(n % 7 == 0 for n in asked)
 
 
+def test_a_row_of_fixed_size_is_run_with_that_and_no_more_often_than_it_says(environment: Environment) -> None:
+    asked: list[int] = []
+
+    def run(n: int) -> Sample:
+        asked.append(n)
+        return Sample(1e-6, n, None, None)
+
+    row = Row("r", "a row", (Contender(OURS, run),), least=100, fixed=True, rounds=2)
+    result = run_row(row, Settings(rounds=5, seconds=1.0, least=0.1), environment)
+    assert asked == [10, 10]
+    assert len(result.figures[0].samples) == 2
+
+
+# The limiters' loops.
+
+
+@pytest.mark.parametrize("work", [gates.one_thread, lambda make, admits: gates.threads(make, 2, admits=admits)])
+def test_a_limiter_that_answers_what_its_row_is_not_about_is_an_error(work: Any) -> None:
+    with pytest.raises(BenchError, match="it refuses where it should not"):
+        work(lambda: Gate(lambda: False), admits=True)(10)
+    with pytest.raises(BenchError, match="it admits where it should not"):
+        work(lambda: Gate(lambda: 1, lambda answer: answer == 1), admits=False)(10)
+
+
+def test_a_limiter_that_runs_out_while_it_is_measured_is_an_error() -> None:
+    left = iter([True] * 10 + [False] * 10)
+    with pytest.raises(BenchError, match="it refuses where it should not"):
+        gates.one_thread(lambda: Gate(lambda: next(left)), admits=True)(12)
+
+
+def test_threads_share_the_items() -> None:
+    asked: list[None] = []
+
+    def ask() -> bool:
+        asked.append(None)
+        return True
+
+    assert gates.threads(lambda: Gate(ask), 4, admits=True)(100).items == 100
+    assert len(asked) == 102
+
+
+def test_an_answer_that_nobody_awaited_is_an_error() -> None:
+    async def acquire() -> bool:
+        return True
+
+    forgotten = acquire()
+    with pytest.raises(BenchError, match="not awaited"):
+        gates.check(Gate(acquire), forgotten, True)
+    forgotten.close()
+
+
+# The row of the many keys.
+
+
+def test_keys_are_all_asked_for_and_some_of_them_again() -> None:
+    asked: list[str] = []
+
+    def make(keys: int) -> Any:
+        assert keys == 5 * keyed.KEYS
+
+        def ask(key: str) -> bool:
+            asked.append(key)
+            return True
+
+        return ask
+
+    sample = keyed.measure(make, 5)
+    assert sample.items == 5
+    filled, again, last = asked[: 5 * keyed.KEYS], asked[5 * keyed.KEYS : -1], asked[-1]
+    assert len(set(filled)) == len(filled)
+    assert len(set(again)) == 5
+    assert {*again, last} <= set(filled)
+
+
+def test_what_a_child_says_is_what_went_wrong() -> None:
+    with pytest.raises(BenchError, match="KeyError: 'nobody'"):
+        keyed.in_a_child("nobody")(1)
+
+
 # The harness.
 
 
@@ -214,8 +295,18 @@ def test_goals(environment: Environment) -> None:
     assert met(Nanoseconds(9.9)) is False
     assert met(Switches(2)) is True
     assert met(Switches(1.9)) is False
+    assert met(KeyBytes(1)) is None
     assert {met(Faster("peer", 20, (one_core,))), met(Faster("peer", 20, (many_cores,)))} == {True, None}
     assert met(Nanoseconds(10.1, (one_core, many_cores))) is None
+
+
+def test_bytes_a_key(environment: Environment) -> None:
+    weighed = Figures(OURS, tuple(Sample(1.0, 10, None, None, each) for each in (90.0, 120.0, 80.0)))
+    assert weighed.key_bytes == 90
+    for goal, met in ((KeyBytes(90), True), (KeyBytes(89), False)):
+        verdict = goal.judge({OURS: weighed}, environment)
+        assert verdict is not None
+        assert verdict.met is met
 
 
 # The command.
@@ -264,19 +355,29 @@ def test_missing_peers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("penstock._bench.measure.find_spec", absent)
     monkeypatch.setattr("penstock._bench.environment.version_of", absent)
-    figures = run_command(tmp_path / "bench.json", "loop-to-thread")
-    assert figures["environment"]["peers"] == {
-        "queue": "stdlib",
-        "asyncio": "stdlib",
-        "janus": None,
-        "culsans": None,
-        "aiologic": None,
-    }
-    peers = ("janus", "culsans", "aiologic")
-    assert figures["rows"][0]["left_out"] == dict.fromkeys(peers, "not installed")
+    figures = run_command(tmp_path / "bench.json", "loop-to-thread", "acquire-async")
+    assert figures["environment"]["peers"] == {"queue": "stdlib", "asyncio": "stdlib"} | dict.fromkeys(PEERS)
+    assert [row["left_out"] for row in figures["rows"]] == [
+        dict.fromkeys(peers, "not installed")
+        for peers in (("janus", "culsans", "aiologic"), ("aiolimiter", "pyrate-limiter", "throttled-py"))
+    ]
     printed = capsys.readouterr().out
-    assert "not installed: janus, culsans, aiologic (pip install 'penstock[bench]')" in printed
-    assert all(f"  {peer}: not installed" in printed for peer in peers)
+    assert f"not installed: {', '.join(PEERS)} (pip install 'penstock[bench]')" in " ".join(printed.split())
+    assert all(f"  {peer}: not installed" in printed for row in figures["rows"] for peer in row["left_out"])
+
+
+@pytest.mark.usefixtures("_rich")
+def test_many_keys_are_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("penstock._bench.measure.find_spec", lambda package: None)  # the packages take their time
+    (row,) = run_command(tmp_path / "bench.json", "keyed")["rows"]
+    printed = capsys.readouterr().out
+    assert [contender["name"] for contender in row["contenders"]] == [OURS, "hand-written bucket"]
+    for contender in row["contenders"]:
+        assert len({sample["items"] for sample in contender["samples"]}) == 1
+        if contender["bytes_per_key"] is not None:  # not every system tells
+            assert "bytes" in printed
+            assert "/key" in printed
+            assert contender["bytes_per_key"] > 0
 
 
 @pytest.mark.usefixtures("_rich")

@@ -1,7 +1,8 @@
 """Every code block of README and docs is run, or checked in the way its language allows.
 
 Python blocks are executed, top to bottom, one name space a page. Shell blocks cannot be (they install and build), so each of their
-lines must be of a known kind and true: a target the Makefile has, an extra the package has, a command that parses.
+lines must be of a known kind and true: a target the Makefile has, an extra the package has, a command that parses. What the guide's
+pictures show is drawn once more, to see that it can be.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sybil.example import Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("examples/*.md"))]
 LANGUAGES = {"python", "sh", "text", "rust"}  # "text": output and diagrams; "rust": excerpts of the core, whose own doctests run
 
 
@@ -41,9 +42,9 @@ def check_command(words: list[str]) -> None:
             name, extra = re.fullmatch(r"(\w+)(?:\[(\w+)\])?", requirement).groups()  # type: ignore[union-attr]
             assert name == "penstock"
             assert extra is None or extra in importlib.metadata.metadata("penstock").get_all("Provides-Extra", [])
-        case ["python", "-m", "penstock", *arguments]:
-            command = [sys.executable, "-m", "penstock", *arguments, "--help"]
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
+        case ["python", "-m", "penstock", *_] | ["python", _, *_]:
+            command = [sys.executable, *words[1:], "--help"]
+            subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
         case _:
             raise AssertionError(f"a shell line of no known kind: {shlex.join(words)}")
 
@@ -86,3 +87,14 @@ def test_links_between_pages_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
             if (ROOT / "src").is_dir() or target.startswith("docs/guide"):  # a wheel is tested beside its docs alone
                 assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("docs/plots/*.py")), ids=lambda script: script.stem)
+def test_pictures_can_be_drawn(script: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    drawn = [tmp_path / "once.svg", tmp_path / "again.svg"]
+    for file in drawn:
+        subprocess.run([sys.executable, str(script), str(file)], check=True, capture_output=True, timeout=60)
+    assert drawn[0].read_bytes() == drawn[1].read_bytes()
+    kept = ROOT / "docs" / "guide" / "img" / f"{script.stem}.svg"
+    assert drawn[0].stat().st_size < 60_000 > kept.stat().st_size

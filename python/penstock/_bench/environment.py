@@ -14,8 +14,8 @@ from typing import Any
 
 from penstock import __version__
 
-PEERS = ("janus", "culsans", "aiologic")
-"""The peers that are packages; `queue` and `asyncio` come with Python."""
+PEERS = ("janus", "culsans", "aiologic", "aiolimiter", "limits", "pyrate-limiter", "throttled-py")
+"""The peers that are packages, by their names on PyPI; `queue` and `asyncio` come with Python."""
 
 
 @dataclass(frozen=True)

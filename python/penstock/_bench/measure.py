@@ -37,7 +37,7 @@ def run_row(row: Row, settings: Settings, environment: Environment) -> Result:
     trial = _Trial(row, settings)
     for contender in row.contenders:
         trial.calibrate(contender)
-    for _ in range(settings.rounds):
+    for _ in range(min(settings.rounds, row.rounds or settings.rounds)):
         for contender in row.contenders:
             trial.measure(contender)
     return trial.result(environment)
@@ -60,6 +60,9 @@ class _Trial:
         with self.leaving_out(contender):
             least = round_up(int(self.row.least * self.settings.least), self.row.step)
             items = least
+            if self.row.fixed:
+                self.items[contender.name] = items
+                return
             while (sample := contender.run(items)).seconds < self.settings.seconds / 4:
                 items *= 4
             wanted = int(items * self.settings.seconds / sample.seconds)

@@ -15,12 +15,16 @@ OURS = "penstock"
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one contender, with the context switches of all its threads, None where the system does not count them."""
+    """One round of one contender, with the context switches of all its threads, None where the system does not count them.
+
+    `key_bytes` is by how much the process grew for each key that it holds, in the rows that are about keys.
+    """
 
     seconds: float
     items: int
     voluntary: int | None
     involuntary: int | None
+    key_bytes: float | None = None
 
     @property
     def nanoseconds(self) -> float:
@@ -46,7 +50,8 @@ class Row:
     """A piece of work, who does it, and what is expected of us.
 
     The number of items is a multiple of `step`, and at least `least`: enough that what is measured is the flow and
-    not the start. The first contender is ours.
+    not the start; where `fixed` says so it is just that. `rounds` is the most that the row is run, where a round takes
+    long. The first contender is ours.
     """
 
     name: str
@@ -56,6 +61,8 @@ class Row:
     step: int = 1
     least: int = 1
     contended: bool = False
+    fixed: bool = False
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,12 @@ class Figures:
         """The median number of voluntary context switches for an item."""
         counted = [sample.voluntary / sample.items for sample in self.samples if sample.voluntary is not None]
         return median(counted) if counted else None
+
+    @property
+    def key_bytes(self) -> float | None:
+        """The median number of bytes that a key takes."""
+        weighed = [sample.key_bytes for sample in self.samples if sample.key_bytes is not None]
+        return median(weighed) if weighed else None
 
 
 @dataclass(frozen=True)
@@ -215,3 +228,18 @@ class Switches:
         if measured is None or not applies(self.when, environment):
             return None
         return Verdict(f"<= {self.at_most:g} voluntary switches an item", measured, round(measured, 1) <= self.at_most)
+
+
+@dataclass(frozen=True)
+class KeyBytes:
+    """At most so many bytes a key."""
+
+    at_most: float
+    when: tuple[Condition, ...] = ()
+
+    def judge(self, figures: Mapping[str, Figures], environment: Environment) -> Verdict | None:
+        """Look at our own median."""
+        measured = figures[OURS].key_bytes
+        if measured is None or not applies(self.when, environment):
+            return None
+        return Verdict(f"<= {self.at_most:g} bytes a key", measured, measured <= self.at_most)

@@ -51,14 +51,14 @@ def table(result: Result) -> Group:
     made.add_column("ns/item", justify="right", width=8)
     made.add_column("min .. max", justify="right", width=18)
     made.add_column("vs ours", justify="right", width=8)
-    made.add_column("switches\n/1000" if result.row.contended else "", justify="right", width=8)
+    made.add_column(last_column(result), justify="right", width=8)
     for number, figures in enumerate(result.figures):
         made.add_row(
             figures.name,
             show(figures.median),
             f"{show(min(figures.nanoseconds))} .. {show(max(figures.nanoseconds))}",
             f"{result.ratio(figures):.3g}x" if number else "",
-            switches(result.row, figures),
+            show_bytes(figures) if is_keyed(result) else switches(result.row, figures),
         )
     notes = [Text(f"  {name}: {reason}") for name, reason in result.left_out.items()]
     notes += [Text("  goal: ").append_text(show_verdict(verdict)) for verdict in result.verdicts]
@@ -102,12 +102,14 @@ def result_as_json(result: Result) -> dict[str, Any]:
                 "ratio": result.ratio(figures),
                 "ratio_range": list(result.ratio_spread(figures)),
                 "voluntary_switches_per_1000": per_thousand(figures),
+                "bytes_per_key": figures.key_bytes,
                 "samples": [
                     {
                         "seconds": sample.seconds,
                         "items": sample.items,
                         "voluntary": sample.voluntary,
                         "involuntary": sample.involuntary,
+                        "bytes_per_key": sample.key_bytes,
                     }
                     for sample in figures.samples
                 ],
@@ -120,6 +122,23 @@ def result_as_json(result: Result) -> dict[str, Any]:
 def show(nanoseconds: float) -> str:
     """Return a time with three digits that matter."""
     return f"{nanoseconds:,.0f}" if nanoseconds >= 100 else f"{nanoseconds:.3g}"
+
+
+def is_keyed(result: Result) -> bool:
+    """Return whether the row is about memory, too."""
+    return any(figures.key_bytes is not None for figures in result.figures)
+
+
+def last_column(result: Result) -> str:
+    """Return what the last column says, if anything."""
+    if is_keyed(result):
+        return "bytes\n/key"
+    return "switches\n/1000" if result.row.contended else ""
+
+
+def show_bytes(figures: Figures) -> str:
+    """Return the bytes of a key."""
+    return "" if figures.key_bytes is None else f"{figures.key_bytes:,.0f}"
 
 
 def switches(row: Row, figures: Figures) -> str:

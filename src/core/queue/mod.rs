@@ -31,7 +31,7 @@ use crate::buffer::Buffer;
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::section::{Domain, Section};
-use crate::wait::{Line, Ticket, Wake, Wakes};
+use crate::wait::{Blocked, Line, Ticket, Wake, Wakes};
 
 /// No bound.
 pub const UNBOUNDED: usize = usize::MAX;
@@ -110,32 +110,6 @@ pub struct Statistics {
     /// Since a putter first found it full, while it still is.
     pub full_for: Nanos,
     pub shut: bool,
-}
-
-/// Time spent waiting in one line: finished waits, and those still going on as a count and a sum of their beginnings.
-#[derive(Debug, Default)]
-struct Blocked {
-    finished: Nanos,
-    waiting: u32,
-    begun: u128,
-}
-
-impl Blocked {
-    fn begin(&mut self, now: Nanos) {
-        self.waiting += 1;
-        self.begun += u128::from(now);
-    }
-
-    fn end(&mut self, since: Nanos, now: Nanos) {
-        self.waiting = self.waiting.saturating_sub(1);
-        self.begun = self.begun.saturating_sub(u128::from(since));
-        self.finished += now.saturating_sub(since);
-    }
-
-    fn total(&self, now: Nanos) -> Nanos {
-        let running = (u128::from(now) * u128::from(self.waiting)).saturating_sub(self.begun);
-        self.finished.saturating_add(u64::try_from(running).unwrap_or(u64::MAX))
-    }
 }
 
 impl<B: Buffer, W: Wake> fmt::Debug for State<B, W> {
@@ -289,8 +263,8 @@ impl<B: Buffer, W: Wake> State<B, W> {
         self.joiners.forget();
         self.baton.forget();
         self.reserved = 0;
-        self.put_blocked = Blocked { finished: self.put_blocked.finished, ..Blocked::default() };
-        self.get_blocked = Blocked { finished: self.get_blocked.finished, ..Blocked::default() };
+        self.put_blocked.forget();
+        self.get_blocked.forget();
     }
 
     /// May the operation with this spot go, if there is something to go for?

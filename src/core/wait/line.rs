@@ -39,7 +39,7 @@ pub struct Line<W> {
     woken: BTreeMap<Ticket, Place<W>>,
     /// Places whose owner is busy with something else (a signal handler in the middle of its wait): not to be woken.
     aside: BTreeMap<Ticket, Place<W>>,
-    /// Sum of `want` over `woken`.
+    /// Sum of `want` over `woken`. It wraps: amounts can be large, and then nobody asks for it.
     claimed: u64,
     /// Places that bar the door.
     barring: usize,
@@ -74,7 +74,7 @@ impl<W: Wake> Line<W> {
     /// Takes a place out of wherever it stands.
     fn remove(&mut self, ticket: Ticket) -> Option<Place<W>> {
         if let Some(place) = self.woken.remove(&ticket) {
-            self.claimed -= place.want;
+            self.claimed = self.claimed.wrapping_sub(place.want);
             self.coming -= usize::from(place.is_coming());
             self.barring -= usize::from(place.bars_the_door());
             return Some(place);
@@ -137,10 +137,41 @@ impl<W: Wake> Line<W> {
                 break;
             }
             let (ticket, place) = first.remove_entry();
-            self.claimed += place.want;
+            self.claimed = self.claimed.wrapping_add(place.want);
             self.coming += usize::from(place.is_coming());
             wakes.push(place.waker.share());
             self.woken.insert(ticket, place);
+        }
+    }
+
+    /// Who is to be woken next, and how much it needs.
+    pub fn head(&self) -> Option<(Ticket, u64)> {
+        self.waiting.first_key_value().map(|(&ticket, place)| (ticket, place.want))
+    }
+
+    /// Those who have not been woken, in order, and how much each needs.
+    pub fn waiting(&self) -> impl Iterator<Item = (Ticket, u64)> {
+        self.waiting.iter().map(|(&ticket, place)| (ticket, place.want))
+    }
+
+    pub fn is_waiting(&self, ticket: Ticket) -> bool {
+        self.waiting.contains_key(&ticket)
+    }
+
+    /// Wakes this one, whoever stands before it.
+    pub fn wake(&mut self, ticket: Ticket, wakes: &mut Wakes<W>) {
+        if let Some(place) = self.waiting.remove(&ticket) {
+            self.claimed = self.claimed.wrapping_add(place.want);
+            self.coming += usize::from(place.is_coming());
+            wakes.push(place.waker.share());
+            self.woken.insert(ticket, place);
+        }
+    }
+
+    /// Has this one look around, without having woken it in the line's sense: there is something new to wait for.
+    pub fn nudge(&self, ticket: Ticket, wakes: &mut Wakes<W>) {
+        if let Some(place) = self.waiting.get(&ticket) {
+            wakes.push(place.waker.share());
         }
     }
 

@@ -43,10 +43,12 @@
 //! that is what makes a queue between busy threads cheap. A waiter misses at most twice: then the door shuts, and arrivals that can
 //! wait join the end of the line.
 
+pub(crate) mod blocked;
 pub(crate) mod line;
 pub(crate) mod parker;
 pub(crate) mod wakes;
 
+pub use blocked::Blocked;
 pub use line::{Line, Ticket};
 pub use parker::Parker;
 pub use wakes::{Wake, Wakes};

@@ -12,6 +12,12 @@ pub trait Wake: Sized {
     /// A thread comes as soon as it is scheduled; a callback's owner may be long in coming.
     fn is_thread(&self) -> bool;
 
+    /// Waiters of one group share a timekeeper, where waits end at times that the section works out (see `rate`): all threads
+    /// are one group, the tasks of each event loop another.
+    fn group(&self) -> usize {
+        0
+    }
+
     /// Tells the waiter. Runs outside every section. What follows from it (a waiter that turned out to be gone gives its turn to
     /// the next) comes back as further wake-ups, so that a long row of dead waiters costs no stack.
     fn wake(self) -> Wakes<Self>;

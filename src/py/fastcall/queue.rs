@@ -8,28 +8,24 @@
 //! same operation in the general form; there is nothing that only one of the two can do.
 #![allow(unsafe_code)] // the C calling convention
 
-use std::ffi::{CStr, c_int};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ffi::CStr;
 
 use penstock_core::clock::MAX_SECONDS;
 use penstock_core::queue::{PutError, Turn};
-use penstock_core::wait::Wakes;
-use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
-use pyo3::panic::PanicException;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt};
 use pyo3::{PyClass, intern};
 
+use super::{Call, Raw, fire, general, guarded, install_on, parse, this};
 use crate::aio;
 use crate::blocking;
 use crate::body::Body;
 use crate::errors::Timeout;
-use crate::object::Object;
-use crate::operation::{Done, Operation};
+use crate::operation::Done;
 use crate::queue::{PyQueue, PySimpleQueue};
+use crate::queue_operation::QueueOperation;
 use crate::store::Item;
-use crate::waker::Waker;
 
 /// A class with a [`Body`], and the rules in which the two kinds of queue differ.
 pub(crate) trait HasBody: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync {
@@ -39,122 +35,6 @@ pub(crate) trait HasBody: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> 
     const TIMEOUT_FIRST: bool;
 
     fn body(&self) -> &Body;
-}
-
-type Raw = *mut ffi::PyObject;
-type Method = unsafe extern "C" fn(Raw, *const Raw, ffi::Py_ssize_t, Raw) -> Raw;
-
-/// The arguments of one call.
-#[derive(Clone, Copy)]
-struct Call {
-    this: Raw,
-    args: *const Raw,
-    nargs: usize,
-    kwnames: Raw,
-}
-
-impl Call {
-    fn is_plain(self, nargs: usize) -> bool {
-        self.nargs == nargs && self.kwnames.is_null()
-    }
-
-    /// # Safety
-    /// The interpreter called, for an instance of `C`, which lives as long as the call.
-    unsafe fn body<'a, C: HasBody>(self, py: Python<'_>) -> &'a Body {
-        // SAFETY: the descriptor has checked the type; a frozen class is only ever borrowed shared.
-        unsafe { Borrowed::from_ptr(py, self.this).cast_unchecked::<C>() }.get().body()
-    }
-}
-
-/// Runs a method: a panic becomes an exception.
-#[inline]
-fn guarded(method: impl FnOnce(Python<'_>) -> Raw) -> Raw {
-    // SAFETY: the interpreter calls methods attached.
-    let py = unsafe { Python::assume_attached() };
-    match catch_unwind(AssertUnwindSafe(|| method(py))) {
-        Ok(result) => result,
-        Err(payload) => panicked(&*payload),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn panicked(payload: &(dyn std::any::Any + Send)) -> Raw {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("panic from Rust code");
-    general(|py| -> PyResult<Py<PyAny>> {
-        let _ = py;
-        Err(PanicException::new_err(text.to_owned()))
-    })
-}
-
-/// The general form: attached in PyO3's sense, so that references may be dropped and errors raised.
-#[cold]
-#[inline(never)]
-fn general(method: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> Raw {
-    // SAFETY: the interpreter is up (it called us), though it may be finalizing, which `attach` would refuse.
-    unsafe {
-        Python::attach_unchecked(|py| match method(py) {
-            Ok(result) => result.into_ptr(),
-            Err(error) => {
-                error.restore(py);
-                std::ptr::null_mut()
-            }
-        })
-    }
-}
-
-/// Parses positional and keyword arguments as a Python function of these parameters would; the first `required` have no default.
-fn parse<'a, 'py, const N: usize>(
-    py: Python<'py>,
-    call: Call,
-    function: (&str, &str),
-    parameters: [&str; N],
-    required: usize,
-) -> PyResult<[Option<Borrowed<'a, 'py, PyAny>>; N]> {
-    let function = || format!("{}.{}()", function.0, function.1);
-    let mut values = [None; N];
-    if call.nargs > N {
-        // Counted as Python does, with self.
-        let (least, most, given) = (required + 1, N + 1, call.nargs + 1);
-        let takes = if least == most { format!("{most}") } else { format!("from {least} to {most}") };
-        let s = if most == 1 { "" } else { "s" };
-        let function = function();
-        return Err(PyTypeError::new_err(format!("{function} takes {takes} positional argument{s} but {given} were given")));
-    }
-    for (index, value) in values.iter_mut().enumerate().take(call.nargs) {
-        // SAFETY: the interpreter passes `nargs` arguments, borrowed for the call.
-        *value = Some(unsafe { Borrowed::from_ptr(py, *call.args.add(index)) });
-    }
-    if !call.kwnames.is_null() {
-        // SAFETY: a tuple of strings, as the calling convention has it.
-        let names = unsafe { Borrowed::from_ptr(py, call.kwnames).cast_unchecked::<PyTuple>() };
-        for (index, name) in names.iter().enumerate() {
-            // SAFETY: keyword values follow the positional ones, in the order of their names.
-            let value = unsafe { Borrowed::from_ptr(py, *call.args.add(call.nargs + index)) };
-            let name = name.cast::<PyString>()?;
-            let at = parameters.iter().position(|parameter| is_spelled(name, parameter));
-            match at {
-                Some(at) if values[at].is_none() => values[at] = Some(value),
-                _ => {
-                    let wrong =
-                        if at.is_some() { "got multiple values for argument" } else { "got an unexpected keyword argument" };
-                    return Err(PyTypeError::new_err(format!("{} {wrong} '{}'", function(), name.to_string_lossy())));
-                }
-            }
-        }
-    }
-    if let Some(missing) = (0..required).find(|&index| values[index].is_none()) {
-        let missing = parameters[missing];
-        let function = function();
-        return Err(PyTypeError::new_err(format!("{function} missing 1 required positional argument: '{missing}'")));
-    }
-    Ok(values)
-}
-
-/// Compares without making a Rust string.
-fn is_spelled(name: &Bound<'_, PyString>, text: &str) -> bool {
-    name.to_str().is_ok_and(|name| name == text)
 }
 
 /// The turn that `block` and `timeout` ask for, if they are of the everyday kind: nothing to report about them, whatever the queue holds.
@@ -202,7 +82,7 @@ fn put_in_general(
     } else {
         Timeout::Never
     };
-    blocking::run(&Object { this, body }, &mut Operation::put(item), timeout)?.into_object(py)
+    blocking::run(this, &mut QueueOperation::put(item), timeout)?.into_object(py)
 }
 
 fn get_in_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
@@ -211,23 +91,16 @@ fn get_in_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Op
         return Err(body.shut_down_error(py, "get"));
     }
     let timeout = if block { Timeout::parse(timeout)? } else { Timeout::Never };
-    match blocking::run(&Object { this, body }, &mut Operation::get(), timeout)? {
+    match blocking::run(this, &mut QueueOperation::get(), timeout)? {
         Done::Item(item) => Ok(item),
         other => other.into_object(py),
     }
 }
 
-/// # Safety
-/// As [`Call::body`].
-unsafe fn this<'a, 'py>(py: Python<'py>, call: &'a Call) -> &'a Bound<'py, PyAny> {
-    // SAFETY: a borrowed reference that the caller holds for the length of the call.
-    unsafe { Bound::ref_from_ptr(py, &call.this) }
-}
-
 unsafe extern "C" fn put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    let call = Call::new(this_, args, nargs, kwnames);
     // SAFETY: called by the interpreter, attached, for an instance of C.
-    let body = unsafe { call.body::<C>(Python::assume_attached()) };
+    let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
     if call.is_plain(1) && !body.slow {
         // SAFETY: one argument was passed.
         return unsafe { put_plainly(body, call, *args, Turn::Arrival) };
@@ -281,20 +154,6 @@ unsafe fn put_plainly(body: &Body, call: Call, item: Raw, turn: Turn) -> Raw {
     }
 }
 
-/// Delivers wake-ups, attached as PyO3 understands it.
-#[cold]
-#[inline(never)]
-fn fire(wakes: Wakes<Waker>) {
-    let outcome = guarded(|_| {
-        general(|py| {
-            wakes.fire();
-            Ok(py.None())
-        })
-    });
-    // SAFETY: attached; null with an error set (a panic), or a new reference.
-    unsafe { if outcome.is_null() { ffi::PyErr_WriteUnraisable(std::ptr::null_mut()) } else { ffi::Py_DECREF(outcome) } }
-}
-
 /// What the fast path could not do.
 #[cold]
 #[inline(never)]
@@ -308,9 +167,9 @@ fn put_after_all(body: &Body, call: Call, item: Item, turn: Turn) -> Raw {
 }
 
 unsafe extern "C" fn get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    let call = Call::new(this_, args, nargs, kwnames);
     // SAFETY: called by the interpreter, attached, for an instance of C.
-    let body = unsafe { call.body::<C>(Python::assume_attached()) };
+    let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
     if call.is_plain(0) && !body.slow {
         // SAFETY: as above.
         return unsafe { get_plainly(body, call, Turn::Arrival) };
@@ -370,9 +229,9 @@ fn get_after_all(body: &Body, call: Call, turn: Turn) -> Raw {
 }
 
 unsafe extern "C" fn put_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    let call = Call::new(this_, args, nargs, kwnames);
     // SAFETY: called by the interpreter, attached, for an instance of C.
-    let body = unsafe { call.body::<C>(Python::assume_attached()) };
+    let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
     if call.is_plain(1) && !body.slow && !body.overrides.put {
         // SAFETY: one argument was passed.
         return unsafe { put_plainly(body, call, *args, Turn::Now) };
@@ -394,9 +253,9 @@ unsafe extern "C" fn put_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs:
 }
 
 unsafe extern "C" fn get_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    let call = Call::new(this_, args, nargs, kwnames);
     // SAFETY: called by the interpreter, attached, for an instance of C.
-    let body = unsafe { call.body::<C>(Python::assume_attached()) };
+    let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
     if call.is_plain(0) && !body.slow && !body.overrides.get {
         // SAFETY: as above.
         return unsafe { get_plainly(body, call, Turn::Now) };
@@ -418,9 +277,9 @@ unsafe extern "C" fn get_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs:
 
 /// The fast path of `put_async`: None if it is done, `WAIT` if the coroutine has to go the long way.
 unsafe extern "C" fn try_put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    let call = Call::new(this_, args, nargs, kwnames);
     // SAFETY: called by the interpreter, attached, for an instance of C.
-    let (py, body) = unsafe { (Python::assume_attached(), call.body::<C>(Python::assume_attached())) };
+    let (py, body) = unsafe { (Python::assume_attached(), call.instance::<C>(Python::assume_attached()).body()) };
     if !call.is_plain(1) {
         return guarded(|_| general(|py| parse(py, call, (C::CLASS, "_try_put"), ["item"], 1).map(|_| py.None())));
     }
@@ -448,9 +307,9 @@ unsafe extern "C" fn try_put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ff
 
 /// The fast path of `get_async`: the item, or `WAIT`.
 unsafe extern "C" fn try_get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call { this: this_, args, nargs: nargs.unsigned_abs(), kwnames };
+    let call = Call::new(this_, args, nargs, kwnames);
     // SAFETY: called by the interpreter, attached, for an instance of C.
-    let (py, body) = unsafe { (Python::assume_attached(), call.body::<C>(Python::assume_attached())) };
+    let (py, body) = unsafe { (Python::assume_attached(), call.instance::<C>(Python::assume_attached()).body()) };
     if !call.is_plain(0) {
         return guarded(|_| general(|py| parse(py, call, (C::CLASS, "_try_get"), [], 0).map(|[]| py.None())));
     }
@@ -544,28 +403,7 @@ It never waits, so it never stands in line: if there is an item it is taken, who
 const TRY_PUT: &CStr = c"_try_put($self, item)\n--\n\nThe fast path of put_async.";
 const TRY_GET: &CStr = c"_try_get($self)\n--\n\nThe fast path of get_async.";
 
-fn install_on<C: HasBody>(py: Python<'_>, methods: &[(&'static CStr, Method, &'static CStr)]) -> PyResult<()> {
-    let class: Bound<'_, PyType> = py.get_type::<C>();
-    for &(name, method, doc) in methods {
-        // The interpreter keeps a pointer to the definition for as long as it lives.
-        let definition = Box::leak(Box::new(ffi::PyMethodDef {
-            ml_name: name.as_ptr(),
-            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: method },
-            ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS as c_int,
-            ml_doc: doc.as_ptr(),
-        }));
-        // SAFETY: the type is alive, the definition lives for ever and says what the function is.
-        let descriptor = unsafe {
-            let raw = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
-            Bound::from_owned_ptr_or_err(py, raw)?
-        };
-        class.setattr(name.to_string_lossy(), descriptor)?;
-    }
-    Ok(())
-}
-
-/// Puts the hot methods on the classes. Once, at import.
-pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
+pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     install_on::<PyQueue>(
         py,
         &[

@@ -1,0 +1,131 @@
+//! `Gate`: the one atomic word through which most calls pass without entering the section.
+//!
+//! # The protocol
+//! While nobody waits, the word *is* the bucket's state: its `tat` (see `gcra`), and whoever moves it ahead has been admitted. For anything
+//! else the section closes the gate, which takes the state out of the word, and opens it again at the end, if nobody waits by then.
+//!
+//! | word      | a caller at the gate                                              | the section                                  |
+//! |-----------|-------------------------------------------------------------------|----------------------------------------------|
+//! | open(tat) | fits: compare-and-swap to open(tat + n): admitted; lost: try again | enters: swaps in CLOSED, and has the tat     |
+//! |           | does not fit: looks whether the word is still the same: refused   |                                              |
+//! | CLOSED    | goes to the section                                               | leaves: stores open(tat), or leaves it closed |
+//!
+//! Arrivals cannot overtake the line: while it is not empty the gate is closed, and only the section opens it, when it is.
+//!
+//! What a caller reads beside the word (rate, burst, the origin of positions) changes only while the gate is closed, and each change is
+//! followed by a `tat` from a range never used before (`Gcra::rebase`). So if the word is still the one that was read, everything read
+//! meanwhile belongs to it; no torn mixture is ever acted upon. This is a sequence lock whose sequence number is the state itself.
+
+use super::gcra::{Course, Gcra, Rule};
+use super::units::{Pace, Units};
+use crate::clock::Nanos;
+use crate::sync::{AtomicU64, Ordering, fence};
+
+const CLOSED: u64 = 0;
+
+/// What the gate can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    Admitted,
+    Refused,
+    /// Ask the section.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    word: AtomicU64,
+    rule: Rule,
+    multiplier: AtomicU64,
+    shift: AtomicU64,
+    burst: AtomicU64,
+    anchor: AtomicU64,
+    base: AtomicU64,
+}
+
+fn open(tat: u64) -> u64 {
+    tat << 1 | 1
+}
+
+impl Gate {
+    /// Closed.
+    pub(super) fn new(course: Course) -> Self {
+        Self {
+            word: AtomicU64::new(CLOSED),
+            rule: course.rule,
+            multiplier: AtomicU64::new(course.pace.multiplier),
+            shift: AtomicU64::new(course.pace.shift.into()),
+            burst: AtomicU64::new(course.burst),
+            anchor: AtomicU64::new(course.anchor),
+            base: AtomicU64::new(course.base),
+        }
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a shift was put in")]
+    fn course(&self) -> Course {
+        Course {
+            rule: self.rule,
+            pace: Pace {
+                multiplier: self.multiplier.load(Ordering::Relaxed),
+                shift: self.shift.load(Ordering::Relaxed) as u32 & 127,
+            },
+            burst: self.burst.load(Ordering::Relaxed),
+            anchor: self.anchor.load(Ordering::Relaxed),
+            base: self.base.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Tries to pass with `n` units at `now`.
+    #[inline]
+    pub(super) fn pass(&self, n: Units, now: Nanos) -> Passage {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            if word == CLOSED {
+                return Passage::Closed;
+            }
+            let course = self.course();
+            let (tat, floor) = (word >> 1, course.floor(now));
+            if n > course.burst && course.rule == Rule::Burst || floor > Gcra::REBASE {
+                return Passage::Closed;
+            }
+            // What was read belongs to the word if the word is still there: after this fence.
+            fence(Ordering::Acquire);
+            if !course.fits(tat, n, floor) {
+                let again = self.word.load(Ordering::Relaxed);
+                if again == word {
+                    return Passage::Refused;
+                }
+                word = again;
+                fence(Ordering::Acquire);
+                continue;
+            }
+            let ahead = tat.max(course.ceil(now)) + n;
+            match self.word.compare_exchange_weak(word, open(ahead), Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Passage::Admitted,
+                Err(other) => word = other,
+            }
+        }
+    }
+
+    /// Takes the state out. `None` if it was closed. Only ever called inside the section.
+    #[inline]
+    pub(super) fn close(&self) -> Option<u64> {
+        let word = self.word.swap(CLOSED, Ordering::AcqRel);
+        // What is stored from here on is not seen by anybody who still sees the open word.
+        fence(Ordering::Release);
+        (word != CLOSED).then_some(word >> 1)
+    }
+
+    /// Puts the state back in. Only ever called inside the section, with the gate closed.
+    #[inline]
+    pub(super) fn open(&self, gcra: &Gcra) {
+        let Course { rule: _, pace, burst, anchor, base } = gcra.course;
+        self.multiplier.store(pace.multiplier, Ordering::Relaxed);
+        self.shift.store(pace.shift.into(), Ordering::Relaxed);
+        self.burst.store(burst, Ordering::Relaxed);
+        self.anchor.store(anchor, Ordering::Relaxed);
+        self.base.store(base, Ordering::Relaxed);
+        self.word.store(open(gcra.tat), Ordering::Release);
+    }
+}

@@ -1,0 +1,157 @@
+//! The token bucket and the shaper, as the *generic cell rate algorithm* (ITU-T I.371, annex A; ATM Forum TM 4.0), counted in units.
+//!
+//! Time is a position that grows with the rate. One number is the whole state: `tat`, the "theoretical arrival time", here a position too.
+//! What is admitted moves it ahead: `tat = max(tat, position(now)) + n`. A bucket admits as long as `tat` stays within `burst` of now;
+//! so its tokens are `burst - (tat - now)`, and a `tat` in the past means full. The maximum is what makes it safe: a clock reading that
+//! is late, or goes back, can only move `tat` further ahead; no time is credited twice.
+//!
+//! A shaper admits when `tat` has been reached, whatever the amount: then what was let go before has been paid for.
+//!
+//! The law: in no window of length `t` is more admitted than `burst + rate * t`. Proof: let `a_1 .. a_k` be admitted at `t_1 .. t_k`. After
+//! the first, `tat >= ceil(t_1) + a_1`; each adds its amount; before the last, `tat + a_k <= floor(t_k) + burst`. So the sum is at most
+//! `burst + floor(t_k) - ceil(t_1)`, which is at most `burst + rate * (t_k - t_1)`.
+
+use super::units::{Pace, Units};
+use crate::clock::Nanos;
+
+/// When may something go?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// While it fits into the burst: a token bucket.
+    Burst,
+    /// When what went before is paid for: a shaper.
+    Spaced,
+}
+
+/// How positions belong to times, and how far ahead one may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Course {
+    pub(super) rule: Rule,
+    pub(super) pace: Pace,
+    pub(super) burst: Units,
+    /// The position at `anchor` is `base`.
+    pub(super) anchor: Nanos,
+    pub(super) base: u64,
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "it is the lesser of two")]
+fn clipped(units: u128) -> u64 {
+    units.min(u128::from(Gcra::FAR)) as u64
+}
+
+impl Course {
+    /// What has come in until `now`, rounded down.
+    #[inline]
+    pub(super) fn floor(&self, now: Nanos) -> u64 {
+        self.base + clipped(self.pace.floor(now.saturating_sub(self.anchor)))
+    }
+
+    /// As `floor`, rounded up.
+    #[inline]
+    pub(super) fn ceil(&self, now: Nanos) -> u64 {
+        self.base + clipped(self.pace.ceil(now.saturating_sub(self.anchor)))
+    }
+
+    /// The first moment by which `floor` has reached the position.
+    fn moment(&self, position: u64) -> Nanos {
+        self.anchor.saturating_add(self.pace.time(u128::from(position.saturating_sub(self.base))))
+    }
+
+    /// May `n` go, with `tat` so far, when the position is `floor`? (For a bucket `n` is no more than the burst.)
+    #[inline]
+    pub(super) fn fits(&self, tat: u64, n: Units, floor: u64) -> bool {
+        match self.rule {
+            Rule::Burst => tat + n <= floor + self.burst,
+            Rule::Spaced => tat <= floor,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gcra {
+    pub(super) course: Course,
+    pub(super) tat: u64,
+    /// No position beyond this has ever been used.
+    highest: u64,
+}
+
+impl Gcra {
+    /// Positions stay below this, bookings ahead of them below twice of it.
+    pub(super) const FAR: u64 = 1 << 62;
+
+    /// Beyond this position the count begins anew.
+    pub(super) const REBASE: u64 = 1 << 61;
+
+    /// `debt` is what is missing from a full bucket.
+    pub(super) fn new(rule: Rule, pace: Pace, burst: Units, debt: Units, now: Nanos) -> Self {
+        Self::resume(Course { rule, pace, burst, anchor: now, base: 0 }, debt)
+    }
+
+    pub(super) fn resume(course: Course, tat: u64) -> Self {
+        Self { course, tat, highest: tat }
+    }
+
+    pub(super) fn fits(&self, n: Units, now: Nanos) -> bool {
+        self.course.fits(self.tat, n, self.course.floor(now))
+    }
+
+    /// The first moment, not before `from`, at which `n` may go.
+    pub(super) fn ready_at(&self, n: Units, from: Nanos) -> Nanos {
+        let position = match self.course.rule {
+            Rule::Burst => (self.tat + n).saturating_sub(self.course.burst),
+            Rule::Spaced => self.tat,
+        };
+        from.max(self.course.moment(position))
+    }
+
+    /// Is there room ahead for `n` more?
+    pub(super) fn can_book(&self, n: Units) -> bool {
+        self.tat + n <= Gcra::FAR + Self::REBASE
+    }
+
+    pub(super) fn take(&mut self, n: Units, at: Nanos) {
+        self.tat = self.tat.max(self.course.ceil(at)) + n;
+        self.highest = self.highest.max(self.tat);
+    }
+
+    /// How much of what was taken before `at` is then still to be worked off: so much could go without `at` coming any nearer.
+    pub(super) fn backlog(&self, at: Nanos) -> Units {
+        self.tat.saturating_sub(self.course.ceil(at))
+    }
+
+    pub(super) fn give_back(&mut self, n: Units) {
+        self.tat = self.tat.saturating_sub(n);
+    }
+
+    /// What could be taken now, in units; negative in debt.
+    pub(super) fn level(&self, now: Nanos, burst: Units) -> i128 {
+        i128::from(burst) - i128::from(self.tat.saturating_sub(self.course.floor(now)))
+    }
+
+    /// Another rate, another burst, from now on. What is there stays there, as far as it fits; so do debts.
+    pub(super) fn set(&mut self, pace: Pace, burst: Units, now: Nanos) {
+        let debt = i128::from(burst) - self.level(now, self.course.burst).min(i128::from(burst));
+        let debt =
+            if self.course.rule == Rule::Burst { debt } else { i128::from(self.tat.saturating_sub(self.course.floor(now))) };
+        self.begin_anew(now, u64::try_from(debt).unwrap_or(Gcra::FAR).min(Gcra::FAR));
+        self.course.pace = pace;
+        self.course.burst = burst;
+    }
+
+    /// Brings positions back into range, if need be. Whoever compares positions may rely on this: after it, or `set`, they are of a range
+    /// that has not been used before (in a long time: it wraps).
+    pub(super) fn rebase(&mut self, now: Nanos) {
+        let floor = self.course.floor(now);
+        if floor > Self::REBASE {
+            self.begin_anew(now, self.tat.saturating_sub(floor).min(Gcra::FAR));
+        }
+    }
+
+    fn begin_anew(&mut self, now: Nanos, debt: u64) {
+        let used = self.highest.max(self.course.ceil(now));
+        self.course.base = if used < Self::REBASE { used + 1 } else { 0 };
+        self.course.anchor = now;
+        self.tat = self.course.base + debt;
+        self.highest = self.tat;
+    }
+}

@@ -1,0 +1,500 @@
+//! `Keyed`: a token bucket for each of very many keys, in bounded memory.
+//!
+//! # Algorithm
+//! A full bucket is the same as none. So a key's whole state is one number (its `tat`, see `gcra`) in a [`Table`], and a key whose bucket is
+//! full may be forgotten. The table is cut into shards, each with a section of its own.
+//!
+//! Nearly every call on a key tries and goes away. For anything more (waiting, bookings, a rate of its own) the key is made *heavy*: it
+//! gets a [`Limiter`], which everybody who asks for this key uses from then on. When nobody holds it any more, and there is nothing to it
+//! but a number, it is made light again.
+//!
+//! # Memory
+//! At most `max_keys` are remembered. For a new one beyond that a full bucket is forgotten; a hand walks over the slots to find one. If there
+//! is none the new key is refused until one fills up: to forget a debt instead would let more through than the limit, and would let anybody
+//! who can make up keys do so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use super::gcra::{Course, Gcra, Rule};
+use super::limiter::{Law, Limiter};
+use super::state::{Refusal, Statistics};
+use super::table::{KeyHash, Table};
+use super::units::{Pace, Scale, Units};
+use crate::clock::{Clock, Nanos};
+use crate::section::{Domain, Section};
+use crate::sync::{Arc, Count};
+use crate::wait::{Wake, Wakes};
+
+/// In a slot: the key is heavy.
+const HEAVY: u64 = u64::MAX;
+
+/// A key that is more than a number.
+struct Heavy<W: Wake, D: Domain> {
+    limiter: Arc<Limiter<W, D>>,
+    /// It has a rate of its own.
+    own: bool,
+}
+
+struct Shard<W: Wake, D: Domain> {
+    course: Course,
+    table: Table,
+    heavy: BTreeMap<KeyHash, Heavy<W, D>>,
+    /// No bucket fills up before this, as far as is known.
+    none_full_before: Nanos,
+    admitted: u64,
+    refused: u64,
+    /// Of keys that were heavy.
+    waited: u64,
+    waited_for: Nanos,
+    forgotten: u64,
+}
+
+/// What one shard says of one key.
+enum Found<W: Wake, D: Domain> {
+    /// How far its schedule is ahead of now: 0 is a full bucket.
+    Light(Units),
+    Heavy(Arc<Limiter<W, D>>),
+}
+
+impl<W: Wake, D: Domain> Shard<W, D> {
+    /// Positions are brought back into range, if need be.
+    fn rebase(&mut self, now: Nanos) {
+        let floor = self.course.floor(now);
+        if floor > Gcra::REBASE {
+            self.shift(now, |debt| debt);
+        }
+    }
+
+    /// Positions begin anew, each debt becoming what `debt` makes of it.
+    fn shift(&mut self, now: Nanos, debt: impl Fn(Units) -> Units) {
+        let floor = self.course.floor(now);
+        for tat in self.table.values_mut().filter(|tat| **tat != HEAVY) {
+            *tat = debt(tat.saturating_sub(floor));
+        }
+        self.course.anchor = now;
+        self.course.base = 0;
+        self.none_full_before = 0;
+    }
+
+    /// The key, if it is remembered. One that needs no longer be heavy is made light.
+    fn find(&mut self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Option<Found<W, D>> {
+        let floor = self.course.floor(now);
+        let tat = *self.table.get_mut(key)?;
+        if tat != HEAVY {
+            return Some(Found::Light(tat.saturating_sub(floor)));
+        }
+        match self.lighten(proof, key, wakes) {
+            Some(debt) => {
+                *self.table.get_mut(key).expect("found above") = floor + debt;
+                Some(Found::Light(debt))
+            }
+            None => Some(Found::Heavy(Arc::clone(&self.heavy[&key].limiter))),
+        }
+    }
+
+    /// Takes a key's limiter away if nobody needs it, and returns what was left in it.
+    fn lighten(&mut self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Option<Units> {
+        let heavy = self.heavy.get(&key).filter(|heavy| !heavy.own && Arc::strong_count(&heavy.limiter) == 1)?;
+        let (fired, debt) = heavy.limiter.debt_if_quiet(proof);
+        wakes.append(fired);
+        let debt = debt?;
+        let (fired, seen) = heavy.limiter.statistics(proof);
+        wakes.append(fired);
+        self.admitted += seen.admitted;
+        self.refused += seen.refused;
+        self.waited += seen.waited;
+        self.waited_for += seen.waited_for;
+        self.heavy.remove(&key);
+        Some(debt)
+    }
+
+    /// Forgets one full bucket. False if there is none.
+    fn forget_one(&mut self, proof: D::Proof<'_>, now: Nanos, wakes: &mut Wakes<W>) -> bool {
+        if now < self.none_full_before {
+            return false;
+        }
+        let floor = self.course.floor(now);
+        let mut table = std::mem::take(&mut self.table);
+        let mut next = Nanos::MAX;
+        let found = table.remove_one(|key, tat| {
+            let debt = if tat == HEAVY {
+                match self.heavy_debt(proof, key, wakes) {
+                    Some(debt) => debt,
+                    None => {
+                        next = next.min(now + 1); // whoever holds it may let go at any time
+                        return false;
+                    }
+                }
+            } else {
+                tat.saturating_sub(floor)
+            };
+            next = next.min(now.saturating_add(self.course.pace.time(u128::from(debt))));
+            if debt == 0 && tat == HEAVY {
+                self.lighten(proof, key, wakes);
+            }
+            debt == 0
+        });
+        self.table = table;
+        self.forgotten += u64::from(found);
+        if !found {
+            self.none_full_before = next;
+        }
+        found
+    }
+
+    /// The debt of a heavy key that nobody needs to be heavy.
+    fn heavy_debt(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Option<Units> {
+        let heavy = self.heavy.get(&key).filter(|heavy| !heavy.own && Arc::strong_count(&heavy.limiter) == 1)?;
+        let (fired, debt) = heavy.limiter.debt_if_quiet(proof);
+        wakes.append(fired);
+        debt
+    }
+}
+
+/// What has been seen of all keys together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyedStatistics {
+    pub total: Statistics,
+    pub keys: usize,
+    pub forgotten: u64,
+}
+
+/// A bucket for each of very many keys, see the head of this file.
+pub struct Keyed<W: Wake, D: Domain> {
+    shards: Box<[Section<Shard<W, D>, D>]>,
+    keys: Count,
+    max_keys: u64,
+    scale: Scale,
+    clock: Clock<W>,
+}
+
+impl<W: Wake, D: Domain> Keyed<W, D> {
+    /// `shards` is a power of two.
+    pub fn new(pace: Pace, burst: Units, scale: Scale, max_keys: usize, shards: usize, clock: Clock<W>) -> Self {
+        let anchor = clock.now();
+        let shard = |_| {
+            Section::new(Shard {
+                course: Course { rule: Rule::Burst, pace, burst, anchor, base: 0 },
+                table: Table::default(),
+                heavy: BTreeMap::new(),
+                none_full_before: 0,
+                admitted: 0,
+                refused: 0,
+                waited: 0,
+                waited_for: 0,
+                forgotten: 0,
+            })
+        };
+        debug_assert!(shards.is_power_of_two());
+        Self { shards: (0..shards).map(shard).collect(), keys: Count::new(0), max_keys: max_keys as u64, scale, clock }
+    }
+
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    pub fn clock(&self) -> &Clock<W> {
+        &self.clock
+    }
+
+    /// How many keys are remembered.
+    #[expect(clippy::cast_possible_truncation, reason = "they are in memory")]
+    pub fn len(&self) -> usize {
+        self.keys.load(Ordering::Relaxed) as usize
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Is this thread inside the key's section already? Every other operation on the key would then panic.
+    #[inline]
+    pub fn is_entered(&self, proof: D::Proof<'_>, key: KeyHash) -> bool {
+        self.shard(key).is_entered(proof)
+    }
+
+    #[inline]
+    fn shard(&self, key: KeyHash) -> &Section<Shard<W, D>, D> {
+        &self.shards[key.shard(self.shards.len())]
+    }
+
+    /// Runs `critical` in a section, brought up to date.
+    fn visit<R>(
+        &self,
+        proof: D::Proof<'_>,
+        shard: &Section<Shard<W, D>, D>,
+        wakes: &mut Wakes<W>,
+        critical: impl FnOnce(&mut Shard<W, D>, Nanos, &mut Wakes<W>) -> R,
+    ) -> R {
+        shard.with(proof, |shard| {
+            let now = self.clock.now();
+            shard.rebase(now);
+            critical(shard, now, wakes)
+        })
+    }
+
+    /// Makes room for one more key. Err: when there may be some.
+    fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Result<(), Nanos> {
+        let claimed =
+            self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |keys| (keys < self.max_keys).then_some(keys + 1));
+        if claimed.is_ok() {
+            return Ok(());
+        }
+        // Its own shard first, so that what is in use spreads evenly.
+        let own = self.shard(key);
+        let others = self.shards.iter().filter(|shard| !std::ptr::eq(*shard, own));
+        let mut next = Nanos::MAX;
+        for shard in std::iter::once(own).chain(others) {
+            let found = self.visit(proof, shard, wakes, |shard, now, wakes| {
+                let found = shard.forget_one(proof, now, wakes);
+                next = next.min(shard.none_full_before);
+                found
+            });
+            if found {
+                return Ok(()); // its place is ours
+            }
+        }
+        Err(next)
+    }
+
+    fn unclaim(&self) {
+        self.keys.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes `n` of the key's bucket if it may go now and nobody is before it.
+    pub fn try_acquire(&self, proof: D::Proof<'_>, key: KeyHash, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
+        let mut wakes = Wakes::none();
+        let mut claimed = false;
+        loop {
+            let attempt = self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
+                let debt = match shard.find(proof, key, now, wakes) {
+                    Some(Found::Heavy(limiter)) => return Ok(Err(limiter)),
+                    Some(Found::Light(debt)) => Some(debt),
+                    None => None,
+                };
+                if n > shard.course.burst {
+                    return Ok(Ok(Err(Refusal::NeverFits)));
+                }
+                let (floor, ceil) = (shard.course.floor(now), shard.course.ceil(now));
+                match debt {
+                    None if !claimed => return Err(()),
+                    None => {
+                        shard.table.insert(key, ceil + n);
+                        shard.none_full_before = 0;
+                        claimed = false;
+                        shard.admitted += 1;
+                        Ok(Ok(Ok(true)))
+                    }
+                    Some(debt) => {
+                        let goes = debt + n <= shard.course.burst;
+                        if goes {
+                            *shard.table.get_mut(key).expect("found above") = (floor + debt).max(ceil) + n;
+                        }
+                        *if goes { &mut shard.admitted } else { &mut shard.refused } += 1;
+                        Ok(Ok(Ok(goes)))
+                    }
+                }
+            });
+            match attempt {
+                Err(()) => match self.make_room(proof, key, &mut wakes) {
+                    Ok(()) => claimed = true,
+                    Err(next) => {
+                        self.visit(proof, self.shard(key), &mut wakes, |shard, _, _| shard.refused += 1);
+                        return (wakes, Err(Refusal::LineFull(next)));
+                    }
+                },
+                Ok(answer) => {
+                    if claimed {
+                        self.unclaim(); // somebody else has put the key in meanwhile
+                    }
+                    return match answer {
+                        Ok(answer) => (wakes, answer),
+                        Err(limiter) => {
+                            let (fired, answer) = limiter.try_acquire(proof, n);
+                            wakes.append(fired);
+                            (wakes, answer)
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// The key's limiter: for everything but trying. The key is heavy as long as it is held.
+    pub fn limiter(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, Result<Arc<Limiter<W, D>>, Refusal>) {
+        self.heavy(proof, key, |heavy| Arc::clone(&heavy.limiter))
+    }
+
+    /// A rate for this key alone. It is remembered until [`Keyed::forget`].
+    pub fn set_pace_of(&self, proof: D::Proof<'_>, key: KeyHash, pace: Pace, burst: Units) -> (Wakes<W>, Result<(), Refusal>) {
+        let (mut wakes, limiter) = self.heavy(proof, key, |heavy| {
+            heavy.own = true;
+            Arc::clone(&heavy.limiter)
+        });
+        let done = limiter.map(|limiter| wakes.append(limiter.set_pace(proof, pace, burst, None)));
+        (wakes, done)
+    }
+
+    /// The key's own rate is dropped: that of all others holds for it. False if it had none.
+    pub fn forget(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, bool) {
+        let mut wakes = Wakes::none();
+        let found = self.visit(proof, self.shard(key), &mut wakes, |shard, _, wakes| {
+            let course = shard.course;
+            let Some(heavy) = shard.heavy.get_mut(&key).filter(|heavy| heavy.own) else { return false };
+            heavy.own = false;
+            wakes.append(heavy.limiter.set_pace(proof, course.pace, course.burst, None));
+            true
+        });
+        (wakes, found)
+    }
+
+    fn heavy<R>(
+        &self,
+        proof: D::Proof<'_>,
+        key: KeyHash,
+        with: impl Fn(&mut Heavy<W, D>) -> R,
+    ) -> (Wakes<W>, Result<R, Refusal>) {
+        let mut wakes = Wakes::none();
+        let mut claimed = false;
+        loop {
+            let attempt = self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
+                let debt = match shard.find(proof, key, now, wakes) {
+                    Some(Found::Heavy(_)) => return Some(with(shard.heavy.get_mut(&key).expect("found above"))),
+                    Some(Found::Light(debt)) => debt,
+                    None if claimed => {
+                        shard.table.insert(key, HEAVY);
+                        claimed = false;
+                        0
+                    }
+                    None => return None,
+                };
+                let Course { pace, burst, .. } = shard.course;
+                let limiter = Arc::new(Limiter::new(Law::Bucket { pace, burst, debt }, self.scale, self.clock.clone()));
+                *shard.table.get_mut(key).expect("it is there by now") = HEAVY;
+                shard.heavy.insert(key, Heavy { limiter, own: false });
+                shard.heavy.get_mut(&key).map(&with)
+            });
+            match attempt {
+                Some(result) => {
+                    if claimed {
+                        self.unclaim();
+                    }
+                    return (wakes, Ok(result));
+                }
+                None => match self.make_room(proof, key, &mut wakes) {
+                    Ok(()) => claimed = true,
+                    Err(next) => return (wakes, Err(Refusal::LineFull(next))),
+                },
+            }
+        }
+    }
+
+    /// What could be taken of the key's bucket now, in units; negative in debt.
+    pub fn level(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, i128) {
+        let (mut wakes, found) = self.look(proof, key);
+        let level = match found {
+            (burst, None) => i128::from(burst),
+            (burst, Some(Found::Light(debt))) => i128::from(burst) - i128::from(debt),
+            (_, Some(Found::Heavy(limiter))) => {
+                let (fired, level) = limiter.level(proof);
+                wakes.append(fired);
+                level
+            }
+        };
+        (wakes, level)
+    }
+
+    /// How long until `n` of the key's bucket could go, those in its line being served first.
+    pub fn retry_after(&self, proof: D::Proof<'_>, key: KeyHash, n: Units) -> (Wakes<W>, Result<Nanos, Refusal>) {
+        let mut wakes = Wakes::none();
+        let found =
+            self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| match shard.find(proof, key, now, wakes) {
+                Some(Found::Heavy(limiter)) => Err(limiter),
+                _ if n > shard.course.burst => Ok(Err(Refusal::NeverFits)),
+                None => Ok(Ok(0)),
+                Some(Found::Light(debt)) => {
+                    let tat = shard.course.floor(now) + debt;
+                    let gcra = Gcra::resume(shard.course, tat);
+                    Ok(Ok(gcra.ready_at(n, now) - now))
+                }
+            });
+        match found {
+            Ok(answer) => (wakes, answer),
+            Err(limiter) => {
+                let (fired, answer) = limiter.retry_after(proof, n);
+                wakes.append(fired);
+                (wakes, answer)
+            }
+        }
+    }
+
+    fn look(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, (Units, Option<Found<W, D>>)) {
+        let mut wakes = Wakes::none();
+        let found = self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
+            (shard.course.burst, shard.find(proof, key, now, wakes))
+        });
+        (wakes, found)
+    }
+
+    /// Another rate and burst, from now on, for every key without its own. What is there stays there, as far as it fits; so do debts.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn set_pace(&self, proof: D::Proof<'_>, pace: Pace, burst: Units) -> Wakes<W> {
+        let mut wakes = Wakes::none();
+        for shard in &self.shards {
+            self.visit(proof, shard, &mut wakes, |shard, now, wakes| {
+                let old = shard.course.burst;
+                shard.shift(now, |debt| (debt + burst).saturating_sub(old));
+                shard.course.pace = pace;
+                shard.course.burst = burst;
+                for heavy in shard.heavy.values().filter(|heavy| !heavy.own) {
+                    wakes.append(heavy.limiter.set_pace(proof, pace, burst, None));
+                }
+            });
+        }
+        wakes
+    }
+
+    pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, KeyedStatistics) {
+        let mut wakes = Wakes::none();
+        let mut seen = KeyedStatistics { keys: self.len(), ..KeyedStatistics::default() };
+        for shard in &self.shards {
+            self.visit(proof, shard, &mut wakes, |shard, _, wakes| {
+                let total = &mut seen.total;
+                total.admitted += shard.admitted;
+                total.refused += shard.refused;
+                total.waited += shard.waited;
+                total.waited_for += shard.waited_for;
+                seen.forgotten += shard.forgotten;
+                for heavy in shard.heavy.values() {
+                    let (fired, one) = heavy.limiter.statistics(proof);
+                    wakes.append(fired);
+                    total.admitted += one.admitted;
+                    total.refused += one.refused;
+                    total.waited += one.waited;
+                    total.waited_for += one.waited_for;
+                    total.waiters += one.waiters;
+                }
+            });
+        }
+        (wakes, seen)
+    }
+
+    /// Every waker in every line, each once.
+    pub fn visit_wakers(&self, proof: D::Proof<'_>, mut waker: impl FnMut(&W)) {
+        for shard in &self.shards {
+            shard.with(proof, |shard| {
+                for heavy in shard.heavy.values() {
+                    heavy.limiter.visit_wakers(proof, &mut waker);
+                }
+            });
+        }
+    }
+}
+
+impl<W: Wake, D: Domain> fmt::Debug for Keyed<W, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyed").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,403 @@
+//! `Limiter`: one schedule, one line, one section.
+//!
+//! # Algorithm
+//! A schedule ([`Gcra`] or [`Window`]) says when an amount may go; it knows nobody. The line is strictly first come, first served: an
+//! arrival goes at once only if nobody waits. Its head is granted at the first moment at which the schedule allows its amount, and that
+//! moment, not the one at which somebody came to look, is what the schedule books: a late wake-up costs nothing ([`State::settle`]).
+//! A grant is a fact in the section; its owner fetches it. Whoever leaves before that gives it back.
+//!
+//! # Bookings
+//! A reservation is a promise of a moment. Without a line it is taken from the schedule at once. Behind a line it takes a place in it,
+//! with the moment that follows from those before it, and is taken when it comes to the head. Promises never move.
+//!
+//! # What is given back
+//! All of an amount that was never granted. Of one that was granted or booked as much as can be had without letting more through in any
+//! window than the law allows: what has gone or was promised since, relying on it, stays where it is.
+//!
+//! # Fairness and cancellation
+//! Strict order, by weight: a large amount at the head holds up small ones behind it. [`Limiter::leave`] gives up a place; those behind
+//! go earlier.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use super::gate::{Gate, Passage};
+use super::gcra::{Gcra, Rule};
+use super::room::NEVER;
+use super::schedule::Schedule;
+use super::state::{Booking, Grant, Place, Refusal, Standing, State, Statistics};
+use super::units::{Pace, Scale, Units};
+use super::window::Window;
+use crate::clock::{Clock, Nanos};
+use crate::fork;
+use crate::section::{Domain, Section};
+use crate::sync::Count;
+use crate::wait::{Ticket, Wake, Wakes};
+
+/// What a limiter is made of.
+#[derive(Clone, Copy, Debug)]
+pub enum Law {
+    /// At most `burst + rate * t` in any `t`.
+    /// `debt` is what is missing from a full bucket in the beginning.
+    Bucket { pace: Pace, burst: Units, debt: Units },
+    /// One after the other, each after the last has been paid for; at most `capacity` in line.
+    Spaced { pace: Pace, capacity: usize },
+    /// At most `limit` in any `period`.
+    Window { limit: Units, period: Nanos },
+}
+
+/// A rate limiter, see the head of this file. `W` is how its waiters are told, `D` what guards its section.
+pub struct Limiter<W: Wake, D: Domain> {
+    gate: Option<Gate>,
+    scale: Scale,
+    clock: Clock<W>,
+    admitted: Count,
+    refused: Count,
+    section: Section<State<W>, D>,
+}
+
+impl<W: Wake, D: Domain> Limiter<W, D> {
+    pub fn new(law: Law, scale: Scale, clock: Clock<W>) -> Self {
+        let now = clock.now();
+        let (schedule, capacity) = match law {
+            Law::Bucket { pace, burst, debt } => (Schedule::Gcra(Gcra::new(Rule::Burst, pace, burst, debt, now)), usize::MAX),
+            Law::Spaced { pace, capacity } => (Schedule::Gcra(Gcra::new(Rule::Spaced, pace, 0, 0, now)), capacity),
+            Law::Window { limit, period } => (Schedule::Window(Window::new(limit, period)), usize::MAX),
+        };
+        let gate = match &schedule {
+            Schedule::Gcra(gcra) => Some(Gate::new(gcra.course)),
+            Schedule::Window(_) => None,
+        };
+        let state = State::new(schedule, capacity);
+        Self { gate, scale, clock, admitted: Count::new(0), refused: Count::new(0), section: Section::new(state) }
+    }
+
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    pub fn clock(&self) -> &Clock<W> {
+        &self.clock
+    }
+
+    /// Is this thread inside the section already? Every other operation would then panic.
+    #[inline]
+    pub fn is_entered(&self, proof: D::Proof<'_>) -> bool {
+        self.section.is_entered(proof)
+    }
+
+    /// One visit to the section: the gate is closed, those whose time has come are granted, and afterwards the gate is opened again if
+    /// nobody is left.
+    pub(super) fn visit<R>(
+        &self,
+        proof: D::Proof<'_>,
+        wakes: &mut Wakes<W>,
+        critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R,
+    ) -> R {
+        self.section.with(proof, |state| {
+            if let (Schedule::Gcra(gcra), Some(gate)) = (&mut state.schedule, &self.gate) {
+                if let Some(tat) = gate.close() {
+                    state.taken += i128::from(tat) - i128::from(state.opened_at);
+                    gcra.tat = tat;
+                }
+            }
+            let generation = fork::generation();
+            if state.generation != generation {
+                state.forget(generation);
+            }
+            let now = self.clock.now();
+            state.settle(now, wakes);
+            let result = critical(state, now, wakes);
+            if let (Schedule::Gcra(gcra), Some(gate)) = (&mut state.schedule, &self.gate) {
+                gcra.rebase(now);
+                if state.room.is_empty() && now >= state.paused_until && gcra.tat < Gcra::FAR {
+                    state.opened_at = gcra.tat;
+                    gate.open(gcra);
+                }
+            }
+            result
+        })
+    }
+
+    fn visited<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R) -> (Wakes<W>, R) {
+        let mut wakes = Wakes::none();
+        let result = self.visit(proof, &mut wakes, critical);
+        (wakes, result)
+    }
+
+    /// Through the gate, if that is possible. `None`: ask [`Limiter::try_acquire`]. Cannot panic.
+    #[inline]
+    pub fn pass(&self, n: Units) -> Option<bool> {
+        let gate = self.gate.as_ref()?;
+        match gate.pass(n, self.clock.now()) {
+            Passage::Admitted => {
+                self.admitted.fetch_add(1, Ordering::Relaxed);
+                Some(true)
+            }
+            Passage::Refused => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Some(false)
+            }
+            Passage::Closed => None,
+        }
+    }
+
+    /// As `pass`, for somebody who waits if it does not go: that is no refusal.
+    #[inline]
+    pub fn pass_or_wait(&self, n: Units) -> bool {
+        let goes = self.gate.as_ref().is_some_and(|gate| gate.pass(n, self.clock.now()) == Passage::Admitted);
+        if goes {
+            self.admitted.fetch_add(1, Ordering::Relaxed);
+        }
+        goes
+    }
+
+    /// Takes `n` if it may go now and nobody is before it.
+    pub fn try_acquire(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
+        let (wakes, result) = self.try_or_wait(proof, n);
+        if matches!(result, Ok(false)) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        (wakes, result)
+    }
+
+    /// As `try_acquire`, for somebody who waits if it does not go: that is no refusal.
+    pub fn try_or_wait(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
+        if self.pass_or_wait(n) {
+            return (Wakes::none(), Ok(true));
+        }
+        self.visited(proof, |state, now, _| {
+            if state.never_fits(n) {
+                return Err(Refusal::NeverFits);
+            }
+            let goes = state.try_now(n, now);
+            state.admitted += u64::from(goes);
+            Ok(goes)
+        })
+    }
+
+    /// Takes `n`, or takes (or keeps) a place in line: while it says `Waiting` the place is held, and `waker` will be woken. One that
+    /// cannot be served by its deadline is refused at once, and holds no place.
+    pub fn acquire_or_wait(
+        &self,
+        proof: D::Proof<'_>,
+        n: Units,
+        place: &mut Place,
+        waker: &W,
+        deadline: Option<Nanos>,
+    ) -> (Wakes<W>, Standing) {
+        self.visited(proof, |state, now, wakes| {
+            if let Some(ticket) = place.0 {
+                if let Some(grant) = state.grants.remove(&ticket) {
+                    state.room.leave(ticket, now, wakes);
+                    state.room.ring(state.due, wakes);
+                    place.0 = None;
+                    if matches!(grant, Grant::Unfit) {
+                        state.refused += 1;
+                        return Standing::Refused(Refusal::NeverFits);
+                    }
+                    state.admitted += 1;
+                    state.waited += 1;
+                    return Standing::Granted;
+                }
+                if state.room.contains(ticket) {
+                    return Standing::Waiting(Some(state.room.watch(ticket, state.due)).filter(|&at| at != NEVER));
+                }
+                place.0 = None; // forgotten after a fork: it comes again
+            }
+            if let Some(standing) = state.arrive(n, deadline, now) {
+                return standing;
+            }
+            let ticket = state.room.join(waker, n, now);
+            place.0 = Some(ticket);
+            if state.room.head().is_some_and(|(head, _)| head == ticket) {
+                state.due = state.moment(ticket, n);
+            }
+            Standing::Waiting(Some(state.room.watch(ticket, state.due)).filter(|&at| at != NEVER))
+        })
+    }
+
+    /// The operation waits no longer. What it had been granted goes back.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place) -> Wakes<W> {
+        let Some(ticket) = place.0.take() else { return Wakes::none() };
+        self.visited(proof, |state, now, wakes| {
+            if state.room.contains(ticket) {
+                state.leave(ticket, now, wakes);
+            }
+        })
+        .0
+    }
+
+    /// The waiter cannot come for a while (it runs a signal handler): somebody else keeps time.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn step_aside(&self, proof: D::Proof<'_>, ticket: Ticket) -> Wakes<W> {
+        self.visited(proof, |state, _, wakes| {
+            state.room.step_aside(ticket);
+            state.room.ring(state.due, wakes);
+        })
+        .0
+    }
+
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn step_back(&self, proof: D::Proof<'_>, ticket: Ticket) -> Wakes<W> {
+        self.visited(proof, |state, _, wakes| {
+            state.room.step_back(ticket);
+            state.room.ring(state.due, wakes);
+        })
+        .0
+    }
+
+    /// Books `n` at the first moment possible, which is at most `max_wait` away. `nobody` makes a waker that wakes nobody.
+    pub fn reserve(
+        &self,
+        proof: D::Proof<'_>,
+        n: Units,
+        max_wait: Option<Nanos>,
+        nobody: impl FnOnce() -> W,
+    ) -> (Wakes<W>, Result<Booking, Refusal>) {
+        self.visited(proof, |state, now, wakes| {
+            if state.never_fits(n) {
+                return Err(Refusal::NeverFits);
+            }
+            let at = state.foresee(n, now);
+            let full = state.line_is_full(now).filter(|_| at > now);
+            let refusal = match full {
+                _ if max_wait.is_some_and(|limit| at - now > limit) => Some(Refusal::Until(at)),
+                Some(free) => Some(Refusal::LineFull(free)),
+                None => (at == NEVER || !state.can_book(n)).then_some(Refusal::TooFar),
+            };
+            if let Some(refusal) = refusal {
+                state.refused += 1;
+                return Err(refusal);
+            }
+            state.admitted += 1;
+            let booking = state.book_at(n, at, now, nobody);
+            state.settle(now, wakes);
+            Ok(booking)
+        })
+    }
+
+    /// Gives a booking back, as far as that is possible; returns how much that was.
+    pub fn cancel(&self, proof: D::Proof<'_>, booking: Booking) -> (Wakes<W>, Units) {
+        self.visited(proof, |state, now, wakes| state.cancel(booking, now, wakes))
+    }
+
+    /// Gives `n` back; never above the burst.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn refund(&self, proof: D::Proof<'_>, n: Units) -> Wakes<W> {
+        self.visited(proof, |state, now, wakes| {
+            state.give_back(n, now);
+            state.settle(now, wakes);
+        })
+        .0
+    }
+
+    /// Takes `n` without asking.
+    pub fn debit(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<(), Refusal>) {
+        self.visited(proof, |state, now, wakes| {
+            if !state.can_book(n) {
+                return Err(Refusal::TooFar);
+            }
+            state.take(n, now);
+            state.settle(now, wakes);
+            Ok(())
+        })
+    }
+
+    /// Another rate and burst for a bucket, or rate and capacity for a shaper, from now on.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn set_pace(&self, proof: D::Proof<'_>, pace: Pace, burst: Units, capacity: Option<usize>) -> Wakes<W> {
+        self.visited(proof, |state, now, wakes| {
+            if let Schedule::Gcra(gcra) = &mut state.schedule {
+                gcra.set(pace, burst, now);
+            }
+            if let Some(capacity) = capacity {
+                state.capacity = capacity;
+            }
+            state.changed(now, wakes);
+        })
+        .0
+    }
+
+    /// Another limit and period for a window.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn set_window(&self, proof: D::Proof<'_>, limit: Units, period: Nanos) -> Wakes<W> {
+        self.visited(proof, |state, now, wakes| {
+            if let Schedule::Window(window) = &mut state.schedule {
+                window.limit = limit;
+                window.period = period;
+            }
+            state.changed(now, wakes);
+        })
+        .0
+    }
+
+    /// Nobody goes before `pause` has passed.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn pause(&self, proof: D::Proof<'_>, pause: Nanos) -> Wakes<W> {
+        self.visited(proof, |state, now, wakes| {
+            state.paused_until = state.paused_until.max(now.saturating_add(pause));
+            state.settle(now, wakes);
+        })
+        .0
+    }
+
+    /// What could be taken now, in units; negative in debt. (A shaper answers as a bucket for one token would.)
+    pub fn level(&self, proof: D::Proof<'_>) -> (Wakes<W>, i128) {
+        self.visited(proof, |state, now, _| match &mut state.schedule {
+            Schedule::Gcra(gcra) if gcra.course.rule == Rule::Spaced => gcra.level(now, self.scale.per_token()),
+            Schedule::Gcra(gcra) => gcra.level(now, gcra.course.burst),
+            Schedule::Window(window) => window.level(now),
+        })
+    }
+
+    /// How long until `n` could go, those in line being served first.
+    pub fn retry_after(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<Nanos, Refusal>) {
+        self.visited(proof, |state, now, _| {
+            if state.never_fits(n) {
+                return Err(Refusal::NeverFits);
+            }
+            Ok(match state.foresee(n, now) {
+                NEVER => NEVER,
+                at => at - now,
+            })
+        })
+    }
+
+    pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, Statistics) {
+        self.visited(proof, |state, now, _| Statistics {
+            admitted: state.admitted + self.admitted.load(Ordering::Relaxed),
+            refused: state.refused + self.refused.load(Ordering::Relaxed),
+            waited: state.waited,
+            waited_for: state.room.blocked.total(now),
+            waiters: state.room.waiters(),
+        })
+    }
+
+    /// Every waker in the line, each once. Grants nobody anything.
+    pub fn visit_wakers(&self, proof: D::Proof<'_>, waker: impl FnMut(&W)) {
+        self.section.with(proof, |state| {
+            if state.generation == fork::generation() {
+                state.room.wakers().for_each(waker);
+            }
+        });
+    }
+
+    /// Nobody waits, nothing is booked ahead, nothing is paused: there is nothing to it but its level, in units (how far the schedule is
+    /// behind the burst).
+    pub(super) fn debt_if_quiet(&self, proof: D::Proof<'_>) -> (Wakes<W>, Option<Units>) {
+        self.visited(proof, |state, now, _| match &state.schedule {
+            Schedule::Gcra(gcra) if state.room.is_empty() && state.promises.is_empty() && now >= state.paused_until => {
+                Some(gcra.tat.saturating_sub(gcra.course.floor(now)))
+            }
+            _ => None,
+        })
+    }
+}
+
+impl<W: Wake, D: Domain> fmt::Debug for Limiter<W, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! Rate limits: who may go when.
+//!
+//! | file      | what it is for                                                                          |
+//! |-----------|-----------------------------------------------------------------------------------------|
+//! | `units`   | amounts and rates in whole numbers, without drift                                        |
+//! | `gcra`    | the token bucket and the shaper: one number                                              |
+//! | `window`  | the sliding window: a log                                                                |
+//! | `gate`    | the atomic word through which most calls pass                                            |
+//! | `room`    | the line of those who wait, and who keeps time for them                                  |
+//! | `schedule`| one of these two                                                                        |
+//! | `state`   | schedule, line, grants and bookings: what happens inside the section                    |
+//! | `limiter` | one limiter: gate and section                                                           |
+//! | `several` | several limiters, taken together                                                        |
+//! | `keyed`   | a bucket for each of very many keys                                                     |
+//! | `table`   | one number for each key                                                                 |
+//!
+//! # Promises
+//! - The law holds in every window, whatever the order of calls, waits, cancellations, changes of the rate, and readings of the clock;
+//!   it is a law on the *moments* of grants, which the schedule decides, not on when somebody came to fetch them.
+//! - Strictly first come, first served, by weight.
+//! - Whoever comes exactly when it was told to is admitted, if nobody came in between.
+
+mod gate;
+mod gcra;
+mod keyed;
+mod limiter;
+mod room;
+mod schedule;
+mod several;
+mod state;
+mod table;
+mod units;
+mod window;
+
+pub use keyed::{Keyed, KeyedStatistics};
+pub use limiter::{Law, Limiter};
+pub use several::{Bookings, Several};
+pub use state::{Booking, Place, Refusal, Standing, Statistics};
+pub use table::KeyHash;
+pub use units::{MAX_UNITS, Pace, PaceError, Scale, Units};

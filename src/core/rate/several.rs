@@ -1,0 +1,488 @@
+//! `Several`: a few limiters taken together, all or none.
+//!
+//! One visit enters the sections of all members, nested, always in the order of their addresses, so that two sets that share members
+//! cannot wait for each other.
+//!
+//! # Algorithm
+//! The set has a line of its own. Only its *head* is booked in the members, in all of them for the same moment: the first at which each
+//! allows its amount. In a member that has a line itself the booking stands in it like any other, so callers of the set and of its members
+//! get their turns in the order in which they came to the front. When the moment comes the head is granted, and the next is booked, from
+//! that moment on. A head that leaves gives its bookings back; those behind it have taken nothing.
+//!
+//! A booking is a promise and would not move when a member's rate changes. So whoever changes a member says so to its sets
+//! ([`Several::members_changed`]): a head whose bookings can be given back whole is then booked anew.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use super::limiter::Limiter;
+use super::room::{NEVER, Room};
+use super::schedule::Projection;
+use super::state::{Booking, Place, Refusal, Standing, State as Member, Statistics};
+use super::units::Units;
+use crate::clock::{Clock, Nanos};
+use crate::fork;
+use crate::section::{Domain, Section};
+use crate::sync::Arc;
+use crate::wait::{Ticket, Wake, Wakes};
+
+/// A promise by all members: everything may go at `at`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bookings {
+    pub at: Nanos,
+    /// None where nothing was asked for.
+    each: Vec<Option<Booking>>,
+}
+
+impl Bookings {
+    /// What was booked, in the members' order.
+    pub fn amounts(&self) -> impl Iterator<Item = Units> {
+        self.each.iter().map(|booking| booking.map_or(0, |booking| booking.units))
+    }
+}
+
+#[derive(Debug)]
+struct State<W> {
+    room: Room<W>,
+    amounts: BTreeMap<Ticket, Box<[Units]>>,
+    /// The head's booking; with a reservation behind them, those of everybody before it.
+    booked: VecDeque<(Ticket, Bookings)>,
+    /// Granted and not fetched.
+    grants: BTreeMap<Ticket, Option<Bookings>>,
+    /// No booking is made from before this: the last grant's moment, or when something was given back.
+    not_before: Nanos,
+    due: Nanos,
+    admitted: u64,
+    refused: u64,
+    waited: u64,
+    generation: u64,
+}
+
+/// The members, in the order of the set, while the sections of all of them are held, and who else takes part in a visit.
+struct Held<'a, 'm, W: Wake> {
+    members: &'a mut [&'m mut Member<W>],
+    now: Nanos,
+    nobody: &'a dyn Fn() -> W,
+    wakes: &'a mut Wakes<W>,
+}
+
+impl<W: Wake> Held<'_, '_, W> {
+    /// When all of it could go, not before `from`.
+    fn foresee(&self, amounts: &[Units], from: Nanos) -> Nanos {
+        let asked = self.members.iter().zip(amounts).filter(|(_, n)| **n > 0);
+        asked.map(|(member, &n)| member.foresee(n, from)).fold(from, Nanos::max)
+    }
+
+    fn never_fits(&self, amounts: &[Units]) -> bool {
+        self.members.iter().zip(amounts).any(|(member, &n)| member.never_fits(n))
+    }
+
+    fn may_go(&mut self, amounts: &[Units]) -> bool {
+        let now = self.now;
+        self.members.iter_mut().zip(amounts).all(|(member, &n)| n == 0 || member.may_go(n, now))
+    }
+
+    fn book(&mut self, amounts: &[Units], at: Nanos) -> Result<Bookings, Refusal> {
+        if at == NEVER || self.members.iter().zip(amounts).any(|(member, &n)| !member.can_book(n)) {
+            return Err(Refusal::TooFar);
+        }
+        let (now, nobody) = (self.now, self.nobody);
+        let booked = self.members.iter_mut().zip(amounts);
+        let each = booked.map(|(member, &n)| (n > 0).then(|| member.book_at(n, at, now, nobody))).collect();
+        Ok(Bookings { at, each })
+    }
+
+    fn cancel(&mut self, bookings: &Bookings) -> Vec<Units> {
+        let each = self.members.iter_mut().zip(&bookings.each);
+        each.map(|(member, booking)| booking.map_or(0, |booking| member.cancel(booking, self.now, self.wakes))).collect()
+    }
+}
+
+impl<W: Wake> State<W> {
+    /// Grants whoever's time has come, and books the next.
+    fn settle(&mut self, held: &mut Held<'_, '_, W>) {
+        while let Some((ticket, _)) = self.room.head() {
+            if self.booked.is_empty() && self.book(ticket, held).is_err() {
+                break; // too much is owed to be counted: somebody who comes to look tries again
+            }
+            if self.booked.front().is_none_or(|(_, bookings)| bookings.at > held.now) {
+                break;
+            }
+            let (_, bookings) = self.booked.pop_front().expect("it was there a line ago");
+            self.not_before = bookings.at;
+            self.grants.insert(ticket, Some(bookings));
+            self.room.grant(ticket, held.wakes);
+        }
+        self.due = self.booked.front().map_or(NEVER, |(_, bookings)| bookings.at);
+        self.room.ring(self.due, held.wakes);
+    }
+
+    /// Books the first in line that is not booked yet.
+    fn book(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) -> Result<(), Refusal> {
+        let amounts = &self.amounts[&ticket];
+        let from = self.room.since(ticket).max(self.not_before);
+        let from = self.booked.back().map_or(from, |(_, before)| from.max(before.at));
+        let at = held.foresee(amounts, from);
+        let bookings = held.book(amounts, at)?;
+        self.booked.push_back((ticket, bookings));
+        Ok(())
+    }
+
+    /// Those in line who are not booked.
+    fn unbooked(&self) -> impl Iterator<Item = Ticket> {
+        self.room.waiting().skip(self.booked.len()).map(|(ticket, _)| ticket)
+    }
+
+    /// The members' laws have changed: what has become too large is told so, and those who are booked are booked anew, as far as their
+    /// bookings can be given back whole.
+    fn book_anew(&mut self, held: &mut Held<'_, '_, W>) {
+        while let Some((_, last)) = self.booked.back() {
+            let mut each = held.members.iter().zip(&last.each);
+            if !each.all(|(member, booking)| booking.is_none_or(|booking| member.can_give_back_whole(booking))) {
+                break;
+            }
+            let (_, last) = self.booked.pop_back().expect("it was there a line ago");
+            held.cancel(&last);
+            self.not_before = held.now;
+        }
+        let unfit: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.amounts[ticket])).collect();
+        for ticket in unfit {
+            self.grants.insert(ticket, None);
+            self.room.grant(ticket, held.wakes);
+        }
+        self.settle(held);
+    }
+
+    fn forget(&mut self, generation: u64) {
+        self.generation = generation;
+        self.room.forget();
+        self.amounts.clear();
+        self.booked.clear();
+        self.grants.clear();
+        self.due = NEVER;
+    }
+
+    fn watch(&mut self, ticket: Ticket) -> Standing {
+        Standing::Waiting(Some(self.room.watch(ticket, self.due)).filter(|&at| at != NEVER))
+    }
+}
+
+/// Several limiters, see the head of this file.
+pub struct Several<W: Wake, D: Domain> {
+    members: Vec<Arc<Limiter<W, D>>>,
+    /// The members' indices, by address.
+    order: Vec<usize>,
+    clock: Clock<W>,
+    section: Section<State<W>, D>,
+}
+
+impl<W: Wake, D: Domain> Several<W, D> {
+    /// The members are different from each other, and have the same clock.
+    pub fn new(members: Vec<Arc<Limiter<W, D>>>, clock: Clock<W>) -> Self {
+        let mut order: Vec<usize> = (0..members.len()).collect();
+        order.sort_by_key(|&index| Arc::as_ptr(&members[index]).addr());
+        let state = State {
+            room: Room::new(),
+            amounts: BTreeMap::new(),
+            booked: VecDeque::new(),
+            grants: BTreeMap::new(),
+            not_before: 0,
+            due: NEVER,
+            admitted: 0,
+            refused: 0,
+            waited: 0,
+            generation: fork::generation(),
+        };
+        Self { members, order, clock, section: Section::new(state) }
+    }
+
+    pub fn members(&self) -> &[Arc<Limiter<W, D>>] {
+        &self.members
+    }
+
+    pub fn clock(&self) -> &Clock<W> {
+        &self.clock
+    }
+
+    /// Enters the members from `depth` on, inside each other, and calls `critical` with all of them.
+    fn enter<R>(
+        &self,
+        proof: D::Proof<'_>,
+        depth: usize,
+        entered: Vec<(usize, &mut Member<W>)>,
+        wakes: &mut Wakes<W>,
+        critical: impl FnOnce(&mut [&mut Member<W>], &mut Wakes<W>) -> R,
+    ) -> R {
+        let Some(&index) = self.order.get(depth) else {
+            let mut entered = entered;
+            entered.sort_by_key(|(index, _)| *index);
+            let mut members: Vec<&mut Member<W>> = entered.into_iter().map(|(_, member)| member).collect();
+            return critical(&mut members, wakes);
+        };
+        self.members[index].visit(proof, wakes, |member, _, wakes| {
+            let mut entered: Vec<(usize, &mut Member<W>)> = entered;
+            entered.push((index, member));
+            self.enter(proof, depth + 1, entered, wakes, critical)
+        })
+    }
+
+    /// One visit to the set and all of its members.
+    fn visit<R>(
+        &self,
+        proof: D::Proof<'_>,
+        nobody: &dyn Fn() -> W,
+        critical: impl FnOnce(&mut State<W>, &mut Held<'_, '_, W>) -> R,
+    ) -> (Wakes<W>, R) {
+        let mut wakes = Wakes::none();
+        let result = self.section.with(proof, |state| {
+            let entered = Vec::with_capacity(self.members.len());
+            self.enter(proof, 0, entered, &mut wakes, |members, wakes| {
+                let generation = fork::generation();
+                if state.generation != generation {
+                    state.forget(generation);
+                }
+                let mut held = Held { members, now: self.clock.now(), nobody, wakes };
+                state.settle(&mut held);
+                critical(state, &mut held)
+            })
+        });
+        (wakes, result)
+    }
+
+    /// Takes everything if it may go now and nobody is before it. For somebody who waits if it does not a refusal is none.
+    pub fn try_acquire(
+        &self,
+        proof: D::Proof<'_>,
+        amounts: &[Units],
+        or_wait: bool,
+        nobody: &dyn Fn() -> W,
+    ) -> (Wakes<W>, Result<bool, Refusal>) {
+        self.visit(proof, nobody, |state, held| {
+            if held.never_fits(amounts) {
+                return Err(Refusal::NeverFits);
+            }
+            let goes = state.try_now(amounts, held)?;
+            state.refused += u64::from(!goes && !or_wait);
+            Ok(goes)
+        })
+    }
+
+    /// As [`Limiter::acquire_or_wait`], for all members.
+    pub fn acquire_or_wait(
+        &self,
+        proof: D::Proof<'_>,
+        amounts: &[Units],
+        place: &mut Place,
+        waker: &W,
+        deadline: Option<Nanos>,
+        nobody: &dyn Fn() -> W,
+    ) -> (Wakes<W>, Standing) {
+        self.visit(proof, nobody, |state, held| {
+            if let Some(ticket) = place.0 {
+                if let Some(grant) = state.grants.remove(&ticket) {
+                    state.remove(ticket, held);
+                    state.room.ring(state.due, held.wakes);
+                    place.0 = None;
+                    if grant.is_none() {
+                        state.refused += 1;
+                        return Standing::Refused(Refusal::NeverFits);
+                    }
+                    state.admitted += 1;
+                    state.waited += 1;
+                    return Standing::Granted;
+                }
+                if state.room.contains(ticket) {
+                    return state.watch(ticket);
+                }
+                place.0 = None; // forgotten after a fork: it comes again
+            }
+            if let Some(standing) = state.arrive(amounts, deadline, held) {
+                return standing;
+            }
+            let ticket = state.room.join(waker, 0, held.now);
+            state.amounts.insert(ticket, amounts.into());
+            place.0 = Some(ticket);
+            // Its own wake-up, should it be nudged here, costs it one look.
+            state.settle(held);
+            state.watch(ticket)
+        })
+    }
+
+    /// The operation waits no longer. What it had been granted, or booked, goes back.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place, nobody: &dyn Fn() -> W) -> Wakes<W> {
+        let Some(ticket) = place.0.take() else { return Wakes::none() };
+        self.visit(proof, nobody, |state, held| {
+            if !state.room.contains(ticket) {
+                return;
+            }
+            let granted = state.grants.remove(&ticket).flatten();
+            let booked = state.booked.iter().position(|(holder, _)| *holder == ticket);
+            let booked = booked.and_then(|index| state.booked.remove(index)).map(|(_, bookings)| bookings);
+            for bookings in granted.into_iter().chain(booked) {
+                held.cancel(&bookings);
+            }
+            state.not_before = held.now;
+            state.remove(ticket, held);
+            state.settle(held);
+        })
+        .0
+    }
+
+    /// See [`Limiter::step_aside`].
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn step_aside(&self, proof: D::Proof<'_>, ticket: Ticket, nobody: &dyn Fn() -> W) -> Wakes<W> {
+        self.visit(proof, nobody, |state, held| {
+            state.room.step_aside(ticket);
+            state.room.ring(state.due, held.wakes);
+        })
+        .0
+    }
+
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn step_back(&self, proof: D::Proof<'_>, ticket: Ticket, nobody: &dyn Fn() -> W) -> Wakes<W> {
+        self.visit(proof, nobody, |state, held| {
+            state.room.step_back(ticket);
+            state.room.ring(state.due, held.wakes);
+        })
+        .0
+    }
+
+    /// Books everything for the first moment possible, which is at most `max_wait` away, and after everybody who waits.
+    pub fn reserve(
+        &self,
+        proof: D::Proof<'_>,
+        amounts: &[Units],
+        max_wait: Option<Nanos>,
+        nobody: &dyn Fn() -> W,
+    ) -> (Wakes<W>, Result<Bookings, Refusal>) {
+        self.visit(proof, nobody, |state, held| {
+            let outcome = if held.never_fits(amounts) {
+                Err(Refusal::NeverFits)
+            } else {
+                let at = state.foresee(amounts, held);
+                if max_wait.is_some_and(|limit| at - held.now > limit) {
+                    Err(Refusal::Until(at))
+                } else {
+                    let waiting: Vec<_> = state.unbooked().collect();
+                    waiting.into_iter().try_for_each(|ticket| state.book(ticket, held)).and_then(|()| held.book(amounts, at))
+                }
+            };
+            match outcome {
+                Ok(_) => state.admitted += 1,
+                Err(Refusal::NeverFits) => {}
+                Err(_) => state.refused += 1,
+            }
+            outcome
+        })
+    }
+
+    /// Gives bookings back, as far as that is possible; returns how much of each that was.
+    pub fn cancel(&self, proof: D::Proof<'_>, bookings: &Bookings, nobody: &dyn Fn() -> W) -> (Wakes<W>, Vec<Units>) {
+        self.visit(proof, nobody, |state, held| {
+            let returned = held.cancel(bookings);
+            state.book_anew(held);
+            returned
+        })
+    }
+
+    /// A member's law, or what it has let through, has been changed from outside.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn members_changed(&self, proof: D::Proof<'_>, nobody: &dyn Fn() -> W) -> Wakes<W> {
+        self.visit(proof, nobody, |state, held| state.book_anew(held)).0
+    }
+
+    /// How long until everything could go, those in line being served first.
+    pub fn retry_after(
+        &self,
+        proof: D::Proof<'_>,
+        amounts: &[Units],
+        nobody: &dyn Fn() -> W,
+    ) -> (Wakes<W>, Result<Nanos, Refusal>) {
+        self.visit(proof, nobody, |state, held| {
+            if held.never_fits(amounts) {
+                return Err(Refusal::NeverFits);
+            }
+            Ok(match state.foresee(amounts, held) {
+                NEVER => NEVER,
+                at => at - held.now,
+            })
+        })
+    }
+
+    pub fn statistics(&self, proof: D::Proof<'_>) -> Statistics {
+        self.section.with(proof, |state| Statistics {
+            admitted: state.admitted,
+            refused: state.refused,
+            waited: state.waited,
+            waited_for: state.room.blocked.total(self.clock.now()),
+            waiters: state.room.waiters(),
+        })
+    }
+
+    /// Every waker in the line, each once.
+    pub fn visit_wakers(&self, proof: D::Proof<'_>, waker: impl FnMut(&W)) {
+        self.section.with(proof, |state| {
+            if state.generation == fork::generation() {
+                state.room.wakers().for_each(waker);
+            }
+        });
+    }
+}
+
+impl<W: Wake> State<W> {
+    fn try_now(&mut self, amounts: &[Units], held: &mut Held<'_, '_, W>) -> Result<bool, Refusal> {
+        let goes = self.room.nobody_waits() && held.may_go(amounts);
+        if goes {
+            held.book(amounts, held.now)?;
+            self.admitted += 1;
+        }
+        Ok(goes)
+    }
+
+    /// Takes everything, or foresees and refuses; `None`: it may take a place in line.
+    fn arrive(&mut self, amounts: &[Units], deadline: Option<Nanos>, held: &mut Held<'_, '_, W>) -> Option<Standing> {
+        if held.never_fits(amounts) {
+            return Some(Standing::Refused(Refusal::NeverFits));
+        }
+        let refusal = match self.try_now(amounts, held) {
+            Ok(true) => return Some(Standing::Granted),
+            Ok(false) => Refusal::Until(deadline.map(|_| self.foresee(amounts, held)).filter(|at| Some(*at) > deadline)?),
+            Err(refusal) => refusal,
+        };
+        self.refused += 1;
+        Some(Standing::Refused(refusal))
+    }
+
+    /// When it could go after everybody in line.
+    fn foresee(&self, amounts: &[Units], held: &Held<'_, '_, W>) -> Nanos {
+        let from = held.now.max(self.not_before);
+        let from = self.booked.back().map_or(from, |(_, last)| from.max(last.at));
+        if self.unbooked().next().is_none() {
+            return held.foresee(amounts, from);
+        }
+        let mut members: Vec<_> = held.members.iter().map(|member| member.project(held.now)).collect();
+        let ready_at = |members: &[Projection], amounts: &[Units], from: Nanos| {
+            let asked = members.iter().zip(amounts).filter(|(_, n)| **n > 0);
+            asked.map(|(member, &n)| member.ready_at(n, from)).fold(from, Nanos::max)
+        };
+        let mut last = from;
+        for ticket in self.unbooked() {
+            let before = &self.amounts[&ticket];
+            last = ready_at(&members, before, last);
+            members.iter_mut().zip(before).filter(|(_, n)| **n > 0).for_each(|(member, &n)| member.take(n, last));
+        }
+        ready_at(&members, amounts, last)
+    }
+
+    fn remove(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) {
+        self.amounts.remove(&ticket);
+        self.room.leave(ticket, held.now, held.wakes);
+    }
+}
+
+impl<W: Wake, D: Domain> fmt::Debug for Several<W, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Several").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! `Table`: many keys, one number each, 24 bytes a slot.
+//!
+//! An open-addressing hash table with linear probing and deletion by shifting back (Knuth, *The Art of Computer Programming*, vol. 3,
+//! 6.4, algorithm R), at most three quarters full. The keys are 128-bit hashes already, keyed so that nobody can aim at a slot.
+//!
+//! Its own, and not a map of the library, for two things that those do not have: a *hand* that walks over the slots and takes up where it
+//! stopped, and a slot without padding.
+
+/// A keyed 128-bit hash of a key. Two keys with the same one share a bucket, with a chance of one in 2^64 at 2^32 keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyHash([u64; 2]);
+
+impl KeyHash {
+    pub fn new(hash: [u64; 2]) -> Self {
+        Self(if hash == EMPTY.0 { [1, 0] } else { hash })
+    }
+
+    /// For the choice of a shard; the table uses the other half.
+    pub(super) fn shard(self, shards: usize) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+        let low = self.0[0] as usize;
+        low & (shards - 1)
+    }
+}
+
+const EMPTY: KeyHash = KeyHash([0, 0]);
+const SMALLEST: usize = 16;
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: KeyHash,
+    value: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    slots: Vec<Slot>,
+    len: usize,
+    hand: usize,
+}
+
+impl Table {
+    fn mask(&self) -> usize {
+        self.slots.len() - 1
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+    fn home(&self, key: KeyHash) -> usize {
+        key.0[1] as usize & self.mask()
+    }
+
+    /// Where the key is, or where it would be.
+    fn find(&self, key: KeyHash) -> usize {
+        let mut at = self.home(key);
+        while self.slots[at].key != key && self.slots[at].key != EMPTY {
+            at = (at + 1) & self.mask();
+        }
+        at
+    }
+
+    pub(super) fn get_mut(&mut self, key: KeyHash) -> Option<&mut u64> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let at = self.find(key);
+        let slot = &mut self.slots[at];
+        (slot.key != EMPTY).then_some(&mut slot.value)
+    }
+
+    /// The key must not be there.
+    pub(super) fn insert(&mut self, key: KeyHash, value: u64) {
+        if (self.len + 1) * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+        let at = self.find(key);
+        self.slots[at] = Slot { key, value };
+        self.len += 1;
+    }
+
+    fn grow(&mut self) {
+        let larger = (self.slots.len() * 2).max(SMALLEST);
+        let old = std::mem::replace(&mut self.slots, vec![Slot { key: EMPTY, value: 0 }; larger]);
+        for slot in old.into_iter().filter(|slot| slot.key != EMPTY) {
+            let at = self.find(slot.key);
+            self.slots[at] = slot;
+        }
+    }
+
+    fn remove_at(&mut self, mut hole: usize) {
+        let mask = self.mask();
+        let mut next = (hole + 1) & mask;
+        while self.slots[next].key != EMPTY {
+            // May it move back to the hole? Only if that is not before its home.
+            let home = self.home(self.slots[next].key);
+            if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
+                self.slots[hole] = self.slots[next];
+                hole = next;
+            }
+            next = (next + 1) & mask;
+        }
+        self.slots[hole].key = EMPTY;
+        self.len -= 1;
+    }
+
+    /// Moves the hand on until it finds a value of which `goes` says yes, and removes that. False after a whole round.
+    pub(super) fn remove_one(&mut self, mut goes: impl FnMut(KeyHash, u64) -> bool) -> bool {
+        for _ in 0..self.slots.len() {
+            let at = self.hand & self.mask();
+            let slot = self.slots[at];
+            if slot.key != EMPTY && goes(slot.key, slot.value) {
+                self.remove_at(at);
+                return true; // the hand stays: another may have moved there
+            }
+            self.hand = at + 1;
+        }
+        false
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.slots.iter_mut().filter(|slot| slot.key != EMPTY).map(|slot| &mut slot.value)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Against a map of the library, with keys that collide.
+    #[test]
+    fn as_a_map() {
+        let mut table = Table::default();
+        let mut model: BTreeMap<KeyHash, u64> = BTreeMap::new();
+        let mut random = 1_u64;
+        for step in 0..20_000_u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let key = KeyHash::new([(random >> 33) % 7, (random >> 40) % 97]);
+            match (random >> 60) % 4 {
+                0 => {
+                    let gone = table.remove_one(|found, _| found == key);
+                    assert_eq!(gone, model.remove(&key).is_some());
+                }
+                _ => match table.get_mut(key) {
+                    Some(value) => {
+                        assert_eq!(Some(&*value), model.get(&key));
+                        *value = step;
+                        model.insert(key, step);
+                    }
+                    None => {
+                        assert_eq!(model.insert(key, step), None);
+                        table.insert(key, step);
+                    }
+                },
+            }
+            assert_eq!(table.len, model.len());
+        }
+        assert!(model.iter().all(|(key, value)| table.get_mut(*key).copied() == Some(*value)));
+        assert_eq!(table.values_mut().count(), model.len());
+    }
+}

@@ -1,0 +1,418 @@
+//! `KeyedTokenBucket`, the handles of its keys, and how keys become hashes.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+use penstock_core::rate::{KeyHash, Pace, Refusal, Units};
+use penstock_core::section::Section;
+use penstock_core::wait::Wakes;
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple, PyType};
+
+use super::amounts::{amount, pace, positive_amount, positive_number, scale};
+use super::limiters::{period_of, set_bucket_rate};
+use super::operation::Line;
+use super::{Common, Given, Keyed, Limiter, PyRateLimiter, Target, rate_limited, refusal_error, refuse, statistics, visit_tasks};
+use crate::body::attached_in_traverse;
+use crate::clock::PyClock;
+use crate::domain::Attached;
+use crate::errors::{self, Given as Argument, text, type_name};
+use crate::waker::Waker;
+
+/// So many sections share the keys: on the build with a global lock more than one would be no use.
+#[cfg(Py_GIL_DISABLED)]
+const SHARDS: usize = 64;
+#[cfg(not(Py_GIL_DISABLED))]
+const SHARDS: usize = 1;
+
+/// A key's tuples may be nested so deep.
+const DEPTH: u32 = 16;
+
+/// A token bucket for each of very many keys (users, addresses, hosts), in bounded memory.
+///
+/// Each key has a bucket of `burst` tokens to which `rate` come in per `period` seconds, and a line of its own: who waits for one
+/// key holds up nobody at another. Keys are str, bytes, int, UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of
+/// each is stored. `key(k)` is a light handle with the whole interface of a token bucket; `try_acquire(key, n)` is the hot path.
+///
+/// At most `max_keys` are remembered. A full bucket is the same as none and is forgotten when room is needed; one in debt, waited
+/// for or with a rate of its own never. When all of them are needed a new key is refused with RateLimited, because to forget a debt
+/// would let more through than the limit; `retry_after` says when one may be forgotten.
+///
+/// Raises ValueError, TypeError or OverflowError for bad arguments.
+///
+/// Algorithm: GCRA (ITU-T I.371, annex A).
+#[pyclass(frozen, subclass, weakref, name = "KeyedTokenBucket", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyKeyedTokenBucket {
+    pub(crate) keyed: Keyed,
+    given: Section<Given, Attached>,
+    max_keys: usize,
+    hashers: [RandomState; 2],
+    name: Option<Py<PyAny>>,
+    clock: Option<Py<PyClock>>,
+}
+
+/// One key's bucket: what `KeyedTokenBucket.key` returns. A light handle; the bucket itself is the keyed bucket's.
+#[pyclass(frozen, weakref, extends = PyRateLimiter, name = "KeyedBucket", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyKeyedBucket;
+
+/// What a part of a key begins with, so that parts of different kinds are different.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Kind {
+    Str = 1,
+    Bytes,
+    Int,
+    LongInt,
+    Uuid,
+    Address4,
+    Address6,
+    Tuple,
+}
+
+/// Two hashers at once.
+struct Both([std::hash::DefaultHasher; 2]);
+
+impl Both {
+    fn part(&mut self, kind: Kind, bytes: &[u8]) {
+        for hasher in &mut self.0 {
+            hasher.write_u8(kind as u8);
+            hasher.write_usize(bytes.len());
+            hasher.write(bytes);
+        }
+    }
+
+    fn key(&mut self, key: &Bound<'_, PyAny>, depth: u32) -> PyResult<()> {
+        let py = key.py();
+        if let Ok(string) = key.cast::<PyString>() {
+            match string.to_str() {
+                Ok(string) => self.part(Kind::Str, string.as_bytes()),
+                Err(_) => {
+                    // Lone surrogates.
+                    let bytes = string.call_method1("encode", ("utf-8", "surrogatepass"))?;
+                    self.part(Kind::Str, bytes.cast::<PyBytes>()?.as_bytes());
+                }
+            }
+        } else if let Ok(bytes) = key.cast::<PyBytes>() {
+            self.part(Kind::Bytes, bytes.as_bytes());
+        } else if let Some(int) = key.cast::<PyInt>().ok().filter(|key| !key.is_instance_of::<PyBool>()) {
+            match int.extract::<i64>() {
+                Ok(small) => self.part(Kind::Int, &small.to_le_bytes()),
+                Err(_) => {
+                    self.part(Kind::LongInt, int.call_method1("__format__", ("x",))?.cast::<PyString>()?.to_str()?.as_bytes())
+                }
+            }
+        } else if let Ok(tuple) = key.cast::<PyTuple>() {
+            if depth == 0 {
+                return Err(PyTypeError::new_err(format!("'key' has tuples nested more than {DEPTH} deep")));
+            }
+            self.part(Kind::Tuple, &tuple.len().to_le_bytes());
+            for part in tuple {
+                self.key(&part, depth - 1)?;
+            }
+        } else {
+            let (kind, bytes) = other_kind(key)?;
+            self.part(kind, bytes.as_bytes());
+            if let Kind::Address6 = kind {
+                // The zone of a link-local address tells two apart.
+                if let Some(zone) = key.getattr_opt(intern!(py, "scope_id"))?.filter(|zone| !zone.is_none()) {
+                    self.key(&zone, depth)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// UUIDs and IP addresses.
+fn other_kind<'py>(key: &Bound<'py, PyAny>) -> PyResult<(Kind, Bound<'py, PyBytes>)> {
+    static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static ADDRESS4: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static ADDRESS6: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = key.py();
+    let (kind, attribute) = if key.is_instance(UUID.import(py, "uuid", "UUID")?)? {
+        (Kind::Uuid, "bytes")
+    } else if key.is_instance(ADDRESS4.import(py, "ipaddress", "IPv4Address")?)? {
+        (Kind::Address4, "packed")
+    } else if key.is_instance(ADDRESS6.import(py, "ipaddress", "IPv6Address")?)? {
+        (Kind::Address6, "packed")
+    } else {
+        let (key, kind) = (text(key), type_name(key));
+        return Err(PyTypeError::new_err(format!(
+            "'key' must be a str, bytes, int, UUID, IP address or a tuple of those, not {key} ({kind})"
+        )));
+    };
+    Ok((kind, key.getattr(attribute)?.cast_into::<PyBytes>()?))
+}
+
+impl PyKeyedTokenBucket {
+    pub(crate) fn hash(&self, key: &Bound<'_, PyAny>) -> PyResult<KeyHash> {
+        let mut both = Both(self.hashers.each_ref().map(BuildHasher::build_hasher));
+        both.key(key, DEPTH)?;
+        Ok(KeyHash::new(both.0.map(|hasher| hasher.finish())))
+    }
+
+    /// The exception for a refusal of this key.
+    fn refusal(&self, this: &Bound<'_, PyAny>, hash: KeyHash, n: Units, refusal: Refusal) -> PyErr {
+        let py = this.py();
+        match refusal {
+            Refusal::LineFull(at) => {
+                let after = at.saturating_sub(self.keyed.clock().now());
+                let most = self.max_keys;
+                rate_limited(
+                    py,
+                    &format!("all {most} keys that can be remembered are needed, so a new one is refused: {}", text(this)),
+                    after,
+                )
+            }
+            refusal => match self.limiter(this, hash) {
+                Ok(limiter) => refusal_error(this, refusal, &Line::One(limiter, n)),
+                Err(error) => error,
+            },
+        }
+    }
+
+    pub(crate) fn limiter(&self, this: &Bound<'_, PyAny>, hash: KeyHash) -> PyResult<Arc<Limiter>> {
+        let (wakes, limiter) = self.keyed.limiter(this.py(), hash);
+        wakes.fire();
+        limiter.map_err(|refusal| self.refusal(this, hash, 0, refusal))
+    }
+
+    /// The hot path, for a key of a kind that cannot run Python. The wake-ups are the caller's to fire.
+    pub(crate) fn everyday(&self, key: &Bound<'_, PyAny>, n: Units) -> Option<(Wakes<Waker>, Result<bool, Refusal>)> {
+        let plain = key.is_exact_instance_of::<PyString>()
+            || key.is_exact_instance_of::<PyInt>()
+            || key.is_exact_instance_of::<PyBytes>();
+        let hash = if plain { self.hash(key).ok()? } else { return None };
+        Some(self.keyed.try_acquire(key.py(), hash, n))
+    }
+
+    pub(crate) fn try_acquire(&self, this: &Bound<'_, PyAny>, hash: KeyHash, n: Units) -> PyResult<bool> {
+        let (wakes, result) = self.keyed.try_acquire(this.py(), hash, n);
+        wakes.fire();
+        result.map_err(|refusal| self.refusal(this, hash, n, refusal))
+    }
+
+    pub(crate) fn set_pace_of(&self, this: &Bound<'_, PyAny>, hash: KeyHash, pace: Pace, burst: Units) -> PyResult<()> {
+        let (wakes, result) = self.keyed.set_pace_of(this.py(), hash, pace, burst);
+        wakes.fire();
+        result.map_err(|refusal| self.refusal(this, hash, 0, refusal))
+    }
+
+    pub(crate) fn amount(&self, n: Option<&Bound<'_, PyAny>>) -> PyResult<Units> {
+        let scale = self.keyed.scale();
+        n.map_or_else(|| Ok(scale.per_token()), |n| amount("n", n, scale))
+    }
+
+    fn given(&self, py: Python<'_>) -> Given {
+        self.given.with(py, |given| *given)
+    }
+}
+
+#[pymethods]
+impl PyKeyedTokenBucket {
+    #[new]
+    #[pyo3(signature = (rate, burst, *, max_keys, period = None, clock = None, name = None), text_signature = "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)")]
+    fn new(
+        py: Python<'_>,
+        rate: &Bound<'_, PyAny>,
+        burst: &Bound<'_, PyAny>,
+        max_keys: &Bound<'_, PyAny>,
+        period: Option<Argument<'_>>,
+        clock: Option<&Bound<'_, PyAny>>,
+        name: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let per_period = positive_number("rate", rate)?;
+        let scale = scale("burst", burst)?;
+        let units = positive_amount("burst", burst, scale)?;
+        let max_keys = errors::positive("max_keys", max_keys)?;
+        let period = period_of(period.and_then(|period| period.0).as_ref())?;
+        let pace = pace((rate, per_period), period, scale)?;
+        let common = Common::new(py, name, clock)?;
+        let given = Given { rate: per_period, size: positive_number("burst", burst)?, period };
+        Ok(Self {
+            keyed: Keyed::new(pace, units, scale, max_keys, SHARDS, common.core_clock),
+            given: Section::new(given),
+            max_keys,
+            hashers: [RandomState::new(), RandomState::new()],
+            name: common.name,
+            clock: common.clock,
+        })
+    }
+
+    /// The bucket of one key, as a light handle with the whole interface of a token bucket.
+    ///
+    /// Raises TypeError for a key of another kind.
+    fn key<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyKeyedBucket>> {
+        let py = slf.py();
+        let this = slf.get();
+        let target = Target::Key { bucket: slf.clone().unbind(), hash: this.hash(key)?, key: key.clone().unbind() };
+        let clock = this.clock.as_ref().map(|clock| clock.clone_ref(py));
+        let limiter = PyRateLimiter::new(target, this.given(py), this.name(py), clock);
+        Bound::new(py, PyClassInitializer::from(limiter).add_subclass(PyKeyedBucket))
+    }
+
+    /// Change the rate, per the same period, and the burst, if one is given, from now on: for every key without a rate of its own,
+    /// or for one key alone.
+    ///
+    /// Tokens stay, as far as they fit, and so do debts. A key with a rate of its own is remembered until `forget(key)`.
+    ///
+    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed; RateLimited if there is no
+    /// room for one more key.
+    #[pyo3(signature = (rate, burst = None, *, key = Argument(None)), text_signature = "($self, rate, burst=None, *, key=<every key>)")]
+    fn set_rate(
+        slf: &Bound<'_, Self>,
+        rate: &Bound<'_, PyAny>,
+        burst: Option<&Bound<'_, PyAny>>,
+        key: Argument<'_>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if let Some(key) = key.0 {
+            let handle = Self::key(slf, &key)?;
+            return set_bucket_rate(handle.as_super(), rate, burst);
+        }
+        let old = this.given(py);
+        let scale = this.keyed.scale();
+        let per_period = positive_number("rate", rate)?;
+        let (units, size) = match burst {
+            Some(burst) => (positive_amount("burst", burst, scale)?, positive_number("burst", burst)?),
+            None => (scale.units(old.size).expect("it was counted before"), old.size),
+        };
+        let pace = pace((rate, per_period), old.period, scale)?;
+        this.keyed.set_pace(py, pace, units).fire();
+        this.given.with(py, |given| *given = Given { rate: per_period, size, ..*given });
+        Ok(())
+    }
+
+    /// Drop the key's own rate: that of all others holds for it again. Its debt stays. Returns whether it had one.
+    ///
+    /// Raises TypeError for a key of another kind.
+    fn forget(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let (wakes, found) = self.keyed.forget(py, self.hash(key)?);
+        wakes.fire();
+        Ok(found)
+    }
+
+    /// Tokens that come in per `period`, for a key without a rate of its own.
+    #[getter]
+    fn rate(&self, py: Python<'_>) -> f64 {
+        self.given(py).rate
+    }
+
+    /// Tokens that can be saved, for a key without a rate of its own.
+    #[getter]
+    fn burst(&self, py: Python<'_>) -> f64 {
+        self.given(py).size
+    }
+
+    /// Seconds that `rate` is counted over.
+    #[getter]
+    fn period(&self, py: Python<'_>) -> f64 {
+        self.given(py).period
+    }
+
+    /// The most keys that are remembered.
+    #[getter]
+    fn max_keys(&self) -> usize {
+        self.max_keys
+    }
+
+    /// The name given at creation, for `repr` and statistics.
+    #[getter]
+    fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.name.as_ref().map(|name| name.clone_ref(py))
+    }
+
+    /// A snapshot of what the buckets of all keys have seen, at this moment.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let (wakes, seen) = self.keyed.statistics(py);
+        wakes.fire();
+        let more = [("keys", seen.keys as u64), ("max_keys", self.max_keys as u64), ("forgotten", seen.forgotten)];
+        statistics(py, &CLASS, "KeyedRateStatistics", self.name(py), seen.total, &more)
+    }
+
+    fn __len__(&self) -> usize {
+        self.keyed.len()
+    }
+
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
+        let this = slf.get();
+        let class = slf.get_type();
+        let name = this.name.as_ref().map_or_else(String::new, |name| format!(" {}", text(name.bind(py))));
+        let Given { rate, size, period } = this.given(py);
+        let period = if (period - 1.0).abs() > 0.0 { format!(" period={period:?}") } else { String::new() };
+        let (module, class, keys, most) = (class.module()?, class.qualname()?, this.keyed.len(), this.max_keys);
+        let address = slf.as_ptr().addr();
+        Ok(format!("<{module}.{class}{name} at {address:#x} rate={rate:?} burst={size:?}{period} keys={keys} max_keys={most}>"))
+    }
+
+    fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "pickle"))
+    }
+
+    fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "copy"))
+    }
+
+    fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "copy"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.name)?;
+        visit.call(&self.clock)?;
+        visit_tasks(visit, |each| self.keyed.visit_wakers(attached_in_traverse(), each))
+    }
+}
+
+#[pymethods]
+impl PyKeyedBucket {
+    /// The key.
+    #[getter]
+    fn key(slf: &Bound<'_, Self>) -> Py<PyAny> {
+        match &slf.as_super().get().target {
+            Target::Key { key, .. } => key.clone_ref(slf.py()),
+            Target::Own(_) => slf.py().None(),
+        }
+    }
+
+    /// Tokens that come in per `period`, as far as this handle knows: when it was made, or set through it.
+    #[getter]
+    fn rate(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).rate
+    }
+
+    /// Tokens that can be saved, as far as this handle knows: when it was made, or set through it.
+    #[getter]
+    fn burst(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).size
+    }
+
+    /// Seconds that `rate` is counted over.
+    #[getter]
+    fn period(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).period
+    }
+
+    /// Give this key a rate of its own, per the same period, and a burst, if one is given, from now on.
+    ///
+    /// Tokens stay, as far as they fit, and so do debts. The key is then remembered until `KeyedTokenBucket.forget(key)`.
+    ///
+    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+    #[pyo3(signature = (rate, burst = None))]
+    fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        set_bucket_rate(slf.as_super(), rate, burst)
+    }
+}

@@ -1,0 +1,324 @@
+//! `TokenBucket`, `LeakyBucket`, `SlidingWindow`.
+
+use std::sync::Arc;
+
+use penstock_core::clock::{MAX_SECONDS, Nanos, nanos};
+use penstock_core::rate::{Law, Scale};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt};
+
+use super::amounts::{amount, pace, positive_amount, positive_number, scale};
+use super::{Common, Given, Limiter, PyRateLimiter, Target};
+use crate::errors::{Given as Argument, text, type_name};
+
+/// A token bucket: `rate` tokens come in per `period` seconds, up to `burst` of them can be saved.
+///
+/// In the first t seconds up to `burst + rate * t` pass, and so in any window of that length. For somebody
+/// else's quota of N a minute that is too much: use `SlidingWindow(N, 60)`. A bucket begins with `initial` tokens,
+/// by default full. Rates and amounts may be fractions; amounts are counted in billionths of a token.
+///
+/// Shared by any number of threads and event loops. Those who wait stand in one line, strictly first come, first
+/// served. `with bucket:` takes one token, `@bucket` takes one before each call.
+///
+/// Raises ValueError, TypeError or OverflowError for bad arguments.
+///
+/// Algorithm: GCRA (ITU-T I.371, annex A).
+#[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "TokenBucket", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyTokenBucket;
+
+/// A shaper: lets callers go evenly spaced, one of n tokens holding up the next for `n / rate` periods.
+///
+/// At most `capacity` stand in line, reservations included; the next is refused. Nothing is saved up: after a
+/// pause the first goes at once and the second after it has been paid for.
+///
+/// Raises ValueError, TypeError or OverflowError for bad arguments.
+///
+/// Algorithm: GCRA (ITU-T I.371, annex A) without a burst.
+#[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "LeakyBucket", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyLeakyBucket;
+
+/// A sliding window: never more than `limit` tokens in any window of `period` seconds, exactly.
+///
+/// What is taken at t counts until just before t + `period`. This is what somebody else's quota needs, where a
+/// token bucket may let through up to twice as much in one window. It remembers each moment at which something
+/// was taken in the last `period`, so its memory grows with `limit`.
+///
+/// Raises ValueError, TypeError or OverflowError for bad arguments.
+#[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "SlidingWindow", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PySlidingWindow;
+
+pub(crate) fn period_of(value: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
+    let Some(value) = value else { return Ok(1.0) };
+    let period = positive_number("period", value)?;
+    if period > MAX_SECONDS {
+        let period = text(value);
+        return Err(PyOverflowError::new_err(format!("'period' is {period} seconds, at most {MAX_SECONDS} are possible")));
+    }
+    Ok(period)
+}
+
+/// How many may stand in line.
+fn capacity_of(value: &Bound<'_, PyAny>) -> PyResult<(usize, f64)> {
+    if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
+        let (value, kind) = (text(value), type_name(value));
+        return Err(PyTypeError::new_err(format!("'capacity' must be an int, not {value} ({kind})")));
+    }
+    if value.lt(0)? {
+        return Err(PyValueError::new_err(format!("'capacity' must not be negative, not {}", text(value))));
+    }
+    let capacity = value
+        .extract::<u32>()
+        .map_err(|_| PyOverflowError::new_err("'capacity' is too large: at most 4294967295 can stand in line"))?;
+    Ok((capacity as usize, f64::from(capacity)))
+}
+
+fn window_of(value: &Bound<'_, PyAny>) -> PyResult<(Nanos, f64)> {
+    let period = period_of(Some(value))?;
+    match nanos(period) {
+        0 => Err(PyValueError::new_err(format!("'period' is too small: {}; time is counted in nanoseconds", text(value)))),
+        window => Ok((window, period)),
+    }
+}
+
+fn own(law: Law, scale: Scale, given: Given, common: Common) -> PyRateLimiter {
+    let limiter = Arc::new(Limiter::new(law, scale, common.core_clock));
+    PyRateLimiter::new(Target::Own(limiter), given, common.name, common.clock)
+}
+
+#[pymethods]
+impl PyTokenBucket {
+    #[new]
+    #[pyo3(signature = (rate, burst, *, period = None, initial = None, clock = None, name = None), text_signature = "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)")]
+    fn new(
+        py: Python<'_>,
+        rate: &Bound<'_, PyAny>,
+        burst: &Bound<'_, PyAny>,
+        period: Option<Argument<'_>>,
+        initial: Option<&Bound<'_, PyAny>>,
+        clock: Option<&Bound<'_, PyAny>>,
+        name: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let per_period = positive_number("rate", rate)?;
+        let scale = scale("burst", burst)?;
+        let units = positive_amount("burst", burst, scale)?;
+        let period = period_of(period.and_then(|period| period.0).as_ref())?;
+        let pace = pace((rate, per_period), period, scale)?;
+        let initial_units = initial.map_or(Ok(units), |initial| amount("initial", initial, scale))?;
+        if initial_units > units {
+            let (initial, burst) = (initial.map_or_else(String::new, text), text(burst));
+            return Err(PyValueError::new_err(format!("'initial' must not be more than the burst of {burst}, not {initial}")));
+        }
+        let law = Law::Bucket { pace, burst: units, debt: units - initial_units };
+        let given = Given { rate: per_period, size: positive_number("burst", burst)?, period };
+        Ok(PyClassInitializer::from(own(law, scale, given, Common::new(py, name, clock)?)).add_subclass(Self))
+    }
+
+    /// Tokens that come in per `period`.
+    #[getter]
+    fn rate(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).rate
+    }
+
+    /// Tokens that can be saved.
+    #[getter]
+    fn burst(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).size
+    }
+
+    /// Seconds that `rate` is counted over.
+    #[getter]
+    fn period(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).period
+    }
+
+    /// Change the rate, per the same period, and the burst, if one is given, from now on.
+    ///
+    /// Tokens stay, as far as they fit, and so do debts. The times of those who wait are worked out anew; one
+    /// whose amount no longer fits the burst gets ValueError. Reservations keep their moments.
+    ///
+    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+    #[pyo3(signature = (rate, burst = None))]
+    fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        set_bucket_rate(slf.as_super(), rate, burst)
+    }
+}
+
+/// `set_rate` for a bucket of its own, and for a key's.
+pub(crate) fn set_bucket_rate(
+    this: &Bound<'_, PyRateLimiter>,
+    rate: &Bound<'_, PyAny>,
+    burst: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let py = this.py();
+    let limiter = this.get();
+    let old = limiter.given(py);
+    let scale = limiter.scale();
+    let per_period = positive_number("rate", rate)?;
+    let (units, size) = match burst {
+        Some(burst) => (positive_amount("burst", burst, scale)?, positive_number("burst", burst)?),
+        None => (scale.units(old.size).expect("it was counted before"), old.size),
+    };
+    let pace = pace((rate, per_period), old.period, scale)?;
+    match &limiter.target {
+        Target::Own(own) => own.set_pace(py, pace, units, None).fire(),
+        Target::Key { bucket, hash, .. } => bucket.get().set_pace_of(this.as_any(), *hash, pace, units)?,
+    }
+    limiter.given.with(py, |given| *given = Given { rate: per_period, size, ..*given });
+    limiter.changed(py);
+    Ok(())
+}
+
+#[pymethods]
+impl PyLeakyBucket {
+    #[new]
+    #[pyo3(signature = (rate, capacity, *, period = None, clock = None, name = None), text_signature = "(rate, capacity, *, period=1.0, clock=None, name=None)")]
+    fn new(
+        py: Python<'_>,
+        rate: &Bound<'_, PyAny>,
+        capacity: &Bound<'_, PyAny>,
+        period: Option<Argument<'_>>,
+        clock: Option<&Bound<'_, PyAny>>,
+        name: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let per_period = positive_number("rate", rate)?;
+        let (capacity, size) = capacity_of(capacity)?;
+        let period = period_of(period.and_then(|period| period.0).as_ref())?;
+        let scale = Scale::for_largest(1e6).expect("a million can be counted");
+        let pace = pace((rate, per_period), period, scale)?;
+        let given = Given { rate: per_period, size, period };
+        let limiter = own(Law::Spaced { pace, capacity }, scale, given, Common::new(py, name, clock)?);
+        Ok(PyClassInitializer::from(limiter).add_subclass(Self))
+    }
+
+    /// Tokens let go per `period`.
+    #[getter]
+    fn rate(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).rate
+    }
+
+    /// How many may stand in line.
+    #[getter]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was made of a u32")]
+    fn capacity(slf: &Bound<'_, Self>) -> u32 {
+        slf.as_super().get().given(slf.py()).size as u32
+    }
+
+    /// Seconds that `rate` is counted over.
+    #[getter]
+    fn period(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).period
+    }
+
+    /// Change the rate, per the same period, and the capacity, if one is given, from now on.
+    ///
+    /// The times of those who wait are worked out anew. With a smaller capacity nobody is sent away who stands in
+    /// line already. Reservations keep their moments.
+    ///
+    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+    #[pyo3(signature = (rate, capacity = None))]
+    fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, capacity: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.as_super().get();
+        let old = this.given(py);
+        let per_period = positive_number("rate", rate)?;
+        let capacity = capacity.map(capacity_of).transpose()?;
+        let pace = pace((rate, per_period), old.period, this.scale())?;
+        let Target::Own(limiter) = &this.target else { unreachable!("a leaky bucket is its own") };
+        limiter.set_pace(py, pace, 0, capacity.map(|(capacity, _)| capacity)).fire();
+        let size = capacity.map_or(old.size, |(_, size)| size);
+        this.given.with(py, |given| *given = Given { rate: per_period, size, ..*given });
+        this.changed(py);
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl PySlidingWindow {
+    #[new]
+    #[pyo3(signature = (limit, period, *, clock = None, name = None))]
+    fn new(
+        py: Python<'_>,
+        limit: &Bound<'_, PyAny>,
+        period: &Bound<'_, PyAny>,
+        clock: Option<&Bound<'_, PyAny>>,
+        name: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let scale = scale("limit", limit)?;
+        let units = positive_amount("limit", limit, scale)?;
+        let (window, period) = window_of(period)?;
+        let size = positive_number("limit", limit)?;
+        let law = Law::Window { limit: units, period: window };
+        let limiter = own(law, scale, Given { rate: size, size, period }, Common::new(py, name, clock)?);
+        Ok(PyClassInitializer::from(limiter).add_subclass(Self))
+    }
+
+    /// Tokens that may be taken in any window.
+    #[getter]
+    fn limit(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).size
+    }
+
+    /// The length of the window, in seconds.
+    #[getter]
+    fn period(slf: &Bound<'_, Self>) -> f64 {
+        slf.as_super().get().given(slf.py()).period
+    }
+
+    /// Change the limit, and the period, if one is given, from now on.
+    ///
+    /// What has been taken counts on. The times of those who wait are worked out anew; one whose amount is more
+    /// than the limit gets ValueError. Reservations keep their moments. What a shorter window has forgotten a
+    /// longer one does not know.
+    ///
+    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+    #[pyo3(signature = (limit, period = None))]
+    fn set_limit(slf: &Bound<'_, Self>, limit: &Bound<'_, PyAny>, period: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.as_super().get();
+        let units = positive_amount("limit", limit, this.scale())?;
+        let size = positive_number("limit", limit)?;
+        let (window, period) = match period {
+            Some(period) => window_of(period)?,
+            None => (nanos(this.given(py).period), this.given(py).period),
+        };
+        let Target::Own(limiter) = &this.target else { unreachable!("a window is its own") };
+        limiter.set_window(py, units, window).fire();
+        this.given.with(py, |given| *given = Given { rate: size, size, period });
+        this.changed(py);
+        Ok(())
+    }
+}
+
+/// What a limiter looks like.
+pub(crate) fn describe(this: &Bound<'_, PyRateLimiter>) -> PyResult<String> {
+    use std::fmt::Write;
+    let py = this.py();
+    let limiter = this.get();
+    let class = this.get_type();
+    let mut described = format!("<{}.{}", class.module()?, class.qualname()?);
+    if let Some(name) = &limiter.name {
+        let _ = write!(described, " {}", text(name.bind(py)));
+    }
+    if let Target::Key { key, .. } = &limiter.target {
+        let _ = write!(described, " key={}", text(key.bind(py)));
+    }
+    let _ = write!(described, " at {:#x}", this.as_ptr().addr());
+    let Given { rate, size, period } = limiter.given(py);
+    let _ = if this.is_instance_of::<PySlidingWindow>() {
+        write!(described, " limit={size:?} period={period:?}")
+    } else if this.is_instance_of::<PyLeakyBucket>() {
+        write!(described, " rate={rate:?} capacity={size:.0}")
+    } else {
+        write!(described, " rate={rate:?} burst={size:?}")
+    };
+    if !this.is_instance_of::<PySlidingWindow>() && (period - 1.0).abs() > 0.0 {
+        let _ = write!(described, " period={period:?}");
+    }
+    let tokens: f64 = this.getattr("tokens")?.extract()?;
+    let _ = write!(described, " tokens={tokens:?}>");
+    Ok(described)
+}

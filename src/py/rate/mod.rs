@@ -1,0 +1,437 @@
+//! The limiters: argument checks, and nothing else. The hot methods are in `fastcall`; coroutines and decorators are Python
+//! (`penstock._rates`).
+//!
+//! | file          | what it is for                                         |
+//! |---------------|--------------------------------------------------------|
+//! | this one      | what all limiters have in common                        |
+//! | `limiters`    | `TokenBucket`, `LeakyBucket`, `SlidingWindow`            |
+//! | `keyed`       | `KeyedTokenBucket` and its handles                      |
+//! | `several`     | `RateLimits`                                            |
+//! | `reservation` | `Reservation`                                           |
+//! | `operation`   | the operations that wait                                |
+//! | `amounts`     | checks of numbers                                       |
+
+pub(crate) mod amounts;
+pub(crate) mod keyed;
+pub(crate) mod limiters;
+pub(crate) mod operation;
+pub(crate) mod reservation;
+pub(crate) mod several;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use penstock_core::clock::{Clock as CoreClock, Nanos};
+use penstock_core::rate::{self, Booking, KeyHash, Refusal, Statistics, Units};
+use penstock_core::section::Section;
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType, PyWeakrefMethods, PyWeakrefReference};
+
+use self::amounts::{amount, seconds};
+use self::keyed::PyKeyedTokenBucket;
+use self::operation::{Acquire, Line, nobody};
+use self::reservation::{Booked, PyReservation};
+use self::several::PyRateLimits;
+use crate::aio::AsyncOperation;
+use crate::blocking;
+use crate::body::attached_in_traverse;
+use crate::clock::PyClock;
+use crate::domain::Attached;
+use crate::errors::{self, Timeout, text};
+use crate::waker::Waker;
+
+pub(crate) type Limiter = rate::Limiter<Waker, Attached>;
+pub(crate) type Several = rate::Several<Waker, Attached>;
+pub(crate) type Keyed = rate::Keyed<Waker, Attached>;
+
+/// `RateLimited`, with the time after which it is worth trying again.
+pub(crate) fn rate_limited(py: Python<'_>, message: &str, after: Nanos) -> PyErr {
+    let after = seconds(after);
+    let error = errors::rate_limited(py, format!("{message}; retry after {after:.6} seconds"));
+    match error.value(py).setattr("retry_after", after) {
+        Ok(()) => error,
+        Err(other) => other,
+    }
+}
+
+/// The exception for a refusal by a limiter.
+pub(crate) fn refusal_error(this: &Bound<'_, PyAny>, refusal: Refusal, line: &Line) -> PyErr {
+    let py = this.py();
+    let after = |at: Nanos| if at == Nanos::MAX { at } else { at.saturating_sub(line.clock().now()) };
+    match refusal {
+        Refusal::Until(at) => rate_limited(py, &format!("not now: {}", described(this)), after(at)),
+        Refusal::LineFull(at) => rate_limited(py, &format!("no place is free: {}", described(this)), after(at)),
+        Refusal::NeverFits => {
+            let asked = match line {
+                Line::One(limiter, n) => format!("{:?}", limiter.scale().tokens((*n).into())),
+                Line::Several(several, amounts) => {
+                    let each = several.members().iter().zip(amounts.iter());
+                    let each: Vec<_> = each.map(|(member, n)| format!("{:?}", member.scale().tokens((*n).into()))).collect();
+                    format!("({})", each.join(", "))
+                }
+            };
+            PyValueError::new_err(format!("'n' is {asked}, which can never pass: {} lets less through at once", described(this)))
+        }
+        Refusal::TooFar => too_far(this),
+    }
+}
+
+fn too_far(this: &Bound<'_, PyAny>) -> PyErr {
+    PyOverflowError::new_err(format!("'n' is too large: so much is booked of {} that more cannot be counted", described(this)))
+}
+
+fn described(this: &Bound<'_, PyAny>) -> String {
+    text(this)
+}
+
+pub(crate) fn statistics<'py>(
+    py: Python<'py>,
+    cell: &'static PyOnceLock<Py<PyType>>,
+    class: &str,
+    name: Option<Py<PyAny>>,
+    seen: Statistics,
+    more: &[(&str, u64)],
+) -> PyResult<Bound<'py, PyAny>> {
+    let fields = PyDict::new(py);
+    fields.set_item("name", name)?;
+    fields.set_item("admitted", seen.admitted)?;
+    fields.set_item("refused", seen.refused)?;
+    fields.set_item("waited", seen.waited)?;
+    fields.set_item("waited_seconds", penstock_core::clock::seconds(seen.waited_for))?;
+    fields.set_item("waiters", seen.waiters)?;
+    for (key, value) in more {
+        fields.set_item(key, value)?;
+    }
+    cell.import(py, "penstock._statistics", class)?.call((), Some(&fields))
+}
+
+/// Shows the garbage collector the tasks in a line.
+pub(crate) fn visit_tasks(visit: PyVisit<'_>, wakers: impl FnOnce(&mut dyn FnMut(&Waker))) -> Result<(), PyTraverseError> {
+    let outcome = RefCell::new(Ok(()));
+    wakers(&mut |waker| {
+        if let Waker::Task(operation) = waker {
+            let mut outcome = outcome.borrow_mut();
+            if outcome.is_ok() {
+                *outcome = visit.call(operation);
+            }
+        }
+    });
+    outcome.into_inner()
+}
+
+/// A name and a clock, checked.
+pub(crate) struct Common {
+    pub(crate) name: Option<Py<PyAny>>,
+    pub(crate) clock: Option<Py<PyClock>>,
+    pub(crate) core_clock: CoreClock<Waker>,
+}
+
+impl Common {
+    pub(crate) fn new(py: Python<'_>, name: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let name = crate::queue::name_argument(name)?.map(Bound::unbind);
+        let clock = crate::clock::choose(py, clock)?;
+        let core_clock = clock.as_ref().map_or(CoreClock::Monotonic, |clock| clock.get().clock.clone());
+        Ok(Self { name, clock: clock.map(Bound::unbind), core_clock })
+    }
+}
+
+/// Whose bucket it is.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Own(Arc<Limiter>),
+    Key { bucket: Py<PyKeyedTokenBucket>, hash: KeyHash, key: Py<PyAny> },
+}
+
+/// What was given, as it was given; changed by `set_rate` and the like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    pub(crate) rate: f64,
+    /// Or capacity, or limit.
+    pub(crate) size: f64,
+    pub(crate) period: f64,
+}
+
+/// Something that admits amounts at a limited rate: the common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow` and the handles
+/// that `KeyedTokenBucket.key` returns. It cannot be made itself.
+#[pyclass(frozen, subclass, weakref, name = "RateLimiter", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyRateLimiter {
+    pub(crate) target: Target,
+    pub(crate) given: Section<Given, Attached>,
+    name: Option<Py<PyAny>>,
+    clock: Option<Py<PyClock>>,
+    /// The sets that it is a member of, by weak references.
+    sets: Section<Vec<Py<PyWeakrefReference>>, Attached>,
+}
+
+impl PyRateLimiter {
+    pub(crate) fn new(target: Target, given: Given, name: Option<Py<PyAny>>, clock: Option<Py<PyClock>>) -> Self {
+        Self { target, given: Section::new(given), name, clock, sets: Section::new(Vec::new()) }
+    }
+
+    pub(crate) fn given(&self, py: Python<'_>) -> Given {
+        self.given.with(py, |given| *given)
+    }
+
+    /// Its limiter in the core. A key's is made for it.
+    pub(crate) fn limiter(&self, this: &Bound<'_, PyAny>) -> PyResult<Arc<Limiter>> {
+        match &self.target {
+            Target::Own(limiter) => Ok(Arc::clone(limiter)),
+            Target::Key { bucket, hash, .. } => bucket.get().limiter(this, *hash),
+        }
+    }
+
+    pub(crate) fn scale(&self) -> rate::Scale {
+        match &self.target {
+            Target::Own(limiter) => limiter.scale(),
+            Target::Key { bucket, .. } => bucket.get().keyed.scale(),
+        }
+    }
+
+    pub(crate) fn amount(&self, name: &str, n: Option<&Bound<'_, PyAny>>) -> PyResult<Units> {
+        n.map_or_else(|| Ok(self.scale().per_token()), |n| amount(name, n, self.scale()))
+    }
+
+    fn line(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<Line> {
+        Ok(Line::One(self.limiter(this)?, n))
+    }
+
+    /// Takes `n` now, or not.
+    pub(crate) fn try_acquire(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<bool> {
+        let py = this.py();
+        if n == 0 {
+            return Ok(true);
+        }
+        match &self.target {
+            Target::Own(limiter) => {
+                let (wakes, result) = limiter.try_acquire(py, n);
+                wakes.fire();
+                result.or_else(|refusal| Err(refusal_error(this, refusal, &self.line(this, n)?)))
+            }
+            Target::Key { bucket, hash, .. } => bucket.get().try_acquire(this, *hash, n),
+        }
+    }
+
+    /// Its law, or what it has let through, has been changed: the sets that it is in look again.
+    pub(crate) fn changed(&self, py: Python<'_>) {
+        let sets = self.sets.with(py, |sets| sets.iter().map(|set| set.clone_ref(py)).collect::<Vec<_>>());
+        for set in sets {
+            if let Some(set) = set.bind(py).upgrade_as::<PyRateLimits>().ok().flatten() {
+                set.get().several.members_changed(py, &nobody).fire();
+            }
+        }
+    }
+
+    pub(crate) fn joins(&self, set: &Bound<'_, PyRateLimits>) -> PyResult<()> {
+        let py = set.py();
+        let reference = PyWeakrefReference::new(set.as_any())?.unbind();
+        let gone = self.sets.with(py, |sets| {
+            let (kept, gone) = std::mem::take(sets).into_iter().partition(|set| set.bind(py).upgrade().is_some());
+            *sets = kept;
+            sets.push(reference);
+            gone
+        });
+        let gone: Vec<Py<PyWeakrefReference>> = gone;
+        drop(gone);
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl PyRateLimiter {
+    /// The name given at creation, for `repr` and statistics.
+    #[getter]
+    fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.name.as_ref().map(|name| name.clone_ref(py))
+    }
+
+    /// Take `n` tokens, waiting for them in line.
+    ///
+    /// With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
+    /// does not wait at all. `n=0` goes at once and changes nothing.
+    ///
+    /// Raises RateLimited, with `retry_after` in seconds and nothing taken, if `n` cannot be had in time or no place
+    /// in line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
+    /// argument.
+    ///
+    /// Fairness: strictly in the order of arrival, threads and tasks in one line; nobody overtakes a large request.
+    /// Interrupted by an exception from a signal handler, it has taken nothing, and those behind it go earlier.
+    #[pyo3(signature = (n = None, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
+    fn acquire(slf: &Bound<'_, Self>, n: Option<errors::Given<'_>>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let this = slf.get();
+        let n = this.amount("n", n.and_then(|n| n.0).as_ref())?;
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        if let Target::Key { .. } = this.target {
+            // A key that has its tokens at hand stays light.
+            if this.try_acquire(slf.as_any(), n)? {
+                return Ok(true);
+            }
+        }
+        blocking::run(slf.as_any(), &mut Acquire::new(this.line(slf.as_any(), n)?), timeout)?;
+        Ok(true)
+    }
+
+    /// The operation behind `acquire_async`.
+    #[pyo3(signature = (n, timeout))]
+    fn _async_acquire(
+        slf: &Bound<'_, Self>,
+        n: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AsyncOperation> {
+        let this = slf.get();
+        let n = this.amount("n", Some(n))?;
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(this.line(slf.as_any(), n)?), timeout))
+    }
+
+    /// Book `n` tokens for the first moment possible, after everybody who waits.
+    ///
+    /// Returns a Reservation, which says when that is and can be waited for, settled and cancelled. Its moment is a
+    /// promise: nothing that happens afterwards moves it.
+    ///
+    /// Raises RateLimited, having booked nothing, if it would be more than `max_wait` seconds away or no place in
+    /// line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
+    /// argument.
+    #[pyo3(signature = (n = None, *, max_wait = None), text_signature = "($self, n=1, *, max_wait=None)")]
+    fn reserve(
+        slf: &Bound<'_, Self>,
+        n: Option<errors::Given<'_>>,
+        max_wait: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyReservation> {
+        let py = slf.py();
+        let this = slf.get();
+        let n = this.amount("n", n.and_then(|n| n.0).as_ref())?;
+        let limit = Timeout::parse_strict("max_wait", max_wait)?.limit()?;
+        let limiter = this.limiter(slf.as_any())?;
+        let booking = if n == 0 {
+            Booking::nothing(limiter.clock().now())
+        } else {
+            let (wakes, booking) = limiter.reserve(py, n, limit, nobody);
+            wakes.fire();
+            booking.or_else(|refusal| Err(refusal_error(slf.as_any(), refusal, &this.line(slf.as_any(), n)?)))?
+        };
+        Ok(PyReservation::new(slf.clone().into_any().unbind(), Booked::One(limiter, booking)))
+    }
+
+    /// Give `n` tokens back, at most until the bucket is full.
+    ///
+    /// Raises ValueError, TypeError or OverflowError for a bad `n`.
+    fn refund(slf: &Bound<'_, Self>, n: &Bound<'_, PyAny>) -> PyResult<()> {
+        let n = slf.get().amount("n", Some(n))?;
+        slf.get().limiter(slf.as_any())?.refund(slf.py(), n).fire();
+        slf.get().changed(slf.py());
+        Ok(())
+    }
+
+    /// Take `n` tokens without asking. That may leave a debt, which those who come later wait off.
+    ///
+    /// Raises ValueError, TypeError or OverflowError for a bad `n`.
+    fn debit(slf: &Bound<'_, Self>, n: &Bound<'_, PyAny>) -> PyResult<()> {
+        let n = slf.get().amount("n", Some(n))?;
+        let (wakes, result) = slf.get().limiter(slf.as_any())?.debit(slf.py(), n);
+        wakes.fire();
+        slf.get().changed(slf.py());
+        result.map_err(|_| too_far(slf.as_any()))
+    }
+
+    /// The tokens available now; negative in debt. A sliding window says what is left of its limit, a leaky bucket
+    /// what a bucket for one token would say.
+    #[getter]
+    fn tokens(slf: &Bound<'_, Self>) -> f64 {
+        let (py, this) = (slf.py(), slf.get());
+        let (wakes, level) = match &this.target {
+            Target::Own(limiter) => limiter.level(py),
+            Target::Key { bucket, hash, .. } => bucket.get().keyed.level(py, *hash),
+        };
+        wakes.fire();
+        this.scale().tokens(level)
+    }
+
+    /// The seconds until `try_acquire(n)` can pass, those in line being served first; 0.0 if it can now.
+    ///
+    /// Whoever comes exactly then is admitted, if nobody has come in between.
+    ///
+    /// Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
+    #[pyo3(signature = (n = None), text_signature = "($self, n=1)")]
+    fn retry_after(slf: &Bound<'_, Self>, n: Option<errors::Given<'_>>) -> PyResult<f64> {
+        let (py, this) = (slf.py(), slf.get());
+        let n = this.amount("n", n.and_then(|n| n.0).as_ref())?;
+        if n == 0 {
+            return Ok(0.0);
+        }
+        let (wakes, result) = match &this.target {
+            Target::Own(limiter) => limiter.retry_after(py, n),
+            Target::Key { bucket, hash, .. } => bucket.get().keyed.retry_after(py, *hash, n),
+        };
+        wakes.fire();
+        match result {
+            Ok(time) => Ok(seconds(time)),
+            Err(refusal) => Err(refusal_error(slf.as_any(), refusal, &this.line(slf.as_any(), n)?)),
+        }
+    }
+
+    /// Admit nobody before `seconds` have passed (a server's Retry-After). Tokens go on coming in meanwhile.
+    ///
+    /// A shorter pause does not end a longer one. Reservations keep their moments.
+    ///
+    /// Raises ValueError, TypeError or OverflowError for bad `seconds`.
+    fn pause_for(slf: &Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
+        let pause = penstock_core::clock::nanos(errors::duration("seconds", seconds)?);
+        slf.get().limiter(slf.as_any())?.pause(slf.py(), pause).fire();
+        slf.get().changed(slf.py());
+        Ok(())
+    }
+
+    /// A snapshot of what the limiter has seen, at this moment.
+    fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let py = slf.py();
+        let (wakes, seen) = slf.get().limiter(slf.as_any())?.statistics(py);
+        wakes.fire();
+        statistics(py, &CLASS, "RateStatistics", slf.get().name(py), seen, &[])
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        limiters::describe(slf)
+    }
+
+    fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "pickle"))
+    }
+
+    fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "copy"))
+    }
+
+    fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "copy"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let py = attached_in_traverse();
+        visit.call(&self.name)?;
+        visit.call(&self.clock)?;
+        self.sets.with(py, |sets| sets.iter().try_for_each(|set| visit.call(set)))?;
+        match &self.target {
+            Target::Own(limiter) => visit_tasks(visit, |each| limiter.visit_wakers(py, each)),
+            Target::Key { bucket, key, .. } => {
+                visit.call(bucket)?;
+                visit.call(key)
+            }
+        }
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        drop(self.sets.with(py, std::mem::take));
+    }
+}
+
+pub(crate) fn refuse(this: &Bound<'_, PyAny>, what: &str) -> PyErr {
+    let name = this.get_type().name().map_or_else(|_| "limiter".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!(
+        "cannot {what} '{name}' object: it is shared by reference, and those who wait on it stay with it"
+    ))
+}

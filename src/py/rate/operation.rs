@@ -1,0 +1,233 @@
+//! The operations on limiters that may have to wait: for a grant of one limiter, of several, or for a booked moment.
+
+use std::sync::Arc;
+
+use penstock_core::clock::{Clock, Nanos};
+use penstock_core::rate::{self, Refusal, Standing, Units};
+use penstock_core::wait::{Parker, Ticket, Wakes};
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+
+use super::{Limiter, Several, refusal_error};
+use crate::errors::Timeout;
+use crate::operation::{Chance, Done, Operation, Place};
+use crate::waker::Waker;
+
+/// For bookings, whose place in a line is nobody's.
+pub(crate) fn nobody() -> Waker {
+    Waker::Thread(Arc::new(Parker::default()))
+}
+
+/// What can be waited for in a line.
+#[derive(Clone, Debug)]
+pub(crate) enum Line {
+    One(Arc<Limiter>, Units),
+    Several(Arc<Several>, Arc<[Units]>),
+}
+
+impl Line {
+    pub(crate) fn clock(&self) -> &Clock<Waker> {
+        match self {
+            Self::One(limiter, _) => limiter.clock(),
+            Self::Several(several, _) => several.clock(),
+        }
+    }
+
+    pub(crate) fn try_acquire(&self, py: Python<'_>, or_wait: bool) -> Result<bool, Refusal> {
+        let (wakes, result) = match self {
+            Self::One(_, 0) => return Ok(true),
+            Self::One(limiter, n) if or_wait => limiter.try_or_wait(py, *n),
+            Self::One(limiter, n) => limiter.try_acquire(py, *n),
+            Self::Several(several, amounts) => several.try_acquire(py, amounts, or_wait, &nobody),
+        };
+        wakes.fire();
+        result
+    }
+
+    fn acquire_or_wait(&self, py: Python<'_>, place: &mut rate::Place, waker: &Waker, deadline: Option<Nanos>) -> Standing {
+        let (wakes, standing) = match self {
+            Self::One(_, 0) => return Standing::Granted,
+            Self::One(limiter, n) => limiter.acquire_or_wait(py, *n, place, waker, deadline),
+            Self::Several(several, amounts) => several.acquire_or_wait(py, amounts, place, waker, deadline, &nobody),
+        };
+        wakes.fire();
+        standing
+    }
+
+    fn leave(&self, py: Python<'_>, place: &mut rate::Place) -> Wakes<Waker> {
+        match self {
+            Self::One(limiter, _) => limiter.leave(py, place),
+            Self::Several(several, _) => several.leave(py, place, &nobody),
+        }
+    }
+
+    pub(crate) fn retry_after(&self, py: Python<'_>) -> Result<Nanos, Refusal> {
+        let (wakes, result) = match self {
+            Self::One(_, 0) => return Ok(0),
+            Self::One(limiter, n) => limiter.retry_after(py, *n),
+            Self::Several(several, amounts) => several.retry_after(py, amounts, &nobody),
+        };
+        wakes.fire();
+        result
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Acquire {
+    line: Line,
+    place: rate::Place,
+    deadline: Option<Nanos>,
+    look_again_at: Option<Nanos>,
+}
+
+impl Acquire {
+    pub(crate) fn new(line: Line) -> Self {
+        Self { line, place: rate::Place::default(), deadline: None, look_again_at: None }
+    }
+}
+
+impl Operation for Acquire {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("acquire", "acquire_async")
+    }
+
+    fn clock(&self, _this: &Bound<'_, PyAny>) -> Clock<Waker> {
+        self.line.clock().clone()
+    }
+
+    fn set_deadline(&mut self, deadline: Option<Nanos>) {
+        self.deadline = deadline;
+    }
+
+    fn look_again_at(&self) -> Option<Nanos> {
+        self.look_again_at
+    }
+
+    fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
+        let py = this.py();
+        let Chance::Wait(waker) = chance else {
+            let went = self
+                .line
+                .try_acquire(py, matches!(chance, Chance::Arrival))
+                .map_err(|refusal| refusal_error(this, refusal, &self.line))?;
+            return Ok(went.then_some(Done::Yes));
+        };
+        match self.line.acquire_or_wait(py, &mut self.place, waker, self.deadline) {
+            Standing::Granted => Ok(Some(Done::Yes)),
+            Standing::Waiting(at) => {
+                self.look_again_at = at;
+                Ok(None)
+            }
+            Standing::Refused(refusal) => Err(refusal_error(this, refusal, &self.line)),
+        }
+    }
+
+    fn place(&self, _this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
+        let ticket = self.place.ticket()?;
+        Some(Box::new(PlaceInLine { line: self.line.clone(), ticket }))
+    }
+
+    fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker> {
+        self.line.leave(this.py(), &mut self.place)
+    }
+
+    fn refused(&self, this: &Bound<'_, PyAny>, _timeout: Timeout) -> PyErr {
+        let refusal = match self.line.retry_after(this.py()) {
+            Ok(time) => Refusal::Until(self.line.clock().now().saturating_add(time)),
+            Err(refusal) => refusal,
+        };
+        refusal_error(this, refusal, &self.line)
+    }
+
+    fn traverse(&self, _visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        Ok(()) // the line is shown by the limiter that owns it
+    }
+}
+
+/// The place of a thread that runs signal handlers. Meanwhile somebody else keeps time, because a handler may take long.
+struct PlaceInLine {
+    line: Line,
+    ticket: Ticket,
+}
+
+impl Place for PlaceInLine {
+    fn interrupted(&self, py: Python<'_>) {
+        self.step_aside(py);
+    }
+
+    fn step_aside(&self, py: Python<'_>) {
+        match &self.line {
+            Line::One(limiter, _) => limiter.step_aside(py, self.ticket).fire(),
+            Line::Several(several, _) => several.step_aside(py, self.ticket, &nobody).fire(),
+        }
+    }
+
+    fn step_back(&self, py: Python<'_>) {
+        match &self.line {
+            Line::One(limiter, _) => limiter.step_back(py, self.ticket).fire(),
+            Line::Several(several, _) => several.step_back(py, self.ticket, &nobody).fire(),
+        }
+    }
+}
+
+/// Waiting for a booked moment. Nothing is held meanwhile but the booking, which stays.
+#[derive(Debug)]
+pub(crate) struct AwaitMoment {
+    at: Nanos,
+    clock: Clock<Waker>,
+    deadline: Option<Nanos>,
+}
+
+impl AwaitMoment {
+    pub(crate) fn new(at: Nanos, clock: Clock<Waker>) -> Self {
+        Self { at, clock, deadline: None }
+    }
+
+    fn too_late(&self, this: &Bound<'_, PyAny>) -> PyErr {
+        super::rate_limited(this.py(), "the reservation is not ready in time", self.at.saturating_sub(self.clock.now()))
+    }
+}
+
+impl Operation for AwaitMoment {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("wait", "wait_async")
+    }
+
+    fn clock(&self, _this: &Bound<'_, PyAny>) -> Clock<Waker> {
+        self.clock.clone()
+    }
+
+    fn set_deadline(&mut self, deadline: Option<Nanos>) {
+        self.deadline = deadline;
+    }
+
+    fn look_again_at(&self) -> Option<Nanos> {
+        Some(self.at)
+    }
+
+    fn attempt(&mut self, this: &Bound<'_, PyAny>, _chance: Chance<'_>, now: Nanos) -> PyResult<Option<Done>> {
+        if self.at <= now.max(self.clock.now()) {
+            return Ok(Some(Done::Yes));
+        }
+        match self.deadline {
+            Some(deadline) if deadline < self.at => Err(self.too_late(this)),
+            _ => Ok(None),
+        }
+    }
+
+    fn place(&self, _this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
+        None
+    }
+
+    fn withdraw(&mut self, _this: &Bound<'_, PyAny>) -> Wakes<Waker> {
+        Wakes::none()
+    }
+
+    fn refused(&self, this: &Bound<'_, PyAny>, _timeout: Timeout) -> PyErr {
+        self.too_late(this)
+    }
+
+    fn traverse(&self, _visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        Ok(())
+    }
+}

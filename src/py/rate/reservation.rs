@@ -1,0 +1,289 @@
+//! `Reservation`: a booked amount, and what can be done with it.
+
+use std::sync::Arc;
+
+use penstock_core::clock::{Clock as CoreClock, Nanos, seconds as seconds_of};
+use penstock_core::rate::{Booking, Bookings, Units};
+use penstock_core::section::Section;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::{PyDict, PyTuple};
+
+use super::amounts::{amount, seconds};
+use super::operation::{AwaitMoment, nobody};
+use super::several::PyRateLimits;
+use super::{Limiter, PyRateLimiter, Several, refuse, too_far};
+use crate::aio::AsyncOperation;
+use crate::blocking;
+use crate::domain::Attached;
+use crate::errors::{Timeout, text};
+use crate::waker::Waker;
+
+#[derive(Debug)]
+pub(crate) enum Booked {
+    One(Arc<Limiter>, Booking),
+    Several(Arc<Several>, Bookings),
+}
+
+impl Booked {
+    fn at(&self) -> Nanos {
+        match self {
+            Self::One(_, booking) => booking.at,
+            Self::Several(_, bookings) => bookings.at,
+        }
+    }
+
+    fn clock(&self) -> &CoreClock<Waker> {
+        match self {
+            Self::One(limiter, _) => limiter.clock(),
+            Self::Several(several, _) => several.clock(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Open,
+    Settled,
+    Cancelled,
+}
+
+/// Tokens booked for a moment to come: what `reserve` returns.
+///
+/// Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry. An exception in the
+/// body gives nothing back; `cancel` does, as far as that is possible. When the true amount is known, `settle` it.
+#[pyclass(frozen, weakref, name = "Reservation", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyReservation {
+    /// The limiter, or the set.
+    owner: Py<PyAny>,
+    booked: Booked,
+    fate: Section<Fate, Attached>,
+}
+
+impl PyReservation {
+    pub(crate) fn new(owner: Py<PyAny>, booked: Booked) -> Self {
+        Self { owner, booked, fate: Section::new(Fate::Open) }
+    }
+
+    /// It ends this way, unless it has ended already.
+    fn end(&self, py: Python<'_>, fate: Fate) -> Option<Fate> {
+        self.fate.with(py, |now| {
+            let before = *now;
+            if before == Fate::Open {
+                *now = fate;
+            }
+            (before != Fate::Open).then_some(before)
+        })
+    }
+
+    fn changed(&self, py: Python<'_>) {
+        match self.owner.bind(py).cast::<PyRateLimiter>() {
+            Ok(limiter) => limiter.get().changed(py),
+            Err(_) => {
+                if let Ok(set) = self.owner.bind(py).cast::<PyRateLimits>() {
+                    set.get().members_changed(py);
+                }
+            }
+        }
+    }
+
+    /// Amounts by name, in the members' order.
+    fn by_name<'py>(
+        &self,
+        py: Python<'py>,
+        scales: &Several,
+        amounts: impl Iterator<Item = Units>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let owner = self.owner.bind(py).cast::<PyRateLimits>()?;
+        let by_name = PyDict::new(py);
+        for ((name, member), units) in owner.get().names.iter().zip(scales.members()).zip(amounts) {
+            by_name.set_item(name, member.scale().tokens(units.into()))?;
+        }
+        Ok(by_name)
+    }
+}
+
+/// Gives back what was too much, or takes what was too little.
+fn adjust(this: &Bound<'_, PyAny>, limiter: &Limiter, booked: Units, actual: Units) -> PyResult<()> {
+    let py = this.py();
+    if actual <= booked {
+        limiter.refund(py, booked - actual).fire();
+        return Ok(());
+    }
+    let (wakes, result) = limiter.debit(py, actual - booked);
+    wakes.fire();
+    result.map_err(|_| too_far(this))
+}
+
+#[pymethods]
+impl PyReservation {
+    /// What was booked: tokens, or a dict of them by name for `RateLimits`.
+    #[getter]
+    fn n(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match &self.booked {
+            Booked::One(limiter, booking) => {
+                Ok(limiter.scale().tokens(booking.units.into()).into_pyobject(py)?.into_any().unbind())
+            }
+            Booked::Several(several, bookings) => Ok(self.by_name(py, several, bookings.amounts())?.into_any().unbind()),
+        }
+    }
+
+    /// The seconds until its moment; 0.0 when that has come.
+    #[getter]
+    fn delay(&self) -> f64 {
+        seconds(self.booked.at().saturating_sub(self.booked.clock().now()))
+    }
+
+    /// Its moment, in seconds on the limiter's clock (`penstock.Clock().now()` unless it was given another).
+    #[getter]
+    fn ready_at(&self) -> f64 {
+        seconds_of(self.booked.at())
+    }
+
+    /// Block until its moment has come.
+    ///
+    /// Raises RateLimited at once, the booking staying as it is, if that is more than `timeout` seconds away;
+    /// ValueError, TypeError or OverflowError for a bad `timeout`. Interrupted by an exception from a signal handler, the
+    /// booking stays as it is.
+    #[pyo3(signature = (timeout = None))]
+    fn wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        let booked = &slf.get().booked;
+        blocking::run(slf.as_any(), &mut AwaitMoment::new(booked.at(), booked.clock().clone()), timeout)?;
+        Ok(true)
+    }
+
+    /// The operation behind `wait_async`.
+    fn _async_wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        let booked = &slf.get().booked;
+        let operation = AwaitMoment::new(booked.at(), booked.clock().clone());
+        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, timeout))
+    }
+
+    /// Say what it really came to: the difference is given back or taken, without asking.
+    ///
+    /// For `RateLimits` by name, `settle(tokens=950)`; a limit that is not named stays as it was booked.
+    ///
+    /// Raises RuntimeError if it has been settled or cancelled before; ValueError, TypeError or OverflowError for a bad amount.
+    #[pyo3(signature = (*args, **amounts), text_signature = "($self, actual=<unchanged>, /, **actual_by_name)")]
+    fn settle(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let owner = this.owner.bind(py);
+        let changes: Vec<(Arc<Limiter>, Units, Units)> = match &this.booked {
+            Booked::One(limiter, booking) => {
+                let mut given = amounts.cloned().filter(|amounts| !amounts.is_empty());
+                let actual = match (args.len(), given.take()) {
+                    (1, None) => args.get_item(0)?,
+                    (0, Some(by_name)) if by_name.len() == 1 && by_name.contains("actual")? => {
+                        by_name.get_item("actual")?.expect("it contains it")
+                    }
+                    _ => return Err(PyTypeError::new_err("settle() takes one argument: the actual amount")),
+                };
+                vec![(Arc::clone(limiter), booking.units, amount("actual", &actual, limiter.scale())?)]
+            }
+            Booked::Several(several, bookings) => {
+                if !args.is_empty() {
+                    return Err(PyTypeError::new_err("settle() of several limits takes the actual amounts by name"));
+                }
+                let set = owner.cast::<PyRateLimits>()?.get();
+                let actual = set.named_amounts("settle", amounts)?;
+                let each = several.members().iter().zip(bookings.amounts()).zip(actual);
+                each.filter_map(|((member, booked), actual)| actual.map(|actual| (Arc::clone(member), booked, actual))).collect()
+            }
+        };
+        match this.end(py, Fate::Settled) {
+            None => {}
+            Some(Fate::Cancelled) => return Err(PyRuntimeError::new_err("settle: the reservation has been cancelled")),
+            Some(_) => return Err(PyRuntimeError::new_err("settle: the reservation has been settled already")),
+        }
+        let outcome = changes.iter().try_for_each(|(limiter, booked, actual)| adjust(owner, limiter, *booked, *actual));
+        this.changed(py);
+        outcome
+    }
+
+    /// Give it back, as far as that is possible, and return how much that was: tokens, or a dict of them by name.
+    ///
+    /// What has been booked after it, relying on it, stays where it is, and so much of it cannot be given back: else
+    /// more might pass in some window than the limit allows. (A sliding window can always give all of it back.)
+    /// Nothing is given back once its moment has passed. A second time does nothing.
+    ///
+    /// Raises RuntimeError if it has been settled.
+    fn cancel(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let before = self.end(py, Fate::Cancelled);
+        if before == Some(Fate::Settled) {
+            return Err(PyRuntimeError::new_err("cancel: the reservation has been settled already"));
+        }
+        let returned = match &self.booked {
+            Booked::One(limiter, booking) => {
+                let returned = if before.is_some() {
+                    0
+                } else {
+                    let (wakes, returned) = limiter.cancel(py, *booking);
+                    wakes.fire();
+                    returned
+                };
+                limiter.scale().tokens(returned.into()).into_pyobject(py)?.into_any().unbind()
+            }
+            Booked::Several(several, bookings) => {
+                let returned = if before.is_some() {
+                    vec![0; several.members().len()]
+                } else {
+                    let (wakes, returned) = several.cancel(py, bookings, &nobody);
+                    wakes.fire();
+                    returned
+                };
+                self.by_name(py, several, returned.into_iter())?.into_any().unbind()
+            }
+        };
+        if before.is_none() {
+            self.changed(py);
+        }
+        Ok(returned)
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        match Self::wait(slf, None) {
+            Ok(_) => Ok(slf.clone()),
+            Err(error) => {
+                // The body will not run.
+                slf.get().cancel(slf.py())?;
+                Err(error)
+            }
+        }
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __exit__(&self, _exc: &Bound<'_, PyTuple>) {}
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
+        let this = slf.get();
+        let n = text(this.n(py)?.bind(py));
+        let fate = match this.fate.with(py, |fate| *fate) {
+            Fate::Open => "",
+            Fate::Settled => " settled",
+            Fate::Cancelled => " cancelled",
+        };
+        Ok(format!("<penstock.Reservation n={n} ready_at={:?} delay={:?}{fate}>", this.ready_at(), this.delay()))
+    }
+
+    fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "pickle"))
+    }
+
+    fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "copy"))
+    }
+
+    fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "copy"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.owner)
+    }
+}

@@ -1,0 +1,350 @@
+//! `RateLimits`: several limiters, taken together.
+
+use std::sync::Arc;
+
+use penstock_core::clock::{Clock as CoreClock, nanos};
+use penstock_core::rate::Units;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyMappingProxy, PyTuple, PyType};
+
+use super::amounts::{amount, seconds};
+use super::operation::{Acquire, Line, nobody};
+use super::reservation::{Booked, PyReservation};
+use super::{PyRateLimiter, Several, refusal_error, refuse, statistics, too_far, visit_tasks};
+use crate::aio::AsyncOperation;
+use crate::blocking;
+use crate::body::attached_in_traverse;
+use crate::errors::{self, Timeout, text};
+
+/// Names that the methods' own parameters have.
+const RESERVED: [&str; 4] = ["name", "n", "timeout", "max_wait"];
+
+/// Several limiters, taken together: all or none.
+///
+/// `RateLimits(requests=TokenBucket(50, 10), tokens=TokenBucket(90_000, 90_000, period=60))`. An amount by position is taken
+/// of each, amounts by name of each its own; then every limit must be named. Those who wait stand in one line, strictly
+/// first come, first served. Limiters may be shared between several sets, and used beside them.
+///
+/// Raises ValueError if there is none, the same one twice, one of another clock, or one called `name`, `n`, `timeout` or `max_wait`;
+/// TypeError for what is no limiter.
+#[pyclass(frozen, subclass, weakref, name = "RateLimits", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyRateLimits {
+    pub(crate) several: Arc<Several>,
+    pub(crate) names: Vec<String>,
+    limits: Py<PyDict>,
+    members: Vec<Py<PyRateLimiter>>,
+    name: Option<Py<PyAny>>,
+}
+
+fn same_clock(one: &CoreClock<crate::waker::Waker>, other: &CoreClock<crate::waker::Waker>) -> bool {
+    match (one, other) {
+        (CoreClock::Monotonic, CoreClock::Monotonic) => true,
+        (CoreClock::Manual(one), CoreClock::Manual(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    }
+}
+
+fn quoted<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}
+
+impl PyRateLimits {
+    pub(crate) fn members_changed(&self, py: Python<'_>) {
+        for member in &self.members {
+            member.get().changed(py);
+        }
+    }
+
+    /// The amounts that are named, in the members' order.
+    pub(crate) fn named_amounts(&self, function: &str, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Option<Units>>> {
+        let mut each = vec![None; self.names.len()];
+        let mut unknown = Vec::new();
+        for (name, value) in amounts.into_iter().flatten() {
+            let name: String = name.extract()?;
+            match self.names.iter().position(|known| *known == name) {
+                Some(index) => each[index] = Some(amount(&name, &value, self.several.members()[index].scale())?),
+                None => unknown.push(name),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(each);
+        }
+        let (unknown, known) = (quoted(unknown.iter()), quoted(self.names.iter()));
+        Err(PyTypeError::new_err(format!("{function}() got an unknown limit {unknown}; the limits are {known}")))
+    }
+
+    /// The amounts of a call: one for all, or each by name.
+    fn amounts(
+        &self,
+        function: &str,
+        args: &Bound<'_, PyTuple>,
+        amounts: Option<&Bound<'_, PyDict>>,
+        all: bool,
+    ) -> PyResult<Vec<Units>> {
+        let py = args.py();
+        let amounts = amounts.filter(|amounts| !amounts.is_empty());
+        let n = match (args.len(), amounts) {
+            (0, Some(_)) => {
+                let each = self.named_amounts(function, amounts)?;
+                let missing = self.names.iter().zip(&each).filter(|(_, n)| n.is_none()).map(|(name, _)| name);
+                let missing = quoted(missing);
+                if all && !missing.is_empty() {
+                    return Err(PyTypeError::new_err(format!(
+                        "{function}() with amounts by name must name every limit; missing: {missing}"
+                    )));
+                }
+                return Ok(each.into_iter().map(Option::unwrap_or_default).collect());
+            }
+            (0, None) => 1_u8.into_pyobject(py)?.into_any(),
+            (1, None) => args.get_item(0)?,
+            (1, Some(_)) => {
+                return Err(PyTypeError::new_err(format!(
+                    "{function}() takes one amount for all limits, or amounts by name, not both"
+                )));
+            }
+            (given, _) => {
+                return Err(PyTypeError::new_err(format!(
+                    "{function}() takes at most 1 positional argument but {given} were given"
+                )));
+            }
+        };
+        self.several.members().iter().map(|member| amount("n", &n, member.scale())).collect()
+    }
+
+    fn line(&self, amounts: Vec<Units>) -> Line {
+        Line::Several(Arc::clone(&self.several), amounts.into())
+    }
+}
+
+/// Takes an own parameter out of the keywords.
+fn keyword<'py>(amounts: Option<&Bound<'py, PyDict>>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(amounts) = amounts else { return Ok(None) };
+    let value = amounts.get_item(name)?;
+    if value.is_some() {
+        amounts.del_item(name)?;
+    }
+    Ok(value.filter(|value| !value.is_none()))
+}
+
+#[pymethods]
+impl PyRateLimits {
+    #[new]
+    #[pyo3(signature = (*, name = None, **limits), text_signature = "(*, name=None, **limits)")]
+    fn new(py: Python<'_>, name: Option<&Bound<'_, PyAny>>, limits: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let name = crate::queue::name_argument(name)?.map(Bound::unbind);
+        let limits = match limits {
+            Some(limits) if !limits.is_empty() => limits.copy()?,
+            _ => return Err(PyValueError::new_err("RateLimits needs at least one limit, by name")),
+        };
+        let mut names = Vec::new();
+        let mut members: Vec<Py<PyRateLimiter>> = Vec::new();
+        let mut cores: Vec<Arc<super::Limiter>> = Vec::new();
+        for (label, limit) in &limits {
+            let label: String = label.extract()?;
+            if RESERVED.contains(&label.as_str()) {
+                return Err(PyValueError::new_err(format!("a limit cannot be called '{label}': that is a parameter's name")));
+            }
+            let Ok(limiter) = limit.cast::<PyRateLimiter>() else {
+                return Err(PyTypeError::new_err(format!("'{label}' must be a penstock limiter, not {}", text(&limit))));
+            };
+            let core = limiter.get().limiter(&limit)?;
+            if let Some(same) = cores.iter().position(|other| Arc::ptr_eq(other, &core)) {
+                return Err(PyValueError::new_err(format!("'{label}' is the same limiter as '{}'", names[same])));
+            }
+            if cores.first().is_some_and(|first| !same_clock(first.clock(), core.clock())) {
+                return Err(PyValueError::new_err(format!("'{label}' has another clock than '{}'", names[0])));
+            }
+            names.push(label);
+            members.push(limiter.clone().unbind());
+            cores.push(core);
+        }
+        let clock = cores[0].clock().clone();
+        let _ = py;
+        Ok(Self { several: Arc::new(Several::new(cores, clock)), names, limits: limits.unbind(), members, name })
+    }
+
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn __init__(slf: &Bound<'_, Self>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let joined = slf.get().members.iter();
+        joined.into_iter().try_for_each(|member| member.get().joins(slf))
+    }
+
+    /// The name given at creation, for `repr` and statistics.
+    #[getter]
+    fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.name.as_ref().map(|name| name.clone_ref(py))
+    }
+
+    /// The limiters by name, read-only.
+    #[getter]
+    fn limits<'py>(&self, py: Python<'py>) -> Bound<'py, PyMappingProxy> {
+        PyMappingProxy::new(py, self.limits.bind(py).as_mapping())
+    }
+
+    /// Take `n` of each limit, or amounts by name, if all can go now and nobody waits. All or none.
+    ///
+    /// Returns whether it did. Never waits. Raises as `acquire` does for amounts that can never pass and bad arguments.
+    #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
+    fn try_acquire(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<bool> {
+        let line = slf.get().line(slf.get().amounts("try_acquire", args, amounts, true)?);
+        line.try_acquire(slf.py(), false).map_err(|refusal| refusal_error(slf.as_any(), refusal, &line))
+    }
+
+    /// Take `n` of each limit, or amounts by name, waiting for them in line. All or none.
+    ///
+    /// With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
+    /// does not wait at all.
+    ///
+    /// Raises RateLimited, with `retry_after` in seconds and nothing taken, if they cannot be had in time; ValueError
+    /// for an amount that can never pass at once; TypeError for a limit that is missing or unknown; ValueError,
+    /// TypeError or OverflowError for a bad argument.
+    ///
+    /// Fairness: strictly in the order of arrival, threads and tasks in one line. Interrupted by an exception from a signal
+    /// handler, it has taken nothing.
+    #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, *, timeout=None, **amounts)")]
+    fn acquire(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<bool> {
+        let timeout = Timeout::parse_strict("timeout", keyword(amounts, "timeout")?.as_ref())?;
+        let line = slf.get().line(slf.get().amounts("acquire", args, amounts, true)?);
+        blocking::run(slf.as_any(), &mut Acquire::new(line), timeout)?;
+        Ok(true)
+    }
+
+    /// The operation behind `acquire_async`.
+    #[pyo3(signature = (timeout, *args, **amounts))]
+    fn _async_acquire(
+        slf: &Bound<'_, Self>,
+        timeout: Option<&Bound<'_, PyAny>>,
+        args: &Bound<'_, PyTuple>,
+        amounts: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<AsyncOperation> {
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        let line = slf.get().line(slf.get().amounts("acquire_async", args, amounts, true)?);
+        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(line), timeout))
+    }
+
+    /// Book `n` of each limit, or amounts by name, for the first moment at which all can go, after everybody who waits.
+    ///
+    /// Returns a Reservation. `settle` it by name when the true amounts are known.
+    ///
+    /// Raises RateLimited, having booked nothing, if that would be more than `max_wait` seconds away; else as `acquire`.
+    #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, *, max_wait=None, **amounts)")]
+    fn reserve(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<PyReservation> {
+        let this = slf.get();
+        let limit = Timeout::parse_strict("max_wait", keyword(amounts, "max_wait")?.as_ref())?.limit()?;
+        let amounts = this.amounts("reserve", args, amounts, true)?;
+        let (wakes, bookings) = this.several.reserve(slf.py(), &amounts, limit, &nobody);
+        wakes.fire();
+        match bookings {
+            Ok(bookings) => {
+                Ok(PyReservation::new(slf.clone().into_any().unbind(), Booked::Several(Arc::clone(&this.several), bookings)))
+            }
+            Err(refusal) => Err(refusal_error(slf.as_any(), refusal, &this.line(amounts))),
+        }
+    }
+
+    /// Give tokens back: `n` to each limit, or amounts by name to those that are named.
+    ///
+    /// Raises TypeError for an unknown limit; ValueError, TypeError or OverflowError for a bad amount.
+    #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
+    fn refund(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = slf.get();
+        let amounts = this.amounts("refund", args, amounts, false)?;
+        for (member, n) in this.several.members().iter().zip(amounts).filter(|(_, n)| *n > 0) {
+            member.refund(slf.py(), n).fire();
+        }
+        this.members_changed(slf.py());
+        Ok(())
+    }
+
+    /// Take tokens without asking: `n` of each limit, or amounts by name of those that are named.
+    ///
+    /// That may leave debts, which those who come later wait off. Raises as `refund` does.
+    #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
+    fn debit(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = slf.get();
+        let amounts = this.amounts("debit", args, amounts, false)?;
+        let mut outcome = Ok(());
+        for (member, n) in this.several.members().iter().zip(amounts).filter(|(_, n)| *n > 0) {
+            let (wakes, result) = member.debit(slf.py(), n);
+            wakes.fire();
+            outcome = outcome.and(result.map_err(|_| too_far(slf.as_any())));
+        }
+        this.members_changed(slf.py());
+        outcome
+    }
+
+    /// The tokens available now, by name.
+    #[getter]
+    fn tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let tokens = PyDict::new(py);
+        for (name, member) in self.names.iter().zip(&self.members) {
+            tokens.set_item(name, member.bind(py).getattr("tokens")?)?;
+        }
+        Ok(tokens)
+    }
+
+    /// The seconds until `try_acquire` with the same amounts can pass, those in line being served first; 0.0 if it can now.
+    ///
+    /// Raises as `acquire` does for amounts that can never pass and bad arguments.
+    #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
+    fn retry_after(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<f64> {
+        let line = slf.get().line(slf.get().amounts("retry_after", args, amounts, true)?);
+        match line.retry_after(slf.py()) {
+            Ok(time) => Ok(seconds(time)),
+            Err(refusal) => Err(refusal_error(slf.as_any(), refusal, &line)),
+        }
+    }
+
+    /// Admit nobody to any of the limits before `seconds` have passed (a server's Retry-After).
+    ///
+    /// Raises ValueError, TypeError or OverflowError for bad `seconds`.
+    fn pause_for(&self, py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
+        let pause = nanos(errors::duration("seconds", seconds)?);
+        for member in self.several.members() {
+            member.pause(py, pause).fire();
+        }
+        self.members_changed(py);
+        Ok(())
+    }
+
+    /// A snapshot of what the set has seen, at this moment. The members have their own.
+    fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let py = slf.py();
+        statistics(py, &CLASS, "RateStatistics", slf.get().name(py), slf.get().several.statistics(py), &[])
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
+        let this = slf.get();
+        let class = slf.get_type();
+        let name = this.name.as_ref().map_or_else(String::new, |name| format!(" {}", text(name.bind(py))));
+        let tokens = this.tokens(py)?;
+        let each: Vec<_> = tokens.iter().map(|(name, tokens)| format!("{name}={}", text(&tokens))).collect();
+        let (module, class) = (class.module()?, class.qualname()?);
+        Ok(format!("<{module}.{class}{name} at {:#x} tokens: {}>", slf.as_ptr().addr(), each.join(" ")))
+    }
+
+    fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "pickle"))
+    }
+
+    fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "copy"))
+    }
+
+    fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(refuse(slf.as_any(), "copy"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.limits)?;
+        visit.call(&self.name)?;
+        self.members.iter().try_for_each(|member| visit.call(member))?;
+        visit_tasks(visit, |each| self.several.visit_wakers(attached_in_traverse(), each))
+    }
+}

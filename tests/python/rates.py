@@ -1,0 +1,100 @@
+"""What the tests of the rate limiters share: one of each kind, waiters put in line one by one, loops that die."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from fractions import Fraction
+
+from helpers import new_loop, settle, spawn
+
+from penstock import KeyedTokenBucket, LeakyBucket, RateLimits, SlidingWindow, TokenBucket
+
+NANOSECOND = 1e-9
+
+# Each makes a limiter that lets one go at once and from then on one a second, to the nanosecond.
+ONE_PER_SECOND = {
+    "TokenBucket": lambda **options: TokenBucket(1, 1, **options),
+    "LeakyBucket": lambda **options: LeakyBucket(1, 10000, **options),
+    "SlidingWindow": lambda **options: SlidingWindow(1, 1, **options),
+    "KeyedBucket": lambda **options: KeyedTokenBucket(1, 1, max_keys=10, **options).key("key"),
+    "RateLimits": lambda clock=None, **options: RateLimits(
+        bucket=TokenBucket(1, 1, clock=clock), window=SlidingWindow(1, 1, clock=clock), **options
+    ),
+}
+KINDS = list(ONE_PER_SECOND)
+
+# Each makes a limiter with a burst of its own that takes amounts, the same figures for all: (rate, burst, clock).
+BUCKETS = {
+    "TokenBucket": lambda rate, burst, clock: TokenBucket(rate, burst, clock=clock),
+    "KeyedBucket": lambda rate, burst, clock: KeyedTokenBucket(rate, burst, max_keys=1, clock=clock).key(b"key"),
+}
+
+
+def one_per_second(kind, clock=None, **options):
+    return ONE_PER_SECOND[kind](clock=clock, **options)
+
+
+def used_up(kind, clock=None, **options):
+    """As `one_per_second`, and the one that could go at once has gone."""
+    limiter = one_per_second(kind, clock, **options)
+    assert limiter.try_acquire()
+    return limiter
+
+
+def in_line(clock, *calls):
+    """A thread for each call, `(function, *args)`, put in line one after the other."""
+    workers = []
+    for call in calls:
+        before = clock.waiters
+        function, *args = call if isinstance(call, tuple) else (call,)
+        workers.append(spawn(function, *args))
+        clock.wait_for_waiters(before + 1)
+    return workers
+
+
+async def tasks_in_line(*coroutines):
+    """Tasks that have run up to their first wait, in this order."""
+    tasks = []
+    for coroutine in coroutines:
+        tasks.append(asyncio.create_task(coroutine))
+        await settle(3)
+    assert not any(task.done() for task in tasks), [task for task in tasks if task.done()]
+    return tasks
+
+
+async def cancelled(task):
+    """Cancels and sees it through."""
+    task.cancel()
+    outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+    assert isinstance(outcome, asyncio.CancelledError), outcome
+
+
+def quiet_loop(kind):
+    """A loop that does not log that a pending task was destroyed: where tests use it, that is what they do."""
+    loop = new_loop(kind)
+    loop.set_exception_handler(lambda loop, context: None)
+    return loop
+
+
+def turn(loop, turns=5):
+    """Runs a loop that stands still for a few turns."""
+    loop.run_until_complete(settle(turns))
+
+
+def advance_ns(clock, nanoseconds):
+    """Moves a manual clock by whole nanoseconds, however many: no float is asked to hold more than it can."""
+    seconds, rest = divmod(nanoseconds, 10**9)
+    if seconds:
+        clock.advance(seconds)
+    clock.advance(rest / 10**9)
+
+
+def ns(seconds):
+    """A float of seconds, as nanoseconds, to the nearest."""
+    return round(Fraction(seconds) * 10**9)
+
+
+def ceil_ns(seconds):
+    """An exact fraction of seconds, as whole nanoseconds, rounded up."""
+    return math.ceil(seconds * 10**9)
