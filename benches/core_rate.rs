@@ -135,7 +135,7 @@ fn one_thread(c: &mut Criterion) {
     let both = Several::new(members, Clock::Monotonic);
     c.bench_function("try_acquire of two limiters", |b| {
         b.iter(|| {
-            let (wakes, admitted) = both.try_acquire((), &amounts, &Waker::default);
+            let (wakes, admitted) = both.try_acquire((), &amounts, false, &Waker::default);
             wakes.fire();
             admitted.expect("it fits")
         });

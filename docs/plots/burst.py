@@ -52,8 +52,7 @@ def run() -> dict[str, list[tuple[float, int]]]:
 
 def draw(curves: Mapping[str, list[tuple[float, int]]], file: Path) -> None:
     """Draw the counts as steps."""
-    settings = {"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.family": "sans-serif"}
-    with mpl.rc_context(settings):
+    with mpl.rc_context({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         axes.axvspan(*IDLE, color="#eeeeee", linewidth=0)

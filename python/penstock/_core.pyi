@@ -1,18 +1,24 @@
 # ruff: noqa: D205 (the docstrings are the binary's, whatever they look like)
 import queue
-from collections.abc import AsyncIterator, Iterable, Iterator
-from types import GenericAlias, TracebackType
-from typing import Any, ClassVar, Final, Generic, Literal, NoReturn, TypeVar, final, type_check_only
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+from types import GenericAlias, MappingProxyType, TracebackType
+from typing import Any, ClassVar, Final, Generic, Literal, NoReturn, TypeAlias, TypeVar, final, overload, type_check_only
+from uuid import UUID
 
 from _typeshed import SupportsRichComparison
 from typing_extensions import Self, disjoint_base
 
-from penstock._statistics import QueueStatistics
+from penstock._statistics import KeyedRateStatistics, QueueStatistics, RateStatistics
 from penstock._views import AsyncQueueView, SyncQueueView
 
 _T = TypeVar("_T")
 _OrderedT = TypeVar("_OrderedT", bound=SupportsRichComparison)
 _Q_co = TypeVar("_Q_co", covariant=True)
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# What `KeyedTokenBucket` takes for a key. (Not bool, which type checkers take for an int.)
+_Key: TypeAlias = str | bytes | int | UUID | IPv4Address | IPv6Address | tuple[_Key, ...]
 
 __all__ = [
     "STAND_INS",
@@ -20,11 +26,19 @@ __all__ = [
     "AsyncOperation",
     "Clock",
     "Ends",
+    "KeyedBucket",
+    "KeyedTokenBucket",
+    "LeakyBucket",
     "LifoQueue",
     "ManualClock",
     "PriorityQueue",
     "Queue",
+    "RateLimiter",
+    "RateLimits",
+    "Reservation",
     "SimpleQueue",
+    "SlidingWindow",
+    "TokenBucket",
     "__version__",
     "_after_fork_in_child",
 ]
@@ -471,6 +485,520 @@ class SimpleQueue(Generic[_T]):
     def _async_put_many(self, items: Iterable[_T], timeout: float | None) -> AsyncOperation: ...
     def _async_get_many(self, max: int, timeout: float | None, linger: float) -> AsyncOperation: ...
 
+# Rate limits. An amount is an int or a float.
+
+@disjoint_base
+class RateLimiter:
+    """Something that admits amounts at a limited rate: the common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow` and the handles
+    that `KeyedTokenBucket.key` returns. It cannot be made itself.
+    """
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn: ...
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    def try_acquire(self, n: float = 1) -> bool:
+        """Take `n` tokens if they can go now and nobody waits. Returns whether it did. Never waits.
+
+        It overtakes nobody: while others wait in line it is refused. `n=0` goes always and changes nothing.
+
+        Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    def acquire(self, n: float = 1, *, timeout: float | None = None) -> Literal[True]:
+        """Take `n` tokens, waiting for them in line.
+
+        With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
+        does not wait at all. `n=0` goes at once and changes nothing.
+
+        Raises RateLimited, with `retry_after` in seconds and nothing taken, if `n` cannot be had in time or no place
+        in line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
+        argument.
+
+        Fairness: strictly in the order of arrival, threads and tasks in one line; nobody overtakes a large request.
+        Interrupted by an exception from a signal handler, it has taken nothing, and those behind it go earlier.
+        """
+
+    async def acquire_async(self, n: float = 1, *, timeout: float | None = None) -> Literal[True]:
+        """Take `n` tokens, waiting for them in line, from a coroutine.
+
+        As `acquire`. Does not suspend when they can be had at once, except that after 128 operations in a row the loop
+        gets a turn. Cancelled, it has taken nothing, and those behind it go earlier.
+        """
+
+    def reserve(self, n: float = 1, *, max_wait: float | None = None) -> _Reservation:
+        """Book `n` tokens for the first moment possible, after everybody who waits.
+
+        Returns a Reservation, which says when that is and can be waited for, settled and cancelled. Its moment is a
+        promise: nothing that happens afterwards moves it.
+
+        Raises RateLimited, having booked nothing, if it would be more than `max_wait` seconds away or no place in
+        line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
+        argument.
+        """
+
+    def refund(self, n: float) -> None:
+        """Give `n` tokens back, at most until the bucket is full.
+
+        Raises ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    def debit(self, n: float) -> None:
+        """Take `n` tokens without asking. That may leave a debt, which those who come later wait off.
+
+        Raises ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    @property
+    def tokens(self) -> float:
+        """The tokens available now; negative in debt. A sliding window says what is left of its limit, a leaky bucket
+        what a bucket for one token would say.
+        """
+
+    def retry_after(self, n: float = 1) -> float:
+        """The seconds until `try_acquire(n)` can pass, those in line being served first; 0.0 if it can now.
+
+        Whoever comes exactly then is admitted, if nobody has come in between.
+
+        Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    def pause_for(self, seconds: float) -> None:
+        """Admit nobody before `seconds` have passed (a server's Retry-After). Tokens go on coming in meanwhile.
+
+        A shorter pause does not end a longer one. Reservations keep their moments.
+
+        Raises ValueError, TypeError or OverflowError for bad `seconds`.
+        """
+
+    def statistics(self) -> RateStatistics:
+        """A snapshot of what the limiter has seen, at this moment."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_exc: object) -> None: ...
+    @overload
+    def __call__(self, function: _F, /, *, n: float = 1, timeout: float | None = None) -> _F:
+        """Decorate a function (def, async def, or a generator function of either kind): each call first takes `n` tokens.
+
+        `@bucket`, or `@bucket(n=2, timeout=1)`. A generator takes them when iteration begins. Raises what `acquire` raises.
+        """
+
+    @overload
+    def __call__(self, function: None = None, /, *, n: float = 1, timeout: float | None = None) -> Callable[[_F], _F]: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _try_acquire(self, n: float = 1) -> object: ...
+    def _async_acquire(self, n: float, timeout: float | None) -> AsyncOperation: ...
+    def _check(self, n: float, timeout: float | None) -> None: ...
+
+@disjoint_base
+class TokenBucket(RateLimiter):
+    """A token bucket: `rate` tokens come in per `period` seconds, up to `burst` of them can be saved.
+
+    In the first t seconds up to `burst + rate * t` pass, and so in any window of that length. For somebody
+    else's quota of N a minute that is too much: use `SlidingWindow(N, 60)`. A bucket begins with `initial` tokens,
+    by default full. Rates and amounts may be fractions; amounts are counted in billionths of a token.
+
+    Shared by any number of threads and event loops. Those who wait stand in one line, strictly first come, first
+    served. `with bucket:` takes one token, `@bucket` takes one before each call.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+
+    Algorithm: GCRA (ITU-T I.371, annex A).
+    """
+
+    def __new__(
+        cls,
+        rate: float,
+        burst: float,
+        *,
+        period: float = 1.0,
+        initial: float | None = None,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+    @property
+    def rate(self) -> float:
+        """Tokens that come in per `period`."""
+
+    @property
+    def burst(self) -> float:
+        """Tokens that can be saved."""
+
+    @property
+    def period(self) -> float:
+        """Seconds that `rate` is counted over."""
+
+    def set_rate(self, rate: float, burst: float | None = None) -> None:
+        """Change the rate, per the same period, and the burst, if one is given, from now on.
+
+        Tokens stay, as far as they fit, and so do debts. The times of those who wait are worked out anew; one
+        whose amount no longer fits the burst gets ValueError. Reservations keep their moments.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        """
+
+@disjoint_base
+class LeakyBucket(RateLimiter):
+    """A shaper: lets callers go evenly spaced, one of n tokens holding up the next for `n / rate` periods.
+
+    At most `capacity` stand in line, reservations included; the next is refused. Nothing is saved up: after a
+    pause the first goes at once and the second after it has been paid for.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+
+    Algorithm: GCRA (ITU-T I.371, annex A) without a burst.
+    """
+
+    def __new__(
+        cls,
+        rate: float,
+        capacity: int,
+        *,
+        period: float = 1.0,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+    @property
+    def rate(self) -> float:
+        """Tokens let go per `period`."""
+
+    @property
+    def capacity(self) -> int:
+        """How many may stand in line."""
+
+    @property
+    def period(self) -> float:
+        """Seconds that `rate` is counted over."""
+
+    def set_rate(self, rate: float, capacity: int | None = None) -> None:
+        """Change the rate, per the same period, and the capacity, if one is given, from now on.
+
+        The times of those who wait are worked out anew. With a smaller capacity nobody is sent away who stands in
+        line already. Reservations keep their moments.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        """
+
+@disjoint_base
+class SlidingWindow(RateLimiter):
+    """A sliding window: never more than `limit` tokens in any window of `period` seconds, exactly.
+
+    What is taken at t counts until just before t + `period`. This is what somebody else's quota needs, where a
+    token bucket may let through up to twice as much in one window. It remembers each moment at which something
+    was taken in the last `period`, so its memory grows with `limit`.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+    """
+
+    def __new__(cls, limit: float, period: float, *, clock: Clock | None = None, name: str | None = None) -> Self: ...
+    @property
+    def limit(self) -> float:
+        """Tokens that may be taken in any window."""
+
+    @property
+    def period(self) -> float:
+        """The length of the window, in seconds."""
+
+    def set_limit(self, limit: float, period: float | None = None) -> None:
+        """Change the limit, and the period, if one is given, from now on.
+
+        What has been taken counts on. The times of those who wait are worked out anew; one whose amount is more
+        than the limit gets ValueError. Reservations keep their moments. What a shorter window has forgotten a
+        longer one does not know.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        """
+
+@disjoint_base
+class RateLimits:
+    """Several limiters, taken together: all or none.
+
+    `RateLimits(requests=TokenBucket(50, 10), tokens=TokenBucket(90_000, 90_000, period=60))`. An amount by position is taken
+    of each, amounts by name of each its own; then every limit must be named. Those who wait stand in one line, strictly
+    first come, first served. Limiters may be shared between several sets, and used beside them.
+
+    Raises ValueError if there is none, the same one twice, one of another clock, or one called `name`, `n`, `timeout` or `max_wait`;
+    TypeError for what is no limiter.
+    """
+
+    def __new__(cls, *, name: str | None = None, **limits: RateLimiter) -> Self: ...
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    @property
+    def limits(self) -> MappingProxyType[str, RateLimiter]:
+        """The limiters by name, read-only."""
+
+    def try_acquire(self, n: float = 1, /, **amounts: float) -> bool:
+        """Take `n` of each limit, or amounts by name, if all can go now and nobody waits. All or none.
+
+        Returns whether it did. Never waits. Raises as `acquire` does for amounts that can never pass and bad arguments.
+        """
+
+    def acquire(self, n: float = 1, /, *, timeout: float | None = None, **amounts: float) -> Literal[True]:
+        """Take `n` of each limit, or amounts by name, waiting for them in line. All or none.
+
+        With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
+        does not wait at all.
+
+        Raises RateLimited, with `retry_after` in seconds and nothing taken, if they cannot be had in time; ValueError
+        for an amount that can never pass at once; TypeError for a limit that is missing or unknown; ValueError,
+        TypeError or OverflowError for a bad argument.
+
+        Fairness: strictly in the order of arrival, threads and tasks in one line. Interrupted by an exception from a signal
+        handler, it has taken nothing.
+        """
+
+    async def acquire_async(self, n: float = 1, /, *, timeout: float | None = None, **amounts: float) -> Literal[True]:
+        """Take `n` of each limit, or amounts by name, waiting for them in line, from a coroutine. All or none.
+
+        As `acquire`. Cancelled, it has taken nothing.
+        """
+
+    def reserve(self, n: float = 1, /, *, max_wait: float | None = None, **amounts: float) -> _ReservationByName:
+        """Book `n` of each limit, or amounts by name, for the first moment at which all can go, after everybody who waits.
+
+        Returns a Reservation. `settle` it by name when the true amounts are known.
+
+        Raises RateLimited, having booked nothing, if that would be more than `max_wait` seconds away; else as `acquire`.
+        """
+
+    def refund(self, n: float = 1, /, **amounts: float) -> None:
+        """Give tokens back: `n` to each limit, or amounts by name to those that are named.
+
+        Raises TypeError for an unknown limit; ValueError, TypeError or OverflowError for a bad amount.
+        """
+
+    def debit(self, n: float = 1, /, **amounts: float) -> None:
+        """Take tokens without asking: `n` of each limit, or amounts by name of those that are named.
+
+        That may leave debts, which those who come later wait off. Raises as `refund` does.
+        """
+
+    @property
+    def tokens(self) -> dict[str, float]:
+        """The tokens available now, by name."""
+
+    def retry_after(self, n: float = 1, /, **amounts: float) -> float:
+        """The seconds until `try_acquire` with the same amounts can pass, those in line being served first; 0.0 if it can now.
+
+        Raises as `acquire` does for amounts that can never pass and bad arguments.
+        """
+
+    def pause_for(self, seconds: float) -> None:
+        """Admit nobody to any of the limits before `seconds` have passed (a server's Retry-After).
+
+        Raises ValueError, TypeError or OverflowError for bad `seconds`.
+        """
+
+    def statistics(self) -> RateStatistics:
+        """A snapshot of what the set has seen, at this moment. The members have their own."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_exc: object) -> None: ...
+    @overload
+    def __call__(self, function: _F, /, *, n: float | None = None, timeout: float | None = None, **amounts: float) -> _F:
+        """Decorate a function: each call first takes `n` of each limit, or amounts by name.
+
+        `@limits`, `@limits(n=2, timeout=1)`, or `@limits(requests=1, tokens=500)`. The function is a def, an async def, or a
+        generator function of either kind: a generator takes them when iteration begins. Raises what `acquire` raises.
+        """
+
+    @overload
+    def __call__(
+        self, function: None = None, /, *, n: float | None = None, timeout: float | None = None, **amounts: float
+    ) -> Callable[[_F], _F]: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _async_acquire(self, timeout: float | None, *args: float, **amounts: float) -> AsyncOperation: ...
+    def _check(self, timeout: float | None, *args: float, **amounts: float) -> None: ...
+
+@disjoint_base
+class KeyedTokenBucket:
+    """A token bucket for each of very many keys (users, addresses, hosts), in bounded memory.
+
+    Each key has a bucket of `burst` tokens to which `rate` come in per `period` seconds, and a line of its own: who waits for one
+    key holds up nobody at another. Keys are str, bytes, int, UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of
+    each is stored. `key(k)` is a light handle with the whole interface of a token bucket; `try_acquire(key, n)` is the hot path.
+
+    At most `max_keys` are remembered. A full bucket is the same as none and is forgotten when room is needed; one in debt, waited
+    for or with a rate of its own never. When all of them are needed a new key is refused with RateLimited, because to forget a debt
+    would let more through than the limit; `retry_after` says when one may be forgotten.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+
+    Algorithm: GCRA (ITU-T I.371, annex A).
+    """
+
+    def __new__(
+        cls,
+        rate: float,
+        burst: float,
+        *,
+        max_keys: int,
+        period: float = 1.0,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+    def key(self, key: _Key) -> KeyedBucket:
+        """The bucket of one key, as a light handle with the whole interface of a token bucket.
+
+        Raises TypeError for a key of another kind.
+        """
+
+    def try_acquire(self, key: _Key, n: float = 1) -> bool:
+        """Take `n` tokens of the key's bucket if they can go now and nobody waits for them. Returns whether it did. Never waits.
+
+        `n=0` goes always and changes nothing.
+
+        Raises RateLimited if the key is new and all `max_keys` are needed (see the class), ValueError if `n` can never pass
+        at once; ValueError, TypeError or OverflowError for a bad `key` or `n`.
+        """
+
+    def set_rate(self, rate: float, burst: float | None = None, *, key: _Key = ...) -> None:
+        """Change the rate, per the same period, and the burst, if one is given, from now on: for every key without a rate of its own,
+        or for one key alone.
+
+        Tokens stay, as far as they fit, and so do debts. A key with a rate of its own is remembered until `forget(key)`.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed; RateLimited if there is no
+        room for one more key.
+        """
+
+    def forget(self, key: _Key) -> bool:
+        """Drop the key's own rate: that of all others holds for it again. Its debt stays. Returns whether it had one.
+
+        Raises TypeError for a key of another kind.
+        """
+
+    @property
+    def rate(self) -> float:
+        """Tokens that come in per `period`, for a key without a rate of its own."""
+
+    @property
+    def burst(self) -> float:
+        """Tokens that can be saved, for a key without a rate of its own."""
+
+    @property
+    def period(self) -> float:
+        """Seconds that `rate` is counted over."""
+
+    @property
+    def max_keys(self) -> int:
+        """The most keys that are remembered."""
+
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    def statistics(self) -> KeyedRateStatistics:
+        """A snapshot of what the buckets of all keys have seen, at this moment."""
+
+    def __len__(self) -> int: ...
+    def __bool__(self) -> Literal[True]: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+
+@final
+class KeyedBucket(RateLimiter):
+    """One key's bucket: what `KeyedTokenBucket.key` returns. A light handle; the bucket itself is the keyed bucket's."""
+
+    @property
+    def key(self) -> _Key:
+        """The key."""
+
+    @property
+    def rate(self) -> float:
+        """Tokens that come in per `period`."""
+
+    @property
+    def burst(self) -> float:
+        """Tokens that can be saved."""
+
+    @property
+    def period(self) -> float:
+        """Seconds that `rate` is counted over."""
+
+    def set_rate(self, rate: float, burst: float | None = None) -> None:
+        """Give this key a rate of its own, per the same period, and a burst, if one is given, from now on.
+
+        Tokens stay, as far as they fit, and so do debts. The key is then remembered until `KeyedTokenBucket.forget(key)`.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        """
+
+@final
+class Reservation:
+    """Tokens booked for a moment to come: what `reserve` returns.
+
+    Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry. An exception in the
+    body gives nothing back; `cancel` does, as far as that is possible. When the true amount is known, `settle` it.
+    """
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn: ...
+    @property
+    def n(self) -> float | dict[str, float]:
+        """What was booked: tokens, or a dict of them by name for `RateLimits`."""
+
+    @property
+    def delay(self) -> float:
+        """The seconds until its moment; 0.0 when that has come."""
+
+    @property
+    def ready_at(self) -> float:
+        """Its moment, in seconds on the limiter's clock (`penstock.Clock().now()` unless it was given another)."""
+
+    def wait(self, timeout: float | None = None) -> Literal[True]:
+        """Block until its moment has come.
+
+        Raises RateLimited at once, the booking staying as it is, if that is more than `timeout` seconds away;
+        ValueError, TypeError or OverflowError for a bad `timeout`. Interrupted by an exception from a signal handler, the
+        booking stays as it is.
+        """
+
+    async def wait_async(self, timeout: float | None = None) -> Literal[True]:
+        """Wait until its moment has come, from a coroutine.
+
+        As `wait`. Cancelled, the booking stays as it is.
+        """
+
+    def settle(self, actual: float = ..., /, **actual_by_name: float) -> None:
+        """Say what it really came to: the difference is given back or taken, without asking.
+
+        For `RateLimits` by name, `settle(tokens=950)`; a limit that is not named stays as it was booked.
+
+        Raises RuntimeError if it has been settled or cancelled before; ValueError, TypeError or OverflowError for a bad amount.
+        """
+
+    def cancel(self) -> float | dict[str, float]:
+        """Give it back, as far as that is possible, and return how much that was: tokens, or a dict of them by name.
+
+        What has been booked after it, relying on it, stays where it is, and so much of it cannot be given back: else
+        more might pass in some window than the limit allows. (A sliding window can always give all of it back.)
+        Nothing is given back once its moment has passed. A second time does nothing.
+
+        Raises RuntimeError if it has been settled.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_exc: object) -> None: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _async_wait(self, timeout: float | None) -> AsyncOperation: ...
+
 # What the package's Python is made of.
 
 @disjoint_base
@@ -517,3 +1045,22 @@ class _Condition:
     def __enter__(self) -> bool: ...
     def __exit__(self, *_exc: object) -> None: ...
     def wait(self, timeout: float | None = None) -> bool: ...
+
+# What the `reserve` of one limiter returns, and that of several. (`Self` in a final class is that class.)
+@type_check_only
+class _Reservation(Reservation):  # pyright: ignore[reportGeneralTypeIssues]  # a Reservation at run time
+    @property
+    def n(self) -> float: ...
+    def settle(self, actual: float) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+    def cancel(self) -> float: ...
+    def __enter__(self) -> Self: ...
+    async def __aenter__(self) -> Self: ...
+
+@type_check_only
+class _ReservationByName(Reservation):  # pyright: ignore[reportGeneralTypeIssues]  # a Reservation at run time
+    @property
+    def n(self) -> dict[str, float]: ...
+    def settle(self, **actual: float) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+    def cancel(self) -> dict[str, float]: ...
+    def __enter__(self) -> Self: ...
+    async def __aenter__(self) -> Self: ...

@@ -49,7 +49,7 @@ def _limited(function: Callable[..., Any], acquire: Callable[[], Any], acquire_a
                         sent = yield item
                     except GeneratorExit:
                         raise
-                    except BaseException as error:
+                    except BaseException as error:  # noqa: BLE001 - it goes on into the generator
                         item = await generator.athrow(error)
                     else:
                         item = await generator.asend(sent)
@@ -129,6 +129,7 @@ class _LimiterMethods:
 
         `@bucket`, or `@bucket(n=2, timeout=1)`. A generator takes them when iteration begins. Raises what `acquire` raises.
         """
+        self._check(n, timeout)
 
         def acquire() -> bool:
             return self.acquire(n, timeout=timeout)
@@ -148,13 +149,13 @@ class _SeveralMethods:
         return await drive(self._async_acquire(timeout, *n, **amounts))
 
     def __call__(self: Any, function: Any = None, /, *, n: float | None = None, timeout: float | None = None, **amounts: float) -> Any:
-        """Decorate a function (def, async def, or a generator function of either kind): each call first takes `n` of each
-        limit, or amounts by name.
+        """Decorate a function: each call first takes `n` of each limit, or amounts by name.
 
-        `@limits`, `@limits(n=2, timeout=1)`, or `@limits(requests=1, tokens=500)`. A generator takes them when iteration
-        begins. Raises what `acquire` raises.
+        `@limits`, `@limits(n=2, timeout=1)`, or `@limits(requests=1, tokens=500)`. The function is a def, an async def, or a
+        generator function of either kind: a generator takes them when iteration begins. Raises what `acquire` raises.
         """
         position = () if n is None else (n,)
+        self._check(timeout, *position, **amounts)
 
         def acquire() -> bool:
             return self.acquire(*position, timeout=timeout, **amounts)
@@ -190,4 +191,6 @@ for _class in (RateLimiter, RateLimits):
 set_methods(_LimiterMethods, RateLimiter)
 set_methods(_SeveralMethods, RateLimits)
 set_methods(_ReservationMethods, Reservation)
+# Its own has `*n`, to tell apart what was given from what was not.
+RateLimits.acquire_async.__signature__ = inspect.signature(RateLimits.acquire)
 del _class

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::wait::Wake;
 
@@ -55,13 +55,33 @@ impl<W> fmt::Debug for Clock<W> {
 }
 
 impl<W: Wake> Clock<W> {
+    #[inline]
     pub fn now(&self) -> Nanos {
-        static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
-            Self::Monotonic => u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Self::Monotonic => monotonic(),
             Self::Manual(manual) => manual.now(),
         }
     }
+}
+
+/// What `Instant` reads, without the detour: the clock is the larger half of a token bucket's fast path.
+#[cfg(target_os = "linux")]
+#[inline]
+#[expect(unsafe_code, reason = "clock_gettime")]
+fn monotonic() -> Nanos {
+    let mut now = std::mem::MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: the clock is always there, and the call fills what it is given.
+    let now = unsafe {
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, now.as_mut_ptr());
+        now.assume_init()
+    };
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn monotonic() -> Nanos {
+    static ORIGIN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A wait that a manual clock knows about.

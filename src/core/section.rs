@@ -19,6 +19,9 @@ use crate::sync::{Mutex, UnsafeCell};
 pub trait Gate: Default {
     fn hold<R>(&self, critical: impl FnOnce() -> R) -> R;
 
+    /// Does it keep other threads out by itself? If not the domain's proof does, for all that is done with the proof at hand.
+    const IS_A_LOCK: bool;
+
     /// Would `hold` find its own caller inside, and panic?
     fn is_entered(&self) -> bool {
         false
@@ -26,6 +29,8 @@ pub trait Gate: Default {
 }
 
 impl Gate for Mutex {
+    const IS_A_LOCK: bool = true;
+
     #[inline]
     fn hold<R>(&self, critical: impl FnOnce() -> R) -> R {
         Mutex::hold(self, critical)
@@ -47,6 +52,8 @@ impl Drop for Inside<'_> {
 }
 
 impl Gate for Flag {
+    const IS_A_LOCK: bool = false;
+
     #[inline]
     fn is_entered(&self) -> bool {
         self.0.get()

@@ -44,6 +44,9 @@ const BUDGET: u8 = 128;
 /// No operation has been seen on this thread yet.
 const UNSEEN: u8 = u8::MAX;
 
+/// Loops' timers are no finer than that, and fire early by less (uvloop's; asyncio's are exact).
+const TICK: Nanos = 1_000_000;
+
 /// So often a wake-up is tried again that a signal handler's exception has cut short.
 const DELIVERY_ATTEMPTS: u32 = 8;
 
@@ -383,7 +386,7 @@ impl AsyncOperation {
     }
 
     /// Sees to it that the operation is looked at again at `at`, if that is not so already.
-    fn set_timer(slf: &Bound<'_, Self>, clock: &CoreClock<Waker>, at: Option<Nanos>, now: Nanos) -> PyResult<()> {
+    fn set_timer(slf: &Bound<'_, Self>, clock: &CoreClock<Waker>, at: Option<Nanos>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         let at_or_never = at.unwrap_or(Nanos::MAX);
@@ -395,7 +398,9 @@ impl AsyncOperation {
             (CoreClock::Manual(manual), at) => LoopTimer::Manual(manual.enroll(at, Waker::Task(slf.clone().unbind()))),
             (CoreClock::Monotonic, None) => return Ok(()),
             (CoreClock::Monotonic, Some(at)) => {
-                let delay = seconds(at.saturating_sub(now));
+                // One that fired too early is set again for as long as the coarsest of loops can tell.
+                let again = this.with(py, |state| state.fired >= at);
+                let delay = seconds(at.saturating_sub(clock.now()).max(if again { TICK } else { 0 }));
                 let fire = slf.getattr(intern!(py, "_fire"))?;
                 let handle = running_loop(py)?.call_method1(intern!(py, "call_later"), (delay, fire, at))?;
                 LoopTimer::Loop(handle.unbind())
@@ -478,7 +483,7 @@ impl AsyncOperation {
                 }
                 Ok(Err(deadline)) => deadline,
             };
-            Self::set_timer(slf, &clock, look_again_at.into_iter().chain(deadline).min(), now)?;
+            Self::set_timer(slf, &clock, look_again_at.into_iter().chain(deadline).min())?;
             let future = event_loop.call_method0(intern!(py, "create_future"))?.unbind();
             let handed_out = future.clone_ref(py);
             let woken_meanwhile = this.with(py, |state| {
@@ -525,7 +530,11 @@ impl AsyncOperation {
 
     /// A timer of ours.
     fn _fire(&self, py: Python<'_>, at: Nanos) {
-        self.with(py, |state| state.fired = state.fired.max(at));
+        let spent = self.with(py, |state| {
+            state.fired = state.fired.max(at);
+            state.timer.take_if(|(set, _)| *set == at)
+        });
+        drop(spent);
         self.complete(py);
     }
 

@@ -185,7 +185,6 @@ pub(crate) fn run(this: &Bound<'_, PyAny>, operation: &mut dyn Operation, timeou
 fn wait(this: &Bound<'_, PyAny>, operation: &mut dyn Operation, timeout: Timeout) -> PyResult<Done> {
     let py = this.py();
     let limit = timeout.limit()?;
-    warn_on_a_loop(py, operation)?;
     step_aside(py);
     let clock = operation.clock(this);
     let deadline = limit.map(|limit| clock.now().saturating_add(limit));
@@ -215,10 +214,14 @@ fn wait_in_line(
 ) -> PyResult<Option<Done>> {
     let py = this.py();
     let main = this_is_the_main_thread();
+    let mut warned = false;
     loop {
         parker.reset();
         if let Some(done) = operation.attempt(this, Chance::Wait(waker), clock.now())? {
             return Ok(Some(done));
+        }
+        if !std::mem::replace(&mut warned, true) {
+            warn_on_a_loop(py, operation)?;
         }
         loop {
             let look_again_at = operation.look_again_at();

@@ -117,8 +117,9 @@ pub(crate) fn duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     let seconds: f64 = value.extract().map_err(|_| {
         PyOverflowError::new_err(format!("'{name}' is {} seconds, at most {MAX_SECONDS} are possible", text(value)))
     })?;
-    if seconds.is_nan() || seconds < 0.0 {
-        return Err(PyValueError::new_err(format!("'{name}' must be a non-negative number of seconds, not {}", text(value))));
+    if !seconds.is_finite() || seconds < 0.0 {
+        let value = text(value);
+        return Err(PyValueError::new_err(format!("'{name}' must be a finite number of seconds, not negative, not {value}")));
     }
     if seconds > MAX_SECONDS {
         return Err(PyOverflowError::new_err(format!("'{name}' is {} seconds, at most {MAX_SECONDS} are possible", text(value))));

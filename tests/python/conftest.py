@@ -33,6 +33,9 @@ ONE_THREAD_ONLY = {
     "test_exit": "starts interpreters and watches them end",
     "test_fork": "forks, which a process with other test threads must not",
     "test_gc": "counts what one collection of the whole process finds",
+    "test_rate_interrupts": "signals, forks, the end of interpreters, and what one collection of the process finds",
+    "test_rate_keyed_memory": "measures the memory of interpreters of its own",
+    "test_rate_storm": "a storm of threads already; several at once only take longer",
     "test_signals": "signals go to the main thread, and the test would not be on it",
     "test_storm": "a storm of threads already; several at once only take longer",
 }

@@ -16,7 +16,7 @@ EXAMPLES = ROOT / "examples"
 
 
 def run(program: str, *arguments: str) -> str:
-    command = [sys.executable, "-X", "dev", str(EXAMPLES / program), *arguments]
+    command = [sys.executable, "-W", "error", str(EXAMPLES / program), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     return done.stdout

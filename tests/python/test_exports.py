@@ -20,12 +20,23 @@ NAMES = {
     "Clock",
     "Empty",
     "Full",
+    "KeyedBucket",
+    "KeyedRateStatistics",
+    "KeyedTokenBucket",
+    "LeakyBucket",
     "LifoQueue",
     "PriorityQueue",
     "Queue",
     "QueueStatistics",
+    "RateLimited",
+    "RateLimiter",
+    "RateLimits",
+    "RateStatistics",
+    "Reservation",
     "ShutDown",
     "SimpleQueue",
+    "SlidingWindow",
+    "TokenBucket",
     "__version__",
 }
 PUBLIC = [(penstock, name) for name in sorted(NAMES - {"__version__"})] + [(penstock.testing, "ManualClock")]
@@ -75,6 +86,77 @@ SIMPLE = {
     )
 }
 CLASSES = [penstock.Queue, penstock.LifoQueue, penstock.PriorityQueue]
+
+LIMITER = {
+    "try_acquire": "(n=1)",
+    "acquire": "(n=1, *, timeout=None)",
+    "acquire_async": "(n=1, *, timeout=None)",
+    "reserve": "(n=1, *, max_wait=None)",
+    "refund": "(n)",
+    "debit": "(n)",
+    "retry_after": "(n=1)",
+    "pause_for": "(seconds)",
+    "statistics": "()",
+    "__call__": "(function=None, /, *, n=1, timeout=None)",
+}
+SEVERAL = {
+    "try_acquire": "(n=1, /, **amounts)",
+    "acquire": "(n=1, /, *, timeout=None, **amounts)",
+    "acquire_async": "(n=1, /, *, timeout=None, **amounts)",
+    "reserve": "(n=1, /, *, max_wait=None, **amounts)",
+    "refund": "(n=1, /, **amounts)",
+    "debit": "(n=1, /, **amounts)",
+    "retry_after": "(n=1, /, **amounts)",
+    "pause_for": "(seconds)",
+    "statistics": "()",
+    "__call__": "(function=None, /, *, n=None, timeout=None, **amounts)",
+}
+# What can be left out and has no value that says so is shown as `...`.
+KEYED = {
+    "key": "(key)",
+    "try_acquire": "(key, n=1)",
+    "set_rate": "(rate, burst=None, *, key=Ellipsis)",
+    "forget": "(key)",
+    "statistics": "()",
+}
+RESERVATION = {
+    "wait": "(timeout=None)",
+    "wait_async": "(timeout=None)",
+    "settle": "(actual=Ellipsis, /, **actual_by_name)",
+    "cancel": "()",
+}
+RATES = {
+    "TokenBucket": LIMITER | {"set_rate": "(rate, burst=None)"},
+    "LeakyBucket": LIMITER | {"set_rate": "(rate, capacity=None)"},
+    "SlidingWindow": LIMITER | {"set_limit": "(limit, period=None)"},
+    "KeyedBucket": LIMITER | {"set_rate": "(rate, burst=None)"},
+    "RateLimits": SEVERAL,
+    "KeyedTokenBucket": KEYED,
+    "Reservation": RESERVATION,
+}
+PROPERTIES = {
+    "TokenBucket": {"name", "tokens", "rate", "burst", "period"},
+    "LeakyBucket": {"name", "tokens", "rate", "capacity", "period"},
+    "SlidingWindow": {"name", "tokens", "limit", "period"},
+    "KeyedBucket": {"name", "tokens", "rate", "burst", "period", "key"},
+    "RateLimits": {"name", "tokens", "limits"},
+    "KeyedTokenBucket": {"name", "rate", "burst", "period", "max_keys"},
+    "Reservation": {"n", "delay", "ready_at"},
+}
+
+
+def made(kind):
+    """A limiter of this kind, or what one returns."""
+    bucket, keyed = penstock.TokenBucket(1, 1), penstock.KeyedTokenBucket(1, 1, max_keys=1)
+    return {
+        "TokenBucket": bucket,
+        "LeakyBucket": penstock.LeakyBucket(1, 1),
+        "SlidingWindow": penstock.SlidingWindow(1, 1),
+        "KeyedBucket": keyed.key("key"),
+        "RateLimits": penstock.RateLimits(bucket=bucket),
+        "KeyedTokenBucket": keyed,
+        "Reservation": bucket.reserve(),
+    }[kind]
 
 
 def plain(signature):
@@ -130,6 +212,34 @@ def test_signatures(kind, name, expected):
     assert getattr(kind, name).__name__ == name
 
 
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, methods in RATES.items() for name in methods])
+def test_signatures_of_rate_limits(kind, name):
+    """The same of the limiters."""
+    thing, static, expected = made(kind), getattr(penstock, kind), RATES[kind][name]
+    assert type(thing) is static
+    assert plain(inspect.signature(getattr(static, name))) == expected
+    assert plain(inspect.signature(getattr(thing, name))) == expected
+    assert getattr(static, name).__name__ == name
+
+
+@pytest.mark.parametrize("kind", RATES)
+def test_rate_limits_have_no_more(kind):
+    """The methods and properties of a limiter are the agreed ones; all properties are read-only."""
+    thing = made(kind)
+    public = {name for name in dir(thing) if not name.startswith("_")}
+    assert public == {name for name in RATES[kind] if not name.startswith("_")} | PROPERTIES[kind]
+    for name in PROPERTIES[kind]:
+        before = getattr(thing, name)
+        with pytest.raises(AttributeError):
+            setattr(thing, name, before)
+
+
+@pytest.mark.parametrize("kind", ["TokenBucket", "RateLimits"])
+def test_signatures_of_decorators(kind):
+    """A limiter is callable, and shows how."""
+    assert plain(inspect.signature(made(kind))) == RATES[kind]["__call__"]
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_signatures_are_the_stdlibs(kind):
     """What the standard library has too is called the same way."""
@@ -141,11 +251,27 @@ def test_signatures_are_the_stdlibs(kind):
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [(kind, "(maxsize=0, *, name=None, clock=None)") for kind in CLASSES]
-    + [(penstock.SimpleQueue, "(*, name=None, clock=None)"), (penstock.Clock, "()"), (penstock.testing.ManualClock, "(start=0.0)")],
+    + [
+        (penstock.SimpleQueue, "(*, name=None, clock=None)"),
+        (penstock.Clock, "()"),
+        (penstock.testing.ManualClock, "(start=0.0)"),
+        (penstock.TokenBucket, "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)"),
+        (penstock.LeakyBucket, "(rate, capacity, *, period=1.0, clock=None, name=None)"),
+        (penstock.SlidingWindow, "(limit, period, *, clock=None, name=None)"),
+        (penstock.RateLimits, "(*, name=None, **limits)"),
+        (penstock.KeyedTokenBucket, "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)"),
+    ],
 )
 def test_constructors(kind, expected):
     """`inspect.signature` of the classes."""
     assert plain(inspect.signature(kind)) == expected
+
+
+@pytest.mark.parametrize("kind", ["RateLimiter", "KeyedBucket", "Reservation"])
+def test_what_others_make(kind):
+    """These are made by limiters, and by nobody else."""
+    with pytest.raises(TypeError, match=kind):
+        getattr(penstock, kind)()
 
 
 def test_simple_queue_has_no_more():
@@ -164,12 +290,32 @@ def test_async_methods(name):
     assert method.__qualname__ == f"Queue.{name}"
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("RateLimiter", "acquire_async"), ("RateLimits", "acquire_async"), ("Reservation", "wait_async")]
+)
+def test_async_methods_of_rate_limits(kind, name):
+    """The same of the limiters; `async with` has its own for each class."""
+    for each in (name, "__aenter__", "__aexit__"):
+        method = getattr(getattr(penstock, kind), each)
+        assert inspect.iscoroutinefunction(method)
+        assert method.__module__ == "penstock"
+        assert method.__qualname__ == f"{kind}.{each}"
+
+
 def test_inheritance():
-    """`LifoQueue` and `PriorityQueue` are `Queue`s; `SimpleQueue` is not."""
+    """`LifoQueue` and `PriorityQueue` are `Queue`s; `SimpleQueue` is not. Limiters that take one amount are `RateLimiter`s."""
     assert issubclass(penstock.LifoQueue, penstock.Queue)
     assert issubclass(penstock.PriorityQueue, penstock.Queue)
     assert not issubclass(penstock.SimpleQueue, penstock.Queue)
     assert issubclass(penstock.testing.ManualClock, penstock.Clock)
+    for kind in ("TokenBucket", "LeakyBucket", "SlidingWindow", "KeyedBucket"):
+        assert getattr(penstock, kind).__mro__[1:] == (penstock.RateLimiter, object)
+    for kind in ("RateLimiter", "RateLimits", "KeyedTokenBucket", "Reservation"):
+        assert getattr(penstock, kind).__mro__[1:] == (object,)
+    for final in (penstock.KeyedBucket, penstock.Reservation):
+        with pytest.raises(TypeError, match="base type"):
+            type("Subclass", (final,), {})
+    assert not issubclass(penstock.RateLimited, (penstock.Empty, penstock.Full, TimeoutError))
 
 
 def test_the_package_is_typed():
@@ -222,9 +368,12 @@ def resolve(name):
     return thing
 
 
+IN_THE_STUB = ["Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "Clock", "ManualClock", "RateLimiter", *RATES]
+
+
 def test_the_stub_documents_the_classes():
     """The stub has the classes and their docstrings."""
-    for name in ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "Clock", "ManualClock"):
+    for name in IN_THE_STUB:
         assert STUBBED.get(name), f"{name} has no docstring in the stub"
 
 
@@ -234,7 +383,7 @@ def test_the_stubs_docstrings_are_the_binarys(name):
     assert inspect.cleandoc(resolve(name).__doc__ or "") == STUBBED[name]
 
 
-@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "Clock", "ManualClock"])
+@pytest.mark.parametrize("kind", IN_THE_STUB)
 def test_the_stub_leaves_nothing_out(kind):
     """Every public member of the binary's classes is in the stub, with its docstring."""
     binary = getattr(_core, kind)

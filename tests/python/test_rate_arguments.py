@@ -39,7 +39,8 @@ def bad(zero, none=False, large=TOO_LARGE):
 AMOUNT = bad(zero=True)
 POSITIVE = bad(zero=False)
 # A time beyond all reason may be one that never comes; an integer that is no float is too large for anything.
-TIMEOUT = [*bad(zero=True, none=True, large=None), ("10**400", 10**400, OverflowError)]
+TIME = [(label, value, TOO_LARGE if label == "inf" else error) for label, value, error in bad(zero=True)]
+TIMEOUT = [case for case in TIME if case[0] not in ("none", "1e300")]
 COUNT = [(label, value, error) for label, value, error in bad(zero=True, large=None) if not isinstance(value, float)]
 COUNT += [("1.5", 1.5, TypeError), ("1.0", 1.0, TypeError), ("nan", NAN, TypeError), ("10**30", 10**30, TOO_LARGE)]
 COUNT_POSITIVE = [*COUNT, ("0", 0, ValueError)]
@@ -91,10 +92,14 @@ def parameters(entries):
 
 
 def run(coroutine):
-    """A coroutine that must not wait."""
-    done, value = step(coroutine)
-    assert done
-    return value
+    """A coroutine that must not wait, on a loop."""
+
+    async def main():
+        done, value = step(coroutine)
+        assert done
+        return value
+
+    return asyncio.run(main())
 
 
 # ------------------------------------------------------------------------------------------------------- constructors
@@ -240,7 +245,7 @@ def test_timeouts(kind, method, value, error):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("value", "error"), parameters(bad(zero=True)))
+@pytest.mark.parametrize(("value", "error"), parameters(TIME))
 def test_pauses(kind, value, error):
     """`pause_for` wants seconds."""
     limiter = make(kind)
@@ -353,7 +358,7 @@ def test_more_than_can_ever_pass(kind, method):
     limiter = make(kind)
     for n in (10.001, 11, 10**9):
         before = state(limiter)
-        with pytest.raises(ValueError, match="10"):
+        with pytest.raises(ValueError, match="10(\\.0)?\\b"):
             AMOUNTS[method](limiter, n)
         assert state(limiter) == before
     assert limiter.retry_after(10) > 0

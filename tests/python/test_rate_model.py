@@ -20,7 +20,7 @@ import pytest
 from helpers import PATIENCE, finish, new_loop, settle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rates import advance_ns, ceil_ns, ns
+from rates import advance_ns, ceil_ns, figures, ns, one_key
 
 from penstock import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
 from penstock.testing import ManualClock
@@ -40,6 +40,11 @@ bursts = st.one_of(st.integers(1, 20), st.sampled_from([1, 2, 5, 50, 0.3, 0.5, 2
 def decimal(low, high):
     """A number with up to three digits behind the point."""
     return st.integers(math.ceil(low * 1000), int(high * 1000)).map(lambda number: number / 1000)
+
+
+def meant(number):
+    """What is meant by a number of a rate: the decimal that is written for it, so that 0.1 a second is one in ten seconds."""
+    return Fraction(repr(number))
 
 
 def exact(amount):
@@ -83,14 +88,14 @@ class Law:
 
     def __init__(self, rate, burst):
         self.pieces = [(0, rate, burst)]  # from then on
-        self.grants = {}  # number -> [moment, amount, booked at]
+        self.grants = {}  # number -> [moment, amount]
         self.refunds = []
         self.numbers = itertools.count()
         self.exact = True
 
-    def grant(self, at, amount, booked=None):
+    def grant(self, at, amount):
         number = next(self.numbers)
-        self.grants[number] = [at, amount, at if booked is None else booked]
+        self.grants[number] = [at, amount]
         return number
 
     def came_in(self, start, end):
@@ -118,11 +123,10 @@ class Law:
             start = grants[first][0]
             if first and grants[first - 1][0] == start:
                 continue
-            total, since = Fraction(0), start
-            for end, amount, booked in grants[first:]:
+            total = Fraction(0)
+            for end, amount in grants[first:]:
                 total += amount
-                since = min(since, booked)
-                back = sum(refund for moment, refund in self.refunds if since <= moment <= end)
+                back = sum(refund for moment, refund in self.refunds if start <= moment <= end)
                 most = self.burst_at(start) + self.came_in(start, end) + back
                 assert total <= most, f"{float(total)} of at most {float(most)} let go from {start} to {end} ns: {grants}"
 
@@ -134,8 +138,8 @@ class Bucket:
     """The model: a level that rises with the rate up to the burst."""
 
     def __init__(self, rate, period, burst):
-        self.rate, self.burst = Fraction(rate) / Fraction(period), exact(burst)
-        self.period = Fraction(period)
+        self.rate, self.burst = meant(rate) / meant(period), exact(burst)
+        self.period = meant(period)
         self.level, self.at = self.burst, Fraction(0)
         self.events = 0
         self.paused = Fraction(0)
@@ -156,6 +160,12 @@ class Bucket:
         self.level -= n
         self.events += 1
 
+    def book(self, n, now, ready):
+        """To be taken at `ready`, when the level is what it is then, and no more than the burst; as a level of now."""
+        comes = self.rate * (ready - now)
+        self.level = min(self.burst, self.look(now) + comes) - n - comes
+        self.events += 1
+
     def give(self, n, now):
         self.look(now)
         self.level = min(self.burst, self.level + n)
@@ -163,7 +173,7 @@ class Bucket:
 
     def set(self, rate, burst, now):
         self.look(now)
-        self.rate = Fraction(rate) / self.period
+        self.rate = meant(rate) / self.period
         self.exactly = self.exactly and self.rate.denominator == 1
         if burst is not None:
             self.burst = exact(burst)
@@ -178,15 +188,16 @@ class Bucket:
 
 MAKE = {
     "TokenBucket": lambda rate, burst, period, clock: TokenBucket(rate, burst, period=period, clock=clock),
-    "KeyedBucket": lambda rate, burst, period, clock: KeyedTokenBucket(rate, burst, period=period, max_keys=2, clock=clock).key(("k", 1)),
+    "KeyedBucket": lambda rate, burst, period, clock: one_key(
+        KeyedTokenBucket(rate, burst, period=period, max_keys=2, clock=clock), ("k", 1)
+    ),
 }
 
 
 class BucketRun:
     """One schedule on a bucket, its model and the law.
 
-    `promises`: reservations take part. What a pause means for what is booked ahead is for the law alone to say, so that in a schedule with
-    both the level is not compared (`compared` becomes false).
+    What is booked is taken from the level of the moment for which it is booked.
     """
 
     def __init__(self, kind, pace, burst):
@@ -222,6 +233,8 @@ class BucketRun:
         if n == 0:
             assert said
         if said and n > 0:
+            for made in self.made:
+                made["last"] = False
             assert now >= model.paused
             model.take(n, now)
             self.law.grant(self.time.now, n)
@@ -268,6 +281,8 @@ class BucketRun:
         assert self.bucket.retry_after(n) == 0
         assert self.bucket.try_acquire(n) is True
         if n:
+            for made in self.made:
+                made["last"] = False
             self.model.take(exact(n), self.time.seconds)
             self.law.grant(self.time.now, exact(n))
 
@@ -276,26 +291,27 @@ class BucketRun:
             with pytest.raises(ValueError):
                 self.bucket.reserve(n)
             return
-        if self.model.paused > self.time.seconds:
-            self.compared = False
         now, expected = self.time.now, self.model.wait(exact(n), self.time.seconds) if n else Fraction(0)
+        if now + expected * 10**9 > LAST:
+            return
         max_wait = None if patience is None else float(expected) * patience
         try:
             reservation = self.bucket.reserve(n, max_wait=max_wait)
         except RateLimited as refused:
             assert max_wait is not None
-            assert refused.retry_after > max_wait
+            assert ns(refused.retry_after) > ns(max_wait)
             return
         ready = self.ready_at(reservation)
         if max_wait is not None:
-            assert reservation.delay <= max_wait
+            assert ns(reservation.delay) <= ns(max_wait)
         assert ready >= now
         if self.compared:
             later = ceil_ns(self.model.slack / self.model.rate) + 1 + now // 2**50
             assert ceil_ns(expected) <= ready - now + now // 2**50 + 1
             assert ready - now <= ceil_ns(expected) + later
-        self.model.take(exact(n), self.time.seconds)
-        number = self.law.grant(ready, exact(n), now)
+        if n:
+            self.model.book(exact(n), self.time.seconds, Fraction(ready, 10**9))
+        number = self.law.grant(ready, exact(n))
         self.made.append({"it": reservation, "n": exact(n), "ready": ready, "grant": number})
         self.made[-1].update(cancelled=False, settled=False, late=False, last=True)
         for other in self.made[:-1]:
@@ -320,14 +336,26 @@ class BucketRun:
         made["it"].settle(actual)
         made["settled"] = True
         difference = made["n"] - exact(actual)
-        if difference >= 0:
-            self.model.give(difference, self.time.seconds)
-            if self.time.now <= made["ready"]:
-                self.law.grants[made["grant"]][1] -= difference
-            else:
-                self.law.refunds.append((self.time.now, difference))
-        else:
+        if difference < 0:
             self.model.take(-difference, self.time.seconds)
+            for other in self.made:
+                other["last"] = False
+        elif self.time.now < made["ready"]:
+            self.given_back(difference)
+            self.law.grants[made["grant"]][1] -= difference
+        else:
+            self.law.refunds.append((self.time.now, self.given_back(difference)))
+
+    def given_back(self, n):
+        """Books a refund in the model: all of it, if nothing is booked ahead; else as much as promises already made allow, which
+        the tokens tell and the law must bear out."""
+        before = self.model.look(self.time.seconds)
+        if self.pending() and self.compared:
+            given = exact(self.bucket.tokens) - before
+            assert -self.model.slack - BILLIONTH <= given <= n + self.model.slack + BILLIONTH
+            n = min(max(given, Fraction(0)), n)
+        self.model.give(n, self.time.seconds)
+        return n
 
     def cancel(self, index):
         made = self.made[index % len(self.made)] if self.made else None
@@ -354,12 +382,13 @@ class BucketRun:
 
     def refund(self, n):
         self.bucket.refund(n)
-        self.model.give(exact(n), self.time.seconds)
-        self.law.refunds.append((self.time.now, exact(n)))
+        self.law.refunds.append((self.time.now, self.given_back(exact(n))))
 
     def debit(self, n):
         self.bucket.debit(n)
         self.model.take(exact(n), self.time.seconds)
+        for made in self.made:  # a debit is booked, too: what was booked before it need not come back
+            made["last"] = False
 
     def set_rate(self, rate, burst, only_when_free):
         if only_when_free and self.pending():
@@ -374,8 +403,6 @@ class BucketRun:
         assert exact(self.bucket.burst) == self.model.burst
 
     def pause(self, share):
-        if self.pending():
-            self.compared = False
         seconds = float(share / self.model.rate)
         if ns(seconds) > 2**52:
             return
@@ -485,7 +512,7 @@ def test_no_schedule_breaks_the_bucket(schedule):
 def test_nothing_drifts(pace, shares, turns):
     """However finely the time is cut, what has come in over all of it is the rate's, less one rounding a call at most."""
     rate, period = pace
-    exact_rate = Fraction(rate) / Fraction(period)
+    exact_rate = meant(rate) / meant(period)
     time = Time()
     burst = 10**6
     bucket = TokenBucket(rate, burst, period=period, initial=0, clock=time.clock)
@@ -510,7 +537,7 @@ def test_days_of_small_steps(rate):
     for _ in range(days * 86400):
         clock.advance(1)
         admitted += bucket.try_acquire(n)
-    expected = Fraction(rate) * days * 86400 / exact(n)
+    expected = meant(rate) * days * 86400 / exact(n)
     assert admitted <= expected
     assert admitted >= math.floor(expected) - (0 if expected.denominator == 1 else 1)
 
@@ -546,26 +573,26 @@ class WindowRun:
         self.time = Time()
         self.limit, self.period = exact(limit), ns(period)
         self.window = SlidingWindow(limit, period, clock=self.time.clock)
-        self.log = {}  # number -> [moment, amount, booked at]
+        self.log = {}  # number -> [moment, amount]
         self.refunds = []
         self.numbers = itertools.count()
         self.made = []
         self.compared = True
 
     def used(self, moment):
-        return sum((n for at, n, _ in self.log.values() if at <= moment < at + self.period), Fraction(0))
+        return sum((n for at, n in self.log.values() if at <= moment < at + self.period), Fraction(0))
 
     def pending(self):
-        return any(at > self.time.now for at, _, _ in self.log.values())
+        return any(at > self.time.now for at, _ in self.log.values())
 
     def note(self, at, n):
         number = next(self.numbers)
-        self.log[number] = [at, n, self.time.now]
+        self.log[number] = [at, n]
         return number
 
     def first(self, n):
         """The first moment from now on at which `n` fit."""
-        moments = [self.time.now] + sorted(at + self.period for at, _, _ in self.log.values())
+        moments = [self.time.now] + sorted(at + self.period for at, _ in self.log.values())
         return next(moment for moment in moments if moment >= self.time.now and self.used(moment) + n <= self.limit)
 
     def take(self, n, way):
@@ -671,11 +698,10 @@ class WindowRun:
 
     def law(self):
         entries = sorted(self.log.values())
-        for start, _, _ in entries:
+        for start, _ in entries:
             inside = [entry for entry in entries if start <= entry[0] < start + self.period]
-            total = sum((n for _, n, _ in inside), Fraction(0))
-            since = min(booked for _, _, booked in inside)
-            back = sum((n for at, n in self.refunds if since <= at < start + self.period), Fraction(0))
+            total = sum((n for _, n in inside), Fraction(0))
+            back = sum((n for at, n in self.refunds if start <= at < start + self.period), Fraction(0))
             assert total <= self.limit + back, (start, inside)
 
 
@@ -727,7 +753,7 @@ class LeakyRun:
     def __init__(self, pace, capacity):
         rate, period = pace
         self.time = Time()
-        self.rate, self.capacity = Fraction(rate) / Fraction(period), capacity
+        self.rate, self.capacity = meant(rate) / meant(period), capacity
         self.bucket = LeakyBucket(rate, capacity, period=period, clock=self.time.clock)
         self.free = Fraction(0)  # from when on the next may go
         self.events = 0
@@ -876,7 +902,7 @@ class SetRun:
         self.members, self.laws = {}, {}
         for name, (rate, period), burst in zip("abc", paces, sizes, strict=True):
             self.members[name] = TokenBucket(rate, burst, period=period, clock=self.time.clock)
-            self.laws[name] = Law(Fraction(rate) / Fraction(period), exact(burst))
+            self.laws[name] = Law(meant(rate) / meant(period), exact(burst))
         self.sets = [
             ("ab", RateLimits(a=self.members["a"], b=self.members["b"])),
             ("cb", RateLimits(c=self.members["c"], b=self.members["b"])),
@@ -888,7 +914,7 @@ class SetRun:
         return {name: round(self.members[name].burst * part, 3) for name, part in zip(names, parts, strict=True)}
 
     def grant(self, at, amounts):
-        return {name: self.laws[name].grant(at, exact(n), self.time.now) for name, n in amounts.items() if n}
+        return {name: self.laws[name].grant(at, exact(n)) for name, n in amounts.items() if n}
 
     def take(self, which, parts):
         names, limits = self.sets[which]
@@ -1085,7 +1111,7 @@ async def stand_in_line(schedule):
             if len(went) == len(line.went):
                 break
         assert went == line.went, (went, line.went)
-        assert limiter.statistics().waiters == len(line.line)
+        assert figures(limiter).waiters == len(line.line)
         if not line.line:
             assert exact(bucket.tokens) == model.look(time.seconds)
 
@@ -1137,7 +1163,7 @@ async def stand_in_line(schedule):
             bucket.set_rate(args[0])
             model.set(args[0], None, time.seconds)
         await see()
-    seen = limiter.statistics()
+    seen = figures(limiter)
     assert seen.waited == line.had_to_wait
     if not left:
         still = sum((time.seconds - came for _, _, came in line.line), Fraction(0))
@@ -1145,7 +1171,7 @@ async def stand_in_line(schedule):
     for task in tasks.values():
         task.cancel()
     await asyncio.gather(*tasks.values(), return_exceptions=True)
-    assert limiter.statistics().waiters == 0
+    assert figures(limiter).waiters == 0
     assert time.clock.waiters == 0
 
 

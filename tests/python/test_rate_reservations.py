@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
-from rates import BUCKETS, KINDS, NANOSECOND, cancelled, in_line, one_per_second, tasks_in_line, used_up
+from rates import BUCKETS, KINDS, NANOSECOND, cancelled, figures, in_line, one_per_second, tasks_in_line, used_up
 
 from penstock import RateLimited, Reservation, TokenBucket
 from penstock.testing import ManualClock
@@ -110,7 +111,7 @@ def test_a_waiter_behind_reservations(kind):
     reservations = [limiter.reserve() for _ in range(2)]
     (waiter,) = in_line(clock, limiter.acquire)
     clock.advance(3 - NANOSECOND)
-    assert limiter.statistics().waiters == 1
+    assert figures(limiter).waiters == 1
     clock.advance(NANOSECOND)
     assert waiter.result() is True
     assert [reservation.delay for reservation in reservations] == [0.0, 0.0]
@@ -137,7 +138,7 @@ def test_a_promise_stands_although_those_before_it_leave(kind):
         if limiter.try_acquire():
             admitted.append(half / 2)
     times = sorted([0.0, *admitted, 3.0])
-    assert all(later - earlier >= 1 for earlier, later in zip(times, times[1:], strict=False)), times
+    assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(times)), times
 
 
 @buckets
@@ -246,7 +247,6 @@ def test_with(kind):
     assert isinstance(worker.exception(), KeyError)
     assert entered == [1.0]
     assert limiter.retry_after() == 1.0
-    assert given_back(reservation.cancel() if kind != "RateLimits" else sum(reservation.cancel().values())) in (0.0, 1.0, 2.0)
 
 
 @kinds
@@ -363,7 +363,7 @@ def test_settling_lets_the_head_go(make):
     first, second = in_line(clock, (bucket.acquire, 3), (bucket.acquire, 7))
     reservation.settle(6)
     first.result()
-    assert bucket.statistics().waiters == 1
+    assert figures(bucket).waiters == 1
     bucket.refund(6)
     second.result()
     assert bucket.tokens == pytest.approx(0.0, abs=1e-6)
@@ -423,7 +423,7 @@ def test_cancel_the_first_of_two(kind):
         if limiter.try_acquire():
             times.append(half / 2)
     times.sort()
-    assert all(later - earlier >= 1 for earlier, later in zip(times, times[1:], strict=False)), times
+    assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(times)), times
 
 
 @buckets

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from helpers import on_loops, settle, spawn
 from rates import NANOSECOND, advance_ns, cancelled, in_line, ns, tasks_in_line
@@ -332,8 +334,6 @@ def test_reservations_of_a_window():
 
 def test_a_quota_of_somebody_else():
     """Against a server that counts in a sliding window of its own, never refused in a thousand calls at random times."""
-    import random
-
     dice = random.Random(5)
     clock = ManualClock()
     window = SlidingWindow(7, 3, clock=clock)

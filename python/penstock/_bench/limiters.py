@@ -5,7 +5,8 @@ call on (one a day). Storage is memory everywhere, and none leaves a thread behi
 
 * pyrate-limiter: the log of its default bucket, which is a quarter cheaper than its GCRA while it admits; the log of a
   million keys would be one of a million lists, so there it is GCRA.
-* limits: the fixed window, cheaper than its moving window and its sliding counter.
+* limits: the fixed window, cheaper than its moving window and its sliding counter. On a free-threaded build its storage
+  may fail where threads share it (each starts the same timer), and is then left out.
 * throttled-py: the fixed window too.
 * aiolimiter has one algorithm, and asyncio only.
 """

@@ -60,7 +60,8 @@ def table(result: Result) -> Group:
             f"{result.ratio(figures):.3g}x" if number else "",
             show_bytes(figures) if is_keyed(result) else switches(result.row, figures),
         )
-    notes = [Text(f"  {name}: {reason}") for name, reason in result.left_out.items()]
+    notes = [Text(f"  {result.row.rounds} rounds at most")] if result.row.rounds else []
+    notes += [Text(f"  {name}: {reason}") for name, reason in result.left_out.items()]
     notes += [Text("  goal: ").append_text(show_verdict(verdict)) for verdict in result.verdicts]
     return Group("", made, *notes)
 

@@ -15,6 +15,8 @@
 //! What a caller reads beside the word (rate, burst, the origin of positions) changes only while the gate is closed, and each change is
 //! followed by a `tat` from a range never used before (`Gcra::rebase`). So if the word is still the one that was read, everything read
 //! meanwhile belongs to it; no torn mixture is ever acted upon. This is a sequence lock whose sequence number is the state itself.
+//!
+//! Where the proof that a caller shows keeps every other thread out (see `section`), the swap is a plain store.
 
 use super::gcra::{Course, Gcra, Rule};
 use super::units::{Pace, Units};
@@ -38,6 +40,8 @@ pub(super) struct Gate {
     rule: Rule,
     multiplier: AtomicU64,
     shift: AtomicU64,
+    grain: AtomicU64,
+    horizon: AtomicU64,
     burst: AtomicU64,
     anchor: AtomicU64,
     base: AtomicU64,
@@ -55,6 +59,8 @@ impl Gate {
             rule: course.rule,
             multiplier: AtomicU64::new(course.pace.multiplier),
             shift: AtomicU64::new(course.pace.shift.into()),
+            grain: AtomicU64::new(course.pace.grain),
+            horizon: AtomicU64::new(course.pace.horizon),
             burst: AtomicU64::new(course.burst),
             anchor: AtomicU64::new(course.anchor),
             base: AtomicU64::new(course.base),
@@ -69,6 +75,8 @@ impl Gate {
             pace: Pace {
                 multiplier: self.multiplier.load(Ordering::Relaxed),
                 shift: self.shift.load(Ordering::Relaxed) as u32 & 127,
+                grain: self.grain.load(Ordering::Relaxed),
+                horizon: self.horizon.load(Ordering::Relaxed),
             },
             burst: self.burst.load(Ordering::Relaxed),
             anchor: self.anchor.load(Ordering::Relaxed),
@@ -76,9 +84,9 @@ impl Gate {
         }
     }
 
-    /// Tries to pass with `n` units at `now`.
+    /// Tries to pass with `n` units at `now`. `alone`: no other thread can be doing anything here.
     #[inline]
-    pub(super) fn pass(&self, n: Units, now: Nanos) -> Passage {
+    pub(super) fn pass(&self, n: Units, now: Nanos, alone: bool) -> Passage {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             if word == CLOSED {
@@ -86,7 +94,7 @@ impl Gate {
             }
             let course = self.course();
             let (tat, floor) = (word >> 1, course.floor(now));
-            if n > course.burst && course.rule == Rule::Burst || floor > Gcra::REBASE {
+            if n > course.burst && course.rule == Rule::Burst || !course.reaches(now, floor) {
                 return Passage::Closed;
             }
             // What was read belongs to the word if the word is still there: after this fence.
@@ -101,6 +109,10 @@ impl Gate {
                 continue;
             }
             let ahead = tat.max(course.ceil(now)) + n;
+            if alone {
+                self.word.store(open(ahead), Ordering::Release);
+                return Passage::Admitted;
+            }
             match self.word.compare_exchange_weak(word, open(ahead), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Passage::Admitted,
                 Err(other) => word = other,
@@ -123,6 +135,8 @@ impl Gate {
         let Course { rule: _, pace, burst, anchor, base } = gcra.course;
         self.multiplier.store(pace.multiplier, Ordering::Relaxed);
         self.shift.store(pace.shift.into(), Ordering::Relaxed);
+        self.grain.store(pace.grain, Ordering::Relaxed);
+        self.horizon.store(pace.horizon, Ordering::Relaxed);
         self.burst.store(burst, Ordering::Relaxed);
         self.anchor.store(anchor, Ordering::Relaxed);
         self.base.store(base, Ordering::Relaxed);

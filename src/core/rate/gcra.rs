@@ -36,7 +36,7 @@ pub(super) struct Course {
 
 #[expect(clippy::cast_possible_truncation, reason = "it is the lesser of two")]
 fn clipped(units: u128) -> u64 {
-    units.min(u128::from(Gcra::FAR)) as u64
+    units.min(u128::from(Gcra::TOP)) as u64
 }
 
 impl Course {
@@ -50,6 +50,12 @@ impl Course {
     #[inline]
     pub(super) fn ceil(&self, now: Nanos) -> u64 {
         self.base + clipped(self.pace.ceil(now.saturating_sub(self.anchor)))
+    }
+
+    /// Are positions counted well here, or is it time to begin anew?
+    #[inline]
+    pub(super) fn reaches(&self, now: Nanos, floor: u64) -> bool {
+        floor <= Gcra::REBASE && now.saturating_sub(self.anchor) <= self.pace.horizon
     }
 
     /// The first moment by which `floor` has reached the position.
@@ -79,6 +85,9 @@ impl Gcra {
     /// Positions stay below this, bookings ahead of them below twice of it.
     pub(super) const FAR: u64 = 1 << 62;
 
+    /// No state lies beyond this, so a clock that comes later than it has seen everything paid for; positions are cut off here.
+    const TOP: u64 = 1 << 63;
+
     /// Beyond this position the count begins anew.
     pub(super) const REBASE: u64 = 1 << 61;
 
@@ -106,7 +115,13 @@ impl Gcra {
 
     /// Is there room ahead for `n` more?
     pub(super) fn can_book(&self, n: Units) -> bool {
-        self.tat + n <= Gcra::FAR + Self::REBASE
+        self.tat.saturating_add(n) <= Gcra::FAR + Self::REBASE
+    }
+
+    /// Where the gate has moved it.
+    pub(super) fn moved(&mut self, tat: u64) {
+        self.tat = tat;
+        self.highest = self.highest.max(tat);
     }
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
@@ -120,7 +135,8 @@ impl Gcra {
     }
 
     pub(super) fn give_back(&mut self, n: Units) {
-        self.tat = self.tat.saturating_sub(n);
+        // Before the base lies what belonged to other courses (see `gate`), and there a bucket is full anyway.
+        self.tat = self.tat.saturating_sub(n).max(self.course.base);
     }
 
     /// What could be taken now, in units; negative in debt.
@@ -133,7 +149,7 @@ impl Gcra {
         let debt = i128::from(burst) - self.level(now, self.course.burst).min(i128::from(burst));
         let debt =
             if self.course.rule == Rule::Burst { debt } else { i128::from(self.tat.saturating_sub(self.course.floor(now))) };
-        self.begin_anew(now, u64::try_from(debt).unwrap_or(Gcra::FAR).min(Gcra::FAR));
+        self.begin_anew(now, u64::try_from(debt).unwrap_or(Self::TOP));
         self.course.pace = pace;
         self.course.burst = burst;
     }
@@ -142,11 +158,12 @@ impl Gcra {
     /// that has not been used before (in a long time: it wraps).
     pub(super) fn rebase(&mut self, now: Nanos) {
         let floor = self.course.floor(now);
-        if floor > Self::REBASE {
-            self.begin_anew(now, self.tat.saturating_sub(floor).min(Gcra::FAR));
+        if !self.course.reaches(now, floor) {
+            self.begin_anew(now, self.tat.saturating_sub(floor));
         }
     }
 
+    /// A debt beyond `FAR` has been a position beyond `REBASE`: then the base is 0, and the sum fits.
     fn begin_anew(&mut self, now: Nanos, debt: u64) {
         let used = self.highest.max(self.course.ceil(now));
         self.course.base = if used < Self::REBASE { used + 1 } else { 0 };

@@ -30,6 +30,10 @@ use crate::wait::{Wake, Wakes};
 /// In a slot: the key is heavy.
 const HEAVY: u64 = u64::MAX;
 
+/// Up to so many keys of a shard are looked at again each time a new one has to be refused; with more, not before the time at which one
+/// could be full at the earliest.
+const EXACT: usize = 1024;
+
 /// A key that is more than a number.
 struct Heavy<W: Wake, D: Domain> {
     limiter: Arc<Limiter<W, D>>,
@@ -62,7 +66,7 @@ impl<W: Wake, D: Domain> Shard<W, D> {
     /// Positions are brought back into range, if need be.
     fn rebase(&mut self, now: Nanos) {
         let floor = self.course.floor(now);
-        if floor > Gcra::REBASE {
+        if !self.course.reaches(now, floor) {
             self.shift(now, |debt| debt);
         }
     }
@@ -96,23 +100,29 @@ impl<W: Wake, D: Domain> Shard<W, D> {
 
     /// Takes a key's limiter away if nobody needs it, and returns what was left in it.
     fn lighten(&mut self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Option<Units> {
-        let heavy = self.heavy.get(&key).filter(|heavy| !heavy.own && Arc::strong_count(&heavy.limiter) == 1)?;
-        let (fired, debt) = heavy.limiter.debt_if_quiet(proof);
-        wakes.append(fired);
-        let debt = debt?;
-        let (fired, seen) = heavy.limiter.statistics(proof);
-        wakes.append(fired);
-        self.admitted += seen.admitted;
-        self.refused += seen.refused;
-        self.waited += seen.waited;
-        self.waited_for += seen.waited_for;
-        self.heavy.remove(&key);
-        Some(debt)
+        let debt = self.heavy_debt(proof, key, wakes)?;
+        let Heavy { limiter, own } = self.heavy.remove(&key)?;
+        // Handles hold it weakly, and may take hold of it at any time; from here on no more.
+        match Arc::try_unwrap(limiter) {
+            Ok(limiter) => {
+                let (fired, seen) = limiter.statistics(proof);
+                wakes.append(fired);
+                self.admitted += seen.admitted;
+                self.refused += seen.refused;
+                self.waited += seen.waited;
+                self.waited_for += seen.waited_for;
+                Some(debt)
+            }
+            Err(limiter) => {
+                self.heavy.insert(key, Heavy { limiter, own });
+                None
+            }
+        }
     }
 
     /// Forgets one full bucket. False if there is none.
     fn forget_one(&mut self, proof: D::Proof<'_>, now: Nanos, wakes: &mut Wakes<W>) -> bool {
-        if now < self.none_full_before {
+        if now < self.none_full_before && self.table.len() > EXACT {
             return false;
         }
         let floor = self.course.floor(now);
@@ -121,6 +131,7 @@ impl<W: Wake, D: Domain> Shard<W, D> {
         let found = table.remove_one(|key, tat| {
             let debt = if tat == HEAVY {
                 match self.heavy_debt(proof, key, wakes) {
+                    Some(0) => return self.lighten(proof, key, wakes).is_some(),
                     Some(debt) => debt,
                     None => {
                         next = next.min(now + 1); // whoever holds it may let go at any time
@@ -131,9 +142,6 @@ impl<W: Wake, D: Domain> Shard<W, D> {
                 tat.saturating_sub(floor)
             };
             next = next.min(now.saturating_add(self.course.pace.time(u128::from(debt))));
-            if debt == 0 && tat == HEAVY {
-                self.lighten(proof, key, wakes);
-            }
             debt == 0
         });
         self.table = table;
@@ -325,6 +333,21 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
     /// The key's limiter: for everything but trying. The key is heavy as long as it is held.
     pub fn limiter(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, Result<Arc<Limiter<W, D>>, Refusal>) {
         self.heavy(proof, key, |heavy| Arc::clone(&heavy.limiter))
+    }
+
+    /// Whoever held the key's limiter has let go of it: if nobody else does, and there is nothing to it but a number, it is light again.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn let_go(&self, proof: D::Proof<'_>, key: KeyHash) -> Wakes<W> {
+        let mut wakes = Wakes::none();
+        self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
+            if shard.heavy.contains_key(&key) {
+                if let Some(Found::Light(0)) = shard.find(proof, key, now, wakes) {
+                    shard.table.remove(key); // full is the same as none
+                    self.unclaim();
+                }
+            }
+        });
+        wakes
     }
 
     /// A rate for this key alone. It is remembered until [`Keyed::forget`].

@@ -30,7 +30,7 @@ use super::units::{Pace, Scale, Units};
 use super::window::Window;
 use crate::clock::{Clock, Nanos};
 use crate::fork;
-use crate::section::{Domain, Section};
+use crate::section::{Domain, Gate as _, Section};
 use crate::sync::Count;
 use crate::wait::{Ticket, Wake, Wakes};
 
@@ -98,7 +98,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if let (Schedule::Gcra(gcra), Some(gate)) = (&mut state.schedule, &self.gate) {
                 if let Some(tat) = gate.close() {
                     state.taken += i128::from(tat) - i128::from(state.opened_at);
-                    gcra.tat = tat;
+                    gcra.moved(tat);
                 }
             }
             let generation = fork::generation();
@@ -107,10 +107,11 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             }
             let now = self.clock.now();
             state.settle(now, wakes);
+            // Now that everything dated before now has been booked.
+            state.schedule.rebase(now);
             let result = critical(state, now, wakes);
             if let (Schedule::Gcra(gcra), Some(gate)) = (&mut state.schedule, &self.gate) {
-                gcra.rebase(now);
-                if state.room.is_empty() && now >= state.paused_until && gcra.tat < Gcra::FAR {
+                if state.room.is_empty() && state.held.is_empty() && now >= state.paused_until && gcra.tat < Gcra::FAR {
                     state.opened_at = gcra.tat;
                     gate.open(gcra);
                 }
@@ -127,15 +128,11 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
 
     /// Through the gate, if that is possible. `None`: ask [`Limiter::try_acquire`]. Cannot panic.
     #[inline]
-    pub fn pass(&self, n: Units) -> Option<bool> {
-        let gate = self.gate.as_ref()?;
-        match gate.pass(n, self.clock.now()) {
-            Passage::Admitted => {
-                self.admitted.fetch_add(1, Ordering::Relaxed);
-                Some(true)
-            }
+    pub fn pass(&self, proof: D::Proof<'_>, n: Units) -> Option<bool> {
+        match self.at_gate(proof, n) {
+            Passage::Admitted => Some(true),
             Passage::Refused => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
+                Self::count(&self.refused);
                 Some(false)
             }
             Passage::Closed => None,
@@ -144,26 +141,42 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
 
     /// As `pass`, for somebody who waits if it does not go: that is no refusal.
     #[inline]
-    pub fn pass_or_wait(&self, n: Units) -> bool {
-        let goes = self.gate.as_ref().is_some_and(|gate| gate.pass(n, self.clock.now()) == Passage::Admitted);
-        if goes {
-            self.admitted.fetch_add(1, Ordering::Relaxed);
+    pub fn pass_or_wait(&self, proof: D::Proof<'_>, n: Units) -> bool {
+        self.at_gate(proof, n) == Passage::Admitted
+    }
+
+    #[inline]
+    fn at_gate(&self, _proof: D::Proof<'_>, n: Units) -> Passage {
+        let Some(gate) = &self.gate else { return Passage::Closed };
+        let passage = gate.pass(n, self.clock.now(), !D::Gate::IS_A_LOCK);
+        if passage == Passage::Admitted {
+            Self::count(&self.admitted);
         }
-        goes
+        passage
+    }
+
+    /// Called with a proof at hand: where that keeps others out, counting is a plain addition.
+    #[inline]
+    fn count(count: &Count) {
+        if D::Gate::IS_A_LOCK {
+            count.fetch_add(1, Ordering::Relaxed);
+        } else {
+            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
     }
 
     /// Takes `n` if it may go now and nobody is before it.
     pub fn try_acquire(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
         let (wakes, result) = self.try_or_wait(proof, n);
         if matches!(result, Ok(false)) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            Self::count(&self.refused);
         }
         (wakes, result)
     }
 
     /// As `try_acquire`, for somebody who waits if it does not go: that is no refusal.
     pub fn try_or_wait(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
-        if self.pass_or_wait(n) {
+        if self.pass_or_wait(proof, n) {
             return (Wakes::none(), Ok(true));
         }
         self.visited(proof, |state, now, _| {
@@ -272,7 +285,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
                 return Err(refusal);
             }
             state.admitted += 1;
-            let booking = state.book_at(n, at, now, nobody);
+            let booking = state.book_at(n, at, false, nobody);
             state.settle(now, wakes);
             Ok(booking)
         })
@@ -280,7 +293,12 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
 
     /// Gives a booking back, as far as that is possible; returns how much that was.
     pub fn cancel(&self, proof: D::Proof<'_>, booking: Booking) -> (Wakes<W>, Units) {
-        self.visited(proof, |state, now, wakes| state.cancel(booking, now, wakes))
+        self.visited(proof, |state, now, wakes| state.cancel(booking, 0, now, wakes))
+    }
+
+    /// What a booking really came to: the difference is given back, as far as that is possible, or charged.
+    pub fn adjust(&self, proof: D::Proof<'_>, booking: Booking, actual: Units) -> (Wakes<W>, Result<(), Refusal>) {
+        self.visited(proof, |state, now, wakes| state.adjust(booking, actual, now, wakes))
     }
 
     /// Gives `n` back; never above the burst.
@@ -299,7 +317,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if !state.can_book(n) {
                 return Err(Refusal::TooFar);
             }
-            state.take(n, now);
+            state.charge(n, now);
             state.settle(now, wakes);
             Ok(())
         })
@@ -363,6 +381,11 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
                 at => at - now,
             })
         })
+    }
+
+    /// Is it more than may ever go at once?
+    pub fn never_fits(&self, proof: D::Proof<'_>, n: Units) -> bool {
+        self.section.with(proof, |state| state.never_fits(n))
     }
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, Statistics) {

@@ -25,6 +25,7 @@ pub(super) const NEVER: Nanos = Nanos::MAX;
 struct Waiter {
     group: usize,
     since: Nanos,
+    granted: bool,
 }
 
 /// One group: its waiters who can keep time, and the time that the first of them is set for.
@@ -86,7 +87,7 @@ impl<W: Wake> Room<W> {
     pub(super) fn join(&mut self, waker: &W, want: u64, now: Nanos) -> Ticket {
         let ticket = self.line.join(waker.share(), want);
         let group = waker.group();
-        self.waiters.insert(ticket, Waiter { group, since: now });
+        self.waiters.insert(ticket, Waiter { group, since: now, granted: false });
         self.keep_time(ticket, group);
         self.blocked.begin(now);
         ticket
@@ -97,16 +98,25 @@ impl<W: Wake> Room<W> {
         self.line.join(nobody, want)
     }
 
-    /// It has been served: it may come and fetch.
-    pub(super) fn grant(&mut self, ticket: Ticket, wakes: &mut Wakes<W>) {
+    /// It needs less now.
+    pub(super) fn set_want(&mut self, ticket: Ticket, want: u64) {
+        self.line.set_want(ticket, want, false);
+    }
+
+    /// It has been served, as of `at`, when its wait ended: it may come and fetch.
+    pub(super) fn grant(&mut self, ticket: Ticket, at: Nanos, wakes: &mut Wakes<W>) {
         self.no_longer_keeps_time(ticket);
+        if let Some(waiter) = self.waiters.get_mut(&ticket) {
+            waiter.granted = true;
+            self.blocked.end(waiter.since, at);
+        }
         self.line.wake(ticket, wakes);
     }
 
     /// Gives the place up, served or not.
     pub(super) fn leave(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) {
         self.no_longer_keeps_time(ticket);
-        if let Some(waiter) = self.waiters.remove(&ticket) {
+        if let Some(waiter) = self.waiters.remove(&ticket).filter(|waiter| !waiter.granted) {
             self.blocked.end(waiter.since, now);
         }
         if let Some(waker) = self.line.leave(ticket) {

@@ -42,10 +42,32 @@ impl Schedule {
         }
     }
 
+    /// How much of what was taken before `at` is then still to be worked off. (In a window everything can always be withdrawn.)
+    pub(super) fn backlog(&self, at: Nanos) -> Units {
+        match self {
+            Self::Gcra(gcra) => gcra.backlog(at),
+            Self::Window(_) => Units::MAX,
+        }
+    }
+
+    pub(super) fn tat(&self) -> u64 {
+        match self {
+            Self::Gcra(gcra) => gcra.tat,
+            Self::Window(_) => 0,
+        }
+    }
+
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
         match self {
             Self::Gcra(gcra) => gcra.take(n, at),
             Self::Window(window) => window.take(n, at),
+        }
+    }
+
+    /// Brings positions back into range, if need be.
+    pub(super) fn rebase(&mut self, now: Nanos) {
+        if let Self::Gcra(gcra) = self {
+            gcra.rebase(now);
         }
     }
 }
@@ -64,5 +86,6 @@ impl Projection {
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
         self.schedule.take(n, at);
+        self.schedule.rebase(at); // a long line can lead beyond what can be counted from here
     }
 }

@@ -82,19 +82,32 @@ impl<W: Wake> Held<'_, '_, W> {
         self.members.iter_mut().zip(amounts).all(|(member, &n)| n == 0 || member.may_go(n, now))
     }
 
-    fn book(&mut self, amounts: &[Units], at: Nanos) -> Result<Bookings, Refusal> {
+    /// With `hold` it is for somebody in line.
+    fn book(&mut self, amounts: &[Units], at: Nanos, hold: bool) -> Result<Bookings, Refusal> {
         if at == NEVER || self.members.iter().zip(amounts).any(|(member, &n)| !member.can_book(n)) {
             return Err(Refusal::TooFar);
         }
-        let (now, nobody) = (self.now, self.nobody);
+        let nobody = self.nobody;
         let booked = self.members.iter_mut().zip(amounts);
-        let each = booked.map(|(member, &n)| (n > 0).then(|| member.book_at(n, at, now, nobody))).collect();
+        let each = booked.map(|(member, &n)| (n > 0).then(|| member.book_at(n, at, hold, nobody))).collect();
         Ok(Bookings { at, each })
+    }
+
+    /// They have been fetched.
+    fn release(&mut self, bookings: &Bookings) {
+        let each = self.members.iter_mut().zip(&bookings.each);
+        each.for_each(|(member, booking)| booking.iter().for_each(|&booking| member.release(booking)));
+    }
+
+    /// Nobody will fetch them.
+    fn take_back(&mut self, bookings: &Bookings) {
+        let each = self.members.iter_mut().zip(&bookings.each);
+        each.for_each(|(member, booking)| booking.iter().for_each(|&booking| member.take_back(booking, self.now, self.wakes)));
     }
 
     fn cancel(&mut self, bookings: &Bookings) -> Vec<Units> {
         let each = self.members.iter_mut().zip(&bookings.each);
-        each.map(|(member, booking)| booking.map_or(0, |booking| member.cancel(booking, self.now, self.wakes))).collect()
+        each.map(|(member, booking)| booking.map_or(0, |booking| member.cancel(booking, 0, self.now, self.wakes))).collect()
     }
 }
 
@@ -110,8 +123,8 @@ impl<W: Wake> State<W> {
             }
             let (_, bookings) = self.booked.pop_front().expect("it was there a line ago");
             self.not_before = bookings.at;
+            self.room.grant(ticket, bookings.at, held.wakes);
             self.grants.insert(ticket, Some(bookings));
-            self.room.grant(ticket, held.wakes);
         }
         self.due = self.booked.front().map_or(NEVER, |(_, bookings)| bookings.at);
         self.room.ring(self.due, held.wakes);
@@ -123,7 +136,7 @@ impl<W: Wake> State<W> {
         let from = self.room.since(ticket).max(self.not_before);
         let from = self.booked.back().map_or(from, |(_, before)| from.max(before.at));
         let at = held.foresee(amounts, from);
-        let bookings = held.book(amounts, at)?;
+        let bookings = held.book(amounts, at, true)?;
         self.booked.push_back((ticket, bookings));
         Ok(())
     }
@@ -133,22 +146,26 @@ impl<W: Wake> State<W> {
         self.room.waiting().skip(self.booked.len()).map(|(ticket, _)| ticket)
     }
 
-    /// The members' laws have changed: what has become too large is told so, and those who are booked are booked anew, as far as their
-    /// bookings can be given back whole.
-    fn book_anew(&mut self, held: &mut Held<'_, '_, W>) {
+    /// Takes back what is booked for those in line, the last first, as far as it can be given back whole.
+    fn unbook(&mut self, held: &mut Held<'_, '_, W>) {
         while let Some((_, last)) = self.booked.back() {
             let mut each = held.members.iter().zip(&last.each);
-            if !each.all(|(member, booking)| booking.is_none_or(|booking| member.can_give_back_whole(booking))) {
+            if !each.all(|(member, booking)| booking.is_none_or(|booking| member.can_take_back_whole(booking))) {
                 break;
             }
             let (_, last) = self.booked.pop_back().expect("it was there a line ago");
-            held.cancel(&last);
-            self.not_before = held.now;
+            held.take_back(&last);
         }
+    }
+
+    /// The members' laws have changed: what has become too large is told so, and those who are booked are booked anew.
+    fn book_anew(&mut self, held: &mut Held<'_, '_, W>) {
+        self.unbook(held);
+        self.not_before = held.now;
         let unfit: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.amounts[ticket])).collect();
         for ticket in unfit {
             self.grants.insert(ticket, None);
-            self.room.grant(ticket, held.wakes);
+            self.room.grant(ticket, held.now, held.wakes);
         }
         self.settle(held);
     }
@@ -261,7 +278,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
             if held.never_fits(amounts) {
                 return Err(Refusal::NeverFits);
             }
-            let goes = state.try_now(amounts, held)?;
+            let goes = state.try_now(amounts, held);
             state.refused += u64::from(!goes && !or_wait);
             Ok(goes)
         })
@@ -283,10 +300,11 @@ impl<W: Wake, D: Domain> Several<W, D> {
                     state.remove(ticket, held);
                     state.room.ring(state.due, held.wakes);
                     place.0 = None;
-                    if grant.is_none() {
+                    let Some(bookings) = grant else {
                         state.refused += 1;
                         return Standing::Refused(Refusal::NeverFits);
-                    }
+                    };
+                    held.release(&bookings);
                     state.admitted += 1;
                     state.waited += 1;
                     return Standing::Granted;
@@ -316,11 +334,13 @@ impl<W: Wake, D: Domain> Several<W, D> {
             if !state.room.contains(ticket) {
                 return;
             }
+            // First those behind it, so that all of it can be given back.
+            state.unbook(held);
             let granted = state.grants.remove(&ticket).flatten();
             let booked = state.booked.iter().position(|(holder, _)| *holder == ticket);
             let booked = booked.and_then(|index| state.booked.remove(index)).map(|(_, bookings)| bookings);
             for bookings in granted.into_iter().chain(booked) {
-                held.cancel(&bookings);
+                held.take_back(&bookings);
             }
             state.not_before = held.now;
             state.remove(ticket, held);
@@ -365,7 +385,10 @@ impl<W: Wake, D: Domain> Several<W, D> {
                     Err(Refusal::Until(at))
                 } else {
                     let waiting: Vec<_> = state.unbooked().collect();
-                    waiting.into_iter().try_for_each(|ticket| state.book(ticket, held)).and_then(|()| held.book(amounts, at))
+                    waiting
+                        .into_iter()
+                        .try_for_each(|ticket| state.book(ticket, held))
+                        .and_then(|()| held.book(amounts, at, false))
                 }
             };
             match outcome {
@@ -380,9 +403,38 @@ impl<W: Wake, D: Domain> Several<W, D> {
     /// Gives bookings back, as far as that is possible; returns how much of each that was.
     pub fn cancel(&self, proof: D::Proof<'_>, bookings: &Bookings, nobody: &dyn Fn() -> W) -> (Wakes<W>, Vec<Units>) {
         self.visit(proof, nobody, |state, held| {
+            state.unbook(held);
             let returned = held.cancel(bookings);
             state.book_anew(held);
             returned
+        })
+    }
+
+    /// What bookings really came to, where that is known: see [`Limiter::adjust`].
+    pub fn adjust(
+        &self,
+        proof: D::Proof<'_>,
+        bookings: &Bookings,
+        actual: &[Option<Units>],
+        nobody: &dyn Fn() -> W,
+    ) -> (Wakes<W>, Result<(), Refusal>) {
+        self.visit(proof, nobody, |state, held| {
+            state.unbook(held);
+            let (now, mut outcome) = (held.now, Ok(()));
+            for ((member, booking), actual) in held.members.iter_mut().zip(&bookings.each).zip(actual) {
+                let result = match (*booking, *actual) {
+                    (Some(booking), Some(actual)) => member.adjust(booking, actual, now, held.wakes),
+                    (None, Some(actual)) if actual > 0 && !member.can_book(actual) => Err(Refusal::TooFar),
+                    (None, Some(actual)) if actual > 0 => {
+                        member.charge(actual, now);
+                        Ok(())
+                    }
+                    _ => Ok(()),
+                };
+                outcome = outcome.and(result);
+            }
+            state.book_anew(held);
+            outcome
         })
     }
 
@@ -431,13 +483,14 @@ impl<W: Wake, D: Domain> Several<W, D> {
 }
 
 impl<W: Wake> State<W> {
-    fn try_now(&mut self, amounts: &[Units], held: &mut Held<'_, '_, W>) -> Result<bool, Refusal> {
+    fn try_now(&mut self, amounts: &[Units], held: &mut Held<'_, '_, W>) -> bool {
         let goes = self.room.nobody_waits() && held.may_go(amounts);
         if goes {
-            held.book(amounts, held.now)?;
+            let now = held.now;
+            held.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0).for_each(|(member, &n)| member.take(n, now));
             self.admitted += 1;
         }
-        Ok(goes)
+        goes
     }
 
     /// Takes everything, or foresees and refuses; `None`: it may take a place in line.
@@ -445,13 +498,12 @@ impl<W: Wake> State<W> {
         if held.never_fits(amounts) {
             return Some(Standing::Refused(Refusal::NeverFits));
         }
-        let refusal = match self.try_now(amounts, held) {
-            Ok(true) => return Some(Standing::Granted),
-            Ok(false) => Refusal::Until(deadline.map(|_| self.foresee(amounts, held)).filter(|at| Some(*at) > deadline)?),
-            Err(refusal) => refusal,
-        };
+        if self.try_now(amounts, held) {
+            return Some(Standing::Granted);
+        }
+        let at = deadline.map(|_| self.foresee(amounts, held)).filter(|at| Some(*at) > deadline)?;
         self.refused += 1;
-        Some(Standing::Refused(refusal))
+        Some(Standing::Refused(Refusal::Until(at)))
     }
 
     /// When it could go after everybody in line.

@@ -93,12 +93,36 @@ pub(super) enum Grant {
     Unfit,
 }
 
+/// A booking that stands in line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InLine {
+    at: Nanos,
+    number: u64,
+    hold: bool,
+}
+
 /// A booking whose moment has not passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Promise {
     InLine(Ticket),
-    /// Taken from the schedule when its count of everything taken stood here.
-    Taken(i128),
+    Taken {
+        /// The count of everything taken, when this was.
+        mark: i128,
+        /// How much of what was taken before it could be given back without making its moment too early.
+        slack: Units,
+    },
+}
+
+/// A booking that a set holds for one in its line. It can be taken back as a grant can; and if nothing has changed since, it can be made
+/// never to have been.
+#[derive(Debug)]
+pub(super) struct Held {
+    grant: Grant,
+    /// What the count of changes was after it.
+    as_of: u64,
+    tat: u64,
+    returnables: Vec<(Ticket, Units)>,
+    held_returnables: Vec<(u64, Units)>,
 }
 
 #[derive(Debug)]
@@ -106,14 +130,18 @@ pub(super) struct State<W> {
     pub(super) schedule: Schedule,
     pub(super) room: Room<W>,
     pub(super) grants: BTreeMap<Ticket, Grant>,
+    /// By the booking's number.
+    pub(super) held: BTreeMap<u64, Held>,
     pub(super) promises: BTreeMap<(Nanos, u64), Promise>,
     /// Promises that stand in line.
-    pub(super) in_line: BTreeMap<Ticket, (Nanos, u64)>,
+    pub(super) in_line: BTreeMap<Ticket, InLine>,
     pub(super) next_number: u64,
     /// Units taken so far, less what cancelled bookings gave back.
     pub(super) taken: i128,
     /// The state when the gate was opened.
     pub(super) opened_at: u64,
+    /// Counts what changes the schedule.
+    pub(super) changes: u64,
     pub(super) paused_until: Nanos,
     /// No grant is dated before this: something was given back then, or changed.
     pub(super) not_before: Nanos,
@@ -132,11 +160,13 @@ impl<W: Wake> State<W> {
             schedule,
             room: Room::new(),
             grants: BTreeMap::new(),
+            held: BTreeMap::new(),
             promises: BTreeMap::new(),
             in_line: BTreeMap::new(),
-            next_number: 0,
+            next_number: 1,
             taken: 0,
             opened_at: 0,
+            changes: 0,
             paused_until: 0,
             not_before: 0,
             due: NEVER,
@@ -149,18 +179,41 @@ impl<W: Wake> State<W> {
     }
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
-        if let Schedule::Gcra(gcra) = &self.schedule {
-            if !self.grants.is_empty() {
-                let backlog = gcra.backlog(at);
-                for grant in self.grants.values_mut() {
-                    if let Grant::Taken { returnable, .. } = grant {
-                        *returnable = backlog.min(*returnable);
-                    }
-                }
+        let backlog = self.schedule.backlog(at);
+        let held = self.held.values_mut().map(|held| &mut held.grant);
+        for grant in self.grants.values_mut().chain(held) {
+            if let Grant::Taken { returnable, .. } = grant {
+                *returnable = backlog.min(*returnable);
             }
         }
         self.schedule.take(n, at);
+        self.changes += 1;
         self.taken += i128::from(n);
+    }
+
+    /// What is owed, or used up without anybody having been let through.
+    pub(super) fn charge(&mut self, n: Units, now: Nanos) {
+        self.schedule.take(n, now);
+        self.changes += 1;
+    }
+
+    /// Gives `n` back, or as much of it as the law allows for what is booked ahead, after the booking `after`. Returns how much. (What sets
+    /// hold for their lines does not count: that is booked anew.)
+    fn give_back_behind(&mut self, n: Units, after: u64, now: Nanos) -> Units {
+        let Schedule::Gcra(gcra) = &mut self.schedule else { return 0 };
+        let ahead = self.promises.range_mut((now + 1, 0)..);
+        let ahead = ahead.filter(|((_, number), _)| *number > after && !self.held.contains_key(number));
+        let mut slacks: Vec<&mut Units> = ahead
+            .filter_map(|(_, promise)| match promise {
+                Promise::Taken { slack, .. } => Some(slack),
+                Promise::InLine(_) => None,
+            })
+            .collect();
+        let returned = slacks.iter().map(|slack| **slack).fold(n, Units::min);
+        slacks.iter_mut().for_each(|slack| **slack -= returned);
+        gcra.give_back(returned);
+        self.changes += 1;
+        returned
     }
 
     /// The moment of the waiter at the head.
@@ -173,9 +226,8 @@ impl<W: Wake> State<W> {
     pub(super) fn settle(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
         self.due = NEVER;
         while let Some((ticket, n)) = self.room.head() {
-            if let Some(key) = self.in_line.remove(&ticket) {
-                self.take(n, key.0);
-                self.promises.insert(key, Promise::Taken(self.taken));
+            if let Some(InLine { at, number, hold }) = self.in_line.remove(&ticket) {
+                self.take_booked(n, at, number, hold);
                 self.room.leave(ticket, now, wakes);
                 continue;
             }
@@ -186,7 +238,7 @@ impl<W: Wake> State<W> {
             }
             self.take(n, at);
             self.grants.insert(ticket, Grant::Taken { n, at, returnable: n });
-            self.room.grant(ticket, wakes);
+            self.room.grant(ticket, at, wakes);
         }
         while let Some(first) = self.promises.first_entry() {
             if first.key().0 >= now || matches!(first.get(), Promise::InLine(_)) {
@@ -200,12 +252,12 @@ impl<W: Wake> State<W> {
     /// The schedule as it will be when everybody in line has been granted.
     pub(super) fn project(&self, now: Nanos) -> Projection {
         let from = now.max(self.paused_until).max(self.not_before);
-        let mut schedule = self.schedule.clone();
+        let mut projection = Projection { schedule: self.schedule.clone(), from };
         for (ticket, want) in self.room.waiting() {
-            let at = self.in_line.get(&ticket).map_or_else(|| schedule.ready_at(want, from), |&(at, _)| at);
-            schedule.take(want, at);
+            let at = self.in_line.get(&ticket).map_or_else(|| projection.ready_at(want, from), |booked| booked.at);
+            projection.take(want, at);
         }
-        Projection { schedule, from }
+        projection
     }
 
     /// When `n` more could go after everybody in line.
@@ -238,7 +290,7 @@ impl<W: Wake> State<W> {
         if self.capacity == usize::MAX {
             return None;
         }
-        let booked = self.promises.range((now + 1, 0)..).filter(|(_, promise)| matches!(promise, Promise::Taken(_)));
+        let booked = self.promises.range((now + 1, 0)..).filter(|(_, promise)| matches!(promise, Promise::Taken { .. }));
         let first_booked = booked.clone().next().map_or(NEVER, |(&(at, _), _)| at);
         (self.room.waiting().count() + booked.count() >= self.capacity)
             .then(|| if self.capacity == 0 { self.foresee(0, now) } else { first_booked.min(self.due) })
@@ -265,22 +317,85 @@ impl<W: Wake> State<W> {
         Some(Standing::Refused(refusal))
     }
 
-    /// Promises `n` at the first moment that is possible, but not before `from`.
-    pub(super) fn book_at(&mut self, n: Units, at: Nanos, now: Nanos, nobody: impl FnOnce() -> W) -> Booking {
+    fn take_booked(&mut self, n: Units, at: Nanos, number: u64, hold: bool) {
+        let returnable = |grant: &Grant| match *grant {
+            Grant::Taken { returnable, .. } => Some(returnable),
+            Grant::Unfit => None,
+        };
+        let before = hold.then(|| {
+            let grants = self.grants.iter().filter_map(|(&ticket, grant)| Some((ticket, returnable(grant)?)));
+            let held = self.held.iter().filter_map(|(&number, held)| Some((number, returnable(&held.grant)?)));
+            (self.schedule.tat(), grants.collect(), held.collect())
+        });
+        let slack = self.schedule.backlog(at);
+        self.take(n, at);
+        self.promises.insert((at, number), Promise::Taken { mark: self.taken, slack });
+        if let Some((tat, returnables, held_returnables)) = before {
+            let grant = Grant::Taken { n, at, returnable: n };
+            self.held.insert(number, Held { grant, as_of: self.changes, tat, returnables, held_returnables });
+        }
+    }
+
+    /// Promises `n` at a moment that was foreseen. With `hold` it can be taken back as a grant can, until it is released.
+    pub(super) fn book_at(&mut self, n: Units, at: Nanos, hold: bool, nobody: impl FnOnce() -> W) -> Booking {
         let number = self.next_number;
         self.next_number += 1;
-        let promise = if self.room.nobody_waits() {
-            self.take(n, at);
-            Promise::Taken(self.taken)
+        if self.room.nobody_waits() {
+            self.take_booked(n, at, number, hold);
         } else {
             let ticket = self.room.book(nobody(), n);
-            self.in_line.insert(ticket, (at, number));
-            Promise::InLine(ticket)
-        };
-        if at >= now {
-            self.promises.insert((at, number), promise);
+            self.in_line.insert(ticket, InLine { at, number, hold });
+            self.promises.insert((at, number), Promise::InLine(ticket));
         }
         Booking { at, units: n, number }
+    }
+
+    /// It has been fetched.
+    pub(super) fn release(&mut self, booking: Booking) {
+        self.held.remove(&booking.number);
+    }
+
+    /// Takes a held booking back, whether its moment has come or not.
+    pub(super) fn take_back(&mut self, booking: Booking, now: Nanos, wakes: &mut Wakes<W>) {
+        let Some(held) = self.held.remove(&booking.number) else {
+            self.cancel(booking, 0, now, wakes);
+            return;
+        };
+        self.promises.remove(&(booking.at, booking.number));
+        match &mut self.schedule {
+            Schedule::Gcra(gcra) if held.as_of == self.changes => {
+                gcra.tat = held.tat;
+                self.changes -= 1;
+                self.taken -= i128::from(booking.units);
+                for (ticket, units) in held.returnables {
+                    if let Some(Grant::Taken { returnable, .. }) = self.grants.get_mut(&ticket) {
+                        *returnable = units;
+                    }
+                }
+                for (number, units) in held.held_returnables {
+                    if let Some(Held { grant: Grant::Taken { returnable, .. }, .. }) = self.held.get_mut(&number) {
+                        *returnable = units;
+                    }
+                }
+            }
+            _ => self.return_grant(held.grant),
+        }
+        self.not_before = now;
+        self.settle(now, wakes);
+    }
+
+    fn return_grant(&mut self, grant: Grant) {
+        if let Grant::Taken { n, at, returnable } = grant {
+            let returned = match &mut self.schedule {
+                Schedule::Window(window) => window.withdraw(n, at),
+                Schedule::Gcra(gcra) => {
+                    gcra.give_back(returnable);
+                    returnable
+                }
+            };
+            self.changes += 1;
+            self.taken -= i128::from(returned);
+        }
     }
 
     /// Can `n` be booked, at a moment that is not too late to be counted?
@@ -289,38 +404,48 @@ impl<W: Wake> State<W> {
             || self.schedule.can_book(self.room.waiting().fold(n, |sum, (_, want)| sum.saturating_add(want)))
     }
 
-    /// Would `cancel` give all of it back?
-    pub(super) fn can_give_back_whole(&self, booking: Booking) -> bool {
-        match self.promises.get(&(booking.at, booking.number)) {
-            None => false,
-            Some(Promise::InLine(_)) => true,
-            Some(Promise::Taken(mark)) => matches!(self.schedule, Schedule::Window(_)) || *mark == self.taken,
+    /// Would `take_back` give all of it back?
+    pub(super) fn can_take_back_whole(&self, booking: Booking) -> bool {
+        match self.held.get(&booking.number) {
+            Some(Held { grant: Grant::Taken { n, returnable, .. }, as_of, .. }) => {
+                *as_of == self.changes || n == returnable || matches!(self.schedule, Schedule::Window(_))
+            }
+            _ => matches!(self.promises.get(&(booking.at, booking.number)), Some(Promise::InLine(_))),
         }
     }
 
-    pub(super) fn cancel(&mut self, booking: Booking, now: Nanos, wakes: &mut Wakes<W>) -> Units {
+    /// Gives a booking back, as far as that is possible; with `keep` all but so much. Returns how much that was.
+    pub(super) fn cancel(&mut self, booking: Booking, keep: Units, now: Nanos, wakes: &mut Wakes<W>) -> Units {
         let Booking { at, units, number } = booking;
-        let returned = match self.promises.remove(&(at, number)) {
+        let promise = self.promises.remove(&(at, number)).filter(|_| at >= now);
+        let wanted = units - keep;
+        let returned = match promise {
             None => 0,
-            Some(_) if at < now => 0,
             Some(Promise::InLine(ticket)) => {
-                self.in_line.remove(&ticket);
-                self.room.leave(ticket, now, wakes);
-                units
+                if keep == 0 {
+                    self.in_line.remove(&ticket);
+                    self.room.leave(ticket, now, wakes);
+                } else {
+                    self.room.set_want(ticket, keep);
+                    self.promises.insert((at, number), Promise::InLine(ticket));
+                }
+                wanted
             }
-            Some(Promise::Taken(mark)) => {
+            Some(promise @ Promise::Taken { mark, .. }) => {
                 let later = Units::try_from((self.taken - mark).max(0)).unwrap_or(Units::MAX);
-                let returned = match &mut self.schedule {
-                    Schedule::Window(window) => window.withdraw(units, at),
-                    Schedule::Gcra(gcra) => {
-                        let spaced = gcra.course.rule == Rule::Spaced;
-                        // In a shaper a gap between two that stay cannot be filled by another at the end.
-                        let returned = if spaced && later > 0 { 0 } else { units.saturating_sub(later) };
-                        gcra.give_back(returned);
-                        returned
-                    }
+                let spaced = matches!(&self.schedule, Schedule::Gcra(gcra) if gcra.course.rule == Rule::Spaced);
+                let returned = if let Schedule::Window(window) = &mut self.schedule {
+                    window.withdraw(wanted, at)
+                } else if spaced && later > 0 {
+                    0 // in a shaper a gap between two that stay cannot be filled by another at the end
+                } else {
+                    // x/time/rate's rule: what has been booked after it relies on it.
+                    self.give_back_behind(wanted.min(units.saturating_sub(later)), number, now)
                 };
                 self.taken -= i128::from(returned);
+                if keep > 0 {
+                    self.promises.insert((at, number), promise);
+                }
                 returned
             }
         };
@@ -333,33 +458,49 @@ impl<W: Wake> State<W> {
 
     pub(super) fn leave(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) {
         self.settle(now, wakes);
-        if let Some(Grant::Taken { n, at, returnable }) = self.grants.remove(&ticket) {
-            match &mut self.schedule {
-                Schedule::Gcra(gcra) => gcra.give_back(returnable),
-                Schedule::Window(window) => drop(window.withdraw(n, at)),
-            }
+        if let Some(grant) = self.grants.remove(&ticket) {
+            self.return_grant(grant);
         }
         self.room.leave(ticket, now, wakes);
         self.not_before = now;
         self.settle(now, wakes);
     }
 
+    /// Gives `n` back that was let through before.
     pub(super) fn give_back(&mut self, n: Units, now: Nanos) {
-        match &mut self.schedule {
-            Schedule::Gcra(gcra) => gcra.give_back(n),
-            Schedule::Window(window) => window.give_back(n, now),
+        if let Schedule::Window(window) = &mut self.schedule {
+            window.give_back(n, now);
+        } else {
+            self.give_back_behind(n, 0, now);
         }
         self.not_before = now;
     }
 
+    /// What a booking came to: the difference is given back, as far as that is possible, or charged.
+    pub(super) fn adjust(&mut self, booking: Booking, actual: Units, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), Refusal> {
+        if actual > booking.units {
+            let more = actual - booking.units;
+            if !self.can_book(more) {
+                return Err(Refusal::TooFar);
+            }
+            self.charge(more, now);
+        } else if booking.at > now {
+            self.cancel(booking, actual, now, wakes);
+        } else {
+            self.give_back(booking.units - actual, now);
+        }
+        self.settle(now, wakes);
+        Ok(())
+    }
+
     /// Those in line whose amount has become too large are told so.
-    pub(super) fn tell_unfit(&mut self, wakes: &mut Wakes<W>) {
+    pub(super) fn tell_unfit(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
         let largest = self.schedule.largest();
         let unfit: Vec<_> =
             self.room.waiting().filter(|(ticket, n)| *n > largest && !self.in_line.contains_key(ticket)).collect();
         for (ticket, _) in unfit {
             self.grants.insert(ticket, Grant::Unfit);
-            self.room.grant(ticket, wakes);
+            self.room.grant(ticket, now, wakes);
         }
     }
 
@@ -371,7 +512,8 @@ impl<W: Wake> State<W> {
         self.room.forget();
         self.grants.clear();
         self.in_line.clear();
-        self.promises.retain(|_, promise| matches!(promise, Promise::Taken(_)));
+        self.held.clear();
+        self.promises.retain(|_, promise| matches!(promise, Promise::Taken { .. }));
         self.due = NEVER;
     }
 }
@@ -380,7 +522,8 @@ impl<W: Wake> State<W> {
     /// The law has changed: moments are worked out anew, from now on.
     pub(super) fn changed(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
         self.not_before = now;
-        self.tell_unfit(wakes);
+        self.changes += 1;
+        self.tell_unfit(now, wakes);
         self.settle(now, wakes);
     }
 }

@@ -40,6 +40,10 @@ pub(super) struct Table {
 }
 
 impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     fn mask(&self) -> usize {
         self.slots.len() - 1
     }
@@ -84,6 +88,12 @@ impl Table {
             let at = self.find(slot.key);
             self.slots[at] = slot;
         }
+    }
+
+    /// The key must be there.
+    pub(super) fn remove(&mut self, key: KeyHash) {
+        let at = self.find(key);
+        self.remove_at(at);
     }
 
     fn remove_at(&mut self, mut hole: usize) {

@@ -1,7 +1,7 @@
 //! Amounts and rates in whole numbers: units, and how many of them a time is worth.
 //!
-//! A limiter counts in *units*, a fixed power of ten of a token, a billionth if it can. Decimal, because amounts are what people write:
-//! 0.1 and 0.2 make 0.3. Time becomes units by one multiplication with a 64-bit fixed-point rate, always from one fixed moment on, never
+//! A limiter counts in *units*, a fixed power of ten of a token, a billionth if it can. Decimal, because amounts and rates are what people
+//! write: 0.1 and 0.2 make 0.3, and 0.1 a second is one in ten seconds. Time becomes units by one multiplication with a 64-bit fixed-point rate, always from one fixed moment on, never
 //! by adding up small steps: so nothing drifts, and the error over years is below one unit. It is rounded so that the rate is never
 //! exceeded: what has come in is rounded down, what is used up from now on is rounded up.
 
@@ -21,6 +21,10 @@ impl Scale {
     /// Billionths of a token, or as fine as lets `largest` tokens be counted. `None` if not even whole tokens do.
     pub fn for_largest(largest: f64) -> Option<Self> {
         (0..=9).rev().map(|digits| Self(10_u64.pow(digits))).find(|scale| scale.units(largest).is_some())
+    }
+
+    fn digits(self) -> i32 {
+        self.0.ilog10().try_into().expect("at most 9")
     }
 
     pub fn per_token(self) -> Units {
@@ -58,50 +62,83 @@ pub enum PaceError {
     TooSlow,
 }
 
-/// A rate: `multiplier / 2^shift` units a nanosecond, never more than was asked for and less by no more than 2^-63 of it.
+/// A rate: `multiplier / 2^shift` units a nanosecond.
+///
+/// For a rate that is a simple fraction (one tenth, five thirds) the multiplier is rounded up, which makes the whole part of every product
+/// exact within the horizon (Granlund and Montgomery, *Division by invariant integers using multiplication*, 1994). For any other it is
+/// rounded down, so that the rate is never exceeded and missed by less than 2^-63 of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     pub(super) multiplier: u64,
     pub(super) shift: u32,
+    /// What is left of a product below this many 2^63rds comes from the rounding: the product is whole.
+    pub(super) grain: u64,
+    /// For so long a time the products are exact.
+    pub(super) horizon: Nanos,
 }
 
-/// A finite positive float as `mantissa * 2^exponent`, the mantissa having exactly 53 bits.
-fn decompose(value: f64) -> (u64, i32) {
-    let bits = value.to_bits();
-    let exponent = i32::try_from((bits >> 52) & 0x7ff).expect("eleven bits");
-    let fraction = bits & ((1 << 52) - 1);
-    if exponent == 0 {
-        let up = fraction.leading_zeros() - 11;
-        return (fraction << up, -1074 - i32::try_from(up).expect("at most 52"));
-    }
-    (fraction | (1 << 52), exponent - 1075)
+/// A horizon that is worth having.
+const DAY: Nanos = 86_400_000_000_000;
+
+/// A finite positive float as people read it, `digits * 10^exponent`: the shortest decimal that means this float and no other.
+fn decimal(value: f64) -> (u64, i32) {
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').expect("it was asked for");
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}").parse().expect("at most 17 digits");
+    let exponent: i32 = exponent.parse().expect("at most three digits");
+    (digits, exponent - i32::try_from(fraction.len()).expect("at most 16"))
+}
+
+/// Times or by a power of ten; what does not fit is cut off.
+fn scaled(digits: u64, power: u32) -> u128 {
+    u128::from(digits).saturating_mul(10_u128.saturating_pow(power))
 }
 
 impl Pace {
     /// `rate` tokens per `period` seconds; both finite and positive.
     pub fn new(rate: f64, period: f64, scale: Scale) -> Result<Self, PaceError> {
-        let (rate, rate_exponent) = decompose(rate);
-        let (period, period_exponent) = decompose(period);
-        let numerator = u128::from(rate) * u128::from(scale.0); // below 2^83
-        let denominator = u128::from(period) * 1_000_000_000; // below 2^83
+        let (rate, rate_exponent) = decimal(rate);
+        let (period, period_exponent) = decimal(period);
+        // Units a nanosecond: rate / period, times a power of ten.
+        let power = rate_exponent - period_exponent + scale.digits() - 9;
+        if power.unsigned_abs() > 21 {
+            return Err(if power > 0 { PaceError::TooFast } else { PaceError::TooSlow });
+        }
+        let (numerator, denominator) = match u32::try_from(power) {
+            Ok(power) => (scaled(rate, power), u128::from(period)),
+            Err(_) => (u128::from(rate), scaled(period, power.unsigned_abs())),
+        };
         // Long division, until the quotient has 64 bits.
         let mut quotient = numerator / denominator;
         let mut remainder = numerator % denominator;
-        let mut shift = period_exponent - rate_exponent;
+        let mut shift = 0;
         while quotient < 1 << 63 {
-            remainder <<= 1;
-            quotient <<= 1;
+            // Doubled without overflow: is it more than half of the denominator?
+            let exceeds = remainder >= denominator - remainder;
+            remainder = if exceeds { remainder - (denominator - remainder) } else { remainder << 1 };
+            quotient = quotient << 1 | u128::from(exceeds);
             shift += 1;
-            if remainder >= denominator {
-                remainder -= denominator;
-                quotient += 1;
-            }
         }
-        let multiplier = u64::try_from(quotient).expect("64 bits: it began with fewer and grew by one at a time");
-        match u32::try_from(shift) {
-            Ok(shift) if shift < 128 => Ok(Self { multiplier, shift }),
-            Ok(_) => Err(PaceError::TooSlow),
-            Err(_) => Err(PaceError::TooFast),
+        if quotient >> 64 != 0 {
+            return Err(PaceError::TooFast);
+        }
+        let multiplier = u64::try_from(quotient).expect("64 bits, checked above");
+        if shift >= 128 {
+            return Err(PaceError::TooSlow);
+        }
+        if remainder == 0 {
+            return Ok(Self { multiplier, shift, grain: 0, horizon: Nanos::MAX });
+        }
+        // Rounded up, a product is too large by `time * excess / denominator` 2^shift-ths; that must stay well below one denominator-th.
+        let excess = denominator - remainder;
+        let horizon = (1_u128.checked_shl(shift).unwrap_or(0) / excess) >> 2;
+        match (multiplier.checked_add(1), u64::try_from(horizon), u64::try_from((1_u128 << 62) / denominator)) {
+            (Some(multiplier), Ok(horizon), Ok(grain)) if horizon >= DAY && grain > 0 => {
+                Ok(Self { multiplier, shift, grain, horizon })
+            }
+            (Some(multiplier), Err(_), Ok(grain)) if grain > 0 => Ok(Self { multiplier, shift, grain, horizon: Nanos::MAX }),
+            _ => Ok(Self { multiplier, shift, grain: 0, horizon: Nanos::MAX }),
         }
     }
 
@@ -116,7 +153,9 @@ impl Pace {
     pub fn ceil(self, time: Nanos) -> u128 {
         let product = u128::from(time) * u128::from(self.multiplier);
         let floor = product >> self.shift;
-        floor + u128::from(floor << self.shift != product)
+        let left = product - (floor << self.shift);
+        let left_63 = if self.shift >= 63 { left >> (self.shift - 63) } else { left << (63 - self.shift) };
+        floor + u128::from(left > 0 && left_63 >= u128::from(self.grain))
     }
 
     /// The shortest time in which so many units come in: the least with `floor(time) >= units`. `Nanos::MAX` for "never".
@@ -124,7 +163,9 @@ impl Pace {
         if units.leading_zeros() < self.shift {
             return Nanos::MAX;
         }
-        Nanos::try_from((units << self.shift).div_ceil(u128::from(self.multiplier))).unwrap_or(Nanos::MAX)
+        let time = (units << self.shift).div_ceil(u128::from(self.multiplier));
+        // Beyond the horizon a product can be too large by one.
+        Nanos::try_from(time + u128::from(time > u128::from(self.horizon))).unwrap_or(Nanos::MAX)
     }
 }
 
@@ -148,6 +189,8 @@ mod tests {
 
     #[test]
     fn a_round_rate_has_no_error() {
+        let slow = Pace::new(0.1, 1.0, NANO).unwrap();
+        assert_eq!((slow.time(1_000_000_000), slow.ceil(10_000_000_000)), (10_000_000_000, 1_000_000_000));
         let pace = Pace::new(10.0, 1.0, NANO).unwrap();
         assert_eq!(pace.floor(100_000_000), 1_000_000_000);
         assert_eq!(pace.ceil(100_000_000), 1_000_000_000);
@@ -176,11 +219,26 @@ mod tests {
     }
 
     #[test]
+    fn simple_fractions_are_exact_within_the_horizon() {
+        for (rate, period, numerator, denominator) in
+            [(0.1, 1.0, 1, 10), (100.0, 60.0, 5, 3), (333.3, 1.0, 3333, 10), (0.5, 3600.0, 1, 7200), (7.0, 0.3, 70, 3)]
+        {
+            let pace = Pace::new(rate, period, NANO).unwrap();
+            assert!(pace.horizon >= DAY);
+            for time in [1, 2, 3, 7, 10, 7200, 1_000_000_007, 30_000_000_000, DAY - 1, DAY, pace.horizon.min(1 << 60)] {
+                let exact = u128::from(time) * numerator;
+                assert_eq!(pace.floor(time), exact / denominator, "{rate} per {period}, {time}");
+                assert_eq!(pace.ceil(time), exact.div_ceil(denominator), "{rate} per {period}, {time}");
+            }
+        }
+    }
+
+    #[test]
     fn a_rate_is_never_exceeded_and_hardly_missed() {
-        // 1/3 per second for 20 years, against exact fractions: 0.333...f = 6004799503160661 / 2^54
+        // 1/3 per second for 20 years, against exact fractions: 0.3333333333333333
         let pace = Pace::new(1.0 / 3.0, 1.0, NANO).unwrap();
         let years: u64 = 1_000_000_000 * 86_400 * 365 * 20;
-        let exact = u128::from(years) * 6_004_799_503_160_661 / (1 << 54);
+        let exact = u128::from(years) * 3_333_333_333_333_333 / 10_u128.pow(16);
         assert!(pace.floor(years) <= exact);
         assert!(pace.floor(years) + 1 >= exact);
     }
@@ -190,5 +248,7 @@ mod tests {
         assert_eq!(Pace::new(1e300, 1.0, NANO), Err(PaceError::TooFast));
         assert_eq!(Pace::new(1e-300, 1.0, NANO), Err(PaceError::TooSlow));
         assert!(Pace::new(5e-310, 1e-300, NANO).is_ok());
+        assert!(Pace::new(1e9, 1.0, NANO).is_ok());
+        assert!(Pace::new(1e-9, 1.0, NANO).is_ok());
     }
 }

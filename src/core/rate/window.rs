@@ -23,15 +23,18 @@ pub(super) struct Window {
     log: VecDeque<Entry>,
     /// The sum of it.
     used: u128,
+    /// The log is complete from here on only: nothing is dated before.
+    expired_until: Nanos,
 }
 
 impl Window {
     pub(super) fn new(limit: Units, period: Nanos) -> Self {
-        Self { limit, period, log: VecDeque::new(), used: 0 }
+        Self { limit, period, log: VecDeque::new(), used: 0, expired_until: 0 }
     }
 
     /// Forgets what no window that ends at `now` or later can contain.
     fn expire(&mut self, now: Nanos) {
+        self.expired_until = self.expired_until.max(now);
         while let Some(first) = self.log.front() {
             if first.at.saturating_add(self.period) > now {
                 break;
@@ -48,6 +51,7 @@ impl Window {
 
     /// The first moment, not before `from` and not before anything booked, at which `n` may go.
     pub(super) fn ready_at(&self, n: Units, from: Nanos) -> Nanos {
+        let from = from.max(self.expired_until);
         let mut at = self.log.back().map_or(from, |last| from.max(last.at));
         let mut used = self.used;
         for entry in &self.log {

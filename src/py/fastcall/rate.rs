@@ -53,7 +53,7 @@ unsafe extern "C" fn try_acquire(this_: Raw, args: *const Raw, nargs: ffi::Py_ss
     let (py, limiter) = unsafe { (Python::assume_attached(), call.instance::<PyRateLimiter>(Python::assume_attached())) };
     if let Target::Own(own) = &limiter.target {
         // SAFETY: as above.
-        if let Some(passed) = unsafe { amount(py, call, 0, own.scale()) }.and_then(|n| own.pass(n)) {
+        if let Some(passed) = unsafe { amount(py, call, 0, own.scale()) }.and_then(|n| own.pass(py, n)) {
             return boolean(py, passed);
         }
     }
@@ -73,15 +73,28 @@ unsafe extern "C" fn try_acquire_async(this_: Raw, args: *const Raw, nargs: ffi:
     let call = Call::new(this_, args, nargs, kwnames);
     // SAFETY: called by the interpreter, attached, for an instance of the class.
     let (py, limiter) = unsafe { (Python::assume_attached(), call.instance::<PyRateLimiter>(Python::assume_attached())) };
+    if !aio::spend() {
+        return aio::wait_marker(py);
+    }
     if let Target::Own(own) = &limiter.target {
         // SAFETY: as above.
-        let n = unsafe { amount(py, call, 0, own.scale()) };
-        // A refusal here is none yet, so nothing may be counted: `pass_or_wait` does not.
-        if n.is_some_and(|n| aio::spend() && own.pass_or_wait(n)) {
+        if unsafe { amount(py, call, 0, own.scale()) }.is_some_and(|n| own.pass_or_wait(py, n)) {
             return boolean(py, true);
         }
     }
-    aio::wait_marker(py)
+    guarded(|_| {
+        general(|py| {
+            let [n] = parse(py, call, ("RateLimiter", "_try_acquire"), ["n"], 0)?;
+            let n = limiter.amount("n", n.as_deref())?;
+            // SAFETY: as above.
+            let went = limiter.try_or_wait(unsafe { this(py, &call) }, n)?;
+            Ok(if went {
+                PyBool::new(py, true).to_owned().into_any().unbind()
+            } else {
+                aio::wait_marker_object(py).clone_ref(py)
+            })
+        })
+    })
 }
 
 unsafe extern "C" fn try_acquire_key(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {

@@ -1,12 +1,13 @@
 //! `KeyedTokenBucket`, the handles of its keys, and how keys become hashes.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use penstock_core::rate::{KeyHash, Pace, Refusal, Units};
 use penstock_core::section::Section;
 use penstock_core::wait::Wakes;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -16,7 +17,10 @@ use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple, PyType};
 use super::amounts::{amount, pace, positive_amount, positive_number, scale};
 use super::limiters::{period_of, set_bucket_rate};
 use super::operation::Line;
-use super::{Common, Given, Keyed, Limiter, PyRateLimiter, Target, rate_limited, refusal_error, refuse, statistics, visit_tasks};
+use super::{
+    Common, Given, Keyed, Limiter, PyRateLimiter, Target, cannot_pass, rate_limited, refusal_error, refuse, statistics,
+    visit_tasks,
+};
 use crate::body::attached_in_traverse;
 use crate::clock::PyClock;
 use crate::domain::Attached;
@@ -50,6 +54,8 @@ const DEPTH: u32 = 16;
 pub(crate) struct PyKeyedTokenBucket {
     pub(crate) keyed: Keyed,
     given: Section<Given, Attached>,
+    /// Keys with a rate of their own.
+    own: Section<BTreeMap<KeyHash, Given>, Attached>,
     max_keys: usize,
     hashers: [RandomState; 2],
     name: Option<Py<PyAny>>,
@@ -170,6 +176,7 @@ impl PyKeyedTokenBucket {
                     after,
                 )
             }
+            Refusal::NeverFits => cannot_pass("n", self.keyed.scale().tokens(n.into()), this),
             refusal => match self.limiter(this, hash) {
                 Ok(limiter) => refusal_error(this, refusal, &Line::One(limiter, n)),
                 Err(error) => error,
@@ -198,10 +205,29 @@ impl PyKeyedTokenBucket {
         result.map_err(|refusal| self.refusal(this, hash, n, refusal))
     }
 
-    pub(crate) fn set_pace_of(&self, this: &Bound<'_, PyAny>, hash: KeyHash, pace: Pace, burst: Units) -> PyResult<()> {
-        let (wakes, result) = self.keyed.set_pace_of(this.py(), hash, pace, burst);
+    pub(crate) fn set_pace_of(
+        &self,
+        this: &Bound<'_, PyAny>,
+        hash: KeyHash,
+        (pace, burst): (Pace, Units),
+        given: Given,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let (wakes, result) = self.keyed.set_pace_of(py, hash, pace, burst);
         wakes.fire();
-        result.map_err(|refusal| self.refusal(this, hash, 0, refusal))
+        result.map_err(|refusal| self.refusal(this, hash, 0, refusal))?;
+        self.own.with(py, |own| own.insert(hash, given));
+        Ok(())
+    }
+
+    pub(crate) fn given_of(&self, py: Python<'_>, hash: KeyHash) -> Given {
+        self.own.with(py, |own| own.get(&hash).copied()).unwrap_or_else(|| self.given(py))
+    }
+
+    pub(crate) fn never_fits(&self, py: Python<'_>, hash: KeyHash, n: Units) -> bool {
+        let (wakes, result) = self.keyed.retry_after(py, hash, n);
+        wakes.fire();
+        result == Err(Refusal::NeverFits)
     }
 
     pub(crate) fn amount(&self, n: Option<&Bound<'_, PyAny>>) -> PyResult<Units> {
@@ -217,27 +243,31 @@ impl PyKeyedTokenBucket {
 #[pymethods]
 impl PyKeyedTokenBucket {
     #[new]
-    #[pyo3(signature = (rate, burst, *, max_keys, period = None, clock = None, name = None), text_signature = "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)")]
+    #[pyo3(signature = (rate, burst, *, max_keys, period = Argument(None), clock = None, name = None), text_signature = "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)")]
     fn new(
         py: Python<'_>,
         rate: &Bound<'_, PyAny>,
         burst: &Bound<'_, PyAny>,
         max_keys: &Bound<'_, PyAny>,
-        period: Option<Argument<'_>>,
+        period: Argument<'_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let per_period = positive_number("rate", rate)?;
         let scale = scale("burst", burst)?;
         let units = positive_amount("burst", burst, scale)?;
-        let max_keys = errors::positive("max_keys", max_keys)?;
-        let period = period_of(period.and_then(|period| period.0).as_ref())?;
+        let max_keys = match errors::positive("max_keys", max_keys)? {
+            usize::MAX => return Err(PyOverflowError::new_err("'max_keys' is too large: so many cannot be remembered")),
+            max_keys => max_keys,
+        };
+        let period = period_of(period.0.as_ref())?;
         let pace = pace((rate, per_period), period, scale)?;
         let common = Common::new(py, name, clock)?;
         let given = Given { rate: per_period, size: positive_number("burst", burst)?, period };
         Ok(Self {
             keyed: Keyed::new(pace, units, scale, max_keys, SHARDS, common.core_clock),
             given: Section::new(given),
+            own: Section::new(BTreeMap::new()),
             max_keys,
             hashers: [RandomState::new(), RandomState::new()],
             name: common.name,
@@ -251,7 +281,12 @@ impl PyKeyedTokenBucket {
     fn key<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyKeyedBucket>> {
         let py = slf.py();
         let this = slf.get();
-        let target = Target::Key { bucket: slf.clone().unbind(), hash: this.hash(key)?, key: key.clone().unbind() };
+        let target = Target::Key {
+            bucket: slf.clone().unbind(),
+            hash: this.hash(key)?,
+            key: key.clone().unbind(),
+            limiter: Section::new(Weak::new()),
+        };
         let clock = this.clock.as_ref().map(|clock| clock.clone_ref(py));
         let limiter = PyRateLimiter::new(target, this.given(py), this.name(py), clock);
         Bound::new(py, PyClassInitializer::from(limiter).add_subclass(PyKeyedBucket))
@@ -264,7 +299,7 @@ impl PyKeyedTokenBucket {
     ///
     /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed; RateLimited if there is no
     /// room for one more key.
-    #[pyo3(signature = (rate, burst = None, *, key = Argument(None)), text_signature = "($self, rate, burst=None, *, key=<every key>)")]
+    #[pyo3(signature = (rate, burst = None, *, key = Argument(None)), text_signature = "($self, rate, burst=None, *, key=...)")]
     fn set_rate(
         slf: &Bound<'_, Self>,
         rate: &Bound<'_, PyAny>,
@@ -294,8 +329,10 @@ impl PyKeyedTokenBucket {
     ///
     /// Raises TypeError for a key of another kind.
     fn forget(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let (wakes, found) = self.keyed.forget(py, self.hash(key)?);
+        let hash = self.hash(key)?;
+        let (wakes, found) = self.keyed.forget(py, hash);
         wakes.fire();
+        self.own.with(py, |own| own.remove(&hash));
         Ok(found)
     }
 
@@ -388,13 +425,13 @@ impl PyKeyedBucket {
         }
     }
 
-    /// Tokens that come in per `period`, as far as this handle knows: when it was made, or set through it.
+    /// Tokens that come in per `period`.
     #[getter]
     fn rate(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().given(slf.py()).rate
     }
 
-    /// Tokens that can be saved, as far as this handle knows: when it was made, or set through it.
+    /// Tokens that can be saved.
     #[getter]
     fn burst(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().given(slf.py()).size

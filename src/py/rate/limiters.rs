@@ -92,12 +92,12 @@ fn own(law: Law, scale: Scale, given: Given, common: Common) -> PyRateLimiter {
 #[pymethods]
 impl PyTokenBucket {
     #[new]
-    #[pyo3(signature = (rate, burst, *, period = None, initial = None, clock = None, name = None), text_signature = "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)")]
+    #[pyo3(signature = (rate, burst, *, period = Argument(None), initial = None, clock = None, name = None), text_signature = "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)")]
     fn new(
         py: Python<'_>,
         rate: &Bound<'_, PyAny>,
         burst: &Bound<'_, PyAny>,
-        period: Option<Argument<'_>>,
+        period: Argument<'_>,
         initial: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
@@ -105,7 +105,7 @@ impl PyTokenBucket {
         let per_period = positive_number("rate", rate)?;
         let scale = scale("burst", burst)?;
         let units = positive_amount("burst", burst, scale)?;
-        let period = period_of(period.and_then(|period| period.0).as_ref())?;
+        let period = period_of(period.0.as_ref())?;
         let pace = pace((rate, per_period), period, scale)?;
         let initial_units = initial.map_or(Ok(units), |initial| amount("initial", initial, scale))?;
         if initial_units > units {
@@ -163,11 +163,14 @@ pub(crate) fn set_bucket_rate(
         None => (scale.units(old.size).expect("it was counted before"), old.size),
     };
     let pace = pace((rate, per_period), old.period, scale)?;
+    let given = Given { rate: per_period, size, ..old };
     match &limiter.target {
-        Target::Own(own) => own.set_pace(py, pace, units, None).fire(),
-        Target::Key { bucket, hash, .. } => bucket.get().set_pace_of(this.as_any(), *hash, pace, units)?,
+        Target::Own(own) => {
+            own.set_pace(py, pace, units, None).fire();
+            limiter.given.with(py, |now| *now = given);
+        }
+        Target::Key { bucket, hash, .. } => bucket.get().set_pace_of(this.as_any(), *hash, (pace, units), given)?,
     }
-    limiter.given.with(py, |given| *given = Given { rate: per_period, size, ..*given });
     limiter.changed(py);
     Ok(())
 }
@@ -175,18 +178,18 @@ pub(crate) fn set_bucket_rate(
 #[pymethods]
 impl PyLeakyBucket {
     #[new]
-    #[pyo3(signature = (rate, capacity, *, period = None, clock = None, name = None), text_signature = "(rate, capacity, *, period=1.0, clock=None, name=None)")]
+    #[pyo3(signature = (rate, capacity, *, period = Argument(None), clock = None, name = None), text_signature = "(rate, capacity, *, period=1.0, clock=None, name=None)")]
     fn new(
         py: Python<'_>,
         rate: &Bound<'_, PyAny>,
         capacity: &Bound<'_, PyAny>,
-        period: Option<Argument<'_>>,
+        period: Argument<'_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let per_period = positive_number("rate", rate)?;
         let (capacity, size) = capacity_of(capacity)?;
-        let period = period_of(period.and_then(|period| period.0).as_ref())?;
+        let period = period_of(period.0.as_ref())?;
         let scale = Scale::for_largest(1e6).expect("a million can be counted");
         let pace = pace((rate, per_period), period, scale)?;
         let given = Given { rate: per_period, size, period };

@@ -19,7 +19,7 @@ pub(crate) mod reservation;
 pub(crate) mod several;
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use penstock_core::clock::{Clock as CoreClock, Nanos};
 use penstock_core::rate::{self, Booking, KeyHash, Refusal, Statistics, Units};
@@ -64,22 +64,36 @@ pub(crate) fn refusal_error(this: &Bound<'_, PyAny>, refusal: Refusal, line: &Li
     match refusal {
         Refusal::Until(at) => rate_limited(py, &format!("not now: {}", described(this)), after(at)),
         Refusal::LineFull(at) => rate_limited(py, &format!("no place is free: {}", described(this)), after(at)),
-        Refusal::NeverFits => {
-            let asked = match line {
-                Line::One(limiter, n) => format!("{:?}", limiter.scale().tokens((*n).into())),
-                Line::Several(several, amounts) => {
-                    let each = several.members().iter().zip(amounts.iter());
-                    let each: Vec<_> = each.map(|(member, n)| format!("{:?}", member.scale().tokens((*n).into()))).collect();
-                    format!("({})", each.join(", "))
-                }
-            };
-            PyValueError::new_err(format!("'n' is {asked}, which can never pass: {} lets less through at once", described(this)))
-        }
+        Refusal::NeverFits => never_fits(this, line),
         Refusal::TooFar => too_far(this),
     }
 }
 
-fn too_far(this: &Bound<'_, PyAny>) -> PyErr {
+pub(crate) fn cannot_pass(name: &str, asked: f64, limiter: &Bound<'_, PyAny>) -> PyErr {
+    let limiter = described(limiter);
+    PyValueError::new_err(format!("'{name}' is {asked:?}, which can never pass: {limiter} lets less through at once"))
+}
+
+/// More than may ever go at once: of what, and how much that would be.
+fn never_fits(this: &Bound<'_, PyAny>, line: &Line) -> PyErr {
+    let py = this.py();
+    match line {
+        Line::One(limiter, n) => cannot_pass("n", limiter.scale().tokens((*n).into()), this),
+        Line::Several(several, amounts) => {
+            let mut each = several.members().iter().zip(amounts.iter()).enumerate();
+            let found = each.find(|(_, (member, n))| member.never_fits(py, **n));
+            match (found, this.cast::<PyRateLimits>()) {
+                (Some((index, (member, n))), Ok(set)) => {
+                    let (name, limit) = set.get().member(py, index);
+                    cannot_pass(name, member.scale().tokens((*n).into()), limit.as_any())
+                }
+                _ => PyValueError::new_err("that can never pass at once"), // the limit has been changed this moment
+            }
+        }
+    }
+}
+
+pub(crate) fn too_far(this: &Bound<'_, PyAny>) -> PyErr {
     PyOverflowError::new_err(format!("'n' is too large: so much is booked of {} that more cannot be counted", described(this)))
 }
 
@@ -142,7 +156,13 @@ impl Common {
 #[derive(Debug)]
 pub(crate) enum Target {
     Own(Arc<Limiter>),
-    Key { bucket: Py<PyKeyedTokenBucket>, hash: KeyHash, key: Py<PyAny> },
+    Key {
+        bucket: Py<PyKeyedTokenBucket>,
+        hash: KeyHash,
+        key: Py<PyAny>,
+        /// From its first use on; the keyed bucket may take it back when there is nothing to it.
+        limiter: Section<Weak<Limiter>, Attached>,
+    },
 }
 
 /// What was given, as it was given; changed by `set_rate` and the like.
@@ -173,14 +193,24 @@ impl PyRateLimiter {
     }
 
     pub(crate) fn given(&self, py: Python<'_>) -> Given {
-        self.given.with(py, |given| *given)
+        match &self.target {
+            Target::Own(_) => self.given.with(py, |given| *given),
+            Target::Key { bucket, hash, .. } => bucket.get().given_of(py, *hash),
+        }
     }
 
     /// Its limiter in the core. A key's is made for it.
     pub(crate) fn limiter(&self, this: &Bound<'_, PyAny>) -> PyResult<Arc<Limiter>> {
         match &self.target {
             Target::Own(limiter) => Ok(Arc::clone(limiter)),
-            Target::Key { bucket, hash, .. } => bucket.get().limiter(this, *hash),
+            Target::Key { bucket, hash, limiter, .. } => {
+                if let Some(limiter) = limiter.with(this.py(), |limiter| limiter.upgrade()) {
+                    return Ok(limiter);
+                }
+                let found = bucket.get().limiter(this, *hash)?;
+                drop(limiter.with(this.py(), |limiter| std::mem::replace(limiter, Arc::downgrade(&found))));
+                Ok(found)
+            }
         }
     }
 
@@ -195,7 +225,16 @@ impl PyRateLimiter {
         n.map_or_else(|| Ok(self.scale().per_token()), |n| amount(name, n, self.scale()))
     }
 
+    /// The line for `n`. What can never pass is refused here, before anything is made for a key.
     fn line(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<Line> {
+        let py = this.py();
+        let never_fits = match &self.target {
+            Target::Own(limiter) => limiter.never_fits(py, n),
+            Target::Key { bucket, hash, .. } => bucket.get().never_fits(py, *hash, n),
+        };
+        if never_fits {
+            return Err(cannot_pass("n", self.scale().tokens(n.into()), this));
+        }
         Ok(Line::One(self.limiter(this)?, n))
     }
 
@@ -205,14 +244,18 @@ impl PyRateLimiter {
         if n == 0 {
             return Ok(true);
         }
-        match &self.target {
-            Target::Own(limiter) => {
-                let (wakes, result) = limiter.try_acquire(py, n);
-                wakes.fire();
-                result.or_else(|refusal| Err(refusal_error(this, refusal, &self.line(this, n)?)))
-            }
-            Target::Key { bucket, hash, .. } => bucket.get().try_acquire(this, *hash, n),
+        let line = self.line(this, n)?;
+        line.try_acquire(py, false).map_err(|refusal| refusal_error(this, refusal, &line))
+    }
+
+    /// Takes `n` now, or waits for it elsewhere: then it is no refusal.
+    pub(crate) fn try_or_wait(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<bool> {
+        let py = this.py();
+        if n == 0 {
+            return Ok(true);
         }
+        let line = self.line(this, n)?;
+        line.try_acquire(py, true).map_err(|refusal| refusal_error(this, refusal, &line))
     }
 
     /// Its law, or what it has let through, has been changed: the sets that it is in look again.
@@ -259,17 +302,11 @@ impl PyRateLimiter {
     ///
     /// Fairness: strictly in the order of arrival, threads and tasks in one line; nobody overtakes a large request.
     /// Interrupted by an exception from a signal handler, it has taken nothing, and those behind it go earlier.
-    #[pyo3(signature = (n = None, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
-    fn acquire(slf: &Bound<'_, Self>, n: Option<errors::Given<'_>>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+    #[pyo3(signature = (n = errors::Given(None), *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
+    fn acquire(slf: &Bound<'_, Self>, n: errors::Given<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let this = slf.get();
-        let n = this.amount("n", n.and_then(|n| n.0).as_ref())?;
+        let n = this.amount("n", n.0.as_ref())?;
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        if let Target::Key { .. } = this.target {
-            // A key that has its tokens at hand stays light.
-            if this.try_acquire(slf.as_any(), n)? {
-                return Ok(true);
-            }
-        }
         blocking::run(slf.as_any(), &mut Acquire::new(this.line(slf.as_any(), n)?), timeout)?;
         Ok(true)
     }
@@ -284,7 +321,16 @@ impl PyRateLimiter {
         let this = slf.get();
         let n = this.amount("n", Some(n))?;
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(this.line(slf.as_any(), n)?), timeout))
+        let line = this.line(slf.as_any(), n)?;
+        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(line), timeout))
+    }
+
+    /// The arguments of a decorator, before anything is called.
+    fn _check(slf: &Bound<'_, Self>, n: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let this = slf.get();
+        let n = this.amount("n", Some(n))?;
+        Timeout::parse_strict("timeout", timeout)?;
+        this.line(slf.as_any(), n).map(drop)
     }
 
     /// Book `n` tokens for the first moment possible, after everybody who waits.
@@ -295,25 +341,22 @@ impl PyRateLimiter {
     /// Raises RateLimited, having booked nothing, if it would be more than `max_wait` seconds away or no place in
     /// line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
     /// argument.
-    #[pyo3(signature = (n = None, *, max_wait = None), text_signature = "($self, n=1, *, max_wait=None)")]
-    fn reserve(
-        slf: &Bound<'_, Self>,
-        n: Option<errors::Given<'_>>,
-        max_wait: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<PyReservation> {
+    #[pyo3(signature = (n = errors::Given(None), *, max_wait = None), text_signature = "($self, n=1, *, max_wait=None)")]
+    fn reserve(slf: &Bound<'_, Self>, n: errors::Given<'_>, max_wait: Option<&Bound<'_, PyAny>>) -> PyResult<PyReservation> {
         let py = slf.py();
         let this = slf.get();
-        let n = this.amount("n", n.and_then(|n| n.0).as_ref())?;
+        let n = this.amount("n", n.0.as_ref())?;
         let limit = Timeout::parse_strict("max_wait", max_wait)?.limit()?;
-        let limiter = this.limiter(slf.as_any())?;
+        let line = this.line(slf.as_any(), n)?;
+        let Line::One(limiter, _) = &line else { unreachable!("one limiter's") };
         let booking = if n == 0 {
             Booking::nothing(limiter.clock().now())
         } else {
             let (wakes, booking) = limiter.reserve(py, n, limit, nobody);
             wakes.fire();
-            booking.or_else(|refusal| Err(refusal_error(slf.as_any(), refusal, &this.line(slf.as_any(), n)?)))?
+            booking.map_err(|refusal| refusal_error(slf.as_any(), refusal, &line))?
         };
-        Ok(PyReservation::new(slf.clone().into_any().unbind(), Booked::One(limiter, booking)))
+        Ok(PyReservation::new(slf.clone().into_any().unbind(), Booked::One(Arc::clone(limiter), booking)))
     }
 
     /// Give `n` tokens back, at most until the bucket is full.
@@ -355,10 +398,10 @@ impl PyRateLimiter {
     /// Whoever comes exactly then is admitted, if nobody has come in between.
     ///
     /// Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
-    #[pyo3(signature = (n = None), text_signature = "($self, n=1)")]
-    fn retry_after(slf: &Bound<'_, Self>, n: Option<errors::Given<'_>>) -> PyResult<f64> {
+    #[pyo3(signature = (n = errors::Given(None)), text_signature = "($self, n=1)")]
+    fn retry_after(slf: &Bound<'_, Self>, n: errors::Given<'_>) -> PyResult<f64> {
         let (py, this) = (slf.py(), slf.get());
-        let n = this.amount("n", n.and_then(|n| n.0).as_ref())?;
+        let n = this.amount("n", n.0.as_ref())?;
         if n == 0 {
             return Ok(0.0);
         }
@@ -367,10 +410,7 @@ impl PyRateLimiter {
             Target::Key { bucket, hash, .. } => bucket.get().keyed.retry_after(py, *hash, n),
         };
         wakes.fire();
-        match result {
-            Ok(time) => Ok(seconds(time)),
-            Err(refusal) => Err(refusal_error(slf.as_any(), refusal, &this.line(slf.as_any(), n)?)),
-        }
+        result.map(seconds).map_err(|_| cannot_pass("n", this.scale().tokens(n.into()), slf.as_any()))
     }
 
     /// Admit nobody before `seconds` have passed (a server's Retry-After). Tokens go on coming in meanwhile.
@@ -418,7 +458,7 @@ impl PyRateLimiter {
         match &self.target {
             Target::Own(limiter) => visit_tasks(visit, |each| limiter.visit_wakers(py, each)),
             Target::Key { bucket, key, .. } => {
-                visit.call(bucket)?;
+                visit.call(bucket)?; // it shows its keys' lines
                 visit.call(key)
             }
         }
@@ -426,6 +466,16 @@ impl PyRateLimiter {
 
     fn __clear__(&self, py: Python<'_>) {
         drop(self.sets.with(py, std::mem::take));
+    }
+}
+
+impl Drop for PyRateLimiter {
+    /// A key is light again when nobody holds it.
+    fn drop(&mut self) {
+        if let Target::Key { bucket, hash, .. } = &self.target {
+            // No interpreter any more: nothing is left to be tidied.
+            Python::try_attach(|py| bucket.get().keyed.let_go(py, *hash).fire());
+        }
     }
 }
 

@@ -33,9 +33,19 @@ impl Line {
         }
     }
 
+    /// Of nothing: it goes at once.
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::One(_, n) => *n == 0,
+            Self::Several(_, amounts) => amounts.iter().all(|n| *n == 0),
+        }
+    }
+
     pub(crate) fn try_acquire(&self, py: Python<'_>, or_wait: bool) -> Result<bool, Refusal> {
+        if self.is_nothing() {
+            return Ok(true);
+        }
         let (wakes, result) = match self {
-            Self::One(_, 0) => return Ok(true),
             Self::One(limiter, n) if or_wait => limiter.try_or_wait(py, *n),
             Self::One(limiter, n) => limiter.try_acquire(py, *n),
             Self::Several(several, amounts) => several.try_acquire(py, amounts, or_wait, &nobody),
@@ -44,9 +54,19 @@ impl Line {
         result
     }
 
+    /// Raises if it could never go.
+    pub(crate) fn check(&self, this: &Bound<'_, PyAny>) -> PyResult<()> {
+        match self.retry_after(this.py()) {
+            Err(refusal @ Refusal::NeverFits) => Err(refusal_error(this, refusal, self)),
+            _ => Ok(()),
+        }
+    }
+
     fn acquire_or_wait(&self, py: Python<'_>, place: &mut rate::Place, waker: &Waker, deadline: Option<Nanos>) -> Standing {
+        if self.is_nothing() {
+            return Standing::Granted;
+        }
         let (wakes, standing) = match self {
-            Self::One(_, 0) => return Standing::Granted,
             Self::One(limiter, n) => limiter.acquire_or_wait(py, *n, place, waker, deadline),
             Self::Several(several, amounts) => several.acquire_or_wait(py, amounts, place, waker, deadline, &nobody),
         };
@@ -62,8 +82,10 @@ impl Line {
     }
 
     pub(crate) fn retry_after(&self, py: Python<'_>) -> Result<Nanos, Refusal> {
+        if self.is_nothing() {
+            return Ok(0);
+        }
         let (wakes, result) = match self {
-            Self::One(_, 0) => return Ok(0),
             Self::One(limiter, n) => limiter.retry_after(py, *n),
             Self::Several(several, amounts) => several.retry_after(py, amounts, &nobody),
         };

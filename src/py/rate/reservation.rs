@@ -56,9 +56,9 @@ enum Fate {
 #[pyclass(frozen, weakref, name = "Reservation", module = "penstock")]
 #[derive(Debug)]
 pub(crate) struct PyReservation {
-    /// The limiter, or the set.
-    owner: Py<PyAny>,
     booked: Booked,
+    /// The limiter, or the set. Dropped after the above: a key's handle tidies up behind the last who holds its bucket.
+    owner: Py<PyAny>,
     fate: Section<Fate, Attached>,
 }
 
@@ -103,18 +103,6 @@ impl PyReservation {
         }
         Ok(by_name)
     }
-}
-
-/// Gives back what was too much, or takes what was too little.
-fn adjust(this: &Bound<'_, PyAny>, limiter: &Limiter, booked: Units, actual: Units) -> PyResult<()> {
-    let py = this.py();
-    if actual <= booked {
-        limiter.refund(py, booked - actual).fire();
-        return Ok(());
-    }
-    let (wakes, result) = limiter.debit(py, actual - booked);
-    wakes.fire();
-    result.map_err(|_| too_far(this))
 }
 
 #[pymethods]
@@ -168,41 +156,38 @@ impl PyReservation {
     /// For `RateLimits` by name, `settle(tokens=950)`; a limit that is not named stays as it was booked.
     ///
     /// Raises RuntimeError if it has been settled or cancelled before; ValueError, TypeError or OverflowError for a bad amount.
-    #[pyo3(signature = (*args, **amounts), text_signature = "($self, actual=<unchanged>, /, **actual_by_name)")]
+    #[pyo3(signature = (*args, **amounts), text_signature = "($self, actual=..., /, **actual_by_name)")]
     fn settle(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         let owner = this.owner.bind(py);
-        let changes: Vec<(Arc<Limiter>, Units, Units)> = match &this.booked {
-            Booked::One(limiter, booking) => {
-                let mut given = amounts.cloned().filter(|amounts| !amounts.is_empty());
-                let actual = match (args.len(), given.take()) {
-                    (1, None) => args.get_item(0)?,
-                    (0, Some(by_name)) if by_name.len() == 1 && by_name.contains("actual")? => {
-                        by_name.get_item("actual")?.expect("it contains it")
-                    }
-                    _ => return Err(PyTypeError::new_err("settle() takes one argument: the actual amount")),
+        let actual: Vec<Option<Units>> = match &this.booked {
+            Booked::One(limiter, _) => {
+                let given = match (args.len(), amounts.filter(|amounts| !amounts.is_empty())) {
+                    (1, None) => Some(args.get_item(0)?),
+                    (0, Some(by_name)) if by_name.len() == 1 => by_name.get_item("actual")?,
+                    _ => None,
                 };
-                vec![(Arc::clone(limiter), booking.units, amount("actual", &actual, limiter.scale())?)]
+                let given = given.ok_or_else(|| PyTypeError::new_err("settle() takes one argument: the actual amount"))?;
+                vec![Some(amount("actual", &given, limiter.scale())?)]
             }
-            Booked::Several(several, bookings) => {
-                if !args.is_empty() {
-                    return Err(PyTypeError::new_err("settle() of several limits takes the actual amounts by name"));
-                }
-                let set = owner.cast::<PyRateLimits>()?.get();
-                let actual = set.named_amounts("settle", amounts)?;
-                let each = several.members().iter().zip(bookings.amounts()).zip(actual);
-                each.filter_map(|((member, booked), actual)| actual.map(|actual| (Arc::clone(member), booked, actual))).collect()
+            Booked::Several(..) if !args.is_empty() => {
+                return Err(PyTypeError::new_err("settle() of several limits takes the actual amounts by name"));
             }
+            Booked::Several(..) => owner.cast::<PyRateLimits>()?.get().named_amounts("settle", amounts)?,
         };
         match this.end(py, Fate::Settled) {
             None => {}
             Some(Fate::Cancelled) => return Err(PyRuntimeError::new_err("settle: the reservation has been cancelled")),
             Some(_) => return Err(PyRuntimeError::new_err("settle: the reservation has been settled already")),
         }
-        let outcome = changes.iter().try_for_each(|(limiter, booked, actual)| adjust(owner, limiter, *booked, *actual));
+        let (wakes, outcome) = match &this.booked {
+            Booked::One(limiter, booking) => limiter.adjust(py, *booking, actual[0].unwrap_or(booking.units)),
+            Booked::Several(several, bookings) => several.adjust(py, bookings, &actual, &nobody),
+        };
+        wakes.fire();
         this.changed(py);
-        outcome
+        outcome.map_err(|_| too_far(owner))
     }
 
     /// Give it back, as far as that is possible, and return how much that was: tokens, or a dict of them by name.

@@ -59,6 +59,10 @@ impl PyRateLimits {
         }
     }
 
+    pub(crate) fn member<'a, 'py>(&'a self, py: Python<'py>, index: usize) -> (&'a str, &'a Bound<'py, PyRateLimiter>) {
+        (&self.names[index], self.members[index].bind(py))
+    }
+
     /// The amounts that are named, in the members' order.
     pub(crate) fn named_amounts(&self, function: &str, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Option<Units>>> {
         let mut each = vec![None; self.names.len()];
@@ -213,6 +217,18 @@ impl PyRateLimits {
         Ok(true)
     }
 
+    /// The arguments of a decorator, before anything is called.
+    #[pyo3(signature = (timeout, *args, **amounts))]
+    fn _check(
+        slf: &Bound<'_, Self>,
+        timeout: Option<&Bound<'_, PyAny>>,
+        args: &Bound<'_, PyTuple>,
+        amounts: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        Timeout::parse_strict("timeout", timeout)?;
+        slf.get().line(slf.get().amounts("acquire", args, amounts, true)?).check(slf.as_any())
+    }
+
     /// The operation behind `acquire_async`.
     #[pyo3(signature = (timeout, *args, **amounts))]
     fn _async_acquire(
@@ -223,6 +239,7 @@ impl PyRateLimits {
     ) -> PyResult<AsyncOperation> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         let line = slf.get().line(slf.get().amounts("acquire_async", args, amounts, true)?);
+        line.check(slf.as_any())?;
         Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(line), timeout))
     }
 

@@ -1,0 +1,304 @@
+//! The rate limiters, one thread at a time and on a clock that is set by hand: who goes when, what comes back, what is refused.
+#![cfg(not(loom))]
+
+use std::sync::Arc;
+
+use penstock_core::clock::{Clock, Manual, Nanos};
+use penstock_core::rate::{Booking, Law, Limiter, Pace, Place, Refusal, Scale, Several, Standing, Units};
+use penstock_core::section::Threads;
+use penstock_core::wait::Parker;
+
+type Waker = Arc<Parker>;
+type One = Limiter<Waker, Threads>;
+type Set = Several<Waker, Threads>;
+
+const SECOND: Nanos = 1_000_000_000;
+const TOKEN: Units = 1_000_000_000;
+
+fn nano() -> Scale {
+    Scale::for_largest(1e9).unwrap()
+}
+
+fn pace(rate: f64) -> Pace {
+    Pace::new(rate, 1.0, nano()).unwrap()
+}
+
+struct World {
+    clock: Arc<Manual<Waker>>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { clock: Arc::new(Manual::new(0)) }
+    }
+    fn make(&self, law: Law) -> Arc<One> {
+        Arc::new(Limiter::new(law, nano(), Clock::Manual(Arc::clone(&self.clock))))
+    }
+    fn bucket(&self, rate: f64, burst: u64) -> Arc<One> {
+        self.make(Law::Bucket { pace: pace(rate), burst: burst * TOKEN, debt: 0 })
+    }
+    fn window(&self, limit: u64, period: u64) -> Arc<One> {
+        self.make(Law::Window { limit: limit * TOKEN, period: period * SECOND })
+    }
+    fn set(&self, members: &[&Arc<One>]) -> Set {
+        Several::new(members.iter().map(|m| Arc::clone(m)).collect(), Clock::Manual(Arc::clone(&self.clock)))
+    }
+    fn at(&self, second: u64) {
+        self.clock.advance(second * SECOND - self.clock.now());
+    }
+}
+
+fn take(one: &One, n: u64) -> bool {
+    let (wakes, went) = one.try_acquire((), n * TOKEN);
+    wakes.fire();
+    went.unwrap()
+}
+
+fn level(one: &One) -> f64 {
+    let (wakes, level) = one.level(());
+    wakes.fire();
+    nano().tokens(level)
+}
+
+fn reserve(one: &One, n: u64) -> Booking {
+    let (wakes, booking) = one.reserve((), n * TOKEN, None, Waker::default);
+    wakes.fire();
+    booking.unwrap()
+}
+
+fn cancel(one: &One, booking: Booking) -> f64 {
+    let (wakes, units) = one.cancel((), booking);
+    wakes.fire();
+    nano().tokens(units.into())
+}
+
+fn wait(one: &One, n: u64, place: &mut Place) -> Standing {
+    let (wakes, standing) = one.acquire_or_wait((), n * TOKEN, place, &Waker::default(), None);
+    wakes.fire();
+    standing
+}
+
+fn wait_set(set: &Set, amounts: &[u64], place: &mut Place) -> Standing {
+    let amounts: Vec<Units> = amounts.iter().map(|n| n * TOKEN).collect();
+    let (wakes, standing) = set.acquire_or_wait((), &amounts, place, &Waker::default(), None, &Waker::default);
+    wakes.fire();
+    standing
+}
+
+#[test]
+fn b06_two_granted_waiters_leave() {
+    let w = World::new();
+    let b = w.bucket(1.0, 10);
+    assert!(take(&b, 10));
+    let (mut one, mut two) = (Place::default(), Place::default());
+    wait(&b, 5, &mut one);
+    wait(&b, 5, &mut two);
+    w.at(18);
+    assert!(take(&b, 1));
+    b.leave((), &mut two).fire();
+    b.leave((), &mut one).fire();
+    assert!(level(&b) <= 9.0, "{}", level(&b));
+}
+
+#[test]
+fn b08_set_waiter_that_left_leaves_nothing_behind() {
+    let w = World::new();
+    let (fast, slow) = (w.bucket(1.0, 10), w.bucket(0.01, 1));
+    assert!(take(&slow, 1));
+    let set = w.set(&[&fast, &slow]);
+    let mut place = Place::default();
+    let standing = wait_set(&set, &[1, 1], &mut place);
+    assert!(matches!(standing, Standing::Waiting(Some(_))));
+    println!("while waiting: {}", level(&fast));
+    set.leave((), &mut place, &Waker::default).fire();
+    assert_eq!(level(&fast), 10.0);
+}
+
+#[test]
+fn b08b_pause_then_reserve_then_cancel() {
+    let w = World::new();
+    let b = w.bucket(1.0, 10);
+    b.pause((), 100 * SECOND).fire();
+    let one = reserve(&b, 1);
+    println!("{} {}", one.at, level(&b));
+    assert_eq!(cancel(&b, one), 1.0);
+    assert_eq!(level(&b), 10.0);
+}
+
+#[test]
+fn b08c_cancel_with_holes() {
+    let w = World::new();
+    let fast = w.bucket(1.0, 10);
+    let gates: Vec<_> = (0..3).map(|_| w.bucket(1.0, 10)).collect();
+    let mut bookings = Vec::new();
+    let sets: Vec<_> = gates.iter().map(|g| w.set(&[&fast, g])).collect();
+    let book = |i: usize, n: u64, at: u64| {
+        let drain = at * TOKEN;
+        gates[i].debit((), drain).0.fire();
+        let (wakes, b) = sets[i].reserve((), &[n * TOKEN, 10 * TOKEN], None, &Waker::default);
+        wakes.fire();
+        let b = b.unwrap();
+        assert_eq!(b.at, at * SECOND);
+        b
+    };
+    bookings.push(book(0, 5, 100));
+    bookings.push(book(1, 3, 200));
+    sets[0].cancel((), &bookings[0], &Waker::default).0.fire();
+    let last = book(2, 2, 300);
+    sets[1].cancel((), &bookings[1], &Waker::default).0.fire();
+    assert_eq!(last.at, 300 * SECOND);
+    w.at(300);
+    assert!(level(&fast) <= 8.0, "{}", level(&fast));
+}
+
+#[test]
+fn b09_refund_under_a_booking() {
+    let w = World::new();
+    let b = w.bucket(1.0, 10);
+    assert!(take(&b, 10));
+    let r = reserve(&b, 5);
+    assert_eq!(r.at, 5 * SECOND);
+    b.refund((), 10 * TOKEN).fire();
+    w.at(5);
+    assert!(level(&b) <= 5.0, "5 go by the booking and {} more at the same moment, with a burst of 10", level(&b));
+}
+
+#[test]
+fn b09b_set_pace_under_a_booking() {
+    let w = World::new();
+    let b = w.bucket(1.0, 10);
+    assert!(take(&b, 10));
+    let r = reserve(&b, 5);
+    assert_eq!(r.at, 5 * SECOND);
+    b.set_pace((), pace(10.0), 10 * TOKEN, None).fire();
+    w.at(5);
+    assert!(level(&b) <= 5.0, "5 go by the booking and {} more at the same moment, with a burst of 10", level(&b));
+}
+
+#[test]
+fn b07_cancel_of_an_immediate_booking() {
+    let w = World::new();
+    let b = w.bucket(1.0, 10);
+    let one = reserve(&b, 5);
+    let _two = reserve(&b, 3);
+    assert_eq!(cancel(&b, one), 5.0);
+    assert_eq!(level(&b), 7.0);
+}
+
+#[test]
+fn b11_set_grant_left_unfetched() {
+    let w = World::new();
+    let (a, b) = (w.bucket(1.0, 10), w.bucket(1.0, 10));
+    assert!(take(&a, 10));
+    let set = w.set(&[&a, &b]);
+    let mut place = Place::default();
+    wait_set(&set, &[5, 5], &mut place);
+    w.at(6);
+    let mut other = Place::default();
+    wait_set(&set, &[10, 10], &mut other); // somebody looks: the first is granted, as of 5
+    set.leave((), &mut other, &Waker::default).fire();
+    set.leave((), &mut place, &Waker::default).fire();
+    assert_eq!((level(&a), level(&b)), (6.0, 10.0));
+}
+
+#[test]
+fn b13_pause_with_a_booking_behind_a_waiter() {
+    for window in [true, false] {
+        let w = World::new();
+        let b = if window { w.window(5, 100) } else { w.bucket(0.05, 5) };
+        assert!(take(&b, 5));
+        let mut place = Place::default();
+        wait(&b, 5, &mut place);
+        let r = reserve(&b, 5);
+        assert_eq!(r.at, 200 * SECOND);
+        w.at(50);
+        b.pause((), 100 * SECOND).fire();
+        w.at(150);
+        let granted = wait(&b, 5, &mut place);
+        assert_ne!((window, granted), (window, Standing::Granted), "5 at 150 and 5 at 200");
+    }
+}
+
+#[test]
+fn b16_set_dates_in_a_window_that_was_expired() {
+    let w = World::new();
+    let (a, b) = (w.window(10, 10), w.bucket(1000.0, 1000));
+    assert!(take(&a, 10));
+    let set = w.set(&[&a, &b]);
+    let mut places: Vec<Place> = (0..5).map(|_| Place::default()).collect();
+    for place in &mut places {
+        wait_set(&set, &[5, 1], place);
+    }
+    w.at(25);
+    assert!(level(&a) > 0.0);
+    let went = places.iter_mut().map(|place| wait_set(&set, &[5, 1], place)).filter(|s| *s == Standing::Granted).count();
+    assert!(went <= 4, "{went} times 5: two may go at 10, two at 20");
+}
+
+#[test]
+fn b02_a_line_of_giants() {
+    let w = World::new();
+    let b = w.bucket(1e9, 1_000_000_000);
+    assert!(take(&b, 1_000_000_000));
+    let mut places: Vec<Place> = (0..20).map(|_| Place::default()).collect();
+    for place in &mut places {
+        wait(&b, 1_000_000_000, place);
+    }
+    let (wakes, after) = b.retry_after((), TOKEN);
+    wakes.fire();
+    println!("{after:?}");
+    assert!(after.unwrap() >= 20 * SECOND);
+    b.debit((), TOKEN).0.fire();
+    let r = b.reserve((), TOKEN, None, Waker::default).1;
+    println!("{r:?}");
+}
+
+#[test]
+fn b04_far_clock() {
+    let w = World::new();
+    let b = w.bucket(1e9, 1_000_000_000);
+    let mut owed = 0;
+    loop {
+        let (wakes, done) = b.debit((), 1_000_000_000 * TOKEN);
+        wakes.fire();
+        if done.is_err() {
+            break;
+        }
+        owed += 1;
+    }
+    println!("{owed} {}", level(&b));
+    w.at(100);
+    assert_eq!(level(&b), 1e9);
+}
+
+#[test]
+fn b05_set_forgives_debts() {
+    let w = World::new();
+    let b = w.bucket(1e9, 1_000_000_000);
+    while b.debit((), 1_000_000_000 * TOKEN).1.is_ok() {}
+    let before = level(&b);
+    b.set_pace((), pace(1e9), 1_000_000_000 * TOKEN, None).fire();
+    assert_eq!(level(&b), before);
+}
+
+#[test]
+fn b12_set_in_the_line_of_a_member_keeps_its_turn() {
+    let w = World::new();
+    let (a, b) = (w.bucket(1.0, 1), w.bucket(1.0, 1));
+    assert!(take(&a, 1));
+    let set = w.set(&[&a, &b]);
+    let (mut one, mut two, mut three) = (Place::default(), Place::default(), Place::default());
+    wait(&a, 1, &mut one);
+    wait_set(&set, &[1, 1], &mut two);
+    wait(&a, 1, &mut three);
+    b.refund((), 1).fire();
+    set.members_changed((), &Waker::default).fire();
+    w.at(2);
+    assert_eq!(wait(&a, 1, &mut one), Standing::Granted);
+    assert_eq!(wait_set(&set, &[1, 1], &mut two), Standing::Granted, "it came before the third");
+}
+
+#[test]
+fn unused() {
+    let _ = Refusal::TooFar;
+}
