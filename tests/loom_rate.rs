@@ -307,7 +307,7 @@ fn a_booking_races_with_callers_at_the_gate() {
             let bucket = Arc::clone(&bucket);
             thread::spawn(move || take(&bucket, 1))
         };
-        let (wakes, booking) = bucket.reserve((), 2 * TOKEN, None, Waker::default);
+        let (wakes, booking) = bucket.reserve((), 2 * TOKEN, None);
         wakes.fire();
         let booking = booking.unwrap();
         let went = caller.join().unwrap();
@@ -453,13 +453,13 @@ fn set(time: &Time, members: [&Arc<One>; 2]) -> Set {
 }
 
 fn take_each(set: &Set) -> bool {
-    let (wakes, goes) = set.try_acquire((), &[TOKEN, TOKEN], false, &Waker::default);
+    let (wakes, goes) = set.try_acquire((), &[TOKEN, TOKEN], false);
     wakes.fire();
     goes.unwrap()
 }
 
 fn look_each(set: &Set, place: &mut Place, parker: &Waker) -> Standing {
-    let (wakes, standing) = set.acquire_or_wait((), &[TOKEN, TOKEN], place, parker, None, &Waker::default);
+    let (wakes, standing) = set.acquire_or_wait((), &[TOKEN, TOKEN], place, parker, None);
     wakes.fire();
     standing
 }

@@ -139,6 +139,13 @@ impl Gcra {
         self.tat = self.tat.saturating_sub(n).max(self.course.base);
     }
 
+    /// At least what is promised at these moments, in their order, has been taken.
+    pub(super) fn stay_behind(&mut self, promised: impl Iterator<Item = (Nanos, Units)>) {
+        let least = promised.fold(0, |tat: u64, (at, n)| tat.max(self.course.ceil(at)) + n);
+        self.tat = self.tat.max(least);
+        self.highest = self.highest.max(self.tat);
+    }
+
     /// What could be taken now, in units; negative in debt.
     pub(super) fn level(&self, now: Nanos, burst: Units) -> i128 {
         i128::from(burst) - i128::from(self.tat.saturating_sub(self.course.floor(now)))

@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use super::gcra::{Course, Gcra, Rule};
-use super::limiter::{Law, Limiter};
+use super::limiter::Limiter;
 use super::state::{Refusal, Statistics};
 use super::table::{KeyHash, Table};
 use super::units::{Pace, Scale, Units};
@@ -57,8 +57,8 @@ struct Shard<W: Wake, D: Domain> {
 
 /// What one shard says of one key.
 enum Found<W: Wake, D: Domain> {
-    /// How far its schedule is ahead of now: 0 is a full bucket.
-    Light(Units),
+    /// Its `tat`.
+    Light(u64),
     Heavy(Arc<Limiter<W, D>>),
 }
 
@@ -84,40 +84,55 @@ impl<W: Wake, D: Domain> Shard<W, D> {
 
     /// The key, if it is remembered. One that needs no longer be heavy is made light.
     fn find(&mut self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Option<Found<W, D>> {
-        let floor = self.course.floor(now);
-        let tat = *self.table.get_mut(key)?;
-        if tat != HEAVY {
-            return Some(Found::Light(tat.saturating_sub(floor)));
-        }
-        match self.lighten(proof, key, wakes) {
-            Some(debt) => {
-                *self.table.get_mut(key).expect("found above") = floor + debt;
-                Some(Found::Light(debt))
+        let mut tat = *self.table.get_mut(key)?;
+        if tat == HEAVY {
+            match self.lighten(proof, key, now, wakes) {
+                Some(light) => {
+                    tat = light;
+                    *self.table.get_mut(key).expect("found above") = tat;
+                }
+                None => return Some(Found::Heavy(Arc::clone(&self.heavy[&key].limiter))),
             }
-            None => Some(Found::Heavy(Arc::clone(&self.heavy[&key].limiter))),
         }
+        Some(Found::Light(tat))
     }
 
-    /// Takes a key's limiter away if nobody needs it, and returns what was left in it.
-    fn lighten(&mut self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Option<Units> {
-        let debt = self.heavy_debt(proof, key, wakes)?;
+    /// Takes a key's limiter away if nobody needs it, and returns its `tat`.
+    fn lighten(&mut self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Option<u64> {
+        let heavy = self.heavy.get(&key).filter(|heavy| !heavy.own && Arc::strong_count(&heavy.limiter) == 1)?;
+        let (fired, quiet) = heavy.limiter.if_quiet(proof);
+        wakes.append(fired);
+        quiet?;
         let Heavy { limiter, own } = self.heavy.remove(&key)?;
-        // Handles hold it weakly, and may take hold of it at any time; from here on no more.
-        match Arc::try_unwrap(limiter) {
-            Ok(limiter) => {
-                let (fired, seen) = limiter.statistics(proof);
-                wakes.append(fired);
-                self.admitted += seen.admitted;
-                self.refused += seen.refused;
-                self.waited += seen.waited;
-                self.waited_for += seen.waited_for;
-                Some(debt)
-            }
+        // Handles hold it weakly, and may take hold of it at any time; from here on no more. What they did until now counts.
+        let limiter = match Arc::try_unwrap(limiter) {
+            Ok(limiter) => limiter,
             Err(limiter) => {
                 self.heavy.insert(key, Heavy { limiter, own });
-                None
+                return None;
             }
-        }
+        };
+        let (fired, quiet) = limiter.if_quiet(proof);
+        wakes.append(fired);
+        let Some(gcra) = quiet else {
+            self.heavy.insert(key, Heavy { limiter: Arc::new(limiter), own });
+            return None;
+        };
+        let (fired, seen) = limiter.statistics(proof);
+        wakes.append(fired);
+        self.admitted += seen.admitted;
+        self.refused += seen.refused;
+        self.waited += seen.waited;
+        self.waited_for += seen.waited_for;
+        // With positions of its own: what is owed, rounded up.
+        let debt = gcra.tat.saturating_sub(gcra.course.floor(now));
+        Some(if gcra.course == self.course {
+            gcra.tat
+        } else if debt == 0 {
+            0
+        } else {
+            self.course.ceil(now) + debt
+        })
     }
 
     /// Forgets one full bucket. False if there is none.
@@ -129,18 +144,16 @@ impl<W: Wake, D: Domain> Shard<W, D> {
         let mut table = std::mem::take(&mut self.table);
         let mut next = Nanos::MAX;
         let found = table.remove_one(|key, tat| {
-            let debt = if tat == HEAVY {
-                match self.heavy_debt(proof, key, wakes) {
-                    Some(0) => return self.lighten(proof, key, wakes).is_some(),
-                    Some(debt) => debt,
+            if *tat == HEAVY {
+                match self.lighten(proof, key, now, wakes) {
+                    Some(light) => *tat = light,
                     None => {
                         next = next.min(now + 1); // whoever holds it may let go at any time
                         return false;
                     }
                 }
-            } else {
-                tat.saturating_sub(floor)
-            };
+            }
+            let debt = tat.saturating_sub(floor);
             next = next.min(now.saturating_add(self.course.pace.time(u128::from(debt))));
             debt == 0
         });
@@ -150,14 +163,6 @@ impl<W: Wake, D: Domain> Shard<W, D> {
             self.none_full_before = next;
         }
         found
-    }
-
-    /// The debt of a heavy key that nobody needs to be heavy.
-    fn heavy_debt(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Option<Units> {
-        let heavy = self.heavy.get(&key).filter(|heavy| !heavy.own && Arc::strong_count(&heavy.limiter) == 1)?;
-        let (fired, debt) = heavy.limiter.debt_if_quiet(proof);
-        wakes.append(fired);
-        debt
     }
 }
 
@@ -243,13 +248,15 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         })
     }
 
-    /// Makes room for one more key. Err: when there may be some.
-    fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Result<(), Nanos> {
+    /// Takes one of the places for keys, if one is free. Call it in the key's own section, in the visit that puts the key in.
+    fn claim(&self) -> bool {
         let claimed =
             self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |keys| (keys < self.max_keys).then_some(keys + 1));
-        if claimed.is_ok() {
-            return Ok(());
-        }
+        claimed.is_ok()
+    }
+
+    /// Forgets a full bucket for one more key: its place is then the caller's. Err: when there may be one.
+    fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Result<(), Nanos> {
         // Its own shard first, so that what is in use spreads evenly.
         let own = self.shard(key);
         let others = self.shards.iter().filter(|shard| !std::ptr::eq(*shard, own));
@@ -261,7 +268,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 found
             });
             if found {
-                return Ok(()); // its place is ours
+                return Ok(());
             }
         }
         Err(next)
@@ -277,17 +284,17 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         let mut claimed = false;
         loop {
             let attempt = self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
-                let debt = match shard.find(proof, key, now, wakes) {
+                let tat = match shard.find(proof, key, now, wakes) {
                     Some(Found::Heavy(limiter)) => return Ok(Err(limiter)),
-                    Some(Found::Light(debt)) => Some(debt),
+                    Some(Found::Light(tat)) => Some(tat),
                     None => None,
                 };
                 if n > shard.course.burst {
                     return Ok(Ok(Err(Refusal::NeverFits)));
                 }
                 let (floor, ceil) = (shard.course.floor(now), shard.course.ceil(now));
-                match debt {
-                    None if !claimed => return Err(()),
+                match tat {
+                    None if !claimed && !self.claim() => return Err(()),
                     None => {
                         shard.table.insert(key, ceil + n);
                         shard.none_full_before = 0;
@@ -295,10 +302,10 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                         shard.admitted += 1;
                         Ok(Ok(Ok(true)))
                     }
-                    Some(debt) => {
-                        let goes = debt + n <= shard.course.burst;
+                    Some(tat) => {
+                        let goes = shard.course.fits(tat, n, floor);
                         if goes {
-                            *shard.table.get_mut(key).expect("found above") = (floor + debt).max(ceil) + n;
+                            *shard.table.get_mut(key).expect("found above") = tat.max(ceil) + n;
                         }
                         *if goes { &mut shard.admitted } else { &mut shard.refused } += 1;
                         Ok(Ok(Ok(goes)))
@@ -308,6 +315,8 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             match attempt {
                 Err(()) => match self.make_room(proof, key, &mut wakes) {
                     Ok(()) => claimed = true,
+                    // Every place is on its way from one key to another.
+                    Err(Nanos::MAX) => std::thread::yield_now(),
                     Err(next) => {
                         self.visit(proof, self.shard(key), &mut wakes, |shard, _, _| shard.refused += 1);
                         return (wakes, Err(Refusal::LineFull(next)));
@@ -340,11 +349,10 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
     pub fn let_go(&self, proof: D::Proof<'_>, key: KeyHash) -> Wakes<W> {
         let mut wakes = Wakes::none();
         self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
-            if shard.heavy.contains_key(&key) {
-                if let Some(Found::Light(0)) = shard.find(proof, key, now, wakes) {
-                    shard.table.remove(key); // full is the same as none
-                    self.unclaim();
-                }
+            let floor = shard.course.floor(now);
+            if matches!(shard.find(proof, key, now, wakes), Some(Found::Light(tat)) if tat <= floor) {
+                shard.table.remove(key); // full is the same as none
+                self.unclaim();
             }
         });
         wakes
@@ -383,18 +391,21 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         let mut claimed = false;
         loop {
             let attempt = self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
-                let debt = match shard.find(proof, key, now, wakes) {
-                    Some(Found::Heavy(_)) => return Some(with(shard.heavy.get_mut(&key).expect("found above"))),
-                    Some(Found::Light(debt)) => debt,
-                    None if claimed => {
+                let tat = match shard.find(proof, key, now, wakes) {
+                    Some(Found::Heavy(_)) => {
+                        shard.none_full_before = 0; // who holds it may give back
+                        return Some(with(shard.heavy.get_mut(&key).expect("found above")));
+                    }
+                    Some(Found::Light(tat)) => tat,
+                    None if claimed || self.claim() => {
                         shard.table.insert(key, HEAVY);
+                        shard.none_full_before = 0;
                         claimed = false;
                         0
                     }
                     None => return None,
                 };
-                let Course { pace, burst, .. } = shard.course;
-                let limiter = Arc::new(Limiter::new(Law::Bucket { pace, burst, debt }, self.scale, self.clock.clone()));
+                let limiter = Arc::new(Limiter::resume(shard.course, tat, self.scale, self.clock.clone()));
                 *shard.table.get_mut(key).expect("it is there by now") = HEAVY;
                 shard.heavy.insert(key, Heavy { limiter, own: false });
                 shard.heavy.get_mut(&key).map(&with)
@@ -408,24 +419,32 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 }
                 None => match self.make_room(proof, key, &mut wakes) {
                     Ok(()) => claimed = true,
+                    Err(Nanos::MAX) => std::thread::yield_now(),
                     Err(next) => return (wakes, Err(Refusal::LineFull(next))),
                 },
             }
         }
     }
 
+    /// A key that is not has a full bucket.
+    pub fn is_remembered(&self, proof: D::Proof<'_>, key: KeyHash) -> bool {
+        self.shard(key).with(proof, |shard| shard.table.get_mut(key).is_some())
+    }
+
     /// What could be taken of the key's bucket now, in units; negative in debt.
     pub fn level(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, i128) {
-        let (mut wakes, found) = self.look(proof, key);
-        let level = match found {
-            (burst, None) => i128::from(burst),
-            (burst, Some(Found::Light(debt))) => i128::from(burst) - i128::from(debt),
-            (_, Some(Found::Heavy(limiter))) => {
-                let (fired, level) = limiter.level(proof);
-                wakes.append(fired);
-                level
-            }
-        };
+        let mut wakes = Wakes::none();
+        let found =
+            self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| match shard.find(proof, key, now, wakes) {
+                None => Ok(i128::from(shard.course.burst)),
+                Some(Found::Light(tat)) => Ok(Gcra::resume(shard.course, tat).level(now, shard.course.burst)),
+                Some(Found::Heavy(limiter)) => Err(limiter),
+            });
+        let level = found.unwrap_or_else(|limiter| {
+            let (fired, level) = limiter.level(proof);
+            wakes.append(fired);
+            level
+        });
         (wakes, level)
     }
 
@@ -437,11 +456,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 Some(Found::Heavy(limiter)) => Err(limiter),
                 _ if n > shard.course.burst => Ok(Err(Refusal::NeverFits)),
                 None => Ok(Ok(0)),
-                Some(Found::Light(debt)) => {
-                    let tat = shard.course.floor(now) + debt;
-                    let gcra = Gcra::resume(shard.course, tat);
-                    Ok(Ok(gcra.ready_at(n, now) - now))
-                }
+                Some(Found::Light(tat)) => Ok(Ok(Gcra::resume(shard.course, tat).ready_at(n, now) - now)),
             });
         match found {
             Ok(answer) => (wakes, answer),
@@ -451,14 +466,6 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 (wakes, answer)
             }
         }
-    }
-
-    fn look(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, (Units, Option<Found<W, D>>)) {
-        let mut wakes = Wakes::none();
-        let found = self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
-            (shard.course.burst, shard.find(proof, key, now, wakes))
-        });
-        (wakes, found)
     }
 
     /// Another rate and burst, from now on, for every key without its own. What is there stays there, as far as it fits; so do debts.

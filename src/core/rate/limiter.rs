@@ -21,11 +21,12 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 
+use super::bucket::Bucket;
 use super::gate::{Gate, Passage};
-use super::gcra::{Gcra, Rule};
+use super::gcra::{Course, Gcra, Rule};
 use super::room::NEVER;
 use super::schedule::Schedule;
-use super::state::{Booking, Grant, Place, Refusal, Standing, State, Statistics};
+use super::state::{Booking, Fetched, Place, Refusal, Standing, State, Statistics};
 use super::units::{Pace, Scale, Units};
 use super::window::Window;
 use crate::clock::{Clock, Nanos};
@@ -60,14 +61,26 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     pub fn new(law: Law, scale: Scale, clock: Clock<W>) -> Self {
         let now = clock.now();
         let (schedule, capacity) = match law {
-            Law::Bucket { pace, burst, debt } => (Schedule::Gcra(Gcra::new(Rule::Burst, pace, burst, debt, now)), usize::MAX),
-            Law::Spaced { pace, capacity } => (Schedule::Gcra(Gcra::new(Rule::Spaced, pace, 0, 0, now)), capacity),
+            Law::Bucket { pace, burst, debt } => {
+                (Schedule::Bucket(Bucket::new(Gcra::new(Rule::Burst, pace, burst, debt, now))), usize::MAX)
+            }
+            Law::Spaced { pace, capacity } => (Schedule::Bucket(Bucket::new(Gcra::new(Rule::Spaced, pace, 0, 0, now))), capacity),
             Law::Window { limit, period } => (Schedule::Window(Window::new(limit, period)), usize::MAX),
         };
         let gate = match &schedule {
-            Schedule::Gcra(gcra) => Some(Gate::new(gcra.course)),
+            Schedule::Bucket(bucket) => Some(Gate::new(bucket.gcra.course)),
             Schedule::Window(_) => None,
         };
+        Self::of(schedule, gate, capacity, scale, clock)
+    }
+
+    /// A bucket that goes on where another form of it has stopped.
+    pub(super) fn resume(course: Course, tat: u64, scale: Scale, clock: Clock<W>) -> Self {
+        let schedule = Schedule::Bucket(Bucket::new(Gcra::resume(course, tat)));
+        Self::of(schedule, Some(Gate::new(course)), usize::MAX, scale, clock)
+    }
+
+    fn of(schedule: Schedule, gate: Option<Gate>, capacity: usize, scale: Scale, clock: Clock<W>) -> Self {
         let state = State::new(schedule, capacity);
         Self { gate, scale, clock, admitted: Count::new(0), refused: Count::new(0), section: Section::new(state) }
     }
@@ -95,10 +108,10 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R,
     ) -> R {
         self.section.with(proof, |state| {
-            if let (Schedule::Gcra(gcra), Some(gate)) = (&mut state.schedule, &self.gate) {
+            if let (Schedule::Bucket(bucket), Some(gate)) = (&mut state.schedule, &self.gate) {
                 if let Some(tat) = gate.close() {
                     state.taken += i128::from(tat) - i128::from(state.opened_at);
-                    gcra.moved(tat);
+                    bucket.gcra.moved(tat);
                 }
             }
             let generation = fork::generation();
@@ -110,8 +123,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             // Now that everything dated before now has been booked.
             state.schedule.rebase(now);
             let result = critical(state, now, wakes);
-            if let (Schedule::Gcra(gcra), Some(gate)) = (&mut state.schedule, &self.gate) {
-                if state.room.is_empty() && state.held.is_empty() && now >= state.paused_until && gcra.tat < Gcra::FAR {
+            if let (Schedule::Bucket(Bucket { gcra, .. }), Some(gate)) = (&state.schedule, &self.gate) {
+                if state.is_quiet(now) && gcra.tat < Gcra::FAR {
                     state.opened_at = gcra.tat;
                     gate.open(gcra);
                 }
@@ -201,17 +214,12 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     ) -> (Wakes<W>, Standing) {
         self.visited(proof, |state, now, wakes| {
             if let Some(ticket) = place.0 {
-                if let Some(grant) = state.grants.remove(&ticket) {
-                    state.room.leave(ticket, now, wakes);
-                    state.room.ring(state.due, wakes);
+                if let Some(fetched) = state.fetch(ticket, now, wakes) {
                     place.0 = None;
-                    if matches!(grant, Grant::Unfit) {
-                        state.refused += 1;
-                        return Standing::Refused(Refusal::NeverFits);
-                    }
-                    state.admitted += 1;
-                    state.waited += 1;
-                    return Standing::Granted;
+                    return match fetched {
+                        Fetched::Grant => Standing::Granted,
+                        Fetched::Unfit => Standing::Refused(Refusal::NeverFits),
+                    };
                 }
                 if state.room.contains(ticket) {
                     return Standing::Waiting(Some(state.room.watch(ticket, state.due)).filter(|&at| at != NEVER));
@@ -261,14 +269,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         .0
     }
 
-    /// Books `n` at the first moment possible, which is at most `max_wait` away. `nobody` makes a waker that wakes nobody.
-    pub fn reserve(
-        &self,
-        proof: D::Proof<'_>,
-        n: Units,
-        max_wait: Option<Nanos>,
-        nobody: impl FnOnce() -> W,
-    ) -> (Wakes<W>, Result<Booking, Refusal>) {
+    /// Books `n` at the first moment possible, which is at most `max_wait` away.
+    pub fn reserve(&self, proof: D::Proof<'_>, n: Units, max_wait: Option<Nanos>) -> (Wakes<W>, Result<Booking, Refusal>) {
         self.visited(proof, |state, now, wakes| {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
@@ -285,7 +287,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
                 return Err(refusal);
             }
             state.admitted += 1;
-            let booking = state.book_at(n, at, false, nobody);
+            let booking = state.book_at(n, at, false, now);
             state.settle(now, wakes);
             Ok(booking)
         })
@@ -327,8 +329,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn set_pace(&self, proof: D::Proof<'_>, pace: Pace, burst: Units, capacity: Option<usize>) -> Wakes<W> {
         self.visited(proof, |state, now, wakes| {
-            if let Schedule::Gcra(gcra) = &mut state.schedule {
-                gcra.set(pace, burst, now);
+            if let Schedule::Bucket(bucket) = &mut state.schedule {
+                bucket.gcra.set(pace, burst, now);
             }
             if let Some(capacity) = capacity {
                 state.capacity = capacity;
@@ -364,8 +366,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     /// What could be taken now, in units; negative in debt. (A shaper answers as a bucket for one token would.)
     pub fn level(&self, proof: D::Proof<'_>) -> (Wakes<W>, i128) {
         self.visited(proof, |state, now, _| match &mut state.schedule {
-            Schedule::Gcra(gcra) if gcra.course.rule == Rule::Spaced => gcra.level(now, self.scale.per_token()),
-            Schedule::Gcra(gcra) => gcra.level(now, gcra.course.burst),
+            Schedule::Bucket(Bucket { gcra, .. }) if gcra.course.rule == Rule::Spaced => gcra.level(now, self.scale.per_token()),
+            Schedule::Bucket(Bucket { gcra, .. }) => gcra.level(now, gcra.course.burst),
             Schedule::Window(window) => window.level(now),
         })
     }
@@ -407,13 +409,10 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         });
     }
 
-    /// Nobody waits, nothing is booked ahead, nothing is paused: there is nothing to it but its level, in units (how far the schedule is
-    /// behind the burst).
-    pub(super) fn debt_if_quiet(&self, proof: D::Proof<'_>) -> (Wakes<W>, Option<Units>) {
+    /// Its schedule, if there is nothing else to it: nobody waits, nothing is booked ahead, nothing is paused.
+    pub(super) fn if_quiet(&self, proof: D::Proof<'_>) -> (Wakes<W>, Option<Gcra>) {
         self.visited(proof, |state, now, _| match &state.schedule {
-            Schedule::Gcra(gcra) if state.room.is_empty() && state.promises.is_empty() && now >= state.paused_until => {
-                Some(gcra.tat.saturating_sub(gcra.course.floor(now)))
-            }
+            Schedule::Bucket(bucket) if state.is_quiet(now) && state.promises.is_empty() => Some(bucket.gcra),
             _ => None,
         })
     }

@@ -4,10 +4,12 @@
 //! |-----------|-----------------------------------------------------------------------------------------|
 //! | `units`   | amounts and rates in whole numbers, without drift                                        |
 //! | `gcra`    | the token bucket and the shaper: one number                                              |
+//! | `bucket`  | that, and bookings apart from it                                                        |
 //! | `window`  | the sliding window: a log                                                                |
 //! | `gate`    | the atomic word through which most calls pass                                            |
 //! | `room`    | the line of those who wait, and who keeps time for them                                  |
 //! | `schedule`| one of these two                                                                        |
+//! | `unfetched` | grants that nobody has come for, and how much of each can be given back               |
 //! | `state`   | schedule, line, grants and bookings: what happens inside the section                    |
 //! | `limiter` | one limiter: gate and section                                                           |
 //! | `several` | several limiters, taken together                                                        |
@@ -20,6 +22,7 @@
 //! - Strictly first come, first served, by weight.
 //! - Whoever comes exactly when it was told to is admitted, if nobody came in between.
 
+mod bucket;
 mod gate;
 mod gcra;
 mod keyed;
@@ -29,6 +32,7 @@ mod schedule;
 mod several;
 mod state;
 mod table;
+mod unfetched;
 mod units;
 mod window;
 

@@ -93,16 +93,6 @@ impl<W: Wake> Room<W> {
         ticket
     }
 
-    /// Takes the last place for somebody who does not wait there.
-    pub(super) fn book(&mut self, nobody: W, want: u64) -> Ticket {
-        self.line.join(nobody, want)
-    }
-
-    /// It needs less now.
-    pub(super) fn set_want(&mut self, ticket: Ticket, want: u64) {
-        self.line.set_want(ticket, want, false);
-    }
-
     /// It has been served, as of `at`, when its wait ended: it may come and fetch.
     pub(super) fn grant(&mut self, ticket: Ticket, at: Nanos, wakes: &mut Wakes<W>) {
         self.no_longer_keeps_time(ticket);

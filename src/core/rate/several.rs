@@ -62,7 +62,6 @@ struct State<W> {
 struct Held<'a, 'm, W: Wake> {
     members: &'a mut [&'m mut Member<W>],
     now: Nanos,
-    nobody: &'a dyn Fn() -> W,
     wakes: &'a mut Wakes<W>,
 }
 
@@ -87,9 +86,9 @@ impl<W: Wake> Held<'_, '_, W> {
         if at == NEVER || self.members.iter().zip(amounts).any(|(member, &n)| !member.can_book(n)) {
             return Err(Refusal::TooFar);
         }
-        let nobody = self.nobody;
+        let now = self.now;
         let booked = self.members.iter_mut().zip(amounts);
-        let each = booked.map(|(member, &n)| (n > 0).then(|| member.book_at(n, at, hold, nobody))).collect();
+        let each = booked.map(|(member, &n)| (n > 0).then(|| member.book_at(n, at, hold, now))).collect();
         Ok(Bookings { at, each })
     }
 
@@ -150,7 +149,7 @@ impl<W: Wake> State<W> {
     fn unbook(&mut self, held: &mut Held<'_, '_, W>) {
         while let Some((_, last)) = self.booked.back() {
             let mut each = held.members.iter().zip(&last.each);
-            if !each.all(|(member, booking)| booking.is_none_or(|booking| member.can_take_back_whole(booking))) {
+            if !each.all(|(member, booking)| booking.is_none_or(|booking| member.is_movable(booking, held.now))) {
                 break;
             }
             let (_, last) = self.booked.pop_back().expect("it was there a line ago");
@@ -244,12 +243,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
     }
 
     /// One visit to the set and all of its members.
-    fn visit<R>(
-        &self,
-        proof: D::Proof<'_>,
-        nobody: &dyn Fn() -> W,
-        critical: impl FnOnce(&mut State<W>, &mut Held<'_, '_, W>) -> R,
-    ) -> (Wakes<W>, R) {
+    fn visit<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, &mut Held<'_, '_, W>) -> R) -> (Wakes<W>, R) {
         let mut wakes = Wakes::none();
         let result = self.section.with(proof, |state| {
             let entered = Vec::with_capacity(self.members.len());
@@ -258,7 +252,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
                 if state.generation != generation {
                     state.forget(generation);
                 }
-                let mut held = Held { members, now: self.clock.now(), nobody, wakes };
+                let mut held = Held { members, now: self.clock.now(), wakes };
                 state.settle(&mut held);
                 critical(state, &mut held)
             })
@@ -267,14 +261,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
     }
 
     /// Takes everything if it may go now and nobody is before it. For somebody who waits if it does not a refusal is none.
-    pub fn try_acquire(
-        &self,
-        proof: D::Proof<'_>,
-        amounts: &[Units],
-        or_wait: bool,
-        nobody: &dyn Fn() -> W,
-    ) -> (Wakes<W>, Result<bool, Refusal>) {
-        self.visit(proof, nobody, |state, held| {
+    pub fn try_acquire(&self, proof: D::Proof<'_>, amounts: &[Units], or_wait: bool) -> (Wakes<W>, Result<bool, Refusal>) {
+        self.visit(proof, |state, held| {
             if held.never_fits(amounts) {
                 return Err(Refusal::NeverFits);
             }
@@ -292,9 +280,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
         place: &mut Place,
         waker: &W,
         deadline: Option<Nanos>,
-        nobody: &dyn Fn() -> W,
     ) -> (Wakes<W>, Standing) {
-        self.visit(proof, nobody, |state, held| {
+        self.visit(proof, |state, held| {
             if let Some(ticket) = place.0 {
                 if let Some(grant) = state.grants.remove(&ticket) {
                     state.remove(ticket, held);
@@ -328,9 +315,9 @@ impl<W: Wake, D: Domain> Several<W, D> {
 
     /// The operation waits no longer. What it had been granted, or booked, goes back.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place, nobody: &dyn Fn() -> W) -> Wakes<W> {
+    pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place) -> Wakes<W> {
         let Some(ticket) = place.0.take() else { return Wakes::none() };
-        self.visit(proof, nobody, |state, held| {
+        self.visit(proof, |state, held| {
             if !state.room.contains(ticket) {
                 return;
             }
@@ -351,8 +338,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
 
     /// See [`Limiter::step_aside`].
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn step_aside(&self, proof: D::Proof<'_>, ticket: Ticket, nobody: &dyn Fn() -> W) -> Wakes<W> {
-        self.visit(proof, nobody, |state, held| {
+    pub fn step_aside(&self, proof: D::Proof<'_>, ticket: Ticket) -> Wakes<W> {
+        self.visit(proof, |state, held| {
             state.room.step_aside(ticket);
             state.room.ring(state.due, held.wakes);
         })
@@ -360,8 +347,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
     }
 
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn step_back(&self, proof: D::Proof<'_>, ticket: Ticket, nobody: &dyn Fn() -> W) -> Wakes<W> {
-        self.visit(proof, nobody, |state, held| {
+    pub fn step_back(&self, proof: D::Proof<'_>, ticket: Ticket) -> Wakes<W> {
+        self.visit(proof, |state, held| {
             state.room.step_back(ticket);
             state.room.ring(state.due, held.wakes);
         })
@@ -374,9 +361,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
         proof: D::Proof<'_>,
         amounts: &[Units],
         max_wait: Option<Nanos>,
-        nobody: &dyn Fn() -> W,
     ) -> (Wakes<W>, Result<Bookings, Refusal>) {
-        self.visit(proof, nobody, |state, held| {
+        self.visit(proof, |state, held| {
             let outcome = if held.never_fits(amounts) {
                 Err(Refusal::NeverFits)
             } else {
@@ -401,8 +387,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
     }
 
     /// Gives bookings back, as far as that is possible; returns how much of each that was.
-    pub fn cancel(&self, proof: D::Proof<'_>, bookings: &Bookings, nobody: &dyn Fn() -> W) -> (Wakes<W>, Vec<Units>) {
-        self.visit(proof, nobody, |state, held| {
+    pub fn cancel(&self, proof: D::Proof<'_>, bookings: &Bookings) -> (Wakes<W>, Vec<Units>) {
+        self.visit(proof, |state, held| {
             state.unbook(held);
             let returned = held.cancel(bookings);
             state.book_anew(held);
@@ -411,14 +397,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
     }
 
     /// What bookings really came to, where that is known: see [`Limiter::adjust`].
-    pub fn adjust(
-        &self,
-        proof: D::Proof<'_>,
-        bookings: &Bookings,
-        actual: &[Option<Units>],
-        nobody: &dyn Fn() -> W,
-    ) -> (Wakes<W>, Result<(), Refusal>) {
-        self.visit(proof, nobody, |state, held| {
+    pub fn adjust(&self, proof: D::Proof<'_>, bookings: &Bookings, actual: &[Option<Units>]) -> (Wakes<W>, Result<(), Refusal>) {
+        self.visit(proof, |state, held| {
             state.unbook(held);
             let (now, mut outcome) = (held.now, Ok(()));
             for ((member, booking), actual) in held.members.iter_mut().zip(&bookings.each).zip(actual) {
@@ -440,18 +420,13 @@ impl<W: Wake, D: Domain> Several<W, D> {
 
     /// A member's law, or what it has let through, has been changed from outside.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn members_changed(&self, proof: D::Proof<'_>, nobody: &dyn Fn() -> W) -> Wakes<W> {
-        self.visit(proof, nobody, |state, held| state.book_anew(held)).0
+    pub fn members_changed(&self, proof: D::Proof<'_>) -> Wakes<W> {
+        self.visit(proof, |state, held| state.book_anew(held)).0
     }
 
     /// How long until everything could go, those in line being served first.
-    pub fn retry_after(
-        &self,
-        proof: D::Proof<'_>,
-        amounts: &[Units],
-        nobody: &dyn Fn() -> W,
-    ) -> (Wakes<W>, Result<Nanos, Refusal>) {
-        self.visit(proof, nobody, |state, held| {
+    pub fn retry_after(&self, proof: D::Proof<'_>, amounts: &[Units]) -> (Wakes<W>, Result<Nanos, Refusal>) {
+        self.visit(proof, |state, held| {
             if held.never_fits(amounts) {
                 return Err(Refusal::NeverFits);
             }

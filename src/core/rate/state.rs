@@ -3,19 +3,22 @@
 //! | in line   | event                                        | next        | also                                              |
 //! |-----------|----------------------------------------------|-------------|---------------------------------------------------|
 //! | -         | arrives, somebody waits or it does not fit    | waiting     | a place in the line                               |
-//! | -         | a reservation behind a line                   | booked      | a place that nobody waits in, with a fixed moment |
 //! | waiting   | at the head, and its moment has come (`settle`) | granted   | taken from the schedule, dated with that moment   |
 //! | waiting   | leaves                                        | -           | nothing had been taken                            |
 //! | waiting   | the burst falls below its amount              | unfit       | told so when it comes                             |
-//! | booked    | at the head (`settle`)                        | -           | taken from the schedule for its moment            |
 //! | granted   | comes                                         | -           | has it                                            |
 //! | granted   | leaves                                        | -           | gives back what can still be given back           |
+//!
+//! A booking is a promise of a moment. It is in the schedule from the start, if that is the moment that the schedule gives; else apart
+//! (see `bucket`), until its moment has come. A window's are in its log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::bucket::Apart;
 use super::gcra::Rule;
 use super::room::{NEVER, Room};
 use super::schedule::{Projection, Schedule};
+use super::unfetched::Unfetched;
 use super::units::Units;
 use crate::clock::Nanos;
 use crate::fork;
@@ -80,68 +83,44 @@ pub struct Statistics {
     pub waiters: usize,
 }
 
-/// What somebody in line has been given and has not fetched.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Grant {
-    Taken {
-        n: Units,
-        at: Nanos,
-        /// How much of it could still be given back.
-        returnable: Units,
-    },
+/// Whose a grant is: that of somebody in line, or a booking's that a set holds for somebody in its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    Waiter(Ticket),
+    Booking(u64),
+}
+
+/// What somebody in line comes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fetched {
+    Grant,
     /// A change of the burst has made it too large.
     Unfit,
 }
 
-/// A booking that stands in line.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct InLine {
-    at: Nanos,
-    number: u64,
-    hold: bool,
-}
-
 /// A booking whose moment has not passed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Promise {
-    InLine(Ticket),
-    Taken {
-        /// The count of everything taken, when this was.
-        mark: i128,
-        /// How much of what was taken before it could be given back without making its moment too early.
-        slack: Units,
-    },
-}
-
-/// A booking that a set holds for one in its line. It can be taken back as a grant can; and if nothing has changed since, it can be made
-/// never to have been.
-#[derive(Debug)]
-pub(super) struct Held {
-    grant: Grant,
-    /// What the count of changes was after it.
-    as_of: u64,
-    tat: u64,
-    returnables: Vec<(Ticket, Units)>,
-    held_returnables: Vec<(u64, Units)>,
+pub(super) struct Promise {
+    n: Units,
+    /// Where it is in the schedule: the count of everything taken, when it was.
+    mark: Option<i128>,
 }
 
 #[derive(Debug)]
 pub(super) struct State<W> {
     pub(super) schedule: Schedule,
     pub(super) room: Room<W>,
-    pub(super) grants: BTreeMap<Ticket, Grant>,
-    /// By the booking's number.
-    pub(super) held: BTreeMap<u64, Held>,
+    pub(super) unfetched: Unfetched<Whose>,
+    unfit: BTreeSet<Ticket>,
+    /// By moment and number.
     pub(super) promises: BTreeMap<(Nanos, u64), Promise>,
-    /// Promises that stand in line.
-    pub(super) in_line: BTreeMap<Ticket, InLine>,
-    pub(super) next_number: u64,
+    /// The numbers of those that sets hold for their lines.
+    held: BTreeSet<u64>,
+    next_number: u64,
     /// Units taken so far, less what cancelled bookings gave back.
     pub(super) taken: i128,
     /// The state when the gate was opened.
     pub(super) opened_at: u64,
-    /// Counts what changes the schedule.
-    pub(super) changes: u64,
     pub(super) paused_until: Nanos,
     /// No grant is dated before this: something was given back then, or changed.
     pub(super) not_before: Nanos,
@@ -159,14 +138,13 @@ impl<W: Wake> State<W> {
         Self {
             schedule,
             room: Room::new(),
-            grants: BTreeMap::new(),
-            held: BTreeMap::new(),
+            unfetched: Unfetched::new(),
+            unfit: BTreeSet::new(),
             promises: BTreeMap::new(),
-            in_line: BTreeMap::new(),
-            next_number: 1,
+            held: BTreeSet::new(),
+            next_number: 0,
             taken: 0,
             opened_at: 0,
-            changes: 0,
             paused_until: 0,
             not_before: 0,
             due: NEVER,
@@ -178,42 +156,31 @@ impl<W: Wake> State<W> {
         }
     }
 
-    pub(super) fn take(&mut self, n: Units, at: Nanos) {
+    /// There is nothing to it now but the schedule.
+    pub(super) fn is_quiet(&self, now: Nanos) -> bool {
+        let plain = matches!(&self.schedule, Schedule::Bucket(bucket) if bucket.is_plain());
+        plain && self.room.is_empty() && self.unfetched.is_empty() && now >= self.paused_until
+    }
+
+    /// Takes for good, or for somebody who has not come yet.
+    fn take_for(&mut self, n: Units, at: Nanos, whose: Option<Whose>) {
         let backlog = self.schedule.backlog(at);
-        let held = self.held.values_mut().map(|held| &mut held.grant);
-        for grant in self.grants.values_mut().chain(held) {
-            if let Grant::Taken { returnable, .. } = grant {
-                *returnable = backlog.min(*returnable);
-            }
+        match whose {
+            Some(whose) => self.unfetched.granted(whose, n, at, backlog),
+            None => self.unfetched.taken(backlog),
         }
         self.schedule.take(n, at);
-        self.changes += 1;
         self.taken += i128::from(n);
     }
 
-    /// What is owed, or used up without anybody having been let through.
-    pub(super) fn charge(&mut self, n: Units, now: Nanos) {
-        self.schedule.take(n, now);
-        self.changes += 1;
+    pub(super) fn take(&mut self, n: Units, at: Nanos) {
+        self.take_for(n, at, None);
     }
 
-    /// Gives `n` back, or as much of it as the law allows for what is booked ahead, after the booking `after`. Returns how much. (What sets
-    /// hold for their lines does not count: that is booked anew.)
-    fn give_back_behind(&mut self, n: Units, after: u64, now: Nanos) -> Units {
-        let Schedule::Gcra(gcra) = &mut self.schedule else { return 0 };
-        let ahead = self.promises.range_mut((now + 1, 0)..);
-        let ahead = ahead.filter(|((_, number), _)| *number > after && !self.held.contains_key(number));
-        let mut slacks: Vec<&mut Units> = ahead
-            .filter_map(|(_, promise)| match promise {
-                Promise::Taken { slack, .. } => Some(slack),
-                Promise::InLine(_) => None,
-            })
-            .collect();
-        let returned = slacks.iter().map(|slack| **slack).fold(n, Units::min);
-        slacks.iter_mut().for_each(|slack| **slack -= returned);
-        gcra.give_back(returned);
-        self.changes += 1;
-        returned
+    /// What is owed, or used up, without anybody having been let through.
+    pub(super) fn charge(&mut self, n: Units, now: Nanos) {
+        self.unfetched.taken(self.schedule.backlog(now));
+        self.schedule.take(n, now);
     }
 
     /// The moment of the waiter at the head.
@@ -222,29 +189,38 @@ impl<W: Wake> State<W> {
         self.schedule.ready_at(n, from)
     }
 
-    /// Grants whoever's time has come, in order, each dated with its own moment. Call it first in every visit, and after every change.
+    /// Grants whoever's time has come, and takes what was booked for a moment that has, in order, each dated with its own moment. Call it
+    /// first in every visit, and after every change.
     pub(super) fn settle(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
-        self.due = NEVER;
-        while let Some((ticket, n)) = self.room.head() {
-            if let Some(InLine { at, number, hold }) = self.in_line.remove(&ticket) {
-                self.take_booked(n, at, number, hold);
-                self.room.leave(ticket, now, wakes);
-                continue;
+        loop {
+            let head = self.room.head().map(|(ticket, n)| (self.moment(ticket, n), ticket, n));
+            let booked = match &self.schedule {
+                Schedule::Bucket(bucket) => bucket.first_due(now),
+                Schedule::Window(_) => None,
+            };
+            match (booked, head) {
+                (Some(Apart { at, number, n }), _) if head.is_none_or(|(moment, ..)| at <= moment) => {
+                    if let Schedule::Bucket(bucket) = &mut self.schedule {
+                        bucket.remove_first();
+                    }
+                    self.take_for(n, at, self.held.contains(&number).then_some(Whose::Booking(number)));
+                    if let Some(promise) = self.promises.get_mut(&(at, number)) {
+                        promise.mark = Some(self.taken);
+                    }
+                }
+                (_, Some((at, ticket, n))) if at <= now => {
+                    self.take_for(n, at, Some(Whose::Waiter(ticket)));
+                    self.room.grant(ticket, at, wakes);
+                    self.not_before = self.not_before.max(at); // the next goes no earlier
+                }
+                _ => {
+                    self.due = head.map_or(NEVER, |(at, ..)| at);
+                    break;
+                }
             }
-            let at = self.moment(ticket, n);
-            if at > now {
-                self.due = at;
-                break;
-            }
-            self.take(n, at);
-            self.grants.insert(ticket, Grant::Taken { n, at, returnable: n });
-            self.room.grant(ticket, at, wakes);
         }
-        while let Some(first) = self.promises.first_entry() {
-            if first.key().0 >= now || matches!(first.get(), Promise::InLine(_)) {
-                break;
-            }
-            first.remove();
+        while self.promises.first_key_value().is_some_and(|((at, _), _)| *at < now) {
+            self.promises.pop_first();
         }
         self.room.ring(self.due, wakes);
     }
@@ -253,8 +229,8 @@ impl<W: Wake> State<W> {
     pub(super) fn project(&self, now: Nanos) -> Projection {
         let from = now.max(self.paused_until).max(self.not_before);
         let mut projection = Projection { schedule: self.schedule.clone(), from };
-        for (ticket, want) in self.room.waiting() {
-            let at = self.in_line.get(&ticket).map_or_else(|| projection.ready_at(want, from), |booked| booked.at);
+        for (_, want) in self.room.waiting() {
+            let at = projection.ready_at(want, from);
             projection.take(want, at);
         }
         projection
@@ -270,7 +246,10 @@ impl<W: Wake> State<W> {
 
     /// May `n` go now, nobody being before it?
     pub(super) fn may_go(&mut self, n: Units, now: Nanos) -> bool {
-        self.room.nobody_waits() && now >= self.paused_until && self.schedule.fits(n, now)
+        if let Schedule::Window(window) = &mut self.schedule {
+            window.expire(now);
+        }
+        self.room.nobody_waits() && now >= self.paused_until && self.schedule.ready_at(n, now) == now
     }
 
     pub(super) fn never_fits(&self, n: Units) -> bool {
@@ -290,10 +269,11 @@ impl<W: Wake> State<W> {
         if self.capacity == usize::MAX {
             return None;
         }
-        let booked = self.promises.range((now + 1, 0)..).filter(|(_, promise)| matches!(promise, Promise::Taken { .. }));
-        let first_booked = booked.clone().next().map_or(NEVER, |(&(at, _), _)| at);
-        (self.room.waiting().count() + booked.count() >= self.capacity)
-            .then(|| if self.capacity == 0 { self.foresee(0, now) } else { first_booked.min(self.due) })
+        let mut booked = self.promises.range((now + 1, 0)..).map(|((at, _), _)| *at);
+        let first_booked = booked.next();
+        let in_line = self.room.waiting().count() + usize::from(first_booked.is_some()) + booked.count();
+        (in_line >= self.capacity)
+            .then(|| if self.capacity == 0 { self.foresee(0, now) } else { first_booked.unwrap_or(NEVER).min(self.due) })
     }
 
     /// Takes, or foresees and refuses; `None`: it may take a place in line.
@@ -317,163 +297,140 @@ impl<W: Wake> State<W> {
         Some(Standing::Refused(refusal))
     }
 
-    fn take_booked(&mut self, n: Units, at: Nanos, number: u64, hold: bool) {
-        let returnable = |grant: &Grant| match *grant {
-            Grant::Taken { returnable, .. } => Some(returnable),
-            Grant::Unfit => None,
-        };
-        let before = hold.then(|| {
-            let grants = self.grants.iter().filter_map(|(&ticket, grant)| Some((ticket, returnable(grant)?)));
-            let held = self.held.iter().filter_map(|(&number, held)| Some((number, returnable(&held.grant)?)));
-            (self.schedule.tat(), grants.collect(), held.collect())
-        });
-        let slack = self.schedule.backlog(at);
-        self.take(n, at);
-        self.promises.insert((at, number), Promise::Taken { mark: self.taken, slack });
-        if let Some((tat, returnables, held_returnables)) = before {
-            let grant = Grant::Taken { n, at, returnable: n };
-            self.held.insert(number, Held { grant, as_of: self.changes, tat, returnables, held_returnables });
-        }
-    }
-
-    /// Promises `n` at a moment that was foreseen. With `hold` it can be taken back as a grant can, until it is released.
-    pub(super) fn book_at(&mut self, n: Units, at: Nanos, hold: bool, nobody: impl FnOnce() -> W) -> Booking {
-        let number = self.next_number;
+    /// Promises `n` at a moment that was foreseen. With `hold` it is for somebody in a set's line, and can be taken back as a grant can.
+    pub(super) fn book_at(&mut self, n: Units, at: Nanos, hold: bool, now: Nanos) -> Booking {
         self.next_number += 1;
-        if self.room.nobody_waits() {
-            self.take_booked(n, at, number, hold);
-        } else {
-            let ticket = self.room.book(nobody(), n);
-            self.in_line.insert(ticket, InLine { at, number, hold });
-            self.promises.insert((at, number), Promise::InLine(ticket));
+        let number = self.next_number;
+        let alone = !hold && self.room.nobody_waits();
+        let mut mark = None;
+        match &mut self.schedule {
+            Schedule::Window(window) => window.take(n, at),
+            Schedule::Bucket(bucket) if alone && bucket.is_plain() && bucket.gcra.ready_at(n, now) == at => {
+                self.take(n, at);
+                mark = Some(self.taken);
+            }
+            Schedule::Bucket(bucket) => bucket.book(Apart { at, number, n }),
+        }
+        self.promises.insert((at, number), Promise { n, mark });
+        if hold {
+            self.held.insert(number);
         }
         Booking { at, units: n, number }
     }
 
-    /// It has been fetched.
+    /// What a set held has been fetched.
     pub(super) fn release(&mut self, booking: Booking) {
         self.held.remove(&booking.number);
+        self.unfetched.fetch(&Whose::Booking(booking.number));
     }
 
-    /// Takes a held booking back, whether its moment has come or not.
+    /// Takes back what a set held, whether its moment has come or not.
     pub(super) fn take_back(&mut self, booking: Booking, now: Nanos, wakes: &mut Wakes<W>) {
-        let Some(held) = self.held.remove(&booking.number) else {
-            self.cancel(booking, 0, now, wakes);
-            return;
-        };
-        self.promises.remove(&(booking.at, booking.number));
-        match &mut self.schedule {
-            Schedule::Gcra(gcra) if held.as_of == self.changes => {
-                gcra.tat = held.tat;
-                self.changes -= 1;
-                self.taken -= i128::from(booking.units);
-                for (ticket, units) in held.returnables {
-                    if let Some(Grant::Taken { returnable, .. }) = self.grants.get_mut(&ticket) {
-                        *returnable = units;
-                    }
-                }
-                for (number, units) in held.held_returnables {
-                    if let Some(Held { grant: Grant::Taken { returnable, .. }, .. }) = self.held.get_mut(&number) {
-                        *returnable = units;
-                    }
-                }
+        let Booking { at, units, number } = booking;
+        self.held.remove(&number);
+        self.promises.remove(&(at, number));
+        let granted = self.unfetched.give_back(&Whose::Booking(number));
+        match (&mut self.schedule, granted) {
+            (Schedule::Window(window), _) => drop(window.withdraw(units, at)),
+            (Schedule::Bucket(bucket), None) => bucket.cut(number, 0),
+            (Schedule::Bucket(bucket), Some((_, _, returned))) => {
+                bucket.gcra.give_back(returned);
+                self.taken -= i128::from(returned);
             }
-            _ => self.return_grant(held.grant),
         }
-        self.not_before = now;
+        self.given_back(now);
         self.settle(now, wakes);
     }
 
-    fn return_grant(&mut self, grant: Grant) {
-        if let Grant::Taken { n, at, returnable } = grant {
-            let returned = match &mut self.schedule {
-                Schedule::Window(window) => window.withdraw(n, at),
-                Schedule::Gcra(gcra) => {
-                    gcra.give_back(returnable);
-                    returnable
-                }
-            };
-            self.changes += 1;
-            self.taken -= i128::from(returned);
+    /// After anything that makes room: moments from now on only, and none that comes too close to what is promised in the schedule.
+    fn given_back(&mut self, now: Nanos) {
+        self.not_before = now;
+        if let Schedule::Bucket(bucket) = &mut self.schedule {
+            let promised = self.promises.range((now + 1, 0)..).filter(|(_, promise)| promise.mark.is_some());
+            bucket.gcra.stay_behind(promised.map(|((at, _), promise)| (*at, promise.n)));
         }
     }
 
     /// Can `n` be booked, at a moment that is not too late to be counted?
     pub(super) fn can_book(&self, n: Units) -> bool {
-        self.room.nobody_waits() && self.schedule.can_book(n)
-            || self.schedule.can_book(self.room.waiting().fold(n, |sum, (_, want)| sum.saturating_add(want)))
+        self.schedule.can_book(self.room.waiting().fold(n, |sum, (_, want)| sum.saturating_add(want)))
     }
 
-    /// Would `take_back` give all of it back?
-    pub(super) fn can_take_back_whole(&self, booking: Booking) -> bool {
-        match self.held.get(&booking.number) {
-            Some(Held { grant: Grant::Taken { n, returnable, .. }, as_of, .. }) => {
-                *as_of == self.changes || n == returnable || matches!(self.schedule, Schedule::Window(_))
-            }
-            _ => matches!(self.promises.get(&(booking.at, booking.number)), Some(Promise::InLine(_))),
-        }
+    /// Could `take_back` give all of it back? Before its moment, yes.
+    pub(super) fn is_movable(&self, booking: Booking, now: Nanos) -> bool {
+        booking.at > now && self.promises.contains_key(&(booking.at, booking.number))
     }
 
-    /// Gives a booking back, as far as that is possible; with `keep` all but so much. Returns how much that was.
+    /// Gives a booking back, as far as that is possible, but for `keep`. Returns how much that was.
     pub(super) fn cancel(&mut self, booking: Booking, keep: Units, now: Nanos, wakes: &mut Wakes<W>) -> Units {
         let Booking { at, units, number } = booking;
-        let promise = self.promises.remove(&(at, number)).filter(|_| at >= now);
+        let Some(promise) = self.promises.remove(&(at, number)).filter(|_| at >= now) else { return 0 };
         let wanted = units - keep;
-        let returned = match promise {
-            None => 0,
-            Some(Promise::InLine(ticket)) => {
-                if keep == 0 {
-                    self.in_line.remove(&ticket);
-                    self.room.leave(ticket, now, wakes);
-                } else {
-                    self.room.set_want(ticket, keep);
-                    self.promises.insert((at, number), Promise::InLine(ticket));
-                }
+        let returned = match (&mut self.schedule, promise.mark) {
+            (Schedule::Window(window), _) => window.withdraw(wanted, at),
+            (Schedule::Bucket(bucket), None) => {
+                bucket.cut(number, keep);
                 wanted
             }
-            Some(promise @ Promise::Taken { mark, .. }) => {
+            (Schedule::Bucket(bucket), Some(mark)) => {
+                // x/time/rate's rule: what has been taken after it relies on it.
                 let later = Units::try_from((self.taken - mark).max(0)).unwrap_or(Units::MAX);
-                let spaced = matches!(&self.schedule, Schedule::Gcra(gcra) if gcra.course.rule == Rule::Spaced);
-                let returned = if let Schedule::Window(window) = &mut self.schedule {
-                    window.withdraw(wanted, at)
-                } else if spaced && later > 0 {
-                    0 // in a shaper a gap between two that stay cannot be filled by another at the end
-                } else {
-                    // x/time/rate's rule: what has been booked after it relies on it.
-                    self.give_back_behind(wanted.min(units.saturating_sub(later)), number, now)
-                };
+                let spaced = bucket.gcra.course.rule == Rule::Spaced;
+                // In a shaper a gap between two that stay cannot be filled by another at the end.
+                let returned = if spaced && later > 0 { 0 } else { wanted.min(units.saturating_sub(later)) };
+                bucket.gcra.give_back(returned);
                 self.taken -= i128::from(returned);
-                if keep > 0 {
-                    self.promises.insert((at, number), promise);
-                }
                 returned
             }
         };
-        if returned > 0 {
-            self.not_before = now;
+        if keep > 0 {
+            self.promises.insert((at, number), Promise { n: units - returned, mark: promise.mark });
         }
+        self.given_back(now);
         self.settle(now, wakes);
         returned
     }
 
+    /// Somebody in line comes for what it has been given.
+    pub(super) fn fetch(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) -> Option<Fetched> {
+        let fetched = if self.unfetched.fetch(&Whose::Waiter(ticket)) {
+            self.admitted += 1;
+            self.waited += 1;
+            Fetched::Grant
+        } else if self.unfit.remove(&ticket) {
+            self.refused += 1;
+            Fetched::Unfit
+        } else {
+            return None;
+        };
+        self.room.leave(ticket, now, wakes);
+        self.room.ring(self.due, wakes);
+        Some(fetched)
+    }
+
     pub(super) fn leave(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) {
-        self.settle(now, wakes);
-        if let Some(grant) = self.grants.remove(&ticket) {
-            self.return_grant(grant);
+        self.unfit.remove(&ticket);
+        if let Some((n, at, returned)) = self.unfetched.give_back(&Whose::Waiter(ticket)) {
+            match &mut self.schedule {
+                Schedule::Window(window) => drop(window.withdraw(n, at)),
+                Schedule::Bucket(bucket) => {
+                    bucket.gcra.give_back(returned);
+                    self.taken -= i128::from(returned);
+                }
+            }
         }
         self.room.leave(ticket, now, wakes);
-        self.not_before = now;
+        self.given_back(now);
         self.settle(now, wakes);
     }
 
     /// Gives `n` back that was let through before.
     pub(super) fn give_back(&mut self, n: Units, now: Nanos) {
-        if let Schedule::Window(window) = &mut self.schedule {
-            window.give_back(n, now);
-        } else {
-            self.give_back_behind(n, 0, now);
+        match &mut self.schedule {
+            Schedule::Window(window) => window.give_back(n, now),
+            Schedule::Bucket(bucket) => bucket.gcra.give_back(n),
         }
-        self.not_before = now;
+        self.given_back(now);
     }
 
     /// What a booking came to: the difference is given back, as far as that is possible, or charged.
@@ -493,37 +450,31 @@ impl<W: Wake> State<W> {
         Ok(())
     }
 
-    /// Those in line whose amount has become too large are told so.
-    pub(super) fn tell_unfit(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
+    /// The law has changed: those in line whose amount has become too large are told so, moments are worked out anew, from now on.
+    pub(super) fn changed(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
+        self.not_before = now;
         let largest = self.schedule.largest();
-        let unfit: Vec<_> =
-            self.room.waiting().filter(|(ticket, n)| *n > largest && !self.in_line.contains_key(ticket)).collect();
+        let unfit: Vec<_> = self.room.waiting().filter(|(_, n)| *n > largest).collect();
         for (ticket, _) in unfit {
-            self.grants.insert(ticket, Grant::Unfit);
+            self.unfit.insert(ticket);
             self.room.grant(ticket, now, wakes);
         }
+        self.settle(now, wakes);
     }
 
-    /// Every wait in the line is the parent's.
+    /// After a fork every wait in the line is the parent's, and so is what sets hold for theirs.
     #[cold]
     #[inline(never)]
     pub(super) fn forget(&mut self, generation: u64) {
         self.generation = generation;
         self.room.forget();
-        self.grants.clear();
-        self.in_line.clear();
-        self.held.clear();
-        self.promises.retain(|_, promise| matches!(promise, Promise::Taken { .. }));
+        self.unfetched.clear();
+        self.unfit.clear();
+        for number in std::mem::take(&mut self.held) {
+            if let Schedule::Bucket(bucket) = &mut self.schedule {
+                bucket.cut(number, 0);
+            }
+        }
         self.due = NEVER;
-    }
-}
-
-impl<W: Wake> State<W> {
-    /// The law has changed: moments are worked out anew, from now on.
-    pub(super) fn changed(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
-        self.not_before = now;
-        self.changes += 1;
-        self.tell_unfit(now, wakes);
-        self.settle(now, wakes);
     }
 }

@@ -112,12 +112,12 @@ impl Table {
         self.len -= 1;
     }
 
-    /// Moves the hand on until it finds a value of which `goes` says yes, and removes that. False after a whole round.
-    pub(super) fn remove_one(&mut self, mut goes: impl FnMut(KeyHash, u64) -> bool) -> bool {
+    /// Moves the hand on until it finds a value of which `goes` says yes (it may change those it says no of), and removes that. False after a whole round.
+    pub(super) fn remove_one(&mut self, mut goes: impl FnMut(KeyHash, &mut u64) -> bool) -> bool {
         for _ in 0..self.slots.len() {
             let at = self.hand & self.mask();
-            let slot = self.slots[at];
-            if slot.key != EMPTY && goes(slot.key, slot.value) {
+            let slot = &mut self.slots[at];
+            if slot.key != EMPTY && goes(slot.key, &mut slot.value) {
                 self.remove_at(at);
                 return true; // the hand stays: another may have moved there
             }

@@ -33,7 +33,7 @@ impl Window {
     }
 
     /// Forgets what no window that ends at `now` or later can contain.
-    fn expire(&mut self, now: Nanos) {
+    pub(super) fn expire(&mut self, now: Nanos) {
         self.expired_until = self.expired_until.max(now);
         while let Some(first) = self.log.front() {
             if first.at.saturating_add(self.period) > now {
@@ -44,17 +44,26 @@ impl Window {
         }
     }
 
-    pub(super) fn fits(&mut self, n: Units, now: Nanos) -> bool {
-        self.expire(now);
-        self.ready_at(n, now) == now
-    }
-
-    /// The first moment, not before `from` and not before anything booked, at which `n` may go.
+    /// The first moment, not before `from`, at which `n` may go with everything that is booked still lawful.
     pub(super) fn ready_at(&self, n: Units, from: Nanos) -> Nanos {
         let from = from.max(self.expired_until);
-        let mut at = self.log.back().map_or(from, |last| from.max(last.at));
-        let mut used = self.used;
-        for entry in &self.log {
+        let mut before = self.log.partition_point(|entry| entry.at <= from);
+        loop {
+            let at = self.ready_after(before, n, from);
+            let Some(next) = self.log.get(before) else { return at };
+            if at < next.at && self.all_lawful(before, n, at) {
+                return at;
+            }
+            before += 1; // it has to go behind that one
+        }
+    }
+
+    /// The first moment that the first `count` entries allow, and not before the last of them.
+    fn ready_after(&self, count: usize, n: Units, from: Nanos) -> Nanos {
+        let entries = || self.log.iter().take(count);
+        let mut at = entries().next_back().map_or(from, |last| from.max(last.at));
+        let mut used = if count == self.log.len() { self.used } else { entries().map(|entry| u128::from(entry.n)).sum() };
+        for entry in entries() {
             let leaves = entry.at.saturating_add(self.period);
             if leaves > at {
                 if used + u128::from(n) <= u128::from(self.limit) {
@@ -65,6 +74,14 @@ impl Window {
             used -= u128::from(entry.n);
         }
         at
+    }
+
+    /// With `n` at `at`: does each window that ends with an entry from `first` on stay within the limit, if it contains `at`?
+    fn all_lawful(&self, first: usize, n: Units, at: Nanos) -> bool {
+        self.log.range(first..).take_while(|entry| entry.at < at.saturating_add(self.period)).all(|last| {
+            let in_window = self.log.iter().filter(|entry| entry.at <= last.at && entry.at.saturating_add(self.period) > last.at);
+            in_window.map(|entry| u128::from(entry.n)).sum::<u128>() + u128::from(n) <= u128::from(self.limit)
+        })
     }
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {

@@ -32,7 +32,7 @@ use pyo3::types::{PyDict, PyType, PyWeakrefMethods, PyWeakrefReference};
 
 use self::amounts::{amount, seconds};
 use self::keyed::PyKeyedTokenBucket;
-use self::operation::{Acquire, Line, nobody};
+use self::operation::{Acquire, Line};
 use self::reservation::{Booked, PyReservation};
 use self::several::PyRateLimits;
 use crate::aio::AsyncOperation;
@@ -263,7 +263,7 @@ impl PyRateLimiter {
         let sets = self.sets.with(py, |sets| sets.iter().map(|set| set.clone_ref(py)).collect::<Vec<_>>());
         for set in sets {
             if let Some(set) = set.bind(py).upgrade_as::<PyRateLimits>().ok().flatten() {
-                set.get().several.members_changed(py, &nobody).fire();
+                set.get().several.members_changed(py).fire();
             }
         }
     }
@@ -352,7 +352,7 @@ impl PyRateLimiter {
         let booking = if n == 0 {
             Booking::nothing(limiter.clock().now())
         } else {
-            let (wakes, booking) = limiter.reserve(py, n, limit, nobody);
+            let (wakes, booking) = limiter.reserve(py, n, limit);
             wakes.fire();
             booking.map_err(|refusal| refusal_error(slf.as_any(), refusal, &line))?
         };
@@ -364,6 +364,11 @@ impl PyRateLimiter {
     /// Raises ValueError, TypeError or OverflowError for a bad `n`.
     fn refund(slf: &Bound<'_, Self>, n: &Bound<'_, PyAny>) -> PyResult<()> {
         let n = slf.get().amount("n", Some(n))?;
+        if let Target::Key { bucket, hash, .. } = &slf.get().target {
+            if !bucket.get().keyed.is_remembered(slf.py(), *hash) {
+                return Ok(()); // it is full
+            }
+        }
         slf.get().limiter(slf.as_any())?.refund(slf.py(), n).fire();
         slf.get().changed(slf.py());
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use penstock_core::clock::{Clock, Nanos};
 use penstock_core::rate::{self, Refusal, Standing, Units};
-use penstock_core::wait::{Parker, Ticket, Wakes};
+use penstock_core::wait::{Ticket, Wakes};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 
@@ -12,11 +12,6 @@ use super::{Limiter, Several, refusal_error};
 use crate::errors::Timeout;
 use crate::operation::{Chance, Done, Operation, Place};
 use crate::waker::Waker;
-
-/// For bookings, whose place in a line is nobody's.
-pub(crate) fn nobody() -> Waker {
-    Waker::Thread(Arc::new(Parker::default()))
-}
 
 /// What can be waited for in a line.
 #[derive(Clone, Debug)]
@@ -48,7 +43,7 @@ impl Line {
         let (wakes, result) = match self {
             Self::One(limiter, n) if or_wait => limiter.try_or_wait(py, *n),
             Self::One(limiter, n) => limiter.try_acquire(py, *n),
-            Self::Several(several, amounts) => several.try_acquire(py, amounts, or_wait, &nobody),
+            Self::Several(several, amounts) => several.try_acquire(py, amounts, or_wait),
         };
         wakes.fire();
         result
@@ -68,7 +63,7 @@ impl Line {
         }
         let (wakes, standing) = match self {
             Self::One(limiter, n) => limiter.acquire_or_wait(py, *n, place, waker, deadline),
-            Self::Several(several, amounts) => several.acquire_or_wait(py, amounts, place, waker, deadline, &nobody),
+            Self::Several(several, amounts) => several.acquire_or_wait(py, amounts, place, waker, deadline),
         };
         wakes.fire();
         standing
@@ -77,7 +72,7 @@ impl Line {
     fn leave(&self, py: Python<'_>, place: &mut rate::Place) -> Wakes<Waker> {
         match self {
             Self::One(limiter, _) => limiter.leave(py, place),
-            Self::Several(several, _) => several.leave(py, place, &nobody),
+            Self::Several(several, _) => several.leave(py, place),
         }
     }
 
@@ -87,7 +82,7 @@ impl Line {
         }
         let (wakes, result) = match self {
             Self::One(limiter, n) => limiter.retry_after(py, *n),
-            Self::Several(several, amounts) => several.retry_after(py, amounts, &nobody),
+            Self::Several(several, amounts) => several.retry_after(py, amounts),
         };
         wakes.fire();
         result
@@ -180,14 +175,14 @@ impl Place for PlaceInLine {
     fn step_aside(&self, py: Python<'_>) {
         match &self.line {
             Line::One(limiter, _) => limiter.step_aside(py, self.ticket).fire(),
-            Line::Several(several, _) => several.step_aside(py, self.ticket, &nobody).fire(),
+            Line::Several(several, _) => several.step_aside(py, self.ticket).fire(),
         }
     }
 
     fn step_back(&self, py: Python<'_>) {
         match &self.line {
             Line::One(limiter, _) => limiter.step_back(py, self.ticket).fire(),
-            Line::Several(several, _) => several.step_back(py, self.ticket, &nobody).fire(),
+            Line::Several(several, _) => several.step_back(py, self.ticket).fire(),
         }
     }
 }

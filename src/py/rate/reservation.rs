@@ -11,7 +11,7 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyTuple};
 
 use super::amounts::{amount, seconds};
-use super::operation::{AwaitMoment, nobody};
+use super::operation::AwaitMoment;
 use super::several::PyRateLimits;
 use super::{Limiter, PyRateLimiter, Several, refuse, too_far};
 use crate::aio::AsyncOperation;
@@ -183,7 +183,7 @@ impl PyReservation {
         }
         let (wakes, outcome) = match &this.booked {
             Booked::One(limiter, booking) => limiter.adjust(py, *booking, actual[0].unwrap_or(booking.units)),
-            Booked::Several(several, bookings) => several.adjust(py, bookings, &actual, &nobody),
+            Booked::Several(several, bookings) => several.adjust(py, bookings, &actual),
         };
         wakes.fire();
         this.changed(py);
@@ -217,7 +217,7 @@ impl PyReservation {
                 let returned = if before.is_some() {
                     vec![0; several.members().len()]
                 } else {
-                    let (wakes, returned) = several.cancel(py, bookings, &nobody);
+                    let (wakes, returned) = several.cancel(py, bookings);
                     wakes.fire();
                     returned
                 };

@@ -11,7 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyMappingProxy, PyTuple, PyType};
 
 use super::amounts::{amount, seconds};
-use super::operation::{Acquire, Line, nobody};
+use super::operation::{Acquire, Line};
 use super::reservation::{Booked, PyReservation};
 use super::{PyRateLimiter, Several, refusal_error, refuse, statistics, too_far, visit_tasks};
 use crate::aio::AsyncOperation;
@@ -253,7 +253,7 @@ impl PyRateLimits {
         let this = slf.get();
         let limit = Timeout::parse_strict("max_wait", keyword(amounts, "max_wait")?.as_ref())?.limit()?;
         let amounts = this.amounts("reserve", args, amounts, true)?;
-        let (wakes, bookings) = this.several.reserve(slf.py(), &amounts, limit, &nobody);
+        let (wakes, bookings) = this.several.reserve(slf.py(), &amounts, limit);
         wakes.fire();
         match bookings {
             Ok(bookings) => {

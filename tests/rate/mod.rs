@@ -1,0 +1,121 @@
+//! What the property tests of the limiters share: callers on a clock that is set by hand, and the plain models.
+
+pub(crate) mod law;
+pub(crate) mod model;
+
+use std::sync::Arc;
+
+use penstock_core::clock::{Clock, Manual, Nanos};
+use penstock_core::rate::{Booking, Law, Limiter, Pace, Place, Refusal, Scale, Several, Standing, Units};
+use penstock_core::section::Threads;
+use penstock_core::wait::Parker;
+
+pub(crate) type Waker = Arc<Parker>;
+pub(crate) type One = Limiter<Waker, Threads>;
+pub(crate) type Set = Several<Waker, Threads>;
+
+pub(crate) const SECOND: Nanos = 1_000_000_000;
+pub(crate) const TOKEN: Units = 1_000_000_000;
+
+pub(crate) fn nano() -> Scale {
+    Scale::for_largest(1e9).unwrap()
+}
+
+/// Whole tokens a second are whole units a nanosecond: nothing is rounded.
+pub(crate) fn pace(per_nano: u32) -> Pace {
+    Pace::new(per_nano.into(), 1.0, nano()).unwrap()
+}
+
+#[derive(Clone)]
+pub(crate) struct Time(Arc<Manual<Waker>>);
+
+impl Time {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Manual::new(0)))
+    }
+
+    pub(crate) fn clock(&self) -> Clock<Waker> {
+        Clock::Manual(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn now(&self) -> Nanos {
+        self.0.now()
+    }
+
+    pub(crate) fn reach(&self, moment: Nanos) {
+        self.0.advance(moment.saturating_sub(self.0.now()));
+    }
+
+    pub(crate) fn make(&self, law: Law) -> Arc<One> {
+        Arc::new(Limiter::new(law, nano(), self.clock()))
+    }
+}
+
+pub(crate) fn try_acquire(one: &One, n: Units) -> Result<bool, Refusal> {
+    let (wakes, goes) = one.try_acquire((), n);
+    wakes.fire();
+    goes
+}
+
+pub(crate) fn level(one: &One) -> i128 {
+    let (wakes, level) = one.level(());
+    wakes.fire();
+    level
+}
+
+pub(crate) fn retry_after(one: &One, n: Units) -> Result<Nanos, Refusal> {
+    let (wakes, time) = one.retry_after((), n);
+    wakes.fire();
+    time
+}
+
+pub(crate) fn reserve(one: &One, n: Units, max_wait: Option<Nanos>) -> Result<Booking, Refusal> {
+    let (wakes, booking) = one.reserve((), n, max_wait);
+    wakes.fire();
+    booking
+}
+
+pub(crate) fn cancel(one: &One, booking: Booking) -> Units {
+    let (wakes, returned) = one.cancel((), booking);
+    wakes.fire();
+    returned
+}
+
+/// One who waits, in its own place and on its own parker.
+#[derive(Default)]
+pub(crate) struct Waiter {
+    pub(crate) parker: Waker,
+    pub(crate) place: Place,
+    /// When it would come by itself, as it was told last.
+    pub(crate) told: Option<Nanos>,
+}
+
+impl Waiter {
+    pub(crate) fn look(&mut self, one: &One, n: Units, deadline: Option<Nanos>) -> Standing {
+        self.parker.reset();
+        let (wakes, standing) = one.acquire_or_wait((), n, &mut self.place, &self.parker, deadline);
+        wakes.fire();
+        self.was_told(standing)
+    }
+
+    pub(crate) fn look_each(&mut self, set: &Set, amounts: &[Units]) -> Standing {
+        self.parker.reset();
+        let (wakes, standing) = set.acquire_or_wait((), amounts, &mut self.place, &self.parker, None);
+        wakes.fire();
+        self.was_told(standing)
+    }
+
+    fn was_told(&mut self, standing: Standing) -> Standing {
+        self.told = if let Standing::Waiting(told) = standing { told } else { None };
+        standing
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.place.ticket().is_some()
+    }
+
+    /// It comes by itself at `moment` or before, or has been woken.
+    pub(crate) fn comes_by(&self, moment: Nanos) -> bool {
+        self.waits() && (self.parker.is_notified() || self.told.is_some_and(|told| told <= moment))
+    }
+}
