@@ -163,9 +163,10 @@ proptest! {
                 }
                 Step::Leave(who) => {
                     let (waiter, _) = &mut waiters[who];
-                    if waiter.waits() {
-                        model.leave(who, now);
+                    if !waiter.waits() {
+                        continue;
                     }
+                    model.leave(who, now);
                     one.leave((), &mut waiter.place).fire();
                 }
                 Step::Refund(n) => {

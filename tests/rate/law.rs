@@ -48,7 +48,9 @@ impl Ledger {
                 let back: u128 = refunds.map(|refund| u128::from(refund.n)).sum();
                 let time = u128::from(last.at - first.at);
                 let (sum_then, most) = match self.rule {
-                    Rule::Bucket { per_nano, burst } => (sum + u128::from(last.n), u128::from(burst) + u128::from(per_nano) * time),
+                    Rule::Bucket { per_nano, burst } => {
+                        (sum + u128::from(last.n), u128::from(burst) + u128::from(per_nano) * time)
+                    }
                     // What went before has been paid for.
                     Rule::Shaper { per_nano, .. } => (sum, u128::from(per_nano) * time),
                     Rule::Window { period, .. } if time >= u128::from(period) => break,

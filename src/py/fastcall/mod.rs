@@ -151,9 +151,9 @@ fn is_spelled(name: &Bound<'_, PyString>, text: &str) -> bool {
 
 /// # Safety
 /// As [`Call::instance`].
-pub(super) unsafe fn this<'a, 'py>(py: Python<'py>, call: &'a Call) -> &'a Bound<'py, PyAny> {
+pub(super) unsafe fn this<'a, 'py>(py: Python<'py>, this: &'a Raw) -> &'a Bound<'py, PyAny> {
     // SAFETY: a borrowed reference that the caller holds for the length of the call.
-    unsafe { Bound::ref_from_ptr(py, &call.this) }
+    unsafe { Bound::ref_from_ptr(py, this) }
 }
 
 /// Delivers wake-ups, attached as PyO3 understands it.

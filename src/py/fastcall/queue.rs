@@ -103,7 +103,7 @@ unsafe extern "C" fn put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::P
     let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
     if call.is_plain(1) && !body.slow {
         // SAFETY: one argument was passed.
-        return unsafe { put_plainly(body, call, *args, Turn::Arrival) };
+        return unsafe { put_plainly(body, this_, *args, Turn::Arrival) };
     }
     guarded(|_| {
         general(|py| {
@@ -119,23 +119,25 @@ unsafe extern "C" fn put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::P
             }
             // A simple queue has no bound: it takes `block` and `timeout` and never looks at them.
             // SAFETY: as above.
-            put_in_general(unsafe { this(py, &call) }, body, item, || is_true(block), timeout.as_deref())
+            put_in_general(unsafe { this(py, &call.this) }, body, item, || is_true(block), timeout.as_deref())
         })
     })
 }
 
 /// The fast path of a put. It cannot panic (the section is not entered, and nothing else in it does), so it needs no guard.
 ///
+/// It is given words and no [`Call`]: a struct is written to the stack and copied from there before its words have arrived (5 ns).
+///
 /// # Safety
 /// Called attached; `item` is a borrowed reference that is valid for the call.
 #[inline]
-unsafe fn put_plainly(body: &Body, call: Call, item: Raw, turn: Turn) -> Raw {
+unsafe fn put_plainly(body: &Body, this_: Raw, item: Raw, turn: Turn) -> Raw {
     // SAFETY: see above.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: see above.
     let item: Item = unsafe { Bound::from_borrowed_ptr(py, item) }.unbind();
     if body.core.is_entered(py) {
-        return put_after_all(body, call, item, turn);
+        return put_after_all(body, this_, item, turn);
     }
     let (wakes, result) = body.core.try_put(py, item, turn);
     match result {
@@ -149,7 +151,7 @@ unsafe fn put_plainly(body: &Body, call: Call, item: Raw, turn: Turn) -> Raw {
         }
         Err(PutError::Full(item) | PutError::ShutDown(item)) => {
             fire(wakes);
-            put_after_all(body, call, item, turn)
+            put_after_all(body, this_, item, turn)
         }
     }
 }
@@ -157,11 +159,11 @@ unsafe fn put_plainly(body: &Body, call: Call, item: Raw, turn: Turn) -> Raw {
 /// What the fast path could not do.
 #[cold]
 #[inline(never)]
-fn put_after_all(body: &Body, call: Call, item: Item, turn: Turn) -> Raw {
+fn put_after_all(body: &Body, this_: Raw, item: Item, turn: Turn) -> Raw {
     guarded(|_| {
         general(|py| {
             // SAFETY: the interpreter called.
-            put_in_general(unsafe { this(py, &call) }, body, item, || Ok(turn == Turn::Arrival), None)
+            put_in_general(unsafe { this(py, &this_) }, body, item, || Ok(turn == Turn::Arrival), None)
         })
     })
 }
@@ -172,7 +174,7 @@ unsafe extern "C" fn get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::P
     let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
     if call.is_plain(0) && !body.slow {
         // SAFETY: as above.
-        return unsafe { get_plainly(body, call, Turn::Arrival) };
+        return unsafe { get_plainly(body, this_, Turn::Arrival) };
     }
     guarded(|_| {
         general(|py| {
@@ -189,7 +191,7 @@ unsafe extern "C" fn get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::P
                 Timeout::parse(timeout.as_deref())?.limit()?;
             }
             // SAFETY: as above.
-            get_in_general(unsafe { this(py, &call) }, body, block, timeout.as_deref())
+            get_in_general(unsafe { this(py, &call.this) }, body, block, timeout.as_deref())
         })
     })
 }
@@ -199,11 +201,11 @@ unsafe extern "C" fn get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::P
 /// # Safety
 /// Called attached.
 #[inline]
-unsafe fn get_plainly(body: &Body, call: Call, turn: Turn) -> Raw {
+unsafe fn get_plainly(body: &Body, this_: Raw, turn: Turn) -> Raw {
     // SAFETY: see above.
     let py = unsafe { Python::assume_attached() };
     if body.core.is_entered(py) {
-        return get_after_all(body, call, turn);
+        return get_after_all(body, this_, turn);
     }
     let (wakes, result) = body.core.try_get(py, turn);
     if wakes.is_empty() {
@@ -213,17 +215,17 @@ unsafe fn get_plainly(body: &Body, call: Call, turn: Turn) -> Raw {
     }
     match result {
         Ok(item) => item.into_ptr(),
-        Err(_) => get_after_all(body, call, turn),
+        Err(_) => get_after_all(body, this_, turn),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn get_after_all(body: &Body, call: Call, turn: Turn) -> Raw {
+fn get_after_all(body: &Body, this_: Raw, turn: Turn) -> Raw {
     guarded(|_| {
         general(|py| {
             // SAFETY: the interpreter called.
-            get_in_general(unsafe { this(py, &call) }, body, turn == Turn::Arrival, None)
+            get_in_general(unsafe { this(py, &this_) }, body, turn == Turn::Arrival, None)
         })
     })
 }
@@ -234,14 +236,14 @@ unsafe extern "C" fn put_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs:
     let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
     if call.is_plain(1) && !body.slow && !body.overrides.put {
         // SAFETY: one argument was passed.
-        return unsafe { put_plainly(body, call, *args, Turn::Now) };
+        return unsafe { put_plainly(body, this_, *args, Turn::Now) };
     }
     guarded(|_| {
         general(|py| {
             let [item] = parse(py, call, (C::CLASS, "put_nowait"), ["item"], 1)?;
             let item = item.expect("required").to_owned();
             // SAFETY: as above.
-            let this = unsafe { this(py, &call) };
+            let this = unsafe { this(py, &call.this) };
             if body.overrides.put {
                 let block = PyDict::new(py);
                 block.set_item(intern!(py, "block"), false)?;
@@ -258,13 +260,13 @@ unsafe extern "C" fn get_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs:
     let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
     if call.is_plain(0) && !body.slow && !body.overrides.get {
         // SAFETY: as above.
-        return unsafe { get_plainly(body, call, Turn::Now) };
+        return unsafe { get_plainly(body, this_, Turn::Now) };
     }
     guarded(|_| {
         general(|py| {
             let [] = parse(py, call, (C::CLASS, "get_nowait"), [], 0)?;
             // SAFETY: as above.
-            let this = unsafe { this(py, &call) };
+            let this = unsafe { this(py, &call.this) };
             if body.overrides.get {
                 let block = PyDict::new(py);
                 block.set_item(intern!(py, "block"), false)?;

@@ -62,7 +62,7 @@ unsafe extern "C" fn try_acquire(this_: Raw, args: *const Raw, nargs: ffi::Py_ss
             let [n] = parse(py, call, ("RateLimiter", "try_acquire"), ["n"], 0)?;
             let n = limiter.amount("n", n.as_deref())?;
             // SAFETY: as above.
-            let went = limiter.try_acquire(unsafe { this(py, &call) }, n)?;
+            let went = limiter.try_acquire(unsafe { this(py, &call.this) }, n)?;
             Ok(PyBool::new(py, went).to_owned().into_any().unbind())
         })
     })
@@ -87,7 +87,7 @@ unsafe extern "C" fn try_acquire_async(this_: Raw, args: *const Raw, nargs: ffi:
             let [n] = parse(py, call, ("RateLimiter", "_try_acquire"), ["n"], 0)?;
             let n = limiter.amount("n", n.as_deref())?;
             // SAFETY: as above.
-            let went = limiter.try_or_wait(unsafe { this(py, &call) }, n)?;
+            let went = limiter.try_or_wait(unsafe { this(py, &call.this) }, n)?;
             Ok(if went {
                 PyBool::new(py, true).to_owned().into_any().unbind()
             } else {
@@ -123,7 +123,7 @@ unsafe extern "C" fn try_acquire_key(this_: Raw, args: *const Raw, nargs: ffi::P
                 return Ok(PyBool::new(py, true).to_owned().into_any().unbind());
             }
             // SAFETY: as above.
-            let went = bucket.try_acquire(unsafe { this(py, &call) }, hash, n)?;
+            let went = bucket.try_acquire(unsafe { this(py, &call.this) }, hash, n)?;
             Ok(PyBool::new(py, went).to_owned().into_any().unbind())
         })
     })
