@@ -33,6 +33,14 @@ pub(crate) fn this_thread() -> ThreadMark {
     loom::thread::current().id()
 }
 
+/// How long a thread that found the lock taken does not look at it: one to six microseconds on today's processors.
+#[cfg(not(loom))]
+const PAUSES: u32 = 128;
+
+/// How often it does that before it asks the lock to put it to sleep.
+#[cfg(not(loom))]
+const LOOKS: u32 = 8;
+
 /// A mutual exclusion lock that is held for the length of a closure.
 #[derive(Debug, Default)]
 pub struct Mutex {
@@ -46,10 +54,27 @@ impl Mutex {
     #[inline]
     pub(crate) fn hold<R>(&self, critical: impl FnOnce() -> R) -> R {
         #[cfg(not(loom))]
-        let _held = self.inner.lock();
+        let _held = self.inner.try_lock().unwrap_or_else(|| self.lock_later());
         #[cfg(loom)]
         let _held = self.inner.lock().expect("no model panics inside a section");
         critical()
+    }
+
+    /// Somebody is inside. Each look takes the cache lines away from there, so this one stays away for some visits' time: they go
+    /// through at full speed meanwhile, where two threads that take turns wait for cache lines most of the time.
+    #[cfg(not(loom))]
+    #[cold]
+    #[inline(never)]
+    fn lock_later(&self) -> parking_lot::MutexGuard<'_, ()> {
+        for _ in 0..LOOKS {
+            for _ in 0..PAUSES {
+                std::hint::spin_loop();
+            }
+            if let Some(held) = self.inner.try_lock() {
+                return held;
+            }
+        }
+        self.inner.lock()
     }
 }
 
