@@ -102,7 +102,9 @@ impl QueueOperation {
 
     pub(crate) fn put_many(items: &Bound<'_, PyAny>) -> PyResult<Self> {
         let source = if let Ok(list) = items.cast_exact::<PyList>() {
-            Source::Items(list.iter().map(Bound::unbind).collect::<Vec<_>>().into_iter())
+            let mut held = Vec::with_capacity(list.len());
+            list.iter().for_each(|item| held.push(item.unbind())); // locks the list once, `collect` would for each item
+            Source::Items(held.into_iter())
         } else if let Ok(tuple) = items.cast_exact::<PyTuple>() {
             Source::Items(tuple.iter().map(Bound::unbind).collect::<Vec<_>>().into_iter())
         } else {
