@@ -221,6 +221,8 @@ AMOUNTS = {
 @pytest.mark.parametrize(("value", "error"), parameters(AMOUNT))
 def test_amounts(kind, method, value, error):
     """`n` of every method of every limiter."""
+    if (kind, method, value) == ("RateLimits", "decorator", None):
+        pytest.skip("None: the amounts come by name, or are 1")
     limiter = make(kind)
     refused(lambda: AMOUNTS[method](limiter, value), "n", error, limiter)
 

@@ -9,9 +9,18 @@ import warnings
 
 import pytest
 from helpers import PATIENCE, eventually, on_loops, settle, spawn, step
-from rates import BUCKETS, KINDS, NANOSECOND, cancelled, figures, one_per_second, tasks_in_line, used_up
+from rates import BUCKETS, KINDS, NANOSECOND, cancelled, figures, one_key, one_per_second, tasks_in_line, used_up
 
-from penstock import BlockingInEventLoopWarning, RateLimited, SlidingWindow, TokenBucket
+from penstock import (
+    BlockingInEventLoopWarning,
+    Clock,
+    KeyedTokenBucket,
+    LeakyBucket,
+    RateLimited,
+    RateLimits,
+    SlidingWindow,
+    TokenBucket,
+)
 from penstock.testing import ManualClock
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -466,20 +475,29 @@ async def test_a_refund_lets_the_head_go(make):
 @kinds
 @on_loops
 async def test_on_the_system_clock(kind):
-    """Real time: a few waits of a few milliseconds, served and not too early."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    limiter = one_per_second(kind)
-    if kind in ("TokenBucket", "KeyedBucket", "LeakyBucket"):
-        limiter.set_rate(100)
-        expected = 0.1
-    else:
-        limiter = SlidingWindow(1, 0.01)
-        expected = 0.1
-    await asyncio.gather(*(limiter.acquire_async() for _ in range(11)))
-    # libuv's clock counts milliseconds.
-    assert loop.time() - started >= expected - 0.002
-    assert figures(limiter).admitted == 11
+    """Real time: waits of a fraction of a millisecond to a few, each served, and never too early."""
+    clock = Clock()
+    for rate in (3000, 300):
+        started = clock.now()
+        limiter = {
+            "TokenBucket": lambda rate=rate: TokenBucket(rate, 1),
+            "LeakyBucket": lambda rate=rate: LeakyBucket(rate, 100),
+            "SlidingWindow": lambda rate=rate: SlidingWindow(1, 1 / rate),
+            "KeyedBucket": lambda rate=rate: one_key(KeyedTokenBucket(rate, 1, max_keys=1)),
+            "RateLimits": lambda rate=rate: RateLimits(one=TokenBucket(rate, 1), other=SlidingWindow(1, 1 / rate)),
+        }[kind]()
+        times = []
+
+        async def go(limiter=limiter, times=times):
+            await limiter.acquire_async()
+            times.append(clock.now())
+
+        await asyncio.gather(*(go() for _ in range(15)))
+        for _ in range(15):
+            await go()
+        # A billionth of a second is the rounding of the floats.
+        assert all(time - started >= number / rate - 1e-8 for number, time in enumerate(times))
+        assert figures(limiter).admitted == 30
 
 
 @on_loops

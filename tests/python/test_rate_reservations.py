@@ -9,7 +9,7 @@ import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
 from rates import BUCKETS, KINDS, NANOSECOND, cancelled, figures, in_line, one_per_second, tasks_in_line, used_up
 
-from penstock import RateLimited, Reservation, TokenBucket
+from penstock import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, Reservation, SlidingWindow, TokenBucket
 from penstock.testing import ManualClock
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -305,6 +305,28 @@ async def test_on_the_system_clock():
     assert reservations[3].delay == 0.0
     await asyncio.to_thread(worker.result)
     assert [reservation.delay for reservation in reservations] == [0.0] * 6
+
+
+@kinds
+@on_loops
+async def test_a_wait_is_never_too_short(kind):
+    """Loops count milliseconds and wake a little early; who returns from `wait_async` or `wait` is ready."""
+    limiter = {
+        "TokenBucket": lambda: TokenBucket(3000, 1),
+        "LeakyBucket": lambda: LeakyBucket(3000, 100),
+        "SlidingWindow": lambda: SlidingWindow(1, 1 / 3000),
+        "KeyedBucket": lambda: KeyedTokenBucket(3000, 1, max_keys=1).key(1),
+        "RateLimits": lambda: RateLimits(one=TokenBucket(3000, 1), other=SlidingWindow(1, 1 / 3000)),
+    }[kind]()
+    for _ in range(30):
+        reservations = [limiter.reserve() for _ in range(3)]
+        assert await reservations[2].wait_async() is True
+        assert [reservation.delay for reservation in reservations] == [0.0] * 3
+        async with limiter.reserve() as reservation:
+            assert reservation is None or reservation.delay == 0.0
+        last = limiter.reserve()
+        assert await asyncio.to_thread(last.wait)
+        assert last.delay == 0.0
 
 
 @kinds

@@ -46,6 +46,10 @@ impl Time {
         self.0.advance(moment.saturating_sub(self.0.now()));
     }
 
+    pub(crate) fn set(&self, members: &[&Arc<One>]) -> Set {
+        Several::new(members.iter().map(|member| Arc::clone(member)).collect(), self.clock())
+    }
+
     pub(crate) fn make(&self, law: Law) -> Arc<One> {
         Arc::new(Limiter::new(law, nano(), self.clock()))
     }

@@ -133,7 +133,7 @@ impl Model {
     }
 
     /// The first moment, not before `from`, at which `n` may go.
-    fn ready_at(&self, n: Units, from: Nanos) -> Nanos {
+    pub(crate) fn ready_at(&self, n: Units, from: Nanos) -> Nanos {
         let (per_nano, allowed) = match self.rule {
             Rule::Bucket { per_nano, burst } => (per_nano, u128::from(burst - n)),
             Rule::Shaper { per_nano, .. } => (per_nano, 0),
@@ -165,8 +165,8 @@ impl Model {
     pub(crate) fn settle(&mut self, now: Nanos) {
         while let Some(at) = self.due().filter(|at| *at <= now) {
             let head = self.line.remove(0);
-            self.granted.insert(head.who, self.events.len());
-            self.events.push((at, Event::Take(head.n)));
+            let entry = self.take(head.n, at);
+            self.granted.insert(head.who, entry);
         }
     }
 
@@ -214,7 +214,8 @@ impl Model {
         }
         if let Rule::Shaper { capacity, .. } = self.rule {
             if self.line.len() >= capacity {
-                return Answer::LineFull(self.due().unwrap_or_else(|| self.foresee(0, now)));
+                let free = self.due().filter(|_| capacity > 0);
+                return Answer::LineFull(free.unwrap_or_else(|| self.foresee(0, now)));
             }
         }
         if let Some(at) = deadline.map(|_| self.foresee(n, now)).filter(|at| Some(*at) > deadline) {
@@ -239,6 +240,10 @@ impl Model {
     /// In line, or called and on its way.
     pub(crate) fn has_been_called(&self, who: usize) -> bool {
         self.granted.contains_key(&who) || self.unfit.contains(&who)
+    }
+
+    pub(crate) fn someone_is_on_its_way(&self) -> bool {
+        !self.granted.is_empty()
     }
 
     pub(crate) fn leave(&mut self, who: usize, now: Nanos) {
@@ -269,8 +274,161 @@ impl Model {
         self.changed(now);
     }
 
+    /// Where it stands in the list.
+    fn take(&mut self, n: Units, at: Nanos) -> usize {
+        self.events.push((at, Event::Take(n)));
+        self.events.len() - 1
+    }
+
     fn changed(&mut self, now: Nanos) {
         self.not_before = now;
         self.settle(now);
+    }
+}
+
+/// A set of two limiters, of which nobody waits for one alone. It takes what its head is promised when the moment comes, and keeps the
+/// members from promising that to others.
+#[derive(Debug)]
+pub(crate) struct SetModel {
+    pub(crate) members: [Model; 2],
+    line: Vec<(usize, [Units; 2], Nanos)>,
+    promised: Option<Nanos>,
+    granted: BTreeMap<usize, [Option<usize>; 2]>,
+    unfit: Vec<usize>,
+    not_before: Nanos,
+}
+
+impl SetModel {
+    pub(crate) fn new(rules: [Rule; 2]) -> Self {
+        Self {
+            members: rules.map(|rule| Model::new(rule, 0)),
+            line: Vec::new(),
+            promised: None,
+            granted: BTreeMap::new(),
+            unfit: Vec::new(),
+            not_before: 0,
+        }
+    }
+
+    pub(crate) fn due(&self) -> Option<Nanos> {
+        self.promised
+    }
+
+    /// A window's level knows of what is promised for later, a bucket's does not: that may come in until then.
+    pub(crate) fn level(&self, index: usize, now: Nanos) -> i128 {
+        let promised = self.line.first().filter(|_| self.promised.is_some()).map_or(0, |(_, amounts, _)| amounts[index]);
+        let window = matches!(self.members[index].rule(), Rule::Window { .. });
+        self.members[index].level(now) - if window { promised.into() } else { 0 }
+    }
+
+    pub(crate) fn never_fits(&self, amounts: [Units; 2]) -> bool {
+        self.members.iter().zip(amounts).any(|(member, n)| n > member.largest())
+    }
+
+    fn ready_at(&self, amounts: [Units; 2], from: Nanos) -> Nanos {
+        let asked = self.members.iter().zip(amounts).filter(|(_, n)| *n > 0);
+        asked.map(|(member, n)| member.ready_at(n, from)).fold(from, Nanos::max)
+    }
+
+    fn take(&mut self, amounts: [Units; 2], at: Nanos) -> [Option<usize>; 2] {
+        let mut entries = [None; 2];
+        for index in 0..2 {
+            entries[index] = (amounts[index] > 0).then(|| self.members[index].take(amounts[index], at));
+        }
+        entries
+    }
+
+    pub(crate) fn settle(&mut self, now: Nanos) {
+        while let Some(&(who, amounts, since)) = self.line.first() {
+            let at = self.promised.unwrap_or_else(|| self.ready_at(amounts, since.max(self.not_before)));
+            self.promised = Some(at);
+            if at > now {
+                break;
+            }
+            let entries = self.take(amounts, at);
+            self.granted.insert(who, entries);
+            self.line.remove(0);
+            self.promised = None;
+            self.not_before = at;
+        }
+    }
+
+    pub(crate) fn try_now(&mut self, amounts: [Units; 2], now: Nanos) -> bool {
+        let goes = self.line.is_empty() && self.ready_at(amounts, now) == now;
+        if goes {
+            self.take(amounts, now);
+        }
+        goes
+    }
+
+    /// Somebody who is not of the set: what the head is promised stays promised.
+    pub(crate) fn try_member(&mut self, index: usize, n: Units, now: Nanos) -> bool {
+        let member = &mut self.members[index];
+        let mut after = member.clone();
+        let mut goes = after.try_now(n, now);
+        if let (Some(at), Some((_, amounts, _))) = (self.promised, self.line.first()) {
+            goes &= amounts[index] == 0 || after.ready_at(amounts[index], at) == at;
+        }
+        if goes {
+            *member = after;
+        }
+        goes
+    }
+
+    pub(crate) fn arrive(&mut self, who: usize, amounts: [Units; 2], now: Nanos) -> Answer {
+        if self.never_fits(amounts) {
+            return Answer::NeverFits;
+        }
+        if self.try_now(amounts, now) {
+            return Answer::Goes;
+        }
+        self.line.push((who, amounts, now));
+        self.settle(now);
+        self.look(who)
+    }
+
+    pub(crate) fn look(&mut self, who: usize) -> Answer {
+        if self.granted.remove(&who).is_some() {
+            return Answer::Goes;
+        }
+        if let Some(index) = self.unfit.iter().position(|unfit| *unfit == who) {
+            self.unfit.remove(index);
+            return Answer::NeverFits;
+        }
+        Answer::Waits(self.due().filter(|_| self.line[0].0 == who))
+    }
+
+    pub(crate) fn leave(&mut self, who: usize, now: Nanos) {
+        for (member, entry) in self.members.iter_mut().zip(self.granted.remove(&who).unwrap_or_default()) {
+            if let Some(entry) = entry {
+                member.events[entry].1 = Event::Struck;
+            }
+        }
+        self.unfit.retain(|unfit| *unfit != who);
+        self.promised = None;
+        self.line.retain(|(waiting, ..)| *waiting != who);
+        self.not_before = now;
+        self.settle(now);
+    }
+
+    /// Something has changed in a member: the head may go earlier, or no more.
+    pub(crate) fn changed(&mut self, now: Nanos) {
+        if self.promised.take().is_some() {
+            self.not_before = now;
+        }
+        let line = std::mem::take(&mut self.line);
+        let (unfit, fit) = line.into_iter().partition(|(_, amounts, _)| self.never_fits(*amounts));
+        self.line = fit;
+        let unfit: Vec<_> = unfit;
+        self.unfit.extend(unfit.into_iter().map(|(who, ..)| who));
+        self.settle(now);
+    }
+
+    pub(crate) fn has_been_called(&self, who: usize) -> bool {
+        self.granted.contains_key(&who) || self.unfit.contains(&who)
+    }
+
+    pub(crate) fn someone_is_on_its_way(&self) -> bool {
+        !self.granted.is_empty()
     }
 }

@@ -148,7 +148,9 @@ impl<W: Wake, D: Domain> Shard<W, D> {
                 match self.lighten(proof, key, now, wakes) {
                     Some(light) => *tat = light,
                     None => {
-                        next = next.min(now + 1); // whoever holds it may let go at any time
+                        // Whoever holds it may let go at any time; a rate of its own stays.
+                        let own = self.heavy.get(&key).is_some_and(|heavy| heavy.own);
+                        next = if own { next } else { next.min(now + 1) };
                         return false;
                     }
                 }
@@ -255,23 +257,25 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         claimed.is_ok()
     }
 
-    /// Forgets a full bucket for one more key: its place is then the caller's. Err: when there may be one.
-    fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Result<(), Nanos> {
+    /// Forgets a full bucket for one more key: its place is then the caller's. Err: when there may be one; `None` if a place is on its way
+    /// from one key to another.
+    fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
         // Its own shard first, so that what is in use spreads evenly.
         let own = self.shard(key);
         let others = self.shards.iter().filter(|shard| !std::ptr::eq(*shard, own));
-        let mut next = Nanos::MAX;
+        let (mut next, mut seen) = (Nanos::MAX, 0);
         for shard in std::iter::once(own).chain(others) {
             let found = self.visit(proof, shard, wakes, |shard, now, wakes| {
                 let found = shard.forget_one(proof, now, wakes);
                 next = next.min(shard.none_full_before);
+                seen += shard.table.len() as u64;
                 found
             });
             if found {
                 return Ok(());
             }
         }
-        Err(next)
+        Err((seen >= self.max_keys).then_some(next))
     }
 
     fn unclaim(&self) {
@@ -315,9 +319,8 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             match attempt {
                 Err(()) => match self.make_room(proof, key, &mut wakes) {
                     Ok(()) => claimed = true,
-                    // Every place is on its way from one key to another.
-                    Err(Nanos::MAX) => std::thread::yield_now(),
-                    Err(next) => {
+                    Err(None) => std::thread::yield_now(),
+                    Err(Some(next)) => {
                         self.visit(proof, self.shard(key), &mut wakes, |shard, _, _| shard.refused += 1);
                         return (wakes, Err(Refusal::LineFull(next)));
                     }
@@ -375,6 +378,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             let course = shard.course;
             let Some(heavy) = shard.heavy.get_mut(&key).filter(|heavy| heavy.own) else { return false };
             heavy.own = false;
+            shard.none_full_before = 0;
             wakes.append(heavy.limiter.set_pace(proof, course.pace, course.burst, None));
             true
         });
@@ -419,8 +423,8 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 }
                 None => match self.make_room(proof, key, &mut wakes) {
                     Ok(()) => claimed = true,
-                    Err(Nanos::MAX) => std::thread::yield_now(),
-                    Err(next) => return (wakes, Err(Refusal::LineFull(next))),
+                    Err(None) => std::thread::yield_now(),
+                    Err(Some(next)) => return (wakes, Err(Refusal::LineFull(next))),
                 },
             }
         }

@@ -329,6 +329,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn set_pace(&self, proof: D::Proof<'_>, pace: Pace, burst: Units, capacity: Option<usize>) -> Wakes<W> {
         self.visited(proof, |state, now, wakes| {
+            state.will_change(now);
             if let Schedule::Bucket(bucket) = &mut state.schedule {
                 bucket.gcra.set(pace, burst, now);
             }

@@ -45,6 +45,14 @@ impl Schedule {
         }
     }
 
+    /// What could still be taken at `at`: nothing that is booked at a moment to come leaves any.
+    pub(super) fn spare(&self, at: Nanos) -> i128 {
+        match self {
+            Self::Bucket(bucket) => i128::from(bucket.gcra.course.burst.saturating_sub(bucket.gcra.backlog(at))),
+            Self::Window(_) => 0,
+        }
+    }
+
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
         match self {
             Self::Bucket(bucket) => bucket.gcra.take(n, at),

@@ -65,11 +65,24 @@ struct Held<'a, 'm, W: Wake> {
     wakes: &'a mut Wakes<W>,
 }
 
+/// The first moment, not before `from`, that suits each member from which something is asked. One that could go now may have to wait later,
+/// for what is booked by then: so each is asked again about what another came to.
+fn first_of_all<M>(members: &[M], amounts: &[Units], from: Nanos, ready_at: impl Fn(&M, Units, Nanos) -> Nanos) -> Nanos {
+    let mut at = from;
+    loop {
+        let asked = members.iter().zip(amounts).filter(|(_, n)| **n > 0);
+        let next = asked.fold(at, |at, (member, &n)| ready_at(member, n, at));
+        if next == at {
+            return at;
+        }
+        at = next;
+    }
+}
+
 impl<W: Wake> Held<'_, '_, W> {
     /// When all of it could go, not before `from`.
     fn foresee(&self, amounts: &[Units], from: Nanos) -> Nanos {
-        let asked = self.members.iter().zip(amounts).filter(|(_, n)| **n > 0);
-        asked.map(|(member, &n)| member.foresee(n, from)).fold(from, Nanos::max)
+        first_of_all(self.members, amounts, from, |member, n, from| member.foresee_from(n, from, self.now))
     }
 
     fn never_fits(&self, amounts: &[Units]) -> bool {
@@ -490,8 +503,7 @@ impl<W: Wake> State<W> {
         }
         let mut members: Vec<_> = held.members.iter().map(|member| member.project(held.now)).collect();
         let ready_at = |members: &[Projection], amounts: &[Units], from: Nanos| {
-            let asked = members.iter().zip(amounts).filter(|(_, n)| **n > 0);
-            asked.map(|(member, &n)| member.ready_at(n, from)).fold(from, Nanos::max)
+            first_of_all(members, amounts, from, Projection::ready_at)
         };
         let mut last = from;
         for ticket in self.unbooked() {

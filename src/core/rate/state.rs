@@ -102,8 +102,10 @@ pub(super) enum Fetched {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Promise {
     n: Units,
-    /// Where it is in the schedule: the count of everything taken, when it was.
+    /// Where it is in the schedule: the count of everything taken, when it was, and of what was there for others besides.
     mark: Option<i128>,
+    /// No more than this of it can be given back any more.
+    returnable: Units,
 }
 
 #[derive(Debug)]
@@ -205,7 +207,7 @@ impl<W: Wake> State<W> {
                     }
                     self.take_for(n, at, self.held.contains(&number).then_some(Whose::Booking(number)));
                     if let Some(promise) = self.promises.get_mut(&(at, number)) {
-                        promise.mark = Some(self.taken);
+                        promise.mark = Some(self.taken + self.schedule.spare(at));
                     }
                 }
                 (_, Some((at, ticket, n))) if at <= now => {
@@ -238,10 +240,15 @@ impl<W: Wake> State<W> {
 
     /// When `n` more could go after everybody in line.
     pub(super) fn foresee(&self, n: Units, now: Nanos) -> Nanos {
+        self.foresee_from(n, now, now)
+    }
+
+    /// As `foresee`, but not before `from`.
+    pub(super) fn foresee_from(&self, n: Units, from: Nanos, now: Nanos) -> Nanos {
         if self.room.nobody_waits() {
-            return self.schedule.ready_at(n, now.max(self.paused_until).max(self.not_before));
+            return self.schedule.ready_at(n, from.max(self.paused_until).max(self.not_before));
         }
-        self.project(now).ready_at(n, now)
+        self.project(now).ready_at(n, from)
     }
 
     /// May `n` go now, nobody being before it?
@@ -307,11 +314,11 @@ impl<W: Wake> State<W> {
             Schedule::Window(window) => window.take(n, at),
             Schedule::Bucket(bucket) if alone && bucket.is_plain() && bucket.gcra.ready_at(n, now) == at => {
                 self.take(n, at);
-                mark = Some(self.taken);
+                mark = Some(self.taken + self.schedule.spare(at));
             }
             Schedule::Bucket(bucket) => bucket.book(Apart { at, number, n }),
         }
-        self.promises.insert((at, number), Promise { n, mark });
+        self.promises.insert((at, number), Promise { n, mark, returnable: n });
         if hold {
             self.held.insert(number);
         }
@@ -363,9 +370,9 @@ impl<W: Wake> State<W> {
 
     /// Gives a booking back, as far as that is possible, but for `keep`. Returns how much that was.
     pub(super) fn cancel(&mut self, booking: Booking, keep: Units, now: Nanos, wakes: &mut Wakes<W>) -> Units {
-        let Booking { at, units, number } = booking;
+        let Booking { at, number, .. } = booking;
         let Some(promise) = self.promises.remove(&(at, number)).filter(|_| at >= now) else { return 0 };
-        let wanted = units - keep;
+        let wanted = promise.n.saturating_sub(keep);
         let returned = match (&mut self.schedule, promise.mark) {
             (Schedule::Window(window), _) => window.withdraw(wanted, at),
             (Schedule::Bucket(bucket), None) => {
@@ -377,14 +384,18 @@ impl<W: Wake> State<W> {
                 let later = Units::try_from((self.taken - mark).max(0)).unwrap_or(Units::MAX);
                 let spaced = bucket.gcra.course.rule == Rule::Spaced;
                 // In a shaper a gap between two that stay cannot be filled by another at the end.
-                let returned = if spaced && later > 0 { 0 } else { wanted.min(units.saturating_sub(later)) };
+                let returned = if spaced && later > 0 { 0 } else { wanted.min(promise.n.saturating_sub(later)) };
+                // After a change of the rate it may have been worked off already: what has drained away is gone.
+                let returned = returned.min(promise.returnable).min(bucket.gcra.backlog(now).saturating_sub(later));
                 bucket.gcra.give_back(returned);
                 self.taken -= i128::from(returned);
                 returned
             }
         };
         if keep > 0 {
-            self.promises.insert((at, number), Promise { n: units - returned, mark: promise.mark });
+            let Promise { n, mark, returnable } = promise;
+            let mark = mark.map(|mark| mark - i128::from(returned));
+            self.promises.insert((at, number), Promise { n: n - returned, mark, returnable: returnable - returned });
         }
         self.given_back(now);
         self.settle(now, wakes);
@@ -450,6 +461,18 @@ impl<W: Wake> State<W> {
         Ok(())
     }
 
+    /// The law is about to change. A bucket that is full by now stays as full as it is: nobody gives back later what has drained away before.
+    pub(super) fn will_change(&mut self, now: Nanos) {
+        let backlog = self.schedule.backlog(now);
+        self.unfetched.taken(backlog);
+        for promise in self.promises.values_mut() {
+            if let Some(mark) = promise.mark {
+                let later = Units::try_from((self.taken - mark).max(0)).unwrap_or(Units::MAX);
+                promise.returnable = promise.returnable.min(backlog.saturating_sub(later));
+            }
+        }
+    }
+
     /// The law has changed: those in line whose amount has become too large are told so, moments are worked out anew, from now on.
     pub(super) fn changed(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
         self.not_before = now;
@@ -470,11 +493,17 @@ impl<W: Wake> State<W> {
         self.room.forget();
         self.unfetched.clear();
         self.unfit.clear();
-        for number in std::mem::take(&mut self.held) {
-            if let Schedule::Bucket(bucket) = &mut self.schedule {
-                bucket.cut(number, 0);
+        let held = std::mem::take(&mut self.held);
+        let schedule = &mut self.schedule;
+        self.promises.retain(|&(at, number), promise| {
+            let theirs = held.contains(&number);
+            match schedule {
+                Schedule::Window(window) if theirs => drop(window.withdraw(promise.n, at)),
+                Schedule::Bucket(bucket) if theirs => bucket.cut(number, 0),
+                _ => {}
             }
-        }
+            !theirs
+        });
         self.due = NEVER;
     }
 }
