@@ -452,18 +452,18 @@ impl AsyncOperation {
                 return Err(PyRuntimeError::new_err("this operation has ended and cannot be awaited again"));
             };
             let clock = operation.clock(owner);
-            let now = clock.now().max(this.with(py, |state| state.fired));
+            let now = clock.now();
             let never = matches!(this.timeout, Timeout::Never);
             let waker = Waker::Task(slf.clone().unbind());
             let chance = if never { Chance::Now } else { Chance::Wait(&waker) };
-            operation.set_deadline(this.deadline(py, &clock, now)?);
+            operation.set_deadline(this.deadline(py, now)?);
             let attempt = operation.attempt(owner, chance, now);
             let look_again_at = operation.look_again_at();
             let refused = |operation: &dyn Operation| annotated(operation, py, operation.refused(owner, this.timeout));
             let outcome = match attempt {
                 Err(error) => Err(annotated(&*operation, py, error)),
                 Ok(None) if never => Err(refused(&*operation)),
-                Ok(None) => match this.deadline(py, &clock, now) {
+                Ok(None) => match this.deadline(py, now) {
                     Ok(Some(deadline)) if deadline <= now => Err(refused(&*operation)),
                     Ok(deadline) => Ok(Err(deadline)),
                     Err(error) => Err(error),
@@ -497,11 +497,11 @@ impl AsyncOperation {
         }
     }
 
-    fn deadline(&self, py: Python<'_>, clock: &CoreClock<Waker>, now: Nanos) -> PyResult<Option<Nanos>> {
+    fn deadline(&self, py: Python<'_>, now: Nanos) -> PyResult<Option<Nanos>> {
         if let Some(deadline) = self.with(py, |state| state.deadline) {
             return Ok(Some(deadline));
         }
-        let deadline = self.timeout.limit()?.map(|limit| clock.now().max(now).saturating_add(limit));
+        let deadline = self.timeout.limit()?.map(|limit| now.saturating_add(limit));
         self.with(py, |state| state.deadline = deadline);
         Ok(deadline)
     }

@@ -134,16 +134,15 @@ impl Gcra {
         self.tat.saturating_sub(self.course.ceil(at))
     }
 
-    pub(super) fn give_back(&mut self, n: Units) {
-        // Before the base lies what belonged to other courses (see `gate`), and there a bucket is full anyway.
-        self.tat = self.tat.saturating_sub(n).max(self.course.base);
-    }
-
-    /// At least what is promised at these moments, in their order, has been taken.
-    pub(super) fn stay_behind(&mut self, promised: impl Iterator<Item = (Nanos, Units)>) {
+    /// Gives `n` back, or so much of it that what is promised at these moments, in their order, stays taken.
+    /// Returns how much that was.
+    pub(super) fn give_back(&mut self, n: Units, promised: impl Iterator<Item = (Nanos, Units)>) -> Units {
         let least = promised.fold(0, |tat: u64, (at, n)| tat.max(self.course.ceil(at)) + n);
-        self.tat = self.tat.max(least);
-        self.highest = self.highest.max(self.tat);
+        // Before the base lies what belonged to other courses (see `gate`), and there a bucket is full anyway. And a change of the law
+        // can leave promises that it would not have made: they need no more than is taken.
+        let before = self.tat;
+        self.tat = before.saturating_sub(n).max(self.course.base).max(least.min(before));
+        before.saturating_sub(self.tat)
     }
 
     /// What could be taken now, in units; negative in debt.

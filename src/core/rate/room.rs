@@ -67,6 +67,10 @@ impl<W: Wake> Room<W> {
         self.line.waiting()
     }
 
+    pub(super) fn last(&self) -> Option<Ticket> {
+        self.line.last()
+    }
+
     pub(super) fn contains(&self, ticket: Ticket) -> bool {
         self.line.contains(ticket)
     }

@@ -5,8 +5,8 @@
 //!
 //! # Algorithm
 //! The set has a line of its own. Only its *head* is booked in the members, in all of them for the same moment: the first at which each
-//! allows its amount. In a member that has a line itself the booking stands in it like any other, so callers of the set and of its members
-//! get their turns in the order in which they came to the front. When the moment comes the head is granted, and the next is booked, from
+//! allows its amount. In a member that has a line itself its turn comes after those who stand there when it is first booked, so callers of
+//! the set and of its members get their turns in the order in which they came to the front. When the moment comes the head is granted, and the next is booked, from
 //! that moment on. A head that leaves gives its bookings back; those behind it have taken nothing.
 //!
 //! A booking is a promise and would not move when a member's rate changes. So whoever changes a member says so to its sets
@@ -18,7 +18,7 @@ use std::fmt;
 use super::limiter::Limiter;
 use super::room::{NEVER, Room};
 use super::schedule::Projection;
-use super::state::{Booking, Place, Refusal, Standing, State as Member, Statistics};
+use super::state::{Booking, Place, Refusal, Standing, State as Member, Statistics, Turn};
 use super::units::Units;
 use crate::clock::{Clock, Nanos};
 use crate::fork;
@@ -41,10 +41,18 @@ impl Bookings {
     }
 }
 
+/// What somebody in line waits for.
+#[derive(Debug)]
+struct Wants {
+    amounts: Box<[Units]>,
+    /// Its turn in each member, since it has first been booked.
+    turns: Option<Box<[Turn]>>,
+}
+
 #[derive(Debug)]
 struct State<W> {
     room: Room<W>,
-    amounts: BTreeMap<Ticket, Box<[Units]>>,
+    wants: BTreeMap<Ticket, Wants>,
     /// The head's booking; with a reservation behind them, those of everybody before it.
     booked: VecDeque<(Ticket, Bookings)>,
     /// Granted and not fetched.
@@ -80,9 +88,15 @@ fn first_of_all<M>(members: &[M], amounts: &[Units], from: Nanos, ready_at: impl
 }
 
 impl<W: Wake> Held<'_, '_, W> {
-    /// When all of it could go, not before `from`.
-    fn foresee(&self, amounts: &[Units], from: Nanos) -> Nanos {
-        first_of_all(self.members, amounts, from, |member, n, from| member.foresee_from(n, from, self.now))
+    /// The turns of somebody who comes to the members now.
+    fn turns(&self) -> Box<[Turn]> {
+        self.members.iter().map(|member| member.turn()).collect()
+    }
+
+    /// When all of it could go, not before `from`, after those who come before these turns.
+    fn foresee(&self, amounts: &[Units], turns: &[Turn], from: Nanos) -> Nanos {
+        let members: Vec<_> = self.members.iter().zip(turns).collect();
+        first_of_all(&members, amounts, from, |(member, turn), n, from| member.foresee_from(n, from, **turn, self.now))
     }
 
     fn never_fits(&self, amounts: &[Units]) -> bool {
@@ -144,10 +158,11 @@ impl<W: Wake> State<W> {
 
     /// Books the first in line that is not booked yet.
     fn book(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) -> Result<(), Refusal> {
-        let amounts = &self.amounts[&ticket];
         let from = self.room.since(ticket).max(self.not_before);
         let from = self.booked.back().map_or(from, |(_, before)| from.max(before.at));
-        let at = held.foresee(amounts, from);
+        let Wants { amounts, turns } = self.wants.get_mut(&ticket).expect("it is in line");
+        let turns = turns.get_or_insert_with(|| held.turns());
+        let at = held.foresee(amounts, turns, from);
         let bookings = held.book(amounts, at, true)?;
         self.booked.push_back((ticket, bookings));
         Ok(())
@@ -174,7 +189,7 @@ impl<W: Wake> State<W> {
     fn book_anew(&mut self, held: &mut Held<'_, '_, W>) {
         self.unbook(held);
         self.not_before = held.now;
-        let unfit: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.amounts[ticket])).collect();
+        let unfit: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.wants[ticket].amounts)).collect();
         for ticket in unfit {
             self.grants.insert(ticket, None);
             self.room.grant(ticket, held.now, held.wakes);
@@ -185,7 +200,7 @@ impl<W: Wake> State<W> {
     fn forget(&mut self, generation: u64) {
         self.generation = generation;
         self.room.forget();
-        self.amounts.clear();
+        self.wants.clear();
         self.booked.clear();
         self.grants.clear();
         self.due = NEVER;
@@ -212,7 +227,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
         order.sort_by_key(|&index| Arc::as_ptr(&members[index]).addr());
         let state = State {
             room: Room::new(),
-            amounts: BTreeMap::new(),
+            wants: BTreeMap::new(),
             booked: VecDeque::new(),
             grants: BTreeMap::new(),
             not_before: 0,
@@ -318,7 +333,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
                 return standing;
             }
             let ticket = state.room.join(waker, 0, held.now);
-            state.amounts.insert(ticket, amounts.into());
+            state.wants.insert(ticket, Wants { amounts: amounts.into(), turns: None });
             place.0 = Some(ticket);
             // Its own wake-up, should it be nudged here, costs it one look.
             state.settle(held);
@@ -450,12 +465,12 @@ impl<W: Wake, D: Domain> Several<W, D> {
         })
     }
 
-    pub fn statistics(&self, proof: D::Proof<'_>) -> Statistics {
-        self.section.with(proof, |state| Statistics {
+    pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, Statistics) {
+        self.visit(proof, |state, held| Statistics {
             admitted: state.admitted,
             refused: state.refused,
             waited: state.waited,
-            waited_for: state.room.blocked.total(self.clock.now()),
+            waited_for: state.room.blocked.total(held.now),
             waiters: state.room.waiters(),
         })
     }
@@ -499,15 +514,15 @@ impl<W: Wake> State<W> {
         let from = held.now.max(self.not_before);
         let from = self.booked.back().map_or(from, |(_, last)| from.max(last.at));
         if self.unbooked().next().is_none() {
-            return held.foresee(amounts, from);
+            return held.foresee(amounts, &held.turns(), from);
         }
-        let mut members: Vec<_> = held.members.iter().map(|member| member.project(held.now)).collect();
+        let mut members: Vec<_> = held.members.iter().map(|member| member.project(member.turn(), held.now)).collect();
         let ready_at = |members: &[Projection], amounts: &[Units], from: Nanos| {
             first_of_all(members, amounts, from, Projection::ready_at)
         };
         let mut last = from;
         for ticket in self.unbooked() {
-            let before = &self.amounts[&ticket];
+            let before = &*self.wants[&ticket].amounts;
             last = ready_at(&members, before, last);
             members.iter_mut().zip(before).filter(|(_, n)| **n > 0).for_each(|(member, &n)| member.take(n, last));
         }
@@ -515,7 +530,7 @@ impl<W: Wake> State<W> {
     }
 
     fn remove(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) {
-        self.amounts.remove(&ticket);
+        self.wants.remove(&ticket);
         self.room.leave(ticket, held.now, held.wakes);
     }
 }

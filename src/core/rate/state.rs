@@ -83,6 +83,9 @@ pub struct Statistics {
     pub waiters: usize,
 }
 
+/// A turn in the line: after this waiter, and everybody before it.
+pub(super) type Turn = Option<Ticket>;
+
 /// Whose a grant is: that of somebody in line, or a booking's that a set holds for somebody in its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
@@ -227,11 +230,20 @@ impl<W: Wake> State<W> {
         self.room.ring(self.due, wakes);
     }
 
-    /// The schedule as it will be when everybody in line has been granted.
-    pub(super) fn project(&self, now: Nanos) -> Projection {
+    /// The turn of somebody who comes now: after the last in line.
+    pub(super) fn turn(&self) -> Turn {
+        self.room.last()
+    }
+
+    fn before(&self, turn: Turn) -> impl Iterator<Item = (Ticket, Units)> {
+        self.room.waiting().take_while(move |(ticket, _)| Some(*ticket) <= turn)
+    }
+
+    /// The schedule as it will be when everybody before that turn has been granted.
+    pub(super) fn project(&self, turn: Turn, now: Nanos) -> Projection {
         let from = now.max(self.paused_until).max(self.not_before);
         let mut projection = Projection { schedule: self.schedule.clone(), from };
-        for (_, want) in self.room.waiting() {
+        for (_, want) in self.before(turn) {
             let at = projection.ready_at(want, from);
             projection.take(want, at);
         }
@@ -240,15 +252,15 @@ impl<W: Wake> State<W> {
 
     /// When `n` more could go after everybody in line.
     pub(super) fn foresee(&self, n: Units, now: Nanos) -> Nanos {
-        self.foresee_from(n, now, now)
+        self.foresee_from(n, now, self.turn(), now)
     }
 
-    /// As `foresee`, but not before `from`.
-    pub(super) fn foresee_from(&self, n: Units, from: Nanos, now: Nanos) -> Nanos {
-        if self.room.nobody_waits() {
+    /// As `foresee`, but not before `from`, and only after those who come before that turn.
+    pub(super) fn foresee_from(&self, n: Units, from: Nanos, turn: Turn, now: Nanos) -> Nanos {
+        if self.before(turn).next().is_none() {
             return self.schedule.ready_at(n, from.max(self.paused_until).max(self.not_before));
         }
-        self.project(now).ready_at(n, from)
+        self.project(turn, now).ready_at(n, from)
     }
 
     /// May `n` go now, nobody being before it?
@@ -340,22 +352,24 @@ impl<W: Wake> State<W> {
         match (&mut self.schedule, granted) {
             (Schedule::Window(window), _) => drop(window.withdraw(units, at)),
             (Schedule::Bucket(bucket), None) => bucket.cut(number, 0),
-            (Schedule::Bucket(bucket), Some((_, _, returned))) => {
-                bucket.gcra.give_back(returned);
-                self.taken -= i128::from(returned);
-            }
+            (Schedule::Bucket(_), Some((_, _, returned))) => drop(self.withdraw(returned, now)),
         }
-        self.given_back(now);
+        self.not_before = now;
         self.settle(now, wakes);
     }
 
-    /// After anything that makes room: moments from now on only, and none that comes too close to what is promised in the schedule.
-    fn given_back(&mut self, now: Nanos) {
-        self.not_before = now;
-        if let Schedule::Bucket(bucket) = &mut self.schedule {
-            let promised = self.promises.range((now + 1, 0)..).filter(|(_, promise)| promise.mark.is_some());
-            bucket.gcra.stay_behind(promised.map(|((at, _), promise)| (*at, promise.n)));
-        }
+    /// Takes `n` out of the bucket's schedule again, but nothing that a promise needs. Returns how much that was.
+    fn put_back(&mut self, n: Units, now: Nanos) -> Units {
+        let Schedule::Bucket(bucket) = &mut self.schedule else { return 0 };
+        let promised = self.promises.range((now + 1, 0)..).filter(|(_, promise)| promise.mark.is_some());
+        bucket.gcra.give_back(n, promised.map(|((at, _), promise)| (*at, promise.n)))
+    }
+
+    /// As `put_back`, of what was taken and has been given up: it does not count as taken any more.
+    fn withdraw(&mut self, n: Units, now: Nanos) -> Units {
+        let returned = self.put_back(n, now);
+        self.taken -= i128::from(returned);
+        returned
     }
 
     /// Can `n` be booked, at a moment that is not too late to be counted?
@@ -373,7 +387,7 @@ impl<W: Wake> State<W> {
         let Booking { at, number, .. } = booking;
         let Some(promise) = self.promises.remove(&(at, number)).filter(|_| at >= now) else { return 0 };
         let wanted = promise.n.saturating_sub(keep);
-        let returned = match (&mut self.schedule, promise.mark) {
+        let mut returned = match (&mut self.schedule, promise.mark) {
             (Schedule::Window(window), _) => window.withdraw(wanted, at),
             (Schedule::Bucket(bucket), None) => {
                 bucket.cut(number, keep);
@@ -386,10 +400,7 @@ impl<W: Wake> State<W> {
                 // In a shaper a gap between two that stay cannot be filled by another at the end.
                 let returned = if spaced && later > 0 { 0 } else { wanted.min(promise.n.saturating_sub(later)) };
                 // After a change of the rate it may have been worked off already: what has drained away is gone.
-                let returned = returned.min(promise.returnable).min(bucket.gcra.backlog(now).saturating_sub(later));
-                bucket.gcra.give_back(returned);
-                self.taken -= i128::from(returned);
-                returned
+                returned.min(promise.returnable).min(bucket.gcra.backlog(now).saturating_sub(later))
             }
         };
         if keep > 0 {
@@ -397,7 +408,10 @@ impl<W: Wake> State<W> {
             let mark = mark.map(|mark| mark - i128::from(returned));
             self.promises.insert((at, number), Promise { n: n - returned, mark, returnable: returnable - returned });
         }
-        self.given_back(now);
+        if promise.mark.is_some() {
+            returned = self.withdraw(returned, now);
+        }
+        self.not_before = now;
         self.settle(now, wakes);
         returned
     }
@@ -424,14 +438,11 @@ impl<W: Wake> State<W> {
         if let Some((n, at, returned)) = self.unfetched.give_back(&Whose::Waiter(ticket)) {
             match &mut self.schedule {
                 Schedule::Window(window) => drop(window.withdraw(n, at)),
-                Schedule::Bucket(bucket) => {
-                    bucket.gcra.give_back(returned);
-                    self.taken -= i128::from(returned);
-                }
+                Schedule::Bucket(_) => drop(self.withdraw(returned, now)),
             }
         }
         self.room.leave(ticket, now, wakes);
-        self.given_back(now);
+        self.not_before = now;
         self.settle(now, wakes);
     }
 
@@ -439,9 +450,9 @@ impl<W: Wake> State<W> {
     pub(super) fn give_back(&mut self, n: Units, now: Nanos) {
         match &mut self.schedule {
             Schedule::Window(window) => window.give_back(n, now),
-            Schedule::Bucket(bucket) => bucket.gcra.give_back(n),
+            Schedule::Bucket(_) => drop(self.put_back(n, now)),
         }
-        self.given_back(now);
+        self.not_before = now;
     }
 
     /// What a booking came to: the difference is given back, as far as that is possible, or charged.

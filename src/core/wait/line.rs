@@ -154,6 +154,11 @@ impl<W: Wake> Line<W> {
         self.waiting.iter().map(|(&ticket, place)| (ticket, place.want))
     }
 
+    /// Who would be served last.
+    pub fn last(&self) -> Option<Ticket> {
+        self.waiting.last_key_value().map(|(&ticket, _)| ticket)
+    }
+
     pub fn is_waiting(&self, ticket: Ticket) -> bool {
         self.waiting.contains_key(&ticket)
     }

@@ -222,8 +222,8 @@ impl Operation for AwaitMoment {
         Some(self.at)
     }
 
-    fn attempt(&mut self, this: &Bound<'_, PyAny>, _chance: Chance<'_>, now: Nanos) -> PyResult<Option<Done>> {
-        if self.at <= now.max(self.clock.now()) {
+    fn attempt(&mut self, this: &Bound<'_, PyAny>, _chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
+        if self.at <= self.clock.now() {
             return Ok(Some(Done::Yes));
         }
         match self.deadline {

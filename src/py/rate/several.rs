@@ -332,7 +332,9 @@ impl PyRateLimits {
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let py = slf.py();
-        statistics(py, &CLASS, "RateStatistics", slf.get().name(py), slf.get().several.statistics(py), &[])
+        let (wakes, seen) = slf.get().several.statistics(py);
+        wakes.fire();
+        statistics(py, &CLASS, "RateStatistics", slf.get().name(py), seen, &[])
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
