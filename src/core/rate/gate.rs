@@ -87,37 +87,37 @@ impl Gate {
     /// Tries to pass with `n` units at `now`. `alone`: no other thread can be doing anything here.
     #[inline]
     pub(super) fn pass(&self, n: Units, now: Nanos, alone: bool) -> Passage {
-        let mut word = self.word.load(Ordering::Acquire);
         loop {
-            if word == CLOSED {
-                return Passage::Closed;
-            }
-            let course = self.course();
-            let (tat, floor) = (word >> 1, course.floor(now));
-            if n > course.burst && course.rule == Rule::Burst || !course.reaches(now, floor) {
-                return Passage::Closed;
-            }
-            // What was read belongs to the word if the word is still there: after this fence.
-            fence(Ordering::Acquire);
-            if !course.fits(tat, n, floor) {
-                let again = self.word.load(Ordering::Relaxed);
-                if again == word {
-                    return Passage::Refused;
-                }
-                word = again;
-                fence(Ordering::Acquire);
-                continue;
-            }
-            let ahead = tat.max(course.ceil(now)) + n;
-            if alone {
-                self.word.store(open(ahead), Ordering::Release);
-                return Passage::Admitted;
-            }
-            match self.word.compare_exchange_weak(word, open(ahead), Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Passage::Admitted,
-                Err(other) => word = other,
+            if let Some(passage) = self.try_pass(n, now, alone) {
+                return passage;
             }
         }
+    }
+
+    /// `None`: somebody else was faster.
+    #[inline]
+    fn try_pass(&self, n: Units, now: Nanos, alone: bool) -> Option<Passage> {
+        let word = self.word.load(Ordering::Acquire);
+        if word == CLOSED {
+            return Some(Passage::Closed);
+        }
+        let course = self.course();
+        let (tat, floor) = (word >> 1, course.floor(now));
+        if n > course.burst && course.rule == Rule::Burst || !course.reaches(now, floor) {
+            return Some(Passage::Closed);
+        }
+        // What was read belongs to the word if the word is still there: after this fence.
+        fence(Ordering::Acquire);
+        if !course.fits(tat, n, floor) {
+            return (self.word.load(Ordering::Relaxed) == word).then_some(Passage::Refused);
+        }
+        let ahead = open(course.start(tat, now, floor) + n);
+        if alone {
+            self.word.store(ahead, Ordering::Release);
+            return Some(Passage::Admitted);
+        }
+        let moved = self.word.compare_exchange_weak(word, ahead, Ordering::AcqRel, Ordering::Relaxed);
+        moved.is_ok().then_some(Passage::Admitted)
     }
 
     /// Takes the state out. `None` if it was closed. Only ever called inside the section.

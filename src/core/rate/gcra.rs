@@ -52,6 +52,13 @@ impl Course {
         self.base + clipped(self.pace.ceil(now.saturating_sub(self.anchor)))
     }
 
+    /// From where on something counts that goes at `now`, when the position is `floor`: the later of `tat` and `ceil(now)`.
+    #[inline]
+    pub(super) fn start(&self, tat: u64, now: Nanos, floor: u64) -> u64 {
+        // One more than `floor` is `ceil` at least.
+        if tat > floor { tat } else { self.ceil(now) }
+    }
+
     /// Are positions counted well here, or is it time to begin anew?
     #[inline]
     pub(super) fn reaches(&self, now: Nanos, floor: u64) -> bool {

@@ -517,9 +517,8 @@ impl<W: Wake> State<W> {
             return held.foresee(amounts, &held.turns(), from);
         }
         let mut members: Vec<_> = held.members.iter().map(|member| member.project(member.turn(), held.now)).collect();
-        let ready_at = |members: &[Projection], amounts: &[Units], from: Nanos| {
-            first_of_all(members, amounts, from, Projection::ready_at)
-        };
+        let ready_at =
+            |members: &[Projection], amounts: &[Units], from: Nanos| first_of_all(members, amounts, from, Projection::ready_at);
         let mut last = from;
         for ticket in self.unbooked() {
             let before = &*self.wants[&ticket].amounts;

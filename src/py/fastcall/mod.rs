@@ -53,9 +53,20 @@ impl Call {
     where
         C: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync,
     {
-        // SAFETY: the descriptor has checked the type; a frozen class is only ever borrowed shared.
-        unsafe { Borrowed::from_ptr(py, self.this).cast_unchecked::<C>() }.get()
+        // SAFETY: as is asked for.
+        unsafe { instance(py, self.this) }
     }
+}
+
+/// # Safety
+/// As for [`Call::instance`].
+#[inline]
+pub(super) unsafe fn instance<'a, C>(py: Python<'_>, this: Raw) -> &'a C
+where
+    C: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync,
+{
+    // SAFETY: the descriptor has checked the type; a frozen class is only ever borrowed shared.
+    unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<C>() }.get()
 }
 
 /// Runs a method: a panic becomes an exception.

@@ -8,13 +8,13 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
-use super::{Call, Raw, fire, general, guarded, install_on, parse, this};
+use super::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
 use crate::aio;
 use crate::rate::keyed::PyKeyedTokenBucket;
 use crate::rate::{PyRateLimiter, Target};
 
 /// The amount of an everyday call: there is nothing to report about it, and it is not zero.
-#[inline]
+#[inline(never)] // so that a call without an argument is short
 fn everyday(n: Borrowed<'_, '_, PyAny>, scale: Scale) -> Option<Units> {
     let tokens = match n.cast_exact::<PyInt>() {
         Ok(int) => f64::from(int.extract::<u32>().ok()?),
@@ -28,18 +28,28 @@ fn everyday(n: Borrowed<'_, '_, PyAny>, scale: Scale) -> Option<Units> {
 
 /// The amount of a call with at most one argument, beginning at `first`.
 ///
+/// It is given words and no [`Call`]: see the queues'.
+///
 /// # Safety
 /// The interpreter called, attached.
 #[inline]
-unsafe fn amount(py: Python<'_>, call: Call, first: usize, scale: Scale) -> Option<Units> {
-    if call.is_plain(first) {
+unsafe fn amount(
+    py: Python<'_>,
+    args: *const Raw,
+    nargs: ffi::Py_ssize_t,
+    kwnames: Raw,
+    first: usize,
+    scale: Scale,
+) -> Option<Units> {
+    let nargs = nargs.unsigned_abs();
+    if nargs == first && kwnames.is_null() {
         return Some(scale.per_token());
     }
-    if !call.is_plain(first + 1) {
+    if nargs != first + 1 || !kwnames.is_null() {
         return None;
     }
     // SAFETY: so many arguments were passed.
-    everyday(unsafe { Borrowed::from_ptr(py, *call.args.add(first)) }, scale)
+    everyday(unsafe { Borrowed::from_ptr(py, *args.add(first)) }, scale)
 }
 
 #[inline]
@@ -48,21 +58,27 @@ fn boolean(py: Python<'_>, value: bool) -> Raw {
 }
 
 unsafe extern "C" fn try_acquire(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
     // SAFETY: called by the interpreter, attached, for an instance of the class.
-    let (py, limiter) = unsafe { (Python::assume_attached(), call.instance::<PyRateLimiter>(Python::assume_attached())) };
+    let (py, limiter) = unsafe { (Python::assume_attached(), instance::<PyRateLimiter>(Python::assume_attached(), this_)) };
     if let Target::Own(own) = &limiter.target {
         // SAFETY: as above.
-        if let Some(passed) = unsafe { amount(py, call, 0, own.scale()) }.and_then(|n| own.pass(py, n)) {
+        if let Some(passed) = unsafe { amount(py, args, nargs, kwnames, 0, own.scale()) }.and_then(|n| own.pass(py, n)) {
             return boolean(py, passed);
         }
     }
+    try_acquire_after_all(this_, args, nargs, kwnames)
+}
+
+#[cold]
+#[inline(never)]
+fn try_acquire_after_all(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call::new(this_, args, nargs, kwnames);
     guarded(|_| {
         general(|py| {
             let [n] = parse(py, call, ("RateLimiter", "try_acquire"), ["n"], 0)?;
-            let n = limiter.amount("n", n.as_deref())?;
-            // SAFETY: as above.
-            let went = limiter.try_acquire(unsafe { this(py, &call.this) }, n)?;
+            // SAFETY: the interpreter called, for an instance of the class.
+            let (limiter, this) = unsafe { (call.instance::<PyRateLimiter>(py), this(py, &call.this)) };
+            let went = limiter.try_acquire(this, limiter.amount("n", n.as_deref())?)?;
             Ok(PyBool::new(py, went).to_owned().into_any().unbind())
         })
     })
@@ -70,24 +86,30 @@ unsafe extern "C" fn try_acquire(this_: Raw, args: *const Raw, nargs: ffi::Py_ss
 
 /// The fast path of `acquire_async`: True if it is done, `WAIT` if the coroutine has to go the long way.
 unsafe extern "C" fn try_acquire_async(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
     // SAFETY: called by the interpreter, attached, for an instance of the class.
-    let (py, limiter) = unsafe { (Python::assume_attached(), call.instance::<PyRateLimiter>(Python::assume_attached())) };
+    let (py, limiter) = unsafe { (Python::assume_attached(), instance::<PyRateLimiter>(Python::assume_attached(), this_)) };
     if !aio::spend() {
         return aio::wait_marker(py);
     }
     if let Target::Own(own) = &limiter.target {
         // SAFETY: as above.
-        if unsafe { amount(py, call, 0, own.scale()) }.is_some_and(|n| own.pass_or_wait(py, n)) {
+        if unsafe { amount(py, args, nargs, kwnames, 0, own.scale()) }.is_some_and(|n| own.pass_or_wait(py, n)) {
             return boolean(py, true);
         }
     }
+    try_acquire_async_after_all(this_, args, nargs, kwnames)
+}
+
+#[cold]
+#[inline(never)]
+fn try_acquire_async_after_all(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call::new(this_, args, nargs, kwnames);
     guarded(|_| {
         general(|py| {
             let [n] = parse(py, call, ("RateLimiter", "_try_acquire"), ["n"], 0)?;
-            let n = limiter.amount("n", n.as_deref())?;
-            // SAFETY: as above.
-            let went = limiter.try_or_wait(unsafe { this(py, &call.this) }, n)?;
+            // SAFETY: the interpreter called, for an instance of the class.
+            let (limiter, this) = unsafe { (call.instance::<PyRateLimiter>(py), this(py, &call.this)) };
+            let went = limiter.try_or_wait(this, limiter.amount("n", n.as_deref())?)?;
             Ok(if went {
                 PyBool::new(py, true).to_owned().into_any().unbind()
             } else {
@@ -103,7 +125,7 @@ unsafe extern "C" fn try_acquire_key(this_: Raw, args: *const Raw, nargs: ffi::P
         // SAFETY: called by the interpreter, attached, for an instance of the class.
         let bucket = unsafe { call.instance::<PyKeyedTokenBucket>(py) };
         // SAFETY: as above.
-        if let Some(n) = unsafe { amount(py, call, 1, bucket.keyed.scale()) } {
+        if let Some(n) = unsafe { amount(py, args, nargs, kwnames, 1, bucket.keyed.scale()) } {
             // SAFETY: an amount was found behind the key, or none was given.
             let key = unsafe { Bound::ref_from_ptr(py, &*call.args) };
             if let Some((wakes, result)) = bucket.everyday(key, n) {
