@@ -60,7 +60,7 @@ impl Ours {
     }
 
     fn book_and_cancel(&self) -> Units {
-        let (wakes, booking) = self.limiter.reserve((), self.one, None, Waker::default);
+        let (wakes, booking) = self.limiter.reserve((), self.one, None);
         wakes.fire();
         let (wakes, given_back) = self.limiter.cancel((), booking.expect("nothing limits it"));
         wakes.fire();
@@ -135,7 +135,7 @@ fn one_thread(c: &mut Criterion) {
     let both = Several::new(members, Clock::Monotonic);
     c.bench_function("try_acquire of two limiters", |b| {
         b.iter(|| {
-            let (wakes, admitted) = both.try_acquire((), &amounts, false, &Waker::default);
+            let (wakes, admitted) = both.try_acquire((), &amounts, false);
             wakes.fire();
             admitted.expect("it fits")
         });

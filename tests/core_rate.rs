@@ -14,6 +14,7 @@ type Set = Several<Waker, Threads>;
 
 const SECOND: Nanos = 1_000_000_000;
 const TOKEN: Units = 1_000_000_000;
+const TOKENS: i128 = 1_000_000_000;
 
 fn nano() -> Scale {
     Scale::for_largest(1e9).unwrap()
@@ -54,10 +55,11 @@ fn take(one: &One, n: u64) -> bool {
     went.unwrap()
 }
 
-fn level(one: &One) -> f64 {
+/// In units.
+fn level(one: &One) -> i128 {
     let (wakes, level) = one.level(());
     wakes.fire();
-    nano().tokens(level)
+    level
 }
 
 fn reserve(one: &One, n: u64) -> Booking {
@@ -66,10 +68,11 @@ fn reserve(one: &One, n: u64) -> Booking {
     booking.unwrap()
 }
 
-fn cancel(one: &One, booking: Booking) -> f64 {
+/// In units.
+fn cancel(one: &One, booking: Booking) -> i128 {
     let (wakes, units) = one.cancel((), booking);
     wakes.fire();
-    nano().tokens(units.into())
+    units.into()
 }
 
 fn wait(one: &One, n: u64, place: &mut Place) -> Standing {
@@ -97,7 +100,7 @@ fn granted_waiters_who_leave_return_no_more_than_is_still_owed() {
     assert!(take(&b, 1));
     b.leave((), &mut two).fire();
     b.leave((), &mut one).fire();
-    assert!(level(&b) <= 9.0, "{}", level(&b));
+    assert!(level(&b) <= 9 * TOKENS, "{}", level(&b));
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn a_waiter_of_a_set_leaves_nothing_behind() {
     let standing = wait_set(&set, &[1, 1], &mut place);
     assert!(matches!(standing, Standing::Waiting(Some(_))));
     set.leave((), &mut place).fire();
-    assert_eq!(level(&fast), 10.0);
+    assert_eq!(level(&fast), 10 * TOKENS);
 }
 
 #[test]
@@ -120,8 +123,8 @@ fn a_booking_behind_a_pause_is_given_back_whole() {
     b.pause((), 100 * SECOND).fire();
     let one = reserve(&b, 1);
     assert_eq!(one.at, 100 * SECOND);
-    assert_eq!(cancel(&b, one), 1.0);
-    assert_eq!(level(&b), 10.0);
+    assert_eq!(cancel(&b, one), TOKENS);
+    assert_eq!(level(&b), 10 * TOKENS);
 }
 
 #[test]
@@ -147,7 +150,7 @@ fn cancelling_among_bookings_of_several_sets() {
     sets[1].cancel((), &bookings[1]).0.fire();
     assert_eq!(last.at, 300 * SECOND);
     w.at(300);
-    assert!(level(&fast) <= 8.0, "{}", level(&fast));
+    assert!(level(&fast) <= 8 * TOKENS, "{}", level(&fast));
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn a_refund_leaves_what_a_booking_needs() {
     assert_eq!(r.at, 5 * SECOND);
     b.refund((), 10 * TOKEN).fire();
     w.at(5);
-    assert!(level(&b) <= 5.0, "5 go by the booking and {} more at the same moment, with a burst of 10", level(&b));
+    assert!(level(&b) <= 5 * TOKENS, "5 go by the booking and {} more at the same moment, with a burst of 10", level(&b));
 }
 
 #[test]
@@ -169,9 +172,9 @@ fn a_change_of_the_rate_keeps_promises_and_debts() {
     assert!(take(&b, 10));
     let r = reserve(&b, 5);
     b.set_pace((), pace(10.0), 10 * TOKEN, None).fire();
-    assert_eq!(level(&b), -5.0);
+    assert_eq!(level(&b), -5 * TOKENS);
     w.at(1);
-    assert_eq!((r.at, level(&b)), (5 * SECOND, 5.0), "the promise stays, and what is owed for it is worked off faster");
+    assert_eq!((r.at, level(&b)), (5 * SECOND, 5 * TOKENS), "the promise stays, and what is owed for it is worked off faster");
 }
 
 #[test]
@@ -180,8 +183,8 @@ fn a_booking_for_now_can_be_cancelled() {
     let b = w.bucket(1.0, 10);
     let one = reserve(&b, 5);
     let _two = reserve(&b, 3);
-    assert_eq!(cancel(&b, one), 5.0);
-    assert_eq!(level(&b), 7.0);
+    assert_eq!(cancel(&b, one), 5 * TOKENS);
+    assert_eq!(level(&b), 7 * TOKENS);
 }
 
 #[test]
@@ -197,7 +200,7 @@ fn a_grant_of_a_set_that_nobody_fetches_goes_back() {
     wait_set(&set, &[10, 10], &mut other); // somebody looks: the first is granted, as of 5
     set.leave((), &mut other).fire();
     set.leave((), &mut place).fire();
-    assert_eq!((level(&a), level(&b)), (6.0, 10.0));
+    assert_eq!((level(&a), level(&b)), (6 * TOKENS, 10 * TOKENS));
 }
 
 #[test]
@@ -229,7 +232,7 @@ fn grants_of_a_set_to_a_window_are_dated_when_they_were_due() {
         wait_set(&set, &[5, 1], place);
     }
     w.at(25);
-    assert!(level(&a) > 0.0);
+    assert!(level(&a) > 0);
     let went = places.iter_mut().map(|place| wait_set(&set, &[5, 1], place)).filter(|s| *s == Standing::Granted).count();
     assert!(went <= 4, "{went} times 5: two may go at 10, two at 20");
 }
@@ -265,9 +268,9 @@ fn debts_up_to_what_can_be_counted_are_worked_off() {
             break;
         }
     }
-    assert_eq!(level(&b), -5e9);
+    assert_eq!(level(&b), -5_000_000_000 * TOKENS);
     w.at(100);
-    assert_eq!(level(&b), 1e9);
+    assert_eq!(level(&b), 1_000_000_000 * TOKENS);
 }
 
 #[test]

@@ -68,6 +68,7 @@ impl<W: Wake> Clock<W> {
 #[cfg(target_os = "linux")]
 #[inline]
 #[expect(unsafe_code, reason = "clock_gettime")]
+#[expect(clippy::cast_sign_loss, reason = "a monotonic clock counts from the machine's start")]
 fn monotonic() -> Nanos {
     let mut now = std::mem::MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the clock is always there, and the call fills what it is given.
@@ -75,7 +76,7 @@ fn monotonic() -> Nanos {
         libc::clock_gettime(libc::CLOCK_MONOTONIC, now.as_mut_ptr());
         now.assume_init()
     };
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 #[cfg(not(target_os = "linux"))]

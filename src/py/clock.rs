@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::body::attached_in_traverse;
 use crate::domain::Attached;
-use crate::errors::{self, Given};
+use crate::errors::{self, Argument};
 use crate::waker::Waker;
 
 /// Where an object reads the time. `Clock()` is the system's monotonic clock; `penstock.testing.ManualClock`
@@ -79,9 +79,9 @@ pub(crate) struct PyManualClock {
 #[pymethods]
 impl PyManualClock {
     #[new]
-    #[pyo3(signature = (start = Given(None)), text_signature = "(start=0.0)")]
-    fn new(start: Given<'_>) -> PyResult<PyClassInitializer<Self>> {
-        let start = start.0.map_or(Ok(0.0), |start| errors::duration("start", &start))?;
+    #[pyo3(signature = (start = Argument::MISSING), text_signature = "(start=0.0)")]
+    fn new(start: Argument<'_, '_>) -> PyResult<PyClassInitializer<Self>> {
+        let start = start.given().map_or(Ok(0.0), |start| errors::duration("start", start))?;
         let manual = Arc::new(Manual::new(nanos(start)));
         let clock = CoreClock::Manual(Arc::clone(&manual));
         let this = Self { manual, tokens: Section::new(Vec::new()) };

@@ -154,12 +154,21 @@ pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
 }
 
 /// An argument as it was given: an explicit None is not a missing argument.
-pub(crate) struct Given<'py>(pub(crate) Option<Bound<'py, PyAny>>);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Argument<'a, 'py>(Option<Borrowed<'a, 'py, PyAny>>);
 
-impl<'a, 'py> FromPyObject<'a, 'py> for Given<'py> {
+impl<'py> Argument<'_, 'py> {
+    pub(crate) const MISSING: Self = Self(None);
+
+    pub(crate) fn given(&self) -> Option<&Bound<'py, PyAny>> {
+        self.0.as_deref()
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Argument<'a, 'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self(Some(object.to_owned())))
+        Ok(Self(Some(object)))
     }
 }

@@ -17,7 +17,7 @@ use crate::baton::Holding;
 use crate::blocking;
 use crate::body::{Body, Overrides};
 use crate::clock;
-use crate::errors::{self, Given, Timeout};
+use crate::errors::{self, Argument, Timeout};
 use crate::fastcall::HasBody;
 use crate::object::Object;
 use crate::queue_operation::QueueOperation;
@@ -292,7 +292,6 @@ impl Body {
     }
 
     fn get_many(
-        &self,
         this: &Bound<'_, PyAny>,
         max: &Bound<'_, PyAny>,
         block: bool,
@@ -373,7 +372,7 @@ macro_rules! shared_methods {
                 timeout: Option<&Bound<'_, PyAny>>,
                 linger: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<Py<PyAny>> {
-                slf.get().body.get_many(slf.as_any(), max, block, timeout, linger)
+                Body::get_many(slf.as_any(), max, block, timeout, linger)
             }
 
             /// Remove everything that is in the queue, in one step, and return how many items that were.
@@ -470,16 +469,16 @@ impl PyQueue {
         Ok(Self { body: new_body(cls, &base, Store::new(Order::Fifo))? })
     }
 
-    #[pyo3(signature = (maxsize = Given(None), *, name = None, clock = None))]
+    #[pyo3(signature = (maxsize = Argument::MISSING, *, name = None, clock = None))]
     fn __init__(
         slf: &Bound<'_, Self>,
-        maxsize: Given<'_>,
+        maxsize: Argument<'_, '_>,
         name: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = slf.py();
         let body = &slf.get().body;
-        let maxsize = maxsize.0.unwrap_or_else(|| zero(py));
+        let maxsize = maxsize.given().cloned().unwrap_or_else(|| zero(py));
         body.init(py, name, clock)?;
         body.set_maxsize(py, &maxsize);
         if body.overrides.hooks {

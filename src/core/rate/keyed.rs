@@ -34,6 +34,9 @@ const HEAVY: u64 = u64::MAX;
 /// could be full at the earliest.
 const EXACT: usize = 1024;
 
+/// The limiter of one key.
+type Shared<W, D> = Arc<Limiter<W, D>>;
+
 /// A key that is more than a number.
 struct Heavy<W: Wake, D: Domain> {
     limiter: Arc<Limiter<W, D>>,
@@ -145,15 +148,13 @@ impl<W: Wake, D: Domain> Shard<W, D> {
         let mut next = Nanos::MAX;
         let found = table.remove_one(|key, tat| {
             if *tat == HEAVY {
-                match self.lighten(proof, key, now, wakes) {
-                    Some(light) => *tat = light,
-                    None => {
-                        // Whoever holds it may let go at any time; a rate of its own stays.
-                        let own = self.heavy.get(&key).is_some_and(|heavy| heavy.own);
-                        next = if own { next } else { next.min(now + 1) };
-                        return false;
-                    }
-                }
+                let Some(light) = self.lighten(proof, key, now, wakes) else {
+                    // Whoever holds it may let go at any time; a rate of its own stays.
+                    let own = self.heavy.get(&key).is_some_and(|heavy| heavy.own);
+                    next = if own { next } else { next.min(now + 1) };
+                    return false;
+                };
+                *tat = light;
             }
             let debt = tat.saturating_sub(floor);
             next = next.min(now.saturating_add(self.course.pace.time(u128::from(debt))));
@@ -298,7 +299,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 }
                 let (floor, ceil) = (shard.course.floor(now), shard.course.ceil(now));
                 match tat {
-                    None if !claimed && !self.claim() => return Err(()),
+                    None if !claimed && !self.claim() => Err(()),
                     None => {
                         shard.table.insert(key, ceil + n);
                         shard.none_full_before = 0;
@@ -343,7 +344,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
     }
 
     /// The key's limiter: for everything but trying. The key is heavy as long as it is held.
-    pub fn limiter(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, Result<Arc<Limiter<W, D>>, Refusal>) {
+    pub fn limiter(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, Result<Shared<W, D>, Refusal>) {
         self.heavy(proof, key, |heavy| Arc::clone(&heavy.limiter))
     }
 

@@ -449,7 +449,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
     /// A member's law, or what it has let through, has been changed from outside.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn members_changed(&self, proof: D::Proof<'_>) -> Wakes<W> {
-        self.visit(proof, |state, held| state.book_anew(held)).0
+        self.visit(proof, State::book_anew).0
     }
 
     /// How long until everything could go, those in line being served first.

@@ -145,22 +145,16 @@ mod tests {
         for step in 0..20_000_u64 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let key = KeyHash::new([(random >> 33) % 7, (random >> 40) % 97]);
-            match (random >> 60) % 4 {
-                0 => {
-                    let gone = table.remove_one(|found, _| found == key);
-                    assert_eq!(gone, model.remove(&key).is_some());
-                }
-                _ => match table.get_mut(key) {
-                    Some(value) => {
-                        assert_eq!(Some(&*value), model.get(&key));
-                        *value = step;
-                        model.insert(key, step);
-                    }
-                    None => {
-                        assert_eq!(model.insert(key, step), None);
-                        table.insert(key, step);
-                    }
-                },
+            if (random >> 60) % 4 == 0 {
+                let gone = table.remove_one(|found, _| found == key);
+                assert_eq!(gone, model.remove(&key).is_some());
+            } else if let Some(value) = table.get_mut(key) {
+                assert_eq!(Some(&*value), model.get(&key));
+                *value = step;
+                model.insert(key, step);
+            } else {
+                assert_eq!(model.insert(key, step), None);
+                table.insert(key, step);
             }
             assert_eq!(table.len, model.len());
         }

@@ -24,7 +24,7 @@ use super::{
 use crate::body::attached_in_traverse;
 use crate::clock::PyClock;
 use crate::domain::Attached;
-use crate::errors::{self, Given as Argument, text, type_name};
+use crate::errors::{self, Argument, text, type_name};
 use crate::waker::Waker;
 
 /// So many sections share the keys: on the build with a global lock more than one would be no use.
@@ -96,22 +96,21 @@ impl Both {
     fn key(&mut self, key: &Bound<'_, PyAny>, depth: u32) -> PyResult<()> {
         let py = key.py();
         if let Ok(string) = key.cast::<PyString>() {
-            match string.to_str() {
-                Ok(string) => self.part(Kind::Str, string.as_bytes()),
-                Err(_) => {
-                    // Lone surrogates.
-                    let bytes = string.call_method1("encode", ("utf-8", "surrogatepass"))?;
-                    self.part(Kind::Str, bytes.cast::<PyBytes>()?.as_bytes());
-                }
+            if let Ok(string) = string.to_str() {
+                self.part(Kind::Str, string.as_bytes());
+            } else {
+                // Lone surrogates.
+                let bytes = string.call_method1("encode", ("utf-8", "surrogatepass"))?;
+                self.part(Kind::Str, bytes.cast::<PyBytes>()?.as_bytes());
             }
         } else if let Ok(bytes) = key.cast::<PyBytes>() {
             self.part(Kind::Bytes, bytes.as_bytes());
         } else if let Some(int) = key.cast::<PyInt>().ok().filter(|key| !key.is_instance_of::<PyBool>()) {
-            match int.extract::<i64>() {
-                Ok(small) => self.part(Kind::Int, &small.to_le_bytes()),
-                Err(_) => {
-                    self.part(Kind::LongInt, int.call_method1("__format__", ("x",))?.cast::<PyString>()?.to_str()?.as_bytes())
-                }
+            if let Ok(small) = int.extract::<i64>() {
+                self.part(Kind::Int, &small.to_le_bytes());
+            } else {
+                let digits = int.call_method1("__format__", ("x",))?;
+                self.part(Kind::LongInt, digits.cast::<PyString>()?.to_str()?.as_bytes());
             }
         } else if let Ok(tuple) = key.cast::<PyTuple>() {
             if depth == 0 {
@@ -243,13 +242,13 @@ impl PyKeyedTokenBucket {
 #[pymethods]
 impl PyKeyedTokenBucket {
     #[new]
-    #[pyo3(signature = (rate, burst, *, max_keys, period = Argument(None), clock = None, name = None), text_signature = "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)")]
+    #[pyo3(signature = (rate, burst, *, max_keys, period = Argument::MISSING, clock = None, name = None), text_signature = "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)")]
     fn new(
         py: Python<'_>,
         rate: &Bound<'_, PyAny>,
         burst: &Bound<'_, PyAny>,
         max_keys: &Bound<'_, PyAny>,
-        period: Argument<'_>,
+        period: Argument<'_, '_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
@@ -260,7 +259,7 @@ impl PyKeyedTokenBucket {
             usize::MAX => return Err(PyOverflowError::new_err("'max_keys' is too large: so many cannot be remembered")),
             max_keys => max_keys,
         };
-        let period = period_of(period.0.as_ref())?;
+        let period = period_of(period.given())?;
         let pace = pace((rate, per_period), period, scale)?;
         let common = Common::new(py, name, clock)?;
         let given = Given { rate: per_period, size: positive_number("burst", burst)?, period };
@@ -299,17 +298,17 @@ impl PyKeyedTokenBucket {
     ///
     /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed; RateLimited if there is no
     /// room for one more key.
-    #[pyo3(signature = (rate, burst = None, *, key = Argument(None)), text_signature = "($self, rate, burst=None, *, key=...)")]
+    #[pyo3(signature = (rate, burst = None, *, key = Argument::MISSING), text_signature = "($self, rate, burst=None, *, key=...)")]
     fn set_rate(
         slf: &Bound<'_, Self>,
         rate: &Bound<'_, PyAny>,
         burst: Option<&Bound<'_, PyAny>>,
-        key: Argument<'_>,
+        key: Argument<'_, '_>,
     ) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        if let Some(key) = key.0 {
-            let handle = Self::key(slf, &key)?;
+        if let Some(key) = key.given() {
+            let handle = Self::key(slf, key)?;
             return set_bucket_rate(handle.as_super(), rate, burst);
         }
         let old = this.given(py);
@@ -379,6 +378,7 @@ impl PyKeyedTokenBucket {
         self.keyed.len()
     }
 
+    #[expect(clippy::unused_self, reason = "Python's protocol")]
     fn __bool__(&self) -> bool {
         true
     }

@@ -10,7 +10,7 @@ use pyo3::types::{PyBool, PyInt};
 
 use super::amounts::{amount, pace, positive_amount, positive_number, scale};
 use super::{Common, Given, Limiter, PyRateLimiter, Target};
-use crate::errors::{Given as Argument, text, type_name};
+use crate::errors::{Argument, text, type_name};
 
 /// A token bucket: `rate` tokens come in per `period` seconds, up to `burst` of them can be saved.
 ///
@@ -92,12 +92,12 @@ fn own(law: Law, scale: Scale, given: Given, common: Common) -> PyRateLimiter {
 #[pymethods]
 impl PyTokenBucket {
     #[new]
-    #[pyo3(signature = (rate, burst, *, period = Argument(None), initial = None, clock = None, name = None), text_signature = "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)")]
+    #[pyo3(signature = (rate, burst, *, period = Argument::MISSING, initial = None, clock = None, name = None), text_signature = "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)")]
     fn new(
         py: Python<'_>,
         rate: &Bound<'_, PyAny>,
         burst: &Bound<'_, PyAny>,
-        period: Argument<'_>,
+        period: Argument<'_, '_>,
         initial: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
@@ -105,7 +105,7 @@ impl PyTokenBucket {
         let per_period = positive_number("rate", rate)?;
         let scale = scale("burst", burst)?;
         let units = positive_amount("burst", burst, scale)?;
-        let period = period_of(period.0.as_ref())?;
+        let period = period_of(period.given())?;
         let pace = pace((rate, per_period), period, scale)?;
         let initial_units = initial.map_or(Ok(units), |initial| amount("initial", initial, scale))?;
         if initial_units > units {
@@ -178,18 +178,18 @@ pub(crate) fn set_bucket_rate(
 #[pymethods]
 impl PyLeakyBucket {
     #[new]
-    #[pyo3(signature = (rate, capacity, *, period = Argument(None), clock = None, name = None), text_signature = "(rate, capacity, *, period=1.0, clock=None, name=None)")]
+    #[pyo3(signature = (rate, capacity, *, period = Argument::MISSING, clock = None, name = None), text_signature = "(rate, capacity, *, period=1.0, clock=None, name=None)")]
     fn new(
         py: Python<'_>,
         rate: &Bound<'_, PyAny>,
         capacity: &Bound<'_, PyAny>,
-        period: Argument<'_>,
+        period: Argument<'_, '_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let per_period = positive_number("rate", rate)?;
         let (capacity, size) = capacity_of(capacity)?;
-        let period = period_of(period.0.as_ref())?;
+        let period = period_of(period.given())?;
         let scale = Scale::for_largest(1e6).expect("a million can be counted");
         let pace = pace((rate, per_period), period, scale)?;
         let given = Given { rate: per_period, size, period };

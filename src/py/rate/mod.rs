@@ -40,7 +40,7 @@ use crate::blocking;
 use crate::body::attached_in_traverse;
 use crate::clock::PyClock;
 use crate::domain::Attached;
-use crate::errors::{self, Timeout, text};
+use crate::errors::{self, Argument, Timeout, text};
 use crate::waker::Waker;
 
 pub(crate) type Limiter = rate::Limiter<Waker, Attached>;
@@ -302,10 +302,10 @@ impl PyRateLimiter {
     ///
     /// Fairness: strictly in the order of arrival, threads and tasks in one line; nobody overtakes a large request.
     /// Interrupted by an exception from a signal handler, it has taken nothing, and those behind it go earlier.
-    #[pyo3(signature = (n = errors::Given(None), *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
-    fn acquire(slf: &Bound<'_, Self>, n: errors::Given<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+    #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
+    fn acquire(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let this = slf.get();
-        let n = this.amount("n", n.0.as_ref())?;
+        let n = this.amount("n", n.given())?;
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         blocking::run(slf.as_any(), &mut Acquire::new(this.line(slf.as_any(), n)?), timeout)?;
         Ok(true)
@@ -341,11 +341,11 @@ impl PyRateLimiter {
     /// Raises RateLimited, having booked nothing, if it would be more than `max_wait` seconds away or no place in
     /// line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
     /// argument.
-    #[pyo3(signature = (n = errors::Given(None), *, max_wait = None), text_signature = "($self, n=1, *, max_wait=None)")]
-    fn reserve(slf: &Bound<'_, Self>, n: errors::Given<'_>, max_wait: Option<&Bound<'_, PyAny>>) -> PyResult<PyReservation> {
+    #[pyo3(signature = (n = Argument::MISSING, *, max_wait = None), text_signature = "($self, n=1, *, max_wait=None)")]
+    fn reserve(slf: &Bound<'_, Self>, n: Argument<'_, '_>, max_wait: Option<&Bound<'_, PyAny>>) -> PyResult<PyReservation> {
         let py = slf.py();
         let this = slf.get();
-        let n = this.amount("n", n.0.as_ref())?;
+        let n = this.amount("n", n.given())?;
         let limit = Timeout::parse_strict("max_wait", max_wait)?.limit()?;
         let line = this.line(slf.as_any(), n)?;
         let Line::One(limiter, _) = &line else { unreachable!("one limiter's") };
@@ -403,10 +403,10 @@ impl PyRateLimiter {
     /// Whoever comes exactly then is admitted, if nobody has come in between.
     ///
     /// Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
-    #[pyo3(signature = (n = errors::Given(None)), text_signature = "($self, n=1)")]
-    fn retry_after(slf: &Bound<'_, Self>, n: errors::Given<'_>) -> PyResult<f64> {
+    #[pyo3(signature = (n = Argument::MISSING), text_signature = "($self, n=1)")]
+    fn retry_after(slf: &Bound<'_, Self>, n: Argument<'_, '_>) -> PyResult<f64> {
         let (py, this) = (slf.py(), slf.get());
-        let n = this.amount("n", n.0.as_ref())?;
+        let n = this.amount("n", n.given())?;
         if n == 0 {
             return Ok(0.0);
         }

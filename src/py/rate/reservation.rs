@@ -242,6 +242,7 @@ impl PyReservation {
     }
 
     #[pyo3(signature = (*_exc))]
+    #[expect(clippy::unused_self, reason = "Python's protocol")]
     fn __exit__(&self, _exc: &Bound<'_, PyTuple>) {}
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
