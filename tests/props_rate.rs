@@ -240,7 +240,7 @@ proptest! {
 
 // -------------------------------------------------------------------------------------------------- one limiter, with bookings
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Order {
     Try(Units),
     Reserve(Units),
@@ -336,7 +336,7 @@ impl Scene {
         self.time.reach(moment);
     }
 
-    fn do_one(&mut self, order: &Order) -> Result<(), TestCaseError> {
+    fn do_one(&mut self, order: Order) -> Result<(), TestCaseError> {
         self.all_look();
         let now = self.time.now();
         match order {
@@ -453,7 +453,7 @@ proptest! {
     fn the_law_holds_with_bookings(rule in rule(), orders in proptest::collection::vec(order(), 0..50)) {
         let mut scene = Scene::new(rule);
         for order in orders {
-            scene.do_one(&order)?;
+            scene.do_one(order)?;
         }
         scene.end()?;
     }
@@ -694,7 +694,7 @@ enum Target {
 const SETS: [[usize; 2]; 2] = [[0, 1], [1, 0]];
 const CROWD: usize = 6;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Act {
     Try(Target, [Units; 2]),
     Wait(usize, Target, [Units; 2]),
@@ -840,7 +840,7 @@ impl Crowd {
         }
     }
 
-    fn act(&mut self, act: &Act) -> Result<(), TestCaseError> {
+    fn act(&mut self, act: Act) -> Result<(), TestCaseError> {
         let now = self.time.now();
         match act {
             Act::Advance(by) => self.reach(now + by)?,
@@ -961,7 +961,7 @@ proptest! {
     fn a_crowd_is_served(one in rule(), two in rule(), acts in proptest::collection::vec(act(), 0..50)) {
         let mut crowd = Crowd::new([one, two]);
         for act in acts {
-            crowd.act(&act)?;
+            crowd.act(act)?;
         }
         crowd.end()?;
     }
