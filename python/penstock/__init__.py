@@ -1,4 +1,4 @@
-"""Flow control for Python with a Rust core: bounded queues and rate limits that threads and asyncio share.
+"""Flow control for Python with a Rust core: bounded queues, rate limits and credit channels that threads and asyncio share.
 
 The same object works from threads (blocking calls release the GIL) and from coroutines (`await`), on the ordinary and on the
 free-threaded build.
@@ -7,7 +7,19 @@ free-threaded build.
 from __future__ import annotations
 
 from penstock._core import Clock, __version__
-from penstock._exceptions import BlockingInEventLoopWarning, Empty, Full, RateLimited, ShutDown
+from penstock._credits import AckChannel, Channel, Credit, CreditChannel, Delivery, Permit, Receiver, Sender, Subscription
+from penstock._exceptions import (
+    BlockingInEventLoopWarning,
+    ChannelCancelled,
+    ChannelClosed,
+    ChannelError,
+    ChannelFailed,
+    Empty,
+    Full,
+    RateLimited,
+    ShutDown,
+    StaleDelivery,
+)
 from penstock._queues import LifoQueue, PriorityQueue, Queue, SimpleQueue
 from penstock._rates import (
     KeyedBucket,
@@ -19,11 +31,21 @@ from penstock._rates import (
     SlidingWindow,
     TokenBucket,
 )
-from penstock._statistics import KeyedRateStatistics, QueueStatistics, RateStatistics
+from penstock._statistics import ChannelStatistics, KeyedRateStatistics, QueueStatistics, RateStatistics
 
 __all__ = [
+    "AckChannel",
     "BlockingInEventLoopWarning",
+    "Channel",
+    "ChannelCancelled",
+    "ChannelClosed",
+    "ChannelError",
+    "ChannelFailed",
+    "ChannelStatistics",
     "Clock",
+    "Credit",
+    "CreditChannel",
+    "Delivery",
     "Empty",
     "Full",
     "KeyedBucket",
@@ -31,6 +53,7 @@ __all__ = [
     "KeyedTokenBucket",
     "LeakyBucket",
     "LifoQueue",
+    "Permit",
     "PriorityQueue",
     "Queue",
     "QueueStatistics",
@@ -38,10 +61,14 @@ __all__ = [
     "RateLimiter",
     "RateLimits",
     "RateStatistics",
+    "Receiver",
     "Reservation",
+    "Sender",
     "ShutDown",
     "SimpleQueue",
     "SlidingWindow",
+    "StaleDelivery",
+    "Subscription",
     "TokenBucket",
     "__version__",
 ]

@@ -9,12 +9,14 @@ from uuid import UUID
 from _typeshed import SupportsRichComparison
 from typing_extensions import Self, disjoint_base
 
-from penstock._statistics import KeyedRateStatistics, QueueStatistics, RateStatistics
+from penstock._credits import Subscription
+from penstock._statistics import ChannelStatistics, KeyedRateStatistics, QueueStatistics, RateStatistics
 from penstock._views import AsyncQueueView, SyncQueueView
 
 _T = TypeVar("_T")
 _OrderedT = TypeVar("_OrderedT", bound=SupportsRichComparison)
 _Q_co = TypeVar("_Q_co", covariant=True)
+_R_co = TypeVar("_R_co", covariant=True)
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 # What `KeyedTokenBucket` takes for a key. (Not bool, which type checkers take for an int.)
@@ -23,19 +25,27 @@ _Key: TypeAlias = str | bytes | int | UUID | IPv4Address | IPv6Address | tuple[_
 __all__ = [
     "STAND_INS",
     "WAIT",
+    "AckChannel",
     "AsyncOperation",
+    "Channel",
     "Clock",
+    "Credit",
+    "CreditChannel",
+    "Delivery",
     "Ends",
     "KeyedBucket",
     "KeyedTokenBucket",
     "LeakyBucket",
     "LifoQueue",
     "ManualClock",
+    "Permit",
     "PriorityQueue",
     "Queue",
     "RateLimiter",
     "RateLimits",
+    "Receiver",
     "Reservation",
+    "Sender",
     "SimpleQueue",
     "SlidingWindow",
     "TokenBucket",
@@ -553,13 +563,15 @@ class RateLimiter:
     @property
     def tokens(self) -> float:
         """The tokens available now; negative in debt. A sliding window says what is left of its limit, a leaky bucket
-        what a bucket for one token would say.
+        what a bucket for one token would say. What is booked for a later moment than its turn (by a set, behind a line or
+        a pause) is in it only from then on.
         """
 
     def retry_after(self, n: float = 1) -> float:
         """The seconds until `try_acquire(n)` can pass, those in line being served first; 0.0 if it can now.
 
-        Whoever comes exactly then is admitted, if nobody has come in between.
+        Whoever comes exactly then is admitted, if nobody has come in between. (For a key that is not remembered it does
+        not say whether there is room for one more.)
 
         Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
         """
@@ -601,7 +613,8 @@ class TokenBucket(RateLimiter):
 
     In the first t seconds up to `burst + rate * t` pass, and so in any window of that length. For somebody
     else's quota of N a minute that is too much: use `SlidingWindow(N, 60)`. A bucket begins with `initial` tokens,
-    by default full. Rates and amounts may be fractions; amounts are counted in billionths of a token.
+    by default full. Rates and amounts may be fractions; amounts are counted in billionths of a token (more coarsely
+    where `burst` is above 1e9).
 
     Shared by any number of threads and event loops. Those who wait stand in one line, strictly first come, first
     served. `with bucket:` takes one token, `@bucket` takes one before each call.
@@ -646,8 +659,8 @@ class TokenBucket(RateLimiter):
 class LeakyBucket(RateLimiter):
     """A shaper: lets callers go evenly spaced, one of n tokens holding up the next for `n / rate` periods.
 
-    At most `capacity` stand in line, reservations included; the next is refused. Nothing is saved up: after a
-    pause the first goes at once and the second after it has been paid for.
+    At most `capacity` stand in line, reservations included; the next is refused. (Callers of a `RateLimits` stand in its
+    line.) Nothing is saved up: after a pause the first goes at once and the second after it has been paid for.
 
     Raises ValueError, TypeError or OverflowError for bad arguments.
 
@@ -975,6 +988,8 @@ class Reservation:
     def settle(self, actual: float = ..., /, **actual_by_name: float) -> None:
         """Say what it really came to: the difference is given back or taken, without asking.
 
+        Before its moment as much is given back as `cancel` would.
+
         For `RateLimits` by name, `settle(tokens=950)`; a limit that is not named stays as it was booked.
 
         Raises RuntimeError if it has been settled or cancelled before; ValueError, TypeError or OverflowError for a bad amount.
@@ -998,6 +1013,436 @@ class Reservation:
     def __copy__(self) -> NoReturn: ...
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
     def _async_wait(self, timeout: float | None) -> AsyncOperation: ...
+
+# Credit channels.
+
+@disjoint_base
+class Channel(Generic[_T, _R_co]):
+    """What both kinds of channel have in common. It cannot be made itself."""
+
+    @property
+    def sender(self) -> Sender[_T]:
+        """The end that items go in by."""
+
+    @property
+    def receiver(self) -> Receiver[_R_co]:
+        """The end that they come out by."""
+
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    def statistics(self) -> ChannelStatistics:
+        """A snapshot of what the channel has seen, at this moment."""
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
+
+@disjoint_base
+class CreditChannel(Channel[_T, _T]):
+    """A channel on which the receiver decides how much may be on its way.
+
+    With a `window` (256) no more than that is between the two ends at any moment; credit goes back as items are
+    received, in steps of `threshold` of the window, and all of it at once when the sender waits or nothing is left.
+    With `window=0` nothing flows but what is asked for by `receiver.credit.request(n)`, and at most `buffer` of it
+    waits to be received.
+
+    Amounts are items, or what `weigh(item)` says: a whole number, bytes for example. An item heavier than the
+    window is refused. An item of weight 0 takes no credit, but a slot: there are as many of those.
+    `on_discard(item)` gets what is given up, `control_capacity` is how many control messages may wait.
+
+    The ends, `sender` and `receiver`, can be given to different owners; the channel itself need not be kept.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+
+    Fairness: credit is given strictly in the order in which senders came, by weight; threads and tasks in one line.
+    """
+
+    def __new__(
+        cls,
+        window: int = 256,
+        *,
+        threshold: float = 0.5,
+        buffer: float | None = None,
+        weigh: Callable[[_T], int] | None = None,
+        control_capacity: int = 8,
+        on_discard: Callable[[_T], object] | None = None,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+
+@disjoint_base
+class AckChannel(Channel[_T, Delivery[_T]]):
+    """A credit channel whose items have to be settled: `receive` gives a `Delivery`, and credit goes back when that is
+    acked.
+
+    One that is nacked, or let go, or not settled within `ack_wait` seconds, comes back at the head, for
+    `max_deliver` attempts in all; then `on_discard` gets it. `receiver.settled_through` is the number below which
+    everything is settled.
+
+    Everything else is as in `CreditChannel`.
+    """
+
+    def __new__(
+        cls,
+        window: int = 256,
+        *,
+        threshold: float = 0.5,
+        buffer: float | None = None,
+        ack_wait: float | None = None,
+        max_deliver: int = 5,
+        weigh: Callable[[_T], int] | None = None,
+        control_capacity: int = 8,
+        on_discard: Callable[[_T], object] | None = None,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+
+@final
+class Sender(Generic[_T]):
+    """The end of a channel that items go in by. Made by the channel, and by `clone`.
+
+    May be used by any number of threads and tasks. `with sender:` completes the channel at the end of the block, or
+    fails it with the exception that leaves the block. One that is let go before it has completed or failed fails
+    the channel, with a ResourceWarning.
+    """
+
+    def send(self, item: _T, timeout: float | None = None) -> None:
+        """Send an item. Waits for credit: without a limit if `timeout` is None, else for at most `timeout` seconds.
+
+        Raises Full if there was none in time, ChannelClosed if this sender has completed, ChannelCancelled if the
+        receiver has gone, ChannelFailed if another sender has failed; ValueError for an item that is heavier than the
+        window; ValueError, TypeError or OverflowError for a bad `timeout`, or a bad weight.
+
+        Fairness: credit is given strictly in the order in which senders came, by weight, threads and tasks in one line.
+        Interrupted by an exception from a signal handler it has sent nothing.
+        """
+
+    def send_nowait(self, item: _T) -> None:
+        """Send an item if there is credit for it and nobody waits. Never waits.
+
+        Raises Full if there is none, else as `send`.
+        """
+
+    async def send_async(self, item: _T, timeout: float | None = None) -> None:
+        """Send an item, waiting for credit, from a coroutine.
+
+        As `send`. Does not suspend when there is credit, except that after 128 operations in a row the loop gets a
+        turn. Cancelled, it has sent nothing.
+        """
+
+    def send_many(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+        """Send every item of `items`, in order, and return how many that were.
+
+        As many as there is credit for enter in one step, the rest as credit comes: for at most `timeout` seconds in
+        all, if that is not None. An item is taken out of an iterator only once there is credit for one, so an iterator
+        stands at the first item that was not sent; with `weigh`, an item that turned out to be too heavy for the credit
+        left is in the error's `pending`.
+
+        Raises Full if credit did not come in time, ChannelClosed, ChannelFailed or ChannelCancelled at the end of the
+        channel, ValueError for an item that is too heavy; `accepted` of the error, of a cancellation too, says how many
+        items were sent.
+        """
+
+    async def send_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+        """Send every item of `items`, in order, from a coroutine, and return how many that were.
+
+        As `send_many`. What ends it early, a cancellation too, carries `accepted`: how many items were sent.
+        """
+
+    def permit(self, n: int = 1, *, timeout: float | None = None) -> Permit[_T]:
+        """Credit for items that do not exist yet: `with sender.permit(3) as permit: permit.send(x)`.
+
+        It is taken on entry (`with` waits for it, `async with` awaits it), and what is not used goes back on exit.
+        """
+
+    @property
+    def credit(self) -> float:
+        """What may be sent at this moment without waiting, in items, or in units of weight; `math.inf` where there is no
+        end to it.
+        """
+
+    def wait_ready(self, n: int = 1, *, timeout: float | None = None) -> Literal[True]:
+        """Wait until `n` could be sent. Takes nothing: another sender may be faster (see `permit`).
+
+        Raises Full if that was not so within `timeout` seconds, ValueError if it never can be, and as `send` at the end
+        of the channel.
+        """
+
+    async def wait_ready_async(self, n: int = 1, *, timeout: float | None = None) -> Literal[True]:
+        """Wait until `n` could be sent, from a coroutine. Takes nothing. As `wait_ready`."""
+
+    def complete(self) -> None:
+        """Say that nothing more comes. With the last clone that does the channel is complete: receivers get what is
+        buffered, then the end.
+
+        A second time does nothing.
+        """
+
+    def fail(self, error: BaseException) -> None:
+        """End the channel with an error: receivers get what is buffered, and then exactly this exception.
+
+        Other senders get ChannelFailed from now on. Does nothing if the channel has ended before. Raises TypeError for
+        what is no exception.
+        """
+
+    def send_control(self, message: object) -> None:
+        """Send a message that needs no credit and overtakes all items: the receiver's `credit.on_control` gets it.
+
+        Never waits. Raises Full if `control_capacity` messages have not been taken yet, and as `send` at the end of the
+        channel.
+        """
+
+    def clone(self) -> Sender[_T]:
+        """Another sender of the same channel, which ends by itself: the channel is complete when all have."""
+
+    def statistics(self) -> ChannelStatistics:
+        """A snapshot of what the channel has seen, at this moment."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
+    def _try_send(self, item: _T) -> object: ...
+    def _async_send(self, item: _T, timeout: float | None) -> AsyncOperation: ...
+    def _async_send_many(self, items: Iterable[_T], timeout: float | None) -> AsyncOperation: ...
+    def _async_wait_ready(self, n: int, timeout: float | None) -> AsyncOperation: ...
+
+@final
+class Permit(Generic[_T]):
+    """Credit taken for items that do not exist yet: what `Sender.permit` returns."""
+
+    @property
+    def left(self) -> int:
+        """How much of it is left."""
+
+    def send(self, item: _T) -> None:
+        """Send an item with credit that is held. Never waits.
+
+        Raises ValueError if it weighs more than what is left, RuntimeError if the permit is not held, and as
+        `Sender.send` when the receiver has gone.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *exc: object) -> None: ...
+    def _async_acquire(self) -> AsyncOperation: ...
+    def _acquired(self) -> None: ...
+
+@final
+class Receiver(Generic[_R_co]):
+    """The end of a channel that items come out by. Made by the channel.
+
+    May be used by any number of threads and tasks; each item goes to one of them. Iteration (`for`, `async for`)
+    ends when the channel is complete, and raises the sender's error if it failed. `with receiver:` cancels at the
+    end of the block, and so does letting it go.
+    """
+
+    def receive(self, timeout: float | None = None) -> _R_co:
+        """Receive the next item. Waits for one: without a limit if `timeout` is None, else for at most `timeout` seconds.
+
+        Raises Empty if there was none in time; ChannelClosed when the channel is complete and everything received; the
+        sender's own exception if it failed, after what was sent before; ChannelCancelled after `cancel`; ValueError,
+        TypeError or OverflowError for a bad `timeout`. From an AckChannel it is a Delivery; ChannelError if the channel
+        is complete and nothing is left but deliveries that the caller itself has not settled.
+
+        Fairness: strictly in the order in which receivers came, threads and tasks in one line. Interrupted by an
+        exception from a signal handler it has taken nothing.
+        """
+
+    def receive_nowait(self) -> _R_co:
+        """Receive the next item if there is one. Never waits.
+
+        Raises Empty if there is none, else as `receive`.
+        """
+
+    async def receive_async(self, timeout: float | None = None) -> _R_co:
+        """Receive the next item, waiting for it, from a coroutine.
+
+        As `receive`. Does not suspend when there is an item, except that after 128 operations in a row the loop gets a
+        turn. Cancelled, it has taken nothing.
+        """
+
+    def receive_many(self, max: int, *, timeout: float | None = None) -> list[_R_co]:
+        """Receive 1 to `max` items, as a list: waits for the first, takes what else is there.
+
+        Raises Empty if there was none within `timeout` seconds, and as `receive` at the end of the channel; ValueError,
+        TypeError or OverflowError for a bad `max` or `timeout`.
+        """
+
+    async def receive_many_async(self, max: int, *, timeout: float | None = None) -> list[_R_co]:
+        """Receive 1 to `max` items, as a list, from a coroutine. As `receive_many`. Cancelled, it has taken nothing."""
+
+    def subscribe(
+        self,
+        on_next: Callable[[_R_co], object],
+        *,
+        on_error: Callable[[BaseException], object] | None = None,
+        on_complete: Callable[[], object] | None = None,
+        on_subscribe: Callable[[Subscription], object] | None = None,
+    ) -> Subscription:
+        """Have items handed to `on_next`, one after the other, and return the subscription.
+
+        `on_subscribe(subscription)` is called first, here. The rest is called on the running event loop, else on a thread
+        made for it, in the caller's context: `on_next(item)` for each item, at last `on_complete()` or `on_error(error)`.
+        They never overlap, and never nest: asking for more inside `on_next` only asks. One that raises ends the
+        subscription, and its exception goes to `sys.unraisablehook`.
+
+        Raises RuntimeError if there is a subscriber already, TypeError for what is not callable.
+        """
+
+    def cancel(self) -> None:
+        """Want nothing more. Senders get ChannelCancelled, and so do others who receive; what is buffered goes to
+        `on_discard`.
+
+        May be called from anywhere, any number of times, and never raises.
+        """
+
+    @property
+    def credit(self) -> Credit:
+        """How much may be on its way, decided by hand: `request`, `drain`, `pause` and the like."""
+
+    @property
+    def settled_through(self) -> int:
+        """With deliveries: all with a sequence number below this one are settled. Else how many items have been received."""
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing will be received any more."""
+
+    def statistics(self) -> ChannelStatistics:
+        """A snapshot of what the channel has seen, at this moment."""
+
+    def __iter__(self) -> Iterator[_R_co]: ...
+    def __next__(self) -> _R_co: ...
+    def __aiter__(self) -> AsyncIterator[_R_co]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
+    def _subscribe(self) -> None: ...
+    def _try_receive(self) -> Any: ...
+    def _async_receive(self, timeout: float | None) -> AsyncOperation: ...
+    def _async_receive_many(self, max: int, timeout: float | None) -> AsyncOperation: ...
+
+@final
+class Credit:
+    """How much may be on its way, decided by hand: what `Receiver.credit` is.
+
+    `request`, `request_up_to` and `lease` belong to a channel with `window=0`, where nothing flows but what is
+    asked for. After the end of the channel all of these do nothing, and never raise.
+    """
+
+    def request(self, n: float) -> bool:
+        """Ask for `n` more items (or units of weight): it adds up. `math.inf` is for no end.
+
+        Returns whether the channel took it: False once it has ended. Raises ValueError for less than 1, TypeError for
+        what is no int, RuntimeError on a channel with a window. More than 2**63 - 1 in all counts as no end (Reactive
+        Streams, rule 3.17).
+        """
+
+    def request_up_to(self, sequence: float) -> bool:
+        """Ask for as many more as bring everything ever granted to `sequence`. May be said any number of times: a number
+        that has been reached changes nothing.
+
+        Returns whether it changed something. Raises as `request`.
+        """
+
+    def lease(self, n: float, ttl: float) -> bool:
+        """Grant `n` for `ttl` seconds, instead of what an earlier lease has left; what is not used by then is void.
+
+        Returns whether the channel took it: False once it has ended, and while grants are held back. Raises as
+        `request`, and ValueError, TypeError or OverflowError for a bad `ttl`.
+        """
+
+    def drain(self) -> float:
+        """Take back all credit that is not used, and return how much that was. What is buffered stays.
+
+        A channel with a window is paused by it: `resume` gives the window back.
+        """
+
+    def pause(self) -> None:
+        """Give no more credit until `resume`. What has been given may be used, and what is buffered is received."""
+
+    def resume(self) -> None:
+        """Give the credit that has been held back."""
+
+    def defer_to(self, sender: Sender[Any] | None) -> None:
+        """Give no credit while `sender`, of another channel that this one's items go on to, has none. What is held back
+        meanwhile is given in one step when it has. None ends that.
+
+        So a whole chain of channels stops at its source when the last receiver does. Raises ValueError for a cycle,
+        TypeError for what is no sender.
+        """
+
+    @property
+    def on_control(self) -> Callable[[Any], object] | None:
+        """What is called with each control message (see `Sender.send_control`), on the thread or loop that receives,
+        before the next item.
+
+        Without one they stay in their lane. What it raises goes to `sys.unraisablehook`.
+        """
+
+    @on_control.setter
+    def on_control(self, handler: Callable[[Any], object] | None) -> None: ...
+
+@final
+class Delivery(Generic[_T]):
+    """An item received from an `AckChannel`, to be settled: its credit goes back when it is.
+
+    As a context manager it is acked at the end of the block, and nacked by an exception; one that only stops the
+    caller (a cancellation, KeyboardInterrupt) does not count as an attempt. Let go unsettled it comes back, as
+    after `nack()`.
+    """
+
+    @property
+    def value(self) -> _T:
+        """The item."""
+
+    @property
+    def attempt(self) -> int:
+        """1 the first time."""
+
+    @property
+    def sequence(self) -> int:
+        """The item's number: 0, 1, 2, in the order in which items were sent."""
+
+    def ack(self) -> None:
+        """Say that the item has been dealt with. A second time does nothing.
+
+        Raises StaleDelivery if it was too late (see `ack_wait`): the item has been delivered again, or given up.
+        """
+
+    def nack(self, requeue: bool = True, delay: float = 0.0) -> None:
+        """Say that it has not: it comes back at the head, after `delay` seconds, or with `requeue=False` is given up.
+
+        After `max_deliver` attempts it is given up in any case: `on_discard` gets it. A second time does nothing.
+        Raises as `ack`; ValueError, TypeError or OverflowError for bad arguments.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
 
 # What the package's Python is made of.
 

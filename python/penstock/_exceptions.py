@@ -7,7 +7,18 @@ import queue
 import sys
 import warnings
 
-__all__ = ["BlockingInEventLoopWarning", "Empty", "Full", "RateLimited", "ShutDown"]
+__all__ = [
+    "BlockingInEventLoopWarning",
+    "ChannelCancelled",
+    "ChannelClosed",
+    "ChannelError",
+    "ChannelFailed",
+    "Empty",
+    "Full",
+    "RateLimited",
+    "ShutDown",
+    "StaleDelivery",
+]
 
 
 class Empty(queue.Empty, asyncio.QueueEmpty):
@@ -48,6 +59,28 @@ class RateLimited(Exception):
     retry_after: float = 0.0
 
 
+class ChannelError(Exception):
+    """Something about a channel. From `send_many`, `accepted` says how many items were sent before."""
+
+    accepted: int
+
+
+class ChannelClosed(ChannelError):
+    """The channel has been completed: nothing can be sent, or everything has been received."""
+
+
+class ChannelCancelled(ChannelError):
+    """The receiver wants nothing more."""
+
+
+class ChannelFailed(ChannelError):
+    """A sender has failed; `__cause__` is the exception by which it did."""
+
+
+class StaleDelivery(ChannelError):
+    """A delivery was settled too late: the item has come back meanwhile. Nothing has changed."""
+
+
 class BlockingInEventLoopWarning(RuntimeWarning):
     """A blocking call is about to stop a running event loop."""
 
@@ -61,6 +94,17 @@ def warn_blocking(blocking: str, awaitable: str) -> None:
     warnings.warn(message, BlockingInEventLoopWarning, stacklevel=level)
 
 
-for _class in (Empty, Full, ShutDown, RateLimited, BlockingInEventLoopWarning):
+for _class in (
+    Empty,
+    Full,
+    ShutDown,
+    RateLimited,
+    ChannelError,
+    ChannelClosed,
+    ChannelCancelled,
+    ChannelFailed,
+    StaleDelivery,
+    BlockingInEventLoopWarning,
+):
     _class.__module__ = "penstock"
 del _class

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["KeyedRateStatistics", "QueueStatistics", "RateStatistics"]
+__all__ = ["ChannelStatistics", "KeyedRateStatistics", "QueueStatistics", "RateStatistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,52 @@ class KeyedRateStatistics:
     forgotten: int
 
 
-for _class in (QueueStatistics, RateStatistics, KeyedRateStatistics):
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """What a credit channel has seen, at one moment. Amounts are in items, or in units of weight where it weighs them."""
+
+    name: str | None
+    #: `open`, `completing`, `completed`, `failed` or `cancelled`.
+    state: str
+    #: 0: nothing flows but what is asked for.
+    window: int
+    #: May be sent now; `inf` where there is no end to it.
+    credit: float
+    #: Granted so far, in all; `inf` where there is no end to it.
+    granted: float
+    #: Consumed, or asked for, and not granted yet.
+    owed: int
+    #: Sent so far.
+    sent_weight: int
+    #: Granted and taken back unused.
+    voided: int
+    #: Taken as permits, for items that do not exist yet.
+    permits: int
+    #: Sent and not received, or not settled, and the most that was.
+    outstanding: int
+    peak_outstanding: int
+    #: Items sent, handed to receivers (redeliveries too), and given up.
+    sent: int
+    received: int
+    discarded: int
+    #: Times that a delivery came back, and times that one was settled too late.
+    redelivered: int
+    stale: int
+    #: Items in the buffer, and with receivers who have not settled them.
+    buffered: int
+    unacked: int
+    #: Operations that wait now: threads and tasks.
+    waiting_senders: int
+    waiting_receivers: int
+    #: Seconds spent waiting, summed over all waits, those still going on too.
+    send_blocked_seconds: float
+    receive_blocked_seconds: float
+    #: Seconds during which a sender stood in line for credit.
+    starved_for: float
+    #: Grants are held back: it is paused, or deferred to a channel whose sender is starved.
+    grants_held: bool
+
+
+for _class in (QueueStatistics, RateStatistics, KeyedRateStatistics, ChannelStatistics):
     _class.__module__ = "penstock"
 del _class

@@ -6,6 +6,7 @@
 //! - [`buffer`]: in which order a queue gives back what it holds
 //! - [`queue`]: bounded queues (admission, unfinished work, shutdown, batches, the baton)
 //! - [`rate`]: token buckets, shapers and sliding windows, with a line, bookings and grants on schedule
+//! - [`credits`]: channels on which the receiver decides how much may be on its way; deliveries to be settled
 //! - [`clock`]: the monotonic clock, and one that tests set by hand
 //! - `sync`: locks, atomics and cells, from `std` or from loom
 //!
@@ -18,6 +19,7 @@
 
 pub mod buffer;
 pub mod clock;
+pub mod credits;
 pub mod fork;
 pub mod queue;
 pub mod rate;

@@ -106,6 +106,19 @@ fn a_task_is_running(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(!task.is_none())
 }
 
+/// Who calls: the task that runs on this thread, else the thread. Two that exist at the same time have different marks.
+pub(crate) fn whose_turn(py: Python<'_>) -> PyResult<u64> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let running = running_loop_or_none(py)?;
+    if !running.is_none() {
+        let task = asyncio(py, &FUNCTION, "current_task")?.call1((running,))?;
+        if !task.is_none() {
+            return Ok(task.as_ptr().addr() as u64);
+        }
+    }
+    Ok(crate::blocking::thread_ident())
+}
+
 /// What signal handlers have raised in the middle of telling a loop something. It is for the caller of the operation, right after that
 /// has returned, and must not come up again in what is still to be done here.
 struct Late<'py> {

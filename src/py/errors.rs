@@ -41,6 +41,37 @@ exception!(
     shut_down, "ShutDown"
 );
 
+exception!(
+    /// Something about a channel, and nothing more special.
+    channel_error, "ChannelError"
+);
+exception!(
+    /// The channel has been completed.
+    channel_closed, "ChannelClosed"
+);
+exception!(
+    /// The receiver has gone.
+    channel_cancelled, "ChannelCancelled"
+);
+exception!(
+    /// A sender has failed.
+    channel_failed, "ChannelFailed"
+);
+exception!(
+    /// Somebody else has the item by now.
+    stale_delivery, "StaleDelivery"
+);
+
+pub(crate) fn is_channel_closed(py: Python<'_>, error: &PyErr) -> bool {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    is_one_of(py, error, &CLASS, "ChannelClosed")
+}
+
+pub(crate) fn is_stale_delivery(py: Python<'_>, error: &PyErr) -> bool {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    is_one_of(py, error, &CLASS, "StaleDelivery")
+}
+
 /// Is it our Full or Empty?
 pub(crate) fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
     static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();

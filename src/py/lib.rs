@@ -23,6 +23,7 @@ mod baton;
 mod blocking;
 mod body;
 mod clock;
+mod credits;
 mod domain;
 mod ends;
 mod errors;
@@ -33,6 +34,7 @@ mod operation;
 mod queue;
 mod queue_operation;
 mod rate;
+mod source;
 mod store;
 mod waker;
 
@@ -47,6 +49,16 @@ mod core_module {
     use super::aio::AsyncOperation;
     #[pymodule_export]
     use super::clock::{PyClock, PyManualClock};
+    #[pymodule_export]
+    use super::credits::channel::{PyAckChannel, PyChannel, PyCreditChannel};
+    #[pymodule_export]
+    use super::credits::credit::PyCredit;
+    #[pymodule_export]
+    use super::credits::delivery::PyDelivery;
+    #[pymodule_export]
+    use super::credits::receiver::PyReceiver;
+    #[pymodule_export]
+    use super::credits::sender::{PyPermit, PySender};
     #[pymodule_export]
     use super::ends::Ends;
     #[pymodule_export]

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyTimeoutError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyIterator, PyList, PyTuple};
+use pyo3::types::PyIterator;
 
 use crate::baton::{self, WithBaton};
 use crate::body::Core;
@@ -15,14 +15,9 @@ use crate::errors::{self, Timeout};
 use crate::foreign;
 use crate::object::Object;
 use crate::operation::{Chance, Done, Operation, Place};
+use crate::source::{self, SIGNAL_CHECK, is_exhausted};
 use crate::store::Item;
 use crate::waker::Waker;
-
-/// Every how many items out of an iterator signal handlers get a chance (an endless iterator in C gives them none).
-const SIGNAL_CHECK: usize = 1024;
-
-/// Up to so many items of a collection are taken out of it before a batch of puts begins.
-const AT_HAND: usize = 4096;
 
 fn turn(chance: Chance<'_>) -> Turn {
     if matches!(chance, Chance::Now) { Turn::Now } else { Turn::Arrival }
@@ -40,13 +35,6 @@ enum Source {
         /// How many there are, if that is known: then no room is needed to see the end.
         left: Option<usize>,
     },
-}
-
-/// Does one of the interpreter's own iterators know that it is at its end? Others are only asked for items.
-fn is_exhausted(iterator: &Bound<'_, PyIterator>) -> bool {
-    let kind = iterator.get_type();
-    let own = kind.module().is_ok_and(|module| module == "builtins");
-    own && iterator.call_method0("__length_hint__").is_ok_and(|hint| hint.extract::<usize>().is_ok_and(|hint| hint == 0))
 }
 
 #[derive(Debug)]
@@ -101,22 +89,9 @@ impl QueueOperation {
     }
 
     pub(crate) fn put_many(items: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let source = if let Ok(list) = items.cast_exact::<PyList>() {
-            let mut held = Vec::with_capacity(list.len());
-            list.iter().for_each(|item| held.push(item.unbind())); // locks the list once, `collect` would for each item
-            Source::Items(held.into_iter())
-        } else if let Ok(tuple) = items.cast_exact::<PyTuple>() {
-            Source::Items(tuple.iter().map(Bound::unbind).collect::<Vec<_>>().into_iter())
-        } else {
-            let iterator = items.try_iter()?;
-            let left = if iterator.is(items) { None } else { items.len().ok() };
-            match left {
-                // Small enough to have all of it at hand, so that it enters in one step if it fits.
-                Some(size) if size <= AT_HAND => {
-                    Source::Items(iterator.map(|item| item.map(Bound::unbind)).collect::<PyResult<Vec<_>>>()?.into_iter())
-                }
-                left => Source::Iterator { iterator: iterator.unbind(), reserved: false, left },
-            }
+        let source = match source::Source::of(items)? {
+            source::Source::Items(items) => Source::Items(items.into_iter()),
+            source::Source::Iterator { iterator, left } => Source::Iterator { iterator, reserved: false, left },
         };
         Ok(Self::new(Work::PutMany { source, accepted: 0 }))
     }

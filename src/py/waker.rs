@@ -1,4 +1,4 @@
-//! Who waits in the core's lines: a thread on its parker, or an operation awaited on an event loop.
+//! Who is told by the core: a thread on its parker, an operation awaited on an event loop, or a channel that holds grants back.
 #![allow(unsafe_code)] // sharing inside a section, where no token can be passed
 
 use std::sync::Arc;
@@ -7,11 +7,14 @@ use penstock_core::wait::{Parker, Wake, Wakes};
 use pyo3::prelude::*;
 
 use crate::aio::AsyncOperation;
+use crate::credits::PyChannelBody;
 
 #[derive(Debug)]
 pub(crate) enum Waker {
     Thread(Arc<Parker>),
     Task(Py<AsyncOperation>),
+    /// Nobody waits: a channel that holds its grants back until this one's sender has credit.
+    Upstream(Py<PyChannelBody>),
 }
 
 impl Wake for Waker {
@@ -20,6 +23,8 @@ impl Wake for Waker {
             Self::Thread(parker) => Self::Thread(Arc::clone(parker)),
             // SAFETY: lines and clocks are only ever touched by attached threads (see `domain`); a new reference runs no Python.
             Self::Task(operation) => Self::Task(operation.clone_ref(unsafe { Python::assume_attached() })),
+            // SAFETY: as above.
+            Self::Upstream(body) => Self::Upstream(body.clone_ref(unsafe { Python::assume_attached() })),
         }
     }
 
@@ -29,7 +34,7 @@ impl Wake for Waker {
 
     fn group(&self) -> usize {
         match self {
-            Self::Thread(_) => 0,
+            Self::Thread(_) | Self::Upstream(_) => 0,
             // SAFETY: as above.
             Self::Task(operation) => operation.bind(unsafe { Python::assume_attached() }).get().event_loop_mark(),
         }
@@ -43,6 +48,8 @@ impl Wake for Waker {
             }
             // SAFETY: wake-ups are fired by attached threads, right after they have left the section.
             Self::Task(operation) => AsyncOperation::notify(operation.bind(unsafe { Python::assume_attached() })),
+            // SAFETY: as above.
+            Self::Upstream(body) => body.get().core.release(unsafe { Python::assume_attached() }),
         }
     }
 }

@@ -16,8 +16,18 @@ import penstock.testing
 from penstock import _core
 
 NAMES = {
+    "AckChannel",
     "BlockingInEventLoopWarning",
+    "Channel",
+    "ChannelCancelled",
+    "ChannelClosed",
+    "ChannelError",
+    "ChannelFailed",
+    "ChannelStatistics",
     "Clock",
+    "Credit",
+    "CreditChannel",
+    "Delivery",
     "Empty",
     "Full",
     "KeyedBucket",
@@ -25,6 +35,7 @@ NAMES = {
     "KeyedTokenBucket",
     "LeakyBucket",
     "LifoQueue",
+    "Permit",
     "PriorityQueue",
     "Queue",
     "QueueStatistics",
@@ -32,10 +43,14 @@ NAMES = {
     "RateLimiter",
     "RateLimits",
     "RateStatistics",
+    "Receiver",
     "Reservation",
+    "Sender",
     "ShutDown",
     "SimpleQueue",
     "SlidingWindow",
+    "StaleDelivery",
+    "Subscription",
     "TokenBucket",
     "__version__",
 }
@@ -142,6 +157,46 @@ PROPERTIES = {
     "RateLimits": {"name", "tokens", "limits"},
     "KeyedTokenBucket": {"name", "rate", "burst", "period", "max_keys"},
     "Reservation": {"n", "delay", "ready_at"},
+}
+CREDITS = {
+    "Channel": {"statistics": "()"},
+    "Sender": {
+        "send": "(item, timeout=None)",
+        "send_nowait": "(item)",
+        "send_async": "(item, timeout=None)",
+        "send_many": "(items, *, timeout=None)",
+        "send_many_async": "(items, *, timeout=None)",
+        "permit": "(n=1, *, timeout=None)",
+        "wait_ready": "(n=1, *, timeout=None)",
+        "wait_ready_async": "(n=1, *, timeout=None)",
+        "complete": "()",
+        "fail": "(error)",
+        "send_control": "(message)",
+        "clone": "()",
+        "statistics": "()",
+    },
+    "Permit": {"send": "(item)"},
+    "Receiver": {
+        "receive": "(timeout=None)",
+        "receive_nowait": "()",
+        "receive_async": "(timeout=None)",
+        "receive_many": "(max, *, timeout=None)",
+        "receive_many_async": "(max, *, timeout=None)",
+        "subscribe": "(on_next, *, on_error=None, on_complete=None, on_subscribe=None)",
+        "cancel": "()",
+        "statistics": "()",
+    },
+    "Credit": {
+        "request": "(n)",
+        "request_up_to": "(sequence)",
+        "lease": "(n, ttl)",
+        "drain": "()",
+        "pause": "()",
+        "resume": "()",
+        "defer_to": "(sender)",
+    },
+    "Delivery": {"ack": "()", "nack": "(requeue=True, delay=0.0)"},
+    "Subscription": {"request": "(n)", "cancel": "()"},
 }
 
 
@@ -260,6 +315,17 @@ def test_signatures_are_the_stdlibs(kind):
         (penstock.SlidingWindow, "(limit, period, *, clock=None, name=None)"),
         (penstock.RateLimits, "(*, name=None, **limits)"),
         (penstock.KeyedTokenBucket, "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)"),
+        (
+            penstock.CreditChannel,
+            "(window=256, *, threshold=0.5, buffer=None, weigh=None, control_capacity=8, on_discard=None, clock=None, name=None)",
+        ),
+        (
+            penstock.AckChannel,
+            (
+                "(window=256, *, threshold=0.5, buffer=None, ack_wait=None, max_deliver=5, weigh=None, control_capacity=8,"
+                " on_discard=None, clock=None, name=None)"
+            ),
+        ),
     ],
 )
 def test_constructors(kind, expected):
@@ -267,9 +333,15 @@ def test_constructors(kind, expected):
     assert plain(inspect.signature(kind)) == expected
 
 
-@pytest.mark.parametrize("kind", ["RateLimiter", "KeyedBucket", "Reservation"])
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, methods in CREDITS.items() for name in methods])
+def test_signatures_of_channels(kind, name):
+    """The same of what channels are made of."""
+    assert plain(inspect.signature(getattr(getattr(penstock, kind), name))) == CREDITS[kind][name]
+
+
+@pytest.mark.parametrize("kind", ["RateLimiter", "KeyedBucket", "Reservation", "Channel", "Sender", "Receiver", "Permit", "Delivery"])
 def test_what_others_make(kind):
-    """These are made by limiters, and by nobody else."""
+    """These are made by limiters and channels, and by nobody else."""
     with pytest.raises(TypeError, match=kind):
         getattr(penstock, kind)()
 
@@ -291,10 +363,20 @@ def test_async_methods(name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("RateLimiter", "acquire_async"), ("RateLimits", "acquire_async"), ("Reservation", "wait_async")]
+    ("kind", "name"),
+    [
+        ("RateLimiter", "acquire_async"),
+        ("RateLimits", "acquire_async"),
+        ("Reservation", "wait_async"),
+        ("Sender", "send_async"),
+        ("Sender", "send_many_async"),
+        ("Sender", "wait_ready_async"),
+        ("Receiver", "receive_async"),
+        ("Receiver", "receive_many_async"),
+    ],
 )
-def test_async_methods_of_rate_limits(kind, name):
-    """The same of the limiters; `async with` has its own for each class."""
+def test_async_methods_of_the_others(kind, name):
+    """The same of limiters and channels; `async with` has its own for each class."""
     for each in (name, "__aenter__", "__aexit__"):
         method = getattr(getattr(penstock, kind), each)
         assert inspect.iscoroutinefunction(method)
@@ -312,7 +394,11 @@ def test_inheritance():
         assert getattr(penstock, kind).__mro__[1:] == (penstock.RateLimiter, object)
     for kind in ("RateLimiter", "RateLimits", "KeyedTokenBucket", "Reservation"):
         assert getattr(penstock, kind).__mro__[1:] == (object,)
-    for final in (penstock.KeyedBucket, penstock.Reservation):
+    for kind in ("CreditChannel", "AckChannel"):
+        assert getattr(penstock, kind).__mro__[1:] == (penstock.Channel, object)
+    for kind in ("ChannelClosed", "ChannelCancelled", "ChannelFailed", "StaleDelivery"):
+        assert getattr(penstock, kind).__mro__[1:3] == (penstock.ChannelError, Exception)
+    for final in (penstock.KeyedBucket, penstock.Reservation, penstock.Sender, penstock.Receiver, penstock.Delivery):
         with pytest.raises(TypeError, match="base type"):
             type("Subclass", (final,), {})
     assert not issubclass(penstock.RateLimited, (penstock.Empty, penstock.Full, TimeoutError))

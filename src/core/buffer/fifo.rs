@@ -31,6 +31,10 @@ impl<T> Fifo<T> {
         self.ring.capacity() > KEEP && self.ring.len() < self.ring.capacity() / 4
     }
 
+    pub fn extend(&mut self, items: impl IntoIterator<Item = T>) {
+        self.ring.extend(items);
+    }
+
     /// The item that was pushed last.
     pub fn last(&self) -> Option<&T> {
         self.ring.back()
@@ -44,6 +48,16 @@ impl<T> Fifo<T> {
             self.shrink();
         }
         item
+    }
+
+    /// Pops `count` items, or all there are, each made into something else.
+    pub fn pop_many_as<U>(&mut self, count: usize, make: impl FnMut(T) -> U) -> Vec<U> {
+        let count = count.min(self.ring.len());
+        let popped = self.ring.drain(..count).map(make).collect();
+        if self.wastes_memory() {
+            self.shrink();
+        }
+        popped
     }
 
     #[cold]
@@ -85,12 +99,7 @@ impl<T> Buffer for Fifo<T> {
     }
 
     fn pop_many(&mut self, count: usize) -> Vec<T> {
-        let count = count.min(self.ring.len());
-        let popped = self.ring.drain(..count).collect();
-        if self.wastes_memory() {
-            self.shrink();
-        }
-        popped
+        self.pop_many_as(count, |item| item)
     }
 }
 

@@ -31,6 +31,7 @@ use crate::buffer::Buffer;
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::section::{Domain, Section};
+use crate::wait::spot::Held;
 use crate::wait::{Blocked, Line, Ticket, Wake, Wakes};
 
 /// No bound.
@@ -71,27 +72,8 @@ pub enum Side {
     Baton,
 }
 
-/// The place, if any, that one operation holds in one of the lines. Begins empty; [`Queue::leave`] gives it up.
-#[derive(Debug, Default)]
-pub struct Spot(Option<Held>);
-
-#[derive(Debug)]
-struct Held {
-    side: Side,
-    ticket: Ticket,
-    since: Nanos,
-}
-
-impl Spot {
-    pub fn is_held(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Where it is, for [`Queue::step_aside`].
-    pub fn place(&self) -> Option<(Side, Ticket)> {
-        self.0.as_ref().map(|held| (held.side, held.ticket))
-    }
-}
+/// The place of one operation in one of the lines; [`Queue::leave`] gives it up.
+pub type Spot = crate::wait::Spot<Side>;
 
 /// What a queue has seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

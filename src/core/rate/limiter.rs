@@ -7,11 +7,11 @@
 //! A grant is a fact in the section; its owner fetches it. Whoever leaves before that gives it back.
 //!
 //! # Bookings
-//! A reservation is a promise of a moment. Without a line it is taken from the schedule at once. Behind a line it takes a place in it,
-//! with the moment that follows from those before it, and is taken when it comes to the head. Promises never move.
+//! A reservation is a promise of a moment. Without a line it is taken from the schedule at once. Behind a line it stands apart, with the
+//! moment that follows from those before it, and is taken when that comes. Promises never move.
 //!
 //! # What is given back
-//! All of an amount that was never granted. Of one that was granted or booked as much as can be had without letting more through in any
+//! All of an amount that was never granted. Of one that was granted or booked no more than can be had without letting more through in any
 //! window than the law allows: what has gone or was promised since, relying on it, stays where it is.
 //!
 //! # Fairness and cancellation

@@ -4,7 +4,8 @@
 //! cannot wait for each other.
 //!
 //! # Algorithm
-//! The set has a line of its own. Only its *head* is booked in the members, in all of them for the same moment: the first at which each
+//! The set has a line of its own. Only its *head* is booked in the members (and who stands before a reservation), in all of them for the
+//! same moment: the first at which each
 //! allows its amount. In a member that has a line itself its turn comes after those who stand there when it is first booked, so callers of
 //! the set and of its members get their turns in the order in which they came to the front. When the moment comes the head is granted, and the next is booked, from
 //! that moment on. A head that leaves gives its bookings back; those behind it have taken nothing.

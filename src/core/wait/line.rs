@@ -144,6 +144,12 @@ impl<W: Wake> Line<W> {
         }
     }
 
+    /// How much those may take who have been woken.
+    #[inline]
+    pub fn claimed(&self) -> u64 {
+        self.claimed
+    }
+
     /// Who is to be woken next, and how much it needs.
     pub fn head(&self) -> Option<(Ticket, u64)> {
         self.waiting.first_key_value().map(|(&ticket, place)| (ticket, place.want))

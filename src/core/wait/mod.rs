@@ -46,9 +46,11 @@
 pub(crate) mod blocked;
 pub(crate) mod line;
 pub(crate) mod parker;
+pub(crate) mod spot;
 pub(crate) mod wakes;
 
 pub use blocked::Blocked;
 pub use line::{Line, Ticket};
 pub use parker::Parker;
+pub use spot::Spot;
 pub use wakes::{Wake, Wakes};

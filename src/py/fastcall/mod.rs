@@ -8,6 +8,7 @@
 //! same operation in the general form; there is nothing that only one of the two can do.
 #![allow(unsafe_code)] // the C calling convention
 
+mod credits;
 mod queue;
 mod rate;
 
@@ -204,5 +205,6 @@ pub(super) fn install_on<C: PyClass>(py: Python<'_>, methods: &[(&'static CStr, 
 /// Puts the hot methods on the classes. Once, at import.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     queue::install(py)?;
-    rate::install(py)
+    rate::install(py)?;
+    credits::install(py)
 }

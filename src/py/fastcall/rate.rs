@@ -132,9 +132,11 @@ unsafe extern "C" fn try_acquire_key(this_: Raw, args: *const Raw, nargs: ffi::P
                 if !wakes.is_empty() {
                     fire(wakes);
                 }
-                if let Ok(went) = result {
-                    return boolean(py, went);
-                }
+                return match result {
+                    Ok(went) => boolean(py, went),
+                    // SAFETY: as above.
+                    Err(refusal) => general(|py| Err(bucket.refused(unsafe { this(py, &call.this) }, key, n, refusal))),
+                };
             }
         }
         general(|py| {

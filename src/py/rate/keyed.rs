@@ -198,6 +198,11 @@ impl PyKeyedTokenBucket {
         Some(self.keyed.try_acquire(key.py(), hash, n))
     }
 
+    /// The error for what `everyday` said.
+    pub(crate) fn refused(&self, this: &Bound<'_, PyAny>, key: &Bound<'_, PyAny>, n: Units, refusal: Refusal) -> PyErr {
+        self.hash(key).map_or_else(|error| error, |hash| self.refusal(this, hash, n, refusal))
+    }
+
     pub(crate) fn try_acquire(&self, this: &Bound<'_, PyAny>, hash: KeyHash, n: Units) -> PyResult<bool> {
         let (wakes, result) = self.keyed.try_acquire(this.py(), hash, n);
         wakes.fire();

@@ -16,7 +16,8 @@ use crate::errors::{Argument, text, type_name};
 ///
 /// In the first t seconds up to `burst + rate * t` pass, and so in any window of that length. For somebody
 /// else's quota of N a minute that is too much: use `SlidingWindow(N, 60)`. A bucket begins with `initial` tokens,
-/// by default full. Rates and amounts may be fractions; amounts are counted in billionths of a token.
+/// by default full. Rates and amounts may be fractions; amounts are counted in billionths of a token (more coarsely
+/// where `burst` is above 1e9).
 ///
 /// Shared by any number of threads and event loops. Those who wait stand in one line, strictly first come, first
 /// served. `with bucket:` takes one token, `@bucket` takes one before each call.
@@ -30,8 +31,8 @@ pub(crate) struct PyTokenBucket;
 
 /// A shaper: lets callers go evenly spaced, one of n tokens holding up the next for `n / rate` periods.
 ///
-/// At most `capacity` stand in line, reservations included; the next is refused. Nothing is saved up: after a
-/// pause the first goes at once and the second after it has been paid for.
+/// At most `capacity` stand in line, reservations included; the next is refused. (Callers of a `RateLimits` stand in its
+/// line.) Nothing is saved up: after a pause the first goes at once and the second after it has been paid for.
 ///
 /// Raises ValueError, TypeError or OverflowError for bad arguments.
 ///

@@ -32,7 +32,7 @@ use pyo3::types::{PyDict, PyType, PyWeakrefMethods, PyWeakrefReference};
 
 use self::amounts::{amount, seconds};
 use self::keyed::PyKeyedTokenBucket;
-use self::operation::{Acquire, Line};
+use self::operation::{Acquire, AwaitMoment, Line};
 use self::reservation::{Booked, PyReservation};
 use self::several::PyRateLimits;
 use crate::aio::AsyncOperation;
@@ -307,7 +307,9 @@ impl PyRateLimiter {
         let this = slf.get();
         let n = this.amount("n", n.given())?;
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        blocking::run(slf.as_any(), &mut Acquire::new(this.line(slf.as_any(), n)?), timeout)?;
+        if n > 0 {
+            blocking::run(slf.as_any(), &mut Acquire::new(this.line(slf.as_any(), n)?), timeout)?;
+        }
         Ok(true)
     }
 
@@ -321,8 +323,15 @@ impl PyRateLimiter {
         let this = slf.get();
         let n = this.amount("n", Some(n))?;
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        let line = this.line(slf.as_any(), n)?;
-        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(line), timeout))
+        let owner = slf.clone().into_any().unbind();
+        if n == 0 {
+            let clock = match &this.target {
+                Target::Own(limiter) => limiter.clock(),
+                Target::Key { bucket, .. } => bucket.get().keyed.clock(),
+            };
+            return Ok(AsyncOperation::new(owner, AwaitMoment::new(0, clock.clone()), timeout));
+        }
+        Ok(AsyncOperation::new(owner, Acquire::new(this.line(slf.as_any(), n)?), timeout))
     }
 
     /// The arguments of a decorator, before anything is called.
@@ -386,7 +395,8 @@ impl PyRateLimiter {
     }
 
     /// The tokens available now; negative in debt. A sliding window says what is left of its limit, a leaky bucket
-    /// what a bucket for one token would say.
+    /// what a bucket for one token would say. What is booked for a later moment than its turn (by a set, behind a line or
+    /// a pause) is in it only from then on.
     #[getter]
     fn tokens(slf: &Bound<'_, Self>) -> f64 {
         let (py, this) = (slf.py(), slf.get());
@@ -400,7 +410,8 @@ impl PyRateLimiter {
 
     /// The seconds until `try_acquire(n)` can pass, those in line being served first; 0.0 if it can now.
     ///
-    /// Whoever comes exactly then is admitted, if nobody has come in between.
+    /// Whoever comes exactly then is admitted, if nobody has come in between. (For a key that is not remembered it does
+    /// not say whether there is room for one more.)
     ///
     /// Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
     #[pyo3(signature = (n = Argument::MISSING), text_signature = "($self, n=1)")]
@@ -434,8 +445,15 @@ impl PyRateLimiter {
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let py = slf.py();
-        let (wakes, seen) = slf.get().limiter(slf.as_any())?.statistics(py);
-        wakes.fire();
+        let seen = match &slf.get().target {
+            // Nothing has been seen of it, and looking is no reason to remember it.
+            Target::Key { bucket, hash, .. } if !bucket.get().keyed.is_remembered(py, *hash) => Statistics::default(),
+            _ => {
+                let (wakes, seen) = slf.get().limiter(slf.as_any())?.statistics(py);
+                wakes.fire();
+                seen
+            }
+        };
         statistics(py, &CLASS, "RateStatistics", slf.get().name(py), seen, &[])
     }
 

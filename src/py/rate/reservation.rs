@@ -153,6 +153,8 @@ impl PyReservation {
 
     /// Say what it really came to: the difference is given back or taken, without asking.
     ///
+    /// Before its moment as much is given back as `cancel` would.
+    ///
     /// For `RateLimits` by name, `settle(tokens=950)`; a limit that is not named stays as it was booked.
     ///
     /// Raises RuntimeError if it has been settled or cancelled before; ValueError, TypeError or OverflowError for a bad amount.

@@ -1,0 +1,262 @@
+"""What credit channels have in Python: the awaitable methods, `with`, and subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+from penstock._aio import drive
+from penstock._core import (
+    WAIT,
+    AckChannel,
+    Channel,
+    Credit,
+    CreditChannel,
+    Delivery,
+    Permit,
+    Receiver,
+    Sender,
+)
+from penstock._exceptions import ChannelClosed
+from penstock._methods import copy_methods, set_methods
+
+__all__ = ["AckChannel", "Channel", "Credit", "CreditChannel", "Delivery", "Permit", "Receiver", "Sender", "Subscription"]
+
+
+class _AsyncWith:
+    """What `with` does, for `async with`."""
+
+    async def __aenter__(self: Any) -> Any:
+        return self.__enter__()
+
+    async def __aexit__(self: Any, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.__exit__(kind, error, traceback)
+
+
+class _SenderMethods:
+    async def send_async(self: Any, item: Any, timeout: float | None = None) -> None:
+        """Send an item, waiting for credit, from a coroutine.
+
+        As `send`. Does not suspend when there is credit, except that after 128 operations in a row the loop gets a
+        turn. Cancelled, it has sent nothing.
+        """
+        if timeout is None and self._try_send(item) is not WAIT:
+            return
+        await drive(self._async_send(item, timeout))
+
+    async def send_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None) -> int:
+        """Send every item of `items`, in order, from a coroutine, and return how many that were.
+
+        As `send_many`. What ends it early, a cancellation too, carries `accepted`: how many items were sent.
+        """
+        return await drive(self._async_send_many(items, timeout))
+
+    async def wait_ready_async(self: Any, n: int = 1, *, timeout: float | None = None) -> bool:
+        """Wait until `n` could be sent, from a coroutine. Takes nothing. As `wait_ready`."""
+        return await drive(self._async_wait_ready(n, timeout))
+
+
+class _PermitMethods:
+    async def __aenter__(self: Any) -> Any:
+        await drive(self._async_acquire())
+        self._acquired()
+        return self
+
+    async def __aexit__(self: Any, *exc: object) -> None:
+        self.__exit__(*exc)
+
+
+class AsyncReceiverIterator:
+    """Ends when the channel is complete."""
+
+    __slots__ = ("_receiver",)
+
+    def __init__(self, receiver: Any) -> None:
+        self._receiver = receiver
+
+    def __aiter__(self) -> AsyncReceiverIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            item = self._receiver._try_receive()
+            return await drive(self._receiver._async_receive(None)) if item is WAIT else item
+        except ChannelClosed:
+            raise StopAsyncIteration from None
+
+
+class Subscription:
+    """What a subscriber holds: demand, and the end of it. Made by `Receiver.subscribe`."""
+
+    __slots__ = ("__weakref__", "_receiver")
+
+    def __init__(self, receiver: Receiver[Any]) -> None:
+        self._receiver = receiver
+
+    def request(self, n: float) -> bool:
+        """Ask for `n` more, as `Receiver.credit.request`. Belongs to a channel with `window=0`."""
+        return self._receiver.credit.request(n)
+
+    def cancel(self) -> None:
+        """Want nothing more. May be called from anywhere, any number of times."""
+        self._receiver.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """True once nothing comes any more, for whatever reason."""
+        return self._receiver.ended
+
+    def __repr__(self) -> str:
+        return f"<penstock.Subscription of {self._receiver!r}>"
+
+
+Subscription.__module__ = "penstock"
+
+
+class _Subscriber:
+    """The four signals, one after the other."""
+
+    def __init__(
+        self,
+        receiver: Receiver[Any],
+        on_next: Callable[[Any], object],
+        on_error: Callable[[BaseException], object] | None,
+        on_complete: Callable[[], object] | None,
+    ) -> None:
+        self.receiver = receiver
+        self.on_next = on_next
+        self.on_error = on_error
+        self.on_complete = on_complete
+
+    def signal(self, handler: Callable[..., object], *args: Any) -> bool:
+        """False if the handler raised: that ends the subscription, and is reported here, never to the sender (rule 2.13)."""
+        try:
+            handler(*args)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody else can be told
+            self.receiver.cancel()
+            hook = sys.unraisablehook
+            hook(_Unraisable(error, f"a subscriber of {self.receiver!r} raised in {handler!r}; it is cancelled", handler))  # type: ignore[arg-type]
+            return False
+        return True
+
+    def ended(self, error: BaseException) -> None:
+        """The signal that ends it, if there is one: none after a cancellation (rules 1.7 and 1.8)."""
+        if isinstance(error, ChannelClosed):
+            if self.on_complete is not None:
+                self.signal(self.on_complete)
+        elif self.receiver.statistics().state != "cancelled" and self.on_error is not None:
+            self.signal(self.on_error, error)
+
+    def run(self) -> None:
+        while True:
+            try:
+                item = self.receiver.receive()
+            except BaseException as error:  # noqa: BLE001 - the end, of whatever kind
+                return self.ended(error)
+            if not self.signal(self.on_next, item):
+                return None
+            del item
+
+    async def run_async(self) -> None:
+        while True:
+            try:
+                item = await self.receiver.receive_async()
+            except asyncio.CancelledError:
+                self.receiver.cancel()
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
+                return self.ended(error)
+            if not self.signal(self.on_next, item):
+                return None
+            del item
+
+
+class _Unraisable:
+    """What `sys.unraisablehook` is given."""
+
+    def __init__(self, error: BaseException, message: str, thing: object) -> None:
+        self.exc_type = type(error)
+        self.exc_value = error
+        self.exc_traceback = error.__traceback__
+        self.err_msg = message
+        self.object = thing
+
+
+#: Tasks of subscribers: loops hold theirs weakly only.
+_RUNNING: set[asyncio.Task[None]] = set()
+
+
+class _ReceiverMethods:
+    async def receive_async(self: Any, timeout: float | None = None) -> Any:
+        """Receive the next item, waiting for it, from a coroutine.
+
+        As `receive`. Does not suspend when there is an item, except that after 128 operations in a row the loop gets a
+        turn. Cancelled, it has taken nothing.
+        """
+        if timeout is None:
+            item = self._try_receive()
+            if item is not WAIT:
+                return item
+        return await drive(self._async_receive(timeout))
+
+    async def receive_many_async(self: Any, max: int, *, timeout: float | None = None) -> list[Any]:
+        """Receive 1 to `max` items, as a list, from a coroutine. As `receive_many`. Cancelled, it has taken nothing."""
+        return await drive(self._async_receive_many(max, timeout))
+
+    def __aiter__(self: Any) -> AsyncReceiverIterator:
+        """Iterate until the channel is complete; the sender's error is raised if it failed."""
+        return AsyncReceiverIterator(self)
+
+    def subscribe(
+        self: Any,
+        on_next: Callable[[Any], object],
+        *,
+        on_error: Callable[[BaseException], object] | None = None,
+        on_complete: Callable[[], object] | None = None,
+        on_subscribe: Callable[[Subscription], object] | None = None,
+    ) -> Subscription:
+        """Have items handed to `on_next`, one after the other, and return the subscription.
+
+        `on_subscribe(subscription)` is called first, here. The rest is called on the running event loop, else on a thread
+        made for it, in the caller's context: `on_next(item)` for each item, at last `on_complete()` or `on_error(error)`.
+        They never overlap, and never nest: asking for more inside `on_next` only asks. One that raises ends the
+        subscription, and its exception goes to `sys.unraisablehook`.
+
+        Raises RuntimeError if there is a subscriber already, TypeError for what is not callable.
+        """
+        for name, handler in {
+            "on_next": on_next,
+            "on_error": on_error or print,
+            "on_complete": on_complete or print,
+            "on_subscribe": on_subscribe or print,
+        }.items():
+            if not callable(handler):
+                raise TypeError(f"{name!r} must be callable, not {handler!r}")
+        self._subscribe()
+        subscription = Subscription(self)
+        subscriber = _Subscriber(self, on_next, on_error, on_complete)
+        if on_subscribe is not None and not subscriber.signal(on_subscribe, subscription):
+            return subscription
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            run = contextvars.copy_context().run
+            threading.Thread(target=run, args=(subscriber.run,), name="penstock-subscriber", daemon=True).start()
+        else:
+            task = running.create_task(subscriber.run_async())
+            _RUNNING.add(task)
+            task.add_done_callback(_RUNNING.discard)
+        return subscription
+
+
+set_methods(_SenderMethods, Sender)
+set_methods(_ReceiverMethods, Receiver)
+set_methods(_PermitMethods, Permit)
+for _class in (Sender, Receiver, Delivery):
+    copy_methods(_AsyncWith, _class)
+del _class

@@ -1,0 +1,497 @@
+//! `State`: everything a credit channel knows. Only ever touched inside its section.
+
+use std::collections::VecDeque;
+
+use super::deliveries::{Deliveries, Handed, Nack, Parcel, Receipt, Settled};
+use super::ledger::{Ledger, UNBOUNDED};
+use super::{Config, End, Leftovers, ReceiveError, Side, Spot, Starved};
+use crate::buffer::{Buffer, Fifo};
+use crate::clock::{Clock, Nanos};
+use crate::fork;
+use crate::sync::{Arc, Ordering};
+use crate::wait::spot::Held;
+use crate::wait::{Blocked, Line, Ticket, Wake, Wakes};
+
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) item: T,
+    pub(super) weight: u64,
+}
+
+/// Where a channel is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Open,
+    /// Nothing more is sent; what is there is received.
+    Completing,
+    /// As completing, with an error at the end.
+    Failed,
+    Cancelled,
+}
+
+/// Who holds grants back.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    pub(super) paused: bool,
+    /// Another channel, while its sender is starved.
+    pub(super) downstream: Option<Arc<Starved>>,
+}
+
+impl Hold {
+    pub(super) fn is_on(&self) -> bool {
+        self.paused || self.downstream.as_ref().is_some_and(|starved| starved.load(Ordering::SeqCst) != 0)
+    }
+}
+
+pub(super) struct State<T, W: Wake> {
+    pub(super) ledger: Ledger,
+    pub(super) buffer: Fifo<Entry<T>>,
+    pub(super) deliveries: Option<Deliveries<T>>,
+    pub(super) controls: VecDeque<T>,
+    pub(super) control_capacity: usize,
+    /// The receiver takes control messages when it is told of them.
+    pub(super) listens: bool,
+    pub(super) phase: Phase,
+    /// Clones of the sender that have not ended.
+    pub(super) senders_left: usize,
+    pub(super) senders: Line<W>,
+    pub(super) receivers: Line<W>,
+    pub(super) hold: Hold,
+    /// Told when this channel's sender is starved no longer.
+    pub(super) watchers: Vec<W>,
+    pub(super) starved: Arc<Starved>,
+    pub(super) sends: u64,
+    pub(super) receives: u64,
+    pub(super) discarded: u64,
+    pub(super) peak: u64,
+    pub(super) send_blocked: Blocked,
+    pub(super) receive_blocked: Blocked,
+    starved_since: Option<Nanos>,
+    starved_for: Nanos,
+    /// The receiver that has been told to look when, and who looks after what becomes due by itself.
+    timekeeper: Option<(Ticket, Nanos)>,
+    /// The one that waits for nothing but what it has itself.
+    waits_for_itself: Option<u64>,
+    pub(super) clock: Clock<W>,
+    generation: u64,
+}
+
+impl<T, W: Wake> State<T, W> {
+    pub(super) fn new(config: Config, clock: Clock<W>) -> Self {
+        let Config { window, step, bound, control_capacity, rules } = config;
+        Self {
+            ledger: Ledger::new(window, step, bound),
+            buffer: Fifo::default(),
+            deliveries: rules.map(Deliveries::new),
+            controls: VecDeque::new(),
+            control_capacity,
+            listens: false,
+            phase: Phase::Open,
+            senders_left: 1,
+            senders: Line::default(),
+            receivers: Line::default(),
+            hold: Hold::default(),
+            watchers: Vec::new(),
+            starved: Arc::new(Starved::new(0)),
+            sends: 0,
+            receives: 0,
+            discarded: 0,
+            peak: 0,
+            send_blocked: Blocked::default(),
+            receive_blocked: Blocked::default(),
+            starved_since: None,
+            starved_for: 0,
+            timekeeper: None,
+            waits_for_itself: None,
+            clock,
+            generation: fork::generation(),
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------ what follows from the state
+
+    /// What can be received now.
+    #[inline]
+    pub(super) fn receivable(&self) -> usize {
+        self.buffer.len() + self.deliveries.as_ref().map_or(0, Deliveries::ready)
+    }
+
+    /// What is there for the receiver, now or later.
+    pub(super) fn buffered(&self) -> usize {
+        self.receivable() + self.deliveries.as_ref().map_or(0, Deliveries::delayed)
+    }
+
+    pub(super) fn unacked(&self) -> usize {
+        self.deliveries.as_ref().map_or(0, Deliveries::unacked)
+    }
+
+    /// Nothing will ever be received again, and why.
+    pub(super) fn end(&self) -> Option<End> {
+        match self.phase {
+            Phase::Open => None,
+            Phase::Cancelled => Some(End::Cancelled),
+            _ if self.buffered() + self.unacked() > 0 => None,
+            // Whoever has a permit may still use it.
+            Phase::Completing => (self.ledger.permits == 0).then_some(End::Completed),
+            Phase::Failed => Some(End::Failed),
+        }
+    }
+
+    /// Why nothing can be sent any more.
+    pub(super) fn closed(&self) -> Option<End> {
+        match self.phase {
+            Phase::Open => None,
+            Phase::Completing => Some(End::Completed),
+            Phase::Failed => Some(End::Failed),
+            Phase::Cancelled => Some(End::Cancelled),
+        }
+    }
+
+    /// Does so much fit when others have claimed `claimed`? An item without weight needs a slot.
+    #[inline]
+    fn fits(ledger: &Ledger, slots: usize, want: u64, claimed: u64) -> bool {
+        if want == 0 { (slots as u64) < ledger.bound } else { claimed.saturating_add(want) <= ledger.sendable() }
+    }
+
+    fn slots(&self) -> usize {
+        self.buffered() + self.unacked()
+    }
+
+    /// May one who comes now send so much? Whoever waits, or has been woken for credit, is before it.
+    #[inline]
+    pub(super) fn may_send(&self, want: u64) -> bool {
+        self.senders.nobody_waits()
+            && Self::fits(&self.ledger, if want == 0 { self.slots() } else { 0 }, want, self.senders.claimed())
+    }
+
+    /// May one that has been woken still send so much? What was claimed for it, and for those before it, may have been taken back.
+    pub(super) fn is_covered(&self, want: u64, spot: &Spot) -> bool {
+        let Some((_, ticket)) = spot.place() else { return self.may_send(want) };
+        let is_first = self.senders.head().is_none_or(|(head, _)| ticket < head);
+        is_first && Self::fits(&self.ledger, self.slots(), want, self.senders.claimed_before(ticket))
+    }
+
+    /// What one who comes now may send.
+    pub(super) fn credit(&self) -> u64 {
+        if !self.senders.nobody_waits() || self.phase != Phase::Open {
+            return 0;
+        }
+        self.ledger.sendable().saturating_sub(self.senders.claimed())
+    }
+
+    // ------------------------------------------------------------------------------------------------------------------- changes
+
+    /// Does what has become due by itself.
+    pub(super) fn catch_up(&mut self, left: &mut Leftovers<T>) {
+        let clock = &self.clock;
+        self.ledger.expire(|| clock.now());
+        let Some(deliveries) = self.deliveries.as_mut().filter(|deliveries| deliveries.next_due().is_some()) else { return };
+        let (ledger, discarded) = (&mut self.ledger, &mut self.discarded);
+        deliveries.settle_due(clock.now(), |parcel| {
+            ledger.consumed(parcel.weight);
+            *discarded += 1;
+            left.discarded.push(parcel.item);
+        });
+    }
+
+    /// Gives consumed credit back, and what else is owed: in steps, but all of it when nothing is left to receive. (So when a sender parks, see
+    /// `credit_or_wait`. One that stands in line is not woken for every single item.)
+    #[inline]
+    fn replenish(&mut self) {
+        if self.ledger.owed > 0
+            && (self.ledger.window == 0 || self.ledger.reaches_step() || self.buffer.is_empty())
+            && !self.hold.is_on()
+        {
+            self.ledger.grant();
+        }
+    }
+
+    /// Grants what is due and wakes whom the state allows to go. Call it after every change.
+    #[inline(never)]
+    pub(super) fn settle(&mut self, wakes: &mut Wakes<W>) {
+        self.forget_after_fork();
+        self.replenish();
+        let closed = self.phase != Phase::Open;
+        if !self.senders.nobody_waits() {
+            let slots = self.slots();
+            let Self { senders, ledger, .. } = self;
+            senders.wake_while(wakes, |want, claimed| closed || Self::fits(ledger, slots, want, claimed));
+        }
+        if !self.receivers.nobody_waits() {
+            let ended = self.end().is_some() || (self.listens && !self.controls.is_empty());
+            let there = self.receivable() as u64;
+            self.receivers.wake_while(wakes, |want, claimed| ended || claimed.saturating_add(want) <= there);
+        }
+        if self.deliveries.is_some() {
+            self.note_due(wakes);
+            self.note_waits_for_itself(wakes);
+        }
+        self.note_starved(wakes);
+    }
+
+    /// The first receiver in line looks after what becomes due by itself: it is told when that changes, or it has become the first.
+    fn note_due(&mut self, wakes: &mut Wakes<W>) {
+        let due = self.deliveries.as_ref().and_then(Deliveries::next_due);
+        let keeper = self.receivers.head().map(|(ticket, _)| ticket).zip(due);
+        if let Some((ticket, due)) = keeper {
+            if self.timekeeper.is_none_or(|(told, at)| told != ticket || due < at) {
+                self.receivers.nudge(ticket, wakes);
+            }
+        }
+        self.timekeeper = keeper;
+    }
+
+    /// This one knows what is due: it is about to look when.
+    pub(super) fn keep_time(&mut self, spot: &Spot) {
+        let due = self.deliveries.as_ref().and_then(Deliveries::next_due);
+        let first = self.receivers.head().map(|(ticket, _)| ticket);
+        if spot.place().map(|(_, ticket)| ticket) == first {
+            self.timekeeper = first.zip(due);
+        }
+    }
+
+    /// Somebody who waits may have become the one that waits for itself: it has to look to be told.
+    fn note_waits_for_itself(&mut self, wakes: &mut Wakes<W>) {
+        if !self.is_left_with_unacked() {
+            self.waits_for_itself = None;
+        } else if self.waits_for_itself.is_none() {
+            self.waits_for_itself = self.deliveries.as_ref().and_then(Deliveries::only_owner);
+            if self.waits_for_itself.is_some() {
+                self.receivers.waiting().for_each(|(ticket, _)| self.receivers.nudge(ticket, wakes));
+            }
+        }
+    }
+
+    /// Nothing comes any more but what is not settled.
+    fn is_left_with_unacked(&self) -> bool {
+        let is_over = match self.phase {
+            Phase::Open => false,
+            Phase::Completing => self.ledger.permits == 0,
+            Phase::Failed | Phase::Cancelled => true,
+        };
+        is_over && self.buffered() == 0 && self.unacked() > 0
+    }
+
+    /// Watchers hold their own grants back while this channel's sender is starved.
+    fn note_starved(&mut self, wakes: &mut Wakes<W>) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        let starved = self.phase == Phase::Open && self.ledger.sendable() == 0;
+        let was = self.starved.load(Ordering::SeqCst) != 0;
+        if starved != was {
+            self.starved.store(u32::from(starved), Ordering::SeqCst);
+            if !starved {
+                self.watchers.iter().for_each(|watcher| wakes.push(watcher.share()));
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn put_in(&mut self, item: T, weight: u64) {
+        self.buffer.push(Entry { item, weight });
+        self.sends += 1;
+        self.peak = self.peak.max(self.ledger.occupied);
+    }
+
+    /// After a change that lets receivers go, or may starve the sender.
+    #[inline]
+    pub(super) fn sent(&mut self, wakes: &mut Wakes<W>) {
+        if !self.receivers.nobody_waits() || !self.watchers.is_empty() {
+            self.settle(wakes);
+        }
+    }
+
+    /// The next item, of a channel without deliveries.
+    #[inline]
+    pub(super) fn take_out(&mut self) -> Option<T> {
+        let Entry { item, weight } = self.buffer.pop()?;
+        self.receives += 1;
+        self.ledger.consumed(weight);
+        Some(item)
+    }
+
+    /// After something has been taken out.
+    #[inline]
+    pub(super) fn received(&mut self, wakes: &mut Wakes<W>) {
+        self.replenish();
+        if !self.senders.nobody_waits() || self.phase != Phase::Open || !self.watchers.is_empty() {
+            self.settle(wakes);
+        }
+    }
+
+    /// The next item, to be settled.
+    pub(super) fn hand_out(&mut self, owner: u64, share: impl Fn(&T) -> T) -> Option<Handed<T>> {
+        let now = self.clock.now();
+        let deliveries = self.deliveries.as_mut()?;
+        let (sequence, parcel) = if let Some(ready) = deliveries.next_ready() {
+            ready
+        } else {
+            let Entry { item, weight } = self.buffer.pop()?;
+            (deliveries.first_time(), Parcel { item, weight, attempts: 0 })
+        };
+        self.receives += 1;
+        Some(deliveries.hand_out(sequence, parcel, owner, now, share))
+    }
+
+    /// A delivery has been settled. False if the receipt is stale.
+    pub(super) fn settle_delivery(&mut self, receipt: Receipt, nack: Option<Nack>, left: &mut Leftovers<T>) -> bool {
+        if self.phase == Phase::Cancelled {
+            return true; // what was out has gone with the rest
+        }
+        let now = self.clock.now();
+        let Some(deliveries) = &mut self.deliveries else { return false };
+        let settled = match nack {
+            None => deliveries.ack(receipt),
+            Some(nack) => deliveries.nack(receipt, nack, now),
+        };
+        match settled {
+            None => return false,
+            Some(Settled::Requeued) => {}
+            Some(Settled::Done(parcel)) => {
+                self.ledger.consumed(parcel.weight);
+                left.spent.push(parcel.item);
+            }
+            Some(Settled::Discarded(parcel)) => {
+                self.ledger.consumed(parcel.weight);
+                self.discarded += 1;
+                left.discarded.push(parcel.item);
+            }
+        }
+        true
+    }
+
+    /// The receiver has gone: nothing is left.
+    pub(super) fn cancel(&mut self, left: &mut Leftovers<T>) {
+        if self.phase == Phase::Cancelled || self.end().is_some() {
+            return;
+        }
+        self.phase = Phase::Cancelled;
+        let before = left.discarded.len(); // counted already
+        if let Some(deliveries) = &mut self.deliveries {
+            let (waiting, out) = deliveries.take_all();
+            left.discarded.extend(waiting.into_iter().map(|parcel| parcel.item));
+            left.spent.extend(out.into_iter().map(|parcel| parcel.item));
+        }
+        left.discarded.extend(std::iter::from_fn(|| self.buffer.pop()).map(|entry| entry.item));
+        self.discarded += (left.discarded.len() - before) as u64;
+        // Who sent them is told by the end; they are nobody's.
+        left.spent.extend(self.controls.drain(..));
+        self.ledger.close();
+    }
+
+    // ------------------------------------------------------------------------------------------------------------------- waiting
+
+    pub(super) fn line(&mut self, side: Side) -> &mut Line<W> {
+        match side {
+            Side::Send => &mut self.senders,
+            Side::Receive => &mut self.receivers,
+        }
+    }
+
+    fn blocked(&mut self, side: Side) -> &mut Blocked {
+        match side {
+            Side::Send => &mut self.send_blocked,
+            Side::Receive => &mut self.receive_blocked,
+        }
+    }
+
+    /// May the operation with this spot go, if there is something to go for?
+    pub(super) fn has_turn(&mut self, side: Side, spot: &mut Spot) -> bool {
+        match &spot.0 {
+            Some(held) if held.side == side => {
+                let ticket = held.ticket;
+                if self.line(side).contains(ticket) {
+                    return self.line(side).may_try(ticket);
+                }
+                spot.0 = None; // forgotten after a fork: it comes again
+                self.line(side).nobody_waits()
+            }
+            _ => self.line(side).nobody_waits(),
+        }
+    }
+
+    /// The operation has to wait: it takes a place, or goes back to waiting in the one it has.
+    pub(super) fn stay(&mut self, side: Side, want: u64, spot: &mut Spot, waker: &W) {
+        match spot.place() {
+            Some((_, ticket)) if self.line(side).contains(ticket) => self.line(side).set_want(ticket, want, false),
+            _ => {
+                let now = self.clock.now();
+                if side == Side::Send && self.senders.is_empty() {
+                    self.starved_since = Some(now);
+                }
+                let ticket = self.line(side).join(waker.share(), want);
+                self.blocked(side).begin(now);
+                spot.0 = Some(Held { side, ticket, since: now });
+            }
+        }
+    }
+
+    /// The operation waits no longer.
+    pub(super) fn vacate(&mut self, spot: &mut Spot, wakes: &mut Wakes<W>) {
+        let Some(held) = spot.0.take() else { return };
+        if let Some(waker) = self.line(held.side).leave(held.ticket) {
+            wakes.discard(waker);
+            let now = self.clock.now();
+            self.blocked(held.side).end(held.since, now);
+            if self.senders.is_empty() {
+                self.starved_for += self.starved_since.take().map_or(0, |since| now.saturating_sub(since));
+            }
+        }
+    }
+
+    /// So long there was a sender in line.
+    pub(super) fn starved_for(&self, now: Nanos) -> Nanos {
+        self.starved_for + self.starved_since.map_or(0, |since| now.saturating_sub(since))
+    }
+
+    /// Why an operation that found nothing waits, or does not.
+    pub(super) fn nothing_there(&self, owner: u64) -> ReceiveError {
+        if let Some(end) = self.end() {
+            return ReceiveError::Ended(end);
+        }
+        let only_owner = || self.deliveries.as_ref().and_then(Deliveries::only_owner);
+        if self.is_left_with_unacked() && only_owner() == Some(owner) {
+            return ReceiveError::WaitsForItself;
+        }
+        ReceiveError::Empty
+    }
+
+    /// Everybody in the lines is the parent's, and so are the permits. True if there was something to forget.
+    #[inline]
+    pub(super) fn forget_after_fork(&mut self) -> bool {
+        let generation = fork::generation();
+        if self.generation == generation {
+            return false;
+        }
+        self.forget(generation);
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn forget(&mut self, generation: u64) {
+        self.generation = generation;
+        self.senders.forget();
+        self.receivers.forget();
+        self.ledger.forget_permits();
+        self.send_blocked.forget();
+        self.receive_blocked.forget();
+        self.starved_since = None;
+    }
+
+    pub(super) fn wakers(&self) -> impl Iterator<Item = &W> {
+        let lines = self.generation == fork::generation();
+        let lines = lines.then(|| self.senders.wakers().chain(self.receivers.wakers()));
+        lines.into_iter().flatten().chain(&self.watchers)
+    }
+
+    pub(super) fn items(&self) -> impl Iterator<Item = &T> {
+        let buffered = self.buffer.iter().map(|entry| &entry.item);
+        buffered.chain(&self.controls).chain(self.deliveries.iter().flat_map(Deliveries::items))
+    }
+
+    pub(super) fn is_unbounded(&self) -> bool {
+        self.ledger.available() == UNBOUNDED
+    }
+}

@@ -1,0 +1,243 @@
+//! The two kinds of channel.
+
+use penstock_core::clock::{Clock as CoreClock, nanos};
+use penstock_core::credits::{Config, Rules, UNBOUNDED};
+use penstock_core::section::Section;
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::{PyBool, PyFloat, PyInt};
+
+use super::receiver::PyReceiver;
+use super::sender::PySender;
+use super::{Core, Extras, PyChannelBody, not_copied, whole};
+use crate::errors::{self, Argument, text, type_name};
+use crate::waker::Waker;
+
+/// The arguments that both kinds have.
+struct Common<'a, 'py> {
+    window: Argument<'a, 'py>,
+    threshold: Argument<'a, 'py>,
+    buffer: Option<&'a Bound<'py, PyAny>>,
+    weigh: Option<&'a Bound<'py, PyAny>>,
+    control_capacity: Argument<'a, 'py>,
+    on_discard: Option<&'a Bound<'py, PyAny>>,
+    clock: Option<&'a Bound<'py, PyAny>>,
+    name: Option<&'a Bound<'py, PyAny>>,
+}
+
+const WINDOW: u64 = 256;
+const CONTROL_CAPACITY: usize = 8;
+
+fn callable<'py>(name: &str, value: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    match value.filter(|value| !value.is_none()) {
+        Some(value) if !value.is_callable() => {
+            Err(PyTypeError::new_err(format!("'{name}' must be callable or None, not {} ({})", text(value), type_name(value))))
+        }
+        value => Ok(value.cloned()),
+    }
+}
+
+/// The share of the window that is given back at once, as an amount.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share of the window")]
+fn step(threshold: Argument<'_, '_>, window: u64) -> PyResult<u64> {
+    let share = match threshold.given() {
+        None => 0.5,
+        Some(value) => {
+            let number =
+                !value.is_instance_of::<PyBool>() && (value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>());
+            if !number {
+                return Err(PyTypeError::new_err(format!(
+                    "'threshold' must be a number, not {} ({})",
+                    text(value),
+                    type_name(value)
+                )));
+            }
+            let share: f64 = value.extract().map_err(|_| {
+                PyOverflowError::new_err(format!("'threshold' must be above 0 and at most 1, not {}", text(value)))
+            })?;
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(PyValueError::new_err(format!("'threshold' must be above 0 and at most 1, not {}", text(value))));
+            }
+            share
+        }
+    };
+    Ok(((window as f64 * share).ceil() as u64).clamp(1, window.max(1)))
+}
+
+/// Channel, sender and receiver.
+fn make(py: Python<'_>, common: &Common<'_, '_>, rules: Option<Rules>) -> PyResult<PyChannel> {
+    let window = common.window.given().map_or(Ok(WINDOW), |window| whole("'window'", window, 0))?;
+    let step = step(common.threshold, window)?;
+    let bound = match common.buffer.filter(|buffer| !buffer.is_none()) {
+        None if window > 0 => window,
+        None => {
+            return Err(PyTypeError::new_err(
+                "window=0 needs 'buffer': how much may be in the channel at once, whatever is asked for (math.inf for no bound)",
+            ));
+        }
+        Some(_) if window > 0 => {
+            return Err(PyTypeError::new_err("'buffer' belongs to window=0: a window is the bound itself"));
+        }
+        Some(buffer) if buffer.is_instance_of::<PyFloat>() && buffer.extract::<f64>()? == f64::INFINITY => UNBOUNDED,
+        Some(buffer) => whole("'buffer'", buffer, 1)?,
+    };
+    let control_capacity =
+        common.control_capacity.given().map_or(Ok(CONTROL_CAPACITY), |n| errors::positive("control_capacity", n))?;
+    let weigh = callable("weigh", common.weigh)?;
+    let on_discard = callable("on_discard", common.on_discard)?;
+    let name = crate::queue::name_argument(common.name)?;
+    let clock = crate::clock::choose(py, common.clock)?;
+    let core_clock = clock.as_ref().map_or(CoreClock::<Waker>::Monotonic, |clock| clock.get().clock.clone());
+    let body = Py::new(
+        py,
+        PyChannelBody {
+            core: Core::new(Config { window, step, bound, control_capacity, rules }, core_clock),
+            acks: rules.is_some(),
+            window,
+            weigh: weigh.map(Bound::unbind),
+            on_discard: on_discard.map(Bound::unbind),
+            name: name.map(Bound::unbind),
+            clock: clock.map(Bound::unbind),
+            extras: Section::new(Extras::default()),
+        },
+    )?;
+    Ok(PyChannel {
+        receiver: Py::new(py, PyReceiver::new(body.clone_ref(py)))?,
+        sender: Py::new(py, PySender::new(body.clone_ref(py)))?,
+        body,
+    })
+}
+
+/// What both kinds of channel have in common. It cannot be made itself.
+#[pyclass(frozen, subclass, weakref, name = "Channel", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyChannel {
+    // In this order: a channel that nobody has taken the ends of is cancelled first, and nobody is warned of.
+    receiver: Py<PyReceiver>,
+    sender: Py<PySender>,
+    body: Py<PyChannelBody>,
+}
+
+#[pymethods]
+impl PyChannel {
+    /// The end that items go in by.
+    #[getter]
+    fn sender(&self, py: Python<'_>) -> Py<PySender> {
+        self.sender.clone_ref(py)
+    }
+
+    /// The end that they come out by.
+    #[getter]
+    fn receiver(&self, py: Python<'_>) -> Py<PyReceiver> {
+        self.receiver.clone_ref(py)
+    }
+
+    /// The name given at creation, for `repr` and statistics.
+    #[getter]
+    fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.body.get().name(py)
+    }
+
+    /// A snapshot of what the channel has seen, at this moment.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.body.get().statistics(py)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        slf.get().body.get().describe(slf.as_any())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.receiver)?;
+        visit.call(&self.sender)?;
+        visit.call(&self.body)
+    }
+}
+
+not_copied!(PyChannel);
+
+/// A channel on which the receiver decides how much may be on its way.
+///
+/// With a `window` (256) no more than that is between the two ends at any moment; credit goes back as items are
+/// received, in steps of `threshold` of the window, and all of it at once when the sender waits or nothing is left.
+/// With `window=0` nothing flows but what is asked for by `receiver.credit.request(n)`, and at most `buffer` of it
+/// waits to be received.
+///
+/// Amounts are items, or what `weigh(item)` says: a whole number, bytes for example. An item heavier than the
+/// window is refused. An item of weight 0 takes no credit, but a slot: there are as many of those.
+/// `on_discard(item)` gets what is given up, `control_capacity` is how many control messages may wait.
+///
+/// The ends, `sender` and `receiver`, can be given to different owners; the channel itself need not be kept.
+///
+/// Raises ValueError, TypeError or OverflowError for bad arguments.
+///
+/// Fairness: credit is given strictly in the order in which senders came, by weight; threads and tasks in one line.
+#[pyclass(frozen, subclass, weakref, extends = PyChannel, name = "CreditChannel", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyCreditChannel;
+
+#[pymethods]
+impl PyCreditChannel {
+    #[new]
+    #[pyo3(signature = (window = Argument::MISSING, *, threshold = Argument::MISSING, buffer = None, weigh = None, control_capacity = Argument::MISSING, on_discard = None, clock = None, name = None), text_signature = "(window=256, *, threshold=0.5, buffer=None, weigh=None, control_capacity=8, on_discard=None, clock=None, name=None)")]
+    #[expect(clippy::too_many_arguments, reason = "keywords")]
+    fn new(
+        py: Python<'_>,
+        window: Argument<'_, '_>,
+        threshold: Argument<'_, '_>,
+        buffer: Option<&Bound<'_, PyAny>>,
+        weigh: Option<&Bound<'_, PyAny>>,
+        control_capacity: Argument<'_, '_>,
+        on_discard: Option<&Bound<'_, PyAny>>,
+        clock: Option<&Bound<'_, PyAny>>,
+        name: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let common = Common { window, threshold, buffer, weigh, control_capacity, on_discard, clock, name };
+        Ok(PyClassInitializer::from(make(py, &common, None)?).add_subclass(Self))
+    }
+}
+
+/// A credit channel whose items have to be settled: `receive` gives a `Delivery`, and credit goes back when that is
+/// acked.
+///
+/// One that is nacked, or let go, or not settled within `ack_wait` seconds, comes back at the head, for
+/// `max_deliver` attempts in all; then `on_discard` gets it. `receiver.settled_through` is the number below which
+/// everything is settled.
+///
+/// Everything else is as in `CreditChannel`.
+#[pyclass(frozen, subclass, weakref, extends = PyChannel, name = "AckChannel", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyAckChannel;
+
+#[pymethods]
+impl PyAckChannel {
+    #[new]
+    #[pyo3(signature = (window = Argument::MISSING, *, threshold = Argument::MISSING, buffer = None, ack_wait = None, max_deliver = Argument::MISSING, weigh = None, control_capacity = Argument::MISSING, on_discard = None, clock = None, name = None), text_signature = "(window=256, *, threshold=0.5, buffer=None, ack_wait=None, max_deliver=5, weigh=None, control_capacity=8, on_discard=None, clock=None, name=None)")]
+    #[expect(clippy::too_many_arguments, reason = "keywords")]
+    fn new(
+        py: Python<'_>,
+        window: Argument<'_, '_>,
+        threshold: Argument<'_, '_>,
+        buffer: Option<&Bound<'_, PyAny>>,
+        ack_wait: Option<&Bound<'_, PyAny>>,
+        max_deliver: Argument<'_, '_>,
+        weigh: Option<&Bound<'_, PyAny>>,
+        control_capacity: Argument<'_, '_>,
+        on_discard: Option<&Bound<'_, PyAny>>,
+        clock: Option<&Bound<'_, PyAny>>,
+        name: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let ack_wait = match ack_wait.filter(|wait| !wait.is_none()) {
+            None => None,
+            Some(wait) => match nanos(errors::duration("ack_wait", wait)?) {
+                0 => return Err(PyValueError::new_err(format!("'ack_wait' must be more than 0 seconds, not {}", text(wait)))),
+                wait => Some(wait),
+            },
+        };
+        let max_deliver = max_deliver.given().map_or(Ok(5), |n| errors::positive("max_deliver", n))?;
+        let rules = Rules { ack_wait, max_deliver: u32::try_from(max_deliver).unwrap_or(u32::MAX) };
+        let common = Common { window, threshold, buffer, weigh, control_capacity, on_discard, clock, name };
+        Ok(PyClassInitializer::from(make(py, &common, Some(rules))?).add_subclass(Self))
+    }
+}

@@ -1,0 +1,144 @@
+//! `Delivery`: an item that has to be settled.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use penstock_core::clock::nanos;
+use penstock_core::credits::{Nack, Receipt};
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+
+use super::{PyChannelBody, last_act, not_copied};
+use crate::errors::{self, text};
+use crate::store::Item;
+
+/// An item received from an `AckChannel`, to be settled: its credit goes back when it is.
+///
+/// As a context manager it is acked at the end of the block, and nacked by an exception; one that only stops the
+/// caller (a cancellation, KeyboardInterrupt) does not count as an attempt. Let go unsettled it comes back, as
+/// after `nack()`.
+#[pyclass(frozen, weakref, name = "Delivery", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyDelivery {
+    body: Py<PyChannelBody>,
+    value: Item,
+    receipt: Receipt,
+    attempt: u32,
+    settled: AtomicBool,
+}
+
+impl PyDelivery {
+    pub(crate) fn new(body: Py<PyChannelBody>, value: Item, receipt: Receipt, attempt: u32) -> Self {
+        Self { body, value, receipt, attempt, settled: AtomicBool::new(false) }
+    }
+
+    /// `None`: an ack. A second time does nothing.
+    fn settle(&self, py: Python<'_>, nack: Option<Nack>) -> PyResult<()> {
+        if self.settled.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let body = self.body.get();
+        let (wakes, left, known) = match nack {
+            None => body.core.ack(py, self.receipt),
+            Some(nack) => body.core.nack(py, self.receipt, nack),
+        };
+        body.finish(py, (wakes, left));
+        if known {
+            return Ok(());
+        }
+        Err(errors::stale_delivery(
+            py,
+            format!(
+                "delivery {} (attempt {}) was not settled in time: the item has come back meanwhile",
+                self.receipt.sequence, self.attempt
+            ),
+        ))
+    }
+}
+
+#[pymethods]
+impl PyDelivery {
+    /// The item.
+    #[getter]
+    fn value(&self, py: Python<'_>) -> Item {
+        self.value.clone_ref(py)
+    }
+
+    /// 1 the first time.
+    #[getter]
+    fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The item's number: 0, 1, 2, in the order in which items were sent.
+    #[getter]
+    fn sequence(&self) -> u64 {
+        self.receipt.sequence
+    }
+
+    /// Say that the item has been dealt with. A second time does nothing.
+    ///
+    /// Raises StaleDelivery if it was too late (see `ack_wait`): the item has been delivered again, or given up.
+    fn ack(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle(py, None)
+    }
+
+    /// Say that it has not: it comes back at the head, after `delay` seconds, or with `requeue=False` is given up.
+    ///
+    /// After `max_deliver` attempts it is given up in any case: `on_discard` gets it. A second time does nothing.
+    /// Raises as `ack`; ValueError, TypeError or OverflowError for bad arguments.
+    #[pyo3(signature = (requeue = true, delay = None), text_signature = "($self, requeue=True, delay=0.0)")]
+    fn nack(&self, py: Python<'_>, requeue: bool, delay: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let delay = delay.map_or(Ok(0.0), |delay| errors::duration("delay", delay))?;
+        self.settle(py, Some(Nack { requeue, delay: nanos(delay), counts: true }))
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
+        slf.clone()
+    }
+
+    #[pyo3(signature = (kind, error, traceback))]
+    fn __exit__(&self, kind: &Bound<'_, PyAny>, error: &Bound<'_, PyAny>, traceback: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _ = (kind, traceback);
+        if error.is_none() {
+            return self.ack(error.py());
+        }
+        // CancelledError, KeyboardInterrupt, SystemExit and GeneratorExit are no Exceptions.
+        let counts = error.is_instance_of::<PyException>();
+        match self.settle(error.py(), Some(Nack { requeue: true, delay: 0, counts })) {
+            // The body's exception goes on; that the delivery was stale is counted.
+            Err(stale) if errors::is_stale_delivery(error.py(), &stale) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let settled = if self.settled.load(Ordering::Relaxed) { " settled" } else { "" };
+        format!(
+            "<penstock.Delivery {} sequence={} attempt={}{settled}>",
+            text(self.value.bind(py)),
+            self.receipt.sequence,
+            self.attempt
+        )
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.body)?;
+        visit.call(&self.value)
+    }
+}
+
+not_copied!(PyDelivery);
+
+impl Drop for PyDelivery {
+    fn drop(&mut self) {
+        if self.settled.load(Ordering::Relaxed) {
+            return;
+        }
+        last_act(|py| {
+            let body = self.body.get();
+            let (wakes, left, _) = body.core.nack(py, self.receipt, Nack { requeue: true, delay: 0, counts: true });
+            body.finish(py, (wakes, left));
+        });
+    }
+}

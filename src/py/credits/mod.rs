@@ -1,0 +1,414 @@
+//! Credit channels: what both kinds have inside, and how their parts hang together.
+//!
+//! Sender, receiver, deliveries and the channel itself share one [`PyChannelBody`], which owns the core's channel and everything of Python's
+//! in it, and shows that to the garbage collector. None of them owns another, so each can be handed to whom it belongs, and each notices
+//! when it is let go.
+
+pub(crate) mod channel;
+pub(crate) mod credit;
+pub(crate) mod delivery;
+pub(crate) mod operation;
+pub(crate) mod receiver;
+pub(crate) mod sender;
+
+use std::cell::RefCell;
+use std::fmt::Write;
+
+use penstock_core::credits::{self, End, Leftovers, Phase, UNBOUNDED};
+use penstock_core::section::Section;
+use penstock_core::wait::Wakes;
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple, PyType};
+
+use crate::body::attached_in_traverse;
+use crate::clock::PyClock;
+use crate::domain::Attached;
+use crate::errors::{self, text, type_name};
+use crate::foreign;
+use crate::store::Item;
+use crate::waker::Waker;
+
+pub(crate) type Core = credits::Channel<Item, Waker, Attached>;
+
+/// What changes of Python's side.
+#[derive(Debug, Default)]
+struct Extras {
+    /// The error by which a sender failed.
+    failure: Option<Py<PyAny>>,
+    on_control: Option<Py<PyAny>>,
+    /// Whose sender's need decides over our grants.
+    downstream: Option<Py<PyChannelBody>>,
+}
+
+/// The inside of a channel.
+#[pyclass(frozen, module = "penstock._core", name = "_ChannelBody")]
+#[derive(Debug)]
+pub(crate) struct PyChannelBody {
+    pub(crate) core: Core,
+    /// Deliveries have to be settled.
+    pub(crate) acks: bool,
+    pub(crate) window: u64,
+    weigh: Option<Py<PyAny>>,
+    on_discard: Option<Py<PyAny>>,
+    name: Option<Py<PyAny>>,
+    clock: Option<Py<PyClock>>,
+    extras: Section<Extras, Attached>,
+}
+
+impl PyChannelBody {
+    /// What an item weighs. Runs the user's function: outside every section, before anything else.
+    pub(crate) fn weight(&self, item: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let Some(weigh) = &self.weigh else { return Ok(1) };
+        let py = item.py();
+        let weight = foreign::call(weigh.bind(py), &PyTuple::new(py, [item])?)?;
+        whole("the weight of an item", &weight, 0)
+    }
+
+    pub(crate) fn is_weighted(&self) -> bool {
+        self.weigh.is_some()
+    }
+
+    /// Reports what has been given up, and drops the rest.
+    pub(crate) fn dispose(&self, py: Python<'_>, left: Leftovers<Item>) {
+        let Leftovers { discarded, spent } = left;
+        drop(spent);
+        let Some(on_discard) = &self.on_discard else { return };
+        for item in discarded {
+            let called = PyTuple::new(py, [item]).and_then(|args| foreign::call(on_discard.bind(py), &args));
+            if let Err(error) = called {
+                error.write_unraisable(py, Some(on_discard.bind(py)));
+            }
+        }
+    }
+
+    /// As `dispose`, after the wake-ups: who waits must not wait for a callback.
+    pub(crate) fn finish(&self, py: Python<'_>, (wakes, left): (Wakes<Waker>, Leftovers<Item>)) {
+        wakes.fire();
+        self.dispose(py, left);
+    }
+
+    /// Gives the control messages that are there to their handler.
+    pub(crate) fn handle_controls(&self, py: Python<'_>) {
+        let handler = self.on_control(py);
+        for message in self.core.take_controls(py) {
+            let Some(handler) = &handler else { continue };
+            let called = PyTuple::new(py, [message]).and_then(|args| foreign::call(handler.bind(py), &args));
+            if let Err(error) = called {
+                error.write_unraisable(py, Some(handler.bind(py)));
+            }
+        }
+    }
+
+    fn extra<T>(&self, py: Python<'_>, place: impl FnOnce(&Extras) -> &Option<Py<T>>) -> Option<Py<T>> {
+        self.extras.with(py, |extras| place(extras).as_ref().map(|value| value.clone_ref(py)))
+    }
+
+    fn failure<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.extra(py, |extras| &extras.failure).map(|failure| failure.into_bound(py))
+    }
+
+    pub(crate) fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.name.as_ref().map(|name| name.clone_ref(py))
+    }
+
+    pub(crate) fn on_control(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.extra(py, |extras| &extras.on_control)
+    }
+
+    /// What was there before is the caller's to drop.
+    pub(crate) fn set_on_control(&self, py: Python<'_>, handler: Option<Py<PyAny>>) -> Option<Py<PyAny>> {
+        self.extras.with(py, |extras| std::mem::replace(&mut extras.on_control, handler))
+    }
+
+    pub(crate) fn downstream(&self, py: Python<'_>) -> Option<Py<Self>> {
+        self.extra(py, |extras| &extras.downstream)
+    }
+
+    pub(crate) fn set_downstream(&self, py: Python<'_>, body: Option<Py<Self>>) -> Option<Py<Self>> {
+        self.extras.with(py, |extras| std::mem::replace(&mut extras.downstream, body))
+    }
+
+    fn label(&self, py: Python<'_>) -> String {
+        self.name.as_ref().map_or_else(String::new, |name| format!(" {}", text(name.bind(py))))
+    }
+
+    /// Why a sender cannot go on.
+    pub(crate) fn send_ended(&self, py: Python<'_>, operation: &str, end: End) -> PyErr {
+        let label = self.label(py);
+        match end {
+            End::Completed => errors::channel_closed(py, format!("{operation}: the channel{label} has been completed")),
+            End::Cancelled => errors::channel_cancelled(py, format!("{operation}: the receiver of the channel{label} has gone")),
+            End::Failed => {
+                let error = errors::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed"));
+                if let Some(failure) = self.failure(py) {
+                    error.set_cause(py, Some(PyErr::from_value(failure)));
+                }
+                error
+            }
+        }
+    }
+
+    /// Why a receiver cannot go on: the sender's own error, if it was one.
+    pub(crate) fn receive_ended(&self, py: Python<'_>, operation: &str, end: End) -> PyErr {
+        let label = self.label(py);
+        match end {
+            End::Completed => {
+                errors::channel_closed(py, format!("{operation}: the channel{label} has been completed, and everything received"))
+            }
+            End::Cancelled => errors::channel_cancelled(py, format!("{operation}: the channel{label} has been cancelled")),
+            End::Failed => match self.failure(py) {
+                Some(failure) => PyErr::from_value(failure),
+                None => errors::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed")),
+            },
+        }
+    }
+
+    /// A sender fails. The error is the one that receivers get, if it is the first.
+    pub(crate) fn fail(&self, py: Python<'_>, error: Py<PyAny>) -> bool {
+        if !matches!(self.core.phase(py), Phase::Open | Phase::Completing) {
+            return false;
+        }
+        // First the error: whoever finds the channel failed finds it too.
+        let mut error = Some(error);
+        self.extras.with(py, |extras| {
+            if extras.failure.is_none() {
+                extras.failure = error.take();
+            }
+        });
+        let (wakes, failed) = self.core.fail(py);
+        wakes.fire();
+        drop(error);
+        failed
+    }
+
+    /// "of 256" and the like, for messages.
+    pub(crate) fn holds(&self, py: Python<'_>) -> String {
+        let (wakes, left, seen) = self.core.statistics(py);
+        self.finish(py, (wakes, left));
+        let label = self.label(py);
+        let bound = match self.core.bound(py) {
+            UNBOUNDED => "no bound".to_owned(),
+            bound => format!("a bound of {bound}"),
+        };
+        format!(
+            "the channel{label} has {} of credit left, {} items buffered, {} unacknowledged, and {bound}",
+            seen.credit, seen.items_buffered, seen.items_unacked
+        )
+    }
+
+    pub(crate) fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let (wakes, left, seen) = self.core.statistics(py);
+        self.finish(py, (wakes, left));
+        let fields = PyDict::new(py);
+        let state = match (seen.ended, seen.phase) {
+            (_, Phase::Cancelled) => "cancelled",
+            (false, Phase::Open) => "open",
+            (false, _) => "completing",
+            (true, Phase::Failed) => "failed",
+            (true, _) => "completed",
+        };
+        let seconds = penstock_core::clock::seconds;
+        fields.set_item("name", self.name.as_ref())?;
+        fields.set_item("state", state)?;
+        fields.set_item("window", seen.window)?;
+        fields.set_item("credit", amount_object(py, seen.credit)?)?;
+        fields.set_item("granted", amount_object(py, seen.granted)?)?;
+        for (key, value) in [
+            ("owed", seen.owed),
+            ("sent_weight", seen.sent),
+            ("voided", seen.voided),
+            ("permits", seen.permits),
+            ("outstanding", seen.occupied),
+            ("peak_outstanding", seen.peak),
+            ("sent", seen.items_sent),
+            ("received", seen.items_received),
+            ("discarded", seen.items_discarded),
+            ("redelivered", seen.redelivered),
+            ("stale", seen.stale),
+        ] {
+            fields.set_item(key, value)?;
+        }
+        for (key, value) in [
+            ("buffered", seen.items_buffered),
+            ("unacked", seen.items_unacked),
+            ("waiting_senders", seen.waiting_senders),
+            ("waiting_receivers", seen.waiting_receivers),
+        ] {
+            fields.set_item(key, value)?;
+        }
+        fields.set_item("send_blocked_seconds", seconds(seen.send_blocked))?;
+        fields.set_item("receive_blocked_seconds", seconds(seen.receive_blocked))?;
+        fields.set_item("starved_for", seconds(seen.starved_for))?;
+        fields.set_item("grants_held", seen.held)?;
+        CLASS.import(py, "penstock._statistics", "ChannelStatistics")?.call((), Some(&fields))
+    }
+
+    pub(crate) fn describe(&self, this: &Bound<'_, PyAny>) -> PyResult<String> {
+        let py = this.py();
+        let (wakes, left, seen) = self.core.statistics(py);
+        self.finish(py, (wakes, left));
+        let class = this.get_type();
+        let (module, class) = (class.module()?, class.qualname()?);
+        let mut text = format!("<{module}.{class}{} buffered={}", self.label(py), seen.items_buffered);
+        if self.acks {
+            let _ = write!(text, " unacked={}", seen.items_unacked);
+        }
+        if seen.window > 0 {
+            let _ = write!(text, " window={}", seen.window);
+        }
+        let _ = match seen.credit {
+            UNBOUNDED => write!(text, " credit=inf"),
+            credit => write!(text, " credit={credit}"),
+        };
+        text.push_str(match (seen.phase, seen.ended) {
+            (Phase::Open, _) => "",
+            (Phase::Cancelled, _) => " cancelled",
+            (Phase::Failed, _) => " failed",
+            (Phase::Completing, false) => " completing",
+            (Phase::Completing, true) => " completed",
+        });
+        text.push('>');
+        Ok(text)
+    }
+}
+
+#[pymethods]
+impl PyChannelBody {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let py = attached_in_traverse();
+        for object in [&self.weigh, &self.on_discard, &self.name] {
+            visit.call(object)?;
+        }
+        visit.call(&self.clock)?;
+        self.extras.with(py, |extras| {
+            visit.call(&extras.failure)?;
+            visit.call(&extras.on_control)?;
+            visit.call(&extras.downstream)
+        })?;
+        let outcome = RefCell::new(Ok(()));
+        let tell = |result: Result<(), PyTraverseError>| {
+            let mut outcome = outcome.borrow_mut();
+            if outcome.is_ok() {
+                *outcome = result;
+            }
+        };
+        self.core.visit_contents(
+            py,
+            |item| tell(visit.call(item)),
+            |waker| match waker {
+                Waker::Task(operation) => tell(visit.call(operation)),
+                Waker::Upstream(body) => tell(visit.call(body)),
+                Waker::Thread(_) => {}
+            },
+        );
+        outcome.into_inner()
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let left = self.core.take_contents(py);
+        let extras = self.extras.with(py, std::mem::take);
+        drop((left, extras));
+    }
+}
+
+/// A whole number of at least `least`, for an argument, or a weight. What cannot be counted saturates, for credit; see `bounded`.
+pub(crate) fn whole(what: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
+    let wrong = || format!("{what} must be a whole number of at least {least}, not {}", text(value));
+    if value.is_instance_of::<PyBool>() || !(value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>()) {
+        return Err(PyTypeError::new_err(format!("{} ({})", wrong(), type_name(value))));
+    }
+    if let Ok(float) = value.cast::<PyFloat>() {
+        let float = float.value();
+        if !(float.is_finite() && float.fract().abs() <= 0.0) {
+            return Err(PyValueError::new_err(wrong()));
+        }
+    }
+    if value.lt(least)? {
+        return Err(PyValueError::new_err(wrong()));
+    }
+    let whole = value.py().get_type::<PyInt>().call1((value,))?;
+    match whole.extract::<u64>() {
+        Ok(whole) if whole < UNBOUNDED => Ok(whole),
+        _ => Err(PyOverflowError::new_err(format!("{what} is {}, at most 2**63 - 2 is possible", text(value)))),
+    }
+}
+
+/// An amount of credit to ask for: an int of at least 1, `math.inf` for no end; more than can be counted saturates (rule 3.17).
+pub(crate) fn demand(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    if value.is_exact_instance_of::<PyFloat>() && value.extract::<f64>()?.is_infinite() && value.gt(0)? {
+        return Ok(UNBOUNDED);
+    }
+    if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
+        return Err(PyTypeError::new_err(format!(
+            "'{name}' must be an int of at least 1, or math.inf, not {} ({})",
+            text(value),
+            type_name(value)
+        )));
+    }
+    if value.lt(1)? {
+        return Err(PyValueError::new_err(format!(
+            "'{name}' must be at least 1, not {}: demand is positive (Reactive Streams, rule 3.9)",
+            text(value)
+        )));
+    }
+    Ok(value.extract::<u64>().map_or(UNBOUNDED, |n| n.min(UNBOUNDED)))
+}
+
+/// As Python reads an amount: `math.inf` for no end.
+pub(crate) fn amount_object(py: Python<'_>, n: u64) -> PyResult<Bound<'_, PyAny>> {
+    if n == UNBOUNDED { Ok(PyFloat::new(py, f64::INFINITY).into_any()) } else { Ok(n.into_pyobject(py)?.into_any()) }
+}
+
+/// Neither pickled nor copied.
+pub(crate) fn refuse(this: &Bound<'_, PyAny>, what: &str) -> PyErr {
+    PyTypeError::new_err(format!(
+        "cannot {what} '{}' object: it is shared by reference, and those who wait on it stay with it",
+        type_name(this)
+    ))
+}
+
+/// What every part of a channel answers to pickle and copy.
+macro_rules! not_copied {
+    ($class:ty) => {
+        #[pymethods]
+        impl $class {
+            fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+                Err(crate::credits::refuse(slf.as_any(), "pickle"))
+            }
+
+            fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
+                Err(crate::credits::refuse(slf.as_any(), "copy"))
+            }
+
+            fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+                Err(crate::credits::refuse(slf.as_any(), "copy"))
+            }
+
+            #[classmethod]
+            fn __class_getitem__<'py>(
+                cls: &Bound<'py, pyo3::types::PyType>,
+                item: &Bound<'py, PyAny>,
+            ) -> PyResult<Bound<'py, PyAny>> {
+                static ALIAS: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
+                ALIAS.import(cls.py(), "types", "GenericAlias")?.call1((cls, item))
+            }
+        }
+    };
+}
+pub(crate) use not_copied;
+
+/// Runs what a dying object still has to do. An exception that is on its way meanwhile stays as it is.
+pub(crate) fn last_act(act: impl FnOnce(Python<'_>)) {
+    // No interpreter any more: nobody is left to be told.
+    Python::try_attach(|py| {
+        let pending = PyErr::take(py);
+        act(py);
+        if let Some(pending) = pending {
+            pending.restore(py);
+        }
+    });
+}

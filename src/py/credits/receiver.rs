@@ -1,0 +1,161 @@
+//! The receiving end of a channel.
+
+use penstock_core::section::Section;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::PyTuple;
+
+use super::credit::PyCredit;
+use super::operation::ChannelOperation;
+use super::{PyChannelBody, last_act, not_copied};
+use crate::aio::AsyncOperation;
+use crate::blocking;
+use crate::domain::Attached;
+use crate::errors::{self, Timeout};
+
+/// The end of a channel that items come out by. Made by the channel.
+///
+/// May be used by any number of threads and tasks; each item goes to one of them. Iteration (`for`, `async for`)
+/// ends when the channel is complete, and raises the sender's error if it failed. `with receiver:` cancels at the
+/// end of the block, and so does letting it go.
+#[pyclass(frozen, weakref, name = "Receiver", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyReceiver {
+    pub(crate) body: Py<PyChannelBody>,
+    subscribed: Section<bool, Attached>,
+}
+
+impl PyReceiver {
+    pub(crate) fn new(body: Py<PyChannelBody>) -> Self {
+        Self { body, subscribed: Section::new(false) }
+    }
+
+    fn awaitable(
+        slf: &Bound<'_, Self>,
+        operation: ChannelOperation,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AsyncOperation> {
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, timeout))
+    }
+
+    /// `receive` in the general form.
+    pub(crate) fn receive_in_general(slf: &Bound<'_, Self>, timeout: Timeout) -> PyResult<Py<PyAny>> {
+        let mut operation = ChannelOperation::receive(slf.get().body.bind(slf.py()));
+        blocking::run(slf.as_any(), &mut operation, timeout)?.into_object(slf.py())
+    }
+}
+
+#[pymethods]
+impl PyReceiver {
+    /// The operation behind `receive_async`.
+    fn _async_receive(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
+        Self::awaitable(slf, ChannelOperation::receive(slf.get().body.bind(slf.py())), timeout)
+    }
+
+    /// Receive 1 to `max` items, as a list: waits for the first, takes what else is there.
+    ///
+    /// Raises Empty if there was none within `timeout` seconds, and as `receive` at the end of the channel; ValueError,
+    /// TypeError or OverflowError for a bad `max` or `timeout`.
+    #[pyo3(signature = (max, *, timeout = None))]
+    fn receive_many(slf: &Bound<'_, Self>, max: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+        let max = errors::positive("max", max)?;
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        let mut operation = ChannelOperation::receive_many(slf.get().body.bind(slf.py()), max);
+        blocking::run(slf.as_any(), &mut operation, timeout)?.into_object(slf.py())
+    }
+
+    /// The operation behind `receive_many_async`.
+    fn _async_receive_many(
+        slf: &Bound<'_, Self>,
+        max: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AsyncOperation> {
+        let max = errors::positive("max", max)?;
+        Self::awaitable(slf, ChannelOperation::receive_many(slf.get().body.bind(slf.py()), max), timeout)
+    }
+
+    /// Want nothing more. Senders get ChannelCancelled, and so do others who receive; what is buffered goes to
+    /// `on_discard`.
+    ///
+    /// May be called from anywhere, any number of times, and never raises.
+    fn cancel(&self, py: Python<'_>) {
+        let body = self.body.get();
+        body.finish(py, body.core.cancel(py));
+    }
+
+    /// How much may be on its way, decided by hand: `request`, `drain`, `pause` and the like.
+    #[getter]
+    fn credit(&self, py: Python<'_>) -> PyCredit {
+        PyCredit::new(self.body.clone_ref(py))
+    }
+
+    /// With deliveries: all with a sequence number below this one are settled. Else how many items have been received.
+    #[getter]
+    fn settled_through(&self, py: Python<'_>) -> u64 {
+        let body = self.body.get();
+        let (wakes, left, seen) = body.core.statistics(py);
+        body.finish(py, (wakes, left));
+        seen.settled_through
+    }
+
+    /// True once nothing will be received any more.
+    #[getter]
+    fn ended(&self, py: Python<'_>) -> bool {
+        self.body.get().core.end(py).is_some()
+    }
+
+    /// A snapshot of what the channel has seen, at this moment.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.body.get().statistics(py)
+    }
+
+    /// There is one subscriber, and it is the first.
+    fn _subscribe(&self, py: Python<'_>) -> PyResult<()> {
+        if self.subscribed.with(py, |subscribed| std::mem::replace(subscribed, true)) {
+            return Err(PyRuntimeError::new_err("this receiver has a subscriber already (Reactive Streams, rule 2.12)"));
+        }
+        Ok(())
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
+        slf.clone()
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) {
+        self.cancel(py);
+    }
+
+    fn __iter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
+        slf.clone()
+    }
+
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        match Self::receive_in_general(slf, Timeout::Forever) {
+            Ok(item) => Ok(Some(item)),
+            Err(error) if errors::is_channel_closed(slf.py(), &error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        slf.get().body.get().describe(slf.as_any())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.body)
+    }
+}
+
+not_copied!(PyReceiver);
+
+impl Drop for PyReceiver {
+    fn drop(&mut self) {
+        last_act(|py| {
+            let body = self.body.get();
+            body.finish(py, body.core.cancel(py));
+        });
+    }
+}

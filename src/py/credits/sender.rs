@@ -1,0 +1,383 @@
+//! The sending end of a channel.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use penstock_core::credits::{End, SendError};
+use penstock_core::section::Section;
+use pyo3::exceptions::{PyBaseException, PyResourceWarning, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::PyTuple;
+
+use super::operation::ChannelOperation;
+use super::{PyChannelBody, amount_object, last_act, not_copied, whole};
+use crate::aio::AsyncOperation;
+use crate::blocking;
+use crate::domain::Attached;
+use crate::errors::{self, Argument, Timeout, text, type_name};
+
+/// The end of a channel that items go in by. Made by the channel, and by `clone`.
+///
+/// May be used by any number of threads and tasks. `with sender:` completes the channel at the end of the block, or
+/// fails it with the exception that leaves the block. One that is let go before it has completed or failed fails
+/// the channel, with a ResourceWarning.
+#[pyclass(frozen, weakref, name = "Sender", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PySender {
+    pub(crate) body: Py<PyChannelBody>,
+    /// It has completed, or failed.
+    pub(crate) ended: AtomicBool,
+}
+
+impl PySender {
+    pub(crate) fn new(body: Py<PyChannelBody>) -> Self {
+        Self { body, ended: AtomicBool::new(false) }
+    }
+
+    /// Raises if this sender has ended, though others may not have.
+    pub(crate) fn check_open(&self, py: Python<'_>, operation: &str) -> PyResult<()> {
+        if self.ended.load(Ordering::Relaxed) {
+            let end = match self.body.get().core.phase(py) {
+                penstock_core::credits::Phase::Failed => End::Failed,
+                penstock_core::credits::Phase::Cancelled => End::Cancelled,
+                _ => End::Completed,
+            };
+            return Err(self.body.get().send_ended(py, operation, end));
+        }
+        Ok(())
+    }
+
+    fn awaitable(
+        slf: &Bound<'_, Self>,
+        operation: ChannelOperation,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AsyncOperation> {
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, timeout))
+    }
+
+    /// `send` in the general form.
+    pub(crate) fn send_in_general(slf: &Bound<'_, Self>, item: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
+        slf.get().check_open(slf.py(), "send")?;
+        let mut operation = ChannelOperation::send(slf.get().body.bind(slf.py()), item)?;
+        blocking::run(slf.as_any(), &mut operation, timeout).map(drop)
+    }
+}
+
+fn credit_amount(n: Argument<'_, '_>) -> PyResult<u64> {
+    n.given().map_or(Ok(1), |n| whole("'n'", n, 1))
+}
+
+#[pymethods]
+impl PySender {
+    /// The operation behind `send_async`.
+    fn _async_send(
+        slf: &Bound<'_, Self>,
+        item: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AsyncOperation> {
+        slf.get().check_open(slf.py(), "send_async")?;
+        Self::awaitable(slf, ChannelOperation::send(slf.get().body.bind(slf.py()), item)?, timeout)
+    }
+
+    /// Send every item of `items`, in order, and return how many that were.
+    ///
+    /// As many as there is credit for enter in one step, the rest as credit comes: for at most `timeout` seconds in
+    /// all, if that is not None. An item is taken out of an iterator only once there is credit for one, so an iterator
+    /// stands at the first item that was not sent; with `weigh`, an item that turned out to be too heavy for the credit
+    /// left is in the error's `pending`.
+    ///
+    /// Raises Full if credit did not come in time, ChannelClosed, ChannelFailed or ChannelCancelled at the end of the
+    /// channel, ValueError for an item that is too heavy; `accepted` of the error, of a cancellation too, says how many
+    /// items were sent.
+    #[pyo3(signature = (items, *, timeout = None))]
+    fn send_many(slf: &Bound<'_, Self>, items: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        slf.get().check_open(py, "send_many")?;
+        let mut operation = ChannelOperation::send_many(slf.get().body.bind(py), items)?;
+        blocking::run(slf.as_any(), &mut operation, timeout)?.into_object(py)
+    }
+
+    /// The operation behind `send_many_async`.
+    fn _async_send_many(
+        slf: &Bound<'_, Self>,
+        items: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AsyncOperation> {
+        slf.get().check_open(slf.py(), "send_many_async")?;
+        Self::awaitable(slf, ChannelOperation::send_many(slf.get().body.bind(slf.py()), items)?, timeout)
+    }
+
+    /// Credit for items that do not exist yet: `with sender.permit(3) as permit: permit.send(x)`.
+    ///
+    /// It is taken on entry (`with` waits for it, `async with` awaits it), and what is not used goes back on exit.
+    #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
+    fn permit(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<PyPermit> {
+        let n = credit_amount(n)?;
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        slf.get().check_open(slf.py(), "permit")?;
+        Ok(PyPermit { sender: slf.clone().unbind(), n, timeout, left: Section::new(None) })
+    }
+
+    /// What may be sent at this moment without waiting, in items, or in units of weight; `math.inf` where there is no
+    /// end to it.
+    #[getter]
+    fn credit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (wakes, credit) = self.body.get().core.credit(py);
+        wakes.fire();
+        amount_object(py, credit)
+    }
+
+    /// Wait until `n` could be sent. Takes nothing: another sender may be faster (see `permit`).
+    ///
+    /// Raises Full if that was not so within `timeout` seconds, ValueError if it never can be, and as `send` at the end
+    /// of the channel.
+    #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
+    fn wait_ready(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let py = slf.py();
+        let n = credit_amount(n)?;
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        slf.get().check_open(py, "wait_ready")?;
+        blocking::run(slf.as_any(), &mut ChannelOperation::ready(slf.get().body.bind(py), n), timeout)?;
+        Ok(true)
+    }
+
+    /// The operation behind `wait_ready_async`.
+    fn _async_wait_ready(
+        slf: &Bound<'_, Self>,
+        n: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AsyncOperation> {
+        let n = whole("'n'", n, 1)?;
+        slf.get().check_open(slf.py(), "wait_ready_async")?;
+        Self::awaitable(slf, ChannelOperation::ready(slf.get().body.bind(slf.py()), n), timeout)
+    }
+
+    /// Say that nothing more comes. With the last clone that does the channel is complete: receivers get what is
+    /// buffered, then the end.
+    ///
+    /// A second time does nothing.
+    fn complete(&self, py: Python<'_>) {
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            self.body.get().core.complete(py).fire();
+        }
+    }
+
+    /// End the channel with an error: receivers get what is buffered, and then exactly this exception.
+    ///
+    /// Other senders get ChannelFailed from now on. Does nothing if the channel has ended before. Raises TypeError for
+    /// what is no exception.
+    fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        if !error.is_instance_of::<PyBaseException>() {
+            return Err(PyTypeError::new_err(format!(
+                "'error' must be an exception, not {} ({})",
+                text(error),
+                type_name(error)
+            )));
+        }
+        if !self.ended.swap(true, Ordering::Relaxed) {
+            self.body.get().fail(py, error.clone().unbind());
+        }
+        Ok(())
+    }
+
+    /// Send a message that needs no credit and overtakes all items: the receiver's `credit.on_control` gets it.
+    ///
+    /// Never waits. Raises Full if `control_capacity` messages have not been taken yet, and as `send` at the end of the
+    /// channel.
+    fn send_control(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.check_open(py, "send_control")?;
+        let body = self.body.get();
+        let (wakes, result) = body.core.send_control(py, message.clone().unbind());
+        wakes.fire();
+        result.map_err(|error| match error {
+            SendError::Ended(_, end) => body.send_ended(py, "send_control", end),
+            SendError::Full(_) | SendError::TooHeavy(_) => {
+                errors::full(py, "send_control: the receiver has not taken the control messages that are there".to_owned())
+            }
+        })
+    }
+
+    /// Another sender of the same channel, which ends by itself: the channel is complete when all have.
+    fn clone(&self, py: Python<'_>) -> PyResult<Self> {
+        self.check_open(py, "clone")?;
+        self.body.get().core.add_sender(py);
+        Ok(Self::new(self.body.clone_ref(py)))
+    }
+
+    /// A snapshot of what the channel has seen, at this moment.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.body.get().statistics(py)
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
+        slf.clone()
+    }
+
+    #[pyo3(signature = (kind, error, traceback))]
+    fn __exit__(&self, kind: &Bound<'_, PyAny>, error: &Bound<'_, PyAny>, traceback: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _ = (kind, traceback);
+        if error.is_none() {
+            self.complete(error.py());
+            Ok(())
+        } else {
+            self.fail(error.py(), error)
+        }
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        slf.get().body.get().describe(slf.as_any())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.body)
+    }
+}
+
+not_copied!(PySender);
+
+impl Drop for PySender {
+    fn drop(&mut self) {
+        if self.ended.load(Ordering::Relaxed) {
+            return;
+        }
+        last_act(|py| {
+            let body = self.body.get();
+            if body.core.phase(py) != penstock_core::credits::Phase::Open {
+                return;
+            }
+            let message = "a sender was let go without having completed or failed; use `with sender:`, or sender.complete()";
+            let warning = py.get_type::<PyResourceWarning>();
+            let text = std::ffi::CString::new(message).expect("no zero in it");
+            if let Err(error) = PyErr::warn(py, &warning, &text, 1) {
+                error.write_unraisable(py, None);
+            }
+            let failure = errors::channel_failed(py, message.to_owned());
+            body.fail(py, failure.into_value(py).into_any());
+        });
+    }
+}
+
+/// Credit taken for items that do not exist yet: what `Sender.permit` returns.
+#[pyclass(frozen, weakref, name = "Permit", module = "penstock")]
+#[derive(Debug)]
+pub(crate) struct PyPermit {
+    sender: Py<PySender>,
+    n: u64,
+    timeout: Timeout,
+    /// What is left of it, while it is held.
+    left: Section<Option<u64>, Attached>,
+}
+
+impl PyPermit {
+    fn body(&self) -> &Py<PyChannelBody> {
+        &self.sender.get().body
+    }
+
+    fn hold(&self, py: Python<'_>) {
+        let before = self.left.with(py, |left| left.replace(self.n));
+        if let Some(before) = before {
+            self.body().get().core.return_permit(py, before).fire();
+        }
+    }
+
+    fn check_free(&self, py: Python<'_>) -> PyResult<()> {
+        if self.left.with(py, |left| left.is_some()) {
+            return Err(PyRuntimeError::new_err("this permit is held already"));
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl PyPermit {
+    /// How much of it is left.
+    #[getter]
+    fn left(&self, py: Python<'_>) -> u64 {
+        self.left.with(py, |left| left.unwrap_or(0))
+    }
+
+    /// Send an item with credit that is held. Never waits.
+    ///
+    /// Raises ValueError if it weighs more than what is left, RuntimeError if the permit is not held, and as
+    /// `Sender.send` when the receiver has gone.
+    fn send(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
+        let body = self.body().get();
+        let weight = body.weight(item)?;
+        let outcome = self.left.with(py, |left| match left {
+            None => Err(None),
+            Some(left) if *left < weight => Err(Some(*left)),
+            Some(left) => {
+                *left -= weight;
+                Ok(())
+            }
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(None) => {
+                return Err(PyRuntimeError::new_err("this permit is not held: use it inside `with sender.permit(n) as permit:`"));
+            }
+            Err(Some(left)) => {
+                return Err(PyValueError::new_err(format!("the item weighs {weight}, and {left} is left of the permit")));
+            }
+        }
+        let (wakes, result) = body.core.send_permitted(py, item.clone().unbind(), weight);
+        wakes.fire();
+        result.map_err(|error| match error {
+            SendError::Ended(_, end) => body.send_ended(py, "permit.send", end),
+            SendError::Full(_) | SendError::TooHeavy(_) => PyRuntimeError::new_err("this permit was another process's"),
+        })
+    }
+
+    /// The operation behind `async with`.
+    fn _async_acquire(slf: &Bound<'_, Self>) -> PyResult<AsyncOperation> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_free(py)?;
+        this.sender.get().check_open(py, "permit")?;
+        let operation = ChannelOperation::permit(this.body().bind(py), this.n);
+        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, this.timeout))
+    }
+
+    /// The credit has come.
+    fn _acquired(&self, py: Python<'_>) {
+        self.hold(py);
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_free(py)?;
+        this.sender.get().check_open(py, "permit")?;
+        blocking::run(slf.as_any(), &mut ChannelOperation::permit(this.body().bind(py), this.n), this.timeout)?;
+        this.hold(py);
+        Ok(slf.clone())
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) {
+        if let Some(left) = self.left.with(py, Option::take) {
+            self.body().get().core.return_permit(py, left).fire();
+        }
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        match self.left.with(py, |left| *left) {
+            Some(left) => format!("<penstock.Permit n={} left={left}>", self.n),
+            None => format!("<penstock.Permit n={} not held>", self.n),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.sender)
+    }
+}
+
+impl Drop for PyPermit {
+    fn drop(&mut self) {
+        last_act(|py| {
+            if let Some(left) = self.left.with(py, Option::take) {
+                self.body().get().core.return_permit(py, left).fire();
+            }
+        });
+    }
+}
