@@ -82,11 +82,8 @@ impl Bucket {
 
     /// For a projection: takes at a moment to come.
     pub(super) fn take_later(&mut self, n: Units, at: Nanos) {
-        if self.apart.last().is_some_and(|last| at < last.at) {
-            self.book(Apart { at, number: u64::MAX, n });
-            return;
-        }
-        for booking in std::mem::take(&mut self.apart) {
+        let passed = self.apart.partition_point(|booking| booking.at <= at);
+        for booking in self.apart.drain(..passed) {
             self.gcra.take(booking.n, booking.at);
         }
         self.gcra.take(n, at);
