@@ -73,11 +73,7 @@ impl Ledger {
     }
 
     pub(super) fn granted(&self) -> u64 {
-        if self.available == UNBOUNDED {
-            UNBOUNDED
-        } else {
-            [self.permits, self.sent, self.voided].into_iter().fold(self.available, plus)
-        }
+        [self.permits, self.sent, self.voided].into_iter().fold(self.available, plus)
     }
 
     /// Credit that is there, whether there is room for it or not.
@@ -151,8 +147,8 @@ impl Ledger {
     pub(super) fn return_permit(&mut self, n: u64) {
         let (overdue, leased) = self.unlend(n);
         if self.available != UNBOUNDED {
-            self.available += n;
-            self.void(overdue);
+            self.available = plus(self.available, n - overdue);
+            self.voided = plus(self.voided, overdue);
         }
         if let Some(lease) = &mut self.lease {
             lease.left += leased;
@@ -190,11 +186,7 @@ impl Ledger {
     #[inline]
     pub(super) fn grant(&mut self) {
         let owed = std::mem::take(&mut self.owed);
-        if self.window == 0 && plus(self.granted(), owed) == UNBOUNDED {
-            self.available = UNBOUNDED;
-        } else {
-            self.available += owed; // with a window no more than that
-        }
+        self.available = plus(self.available, owed); // with a window no more than that
     }
 
     fn void(&mut self, n: u64) {
@@ -220,10 +212,8 @@ impl Ledger {
     /// `n` until that time, instead of what an earlier lease has left.
     pub(super) fn lease(&mut self, n: u64, until: Nanos) {
         self.end_lease();
-        if plus(self.granted(), n) == UNBOUNDED {
-            self.available = UNBOUNDED;
-        } else {
-            self.available += n;
+        self.available = plus(self.available, n);
+        if self.available != UNBOUNDED {
             self.lease = Some(Lease { left: n, lent: 0, until });
         }
     }

@@ -30,6 +30,10 @@
 //! # Cancellation
 //! Whoever stops waiting calls [`Channel::leave`]; what it had been woken for goes to the next. A permit that is not used goes back.
 //!
+//! # What becomes due by itself
+//! Deliveries come back at their time ([`Channel::next_due`]). The first receiver in line looks after that: it is told when the moment comes
+//! to be known, or nearer, and so is whoever becomes the first. It then comes to look again, by itself, when the moment is there.
+//!
 //! # Deferred grants
 //! A channel may hold its grants while another one's sender is starved ([`Channel::defer_to`]): then only sources need to look at whether
 //! they are blocked (RabbitMQ's `credit_flow`). Whether that is so is one word, written in the other's section. When it changes back, the
@@ -322,11 +326,12 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     pub fn send_permitted(&self, proof: D::Proof<'_>, item: T, weight: u64) -> (Wakes<W>, Result<(), SendError<T>>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            match state.phase {
-                Phase::Cancelled => return Err(SendError::Ended(item, End::Cancelled)),
-                Phase::Failed => return Err(SendError::Ended(item, End::Failed)),
-                _ if weight > state.ledger.permits => return Err(SendError::Full(item)),
-                _ => {}
+            let end = state.closed().filter(|&end| end != End::Completed).or_else(|| state.end());
+            if let Some(end) = end {
+                return Err(SendError::Ended(item, end));
+            }
+            if weight > state.ledger.permits {
+                return Err(SendError::Full(item));
             }
             state.ledger.send_permitted(weight);
             state.put_in(item, weight);
@@ -702,7 +707,8 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     }
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T>, Statistics) {
-        self.visit_all(proof, |state, _, _| {
+        self.visit_all(proof, |state, wakes, _| {
+            state.settle(wakes); // what has become due is in it
             let now = state.clock.now();
             let deliveries = state.deliveries.as_ref();
             Statistics {

@@ -231,8 +231,8 @@ impl<T, W: Wake> State<T, W> {
 
     /// The first receiver in line looks after what becomes due by itself: it is told when that changes, or it has become the first.
     fn note_due(&mut self, wakes: &mut Wakes<W>) {
-        let due = self.deliveries.as_ref().and_then(Deliveries::next_due);
-        let keeper = self.receivers.head().map(|(ticket, _)| ticket).zip(due);
+        let first = self.receivers.head().map(|(ticket, _)| ticket);
+        let keeper = first.and_then(|ticket| Some((ticket, self.deliveries.as_ref()?.next_due()?)));
         if let Some((ticket, due)) = keeper {
             if self.timekeeper.is_none_or(|(told, at)| told != ticket || due < at) {
                 self.receivers.nudge(ticket, wakes);

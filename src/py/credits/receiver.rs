@@ -1,5 +1,6 @@
 //! The receiving end of a channel.
 
+use penstock_core::credits::End;
 use penstock_core::section::Section;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -119,6 +120,12 @@ impl PyReceiver {
         Ok(())
     }
 
+    /// Gives what a subscriber's handler raised to `sys.unraisablehook`.
+    #[staticmethod]
+    fn _report(error: &Bound<'_, PyAny>, handler: &Bound<'_, PyAny>) {
+        PyErr::from_value(error.clone()).write_unraisable(error.py(), Some(handler));
+    }
+
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
         slf.clone()
     }
@@ -135,7 +142,13 @@ impl PyReceiver {
     fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         match Self::receive_in_general(slf, Timeout::Forever) {
             Ok(item) => Ok(Some(item)),
-            Err(error) if errors::is_channel_closed(slf.py(), &error) => Ok(None),
+            // A sender may also have failed with just this.
+            Err(error)
+                if errors::is_channel_closed(slf.py(), &error)
+                    && slf.get().body.get().core.end(slf.py()) == Some(End::Completed) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

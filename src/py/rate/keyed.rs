@@ -217,11 +217,17 @@ impl PyKeyedTokenBucket {
         given: Given,
     ) -> PyResult<()> {
         let py = this.py();
+        // First what is said of it: who is woken, because it fits no longer, tells its caller.
+        let before = self.own.with(py, |own| own.insert(hash, given));
         let (wakes, result) = self.keyed.set_pace_of(py, hash, pace, burst);
         wakes.fire();
-        result.map_err(|refusal| self.refusal(this, hash, 0, refusal))?;
-        self.own.with(py, |own| own.insert(hash, given));
-        Ok(())
+        result.map_err(|refusal| {
+            self.own.with(py, |own| match before {
+                Some(before) => own.insert(hash, before),
+                None => own.remove(&hash),
+            });
+            self.refusal(this, hash, 0, refusal)
+        })
     }
 
     pub(crate) fn given_of(&self, py: Python<'_>, hash: KeyHash) -> Given {
@@ -324,8 +330,8 @@ impl PyKeyedTokenBucket {
             None => (scale.units(old.size).expect("it was counted before"), old.size),
         };
         let pace = pace((rate, per_period), old.period, scale)?;
-        this.keyed.set_pace(py, pace, units).fire();
         this.given.with(py, |given| *given = Given { rate: per_period, size, ..*given });
+        this.keyed.set_pace(py, pace, units).fire();
         Ok(())
     }
 
@@ -334,9 +340,9 @@ impl PyKeyedTokenBucket {
     /// Raises TypeError for a key of another kind.
     fn forget(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         let hash = self.hash(key)?;
+        self.own.with(py, |own| own.remove(&hash));
         let (wakes, found) = self.keyed.forget(py, hash);
         wakes.fire();
-        self.own.with(py, |own| own.remove(&hash));
         Ok(found)
     }
 

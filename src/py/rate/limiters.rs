@@ -167,8 +167,9 @@ pub(crate) fn set_bucket_rate(
     let given = Given { rate: per_period, size, ..old };
     match &limiter.target {
         Target::Own(own) => {
-            own.set_pace(py, pace, units, None).fire();
+            // First what is said of it: who is woken, because it fits no longer, tells its caller.
             limiter.given.with(py, |now| *now = given);
+            own.set_pace(py, pace, units, None).fire();
         }
         Target::Key { bucket, hash, .. } => bucket.get().set_pace_of(this.as_any(), *hash, (pace, units), given)?,
     }
@@ -232,9 +233,9 @@ impl PyLeakyBucket {
         let capacity = capacity.map(capacity_of).transpose()?;
         let pace = pace((rate, per_period), old.period, this.scale())?;
         let Target::Own(limiter) = &this.target else { unreachable!("a leaky bucket is its own") };
-        limiter.set_pace(py, pace, 0, capacity.map(|(capacity, _)| capacity)).fire();
         let size = capacity.map_or(old.size, |(_, size)| size);
         this.given.with(py, |given| *given = Given { rate: per_period, size, ..*given });
+        limiter.set_pace(py, pace, 0, capacity.map(|(capacity, _)| capacity)).fire();
         this.changed(py);
         Ok(())
     }
@@ -290,8 +291,8 @@ impl PySlidingWindow {
             None => (nanos(this.given(py).period), this.given(py).period),
         };
         let Target::Own(limiter) = &this.target else { unreachable!("a window is its own") };
-        limiter.set_window(py, units, window).fire();
         this.given.with(py, |given| *given = Given { rate: size, size, period });
+        limiter.set_window(py, units, window).fire();
         this.changed(py);
         Ok(())
     }

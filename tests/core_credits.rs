@@ -1,0 +1,1257 @@
+//! The credit channel, one thread at a time and on a clock that is set by hand: who may send what when, what comes back, how it ends.
+#![cfg(not(loom))]
+
+use std::sync::{Arc, Weak};
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use penstock_core::clock::{Clock, Manual, Nanos};
+use penstock_core::credits::{
+    Channel, Config, End, Handed, Nack, Phase, Receipt, ReceiveError, Rules, SendError, Spot, Statistics, UNBOUNDED,
+};
+use penstock_core::fork;
+use penstock_core::section::Threads;
+use penstock_core::wait::{Parker, Wake, Wakes};
+
+/// How waiters are told, and channels that hold their grants back.
+#[derive(Clone, Debug)]
+enum Tell {
+    Parker(Arc<Parker>),
+    Release(Weak<Inner>),
+}
+
+impl Wake for Tell {
+    fn share(&self) -> Self {
+        self.clone()
+    }
+
+    fn is_thread(&self) -> bool {
+        matches!(self, Self::Parker(_))
+    }
+
+    fn wake(self) -> Wakes<Self> {
+        match self {
+            Self::Parker(parker) => parker.unpark(),
+            Self::Release(channel) => return channel.upgrade().map_or(Wakes::none(), |channel| channel.release(())),
+        }
+        Wakes::none()
+    }
+}
+
+type Inner = Channel<u32, Tell, Threads>;
+type Sent = Result<(), SendError<u32>>;
+type Taken = Result<u32, ReceiveError>;
+
+const SECOND: Nanos = 1_000_000_000;
+const FULL: Result<(), SendError<()>> = Err(SendError::Full(()));
+
+/// A place in a line, and where its owner sleeps.
+struct Waiter {
+    parker: Arc<Parker>,
+    spot: Spot,
+}
+
+impl Waiter {
+    fn new() -> Self {
+        Self { parker: Arc::default(), spot: Spot::default() }
+    }
+
+    fn is_told(&self) -> bool {
+        self.parker.is_notified()
+    }
+
+    fn tell(&self) -> Tell {
+        self.parker.reset();
+        Tell::Parker(Arc::clone(&self.parker))
+    }
+}
+
+/// A channel whose wake-ups are delivered, and whose books are checked, with every operation.
+struct Chan {
+    inner: Arc<Inner>,
+    clock: Arc<Manual<Tell>>,
+    _unforked: Option<RwLockReadGuard<'static, ()>>,
+}
+
+/// A fork is the whole process's: the test that plays one has it alone.
+static FORKS: RwLock<()> = RwLock::new(());
+
+impl Chan {
+    fn new(config: Config) -> Self {
+        Self { _unforked: Some(FORKS.read_recursive()), ..Self::that_is_forked(config) }
+    }
+
+    fn that_is_forked(config: Config) -> Self {
+        let clock = Arc::new(Manual::new(0));
+        Self { inner: Arc::new(Channel::new(config, Clock::Manual(Arc::clone(&clock)))), clock, _unforked: None }
+    }
+
+    /// With a window that is given back by halves.
+    fn window(window: u64) -> Self {
+        Self::new(Config { window, step: window.div_ceil(2), bound: window, control_capacity: 2, rules: None })
+    }
+
+    fn manual(bound: u64) -> Self {
+        Self::new(Config { window: 0, step: 0, bound, control_capacity: 2, rules: None })
+    }
+
+    fn acking(window: u64, ack_wait: Option<Nanos>, max_deliver: u32) -> Self {
+        let rules = Some(Rules { ack_wait, max_deliver });
+        Self::new(Config { window, step: window.div_ceil(2), bound: window, control_capacity: 2, rules })
+    }
+
+    fn seen(&self) -> Statistics {
+        let (wakes, left, seen) = self.inner.statistics(());
+        wakes.fire();
+        assert!(left.discarded.is_empty() && left.spent.is_empty(), "{left:?}");
+        check_books(&seen);
+        seen
+    }
+
+    fn done<R>(&self, (wakes, result): (Wakes<Tell>, R)) -> R {
+        wakes.fire();
+        self.seen();
+        result
+    }
+
+    fn fire(&self, wakes: Wakes<Tell>) {
+        self.done((wakes, ()));
+    }
+
+    fn send(&self, item: u32) -> Sent {
+        self.done(self.inner.try_send((), item, 1))
+    }
+
+    fn send_heavy(&self, item: u32, weight: u64) -> Sent {
+        self.done(self.inner.try_send((), item, weight))
+    }
+
+    fn send_all(&self, items: std::ops::Range<u32>) {
+        items.for_each(|item| assert_eq!(self.send(item), Ok(())));
+    }
+
+    fn wait_to_send(&self, item: u32, weight: u64, waiter: &mut Waiter) -> Sent {
+        let waker = waiter.tell();
+        self.done(self.inner.send_or_wait((), item, weight, &mut waiter.spot, &waker))
+    }
+
+    fn leave(&self, waiter: &mut Waiter) {
+        self.fire(self.inner.leave((), &mut waiter.spot));
+    }
+
+    fn receive(&self) -> Taken {
+        self.done(self.inner.try_receive(()))
+    }
+
+    fn receive_all(&self, items: std::ops::Range<u32>) {
+        items.for_each(|item| assert_eq!(self.receive(), Ok(item)));
+    }
+
+    fn wait_to_receive(&self, waiter: &mut Waiter) -> Taken {
+        let waker = waiter.tell();
+        self.done(self.inner.receive_or_wait((), &mut waiter.spot, &waker))
+    }
+
+    fn request(&self, n: u64) -> bool {
+        self.done(self.inner.request((), n))
+    }
+
+    fn request_up_to(&self, sequence: u64) -> bool {
+        self.done(self.inner.request_up_to((), sequence))
+    }
+
+    fn drain(&self) -> u64 {
+        self.done(self.inner.drain(()))
+    }
+
+    fn lease(&self, n: u64, ttl: Nanos) -> bool {
+        self.done(self.inner.lease((), n, ttl))
+    }
+
+    fn resume(&self) {
+        self.fire(self.inner.resume(()));
+    }
+
+    fn permit(&self, n: u64) -> Result<(), SendError<()>> {
+        self.done(self.inner.try_permit((), n))
+    }
+
+    fn send_permitted(&self, item: u32, weight: u64) -> Sent {
+        self.done(self.inner.send_permitted((), item, weight))
+    }
+
+    fn return_permit(&self, n: u64) {
+        self.fire(self.inner.return_permit((), n));
+    }
+
+    fn complete(&self) {
+        self.fire(self.inner.complete(()));
+    }
+
+    fn fail(&self) -> bool {
+        self.done(self.inner.fail(()))
+    }
+
+    /// What is to be reported, and what is only to be dropped.
+    fn cancel(&self) -> (Vec<u32>, Vec<u32>) {
+        let (wakes, left) = self.inner.cancel(());
+        self.fire(wakes);
+        (left.discarded, left.spent)
+    }
+
+    fn credit(&self) -> u64 {
+        self.done(self.inner.credit(()))
+    }
+
+    // With deliveries.
+
+    fn take(&self, owner: u64) -> Result<Handed<u32>, ReceiveError> {
+        let (wakes, left, result) = self.inner.try_receive_delivery((), owner, |&item| item);
+        assert!(left.discarded.is_empty());
+        self.done((wakes, result))
+    }
+
+    fn take_or_wait(&self, owner: u64, waiter: &mut Waiter) -> Result<Handed<u32>, ReceiveError> {
+        let waker = waiter.tell();
+        let (wakes, left, result) = self.inner.receive_delivery_or_wait((), owner, |&item| item, &mut waiter.spot, &waker);
+        assert!(left.discarded.is_empty());
+        self.done((wakes, result))
+    }
+
+    fn ack(&self, receipt: Receipt) -> bool {
+        let (wakes, left, settled) = self.inner.ack((), receipt);
+        assert!(left.discarded.is_empty());
+        self.done((wakes, settled))
+    }
+
+    /// True if it was in time, and what was given up.
+    fn nack(&self, receipt: Receipt, nack: Nack) -> (bool, Vec<u32>) {
+        let (wakes, left, settled) = self.inner.nack((), receipt, nack);
+        self.done((wakes, (settled, left.discarded)))
+    }
+
+    fn at(&self, moment: Nanos) {
+        self.clock.advance(moment - self.clock.now());
+    }
+
+    fn catch_up(&self) -> Vec<u32> {
+        let (wakes, left) = self.inner.catch_up(());
+        self.fire(wakes);
+        left.discarded
+    }
+
+    /// Holds this channel's grants while the sender of `other` is starved.
+    fn defer_to(&self, other: &Self) {
+        let watcher = Tell::Release(Arc::downgrade(&self.inner));
+        let starved = other.inner.watch((), watcher);
+        self.fire(self.inner.defer_to((), Some(starved)));
+    }
+}
+
+/// What holds between the counters, whatever has been done.
+fn check_books(seen: &Statistics) {
+    if seen.phase == Phase::Cancelled {
+        assert_eq!((seen.credit, seen.permits, seen.occupied, seen.owed), (0, 0, 0, 0), "{seen:?}");
+        assert_eq!((seen.items_buffered, seen.items_unacked), (0, 0), "{seen:?}");
+    }
+    if seen.granted < UNBOUNDED {
+        let available = seen.granted.checked_sub(seen.permits + seen.sent + seen.voided).expect("sent <= granted");
+        assert!(seen.credit <= available, "{seen:?}");
+        if seen.window > 0 && seen.phase != Phase::Cancelled {
+            assert_eq!(available, seen.credit, "{seen:?}");
+            assert_eq!(available + seen.permits + seen.occupied + seen.owed, seen.window, "{seen:?}");
+        }
+    }
+}
+
+const REQUEUE: Nack = Nack { requeue: true, delay: 0, counts: true };
+const DROP: Nack = Nack { requeue: false, delay: 0, counts: true };
+
+fn ended<T>(item: T, end: End) -> Result<(), SendError<T>> {
+    Err(SendError::Ended(item, end))
+}
+
+fn items(batch: std::ops::Range<u32>) -> std::vec::IntoIter<u32> {
+    batch.collect::<Vec<_>>().into_iter()
+}
+
+// ------------------------------------------------------------------------------------------------------------------------ windows
+
+#[test]
+fn a_window_is_all_that_may_be_on_its_way() {
+    let c = Chan::window(4);
+    c.send_all(0..4);
+    assert_eq!(c.send(9), Err(SendError::Full(9)));
+    assert_eq!(c.receive(), Ok(0));
+    assert_eq!((c.credit(), c.seen().owed), (0, 1));
+    assert_eq!(c.send(9), Err(SendError::Full(9)), "half of it is given back at once");
+    assert_eq!(c.receive(), Ok(1));
+    assert_eq!(c.credit(), 2);
+    c.send_all(4..6);
+    c.receive_all(2..6);
+    assert_eq!(c.receive(), Err(ReceiveError::Empty));
+    assert_eq!((c.credit(), c.seen().peak), (4, 4));
+}
+
+/// Also row C1: it is granted exactly once for each half that has been received, though a sender stands there all the time.
+#[test]
+fn a_window_costs_two_wake_ups_though_a_sender_waits() {
+    let c = Chan::window(256);
+    c.send_all(0..256);
+    let mut sender = Waiter::new();
+    let mut told = 0;
+    let mut next = 256;
+    assert_eq!(c.wait_to_send(next, 1, &mut sender), Err(SendError::Full(next)));
+    for item in 0..1024 {
+        assert_eq!(c.receive(), Ok(item));
+        if sender.is_told() {
+            assert_eq!((item + 1) % 128, 0);
+            told += 1;
+            while c.wait_to_send(next, 1, &mut sender).is_ok() {
+                next += 1;
+            }
+            assert_eq!(c.seen().occupied, 256);
+        }
+    }
+    assert_eq!(told, 8);
+}
+
+#[test]
+fn a_sender_that_parks_gets_all_that_was_consumed() {
+    let c = Chan::window(256);
+    c.send_all(0..256);
+    c.receive_all(0..40);
+    assert_eq!((c.credit(), c.seen().owed), (0, 40));
+    let mut sender = Waiter::new();
+    assert_eq!(c.wait_to_send(256, 1, &mut sender), Ok(()), "it does not even have to park");
+    assert!(!sender.spot.is_held());
+    assert_eq!((c.credit(), c.seen().owed), (39, 0));
+    // Whoever asks for room is one who parks.
+    c.send_all(257..296);
+    c.receive_all(40..45);
+    let waker = sender.tell();
+    assert_eq!(c.done(c.inner.ready_or_wait((), 6, &mut sender.spot, &waker)), FULL);
+    assert_eq!((c.seen().credit, c.credit(), c.seen().owed), (5, 0, 0), "what is there is for the one in line");
+    c.leave(&mut sender);
+    assert_eq!(c.credit(), 5);
+    assert_eq!(c.done(c.inner.permit_or_wait((), 5, &mut sender.spot, &waker)), Ok(()));
+    c.receive_all(45..47);
+    let mut batch = items(296..300);
+    assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.spot, &waker)), FULL);
+    assert_eq!((batch.len(), sender.spot.is_held()), (2, true));
+}
+
+#[test]
+fn everything_is_given_back_when_the_buffer_runs_empty() {
+    let c = Chan::window(256);
+    c.send_all(0..10);
+    c.receive_all(0..9);
+    assert_eq!(c.seen().owed, 9);
+    assert_eq!(c.receive(), Ok(9));
+    assert_eq!((c.seen().owed, c.credit()), (0, 256));
+}
+
+#[test]
+fn a_heavy_item_in_line_moves() {
+    let c = Chan::window(100);
+    for item in 0..10 {
+        assert_eq!(c.send_heavy(item, 10), Ok(()));
+    }
+    c.receive_all(0..4); // 40, under the step of 50
+    let mut sender = Waiter::new();
+    assert_eq!(c.wait_to_send(77, 80, &mut sender), Err(SendError::Full(77)));
+    assert_eq!((c.seen().credit, c.seen().owed), (40, 0));
+    c.receive_all(4..10);
+    assert!(sender.is_told());
+    assert_eq!(c.wait_to_send(77, 80, &mut sender), Ok(()));
+    assert_eq!(c.receive(), Ok(77));
+    assert_eq!(c.credit(), 100);
+}
+
+#[test]
+fn what_is_heavier_than_the_bound_is_refused() {
+    let c = Chan::window(100);
+    let mut sender = Waiter::new();
+    assert_eq!(c.send_heavy(1, 101), Err(SendError::TooHeavy(1)));
+    assert_eq!(c.wait_to_send(1, 101, &mut sender), Err(SendError::TooHeavy(1)));
+    assert_eq!(c.permit(101), Err(SendError::TooHeavy(())));
+    let waker = sender.tell();
+    assert_eq!(c.done(c.inner.ready_or_wait((), 101, &mut sender.spot, &waker)), Err(SendError::TooHeavy(())));
+    let mut batch = items(1..4);
+    assert_eq!(c.done(c.inner.try_send_batch((), &mut batch, &[60, 101, 1])), Err(SendError::TooHeavy(())));
+    assert_eq!(batch.as_slice(), [2, 3], "those before it have gone");
+    assert!(!sender.spot.is_held());
+    assert_eq!(Chan::manual(UNBOUNDED).send_heavy(1, UNBOUNDED), Err(SendError::Full(1)));
+}
+
+#[test]
+fn an_item_without_weight_needs_a_slot() {
+    let c = Chan::window(3);
+    for item in 0..3 {
+        assert_eq!(c.send_heavy(item, 0), Ok(()));
+    }
+    let mut sender = Waiter::new();
+    assert_eq!(c.send_heavy(3, 0), Err(SendError::Full(3)));
+    assert_eq!(c.wait_to_send(3, 0, &mut sender), Err(SendError::Full(3)));
+    assert_eq!(c.send_heavy(4, 1), Err(SendError::Full(4)), "somebody is before it");
+    assert_eq!(c.receive(), Ok(0));
+    assert!(sender.is_told());
+    assert_eq!(c.wait_to_send(3, 0, &mut sender), Ok(()));
+    assert_eq!((c.seen().sent, c.seen().items_buffered), (0, 3));
+}
+
+// -------------------------------------------------------------------------------------------------------------------------- lines
+
+#[test]
+fn a_heavy_item_at_the_head_holds_up_light_ones() {
+    let c = Chan::manual(100);
+    let (mut heavy, mut light) = (Waiter::new(), Waiter::new());
+    assert_eq!(c.wait_to_send(1, 5, &mut heavy), Err(SendError::Full(1)));
+    assert_eq!(c.wait_to_send(2, 1, &mut light), Err(SendError::Full(2)));
+    assert!(c.request(4));
+    assert!(!heavy.is_told() && !light.is_told());
+    assert_eq!(c.wait_to_send(2, 1, &mut light), Err(SendError::Full(2)), "coming to look does not help");
+    assert_eq!(c.send(3), Err(SendError::Full(3)));
+    assert_eq!((c.credit(), c.seen().credit), (0, 4));
+    c.request(1);
+    assert!(heavy.is_told() && !light.is_told());
+    c.request(2);
+    assert!(light.is_told());
+    assert_eq!(c.wait_to_send(2, 1, &mut light), Ok(()), "its credit is apart from the other's");
+    assert_eq!(c.send_heavy(3, 2), Err(SendError::Full(3)));
+    assert_eq!(c.send(3), Ok(()), "what is left");
+    assert_eq!(c.wait_to_send(1, 5, &mut heavy), Ok(()));
+    assert_eq!(c.seen().credit, 0);
+}
+
+#[test]
+fn a_woken_sender_that_leaves_hands_its_credit_on() {
+    let c = Chan::manual(100);
+    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let _ = c.wait_to_send(1, 3, &mut one);
+    let _ = c.wait_to_send(2, 2, &mut two);
+    c.request(3);
+    assert!(one.is_told() && !two.is_told());
+    c.leave(&mut one);
+    c.leave(&mut one); // any number of times
+    assert!(two.is_told());
+    assert_eq!(c.wait_to_send(2, 2, &mut two), Ok(()));
+    assert_eq!((c.credit(), c.seen().waiting_senders), (1, 0));
+}
+
+#[test]
+fn a_sender_that_steps_aside_lets_others_pass_and_keeps_its_place() {
+    let c = Chan::manual(100);
+    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let _ = c.wait_to_send(1, 1, &mut one);
+    let _ = c.wait_to_send(2, 1, &mut two);
+    c.request(1);
+    let place = one.spot.place().unwrap();
+    c.fire(c.inner.step_aside((), place));
+    assert!(two.is_told());
+    assert_eq!(c.wait_to_send(2, 1, &mut two), Ok(()));
+    let _ = c.wait_to_send(3, 1, &mut two);
+    one.parker.reset();
+    c.fire(c.inner.step_back((), place));
+    c.request(1);
+    assert!(one.is_told() && !two.is_told());
+}
+
+/// Credit that was taken back leaves those who had been woken for it in the order in which they came.
+#[test]
+fn what_is_drained_under_woken_senders_comes_back_in_order() {
+    let c = Chan::manual(100);
+    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let _ = c.wait_to_send(1, 5, &mut one);
+    let _ = c.wait_to_send(2, 5, &mut two);
+    c.request(10);
+    assert!(one.is_told() && two.is_told());
+    assert_eq!(c.drain(), 10);
+    c.request(5);
+    assert_eq!(c.wait_to_send(2, 5, &mut two), Err(SendError::Full(2)), "it is the other's");
+    assert_eq!(c.wait_to_send(1, 5, &mut one), Ok(()));
+    assert!(!two.is_told());
+    c.request(5);
+    assert_eq!(c.wait_to_send(2, 5, &mut two), Ok(()));
+}
+
+#[test]
+fn a_light_sender_does_not_pass_one_that_waits_again() {
+    let c = Chan::manual(100);
+    let (mut heavy, mut light) = (Waiter::new(), Waiter::new());
+    let _ = c.wait_to_send(1, 5, &mut heavy);
+    let _ = c.wait_to_send(2, 2, &mut light);
+    c.request(7);
+    c.drain();
+    c.request(3);
+    assert_eq!(c.wait_to_send(1, 5, &mut heavy), Err(SendError::Full(1)));
+    assert_eq!(c.wait_to_send(2, 2, &mut light), Err(SendError::Full(2)));
+    c.request(2);
+    assert!(heavy.is_told() && !light.is_told());
+}
+
+#[test]
+fn receivers_are_served_in_the_order_they_came() {
+    let c = Chan::window(10);
+    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    assert_eq!(c.wait_to_receive(&mut one), Err(ReceiveError::Empty));
+    assert_eq!(c.wait_to_receive(&mut two), Err(ReceiveError::Empty));
+    c.send_all(0..1);
+    assert!(one.is_told() && !two.is_told());
+    assert_eq!(c.receive(), Err(ReceiveError::Empty), "it is somebody's");
+    assert_eq!(c.done(c.inner.try_receive_batch((), 5)), Err(ReceiveError::Empty));
+    c.send_all(1..2);
+    assert!(two.is_told());
+    c.send_all(2..4);
+    let waker = two.tell();
+    let batch = c.done(c.inner.receive_batch_or_wait((), 9, &mut two.spot, &waker));
+    assert_eq!(batch, Ok(vec![0, 1, 2]), "all but what the one before it has been woken for");
+    assert_eq!(c.wait_to_receive(&mut one), Ok(3));
+    assert_eq!(c.seen().waiting_receivers, 0);
+}
+
+#[test]
+fn batches_are_received_whole_and_sent_as_far_as_credit_goes() {
+    let c = Chan::window(4);
+    let mut batch = items(0..6);
+    assert_eq!(c.done(c.inner.try_send_batch((), &mut batch, &[])), FULL);
+    assert_eq!(batch.len(), 2);
+    let mut sender = Waiter::new();
+    let waker = sender.tell();
+    assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.spot, &waker)), FULL);
+    assert_eq!(c.done(c.inner.try_receive_batch((), 3)), Ok(vec![0, 1, 2]));
+    assert!(sender.is_told());
+    assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.spot, &waker)), Ok(()));
+    assert!(!sender.spot.is_held());
+    assert_eq!(c.done(c.inner.try_receive_batch((), 9)), Ok(vec![3, 4, 5]));
+    assert_eq!(c.done(c.inner.try_receive_batch((), 9)), Err(ReceiveError::Empty));
+    c.complete();
+    assert_eq!(c.done(c.inner.try_send_batch((), &mut items(0..0), &[])), Ok(()));
+    assert_eq!(c.done(c.inner.try_send_batch((), &mut items(0..1), &[])), ended((), End::Completed));
+}
+
+#[test]
+fn time_in_line_is_counted() {
+    let c = Chan::manual(10);
+    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let _ = c.wait_to_send(1, 1, &mut one);
+    c.at(SECOND);
+    let _ = c.wait_to_send(2, 1, &mut two);
+    c.at(3 * SECOND);
+    assert_eq!((c.seen().starved_for, c.seen().send_blocked), (3 * SECOND, 5 * SECOND));
+    c.request(2);
+    let _ = (c.wait_to_send(1, 1, &mut one), c.wait_to_send(2, 1, &mut two));
+    c.at(9 * SECOND);
+    assert_eq!((c.seen().starved_for, c.seen().send_blocked), (3 * SECOND, 5 * SECOND));
+    assert_eq!(c.seen().receive_blocked, 0);
+}
+
+// ------------------------------------------------------------------------------------------------------------------------ permits
+
+#[test]
+fn a_permit_is_credit_before_the_item_exists() {
+    let c = Chan::window(4);
+    assert_eq!(c.permit(3), Ok(()));
+    assert_eq!(c.permit(2), FULL);
+    assert_eq!(c.credit(), 1);
+    assert_eq!(c.send_permitted(1, 2), Ok(()));
+    assert_eq!(c.send_permitted(2, 2), Err(SendError::Full(2)), "more than is left of it");
+    let mut sender = Waiter::new();
+    assert_eq!(c.wait_to_send(3, 2, &mut sender), Err(SendError::Full(3)));
+    c.return_permit(1);
+    assert!(sender.is_told());
+    assert_eq!(c.wait_to_send(3, 2, &mut sender), Ok(()));
+    assert_eq!((c.receive(), c.receive()), (Ok(1), Ok(3)));
+    assert_eq!((c.seen().permits, c.credit()), (0, 4));
+}
+
+#[test]
+fn a_permit_may_be_used_after_completion_and_keeps_the_end_away() {
+    let c = Chan::window(4);
+    assert_eq!(c.permit(2), Ok(()));
+    c.complete();
+    let mut receiver = Waiter::new();
+    assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty), "something may still come");
+    assert_eq!(c.send_permitted(7, 1), Ok(()));
+    assert!(receiver.is_told());
+    assert_eq!(c.wait_to_receive(&mut receiver), Ok(7));
+    assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty));
+    c.return_permit(1);
+    assert!(receiver.is_told());
+    assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Ended(End::Completed)));
+}
+
+#[test]
+fn a_permit_is_worth_nothing_after_failure_or_cancel() {
+    let c = Chan::window(4);
+    c.permit(2).unwrap();
+    assert!(c.fail());
+    assert_eq!(c.receive(), Err(ReceiveError::Ended(End::Failed)), "nobody waits for it");
+    assert_eq!(c.send_permitted(1, 1), ended(1, End::Failed));
+    c.return_permit(2);
+    let c = Chan::window(4);
+    c.permit(2).unwrap();
+    let granted = c.seen().granted;
+    c.cancel();
+    assert_eq!((c.seen().granted, c.seen().voided), (granted, 4), "it counts as taken back");
+    assert_eq!(c.send_permitted(1, 1), ended(1, End::Cancelled));
+    c.return_permit(2);
+    assert_eq!(c.seen().granted, granted);
+}
+
+#[test]
+fn after_a_fork_permits_and_waiters_are_not_ours() {
+    let _alone = FORKS.write();
+    let c = Chan::that_is_forked(Config { window: 4, step: 2, bound: 4, control_capacity: 2, rules: None });
+    c.permit(3).unwrap();
+    let (mut sender, mut receiver) = (Waiter::new(), Waiter::new());
+    let _ = c.wait_to_send(1, 2, &mut sender);
+    let _ = c.wait_to_receive(&mut receiver);
+    fork::after_fork_in_child();
+    c.return_permit(3);
+    assert_eq!((c.seen().permits, c.credit()), (0, 4));
+    assert_eq!((c.seen().waiting_senders, c.seen().waiting_receivers), (0, 0));
+    assert_eq!(c.send_permitted(5, 1), Err(SendError::Full(5)));
+    // The child's copies come as if they had never been there.
+    assert_eq!(c.wait_to_send(1, 2, &mut sender), Ok(()));
+    assert_eq!(c.wait_to_receive(&mut receiver), Ok(1));
+    assert!(!sender.is_told() && !receiver.is_told());
+    let _ = c.wait_to_receive(&mut receiver);
+    fork::after_fork_in_child();
+    assert_eq!(c.permit(4), Ok(()));
+    c.leave(&mut receiver);
+    fork::after_fork_in_child();
+    assert_eq!(c.send_heavy(2, 4), Ok(()), "at the first look");
+}
+
+// ---------------------------------------------------------------------------------------------------------------- what is asked for
+
+#[test]
+fn nothing_flows_before_it_is_asked_for() {
+    let c = Chan::manual(10);
+    assert_eq!(c.send(0), Err(SendError::Full(0)));
+    assert!(c.request(2));
+    assert!(c.request(3));
+    assert_eq!(c.credit(), 5, "it adds up");
+    c.send_all(0..5);
+    assert_eq!(c.send(5), Err(SendError::Full(5)));
+    c.receive_all(0..5);
+    assert_eq!((c.credit(), c.seen().granted), (0, 5), "receiving gives nothing back");
+}
+
+#[test]
+fn demand_does_not_raise_the_bound() {
+    let c = Chan::manual(3);
+    c.request(100);
+    assert_eq!(c.credit(), 3);
+    c.send_all(0..3);
+    let mut sender = Waiter::new();
+    assert_eq!(c.wait_to_send(3, 1, &mut sender), Err(SendError::Full(3)));
+    assert_eq!(c.receive(), Ok(0));
+    assert!(sender.is_told(), "there is room, and credit");
+    assert_eq!(c.wait_to_send(3, 1, &mut sender), Ok(()));
+}
+
+#[test]
+fn demand_saturates_and_is_not_counted_any_more() {
+    let c = Chan::manual(2);
+    for n in [UNBOUNDED / 2, UNBOUNDED / 2, 1] {
+        assert!(c.request(n));
+    }
+    assert_eq!(c.seen().granted, UNBOUNDED);
+    for item in 0..5 {
+        assert_eq!(c.send(item), Ok(()));
+        assert_eq!(c.receive(), Ok(item));
+        assert!(c.request(UNBOUNDED - 1));
+    }
+    assert_eq!((c.seen().granted, c.credit()), (UNBOUNDED, 2));
+    c.permit(2).unwrap();
+    c.return_permit(2);
+    assert!(!c.request_up_to(u64::MAX), "there is no more");
+    assert_eq!(c.drain(), UNBOUNDED);
+    assert_eq!((c.credit(), c.seen().granted), (0, 5));
+    let c = Chan::manual(UNBOUNDED);
+    c.request(u64::MAX);
+    assert_eq!(c.credit(), UNBOUNDED);
+    assert_eq!(c.send_heavy(1, UNBOUNDED - 1), Ok(()));
+    assert_eq!(c.send_heavy(2, 2), Err(SendError::Full(2)), "the bound still counts");
+}
+
+#[test]
+fn what_is_asked_for_up_to_a_number_can_be_said_again() {
+    let c = Chan::manual(10);
+    assert!(c.request_up_to(3));
+    assert!(!c.request_up_to(3));
+    assert!(!c.request_up_to(2));
+    c.send_all(0..2);
+    assert!(!c.request_up_to(3));
+    assert!(c.request_up_to(5));
+    assert_eq!(c.credit(), 3);
+    c.inner.pause(());
+    assert!(c.request_up_to(7));
+    assert!(!c.request_up_to(7), "though it is held");
+    assert_eq!((c.credit(), c.seen().owed), (3, 2));
+    c.resume();
+    assert_eq!((c.credit(), c.seen().granted), (5, 7));
+}
+
+#[test]
+fn a_drain_takes_back_what_is_not_used() {
+    let c = Chan::manual(10);
+    c.request(5);
+    c.send_all(0..2);
+    assert_eq!(c.drain(), 3);
+    assert_eq!(c.drain(), 0);
+    assert_eq!(c.send(2), Err(SendError::Full(2)));
+    assert_eq!((c.seen().voided, c.seen().granted), (3, 5));
+    c.request(1);
+    c.send_all(2..3);
+    c.receive_all(0..3);
+    c.complete();
+    assert_eq!(c.drain(), 0);
+}
+
+#[test]
+fn a_drained_window_comes_back_when_it_is_resumed() {
+    let c = Chan::window(10);
+    c.send_all(0..2);
+    assert_eq!(c.drain(), 8);
+    assert_eq!((c.credit(), c.seen().owed, c.seen().held), (0, 8, true));
+    c.receive_all(0..2);
+    assert_eq!((c.credit(), c.seen().owed), (0, 10), "not even when the buffer is empty");
+    let mut sender = Waiter::new();
+    assert_eq!(c.wait_to_send(2, 1, &mut sender), Err(SendError::Full(2)), "nor to one that parks");
+    c.resume();
+    assert!(sender.is_told());
+    assert_eq!(c.wait_to_send(2, 1, &mut sender), Ok(()));
+    assert_eq!((c.credit(), c.seen().granted, c.seen().voided), (9, 20, 8));
+}
+
+#[test]
+fn a_pause_holds_grants_and_keeps_what_is_buffered() {
+    let c = Chan::window(4);
+    c.send_all(0..4);
+    c.inner.pause(());
+    c.receive_all(0..4);
+    assert_eq!((c.credit(), c.seen().owed), (0, 4));
+    c.resume();
+    assert_eq!(c.credit(), 4);
+    c.resume();
+    let c = Chan::manual(9);
+    c.inner.pause(());
+    assert!(c.request(2) && c.request(3));
+    assert!(!c.lease(1, SECOND), "a lease would be running out unseen");
+    assert_eq!(c.credit(), 0);
+    c.resume();
+    assert_eq!(c.credit(), 5);
+}
+
+#[test]
+fn a_lease_replaces_the_one_before_and_runs_out() {
+    let c = Chan::manual(100);
+    assert!(c.lease(5, 10 * SECOND));
+    c.send_all(0..2);
+    assert!(c.lease(4, 10 * SECOND));
+    assert_eq!((c.credit(), c.seen().voided), (4, 3));
+    c.request(2);
+    c.send_all(2..3); // the lease is used first
+    c.at(10 * SECOND - 1);
+    assert_eq!(c.credit(), 5);
+    c.at(10 * SECOND);
+    assert_eq!(c.credit(), 2, "what was asked for stays");
+    c.send_all(3..5);
+    assert_eq!(c.send(9), Err(SendError::Full(9)));
+    assert_eq!((c.seen().granted, c.seen().voided), (11, 6));
+    // It runs out under the sender's hands, too.
+    c.lease(1, SECOND);
+    c.at(20 * SECOND);
+    assert_eq!(c.send(9), Err(SendError::Full(9)));
+    let mut sender = Waiter::new();
+    assert_eq!(c.wait_to_send(9, 1, &mut sender), Err(SendError::Full(9)));
+    c.lease(1, SECOND);
+    assert!(sender.is_told());
+    c.at(30 * SECOND);
+    assert_eq!(c.wait_to_send(9, 1, &mut sender), Err(SendError::Full(9)));
+    c.leave(&mut sender);
+}
+
+#[test]
+fn a_permit_does_not_make_leased_credit_last() {
+    let c = Chan::manual(100);
+    c.lease(10, SECOND);
+    c.permit(6).unwrap();
+    c.return_permit(2); // back to the lease
+    assert_eq!(c.credit(), 6);
+    c.at(SECOND);
+    assert_eq!((c.credit(), c.seen().permits), (0, 4));
+    assert_eq!(c.send_permitted(1, 1), Ok(()), "whoever has it may use it");
+    c.return_permit(3);
+    assert_eq!((c.credit(), c.seen().voided), (0, 9));
+    c.lease(3, SECOND);
+    c.permit(3).unwrap();
+    c.lease(2, SECOND);
+    c.return_permit(3);
+    assert_eq!(c.credit(), 2, "a new lease replaces the old, permits and all");
+    c.drain();
+    c.request(4);
+    c.permit(4).unwrap();
+    c.lease(1, SECOND);
+    c.return_permit(4);
+    c.at(9 * SECOND);
+    assert_eq!(c.credit(), 4, "what was asked for lasts");
+}
+
+// ----------------------------------------------------------------------------------------------------------------- deferred grants
+
+/// Row C2: while the last of a chain is blocked no grant leaves those before it; all go out when it moves, each once.
+#[test]
+fn grants_collect_while_the_channel_after_is_starved() {
+    let (first, second, third) = (Chan::window(4), Chan::window(4), Chan::window(2));
+    first.defer_to(&second);
+    second.defer_to(&third);
+    third.send_all(0..2);
+    second.send_all(0..4);
+    first.send_all(0..4);
+    first.receive_all(0..4);
+    second.receive_all(0..4);
+    let owes = |channel: &Chan| (channel.credit(), channel.seen().owed, channel.seen().held);
+    assert_eq!(owes(&first), (0, 4, true));
+    assert_eq!(owes(&second), (0, 4, true));
+    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    assert_eq!(first.wait_to_send(4, 1, &mut one), Err(SendError::Full(4)));
+    assert_eq!(second.wait_to_send(4, 1, &mut two), Err(SendError::Full(4)));
+    third.receive_all(0..1);
+    assert_eq!(owes(&first), (3, 0, false), "four, and one of them for the sender in line");
+    assert!(one.is_told() && two.is_told(), "it goes all the way up");
+    assert_eq!((first.seen().granted, second.seen().granted), (8, 8));
+    assert_eq!(first.wait_to_send(4, 1, &mut one), Ok(()));
+    assert_eq!(second.wait_to_send(4, 1, &mut two), Ok(()));
+    first.inner.defer_to((), None).fire();
+}
+
+#[test]
+fn a_channel_that_ends_holds_nobody() {
+    for end in 0..3 {
+        let (first, second) = (Chan::window(4), Chan::window(1));
+        second.send_all(0..1);
+        first.defer_to(&second);
+        first.send_all(0..4);
+        first.receive_all(0..4);
+        assert_eq!(first.credit(), 0);
+        match end {
+            0 => second.complete(),
+            1 => assert!(second.fail()),
+            _ => assert_eq!(second.cancel(), (vec![0], vec![])),
+        }
+        assert_eq!((first.credit(), first.seen().held), (4, false));
+    }
+}
+
+#[test]
+fn a_pause_and_a_starved_channel_hold_both() {
+    let (first, second) = (Chan::manual(9), Chan::window(1));
+    first.defer_to(&second);
+    first.inner.pause(());
+    second.send_all(0..1);
+    first.request(3);
+    first.resume();
+    assert_eq!(first.credit(), 0);
+    first.inner.pause(());
+    second.receive_all(0..1);
+    assert_eq!(first.credit(), 0);
+    first.resume();
+    assert_eq!(first.credit(), 3);
+}
+
+// --------------------------------------------------------------------------------------------------------------------- the control lane
+
+#[test]
+fn control_messages_need_no_credit() {
+    let c = Chan::manual(1);
+    let control = |message| c.done(c.inner.send_control((), message));
+    let mut receiver = Waiter::new();
+    assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty));
+    assert_eq!((control(1), control(2), control(3)), (Ok(()), Ok(()), Err(SendError::Full(3))));
+    assert!(!receiver.is_told(), "it does not listen");
+    assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty));
+    c.fire(c.inner.listen((), true));
+    assert!(receiver.is_told());
+    c.request(1);
+    c.send_all(0..1);
+    assert_eq!(c.receive(), Err(ReceiveError::Control), "they come first");
+    assert_eq!(c.done(c.inner.try_receive_batch((), 1)), Err(ReceiveError::Control));
+    assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Control));
+    assert!(receiver.spot.is_held());
+    assert_eq!(c.inner.take_controls(()), [1, 2]);
+    assert_eq!(c.wait_to_receive(&mut receiver), Ok(0));
+    c.complete();
+    assert_eq!(control(4), ended(4, End::Completed));
+}
+
+// ----------------------------------------------------------------------------------------------------------------------------- ends
+
+/// What each operation says, in each phase that is not open.
+#[test]
+fn what_can_be_done_in_which_phase() {
+    for end in [End::Completed, End::Failed, End::Cancelled] {
+        for buffered in [false, true] {
+            let c = Chan::manual(9);
+            let mut told = [Waiter::new(), Waiter::new()];
+            if buffered {
+                c.request(1);
+                c.send_all(0..1);
+            } else {
+                assert_eq!(c.wait_to_receive(&mut told[1]), Err(ReceiveError::Empty));
+            }
+            assert_eq!(c.wait_to_send(7, 2, &mut told[0]), Err(SendError::Full(7)));
+            match end {
+                End::Completed => c.complete(),
+                End::Failed => assert!(c.fail()),
+                End::Cancelled => assert_eq!(c.cancel().0.len(), usize::from(buffered)),
+            }
+            let is_final = !buffered || end == End::Cancelled;
+            assert_eq!(c.inner.end(()), is_final.then_some(end));
+            assert_eq!(c.seen().ended, is_final);
+            // Everybody in line is told, and finds out why.
+            assert!(told[0].is_told());
+            assert_eq!(c.wait_to_send(7, 2, &mut told[0]), ended(7, end));
+            if !buffered {
+                assert!(told[1].is_told());
+                assert_eq!(c.wait_to_receive(&mut told[1]), Err(ReceiveError::Ended(end)));
+            }
+            assert_eq!((c.seen().waiting_senders, c.seen().waiting_receivers), (0, 0));
+            // Senders.
+            assert_eq!(c.send(1), ended(1, end));
+            assert_eq!(c.permit(1), ended((), end));
+            assert_eq!(c.done(c.inner.is_ready((), 1)), ended((), end));
+            assert_eq!(c.done(c.inner.send_control((), 1)), ended(1, end));
+            assert_eq!(c.credit(), 0);
+            // Credit: nothing happens, and nothing is raised.
+            let granted = c.seen().granted;
+            assert!(!c.request(3) && !c.request_up_to(9) && !c.lease(3, SECOND));
+            assert_eq!((c.drain(), c.seen().granted), (0, granted));
+            c.resume();
+            // Ends: the first counts, but for a failure that comes before what is there has been received.
+            c.complete();
+            assert_eq!(c.fail(), buffered && end == End::Completed);
+            let end = if buffered && end == End::Completed { End::Failed } else { end };
+            // Receivers.
+            if buffered && end != End::Cancelled {
+                assert_eq!(c.receive(), Ok(0));
+            }
+            assert_eq!(c.receive(), Err(ReceiveError::Ended(end)));
+            assert_eq!(c.wait_to_receive(&mut told[1]), Err(ReceiveError::Ended(end)));
+            assert!(!told[1].spot.is_held());
+            // Final is final.
+            let phase = c.inner.phase(());
+            assert!(!c.fail());
+            assert_eq!(c.cancel(), (vec![], vec![]));
+            assert_eq!((c.inner.phase(()), c.inner.end(())), (phase, Some(end)));
+        }
+    }
+}
+
+#[test]
+fn the_last_clone_that_ends_completes() {
+    let c = Chan::window(2);
+    c.inner.add_sender(());
+    c.complete();
+    assert_eq!((c.inner.phase(()), c.send(0)), (Phase::Open, Ok(())));
+    c.complete();
+    assert_eq!((c.inner.phase(()), c.send(1)), (Phase::Completing, ended(1, End::Completed)));
+    c.complete(); // once too often
+    assert_eq!((c.receive(), c.receive()), (Ok(0), Err(ReceiveError::Ended(End::Completed))));
+    let c = Chan::window(2);
+    c.inner.add_sender(());
+    assert!(c.fail(), "one failure is enough");
+    c.complete();
+    assert_eq!(c.inner.end(()), Some(End::Failed));
+}
+
+#[test]
+fn the_last_item_tells_the_other_receivers() {
+    let c = Chan::window(4);
+    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let _ = (c.wait_to_receive(&mut one), c.wait_to_receive(&mut two));
+    c.send_all(0..1);
+    c.complete();
+    assert!(one.is_told() && !two.is_told());
+    assert_eq!(c.wait_to_receive(&mut one), Ok(0));
+    assert!(two.is_told());
+    assert_eq!(c.wait_to_receive(&mut two), Err(ReceiveError::Ended(End::Completed)));
+}
+
+#[test]
+fn what_is_in_it_can_be_seen_and_taken_by_the_garbage_collector() {
+    let c = Chan::acking(9, None, 5);
+    c.send_all(0..4);
+    let out = c.take(1).unwrap();
+    assert!(c.nack(c.take(1).unwrap().receipt, Nack { delay: SECOND, ..REQUEUE }).0);
+    assert!(c.nack(c.take(1).unwrap().receipt, REQUEUE).0);
+    c.done(c.inner.send_control((), 99)).unwrap();
+    let mut waiter = Waiter::new();
+    let _ = c.wait_to_send(5, 9, &mut waiter);
+    c.defer_to(&Chan::window(1)); // watches another, and is not in it
+    let (mut seen, mut wakers) = (Vec::new(), 0);
+    c.inner.visit_contents((), |&item| seen.push(item), |_| wakers += 1);
+    seen.sort_unstable();
+    assert_eq!((seen, wakers), (vec![0, 1, 2, 3, 99], 1));
+    let left = c.inner.take_contents(());
+    let mut spent = left.spent;
+    spent.sort_unstable();
+    assert_eq!((left.discarded, spent), (vec![], vec![0, 1, 2, 3, 99]));
+    assert!(c.ack(out.receipt));
+    // One that has ended may still have something in its lane.
+    let c = Chan::window(1);
+    c.done(c.inner.send_control((), 99)).unwrap();
+    c.complete();
+    assert_eq!(c.inner.take_contents(()).spent, [99]);
+}
+
+// ----------------------------------------------------------------------------------------------------------------------- deliveries
+
+/// Row J1 too: five out, the sixth only after one ack, and exactly one.
+#[test]
+fn credit_is_given_back_when_deliveries_are_settled() {
+    let c = Chan::acking(5, None, 5);
+    c.send_all(0..5);
+    let out: Vec<_> = (0..5).map(|_| c.take(1).unwrap()).collect();
+    assert_eq!(c.take(1), Err(ReceiveError::Empty));
+    assert_eq!(c.send(5), Err(SendError::Full(5)), "received is not settled");
+    assert!(c.ack(out[2].receipt));
+    assert_eq!(c.credit(), 1);
+    assert!(!c.ack(out[2].receipt), "once");
+    c.send_all(5..6);
+    assert_eq!(c.send(6), Err(SendError::Full(6)));
+    let seen = c.seen();
+    assert_eq!((seen.items_unacked, seen.items_buffered, seen.stale, seen.settled_through), (4, 1, 1, 0));
+}
+
+#[test]
+fn all_below_settled_through_is_settled() {
+    let c = Chan::acking(9, None, 5);
+    c.send_all(0..5);
+    let out: Vec<_> = (0..4).map(|_| c.take(1).unwrap().receipt).collect();
+    c.ack(out[1]);
+    assert_eq!(c.seen().settled_through, 0);
+    c.ack(out[0]);
+    assert_eq!(c.seen().settled_through, 2);
+    c.nack(out[2], REQUEUE);
+    c.ack(out[3]);
+    assert_eq!(c.seen().settled_through, 2, "what comes back is not settled");
+    let again = c.take(1).unwrap();
+    c.nack(again.receipt, Nack { delay: SECOND, ..REQUEUE });
+    assert_eq!(c.seen().settled_through, 2);
+    c.at(SECOND);
+    c.nack(c.take(1).unwrap().receipt, DROP);
+    assert_eq!(c.seen().settled_through, 4);
+    c.take(1).unwrap();
+    assert_eq!(c.cancel(), (vec![], vec![4]));
+    assert_eq!(c.seen().settled_through, 4, "what was thrown away has not been settled");
+}
+
+#[test]
+fn what_was_not_processed_comes_back_first_and_in_order() {
+    let c = Chan::acking(9, None, 5);
+    c.send_all(0..5);
+    let out: Vec<_> = (0..3).map(|_| c.take(1).unwrap().receipt).collect();
+    for receipt in [out[2], out[0], out[1]] {
+        assert_eq!(c.nack(receipt, REQUEUE), (true, vec![]));
+    }
+    assert_eq!(c.nack(out[0], REQUEUE), (false, vec![]), "it is stale");
+    let order: Vec<_> = (0..5).map(|_| c.take(1).unwrap()).map(|handed| (handed.item, handed.attempt)).collect();
+    assert_eq!(order, [(0, 2), (1, 2), (2, 2), (3, 1), (4, 1)]);
+    let seen = c.seen();
+    assert_eq!((seen.items_received, seen.redelivered, seen.items_unacked), (8, 3, 5));
+}
+
+#[test]
+fn after_so_many_deliveries_it_is_given_up() {
+    let c = Chan::acking(2, None, 2);
+    c.send_all(0..2);
+    let stopped = Nack { counts: false, ..REQUEUE };
+    for _ in 0..3 {
+        let handed = c.take(1).unwrap();
+        assert_eq!((handed.item, handed.attempt), (0, 1));
+        c.nack(handed.receipt, stopped);
+    }
+    c.nack(c.take(1).unwrap().receipt, REQUEUE);
+    let last = c.take(1).unwrap();
+    assert_eq!(last.attempt, 2);
+    assert_eq!(c.nack(last.receipt, REQUEUE), (true, vec![0]));
+    assert_eq!(c.nack(c.take(1).unwrap().receipt, DROP), (true, vec![1]));
+    let seen = c.seen();
+    assert_eq!((seen.items_discarded, seen.settled_through, seen.credit), (2, 2, 2));
+}
+
+#[test]
+fn what_comes_back_later_wakes_a_receiver_then() {
+    let c = Chan::acking(9, None, 5);
+    c.send_all(0..1);
+    let receipt = c.take(1).unwrap().receipt;
+    let mut receiver = Waiter::new();
+    assert_eq!(c.take_or_wait(2, &mut receiver), Err(ReceiveError::Empty));
+    assert_eq!(c.inner.next_due(()), None);
+    c.nack(receipt, Nack { delay: SECOND, ..REQUEUE });
+    assert!(receiver.is_told(), "there is a moment to wait for now");
+    assert_eq!(c.take_or_wait(2, &mut receiver), Err(ReceiveError::Empty));
+    assert!(!receiver.is_told());
+    assert_eq!(c.inner.next_due(()), Some(SECOND));
+    c.complete();
+    assert_eq!(c.inner.end(()), None);
+    c.at(SECOND);
+    assert_eq!(c.catch_up(), []);
+    assert!(receiver.is_told());
+    let handed = c.take_or_wait(2, &mut receiver).unwrap();
+    assert_eq!((handed.item, handed.attempt), (0, 2));
+    c.ack(handed.receipt);
+    assert_eq!(c.inner.end(()), Some(End::Completed));
+}
+
+#[test]
+fn what_is_not_settled_in_time_comes_back_and_is_given_up_in_the_end() {
+    let c = Chan::acking(2, Some(SECOND), 2);
+    c.send_all(0..2);
+    let first = c.take(1).unwrap();
+    assert_eq!(c.inner.next_due(()), Some(SECOND));
+    c.at(SECOND);
+    assert!(!c.ack(first.receipt), "too late");
+    let again = c.take(2).unwrap();
+    assert_eq!((again.item, again.attempt), (0, 2));
+    assert!(!c.ack(first.receipt), "it is another's");
+    let other = c.take(1).unwrap();
+    assert!(c.ack(other.receipt));
+    assert_eq!(c.inner.next_due(()), Some(2 * SECOND));
+    let mut sender = Waiter::new();
+    assert_eq!(c.wait_to_send(2, 2, &mut sender), Err(SendError::Full(2)));
+    c.at(2 * SECOND);
+    assert_eq!(c.catch_up(), [0]);
+    assert!(sender.is_told(), "its credit is free");
+    assert_eq!((c.seen().stale, c.seen().items_discarded, c.seen().settled_through), (2, 1, 2));
+    assert_eq!(c.nack(again.receipt, REQUEUE), (false, vec![]));
+    assert_eq!(c.inner.next_due(()), None);
+}
+
+/// Whoever waits may have begun when nothing was due. It is told once, and whoever is first after it, when that has gone.
+#[test]
+fn the_first_receiver_in_line_looks_after_what_is_due() {
+    let c = Chan::acking(9, Some(SECOND), 5);
+    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    c.send_all(0..1);
+    let first = c.take(1).unwrap();
+    assert_eq!(c.take_or_wait(2, &mut one), Err(ReceiveError::Empty));
+    assert!(!one.is_told(), "it can see for itself");
+    assert_eq!(c.take_or_wait(3, &mut two), Err(ReceiveError::Empty));
+    c.ack(first.receipt);
+    assert!(!one.is_told() && !two.is_told());
+    c.send_all(1..2);
+    assert!(one.is_told());
+    assert_eq!(c.take_or_wait(2, &mut one).unwrap().item, 1);
+    assert!(two.is_told(), "it is the first now, and something is due");
+    assert_eq!(c.take_or_wait(3, &mut two), Err(ReceiveError::Empty));
+    assert_eq!(c.take_or_wait(2, &mut one), Err(ReceiveError::Empty));
+    c.at(SECOND);
+    assert_eq!(c.take_or_wait(3, &mut two), Err(ReceiveError::Empty));
+    assert!(two.is_told(), "it has done what was due, and is the first");
+    assert_eq!(c.take_or_wait(3, &mut two).unwrap().attempt, 2);
+    assert!(one.is_told());
+    c.leave(&mut one);
+}
+
+#[test]
+fn whoever_waits_for_itself_is_told() {
+    let c = Chan::acking(9, None, 5);
+    c.send_all(0..3);
+    let mine = c.take(1).unwrap();
+    let also_mine = c.take(1).unwrap();
+    let others = c.take(2).unwrap();
+    let (mut me, mut other) = (Waiter::new(), Waiter::new());
+    assert_eq!(c.take(1), Err(ReceiveError::Empty), "something may be sent");
+    assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::Empty));
+    c.complete();
+    assert_eq!(c.take(1), Err(ReceiveError::Empty), "it may be nacked");
+    assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::Empty));
+    assert_eq!(c.take_or_wait(3, &mut other), Err(ReceiveError::Empty));
+    assert!(c.ack(others.receipt));
+    assert!(me.is_told(), "it had gone to sleep before");
+    assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::WaitsForItself));
+    assert!(!me.spot.is_held());
+    assert_eq!(c.take(1), Err(ReceiveError::WaitsForItself));
+    assert_eq!(c.take_or_wait(3, &mut other), Err(ReceiveError::Empty), "somebody else may wait");
+    assert!(!other.is_told());
+    c.nack(mine.receipt, REQUEUE);
+    assert_eq!(c.take_or_wait(3, &mut other).unwrap().item, 0);
+    assert_eq!(c.take(1), Err(ReceiveError::Empty));
+    c.ack(also_mine.receipt);
+    assert_eq!(c.take(3), Err(ReceiveError::WaitsForItself));
+    assert_eq!(c.take(1), Err(ReceiveError::Empty));
+}
+
+#[test]
+fn completion_tells_whoever_waits_for_itself() {
+    for end in 0..3 {
+        let c = Chan::acking(9, None, 5);
+        c.permit(1).unwrap();
+        c.send_all(0..1);
+        c.take(1).unwrap();
+        let mut me = Waiter::new();
+        assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::Empty));
+        match end {
+            0 => {
+                c.complete();
+                assert!(!me.is_told(), "there is a permit");
+                c.return_permit(1);
+            }
+            1 => {
+                c.return_permit(1);
+                c.complete();
+            }
+            _ => assert!(c.fail()),
+        }
+        assert!(me.is_told());
+        assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::WaitsForItself));
+    }
+}
+
+#[test]
+fn a_cancel_with_deliveries_out() {
+    let c = Chan::acking(9, Some(SECOND), 5);
+    c.send_all(0..5);
+    let out: Vec<_> = (0..4).map(|_| c.take(1).unwrap().receipt).collect();
+    c.ack(out[0]);
+    c.nack(out[3], Nack { delay: SECOND, ..REQUEUE });
+    c.nack(out[1], REQUEUE);
+    let mut sender = Waiter::new();
+    let _ = c.wait_to_send(9, 9, &mut sender);
+    assert_eq!(c.cancel(), (vec![1, 3, 4], vec![2]), "to report what nobody has, in order");
+    assert!(sender.is_told());
+    assert_eq!(c.wait_to_send(9, 9, &mut sender), ended(9, End::Cancelled));
+    assert!(c.ack(out[2]), "nobody minds");
+    assert_eq!(c.nack(out[2], DROP), (true, vec![]));
+    let seen = c.seen();
+    assert_eq!((seen.items_discarded, seen.stale, seen.settled_through), (3, 0, 1));
+    assert_eq!(c.inner.next_due(()), None);
+    // One whose time is over at that very moment is counted once.
+    let c = Chan::acking(9, Some(SECOND), 1);
+    c.send_all(0..2);
+    c.take(1).unwrap();
+    c.at(SECOND);
+    assert_eq!(c.cancel(), (vec![0, 1], vec![]));
+    assert_eq!(c.seen().items_discarded, 2);
+}
+
+#[test]
+fn a_failed_channel_still_has_its_deliveries_settled() {
+    let c = Chan::acking(9, None, 5);
+    c.send_all(0..2);
+    let out = c.take(1).unwrap();
+    assert!(c.fail());
+    c.nack(out.receipt, REQUEUE);
+    let again = [c.take(1).unwrap(), c.take(1).unwrap()];
+    assert_eq!(again.map(|handed| (handed.item, handed.attempt)), [(0, 2), (1, 1)]);
+    assert_eq!(c.take(2), Err(ReceiveError::Empty));
+    let mut other = Waiter::new();
+    let _ = c.take_or_wait(2, &mut other);
+    assert!(again.iter().all(|handed| c.ack(handed.receipt)));
+    assert!(other.is_told());
+    assert_eq!(c.take_or_wait(2, &mut other), Err(ReceiveError::Ended(End::Failed)));
+}

@@ -1,0 +1,423 @@
+//! Models of the credit channel's protocol paths: every interleaving of two or three threads, each model with the promise it guards.
+//!
+//! Run with `RUSTFLAGS="--cfg loom" cargo test --release --test loom_credits`. A waiter that nobody wakes is a deadlock, which loom reports.
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use penstock_core::clock::{Clock, Manual, Nanos};
+use penstock_core::credits::{Channel, Config, End, Handed, Nack, Receipt, ReceiveError, Rules, SendError, Spot};
+use penstock_core::section::Threads;
+use penstock_core::wait::{Parker, Wake, Wakes};
+
+/// A model of three threads that all wait: fewer preemptions find what there is to find, in seconds.
+fn model_with(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(builder.preemption_bound.map_or(preemptions, |bound| bound.min(preemptions)));
+    builder.check(model);
+}
+
+/// How waiters are told, and a channel that holds its grants back.
+#[derive(Clone)]
+enum Tell {
+    Parker(Arc<Parker>),
+    Release(Arc<Chan>),
+}
+
+impl Wake for Tell {
+    fn share(&self) -> Self {
+        self.clone()
+    }
+
+    fn is_thread(&self) -> bool {
+        matches!(self, Self::Parker(_))
+    }
+
+    fn wake(self) -> Wakes<Self> {
+        match self {
+            Self::Parker(parker) => parker.unpark(),
+            Self::Release(channel) => return channel.release(()),
+        }
+        Wakes::none()
+    }
+}
+
+type Chan = Channel<u32, Tell, Threads>;
+type Delivery = Result<Handed<u32>, ReceiveError>;
+
+const SECOND: Nanos = 1_000_000_000;
+
+/// Loom's threads take turns on one: an ordinary lock inside is no matter, and `Manual` is the same in every model.
+fn time() -> std::sync::Arc<Manual<Tell>> {
+    std::sync::Arc::new(Manual::new(0))
+}
+
+fn window(window: u64) -> Arc<Chan> {
+    let config = Config { window, step: window.div_ceil(2), bound: window, control_capacity: 1, rules: None };
+    Arc::new(Channel::new(config, Clock::Manual(time())))
+}
+
+/// Nothing flows before it is asked for.
+fn manual() -> Arc<Chan> {
+    let config = Config { window: 0, step: 0, bound: 9, control_capacity: 1, rules: None };
+    Arc::new(Channel::new(config, Clock::Manual(time())))
+}
+
+/// With one delivery out, to owner 1.
+fn acking(time: &std::sync::Arc<Manual<Tell>>, ack_wait: Option<Nanos>, max_deliver: u32) -> (Arc<Chan>, Receipt) {
+    let rules = Some(Rules { ack_wait, max_deliver });
+    let config = Config { window: 1, step: 1, bound: 1, control_capacity: 1, rules };
+    let channel: Arc<Chan> = Arc::new(Channel::new(config, Clock::Manual(std::sync::Arc::clone(time))));
+    assert_eq!(send_now(&channel, 7), Ok(()));
+    let (wakes, _, delivery) = channel.try_receive_delivery((), 1, |&item| item);
+    wakes.fire();
+    (channel, delivery.unwrap().receipt)
+}
+
+fn spawn<R: 'static>(channel: &Arc<Chan>, work: impl FnOnce(&Chan) -> R + 'static) -> thread::JoinHandle<R> {
+    let channel = Arc::clone(channel);
+    thread::spawn(move || work(&channel))
+}
+
+/// What the binding's blocking gate does, without time and signals. What is due at a moment is waited for by setting the clock to it.
+fn until<R>(mut attempt: impl FnMut(&mut Spot, &Tell) -> Option<R>) -> R {
+    let parker = Arc::new(Parker::default());
+    let mut spot = Spot::default();
+    loop {
+        parker.reset();
+        if let Some(result) = attempt(&mut spot, &Tell::Parker(Arc::clone(&parker))) {
+            return result;
+        }
+        while !parker.is_notified() {
+            parker.park(None);
+        }
+    }
+}
+
+fn send(channel: &Chan, item: u32) -> Result<(), SendError<u32>> {
+    until(|spot, waker| {
+        let (wakes, result) = channel.send_or_wait((), item, 1, spot, waker);
+        wakes.fire();
+        (!matches!(result, Err(SendError::Full(_)))).then_some(result)
+    })
+}
+
+fn receive(channel: &Chan) -> Result<u32, ReceiveError> {
+    until(|spot, waker| {
+        let (wakes, result) = channel.receive_or_wait((), spot, waker);
+        wakes.fire();
+        (result != Err(ReceiveError::Empty)).then_some(result)
+    })
+}
+
+fn receive_delivery(channel: &Chan, owner: u64, mut empty: impl FnMut()) -> Delivery {
+    until(|spot, waker| {
+        let (wakes, left, result) = channel.receive_delivery_or_wait((), owner, |&item| item, spot, waker);
+        wakes.fire();
+        assert!(left.discarded.is_empty());
+        if result == Err(ReceiveError::Empty) {
+            empty();
+            return None;
+        }
+        Some(result)
+    })
+}
+
+fn send_now(channel: &Chan, item: u32) -> Result<(), SendError<u32>> {
+    let (wakes, result) = channel.try_send((), item, 1);
+    wakes.fire();
+    result
+}
+
+fn receive_now(channel: &Chan) -> Result<u32, ReceiveError> {
+    let (wakes, result) = channel.try_receive(());
+    wakes.fire();
+    result
+}
+
+/// What is to be reported.
+fn cancel(channel: &Chan) -> Vec<u32> {
+    let (wakes, left) = channel.cancel(());
+    wakes.fire();
+    left.discarded
+}
+
+/// A sender in line is woken by a grant or by a cancel, whichever comes, and what it sends between the two is handed out.
+#[test]
+fn a_grant_races_with_a_cancel() {
+    loom::model(|| {
+        let channel = manual();
+        let sender = spawn(&channel, |channel| send(channel, 7));
+        let granter = spawn(&channel, |channel| {
+            let (wakes, granted) = channel.request((), 1);
+            wakes.fire();
+            granted
+        });
+        let discarded = cancel(&channel);
+        let granted = granter.join().unwrap();
+        match sender.join().unwrap() {
+            Ok(()) => assert!(granted && discarded == [7]),
+            Err(error) => assert_eq!((error, discarded), (SendError::Ended(7, End::Cancelled), vec![])),
+        }
+    });
+}
+
+/// A grant reaches a sender, however it races with the sender's falling asleep; with two in line it reaches one, and the other the end.
+#[test]
+fn a_grant_races_with_senders_falling_asleep() {
+    model_with(3, || {
+        let channel = manual();
+        let senders = [1, 2].map(|item| spawn(&channel, move |channel| send(channel, item)));
+        channel.request((), 1).0.fire();
+        let item = receive(&channel).unwrap();
+        let discarded = cancel(&channel);
+        let sent = senders.map(|sender| sender.join().unwrap().is_ok());
+        assert_eq!((sent, discarded), ([item == 1, item == 2], vec![]));
+    });
+}
+
+/// An item is received, or handed out to be discarded, or comes back with the error: exactly one of these.
+#[test]
+fn a_send_races_with_a_receive_and_a_cancel() {
+    loom::model(|| {
+        let channel = window(1);
+        let sender = spawn(&channel, |channel| send_now(channel, 7));
+        let receiver = spawn(&channel, receive);
+        let discarded = cancel(&channel).len();
+        let came_back = usize::from(sender.join().unwrap() == Err(SendError::Ended(7, End::Cancelled)));
+        let received = usize::from(receiver.join().unwrap() == Ok(7));
+        assert_eq!(received + discarded + came_back, 1);
+    });
+}
+
+/// Room made is noticed: two items go through a window of one.
+#[test]
+fn a_receive_races_with_a_sender_falling_asleep() {
+    loom::model(|| {
+        let channel = window(1);
+        let sender = spawn(&channel, |channel| {
+            send(channel, 1).unwrap();
+            send(channel, 2).unwrap();
+        });
+        assert_eq!(receive(&channel), Ok(1));
+        assert_eq!(receive(&channel), Ok(2));
+        sender.join().unwrap();
+    });
+}
+
+/// A delivery is settled once: acked in time, or out again with another.
+#[test]
+fn an_ack_races_with_the_redelivery() {
+    loom::model(|| {
+        let time = time();
+        let (channel, receipt) = acking(&time, Some(SECOND), 2);
+        let acker = spawn(&channel, move |channel| {
+            let (wakes, left, acked) = channel.ack((), receipt);
+            wakes.fire();
+            (acked, left.spent.len())
+        });
+        time.advance(SECOND);
+        let (wakes, _, delivery) = channel.try_receive_delivery((), 2, |&item| item);
+        wakes.fire();
+        let (acked, spent) = acker.join().unwrap();
+        assert_eq!((acked, spent), (delivery == Err(ReceiveError::Empty), usize::from(acked)));
+        if let Ok(again) = delivery {
+            assert_eq!((again.item, again.attempt), (7, 2));
+            assert!(channel.ack((), again.receipt).2);
+        }
+        assert_eq!(channel.credit(()).1, 1);
+    });
+}
+
+/// The same of the last one: acked in time, or given up, and its credit is free once; a sender in line gets it either way.
+#[test]
+fn an_ack_races_with_giving_up() {
+    loom::model(|| {
+        let time = time();
+        let (channel, receipt) = acking(&time, Some(SECOND), 1);
+        let sender = spawn(&channel, |channel| send(channel, 8));
+        let acker = spawn(&channel, move |channel| {
+            let (wakes, left, acked) = channel.ack((), receipt);
+            wakes.fire();
+            (acked, left.discarded.len())
+        });
+        time.advance(SECOND);
+        let (wakes, left) = channel.catch_up(());
+        wakes.fire();
+        let (acked, discarded) = acker.join().unwrap();
+        assert_eq!(usize::from(acked) + discarded + left.discarded.len(), 1);
+        assert_eq!(sender.join().unwrap(), Ok(()));
+        assert_eq!(channel.credit(()).1, 0);
+    });
+}
+
+/// A receiver that went to sleep when nothing was due is told that something will be.
+#[test]
+fn a_nack_with_delay_races_with_a_receiver_falling_asleep() {
+    loom::model(|| {
+        let time = time();
+        let (channel, receipt) = acking(&time, None, 2);
+        let nacker = spawn(&channel, move |channel| {
+            let (wakes, _, in_time) = channel.nack((), receipt, Nack { requeue: true, delay: SECOND, counts: true });
+            wakes.fire();
+            assert!(in_time);
+        });
+        // Whoever knows the moment comes then.
+        let parker = Arc::new(Parker::default());
+        let mut spot = Spot::default();
+        let delivery = loop {
+            parker.reset();
+            let waker = Tell::Parker(Arc::clone(&parker));
+            let (wakes, _, result) = channel.receive_delivery_or_wait((), 2, |&item| item, &mut spot, &waker);
+            wakes.fire();
+            if result != Err(ReceiveError::Empty) {
+                break result;
+            }
+            if let Some(due) = channel.next_due(()) {
+                time.advance(due.saturating_sub(time.now()));
+                continue;
+            }
+            while !parker.is_notified() {
+                parker.park(None);
+            }
+        };
+        assert_eq!(delivery.unwrap().attempt, 2);
+        nacker.join().unwrap();
+    });
+}
+
+/// Nobody waits for itself: whoever holds the last deliveries is told so, however completion races with its falling asleep, and the
+/// other receiver gets the end.
+#[test]
+fn completion_races_with_the_holder_of_the_last_delivery() {
+    model_with(3, || {
+        let (channel, receipt) = acking(&time(), None, 2);
+        let completer = spawn(&channel, |channel| channel.complete(()).fire());
+        let other = spawn(&channel, |channel| receive_delivery(channel, 2, || {}));
+        assert_eq!(receive_delivery(&channel, 1, || {}), Err(ReceiveError::WaitsForItself));
+        let (wakes, _, acked) = channel.ack((), receipt);
+        wakes.fire();
+        assert!(acked);
+        assert_eq!(other.join().unwrap(), Err(ReceiveError::Ended(End::Completed)));
+        completer.join().unwrap();
+    });
+}
+
+/// What a permit has left reaches a sender in line, however its return races with the sender's falling asleep.
+#[test]
+fn a_returned_permit_races_with_a_sender_falling_asleep() {
+    loom::model(|| {
+        let channel = window(1);
+        let (wakes, permit) = channel.try_permit((), 1);
+        wakes.fire();
+        assert_eq!(permit, Ok(()));
+        let sender = spawn(&channel, |channel| send(channel, 7));
+        channel.return_permit((), 1).fire();
+        assert_eq!(sender.join().unwrap(), Ok(()));
+        assert_eq!(receive_now(&channel), Ok(7));
+    });
+}
+
+/// The end comes after what a permit still sends, and comes when the permit goes, however that races with completion.
+#[test]
+fn a_permit_races_with_completion_and_a_receiver() {
+    loom::model(|| {
+        let channel = window(2);
+        let (wakes, permit) = channel.try_permit((), 2);
+        wakes.fire();
+        assert_eq!(permit, Ok(()));
+        let sender = spawn(&channel, |channel| {
+            let (wakes, sent) = channel.send_permitted((), 7, 1);
+            wakes.fire();
+            assert_eq!(sent, Ok(()));
+            channel.return_permit((), 1).fire();
+        });
+        let completer = spawn(&channel, |channel| channel.complete(()).fire());
+        assert_eq!(receive(&channel), Ok(7));
+        assert_eq!(receive(&channel), Err(ReceiveError::Ended(End::Completed)));
+        sender.join().unwrap();
+        completer.join().unwrap();
+    });
+}
+
+/// No release is lost: credit consumed just when the channel after it gets going again is granted, by whoever sees it last.
+#[test]
+fn a_deferred_grant_races_with_the_grant_it_waits_for() {
+    loom::model(|| {
+        let (upstream, downstream) = (window(1), window(1));
+        assert_eq!((send_now(&upstream, 0), send_now(&downstream, 0)), (Ok(()), Ok(())));
+        let starved = downstream.watch((), Tell::Release(Arc::clone(&upstream)));
+        upstream.defer_to((), Some(starved)).fire();
+        let sender = spawn(&upstream, |upstream| send(upstream, 1));
+        let stage = spawn(&upstream, |upstream| assert_eq!(receive_now(upstream), Ok(0)));
+        assert_eq!(receive_now(&downstream), Ok(0));
+        stage.join().unwrap();
+        assert_eq!(sender.join().unwrap(), Ok(()));
+    });
+}
+
+/// The same when the channel after it is starved again at once, and gets going again.
+#[test]
+fn a_deferred_grant_races_with_one_that_comes_and_goes() {
+    loom::model(|| {
+        let (upstream, downstream) = (window(1), window(1));
+        assert_eq!((send_now(&upstream, 0), send_now(&downstream, 0)), (Ok(()), Ok(())));
+        let starved = downstream.watch((), Tell::Release(Arc::clone(&upstream)));
+        upstream.defer_to((), Some(starved)).fire();
+        let stage = spawn(&upstream, |upstream| assert_eq!(receive_now(upstream), Ok(0)));
+        let filler = spawn(&downstream, |downstream| send(downstream, 1).unwrap());
+        assert_eq!(receive_now(&downstream), Ok(0));
+        assert_eq!(receive(&downstream), Ok(1));
+        filler.join().unwrap();
+        stage.join().unwrap();
+        assert_eq!(upstream.credit(()).1, 1);
+    });
+}
+
+/// A channel that hears of a cancel of the one after it at any moment is held no longer.
+#[test]
+fn a_deferred_grant_races_with_a_cancel() {
+    loom::model(|| {
+        let (upstream, downstream) = (window(1), window(1));
+        assert_eq!((send_now(&upstream, 0), send_now(&downstream, 0)), (Ok(()), Ok(())));
+        let canceller = spawn(&downstream, |downstream| assert_eq!(cancel(downstream), [0]));
+        let stage = spawn(&upstream, |upstream| assert_eq!(receive_now(upstream), Ok(0)));
+        let starved = downstream.watch((), Tell::Release(Arc::clone(&upstream)));
+        upstream.defer_to((), Some(starved)).fire();
+        canceller.join().unwrap();
+        stage.join().unwrap();
+        assert_eq!(upstream.credit(()).1, 1);
+    });
+}
+
+/// Completion reaches receivers, however it races with their falling asleep, and with the last item.
+#[test]
+fn completion_races_with_receivers_falling_asleep() {
+    loom::model(|| {
+        let channel = window(1);
+        let receivers = [1, 2].map(|_| spawn(&channel, receive));
+        assert_eq!(send_now(&channel, 7), Ok(()));
+        channel.complete(()).fire();
+        let mut received = receivers.map(|receiver| receiver.join().unwrap());
+        received.sort_unstable_by_key(Result::is_err);
+        assert_eq!(received, [Ok(7), Err(ReceiveError::Ended(End::Completed))]);
+    });
+}
+
+/// What a receiver that leaves had been woken for goes to the next.
+#[test]
+fn a_wake_up_races_with_its_receiver_leaving() {
+    loom::model(|| {
+        let channel = window(1);
+        let mut spot = Spot::default();
+        let parker = Tell::Parker(Arc::new(Parker::default()));
+        let (wakes, result) = channel.receive_or_wait((), &mut spot, &parker);
+        wakes.fire();
+        assert_eq!(result, Err(ReceiveError::Empty));
+        let receiver = spawn(&channel, receive);
+        let sender = spawn(&channel, |channel| assert_eq!(send_now(channel, 7), Ok(())));
+        channel.leave((), &mut spot).fire();
+        assert_eq!(receiver.join().unwrap(), Ok(7));
+        sender.join().unwrap();
+    });
+}
