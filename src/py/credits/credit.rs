@@ -27,6 +27,13 @@ impl PyCredit {
         Self { body }
     }
 
+    /// The channel that it has deferred to need not tell it any more.
+    fn defer_no_longer(&self, py: Python<'_>) {
+        let Some(downstream) = self.body.get().set_downstream(py, None) else { return };
+        let ours = self.body.as_ptr();
+        drop(downstream.get().core.unwatch(py, |watcher| matches!(watcher, Waker::Upstream(body) if body.as_ptr() == ours)));
+    }
+
     /// Raises on a channel that gives credit back by itself.
     fn check_manual(&self, py: Python<'_>, operation: &str) -> PyResult<()> {
         let body = self.body.get();
@@ -117,7 +124,7 @@ impl PyCredit {
     fn defer_to(&self, py: Python<'_>, sender: &Bound<'_, PyAny>) -> PyResult<()> {
         let body = self.body.get();
         if sender.is_none() {
-            drop(body.set_downstream(py, None));
+            self.defer_no_longer(py);
             body.core.defer_to(py, None).fire();
             return Ok(());
         }
@@ -136,6 +143,7 @@ impl PyCredit {
             }
             next = one.get().downstream(py);
         }
+        self.defer_no_longer(py);
         drop(body.set_downstream(py, Some(downstream.clone_ref(py))));
         let starved = downstream.get().core.watch(py, Waker::Upstream(self.body.clone_ref(py)));
         body.core.defer_to(py, Some(Arc::clone(&starved))).fire();

@@ -1,8 +1,9 @@
 //! The sending end of a channel.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use penstock_core::credits::{End, SendError};
+use penstock_core::fork;
 use penstock_core::section::Section;
 use pyo3::exceptions::{PyBaseException, PyResourceWarning, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -117,7 +118,7 @@ impl PySender {
         let n = credit_amount(n)?;
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         slf.get().check_open(slf.py(), "permit")?;
-        Ok(PyPermit { sender: slf.clone().unbind(), n, timeout, left: Section::new(None) })
+        Ok(PyPermit { sender: slf.clone().unbind(), n, timeout, left: Section::new(None), generation: AtomicU64::new(0) })
     }
 
     /// What may be sent at this moment without waiting, in items, or in units of weight; `math.inf` where there is no
@@ -268,6 +269,8 @@ pub(crate) struct PyPermit {
     timeout: Timeout,
     /// What is left of it, while it is held.
     left: Section<Option<u64>, Attached>,
+    /// The process that holds it: a child of a fork has none of its parent's credit.
+    generation: AtomicU64,
 }
 
 impl PyPermit {
@@ -275,7 +278,16 @@ impl PyPermit {
         &self.sender.get().body
     }
 
+    /// What is held, in this process.
+    fn release(&self, py: Python<'_>) {
+        let left = self.left.with(py, Option::take);
+        if let Some(left) = left.filter(|_| self.generation.load(Ordering::Relaxed) == fork::generation()) {
+            self.body().get().core.return_permit(py, left).fire();
+        }
+    }
+
     fn hold(&self, py: Python<'_>) {
+        self.generation.store(fork::generation(), Ordering::Relaxed);
         let before = self.left.with(py, |left| left.replace(self.n));
         if let Some(before) = before {
             self.body().get().core.return_permit(py, before).fire();
@@ -307,6 +319,7 @@ impl PyPermit {
         let weight = body.weight(item)?;
         let outcome = self.left.with(py, |left| match left {
             None => Err(None),
+            Some(_) if self.generation.load(Ordering::Relaxed) != fork::generation() => Err(None),
             Some(left) if *left < weight => Err(Some(*left)),
             Some(left) => {
                 *left -= weight;
@@ -355,9 +368,7 @@ impl PyPermit {
 
     #[pyo3(signature = (*_exc))]
     fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) {
-        if let Some(left) = self.left.with(py, Option::take) {
-            self.body().get().core.return_permit(py, left).fire();
-        }
+        self.release(py);
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -374,10 +385,6 @@ impl PyPermit {
 
 impl Drop for PyPermit {
     fn drop(&mut self) {
-        last_act(|py| {
-            if let Some(left) = self.left.with(py, Option::take) {
-                self.body().get().core.return_permit(py, left).fire();
-            }
-        });
+        last_act(|py| self.release(py));
     }
 }

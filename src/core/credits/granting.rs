@@ -1,0 +1,125 @@
+//! What the receiver's hand does about credit: demand, leases, drains, and grants that are held back.
+
+use super::state::State;
+use super::{Channel, Phase, Starved};
+use crate::clock::Nanos;
+use crate::section::Domain;
+use crate::sync::{Arc, Ordering};
+use crate::wait::{Wake, Wakes};
+
+impl<T, W: Wake, D: Domain> Channel<T, W, D> {
+    /// Asks for `n` more. False if the channel takes no more.
+    pub fn request(&self, proof: D::Proof<'_>, n: u64) -> (Wakes<W>, bool) {
+        self.grant(proof, |state| {
+            state.ledger.ask(n);
+            true
+        })
+    }
+
+    /// Asks for as many more as bring everything ever granted to `sequence`; false if that is so already.
+    pub fn request_up_to(&self, proof: D::Proof<'_>, sequence: u64) -> (Wakes<W>, bool) {
+        self.grant(proof, |state| state.ledger.ask_up_to(sequence))
+    }
+
+    /// `n` for `ttl`, instead of what an earlier lease has left. False while grants are held.
+    pub fn lease(&self, proof: D::Proof<'_>, n: u64, ttl: Nanos) -> (Wakes<W>, bool) {
+        self.grant(proof, |state| {
+            let free = !state.hold.is_on();
+            if free {
+                state.ledger.lease(n, state.clock.now().saturating_add(ttl));
+            }
+            free
+        })
+    }
+
+    fn grant(&self, proof: D::Proof<'_>, more: impl FnOnce(&mut State<T, W>) -> bool) -> (Wakes<W>, bool) {
+        self.visit(proof, |state, wakes| {
+            state.prepare_to_send(wakes);
+            let granted = state.phase == Phase::Open && more(state);
+            state.settle(wakes);
+            granted
+        })
+    }
+
+    /// Takes back what is not used; returns how much that was. A window is given back by [`Channel::resume`].
+    pub fn drain(&self, proof: D::Proof<'_>) -> (Wakes<W>, u64) {
+        self.visit(proof, |state, wakes| {
+            state.prepare_to_send(wakes);
+            if state.phase != Phase::Open {
+                return 0;
+            }
+            let unused = state.ledger.drain();
+            state.hold.paused |= state.ledger.window > 0;
+            state.settle(wakes);
+            unused
+        })
+    }
+
+    /// Grants are held; what is buffered stays, and is received.
+    pub fn pause(&self, proof: D::Proof<'_>) {
+        self.section.with(proof, |state| state.hold.paused = true);
+    }
+
+    /// Grants what has been held.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn resume(&self, proof: D::Proof<'_>) -> Wakes<W> {
+        self.visit(proof, |state, wakes| {
+            state.hold.paused = false;
+            state.grant_all();
+            state.settle(wakes);
+        })
+        .0
+    }
+
+    /// Holds grants while the sender of another channel, whose [`Channel::watch`] gave this, is starved.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn defer_to(&self, proof: D::Proof<'_>, downstream: Option<Arc<Starved>>) -> Wakes<W> {
+        self.visit(proof, |state, wakes| {
+            state.hold.downstream = downstream;
+            state.grant_all();
+            state.settle(wakes);
+        })
+        .0
+    }
+
+    /// Whether this channel's sender is starved, kept up to date from now on; `watcher` is told when it is no longer.
+    pub fn watch(&self, proof: D::Proof<'_>, watcher: W) -> Arc<Starved> {
+        self.section.with(proof, |state| {
+            state.watchers.push(watcher);
+            let starved = state.phase == Phase::Open && state.ledger.sendable() == 0;
+            state.starved.store(u32::from(starved), Ordering::SeqCst);
+            Arc::clone(&state.starved)
+        })
+    }
+
+    /// Ends that for the watchers that `is_it` names. They are the caller's to drop, outside the section.
+    #[must_use = "they are dropped outside the section"]
+    pub fn unwatch(&self, proof: D::Proof<'_>, is_it: impl Fn(&W) -> bool) -> Vec<W> {
+        self.section.with(proof, |state| {
+            let (gone, left) = std::mem::take(&mut state.watchers).into_iter().partition(is_it);
+            state.watchers = left;
+            gone
+        })
+    }
+
+    /// What a watcher does: grants what has been held, if it may.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn release(&self, proof: D::Proof<'_>) -> Wakes<W> {
+        self.visit(proof, |state, wakes| {
+            state.grant_all();
+            state.settle(wakes);
+        })
+        .0
+    }
+}
+
+impl<T, W: Wake> State<T, W> {
+    /// Grants all that is owed, unless that is held. True if that was anything.
+    pub(super) fn grant_all(&mut self) -> bool {
+        let due = self.ledger.owed > 0 && !self.hold.is_on();
+        if due {
+            self.ledger.grant();
+        }
+        due
+    }
+}

@@ -1,0 +1,214 @@
+//! The receiver's operations: items, batches, deliveries and how they are settled, control messages, the end.
+
+use super::deliveries::{Deliveries, Handed, Nack, Receipt};
+use super::state::State;
+use super::{Channel, Leftovers, ReceiveError, Side, Spot};
+use crate::buffer::Buffer;
+use crate::clock::Nanos;
+use crate::section::Domain;
+use crate::wait::{Wake, Wakes};
+
+impl<T, W: Wake, D: Domain> Channel<T, W, D> {
+    /// Receives without waiting. `owner` is whoever receives, see [`ReceiveError::WaitsForItself`].
+    #[inline]
+    pub fn try_receive(&self, proof: D::Proof<'_>) -> (Wakes<W>, Result<T, ReceiveError>) {
+        self.visit(proof, State::receive)
+    }
+
+    /// Receives, or takes (or keeps) a place in line: after `Empty` and `Control` the spot is held.
+    pub fn receive_or_wait(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, Result<T, ReceiveError>) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            if state.may_take(spot) && !state.must_listen() {
+                if let Some(item) = state.take_out() {
+                    state.vacate(spot, wakes);
+                    state.settle(wakes);
+                    return Ok(item);
+                }
+            }
+            Err(state.wait_to_receive(0, spot, waker, wakes))
+        })
+    }
+
+    /// Receives up to `max` items, if there is one.
+    pub fn try_receive_batch(&self, proof: D::Proof<'_>, max: usize) -> (Wakes<W>, Result<Vec<T>, ReceiveError>) {
+        self.visit(proof, |state, wakes| state.receive_batch(max, wakes))
+    }
+
+    pub fn receive_batch_or_wait(
+        &self,
+        proof: D::Proof<'_>,
+        max: usize,
+        spot: &mut Spot,
+        waker: &W,
+    ) -> (Wakes<W>, Result<Vec<T>, ReceiveError>) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            if state.may_take(spot) && !state.must_listen() && !state.buffer.is_empty() {
+                state.vacate(spot, wakes);
+                let batch = state.take_batch(max.min(state.unclaimed().max(1)));
+                state.settle(wakes);
+                return Ok(batch);
+            }
+            Err(state.wait_to_receive(0, spot, waker, wakes))
+        })
+    }
+
+    /// Receives a delivery, to be settled, for `owner`; the channel keeps the item, and `share` makes the receiver's.
+    pub fn try_receive_delivery(
+        &self,
+        proof: D::Proof<'_>,
+        owner: u64,
+        share: impl Fn(&T) -> T,
+    ) -> (Wakes<W>, Leftovers<T>, Result<Handed<T>, ReceiveError>) {
+        self.visit_all(proof, |state, _, _| {
+            if state.must_listen() {
+                return Err(ReceiveError::Control);
+            }
+            if !state.may_take(&mut Spot::default()) {
+                return Err(state.nothing_there(owner));
+            }
+            state.hand_out(owner, share).ok_or_else(|| state.nothing_there(owner))
+        })
+    }
+
+    pub fn receive_delivery_or_wait(
+        &self,
+        proof: D::Proof<'_>,
+        owner: u64,
+        share: impl Fn(&T) -> T,
+        spot: &mut Spot,
+        waker: &W,
+    ) -> (Wakes<W>, Leftovers<T>, Result<Handed<T>, ReceiveError>) {
+        self.visit_all(proof, |state, wakes, _| {
+            if state.may_take(spot) && !state.must_listen() {
+                if let Some(handed) = state.hand_out(owner, share) {
+                    state.vacate(spot, wakes);
+                    return Ok(handed);
+                }
+            }
+            Err(state.wait_to_receive(owner, spot, waker, wakes))
+        })
+    }
+
+    /// When something becomes due by itself: whoever waits has to come then.
+    pub fn next_due(&self, proof: D::Proof<'_>) -> Option<Nanos> {
+        self.section.with(proof, |state| state.deliveries.as_ref().and_then(Deliveries::next_due))
+    }
+
+    /// Does what is due by itself.
+    pub fn catch_up(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T>) {
+        let (wakes, left, ()) = self.visit_all(proof, |_, _, _| ());
+        (wakes, left)
+    }
+
+    /// A delivery is done. False if it is not this one's any more.
+    pub fn ack(&self, proof: D::Proof<'_>, receipt: Receipt) -> (Wakes<W>, Leftovers<T>, bool) {
+        self.visit_all(proof, |state, _, left| state.settle_delivery(receipt, None, left))
+    }
+
+    /// A delivery has failed. False if it is not this one's any more.
+    pub fn nack(&self, proof: D::Proof<'_>, receipt: Receipt, nack: Nack) -> (Wakes<W>, Leftovers<T>, bool) {
+        self.visit_all(proof, |state, _, left| state.settle_delivery(receipt, Some(nack), left))
+    }
+
+    /// Takes the control messages that are there.
+    pub fn take_controls(&self, proof: D::Proof<'_>) -> Vec<T> {
+        self.section.with(proof, |state| state.controls.drain(..).collect())
+    }
+
+    /// Does the receiver take control messages?
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn listen(&self, proof: D::Proof<'_>, listens: bool) -> Wakes<W> {
+        self.visit(proof, |state, wakes| {
+            state.listens = listens;
+            state.settle(wakes);
+        })
+        .0
+    }
+
+    /// The receiver wants nothing more. Idempotent.
+    pub fn cancel(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T>) {
+        let (wakes, left, ()) = self.visit_all(proof, |state, _, left| state.cancel(left));
+        (wakes, left)
+    }
+}
+
+impl<T, W: Wake> State<T, W> {
+    #[inline]
+    fn must_listen(&self) -> bool {
+        self.listens && !self.controls.is_empty()
+    }
+
+    /// May one who comes now receive? Those in line are before it.
+    #[inline]
+    fn may_receive(&self) -> bool {
+        self.receivers.nobody_waits() && self.buffer.len() as u64 > self.receivers.claimed()
+    }
+
+    /// One that has been woken may; one that comes now if there is more than those have been woken for.
+    fn may_take(&mut self, spot: &mut Spot) -> bool {
+        if spot.is_held() {
+            return self.has_turn(Side::Receive, spot);
+        }
+        self.receivers.nobody_waits() && self.receivable() as u64 > self.receivers.claimed()
+    }
+
+    #[inline]
+    fn receive(&mut self, wakes: &mut Wakes<W>) -> Result<T, ReceiveError> {
+        if self.must_listen() {
+            return Err(ReceiveError::Control);
+        }
+        if !self.may_receive() {
+            self.forget_after_fork();
+            if !self.may_receive() {
+                return Err(self.nothing_there(0));
+            }
+        }
+        let Some(item) = self.take_out() else { return Err(ReceiveError::Empty) };
+        self.received(wakes);
+        Ok(item)
+    }
+
+    fn receive_batch(&mut self, max: usize, wakes: &mut Wakes<W>) -> Result<Vec<T>, ReceiveError> {
+        self.forget_after_fork();
+        if self.must_listen() {
+            return Err(ReceiveError::Control);
+        }
+        if !self.may_receive() {
+            return Err(self.nothing_there(0));
+        }
+        let batch = self.take_batch(max.min(self.unclaimed()));
+        self.settle(wakes);
+        Ok(batch)
+    }
+
+    /// So much is there that nobody has been woken for.
+    fn unclaimed(&self) -> usize {
+        self.buffer.len().saturating_sub(usize::try_from(self.receivers.claimed()).unwrap_or(usize::MAX))
+    }
+
+    fn take_batch(&mut self, max: usize) -> Vec<T> {
+        let mut weight = 0;
+        let batch = self.buffer.pop_many_as(max, |entry| {
+            weight += entry.weight;
+            entry.item
+        });
+        self.receives += batch.len() as u64;
+        self.ledger.consumed(weight);
+        batch
+    }
+
+    /// Nothing was there: a place in line, or a reason not to wait.
+    fn wait_to_receive(&mut self, owner: u64, spot: &mut Spot, waker: &W, wakes: &mut Wakes<W>) -> ReceiveError {
+        let why = if self.must_listen() { ReceiveError::Control } else { self.nothing_there(owner) };
+        if matches!(why, ReceiveError::Empty | ReceiveError::Control) {
+            self.stay(Side::Receive, 1, spot, waker);
+            self.keep_time(spot);
+        } else {
+            self.vacate(spot, wakes);
+        }
+        self.settle(wakes);
+        why
+    }
+}
