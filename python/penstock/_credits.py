@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -22,7 +21,7 @@ from penstock._core import (
     Receiver,
     Sender,
 )
-from penstock._exceptions import ChannelClosed
+from penstock._exceptions import ChannelClosed, ChannelError, ChannelFailed
 from penstock._methods import copy_methods, set_methods
 
 __all__ = ["AckChannel", "Channel", "Credit", "CreditChannel", "Delivery", "Permit", "Receiver", "Sender", "Subscription"]
@@ -87,7 +86,11 @@ class AsyncReceiverIterator:
             item = self._receiver._try_receive()
             return await drive(self._receiver._async_receive(None)) if item is WAIT else item
         except ChannelClosed:
+            if self._receiver.statistics().state != "completed":  # a sender has failed with just this
+                raise
             raise StopAsyncIteration from None
+        except StopAsyncIteration as error:  # so it has with this: here it would look like the end (PEP 479)
+            raise ChannelFailed("receive_async: a sender of the channel has failed") from error
 
 
 class Subscription:
@@ -137,25 +140,41 @@ class _Subscriber:
         """False if the handler raised: that ends the subscription, and is reported here, never to the sender (rule 2.13)."""
         try:
             handler(*args)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody else can be told
+        except BaseException as error:
             self.receiver.cancel()
-            hook = sys.unraisablehook
-            hook(_Unraisable(error, f"a subscriber of {self.receiver!r} raised in {handler!r}; it is cancelled", handler))  # type: ignore[arg-type]
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise  # these are for whoever runs us
+            Receiver._report(error, handler)
             return False
         return True
 
     def ended(self, error: BaseException) -> None:
         """The signal that ends it, if there is one: none after a cancellation (rules 1.7 and 1.8)."""
-        if isinstance(error, ChannelClosed):
+        state = self.receiver.statistics().state
+        if state == "completed":
             if self.on_complete is not None:
                 self.signal(self.on_complete)
-        elif self.receiver.statistics().state != "cancelled" and self.on_error is not None:
+        elif state != "cancelled" and self.on_error is not None:
             self.signal(self.on_error, error)
+
+    def next(self) -> Any:
+        try:
+            return self.receiver.receive()
+        except ChannelError:
+            pass  # the end, unless it is said to wait for itself: but it has handed on what it received
+        return self.receiver._next()
+
+    async def next_async(self) -> Any:
+        try:
+            return await self.receiver.receive_async()
+        except ChannelError:
+            pass
+        return await drive(self.receiver._async_next())
 
     def run(self) -> None:
         while True:
             try:
-                item = self.receiver.receive()
+                item = self.next()
             except BaseException as error:  # noqa: BLE001 - the end, of whatever kind
                 return self.ended(error)
             if not self.signal(self.on_next, item):
@@ -165,8 +184,10 @@ class _Subscriber:
     async def run_async(self) -> None:
         while True:
             try:
-                item = await self.receiver.receive_async()
-            except asyncio.CancelledError:
+                item = await self.next_async()
+            except asyncio.CancelledError as error:
+                if self.receiver.statistics().state == "failed":  # it is the sender's error: the task that sent was cancelled
+                    return self.ended(error)
                 self.receiver.cancel()
                 raise
             except BaseException as error:  # noqa: BLE001 - as above
@@ -174,17 +195,6 @@ class _Subscriber:
             if not self.signal(self.on_next, item):
                 return None
             del item
-
-
-class _Unraisable:
-    """What `sys.unraisablehook` is given."""
-
-    def __init__(self, error: BaseException, message: str, thing: object) -> None:
-        self.exc_type = type(error)
-        self.exc_value = error
-        self.exc_traceback = error.__traceback__
-        self.err_msg = message
-        self.object = thing
 
 
 #: Tasks of subscribers: loops hold theirs weakly only.
@@ -229,14 +239,11 @@ class _ReceiverMethods:
 
         Raises RuntimeError if there is a subscriber already, TypeError for what is not callable.
         """
-        for name, handler in {
-            "on_next": on_next,
-            "on_error": on_error or print,
-            "on_complete": on_complete or print,
-            "on_subscribe": on_subscribe or print,
-        }.items():
-            if not callable(handler):
-                raise TypeError(f"{name!r} must be callable, not {handler!r}")
+        if not callable(on_next):
+            raise TypeError(f"'on_next' must be callable, not {on_next!r}")
+        for name, handler in {"on_error": on_error, "on_complete": on_complete, "on_subscribe": on_subscribe}.items():
+            if handler is not None and not callable(handler):
+                raise TypeError(f"{name!r} must be callable or None, not {handler!r}")
         self._subscribe()
         subscription = Subscription(self)
         subscriber = _Subscriber(self, on_next, on_error, on_complete)

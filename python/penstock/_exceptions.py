@@ -90,7 +90,8 @@ def warn_blocking(blocking: str, awaitable: str) -> None:
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("penstock."):
         level, frame = level + 1, frame.f_back
-    message = f"{blocking}() is about to block a thread on which an event loop is running; use `await {awaitable}()`"
+    instead = awaitable if awaitable.startswith("async ") else f"await {awaitable}"
+    message = f"{blocking}() is about to block a thread on which an event loop is running; use `{instead}()`"
     warnings.warn(message, BlockingInEventLoopWarning, stacklevel=level)
 
 

@@ -106,6 +106,13 @@ fn a_task_is_running(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(!task.is_none())
 }
 
+/// A thread's number: odd, as no address of a task is, and never given again, as its identifier soon is.
+fn thread_number() -> u64 {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    thread_local!(static NUMBER: usize = NEXT.fetch_add(2, Ordering::Relaxed));
+    NUMBER.with(|&number| number as u64)
+}
+
 /// Who calls: the task that runs on this thread, else the thread. Two that exist at the same time have different marks.
 pub(crate) fn whose_turn(py: Python<'_>) -> PyResult<u64> {
     static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -116,7 +123,7 @@ pub(crate) fn whose_turn(py: Python<'_>) -> PyResult<u64> {
             return Ok(task.as_ptr().addr() as u64);
         }
     }
-    Ok(crate::blocking::thread_ident())
+    Ok(thread_number())
 }
 
 /// What signal handlers have raised in the middle of telling a loop something. It is for the caller of the operation, right after that

@@ -59,7 +59,7 @@ pub(crate) fn this_is_the_main_thread() -> bool {
 }
 
 #[allow(unsafe_code)]
-pub(crate) fn thread_ident() -> u64 {
+fn thread_ident() -> u64 {
     // SAFETY: it has no preconditions.
     #[allow(clippy::useless_conversion, reason = "the width of `c_ulong` differs between platforms")]
     unsafe { pyo3::ffi::PyThread_get_thread_ident() }.into()

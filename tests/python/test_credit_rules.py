@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import random
 import re
 import signal
@@ -20,15 +21,17 @@ import threading
 import types
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers import PATIENCE, STORM_ITEMS, LoopThread, collect, eventually, on_loops, run_script, settle, spawn, step, wait_until
+from helpers import PATIENCE, STORM_ITEMS, LoopThread, collect, eventually, finish, on_loops, run_script, settle, spawn, wait_until
 
 import penstock
 from penstock import (
     AckChannel,
     ChannelCancelled,
     ChannelClosed,
+    ChannelError,
     ChannelFailed,
     CreditChannel,
     Delivery,
@@ -66,8 +69,8 @@ class Consumer:
         self.items = []
         self.ends = []  # "complete", or an error: one is right
         self.told_by = set()  # threads, or tasks
-        self.worker = None
-        self.subscription = None
+        self.worker: Any = None
+        self.subscription: Any = None
 
     def request(self, n):
         return self.receiver.credit.request(n)
@@ -81,7 +84,7 @@ class Consumer:
         except RuntimeError:
             self.told_by.add(threading.current_thread())
 
-    def take(self, item):
+    def take(self, item, /):
         self._note()
         self.items.append(item)
         if self.on_item is not None:
@@ -187,9 +190,13 @@ def feeding(channel, items, error=None):
         assert ended is None or ended is error or isinstance(ended, ChannelCancelled)
 
 
-def manual(buffer=16, **options):
+def manual(buffer: float = 16, **options: Any) -> CreditChannel[Any]:
     """A channel on which nothing flows but what is asked for."""
     return CreditChannel(0, buffer=buffer, **options)
+
+
+def itself(weight: Any) -> Any:
+    return weight
 
 
 def waits(channel):
@@ -476,9 +483,11 @@ def test_rule_1_9_none_is_no_subscriber():
     """TypeError for the caller, and nothing has happened: not even the one subscription is used up."""
     channel = CreditChannel(8)
     before = channel.statistics()
-    for arguments in [{"on_next": None}, {"on_next": 3}, *({"on_next": print, name: 0} for name in ("on_error", "on_complete", "on_subscribe"))]:
+    wrong: list[dict[str, Any]] = [{"on_next": None}, {"on_next": 3}]
+    wrong += [{"on_next": print, name: 0} for name in ("on_error", "on_complete", "on_subscribe")]
+    for arguments in wrong:
         with pytest.raises(TypeError, match="on_"):
-            channel.receiver.subscribe(**arguments)  # pyright: ignore  # what is to be refused
+            channel.receiver.subscribe(**arguments)
     assert channel.statistics() == before
     with consuming("subscribe on a thread", channel) as consumer:
         channel.sender.send("x")
@@ -577,14 +586,19 @@ def test_rule_2_3_nothing_is_asked_for_at_the_end(way, error):
 @pushes
 def test_rule_2_5_a_second_subscription_is_ended_at_once(way):
     """It never begins: none of its handlers is called, and the first goes on."""
-    channel = CreditChannel(4)
+    channel, called = CreditChannel(4), []
+
+    def second(*args):
+        called.append(args)
+
     with consuming(way, channel) as consumer:
         for _ in range(2):
             with pytest.raises(RuntimeError):
-                channel.receiver.subscribe(pytest.fail, on_error=pytest.fail, on_complete=pytest.fail, on_subscribe=pytest.fail)
+                channel.receiver.subscribe(second, on_error=second, on_complete=second, on_subscribe=second)
         feed(channel.sender, range(3))
         assert consumer.over() == ["complete"]
         assert consumer.items == [0, 1, 2]
+    assert called == []
 
 
 @pytest.mark.parametrize("leave", ["with, break", "with, raise", "let go"])
@@ -603,6 +617,7 @@ def test_rule_2_6_leaving_cancels_on_a_thread(leave):
                 if leave == "with, raise":
                     raise Stop
                 return item
+        return None
 
     assert read(receiver) in (0, None)
     del receiver
@@ -664,7 +679,7 @@ def test_rule_2_7_grants_from_everywhere_add_up():
         return answers
 
     with LoopThread() as running:
-        work = [spawn(ask, n) for n in amounts[:8]] + [running.submit(ask_async(n)) for n in amounts[8:]]
+        work: list[Any] = [spawn(ask, n) for n in amounts[:8]] + [running.submit(ask_async(n)) for n in amounts[8:]]
         assert all(all(one.result(PATIENCE)) for one in work)
         assert channel.statistics().granted == channel.sender.credit == each * sum(amounts)
 
@@ -754,24 +769,65 @@ def test_rule_2_13_a_handler_that_raises(way, which, monkeypatch):
             subscription = channel.receiver.subscribe(**handlers)
         else:
             subscription = stack.enter_context(LoopThread()).run(subscribe_async())
-        sending = contextlib.suppress(ChannelCancelled)  # all that a sender may learn
-        with sending:
-            channel.sender.send(1)
-        with sending, channel.sender as sender:
+        with contextlib.suppress(ChannelCancelled), channel.sender as sender:  # that is all a sender may learn
             sender.send_many(range(3))
             if which == "on_error":
-                channel.sender.fail(Stop("the end"))
+                sender.fail(Stop("the end"))
         wait_until(lambda: reports)
         wait_until(lambda: subscription.cancelled)
     assert reports == [error]
     assert len(calls) == 1
     if which in ("on_subscribe", "on_next"):
         assert channel.statistics().state == "cancelled"
-        with pytest.raises(ChannelCancelled) as gone:
-            channel.sender.clone().send(1) if not isinstance(channel.sender, type(None)) else None
-        assert gone.value.__cause__ is None
-        assert gone.value.__context__ is None
-    reports.clear()
+    reports.clear()  # they refer to what is to be let go
+
+
+@pytest.mark.thread_unsafe(reason="sys.unraisablehook belongs to the process")
+@pushes
+def test_rule_2_13_nothing_of_it_reaches_the_sender(way, monkeypatch):
+    """One that waits for credit is told that the receiver has gone: not why."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: None)
+    channel, go_on = CreditChannel(1), threading.Event()
+
+    def on_item(_consumer, _item):
+        assert go_on.wait(PATIENCE)
+        raise ValueError("a handler")
+
+    with consuming(way, channel, on_item):
+        channel.sender.send(1)
+        wait_until(lambda: channel.statistics().received == 1)
+        channel.sender.send(2)
+        waiting = spawn(channel.sender.send, 3)
+        wait_until(lambda: channel.statistics().waiting_senders == 1)
+        go_on.set()
+        told = waiting.exception()
+    assert isinstance(told, ChannelCancelled)
+    assert (told.__cause__, told.__context__) == (None, None)
+    assert channel.statistics().discarded == 1
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_rule_2_13_what_stops_a_program_goes_on(kind):
+    """It cancels, and is raised in whoever runs the handler: here `subscribe`, else a thread, which it ends, or a loop."""
+    channel = CreditChannel(4)
+
+    def raising(_):
+        raise kind
+
+    with pytest.raises(kind):
+        channel.receiver.subscribe(print, on_subscribe=raising)
+    assert channel.statistics().state == "cancelled"
+
+    async def on_a_loop(channel):
+        channel.receiver.subscribe(raising)
+        channel.sender.send("x")
+        await asyncio.Event().wait()
+
+    channel, loop = CreditChannel(4), asyncio.new_event_loop()
+    with pytest.raises(kind):
+        loop.run_until_complete(on_a_loop(channel))
+    finish(loop)
+    assert channel.statistics().state == "cancelled"
 
 
 def test_rule_2_13_the_default_hook_prints_it():
@@ -1054,7 +1110,7 @@ def test_rule_3_9_negative(call):
 
 @pushes
 def test_rule_3_9_inside_on_next(way):
-    """It raises in the handler, whose the mistake is: unless that deals with it, the subscription is over (2.13)."""
+    """It raises in the handler, whose the mistake is: what that deals with has not happened, the rest is 2.13."""
     channel, caught = manual(), []
 
     def on_item(consumer, _item):
@@ -1062,13 +1118,11 @@ def test_rule_3_9_inside_on_next(way):
             consumer.request(0)
         except ValueError as error:
             caught.append(error)
-        consumer.request(1)
 
-    with feeding(channel, range(3)), consuming(way, channel, on_item) as consumer:
-        consumer.request(1)
-        assert consumer.over() == ["complete"]
-        assert consumer.items == [0, 1, 2]
-    assert len(caught) == 3
+    with feeding(channel, range(100)), consuming(way, channel, on_item) as consumer:
+        consumer.request(3)
+        assert consumer.rest() == [0, 1, 2]
+        assert len(caught) == 3
 
 
 @pushes
@@ -1127,7 +1181,7 @@ def test_rule_3_13_references_are_dropped(way):
     receiver.credit.request(5)
     dead = [weakref.ref(one) for one in (receiver, handler, item)]
 
-    async def subscribe_async():
+    async def subscribe_async(receiver, handler):
         return receiver.subscribe(handler)
 
     with contextlib.ExitStack() as stack:
@@ -1135,11 +1189,11 @@ def test_rule_3_13_references_are_dropped(way):
             subscription = receiver.subscribe(handler)
         else:
             running = stack.enter_context(LoopThread())
-            subscription = running.run(subscribe_async())
+            subscription = running.run(subscribe_async(receiver, handler))
         sender.send(item)
         wait_until(lambda: sender.statistics().waiting_receivers == 1)
         subscription.cancel()
-        del receiver, handler, item, subscription, subscribe_async
+        del receiver, handler, item, subscription
 
         def gone():
             gc.collect()
@@ -1205,7 +1259,7 @@ def test_rule_3_17_adding_up_to_the_most(way):
     with feeding(channel, range(3)), consuming(way, channel) as consumer:
         assert consumer.over() == ["complete"]
         assert consumer.items == [0, 1, 2]
-    assert channel.statistics().granted == INF or channel.statistics().state == "cancelled"
+    assert channel.statistics().granted == INF
 
 
 @pushes
@@ -1222,11 +1276,69 @@ def test_rule_3_17_above_the_most(way):
         consumer.request(1)
         assert consumer.over() == ["complete"]
         assert consumer.items == list(range(20))
-    assert grants[0] in (MAX - 1 + 1, INF)
-    assert grants[1:] == [INF] * 9
+    assert grants == [INF] * 10
 
 
 # -------------------------------------------------------------------------------------------------- Reactive Streams 4: stages
+
+
+@pytest.mark.parametrize("kind", ["thread", "task"])
+@pytest.mark.parametrize("rule", ["1.1", "1.4", "1.5", "3.12"])
+def test_rule_4_1_a_stage_has_two_sides(kind, rule):
+    """A stage written by hand, which takes credit below before it receives above, keeps the rules on both."""
+    above, below = CreditChannel(1), manual()
+    taken = []
+
+    def stage():
+        with below.sender as sender, above.receiver as receiver:
+            while True:
+                with sender.permit() as permit:
+                    try:
+                        item = receiver.receive()
+                    except ChannelClosed:
+                        return
+                    taken.append(item)
+                    permit.send(item)
+
+    async def stage_async():
+        async with below.sender as sender, above.receiver as receiver:
+            while True:
+                async with sender.permit() as permit:
+                    try:
+                        item = await receiver.receive_async()
+                    except ChannelClosed:
+                        return
+                    taken.append(item)
+                    permit.send(item)
+
+    error = Stop("above") if rule == "1.4" else None
+    with LoopThread() as running:
+        work = spawn(stage) if kind == "thread" else running.submit(stage_async())
+        source = spawn(feed, above.sender, range(3 if rule in ("1.4", "1.5") else 100), error)
+        credit, total = below.receiver.credit, 0
+        if rule in ("1.4", "1.5"):
+            credit.request(10)
+            if error is None:
+                assert list(below.receiver) == [0, 1, 2]
+            else:
+                assert [below.receiver.receive() for _ in range(3)] == [0, 1, 2]
+                with pytest.raises(Stop) as raised:
+                    below.receiver.receive()
+                assert raised.value is error
+            assert work.exception(PATIENCE) is source.exception() is error
+            return
+        for n in (0, 1, 1, 2):
+            if n:
+                credit.request(n)
+            total += n
+            wait_until(lambda: below.statistics().sent == total)  # noqa: B023 - at once
+            wait_until(lambda: below.statistics().waiting_senders == above.statistics().waiting_senders == 1)
+            assert taken == list(range(total))
+        assert below.receiver.receive_many(100) == taken
+        below.receiver.cancel()
+        assert isinstance(work.exception(PATIENCE), ChannelCancelled)
+        assert isinstance(source.exception(), ChannelCancelled)
+        assert taken == list(range(total))
 
 
 @pytest.mark.parametrize("recovers", [False, True], ids=["passes it on", "recovers"])
@@ -1471,7 +1583,7 @@ async def test_C2_one_wake_up_for_what_was_deferred():
 def test_C2_a_chain_stops_at_its_source():
     """Three channels, nobody receives from the last: no more than the windows is taken from the source."""
     chain = [CreditChannel(3) for _ in range(3)]
-    for one, following in zip(chain, chain[1:], strict=False):
+    for one, following in itertools.pairwise(chain):
         one.receiver.credit.defer_to(following.sender)
     with pytest.raises(ValueError, match="cycle"):
         chain[2].receiver.credit.defer_to(chain[0].sender)
@@ -1481,7 +1593,7 @@ def test_C2_a_chain_stops_at_its_source():
             for item in receiver:
                 sender.send(item)
 
-    stages = [spawn(stage, one, following) for one, following in zip(chain, chain[1:], strict=False)]
+    stages = [spawn(stage, one, following) for one, following in itertools.pairwise(chain)]
     source = spawn(feed, chain[0].sender, range(50))
     wait_until(lambda: all(one.statistics().waiting_senders == 1 for one in chain))
     assert chain[0].statistics().sent <= 3 + 3 + 3 + 2  # the windows, and one in the hands of each stage
@@ -1583,8 +1695,8 @@ def test_H3_an_item_heavier_than_the_window(kind):
     for send in (channel.sender.send, channel.sender.send_nowait, lambda item: channel.sender.send_many([item])):
         with pytest.raises(ValueError, match="10"):
             send(b"x" * 11)
-    with pytest.raises(ValueError, match="10"):
-        step(channel.sender.send_async(b"x" * 11))
+    with LoopThread() as running, pytest.raises(ValueError, match="10"):
+        running.run(channel.sender.send_async(b"x" * 11))
     with pytest.raises(ValueError, match="10"):
         channel.sender.wait_ready(11)
     with pytest.raises(ValueError, match="10"), channel.sender.permit(11):
@@ -1610,7 +1722,7 @@ def test_H3_a_heavy_item_that_waits_moves():
 
 def test_H3_the_bound_is_in_units_of_weight():
     """No mixture of weights gets beyond it; bad weights are refused before anything has happened."""
-    channel = CreditChannel(50, weigh=lambda item: item)
+    channel: CreditChannel[Any] = CreditChannel(50, weigh=itself)
     for weight in (-1, 1.5, float("nan"), INF, -INF, 2**70):
         with pytest.raises((ValueError, OverflowError)):
             channel.sender.send(weight)
@@ -1631,7 +1743,7 @@ def test_H3_the_bound_is_in_units_of_weight():
 
 def test_H3_no_weight_takes_a_slot():
     """Items of weight 0 need no credit, but there are no more of them than the window says."""
-    channel = CreditChannel(3, weigh=lambda item: item)
+    channel = CreditChannel(3, weigh=itself)
     for _ in range(3):
         channel.sender.send_nowait(0)
     with pytest.raises(Full):
@@ -1644,45 +1756,31 @@ def test_H3_no_weight_takes_a_slot():
 # ------------------------------------------------------------------------------------------------------------------ JetStream
 
 
-@pytest.mark.parametrize("way", [*PULL, "receive", "receive_many"])
+@pytest.mark.parametrize("way", [*WAYS, "receive", "receive_many"])
 def test_J1_five_out_the_sixth_after_an_ack(way):
     """A window of five: five deliveries are out; one ack, and exactly one more is."""
     channel, out = AckChannel(5), []
-    with feeding(channel, range(50)):
-        if way in PULL:
-            with consuming(way, channel) as consumer:
-                for n in range(10):
-                    assert [delivery.value for delivery in consumer.rest()] == list(range(5 + n))
-                    assert channel.statistics().unacked == 5
-                    consumer.items[n].ack()
-                    wait_until(lambda n=n: len(consumer.items) == 6 + n)
-        else:
-            while len(out) < 5:
-                out += [channel.receiver.receive()] if way == "receive" else channel.receiver.receive_many(100)
+
+    def more():
+        if way in WAYS:
+            return consumer.rest()
+        wait_until(lambda: channel.statistics().waiting_senders == 1)
+        while channel.statistics().buffered:
+            out.extend([channel.receiver.receive()] if way == "receive" else channel.receiver.receive_many(100))
             wait_until(lambda: channel.statistics().waiting_senders == 1)
-            for n in range(10):
-                with pytest.raises(Empty):
-                    channel.receiver.receive_nowait()
-                out[n].ack()
-                out.append(channel.receiver.receive())
-                wait_until(lambda: channel.statistics().waiting_senders == 1)
-                assert [delivery.value for delivery in out] == list(range(6 + n))
-        assert channel.statistics().peak_outstanding == 5
+        with pytest.raises(Empty):
+            channel.receiver.receive_nowait()
+        return out
 
-
-@pushes
-def test_J1_handed_over(way):
-    channel = AckChannel(5)
-    with feeding(channel, range(20)), consuming(way, channel) as consumer:
-        for n in range(16):
-            assert [delivery.value for delivery in consumer.rest()] == list(range(min(5 + n, 20)))
-            if n == 15:
-                break
-            consumer.items[n].ack()
-            if n < 14:
-                wait_until(lambda n=n: len(consumer.items) == 6 + n)
-            else:
-                break
+    receiving: Any = consuming(way, channel) if way in WAYS else contextlib.nullcontext()
+    with feeding(channel, range(50)), receiving as consumer:
+        for n in range(20):
+            deliveries = more()
+            assert [delivery.value for delivery in deliveries] == list(range(5 + n))
+            assert channel.statistics().unacked == 5
+            deliveries[n].ack()
+            wait_until(lambda n=n: channel.statistics().sent == 6 + n)
+    assert channel.statistics().peak_outstanding == 5
 
 
 @ways
@@ -1723,15 +1821,15 @@ def test_J2_a_late_ack_is_refused():
     first = channel.receiver.receive()
     clock.advance(10)
     second = channel.receiver.receive()
-    for settle_it in (first.ack, first.nack):
-        with contextlib.suppress(StaleDelivery):  # a second time does nothing
-            settle_it()
-            assert settle_it == first.nack
+    with pytest.raises(StaleDelivery):
+        first.ack()
+    first.nack()  # a second time does nothing
     assert channel.statistics().stale == 1
     assert channel.statistics().unacked == 1
     second.ack()
     second.ack()
     assert channel.statistics().stale == 1
+    assert channel.statistics().redelivered == 1
     assert channel.receiver.settled_through == 1
 
 
@@ -1768,14 +1866,55 @@ def test_J2_being_stopped_is_no_attempt(error):
     assert channel.receiver.settled_through == 1
 
 
+@pushes
+@pytest.mark.parametrize("outcome", ["ack", "nack"])
+def test_J2_deliveries_handed_on_by_a_subscriber(way, outcome):
+    """Others settle them, after the sender has completed: the subscriber waits for that, and then is told of the end, not of an error."""
+    channel, handed_on = AckChannel(4), []
+    with consuming(way, channel, lambda _, delivery: handed_on.append(delivery)) as consumer:
+        channel.sender.send_many(range(3))
+        channel.sender.complete()
+        wait_until(lambda: len(handed_on) == 3)
+        wait_until(lambda: channel.statistics().waiting_receivers == 1)
+        for delivery in handed_on[:3]:
+            delivery.ack() if outcome == "ack" else delivery.nack()
+        if outcome == "nack":
+            wait_until(lambda: len(handed_on) == 6)
+            assert sorted(delivery.value for delivery in handed_on[3:]) == [0, 1, 2]
+            for delivery in handed_on[3:]:
+                delivery.ack()
+        assert consumer.over() == ["complete"]
+
+
+def test_J2_nobody_waits_for_itself():
+    """Whoever receives, and has not settled what it received, is told so at the end; another, though its thread came later, waits."""
+    channel, held = AckChannel(4), []
+    channel.sender.send_many("ab")
+    for _ in range(2):
+        spawn(lambda: held.append(channel.receiver.receive())).result()
+    channel.sender.complete()
+    for _ in range(5):  # each thread may well be at the address of one that has gone
+        assert isinstance(spawn(channel.receiver.receive, 0.0).exception(), Empty)
+    held.pop(0).nack()
+    held.pop(0).nack()
+    mine = [channel.receiver.receive() for _ in range(2)]
+    with pytest.raises(ChannelError, match="itself"):
+        channel.receiver.receive()
+    for delivery in mine:
+        delivery.ack()
+    with pytest.raises(ChannelClosed):
+        channel.receiver.receive()
+
+
 def test_J2_a_delay_before_it_comes_back():
     clock = ManualClock()
     channel = AckChannel(4, clock=clock)
-    channel.sender.send_many("ab")
+    with channel.sender as sender:
+        sender.send_many("ab")
     channel.receiver.receive().nack(delay=5)
     held = channel.receiver.receive()
     assert held.value == "b"
-    waiting = spawn(channel.receiver.receive)
+    waiting: Any = spawn(channel.receiver.receive)
     wait_until(lambda: channel.statistics().waiting_receivers == 1)
     clock.advance(4.5)
     assert channel.statistics().buffered == 1
@@ -1915,7 +2054,7 @@ async def test_P1_a_cancelled_batch_says_how_far_it_came():
             try:
                 await channel.sender.send_many_async(items)
             except asyncio.CancelledError as error:
-                caught.append(error.accepted)  # pyright: ignore  # put there by send_many
+                caught.append(getattr(error, "accepted", None))
                 raise
 
         task = asyncio.ensure_future(send())
@@ -1991,7 +2130,8 @@ def test_P2_a_thread_that_is_interrupted_gives_its_credit_back():
                 time.sleep(0.001)
             os.kill(os.getpid(), {int(signal.SIGTERM)})
 
-        for call in (lambda: channel.sender.send("x"), lambda: channel.sender.send_many("xy"), lambda: channel.sender.permit(1).__enter__()):
+        permit = channel.sender.permit(1)
+        for call in (lambda: channel.sender.send("x"), lambda: channel.sender.send_many("xy"), permit.__enter__):
             threading.Thread(target=shoot).start()
             try:
                 call()
@@ -2011,8 +2151,8 @@ def test_P2_a_thread_that_is_interrupted_gives_its_credit_back():
 @pytest.mark.parametrize("kind", [CreditChannel, AckChannel])
 def test_P3_four_threads_and_four_tasks(kind, ending):
     """Items are conserved: what was sent has been received, is buffered, or was discarded; and nothing twice."""
-    clock_free, discarded, taken = kind(16, on_discard=(discarded := []).append), discarded, []
-    channel, total = clock_free, max(200, STORM_ITEMS // 400)
+    discarded, taken = [], []
+    channel, total = kind(16, on_discard=discarded.append), max(200, STORM_ITEMS // 400)
     sent, chance = [], random.Random(7)
 
     def settled(item):
@@ -2026,9 +2166,10 @@ def test_P3_four_threads_and_four_tasks(kind, ending):
 
     def check():
         seen = channel.statistics()
-        assert seen.sent + seen.redelivered == seen.received - 0 + seen.buffered + max(0, seen.sent - seen.received - seen.buffered) + (
-            seen.redelivered
-        )
+        if seen.state != "cancelled":
+            assert seen.sent + seen.redelivered == seen.received + seen.buffered
+        elif kind is CreditChannel:
+            assert seen.sent == seen.received + seen.buffered + seen.discarded
         assert seen.outstanding <= 16
         assert seen.credit + seen.permits + seen.outstanding + seen.owed <= 16
 
@@ -2080,9 +2221,6 @@ def test_P3_four_threads_and_four_tasks(kind, ending):
         assert len(sent) == 4 * total
     elif kind is CreditChannel:
         assert seen.sent == seen.received + seen.discarded == len(everything)
-    for number in range(4) if kind is CreditChannel else ():
-        one = [n for producer, n in taken if producer == number]
-        assert sorted(one) == sorted(set(one))
 
 
 # ---------------------------------------------------------------------------------------------------------------------- the table

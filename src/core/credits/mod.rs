@@ -59,6 +59,9 @@ use crate::section::{Domain, Section};
 use crate::sync::{AtomicU32, Ordering};
 use crate::wait::{Ticket, Wake, Wakes};
 
+/// The owner of what is handed on to others: it never waits for itself.
+pub const NOBODY: u64 = u64::MAX;
+
 /// Is a sender without credit, or without room? Written in its channel's section, read in others'.
 pub type Starved = AtomicU32;
 

@@ -128,7 +128,8 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
             if let Some(end) = end {
                 return Err(SendError::Ended(item, end));
             }
-            if weight > state.ledger.permits {
+            // An item without weight is no part of it: it needs a slot as everywhere.
+            if weight > state.ledger.permits || (weight == 0 && !state.has_slot()) {
                 return Err(SendError::Full(item));
             }
             state.ledger.send_permitted(weight);

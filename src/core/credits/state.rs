@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::deliveries::{Deliveries, Handed, Nack, Parcel, Receipt, Settled};
 use super::ledger::{Ledger, UNBOUNDED};
-use super::{Config, End, Leftovers, ReceiveError, Side, Spot, Starved};
+use super::{Config, End, Leftovers, NOBODY, ReceiveError, Side, Spot, Starved};
 use crate::buffer::{Buffer, Fifo};
 use crate::clock::{Clock, Nanos};
 use crate::fork;
@@ -68,8 +68,8 @@ pub(super) struct State<T, W: Wake> {
     pub(super) receive_blocked: Blocked,
     starved_since: Option<Nanos>,
     starved_for: Nanos,
-    /// The receiver that has been told to look when, and who looks after what becomes due by itself.
-    timekeeper: Option<(Ticket, Nanos)>,
+    /// Who looks after what becomes due by itself, and has been told to look when.
+    timekeeper: Option<(Side, Ticket, Nanos)>,
     /// The one that waits for nothing but what it has itself.
     waits_for_itself: Option<u64>,
     pub(super) clock: Clock<W>,
@@ -157,6 +157,11 @@ impl<T, W: Wake> State<T, W> {
         self.buffered() + self.unacked()
     }
 
+    /// Is there room for an item without weight?
+    pub(super) fn has_slot(&self) -> bool {
+        (self.slots() as u64) < self.ledger.bound
+    }
+
     /// May one who comes now send so much? Whoever waits, or has been woken for credit, is before it.
     #[inline]
     pub(super) fn may_send(&self, want: u64) -> bool {
@@ -229,24 +234,29 @@ impl<T, W: Wake> State<T, W> {
         self.note_starved(wakes);
     }
 
-    /// The first receiver in line looks after what becomes due by itself: it is told when that changes, or it has become the first.
+    /// The first receiver in line, or else the first sender, looks after what becomes due by itself: it is told when that changes, or it has
+    /// become the first.
     fn note_due(&mut self, wakes: &mut Wakes<W>) {
-        let first = self.receivers.head().map(|(ticket, _)| ticket);
-        let keeper = first.and_then(|ticket| Some((ticket, self.deliveries.as_ref()?.next_due()?)));
-        if let Some((ticket, due)) = keeper {
-            if self.timekeeper.is_none_or(|(told, at)| told != ticket || due < at) {
-                self.receivers.nudge(ticket, wakes);
+        let keeper = self.keeper();
+        if let Some((side, ticket, due)) = keeper {
+            if self.timekeeper.is_none_or(|(of, told, at)| (of, told) != (side, ticket) || due < at) {
+                self.line(side).nudge(ticket, wakes);
             }
         }
         self.timekeeper = keeper;
     }
 
+    fn keeper(&self) -> Option<(Side, Ticket, Nanos)> {
+        let receiver = self.receivers.head().map(|(ticket, _)| (Side::Receive, ticket));
+        let (side, ticket) = receiver.or_else(|| self.senders.head().map(|(ticket, _)| (Side::Send, ticket)))?;
+        Some((side, ticket, self.deliveries.as_ref()?.next_due()?))
+    }
+
     /// This one knows what is due: it is about to look when.
     pub(super) fn keep_time(&mut self, spot: &Spot) {
-        let due = self.deliveries.as_ref().and_then(Deliveries::next_due);
-        let first = self.receivers.head().map(|(ticket, _)| ticket);
-        if spot.place().map(|(_, ticket)| ticket) == first {
-            self.timekeeper = first.zip(due);
+        let keeper = self.keeper();
+        if spot.place() == keeper.map(|(side, ticket, _)| (side, ticket)) {
+            self.timekeeper = keeper;
         }
     }
 
@@ -451,7 +461,7 @@ impl<T, W: Wake> State<T, W> {
             return ReceiveError::Ended(end);
         }
         let only_owner = || self.deliveries.as_ref().and_then(Deliveries::only_owner);
-        if self.is_left_with_unacked() && only_owner() == Some(owner) {
+        if owner != NOBODY && self.is_left_with_unacked() && only_owner() == Some(owner) {
             return ReceiveError::WaitsForItself;
         }
         ReceiveError::Empty

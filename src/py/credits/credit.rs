@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 
 use super::sender::PySender;
-use super::{PyChannelBody, amount_object, demand};
+use super::{PyChannelBody, amount_object, defer_no_longer, demand};
 use crate::errors::{self, text, type_name};
 use crate::waker::Waker;
 
@@ -25,13 +25,6 @@ pub(crate) struct PyCredit {
 impl PyCredit {
     pub(crate) fn new(body: Py<PyChannelBody>) -> Self {
         Self { body }
-    }
-
-    /// The channel that it has deferred to need not tell it any more.
-    fn defer_no_longer(&self, py: Python<'_>) {
-        let Some(downstream) = self.body.get().set_downstream(py, None) else { return };
-        let ours = self.body.as_ptr();
-        drop(downstream.get().core.unwatch(py, |watcher| matches!(watcher, Waker::Upstream(body) if body.as_ptr() == ours)));
     }
 
     /// Raises on a channel that gives credit back by itself.
@@ -124,7 +117,7 @@ impl PyCredit {
     fn defer_to(&self, py: Python<'_>, sender: &Bound<'_, PyAny>) -> PyResult<()> {
         let body = self.body.get();
         if sender.is_none() {
-            self.defer_no_longer(py);
+            defer_no_longer(py, &self.body);
             body.core.defer_to(py, None).fire();
             return Ok(());
         }
@@ -143,7 +136,7 @@ impl PyCredit {
             }
             next = one.get().downstream(py);
         }
-        self.defer_no_longer(py);
+        defer_no_longer(py, &self.body);
         drop(body.set_downstream(py, Some(downstream.clone_ref(py))));
         let starved = downstream.get().core.watch(py, Waker::Upstream(self.body.clone_ref(py)));
         body.core.defer_to(py, Some(Arc::clone(&starved))).fire();

@@ -18,6 +18,7 @@ use penstock_core::credits::{self, End, Leftovers, Phase, UNBOUNDED};
 use penstock_core::section::Section;
 use penstock_core::wait::Wakes;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
@@ -38,6 +39,8 @@ pub(crate) type Core = credits::Channel<Item, Waker, Attached>;
 struct Extras {
     /// The error by which a sender failed.
     failure: Option<Py<PyAny>>,
+    /// Its traceback then: it is raised again and again, and each time adds to it.
+    traceback: Option<Py<PyAny>>,
     on_control: Option<Py<PyAny>>,
     /// Whose sender's need decides over our grants.
     downstream: Option<Py<PyChannelBody>>,
@@ -160,7 +163,11 @@ impl PyChannelBody {
             }
             End::Cancelled => errors::channel_cancelled(py, format!("{operation}: the channel{label} has been cancelled")),
             End::Failed => match self.failure(py) {
-                Some(failure) => PyErr::from_value(failure),
+                Some(failure) => {
+                    let traceback = self.extra(py, |extras| &extras.traceback);
+                    let _ = failure.setattr(intern!(py, "__traceback__"), traceback);
+                    PyErr::from_value(failure)
+                }
                 None => errors::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed")),
             },
         }
@@ -172,10 +179,12 @@ impl PyChannelBody {
             return false;
         }
         // First the error: whoever finds the channel failed finds it too.
+        let mut traceback = error.bind(py).getattr(intern!(py, "__traceback__")).ok().map(Bound::unbind);
         let mut error = Some(error);
         self.extras.with(py, |extras| {
             if extras.failure.is_none() {
                 extras.failure = error.take();
+                extras.traceback = traceback.take();
             }
         });
         let (wakes, failed) = self.core.fail(py);
@@ -286,6 +295,7 @@ impl PyChannelBody {
         visit.call(&self.clock)?;
         self.extras.with(py, |extras| {
             visit.call(&extras.failure)?;
+            visit.call(&extras.traceback)?;
             visit.call(&extras.on_control)?;
             visit.call(&extras.downstream)
         })?;
@@ -313,6 +323,13 @@ impl PyChannelBody {
         let extras = self.extras.with(py, std::mem::take);
         drop((left, extras));
     }
+}
+
+/// The channel that this one has deferred to need not tell it any more.
+pub(crate) fn defer_no_longer(py: Python<'_>, body: &Py<PyChannelBody>) {
+    let Some(downstream) = body.get().set_downstream(py, None) else { return };
+    let ours = body.as_ptr();
+    drop(downstream.get().core.unwatch(py, |watcher| matches!(watcher, Waker::Upstream(body) if body.as_ptr() == ours)));
 }
 
 /// A whole number of at least `least`, for an argument, or a weight. What cannot be counted saturates, for credit; see `bounded`.

@@ -1,7 +1,7 @@
 //! The operations on channels that may have to wait.
 
 use penstock_core::clock::{Clock, Nanos};
-use penstock_core::credits::{Handed, ReceiveError, SendError, Side, Spot};
+use penstock_core::credits::{Handed, NOBODY, ReceiveError, SendError, Side, Spot};
 use penstock_core::wait::{Ticket, Wakes};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -51,11 +51,13 @@ pub(crate) struct ChannelOperation {
     spot: Spot,
     /// Deliveries: when something becomes due by itself.
     look_again_at: Option<Nanos>,
+    /// Others settle what this one receives.
+    hands_on: bool,
 }
 
 impl ChannelOperation {
     fn new(body: &Bound<'_, PyChannelBody>, work: Work) -> Self {
-        Self { body: body.clone().unbind(), work, spot: Spot::default(), look_again_at: None }
+        Self { body: body.clone().unbind(), work, spot: Spot::default(), look_again_at: None, hands_on: false }
     }
 
     pub(crate) fn send(body: &Bound<'_, PyChannelBody>, item: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -88,6 +90,11 @@ impl ChannelOperation {
         Self::new(body, Work::Receive)
     }
 
+    /// For a subscriber, who has handed on what it has received.
+    pub(crate) fn receive_to_hand_on(body: &Bound<'_, PyChannelBody>) -> Self {
+        Self { hands_on: true, ..Self::receive(body) }
+    }
+
     pub(crate) fn receive_many(body: &Bound<'_, PyChannelBody>, max: usize) -> Self {
         Self::new(body, Work::ReceiveMany(max))
     }
@@ -104,6 +111,7 @@ struct Visit<'a, 'py, 's> {
     name: &'static str,
     chance: Chance<'s>,
     spot: &'s mut Spot,
+    hands_on: bool,
 }
 
 impl Visit<'_, '_, '_> {
@@ -220,8 +228,8 @@ impl Visit<'_, '_, '_> {
                 *next = Some((item.unbind(), weight));
             }
             let weight = next.as_ref().map_or(0, |(_, weight)| *weight);
-            if *permit < weight {
-                // All of it at once: two who hold a part each would wait for each other.
+            if *permit < weight || weight == 0 {
+                // All of it at once: two who hold a part each would wait for each other. (Without weight: a slot.)
                 self.give_back(permit);
                 if !self.take_credit(weight)? {
                     return Ok(None);
@@ -231,8 +239,14 @@ impl Visit<'_, '_, '_> {
             let (item, weight) = next.take().expect("it was put there");
             let (wakes, result) = body.core.send_permitted(py, item, weight);
             wakes.fire();
-            if let Err(error) = result {
-                return self.refusal(&error, weight);
+            match result {
+                Ok(()) => {}
+                // Another has been faster, and has taken the slot.
+                Err(SendError::Full(item)) if weight == 0 => {
+                    *next = Some((item, weight));
+                    continue;
+                }
+                Err(error) => return self.refusal(&error, weight),
             }
             *permit -= weight;
             self.give_back(permit);
@@ -263,7 +277,15 @@ impl Visit<'_, '_, '_> {
         match error {
             ReceiveError::Empty => Ok(None),
             ReceiveError::Control => {
+                // The handler may itself receive: it is not to stand behind the call that runs it.
+                let place = self.spot.place();
+                if let Some(place) = place {
+                    body.core.step_aside(py, place).fire();
+                }
                 body.handle_controls(py);
+                if let Some(place) = place {
+                    body.core.step_back(py, place).fire();
+                }
                 Ok(Some(()))
             }
             ReceiveError::Ended(end) => Err(body.receive_ended(py, self.name, end)),
@@ -318,7 +340,7 @@ impl Visit<'_, '_, '_> {
     /// One delivery, made into Python's.
     fn receive_delivery(&mut self, look_again_at: &mut Option<Nanos>) -> PyResult<Option<Py<PyAny>>> {
         let (py, body) = (self.body.py(), self.body.get());
-        let owner = aio::whose_turn(py)?;
+        let owner = if self.hands_on { NOBODY } else { aio::whose_turn(py)? };
         loop {
             let share = |item: &Item| item.clone_ref(py);
             let (wakes, left, result) = match self.chance {
@@ -362,7 +384,7 @@ impl Operation for ChannelOperation {
         match self.work {
             Work::Send(..) => ("send", "send_async"),
             Work::SendMany { .. } => ("send_many", "send_many_async"),
-            Work::Permit(_) => ("permit.acquire", "permit.acquire_async"),
+            Work::Permit(_) => ("permit", "async with permit"),
             Work::Ready(_) => ("wait_ready", "wait_ready_async"),
             Work::Receive => ("receive", "receive_async"),
             Work::ReceiveMany(_) => ("receive_many", "receive_many_async"),
@@ -383,11 +405,17 @@ impl Operation for ChannelOperation {
     fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
         let py = this.py();
         let name = self.names().0;
-        let Self { body, work, spot, look_again_at } = self;
+        let Self { body, work, spot, look_again_at, hands_on } = self;
         *look_again_at = None;
         let body = body.bind(py);
         let acks = body.get().acks;
-        let mut visit = Visit { body, name, chance, spot };
+        let sends = !matches!(work, Work::Receive | Work::ReceiveMany(_));
+        if acks && sends {
+            // What becomes due by itself gives credit back, also when nobody receives.
+            body.get().finish(py, body.get().core.catch_up(py));
+            *look_again_at = body.get().core.next_due(py);
+        }
+        let mut visit = Visit { body, name, chance, spot, hands_on: *hands_on };
         match work {
             Work::Send(item, weight) => visit.send(item, *weight),
             Work::SendMany { source: Source::Items(items, weights), accepted } => visit.send_items(items, weights, accepted),

@@ -2,14 +2,14 @@
 
 use penstock_core::credits::End;
 use penstock_core::section::Section;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyTuple;
 
 use super::credit::PyCredit;
 use super::operation::ChannelOperation;
-use super::{PyChannelBody, last_act, not_copied};
+use super::{PyChannelBody, defer_no_longer, last_act, not_copied};
 use crate::aio::AsyncOperation;
 use crate::blocking;
 use crate::domain::Attached;
@@ -84,6 +84,7 @@ impl PyReceiver {
     fn cancel(&self, py: Python<'_>) {
         let body = self.body.get();
         body.finish(py, body.core.cancel(py));
+        defer_no_longer(py, &self.body);
     }
 
     /// How much may be on its way, decided by hand: `request`, `drain`, `pause` and the like.
@@ -110,6 +111,17 @@ impl PyReceiver {
     /// A snapshot of what the channel has seen, at this moment.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.body.get().statistics(py)
+    }
+
+    /// `receive` for a subscriber: what it has received others settle, so it never waits for itself.
+    fn _next(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let mut operation = ChannelOperation::receive_to_hand_on(slf.get().body.bind(slf.py()));
+        blocking::run(slf.as_any(), &mut operation, Timeout::Forever)?.into_object(slf.py())
+    }
+
+    /// The same, for a loop.
+    fn _async_next(slf: &Bound<'_, Self>) -> PyResult<AsyncOperation> {
+        Self::awaitable(slf, ChannelOperation::receive_to_hand_on(slf.get().body.bind(slf.py())), None)
     }
 
     /// There is one subscriber, and it is the first.
@@ -149,6 +161,10 @@ impl PyReceiver {
             {
                 Ok(None)
             }
+            // Or with what would look like the end here (PEP 479).
+            Err(error) if error.is_instance_of::<PyStopIteration>(slf.py()) => {
+                Err(slf.get().body.get().send_ended(slf.py(), "receive", End::Failed))
+            }
             Err(error) => Err(error),
         }
     }
@@ -169,6 +185,7 @@ impl Drop for PyReceiver {
         last_act(|py| {
             let body = self.body.get();
             body.finish(py, body.core.cancel(py));
+            defer_no_longer(py, &self.body);
         });
     }
 }

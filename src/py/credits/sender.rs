@@ -337,9 +337,17 @@ impl PyPermit {
         }
         let (wakes, result) = body.core.send_permitted(py, item.clone().unbind(), weight);
         wakes.fire();
-        result.map_err(|error| match error {
-            SendError::Ended(_, end) => body.send_ended(py, "permit.send", end),
-            SendError::Full(_) | SendError::TooHeavy(_) => PyRuntimeError::new_err("this permit was another process's"),
+        result.map_err(|error| {
+            let still_held = self.left.with(py, |left| left.as_mut().map(|left| *left += weight).is_some());
+            if !still_held {
+                body.core.return_permit(py, weight).fire();
+            }
+            match error {
+                SendError::Ended(_, end) => body.send_ended(py, "permit.send", end),
+                SendError::Full(_) | SendError::TooHeavy(_) => {
+                    errors::full(py, format!("permit.send of an item without weight: {}", body.holds(py)))
+                }
+            }
         })
     }
 
