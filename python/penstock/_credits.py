@@ -185,7 +185,7 @@ class _Subscriber:
         while True:
             try:
                 item = await self.next_async()
-            except asyncio.CancelledError as error:
+            except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit) as error:
                 if self.receiver.statistics().state == "failed":  # it is the sender's error: the task that sent was cancelled
                     return self.ended(error)
                 self.receiver.cancel()
@@ -195,10 +195,6 @@ class _Subscriber:
             if not self.signal(self.on_next, item):
                 return None
             del item
-
-
-#: Tasks of subscribers: loops hold theirs weakly only.
-_RUNNING: set[asyncio.Task[None]] = set()
 
 
 class _ReceiverMethods:
@@ -255,9 +251,8 @@ class _ReceiverMethods:
             run = contextvars.copy_context().run
             threading.Thread(target=run, args=(subscriber.run,), name="penstock-subscriber", daemon=True).start()
         else:
-            task = running.create_task(subscriber.run_async())
-            _RUNNING.add(task)
-            task.add_done_callback(_RUNNING.discard)
+            # While it waits its channel keeps it, and else its loop: a task that nothing can wake any more goes, and with it the receiver.
+            running.create_task(subscriber.run_async())  # noqa: RUF006
         return subscription
 
 
