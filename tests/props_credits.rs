@@ -650,6 +650,7 @@ impl Bench {
                     (Phase::Failed, _) => Err(SendError::Ended(item, End::Failed)),
                     (_, Some(end)) => Err(SendError::Ended(item, end)),
                     _ if weight > self.model.permitted() => Err(SendError::Full(item)),
+                    _ if weight == 0 && !self.model.fits(0, 0) => Err(SendError::Full(item)),
                     _ => {
                         (0..weight).for_each(|_| _ = self.model.unpermit());
                         self.model.put(item, weight);

@@ -195,6 +195,32 @@ faulthandler.dump_traceback_later({limit}, exit=True)
 """
 
 
+#: For scripts that fork.
+FORKING = """
+import os, signal, sys, traceback
+
+def in_child(function):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.alarm(20)
+            function()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return pid
+
+def check(*pids):
+    for pid in pids:
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+"""
+
+
 def run_script(source, *arguments, limit=60.0, quiet=True):
     """Runs a script in an interpreter of its own; what it prints, once it has left with 0 (a hang dumps all threads).
 

@@ -29,6 +29,7 @@ from channels import (
     waiting,
 )
 from helpers import (
+    FORKING,
     LOOP_KINDS,
     PATIENCE,
     LoopThread,
@@ -606,7 +607,9 @@ async def test_a_consumer_does_not_own_the_loop(kind):
 
 # ------------------------------------------------------------------------------------------------------------- signals
 
-COMMON = """
+COMMON = (
+    FORKING
+    + """
 import _thread, asyncio, atexit, os, random, signal, sys, threading, time, traceback, warnings
 from penstock import *
 from penstock.testing import ManualClock
@@ -640,28 +643,9 @@ def take(channel):
 def make(kind, *args, **kwargs):
     return {"CreditChannel": CreditChannel, "AckChannel": AckChannel}[kind](*args, **kwargs)
 
-def in_child(function):
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            signal.alarm(20)
-            function()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    return pid
-
-def check(*pids):
-    for pid in pids:
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, status
-
 main_thread = threading.main_thread().ident
 """
+)
 
 
 @apart

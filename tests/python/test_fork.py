@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 
 import pytest
-from helpers import ROUNDS, run_script
+from helpers import FORKING, ROUNDS, run_script
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-COMMON = """
+COMMON = (
+    FORKING
+    + """
 import asyncio, os, signal, sys, threading, time, traceback, warnings
 from penstock import *
 
@@ -34,32 +36,13 @@ def waiters(queue):
     seen = queue.statistics()
     return seen.waiting_getters + seen.waiting_putters + seen.waiting_joiners
 
-def in_child(function):
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            signal.alarm(20)
-            function()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    return pid
-
-def check(*pids):
-    for pid in pids:
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, status
-
 class Hooked(Queue):
     def _init(self, maxsize): self.held = []
     def _qsize(self): return len(self.held)
     def _put(self, item): self.held.append(item)
     def _get(self): return self.held.pop(0)
 """
+)
 
 
 @pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue", "Hooked"])

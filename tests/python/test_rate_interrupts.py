@@ -13,7 +13,7 @@ import threading
 import weakref
 
 import pytest
-from helpers import LOOP_KINDS, PATIENCE, ROUNDS, collect, eventually, on_loops, run_script, settle, spawn, step
+from helpers import FORKING, LOOP_KINDS, PATIENCE, ROUNDS, collect, eventually, on_loops, run_script, settle, spawn, step
 from rates import KINDS, figures, in_line, one_per_second, quiet_loop, turn, used_up
 
 from penstock import KeyedTokenBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
@@ -23,7 +23,9 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
-COMMON = """
+COMMON = (
+    FORKING
+    + """
 import _thread, asyncio, atexit, os, random, signal, sys, threading, time, traceback, warnings
 from penstock import *
 from penstock.testing import ManualClock
@@ -56,28 +58,9 @@ def make(kind, clock=None, period=1):
         return KeyedTokenBucket(1, 1, max_keys=5, period=period, clock=clock).key("key")
     return RateLimits(one=TokenBucket(1, 1, period=period, clock=clock), other=SlidingWindow(1, period, clock=clock))
 
-def in_child(function):
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            signal.alarm(20)
-            function()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    return pid
-
-def check(*pids):
-    for pid in pids:
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, status
-
 main_thread = threading.main_thread().ident
 """
+)
 
 
 # ------------------------------------------------------------------------------------------------------------- signals
