@@ -1818,9 +1818,6 @@ def test_cycles_of_defer_to(kind):
         channel.receiver.credit.defer_to(None)
 
 
-test_cycles_of_defer_to = pytest.mark.filterwarnings("ignore::ResourceWarning")(test_cycles_of_defer_to)  # the clone
-
-
 @kinds
 def test_defer_to_ends(kind):
     """None ends it, another replaces it, and so does the end of the channel downstream."""

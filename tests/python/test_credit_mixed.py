@@ -52,8 +52,6 @@ kinds = pytest.mark.parametrize("kind", list(KINDS))
 kinds_of_loop = pytest.mark.parametrize("loop_kind", LOOP_KINDS)
 signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-# Waiters hold the receiver alone here, and let it go after the channel.
-pytestmark = pytest.mark.filterwarnings("ignore:a sender was let go:ResourceWarning")
 
 apart = pytest.mark.thread_unsafe(reason="starts interpreters, whose main threads are signalled")
 collects = pytest.mark.thread_unsafe(reason="counts what one collection of the whole process finds")
@@ -735,19 +733,19 @@ for number in range(100):
             channel.sender.send("b")
         thread.join(20)
 
-    thread = None
-    before = 0
+    thread = received = None
     try:
         thread = start(trouble)
         received = channel.receiver.receive()
-        got.append(value(received))
         while True:
             time.sleep(1)
     except KeyboardInterrupt:
         pass
+    if received is not None:  # settled out here, where nothing comes between that and the list
+        got.append(value(received))
+        received = None
     thread.join(30)
     assert not thread.is_alive()
-    received = None
     rest = []
     while True:
         try:
