@@ -304,8 +304,8 @@ class Cyclic:
 def collecting():
     """A thread that collects again and again, and the number of its rounds.
 
-    What the test run had made before stays out of it, and between two rounds the others get a moment: where a
-    collection stops every thread, rounds without a pause leave them next to nothing.
+    Between two rounds the others get a moment: where a collection stops every thread, rounds without a pause leave
+    them next to nothing.
     """
     rounds = []
     stop = threading.Event()
@@ -315,15 +315,12 @@ def collecting():
             gc.collect()
             rounds.append(None)
 
-    gc.collect()
-    gc.freeze()
     collector = spawn(collect_until_stopped)
     try:
         yield rounds
     finally:
         stop.set()
         collector.result()
-        gc.unfreeze()
 
 
 @every
