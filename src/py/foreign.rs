@@ -15,6 +15,8 @@ use pyo3::types::{PyIterator, PyString, PyTuple};
 unsafe extern "C-unwind" {
     fn PyEval_SaveThread() -> *mut ffi::PyThreadState;
     fn PyEval_RestoreThread(state: *mut ffi::PyThreadState);
+    #[cfg(feature = "tokio")]
+    fn PyGILState_Ensure() -> ffi::PyGILState_STATE;
     fn PyObject_Call(callable: *mut ffi::PyObject, args: *mut ffi::PyObject, kwargs: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyObject_RichCompareBool(
         left: *mut ffi::PyObject,
@@ -51,6 +53,30 @@ pub(crate) fn detached(_py: Python<'_>, work: impl FnOnce()) {
         let state = PyEval_SaveThread();
         work();
         perhaps_the_last(|| PyEval_RestoreThread(state));
+    }
+}
+
+/// Runs `work` attached, on a thread that is not Python's. `None` if there is no interpreter, or it is about to end.
+#[cfg(feature = "tokio")]
+pub(crate) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    // SAFETY: it has no preconditions.
+    if unsafe { ffi::Py_IsInitialized() } == 0 {
+        return None;
+    }
+    // SAFETY: the interpreter is there; it may end meanwhile, and then this is the last call that the thread makes.
+    let _release = Release(unsafe { perhaps_the_last(|| PyGILState_Ensure()) });
+    Python::try_attach(work)
+}
+
+/// Detaches again, after a panic too.
+#[cfg(feature = "tokio")]
+struct Release(ffi::PyGILState_STATE);
+
+#[cfg(feature = "tokio")]
+impl Drop for Release {
+    fn drop(&mut self) {
+        // SAFETY: made from the state that PyGILState_Ensure gave, on this thread; what was done in between has let go of the interpreter.
+        unsafe { ffi::PyGILState_Release(self.0) };
     }
 }
 

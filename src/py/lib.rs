@@ -12,7 +12,9 @@
 //! | `foreign`   | calls that run Python, safe at the end of the interpreter                                   |
 //! | `baton`     | the only place where Python runs in the middle of an operation                             |
 //! | `fastcall`  | the hot methods, as raw descriptors                                                        |
-//! | `rate`      | the limiters
+//! | `rate`      | the limiters                                                                               |
+//! | `credits`   | the credit channels                                                                        |
+//! | `io`        | files and sockets, without the GIL (feature `tokio`)                                       |
 //! | `queue`     | the queues                                                                                 |
 //! | `ends`      | producers and consumers as context managers                                                |
 //! | `clock`     | `Clock` and `ManualClock`                                                                  |
@@ -29,6 +31,8 @@ mod ends;
 mod errors;
 mod fastcall;
 mod foreign;
+#[cfg(feature = "tokio")]
+mod io;
 mod object;
 mod operation;
 mod queue;
@@ -73,6 +77,10 @@ mod core_module {
     use super::rate::reservation::PyReservation;
     #[pymodule_export]
     use super::rate::several::PyRateLimits;
+
+    #[cfg(feature = "tokio")]
+    #[pymodule_export]
+    use super::io::{_io_close, _read_chunks, _read_lines, _write_from, PyTransfer};
 
     /// In the child of a fork: there are no waiters, and this is the main thread.
     #[pyfunction]

@@ -1,4 +1,5 @@
-//! Who is told by the core: a thread on its parker, an operation awaited on an event loop, or a channel that holds grants back.
+//! Who is told by the core: a thread on its parker, an operation awaited on an event loop, a channel that holds grants back, or a
+//! task of tokio's.
 #![allow(unsafe_code)] // sharing inside a section, where no token can be passed
 
 use std::sync::Arc;
@@ -15,6 +16,9 @@ pub(crate) enum Waker {
     Task(Py<AsyncOperation>),
     /// Nobody waits: a channel that holds its grants back until this one's sender has credit.
     Upstream(Py<PyChannelBody>),
+    /// A task of tokio's (`io`), which holds nothing of Python's where it waits.
+    #[cfg(feature = "tokio")]
+    Future(Arc<tokio::sync::Notify>),
 }
 
 impl Wake for Waker {
@@ -25,6 +29,8 @@ impl Wake for Waker {
             Self::Task(operation) => Self::Task(operation.clone_ref(unsafe { Python::assume_attached() })),
             // SAFETY: as above.
             Self::Upstream(body) => Self::Upstream(body.clone_ref(unsafe { Python::assume_attached() })),
+            #[cfg(feature = "tokio")]
+            Self::Future(signal) => Self::Future(Arc::clone(signal)),
         }
     }
 
@@ -35,6 +41,8 @@ impl Wake for Waker {
     fn group(&self) -> usize {
         match self {
             Self::Thread(_) | Self::Upstream(_) => 0,
+            #[cfg(feature = "tokio")]
+            Self::Future(_) => 0, // it never waits on a limiter
             // SAFETY: as above.
             Self::Task(operation) => operation.bind(unsafe { Python::assume_attached() }).get().event_loop_mark(),
         }
@@ -50,6 +58,11 @@ impl Wake for Waker {
             Self::Task(operation) => AsyncOperation::notify(operation.bind(unsafe { Python::assume_attached() })),
             // SAFETY: as above.
             Self::Upstream(body) => body.get().core.release(unsafe { Python::assume_attached() }),
+            #[cfg(feature = "tokio")]
+            Self::Future(signal) => {
+                signal.notify_one();
+                Wakes::none()
+            }
         }
     }
 }

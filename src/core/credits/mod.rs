@@ -245,6 +245,24 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         .0
     }
 
+    /// `waker` is told, once, when nothing can be sent any more, for somebody who has nothing to send yet. At once if that is so.
+    pub fn watch_end(&self, proof: D::Proof<'_>, waker: W) -> (Wakes<W>, Ticket) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            let ticket = state.mourners.join(waker, 0);
+            state.settle(wakes);
+            ticket
+        })
+    }
+
+    /// The waker is the caller's to drop, outside the section.
+    pub fn unwatch_end(&self, proof: D::Proof<'_>, ticket: Ticket) -> Option<W> {
+        self.section.with(proof, |state| {
+            state.forget_after_fork();
+            state.mourners.leave(ticket)
+        })
+    }
+
     // -------------------------------------------------------------------------------------------------------------------- looking
 
     pub fn phase(&self, proof: D::Proof<'_>) -> Phase {

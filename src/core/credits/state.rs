@@ -59,6 +59,8 @@ pub(super) struct State<T, W: Wake> {
     pub(super) hold: Hold,
     /// Told when this channel's sender is starved no longer.
     pub(super) watchers: Vec<W>,
+    /// Told once, when nothing can be sent any more.
+    pub(super) mourners: Line<W>,
     pub(super) starved: Arc<Starved>,
     pub(super) sends: u64,
     pub(super) receives: u64,
@@ -92,6 +94,7 @@ impl<T, W: Wake> State<T, W> {
             receivers: Line::default(),
             hold: Hold::default(),
             watchers: Vec::new(),
+            mourners: Line::default(),
             starved: Arc::new(Starved::new(0)),
             sends: 0,
             receives: 0,
@@ -226,6 +229,9 @@ impl<T, W: Wake> State<T, W> {
             let ended = self.end().is_some() || (self.listens && !self.controls.is_empty());
             let there = self.receivable() as u64;
             self.receivers.wake_while(wakes, |want, claimed| ended || claimed.saturating_add(want) <= there);
+        }
+        if closed && !self.mourners.is_empty() {
+            self.mourners.release_all(wakes);
         }
         if self.deliveries.is_some() {
             self.note_due(wakes);
@@ -484,6 +490,7 @@ impl<T, W: Wake> State<T, W> {
         self.generation = generation;
         self.senders.forget();
         self.receivers.forget();
+        self.mourners.forget();
         self.ledger.forget_permits();
         self.send_blocked.forget();
         self.receive_blocked.forget();
@@ -492,7 +499,7 @@ impl<T, W: Wake> State<T, W> {
 
     pub(super) fn wakers(&self) -> impl Iterator<Item = &W> {
         let lines = self.generation == fork::generation();
-        let lines = lines.then(|| self.senders.wakers().chain(self.receivers.wakers()));
+        let lines = lines.then(|| self.senders.wakers().chain(self.receivers.wakers()).chain(self.mourners.wakers()));
         lines.into_iter().flatten().chain(&self.watchers)
     }
 

@@ -74,6 +74,26 @@ impl PyChannelBody {
         self.weigh.is_some()
     }
 
+    /// Are items weighed by the builtin `len`?
+    #[cfg(feature = "tokio")]
+    pub(crate) fn weighs_length(&self, py: Python<'_>) -> bool {
+        let len = py.import("builtins").and_then(|builtins| builtins.getattr("len"));
+        self.weigh.as_ref().is_some_and(|weigh| len.is_ok_and(|len| weigh.bind(py).is(&len)))
+    }
+
+    /// The receiver has gone because of this error: who sends is told so.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cancel_because(&self, py: Python<'_>, error: Py<PyAny>) {
+        let mut error = Some(error);
+        self.extras.with(py, |extras| {
+            if extras.failure.is_none() {
+                extras.failure = error.take();
+            }
+        });
+        drop(error);
+        self.finish(py, self.core.cancel(py));
+    }
+
     /// Reports what has been given up, and drops the rest.
     pub(crate) fn dispose(&self, py: Python<'_>, left: Leftovers<Item>) {
         let Leftovers { discarded, spent } = left;
@@ -143,7 +163,13 @@ impl PyChannelBody {
         let label = self.label(py);
         match end {
             End::Completed => errors::channel_closed(py, format!("{operation}: the channel{label} has been completed")),
-            End::Cancelled => errors::channel_cancelled(py, format!("{operation}: the receiver of the channel{label} has gone")),
+            End::Cancelled => {
+                let error = errors::channel_cancelled(py, format!("{operation}: the receiver of the channel{label} has gone"));
+                if let Some(failure) = self.failure(py) {
+                    error.set_cause(py, Some(PyErr::from_value(failure)));
+                }
+                error
+            }
             End::Failed => {
                 let error = errors::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed"));
                 if let Some(failure) = self.failure(py) {
@@ -313,6 +339,8 @@ impl PyChannelBody {
                 Waker::Task(operation) => tell(visit.call(operation)),
                 Waker::Upstream(body) => tell(visit.call(body)),
                 Waker::Thread(_) => {}
+                #[cfg(feature = "tokio")]
+                Waker::Future(_) => {}
             },
         );
         outcome.into_inner()

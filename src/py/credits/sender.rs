@@ -130,6 +130,13 @@ impl PySender {
         amount_object(py, credit)
     }
 
+    /// Are items weighed by the builtin `len`?
+    #[cfg(feature = "tokio")]
+    #[getter]
+    fn _weighs_length(&self, py: Python<'_>) -> bool {
+        self.body.get().weighs_length(py)
+    }
+
     /// Wait until `n` could be sent. Takes nothing: another sender may be faster (see `permit`).
     ///
     /// Raises Full if that was not so within `timeout` seconds, ValueError if it never can be, and as `send` at the end
@@ -159,7 +166,7 @@ impl PySender {
     /// buffered, then the end.
     ///
     /// A second time does nothing.
-    fn complete(&self, py: Python<'_>) {
+    pub(crate) fn complete(&self, py: Python<'_>) {
         if !self.ended.swap(true, Ordering::Relaxed) {
             self.body.get().core.complete(py).fire();
         }
@@ -169,7 +176,7 @@ impl PySender {
     ///
     /// Other senders get ChannelFailed from now on. Does nothing if the channel has ended before. Raises TypeError for
     /// what is no exception.
-    fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
         if !error.is_instance_of::<PyBaseException>() {
             return Err(PyTypeError::new_err(format!(
                 "'error' must be an exception, not {} ({})",

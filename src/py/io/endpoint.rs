@@ -1,0 +1,410 @@
+//! Where bytes come from and go to: files, sockets, and what else has a descriptor.
+//!
+//! What the kernel can tell the readiness of is waited for (`Polled`), so that a wait can be given up at any moment and nothing has been
+//! read. Files are read and written on tokio's threads for blocking calls. The flags of a descriptor that was given are left alone: other
+//! processes may share them; it is asked (`poll(2)`) right before each read whether that would block.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt, PyString, PyTuple};
+use tokio::task::spawn_blocking;
+
+use crate::errors::{text, type_name};
+
+#[cfg(unix)]
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+#[cfg(unix)]
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Name {
+    Path(PathBuf),
+    Descriptor(i32),
+    Host(String, u16),
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+/// As it stands when nothing runs.
+#[derive(Debug)]
+pub(crate) enum Endpoint {
+    Unopened(Name),
+    Opened(Handle),
+}
+
+#[derive(Debug)]
+pub(crate) enum Handle {
+    /// Always ready, or as good as.
+    File(File),
+    #[cfg(unix)]
+    Polled(File),
+    #[cfg(not(unix))]
+    Tcp(std::net::TcpStream),
+}
+
+/// In use, on a runtime.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// `None` while a thread for blocking calls has it.
+    File(Option<File>),
+    #[cfg(unix)]
+    Polled(AsyncFd<File>),
+    #[cfg(not(unix))]
+    Tcp(tokio::net::TcpStream),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Read,
+    Write { append: bool },
+}
+
+impl Name {
+    /// The argument `source` or `target`, and the endpoint it stands for. A descriptor is duplicated: closing it does no harm.
+    pub(crate) fn parse(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<(Self, Endpoint)> {
+        let py = value.py();
+        if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
+            let number: i32 = value.extract()?;
+            let endpoint =
+                Endpoint::Opened(duplicate(number).map_err(|error| os_error(py, &error, Some(&Self::Descriptor(number))))?);
+            return Ok((Self::Descriptor(number), endpoint));
+        }
+        let name = if let Ok(address) = value.cast::<PyTuple>() {
+            let (host, port) = address.extract::<(String, u16)>().map_err(|_| {
+                PyValueError::new_err(format!(
+                    "'{argument}' as an address is a tuple (host, port), of a str and an int up to 65535, not {}",
+                    text(value)
+                ))
+            })?;
+            Self::Host(host, port)
+        } else {
+            let decoded = py.import("os")?.getattr("fsdecode")?;
+            let path = decoded.call1((value,)).map_err(|error| {
+                if !error.is_instance_of::<PyTypeError>(py) {
+                    return error;
+                }
+                PyTypeError::new_err(format!(
+                    "'{argument}' must be a path, a descriptor (int), an address (host, port) or 'unix:path', not {} ({})",
+                    text(value),
+                    type_name(value)
+                ))
+            })?;
+            let is_text = value.is_instance_of::<PyString>();
+            match path.cast::<PyString>()?.to_str().ok().and_then(|path| path.strip_prefix("unix:")) {
+                #[cfg(unix)]
+                Some(path) if is_text => Self::Unix(path.into()),
+                _ => {
+                    let _ = is_text;
+                    Self::Path(path.extract()?)
+                }
+            }
+        };
+        Ok((name.clone(), Endpoint::Unopened(name)))
+    }
+
+    fn is_socket(&self) -> bool {
+        !matches!(self, Self::Path(_) | Self::Descriptor(_))
+    }
+
+    /// For messages, and an error's `filename`.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Path(path) => path.to_string_lossy().into_owned(),
+            Self::Descriptor(number) => format!("descriptor {number}"),
+            Self::Host(host, port) => format!("{host}:{port}"),
+            #[cfg(unix)]
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+/// As the interpreter's own calls raise it: the class follows from the number.
+pub(crate) fn os_error(py: Python<'_>, error: &io::Error, name: Option<&Name>) -> PyErr {
+    let name = name.map(Name::shown);
+    let Some(number) = error.raw_os_error() else {
+        return PyOSError::new_err(name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}")));
+    };
+    let told = || -> PyResult<PyErr> {
+        let message: String = py.import("os")?.call_method1("strerror", (number,))?.extract()?;
+        let error = py.get_type::<PyOSError>().call1((number, message, name))?;
+        Ok(PyErr::from_value(error))
+    };
+    told().unwrap_or_else(|error| error)
+}
+
+#[cfg(unix)]
+fn duplicate(number: i32) -> io::Result<Handle> {
+    if number < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    let file = File::from(borrowed(&number).try_clone_to_owned()?);
+    classify(file)
+}
+
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn borrowed(number: &i32) -> BorrowedFd<'_> {
+    // SAFETY: not -1; if it is not open, duplicating it says so, and nothing else is done with it.
+    unsafe { BorrowedFd::borrow_raw(*number) }
+}
+
+#[cfg(not(unix))]
+fn duplicate(_number: i32) -> io::Result<Handle> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "descriptors are not supported on this platform: pass a path"))
+}
+
+#[cfg(unix)]
+fn classify(file: File) -> io::Result<Handle> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = file.metadata()?.file_type();
+    Ok(if kind.is_fifo() || kind.is_socket() || kind.is_char_device() { Handle::Polled(file) } else { Handle::File(file) })
+}
+
+fn open_path(path: &Path, way: Way) -> io::Result<Handle> {
+    let mut options = OpenOptions::new();
+    match way {
+        Way::Read => options.read(true),
+        Way::Write { append } => options.write(true).create(true).append(append).truncate(!append),
+    };
+    #[cfg(unix)]
+    if way == Way::Read {
+        use std::os::unix::fs::OpenOptionsExt;
+        // A pipe without a writer is waited for like any other; files know no such thing.
+        options.custom_flags(libc::O_NONBLOCK);
+        return classify(options.open(path)?);
+    }
+    Ok(Handle::File(options.open(path)?))
+}
+
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> io::Result<R> + Send + 'static) -> io::Result<R> {
+    spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(unix)]
+async fn connect(name: Name) -> io::Result<Handle> {
+    let descriptor: OwnedFd = match name {
+        Name::Unix(path) => tokio::net::UnixStream::connect(path).await?.into_std()?.into(),
+        Name::Host(host, port) => tokio::net::TcpStream::connect((host.as_str(), port)).await?.into_std()?.into(),
+        Name::Path(_) | Name::Descriptor(_) => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    Ok(Handle::Polled(File::from(descriptor)))
+}
+
+#[cfg(not(unix))]
+async fn connect(name: Name) -> io::Result<Handle> {
+    match name {
+        Name::Host(host, port) => Ok(Handle::Tcp(tokio::net::TcpStream::connect((host.as_str(), port)).await?.into_std()?)),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+impl Endpoint {
+    /// Opens it, if that has not been done. Given up, it has not been opened.
+    pub(crate) async fn open(&mut self, way: Way) -> io::Result<()> {
+        if let Self::Unopened(name) = self {
+            let handle = match name.clone() {
+                Name::Path(path) => blocking(move || open_path(&path, way)).await?,
+                name => {
+                    debug_assert!(name.is_socket());
+                    connect(name).await?
+                }
+            };
+            *self = Self::Opened(handle);
+        }
+        Ok(())
+    }
+}
+
+impl Handle {
+    /// Into use, on the runtime that runs this.
+    pub(crate) fn start(self, way: Way) -> io::Result<Stream> {
+        match self {
+            Self::File(file) => Ok(Stream::File(Some(file))),
+            #[cfg(unix)]
+            Self::Polled(file) => {
+                let interest = if way == Way::Read { Interest::READABLE } else { Interest::WRITABLE };
+                // What blocks is not written to here: how much it would take is not known.
+                if way != Way::Read && !is_nonblocking(&file)? {
+                    return Ok(Stream::File(Some(file)));
+                }
+                match register(file, interest) {
+                    Ok(polled) => Ok(Stream::Polled(polled)),
+                    Err(error) => {
+                        let (file, error) = error.into_parts();
+                        // A device that is always ready, and cannot be waited for.
+                        if error.raw_os_error() == Some(libc::EPERM) { Ok(Stream::File(Some(file))) } else { Err(error) }
+                    }
+                }
+            }
+            #[cfg(not(unix))]
+            Self::Tcp(socket) => {
+                let _ = way;
+                Ok(Stream::Tcp(tokio::net::TcpStream::from_std(socket)?))
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn register(file: File, interest: Interest) -> Result<AsyncFd<File>, tokio::io::unix::AsyncFdRegisterError<File>> {
+    // SAFETY: a `File` owns its descriptor, and keeps the same one for as long as it lives.
+    unsafe { AsyncFd::register_with_interest(file, interest) }
+}
+
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn is_nonblocking(file: &File) -> io::Result<bool> {
+    // SAFETY: an open descriptor, and a command without an argument.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) } {
+        -1 => Err(io::Error::last_os_error()),
+        flags => Ok(flags & libc::O_NONBLOCK != 0),
+    }
+}
+
+/// Would a read come back at once?
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn is_readable(file: &File) -> io::Result<bool> {
+    let mut asked = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry, of an open descriptor; it does not wait.
+    match unsafe { libc::poll(&raw mut asked, 1, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        ready => Ok(ready > 0),
+    }
+}
+
+#[cfg(unix)]
+fn read_now(file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
+    if !is_readable(file)? {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    read_some(file, into, at_most)
+}
+
+/// One read, behind what is there.
+fn read_some(mut file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
+    let before = into.len();
+    into.resize(before + at_most, 0);
+    let outcome = file.read(&mut into[before..]);
+    into.truncate(before + outcome.as_ref().map_or(0, |n| *n));
+    outcome
+}
+
+/// Reads until there is as much as was asked for, or the end.
+fn read_full(file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
+    let mut done = 0;
+    while done < at_most {
+        match read_some(file, into, at_most - done) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // What was read before it comes first; the next read meets the error again.
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+impl Stream {
+    /// May a read be given up while it waits?
+    pub(crate) fn waits(&self) -> bool {
+        !matches!(self, Self::File(_))
+    }
+
+    /// Out of use.
+    pub(crate) fn stop(self) -> io::Result<Handle> {
+        match self {
+            Self::File(file) => Ok(Handle::File(file.ok_or(io::ErrorKind::BrokenPipe)?)),
+            #[cfg(unix)]
+            Self::Polled(polled) => Ok(Handle::Polled(polled.into_inner())),
+            #[cfg(not(unix))]
+            Self::Tcp(socket) => Ok(Handle::Tcp(socket.into_std()?)),
+        }
+    }
+
+    /// Reads at most so much, behind what is there; 0 is the end. Of a file: all of it, if there is so much.
+    pub(crate) async fn read(&mut self, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
+        match self {
+            Self::File(slot) => {
+                let file = slot.take().ok_or(io::ErrorKind::BrokenPipe)?;
+                let mut bytes = std::mem::take(into);
+                let (file, bytes, outcome) = spawn_blocking(move || {
+                    let outcome = read_full(&file, &mut bytes, at_most);
+                    (file, bytes, outcome)
+                })
+                .await
+                .map_err(io::Error::other)?;
+                (*slot, *into) = (Some(file), bytes);
+                outcome
+            }
+            #[cfg(unix)]
+            Self::Polled(polled) => loop {
+                let mut ready = polled.readable().await?;
+                match ready.try_io(|polled| read_now(polled.get_ref(), into, at_most)) {
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Ok(outcome) => return outcome,
+                    Err(_would_block) => {}
+                }
+            },
+            #[cfg(not(unix))]
+            Self::Tcp(socket) => loop {
+                socket.readable().await?;
+                let before = into.len();
+                into.resize(before + at_most, 0);
+                let outcome = socket.try_read(&mut into[before..]);
+                into.truncate(before + outcome.as_ref().map_or(0, |n| *n));
+                match outcome {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    outcome => return outcome,
+                }
+            },
+        }
+    }
+
+    /// Writes some of `bytes` from `from` on, and says how much.
+    pub(crate) async fn write(&mut self, bytes: &mut Vec<u8>, from: usize) -> io::Result<usize> {
+        match self {
+            Self::File(slot) => {
+                let mut file = slot.take().ok_or(io::ErrorKind::BrokenPipe)?;
+                let lent = std::mem::take(bytes);
+                let (file, lent, outcome) = spawn_blocking(move || {
+                    let outcome = loop {
+                        match file.write(&lent[from..]) {
+                            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                            outcome => break outcome,
+                        }
+                    };
+                    (file, lent, outcome)
+                })
+                .await
+                .map_err(io::Error::other)?;
+                (*slot, *bytes) = (Some(file), lent);
+                outcome
+            }
+            #[cfg(unix)]
+            Self::Polled(polled) => loop {
+                let mut ready = polled.writable().await?;
+                match ready.try_io(|polled| polled.get_ref().write(&bytes[from..])) {
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Ok(outcome) => return outcome,
+                    Err(_would_block) => {}
+                }
+            },
+            #[cfg(not(unix))]
+            Self::Tcp(socket) => loop {
+                socket.writable().await?;
+                match socket.try_write(&bytes[from..]) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    outcome => return outcome,
+                }
+            },
+        }
+    }
+}

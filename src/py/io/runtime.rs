@@ -1,0 +1,203 @@
+//! The tokio runtime under `io`: made with the first transfer, gone with the last, so that no thread is left behind.
+//!
+//! A process that has forked must not use its parent's: the child's threads are not there. It is left where it lies, and the child makes
+//! one of its own. At the interpreter's exit [`close`] ends what runs, while it can still attach; afterwards nothing here does.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use penstock_core::fork;
+use penstock_core::section::Section;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3_async_runtimes::TaskLocals;
+use pyo3_async_runtimes::generic;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
+
+use crate::domain::Attached;
+use crate::foreign;
+
+/// One may wait for the GIL while the other serves.
+const WORKERS: usize = 2;
+
+/// So long the exit of the interpreter waits for what runs here, a user's `weigh` for one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+struct Running {
+    runtime: Runtime,
+    users: usize,
+    generation: u64,
+}
+
+static RUNNING: LazyLock<Section<Option<Running>, Attached>> = LazyLock::new(|| Section::new(None));
+/// The interpreter is about to end: nothing new is begun.
+static CLOSING: AtomicBool = AtomicBool::new(false);
+/// Nothing attaches any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Runs `work` attached. `None`: there is no interpreter any more.
+pub(crate) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    if CLOSED.load(Ordering::Acquire) { None } else { foreign::attached(work) }
+}
+
+/// Does `work` unless there is a signal first: then it is given up.
+pub(crate) async fn unless<T>(signal: &Notify, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut told = pin!(signal.notified());
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => told.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+/// Somebody who needs the runtime. With the last of them it goes.
+#[derive(Debug)]
+pub(crate) struct User {
+    handle: Handle,
+    generation: u64,
+}
+
+impl User {
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        if CLOSING.load(Ordering::Acquire) {
+            return Err(PyRuntimeError::new_err("penstock.io: the interpreter is about to end"));
+        }
+        if let Some(user) = Self::of_current(py, None) {
+            return Ok(user);
+        }
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .thread_name("penstock-io")
+            .enable_io()
+            .build()
+            .map_err(|error| PyOSError::new_err(format!("penstock.io: no runtime could be made: {error}")))?;
+        Ok(Self::of_current(py, Some(runtime)).expect("there is one now"))
+    }
+
+    /// A user of the runtime that runs, or of this one if there is none.
+    fn of_current(py: Python<'_>, fresh: Option<Runtime>) -> Option<Self> {
+        let generation = fork::generation();
+        let (user, not_needed) = RUNNING.with(py, |running| {
+            if running.as_ref().is_some_and(|running| running.generation != generation) {
+                std::mem::forget(running.take());
+            }
+            let mut not_needed = None;
+            match (running.is_some(), fresh) {
+                (false, Some(runtime)) => *running = Some(Running { runtime, users: 0, generation }),
+                (_, fresh) => not_needed = fresh,
+            }
+            let user = running.as_mut().map(|running| {
+                running.users += 1;
+                Self { handle: running.runtime.handle().clone(), generation }
+            });
+            (user, not_needed)
+        });
+        if let Some(runtime) = not_needed {
+            runtime.shutdown_background();
+        }
+        user
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            return;
+        }
+        let last = attached(|py| {
+            RUNNING.with(py, |running| match running {
+                Some(Running { users, .. }) if *users > 1 => {
+                    *users -= 1;
+                    None
+                }
+                _ => running.take(),
+            })
+        });
+        if let Some(Some(last)) = last {
+            last.runtime.shutdown_background();
+        }
+    }
+}
+
+/// Ends whatever runs: at the interpreter's exit.
+pub(crate) fn close(py: Python<'_>) {
+    CLOSING.store(true, Ordering::Release);
+    let running = RUNNING.with(py, Option::take);
+    match running {
+        Some(running) if running.generation == fork::generation() => {
+            foreign::detached(py, || running.runtime.shutdown_timeout(PATIENCE));
+        }
+        running => std::mem::forget(running),
+    }
+    CLOSED.store(true, Ordering::Release);
+}
+
+/// What pyo3-async-runtimes runs its futures on.
+pub(crate) struct Io;
+
+/// How a task of it ended.
+pub(crate) struct TaskError(tokio::task::JoinError);
+
+impl generic::JoinError for TaskError {
+    fn is_panic(&self) -> bool {
+        self.0.is_panic()
+    }
+
+    fn into_panic(self) -> Box<dyn std::any::Any + Send + 'static> {
+        self.0.into_panic()
+    }
+}
+
+type Joined = Pin<Box<dyn Future<Output = Result<(), TaskError>> + Send>>;
+
+fn joined(handle: tokio::task::JoinHandle<()>) -> Joined {
+    Box::pin(async move { handle.await.map_err(TaskError) })
+}
+
+impl generic::Runtime for Io {
+    type JoinError = TaskError;
+    type JoinHandle = Joined;
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(future: F) -> Joined {
+        // From a task of its own it is another part of the same await, whose first part is a user.
+        if let Ok(handle) = Handle::try_current() {
+            return joined(handle.spawn(future));
+        }
+        let Some(Ok(user)) = attached(User::new) else { return Box::pin(std::future::pending()) };
+        let handle = user.handle().clone();
+        joined(handle.spawn(async move {
+            let _user = user;
+            future.await;
+        }))
+    }
+
+    /// What it is given to do is to attach and complete a future: that needs no thread of its own, and here it is safe when the
+    /// interpreter ends.
+    fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> Joined {
+        attached(|_| work());
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl generic::ContextExt for Io {
+    fn scope<F, R>(_locals: TaskLocals, future: F) -> Pin<Box<dyn Future<Output = R> + Send>>
+    where
+        F: Future<Output = R> + Send + 'static,
+    {
+        Box::pin(future)
+    }
+
+    fn get_task_locals() -> Option<TaskLocals> {
+        None
+    }
+}

@@ -1,0 +1,207 @@
+//! Writing: from a channel to a target.
+//!
+//! Attached it takes what is there and copies the bytes; detached it writes them. What has been received is written before anything else
+//! happens, so a cancellation is at an item's boundary at the target too. An error on the way cancels the receiver, and whoever sends
+//! finds it as the cause.
+
+use std::sync::Arc;
+
+use penstock_core::credits::{End, Leftovers, ReceiveError, Spot};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::{PyBytes, PyString};
+use tokio::sync::Notify;
+
+use super::endpoint::{Endpoint, Name, Stream, Way, os_error};
+use super::runtime::{attached, unless};
+use super::transfer::{Outcome, Shared};
+use crate::credits::receiver::PyReceiver;
+use crate::errors::type_name;
+use crate::waker::Waker;
+
+/// So many items are received in one step, at most.
+const BATCH: usize = 1024;
+
+#[derive(Debug)]
+pub(crate) struct Writing {
+    receiver: Py<PyReceiver>,
+    name: Name,
+    endpoint: Option<Endpoint>,
+    stream: Option<Stream>,
+    way: Way,
+    bytes: Vec<u8>,
+    /// So much of it is written.
+    written: usize,
+    /// Where the items in it end.
+    ends: Vec<usize>,
+    failure: Option<PyErr>,
+    spot: Spot,
+    waker: Waker,
+}
+
+enum Next {
+    Write,
+    Wait,
+    Over(Outcome),
+}
+
+impl Writing {
+    pub(crate) fn new(
+        receiver: &Bound<'_, PyReceiver>,
+        (name, endpoint): (Name, Endpoint),
+        append: bool,
+        signal: &Arc<Notify>,
+    ) -> Self {
+        Self {
+            receiver: receiver.clone().unbind(),
+            name,
+            endpoint: Some(endpoint),
+            stream: None,
+            way: Way::Write { append },
+            bytes: Vec::new(),
+            written: 0,
+            ends: Vec::new(),
+            failure: None,
+            spot: Spot::default(),
+            waker: Waker::Future(Arc::clone(signal)),
+        }
+    }
+
+    pub(crate) async fn run(&mut self, shared: &Shared) -> Outcome {
+        loop {
+            // First what is there: the target may not even open.
+            if let Err(error) = self.write(shared).await {
+                let name = self.name.clone();
+                return attached(|py| Outcome::Failed(os_error(py, &error, Some(&name)))).unwrap_or(Outcome::Nowhere);
+            }
+            match attached(|py| self.receive(py, shared)) {
+                None => return Outcome::Nowhere,
+                Some(Next::Over(outcome)) => return outcome,
+                Some(Next::Wait) => shared.signal.notified().await,
+                Some(Next::Write) => {}
+            }
+        }
+    }
+
+    async fn write(&mut self, shared: &Shared) -> std::io::Result<()> {
+        if self.stream.is_none() {
+            if let Some(endpoint) = &mut self.endpoint {
+                match unless(&shared.signal, endpoint.open(self.way)).await {
+                    Some(opened) => opened?,
+                    None => return Ok(()),
+                }
+            }
+            if let Some(Endpoint::Opened(handle)) = self.endpoint.take() {
+                self.stream = Some(handle.start(self.way)?);
+            }
+        }
+        let Some(stream) = &mut self.stream else { return Err(std::io::ErrorKind::NotConnected.into()) };
+        let mut outcome = Ok(());
+        while self.written < self.bytes.len() && outcome.is_ok() {
+            match stream.write(&mut self.bytes, self.written).await {
+                Ok(0) => outcome = Err(std::io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.written += n,
+                Err(error) => outcome = Err(error),
+            }
+        }
+        let items = self.ends.partition_point(|&end| end <= self.written);
+        let bytes = self.written;
+        self.bytes.clear();
+        self.ends.clear();
+        self.written = 0;
+        if bytes > 0 {
+            attached(|py| {
+                shared.state.with(py, |state| {
+                    state.items += items as u64;
+                    state.bytes += bytes as u64;
+                });
+            });
+        }
+        outcome
+    }
+
+    /// Takes what there is in the channel.
+    fn receive(&mut self, py: Python<'_>, shared: &Shared) -> Next {
+        let receiver = self.receiver.clone_ref(py);
+        let body = receiver.get().body.get();
+        if let Some(error) = self.failure.take() {
+            return Next::Over(Outcome::Failed(error));
+        }
+        loop {
+            let received = shared.state.with(py, |state| {
+                // Opening may have been given up for a signal that was about something else.
+                let opens = self.stream.is_some();
+                match (state.goes_on(), opens) {
+                    (false, _) => None,
+                    (true, false) => Some(None),
+                    (true, true) => Some(Some(body.core.receive_batch_or_wait(py, BATCH, &mut self.spot, &self.waker))),
+                }
+            });
+            let (wakes, result) = match received {
+                None => return Next::Over(Outcome::Stopped),
+                Some(None) => return Next::Write,
+                Some(Some(received)) => received,
+            };
+            wakes.fire();
+            match result {
+                Ok(items) => {
+                    let mut items = items.into_iter();
+                    for item in items.by_ref() {
+                        let copied = self.copy(item.bind(py));
+                        if let Err(error) = copied {
+                            self.failure = Some(error);
+                            break;
+                        }
+                        self.ends.push(self.bytes.len());
+                    }
+                    body.dispose(py, Leftovers { discarded: items.collect(), spent: Vec::new() });
+                    return Next::Write;
+                }
+                Err(ReceiveError::Empty | ReceiveError::WaitsForItself) => return Next::Wait,
+                Err(ReceiveError::Control) => body.handle_controls(py),
+                Err(ReceiveError::Ended(End::Completed)) => return Next::Over(Outcome::Done),
+                Err(ReceiveError::Ended(end)) => {
+                    return Next::Over(Outcome::Failed(body.receive_ended(py, "penstock.io", end)));
+                }
+            }
+        }
+    }
+
+    fn copy(&mut self, item: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Ok(bytes) = item.cast::<PyBytes>() {
+            self.bytes.extend_from_slice(bytes.as_bytes());
+            return Ok(());
+        }
+        if let Ok(text) = item.cast::<PyString>() {
+            let bytes = text.encode_utf8()?;
+            self.bytes.extend_from_slice(bytes.as_bytes());
+            return Ok(());
+        }
+        let py = item.py();
+        let view = py.import("builtins")?.getattr("memoryview")?.call1((item,)).map_err(|_| {
+            PyTypeError::new_err(format!("write_from: an item must be bytes-like or a str, not {}", type_name(item)))
+        })?;
+        let bytes = view.call_method0("tobytes")?.cast_into::<PyBytes>()?;
+        self.bytes.extend_from_slice(bytes.as_bytes());
+        Ok(())
+    }
+
+    pub(crate) fn fail(&mut self, py: Python<'_>, error: &PyErr) {
+        self.receiver.get().body.get().cancel_because(py, error.clone_ref(py).into_value(py).into_any());
+    }
+
+    pub(crate) fn park(&mut self, py: Python<'_>) {
+        self.receiver.get().body.get().core.leave(py, &mut self.spot).fire();
+        if let Some(stream) = self.stream.take() {
+            match stream.stop() {
+                Ok(handle) => self.endpoint = Some(Endpoint::Opened(handle)),
+                Err(error) => self.failure = Some(os_error(py, &error, Some(&self.name))),
+            }
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.receiver)
+    }
+}
