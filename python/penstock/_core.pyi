@@ -1,6 +1,7 @@
 # ruff: noqa: D205 (the docstrings are the binary's, whatever they look like)
 import queue
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from asyncio import Future
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from types import GenericAlias, MappingProxyType, TracebackType
 from typing import Any, ClassVar, Final, Generic, Literal, NoReturn, TypeAlias, TypeVar, final, overload, type_check_only
@@ -49,8 +50,13 @@ __all__ = [
     "SimpleQueue",
     "SlidingWindow",
     "TokenBucket",
+    "Transfer",
     "__version__",
     "_after_fork_in_child",
+    "_io_close",
+    "_read_chunks",
+    "_read_lines",
+    "_write_from",
 ]
 
 __version__: Final[str]
@@ -1215,6 +1221,8 @@ class Sender(Generic[_T]):
     def _async_send(self, item: _T, timeout: float | None) -> AsyncOperation: ...
     def _async_send_many(self, items: Iterable[_T], timeout: float | None) -> AsyncOperation: ...
     def _async_wait_ready(self, n: int, timeout: float | None) -> AsyncOperation: ...
+    @property
+    def _weighs_length(self) -> bool: ...
 
 @final
 class Permit(Generic[_T]):
@@ -1513,3 +1521,59 @@ class _ReservationByName(Reservation):  # pyright: ignore[reportGeneralTypeIssue
     def cancel(self) -> dict[str, float]: ...
     def __enter__(self) -> Self: ...
     async def __aenter__(self) -> Self: ...
+
+# Behind `penstock.io`; not there in a build without the feature `tokio`.
+
+@final
+class Transfer:
+    """A transfer between a file or a socket and a channel: what `read_lines`, `read_chunks` and `write_from` return.
+
+    It runs from the moment it is made. `await` it, or call `result`, for its completion; cancelling the `await` stops it.
+    """
+
+    def result(self, timeout: float | None = None) -> int:
+        """Wait until it has ended, and return how many items (lines) or bytes that were.
+
+        Raises the error that ended it, TimeoutError if it did not end within `timeout` seconds, and
+        concurrent.futures.CancelledError after `cancel`.
+        """
+
+    def cancel(self) -> None:
+        """Stop, at the end of an item: none is delivered (by `write_from`: received) after this call. Channel and source
+        stay open, and `resume` goes on where it stopped.
+
+        May be called from anywhere, any number of times, and never raises.
+        """
+
+    def resume(self) -> Self:
+        """Go on after `cancel`, with exactly the rest. Returns the transfer itself, so that `await transfer.resume()` works."""
+
+    def done(self) -> bool:
+        """True once it stands still: it has ended, or it has stopped after `cancel`."""
+
+    def cancelled(self) -> bool:
+        """True while it stands still, or is about to, after `cancel`."""
+
+    @property
+    def items(self) -> int:
+        """How many items have been delivered, or written."""
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes of the source have been delivered, line ends and all; or how many have been written."""
+
+    def __await__(self) -> Generator[Any, None, int]:
+        """Wait until it has ended, and return how many items (lines) or bytes that were.
+
+        Raises the error that ended it. Cancelled while it waits, it stops the transfer, as `cancel`; so `resume` goes on.
+        """
+
+    def _completion(self) -> Future[None]: ...
+    def _outcome(self) -> int | None: ...
+
+def _read_lines(
+    source: object, sender: Sender[Any], encoding: str | None, errors: str, keep_ends: bool, limit: int, complete: bool
+) -> Transfer: ...
+def _read_chunks(source: object, sender: Sender[Any], chunk_size: int, complete: bool) -> Transfer: ...
+def _write_from(receiver: Receiver[Any], target: object, append: bool) -> Transfer: ...
+def _io_close() -> None: ...

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import penstock
+import penstock.io
 import penstock.testing
 from penstock import _core
 
@@ -54,7 +55,10 @@ NAMES = {
     "TokenBucket",
     "__version__",
 }
-PUBLIC = [(penstock, name) for name in sorted(NAMES - {"__version__"})] + [(penstock.testing, "ManualClock")]
+PUBLIC = [(penstock, name) for name in sorted(NAMES - {"__version__"})] + [
+    (penstock.testing, "ManualClock"),
+    *((penstock.io, name) for name in penstock.io.__all__),
+]
 
 QUEUE = {
     "put": "(item, block=True, timeout=None)",

@@ -2,7 +2,7 @@
 //!
 //! What has been read lies in one buffer. Each [`feed`](Framer::feed) looks for the ends of items in what is new, so that whoever is
 //! attached to the interpreter afterwards only has to cut; what is left of an item without an end is moved to the front before more is
-//! read. It does not decode: it only says whether all that is framed is valid UTF-8, which a thread finds out faster without the GIL.
+//! read. It does not decode: it only says whether all that is framed is ASCII, which is better found out without the GIL.
 
 use std::ops::Range;
 
@@ -25,12 +25,12 @@ pub(crate) struct Framer {
     ends: Vec<usize>,
     /// Without an end up to here.
     searched: usize,
-    is_text: bool,
+    is_ascii: bool,
 }
 
 impl Framer {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, bytes: Vec::new(), start: 0, ends: Vec::new(), searched: 0, is_text: true }
+        Self { kind, bytes: Vec::new(), start: 0, ends: Vec::new(), searched: 0, is_ascii: true }
     }
 
     /// Room for more, at the end. Only when everything that was framed has been taken.
@@ -65,13 +65,18 @@ impl Framer {
             self.ends.push(self.bytes.len());
         }
         let framed = self.ends.last().copied().unwrap_or(self.start);
-        self.is_text = std::str::from_utf8(&self.bytes[self.start..framed]).is_ok();
+        self.is_ascii = self.bytes[self.start..framed].is_ascii();
         self.ends.reverse();
     }
 
-    /// All that is framed is valid UTF-8.
-    pub(crate) fn is_text(&self) -> bool {
-        self.is_text
+    /// All that is framed is ASCII.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.is_ascii
+    }
+
+    /// How many items are framed.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
     }
 
     /// The item that comes next: where its content is, and how many bytes it takes up.

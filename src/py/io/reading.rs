@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use penstock_core::credits::{SendError, Spot};
 use penstock_core::wait::Ticket;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyMemoryError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
@@ -266,7 +267,9 @@ impl Reading {
     fn fill(&mut self, py: Python<'_>, body: &PyChannelBody, first_line: u64) {
         let (wakes, credit) = body.core.credit(py);
         wakes.fire();
-        let (mut items, mut weights, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+        let expected = BATCH.min(self.framer.len()).min(usize::try_from(credit).unwrap_or(BATCH)).max(1);
+        let (mut items, mut sizes) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
+        let mut weights = Vec::new();
         let mut weight_so_far = 0u64;
         while items.len() < BATCH && (items.is_empty() || weight_so_far < credit) {
             let Some((content, size)) = self.framer.next() else { break };
@@ -330,18 +333,16 @@ impl Reading {
         ))
     }
 
+    #[inline]
     fn make<'py>(&self, py: Python<'py>, content: std::ops::Range<usize>, line: u64) -> PyResult<Bound<'py, PyAny>> {
         let content = self.framer.content(content);
         let (encoding, errors) = match &self.decoding {
             Decoding::Bytes => return Ok(PyBytes::new(py, content).into_any()),
-            Decoding::Utf8 { .. } if self.framer.is_text() => {
-                // What has been framed is text, and lines end between its characters.
-                if let Ok(text) = std::str::from_utf8(content) {
-                    return Ok(PyString::new(py, text).into_any());
-                }
-                ("utf-8", "strict")
-            }
-            Decoding::Utf8 { errors } => ("utf-8", errors.as_str()),
+            Decoding::Utf8 { .. } if self.framer.is_ascii() => return ascii(py, content),
+            Decoding::Utf8 { errors } => match std::str::from_utf8(content) {
+                Ok(text) => return Ok(PyString::new(py, text).into_any()),
+                Err(_) => ("utf-8", errors.as_str()),
+            },
             Decoding::Other { encoding, errors } => (encoding.as_str(), errors.as_str()),
         };
         PyBytes::new(py, content).call_method1("decode", (encoding, errors)).inspect_err(|error| {
@@ -375,5 +376,21 @@ impl Reading {
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.sender)?;
         self.batch.items.as_slice().iter().try_for_each(|item| visit.call(item))
+    }
+}
+
+/// A str of bytes that are ASCII: the interpreter need not look at each of them again.
+#[allow(unsafe_code)]
+#[inline]
+fn ascii<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let Ok(length) = ffi::Py_ssize_t::try_from(bytes.len()) else { return Err(PyMemoryError::new_err(())) };
+    // SAFETY: attached. A new str of so many ASCII characters, whose data are as many bytes; it is nobody else's until it is returned.
+    unsafe {
+        let text = Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_New(length, 127))?;
+        if length > 0 {
+            // The empty str is shared, and complete.
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), ffi::PyUnicode_DATA(text.as_ptr()).cast(), bytes.len());
+        }
+        Ok(text)
     }
 }
