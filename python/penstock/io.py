@@ -145,8 +145,6 @@ async def pump(source: Any, target: Any, *, chunk_size: int = 65536, complete: b
     if isinstance(source, Receiver):
         return await _pump_out(source, target)
     if isinstance(target, Sender):
-        if isinstance(chunk_size, bool) or not isinstance(chunk_size, int):
-            raise TypeError(f"'chunk_size' must be an int of at least 1, not {chunk_size!r}")
         if chunk_size < 1:
             raise ValueError(f"'chunk_size' must be an int of at least 1, not {chunk_size!r}")
         return await _pump_in(source, target, chunk_size, complete)

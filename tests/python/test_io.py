@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from helpers import PATIENCE, collect, eventually, on_loops, run_script, spawn, wait_until
@@ -28,7 +29,7 @@ def file(tmp_path):
 
 
 def threads():
-    return len(os.listdir("/proc/self/task")) if sys.platform == "linux" else threading.active_count()
+    return len([*Path("/proc/self/task").iterdir()]) if sys.platform == "linux" else threading.active_count()
 
 
 @pytest.fixture
@@ -770,8 +771,6 @@ async def test_a_cancelled_pump_loses_nothing():
     assert await pumping == 8
 
 
-
-
 def test_pump_refuses_what_it_does_not_know():
     async def main():
         with pytest.raises(TypeError, match="pump needs"):
@@ -800,12 +799,12 @@ async def test_feed_takes_only_as_demand_allows(kind):
     channel = CreditChannel(0, buffer=100)
     feeding = asyncio.ensure_future(feed(numbers() if kind == "iterator" else numbers_async(), channel.sender))
     for asked in (1, 3, 2):
-        before = len(taken)
+        due = len(taken) + asked
         channel.receiver.credit.request(asked)
-        await eventually(lambda: channel.statistics().sent == before + asked)
+        await eventually(lambda due=due: channel.statistics().sent == due)
         for _ in range(5):
             await asyncio.sleep(0)
-        assert len(taken) == before + asked
+        assert len(taken) == due
     channel.receiver.credit.request(100)
     assert await feeding == 10
     assert [n async for n in channel.receiver] == list(range(10))
