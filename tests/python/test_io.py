@@ -458,6 +458,7 @@ async def test_a_cancelled_await_stops_at_an_item_and_resume_gives_the_rest(file
         assert transfer.items == sent == len(got)
         assert transfer.bytes == len("".join(line + "\n" for line in got).encode())
         transfer.resume()
+    got.extend(channel.receiver)
     assert count == len(LINES)
     assert got == LINES
 

@@ -1,4 +1,4 @@
-//! The tokio runtime under `io`: made with the first transfer, gone with the last, so that no thread is left behind.
+//! The tokio runtime under `io`: made with the first transfer, gone soon after the last, so that no thread is left behind.
 //!
 //! A process that has forked must not use its parent's: the child's threads are not there. It is left where it lies, and the child makes
 //! one of its own. At the interpreter's exit [`close`] ends what runs, while it can still attach; afterwards nothing here does.
@@ -25,12 +25,17 @@ use crate::foreign;
 /// One may wait for the GIL while the other serves.
 const WORKERS: usize = 2;
 
+/// So long the runtime outlives its last user: making one costs a millisecond.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// So long the exit of the interpreter waits for what runs here, a user's `weigh` for one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 struct Running {
     runtime: Runtime,
     users: usize,
+    /// How many users there have been.
+    visits: u64,
     generation: u64,
 }
 
@@ -56,7 +61,7 @@ pub(crate) async fn unless<T>(signal: &Notify, work: impl Future<Output = T>) ->
     .await
 }
 
-/// Somebody who needs the runtime. With the last of them it goes.
+/// Somebody who needs the runtime. Soon after the last of them it goes.
 #[derive(Debug)]
 pub(crate) struct User {
     handle: Handle,
@@ -74,7 +79,7 @@ impl User {
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .thread_name("penstock-io")
-            .enable_io()
+            .enable_all()
             .build()
             .map_err(|error| PyOSError::new_err(format!("penstock.io: no runtime could be made: {error}")))?;
         Ok(Self::of_current(py, Some(runtime)).expect("there is one now"))
@@ -89,11 +94,12 @@ impl User {
             }
             let mut not_needed = None;
             match (running.is_some(), fresh) {
-                (false, Some(runtime)) => *running = Some(Running { runtime, users: 0, generation }),
+                (false, Some(runtime)) => *running = Some(Running { runtime, users: 0, visits: 0, generation }),
                 (_, fresh) => not_needed = fresh,
             }
             let user = running.as_mut().map(|running| {
                 running.users += 1;
+                running.visits += 1;
                 Self { handle: running.runtime.handle().clone(), generation }
             });
             (user, not_needed)
@@ -115,17 +121,27 @@ impl Drop for User {
             return;
         }
         let last = attached(|py| {
-            RUNNING.with(py, |running| match running {
-                Some(Running { users, .. }) if *users > 1 => {
-                    *users -= 1;
-                    None
-                }
-                _ => running.take(),
+            RUNNING.with(py, |running| {
+                let running = running.as_mut()?;
+                running.users -= 1;
+                (running.users == 0).then_some(running.visits)
             })
         });
-        if let Some(Some(last)) = last {
-            last.runtime.shutdown_background();
+        if let Some(Some(visits)) = last {
+            drop(self.handle.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                retire(visits);
+            }));
         }
+    }
+}
+
+/// Nobody has come since: the runtime goes.
+fn retire(visits: u64) {
+    let unused =
+        attached(|py| RUNNING.with(py, |running| running.take_if(|running| running.users == 0 && running.visits == visits)));
+    if let Some(Some(unused)) = unused {
+        unused.runtime.shutdown_background();
     }
 }
 
