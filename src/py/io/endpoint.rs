@@ -296,20 +296,16 @@ fn read_some(mut file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<
     outcome
 }
 
-/// Reads until there is as much as was asked for, or the end.
-fn read_full(file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
-    let mut done = 0;
-    while done < at_most {
-        match read_some(file, into, at_most - done) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What was read before it comes first; the next read meets the error again.
-            Err(_) if done > 0 => break,
-            Err(error) => return Err(error),
-        }
+/// Reads until there is as much as was asked for, or the end: whether that has been reached.
+pub(crate) fn read_full(file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<bool> {
+    let before = into.len();
+    into.reserve(at_most);
+    match file.take(at_most as u64).read_to_end(into) {
+        Ok(n) => Ok(n < at_most),
+        // What was read before the error comes first; the next read meets it again.
+        Err(_) if into.len() > before => Ok(false),
+        Err(error) => Err(error),
     }
-    Ok(done)
 }
 
 impl Stream {
@@ -329,21 +325,10 @@ impl Stream {
         }
     }
 
-    /// Reads at most so much, behind what is there; 0 is the end. Of a file: all of it, if there is so much.
+    /// Reads at most so much of what waits, behind what is there; 0 is the end.
     pub(crate) async fn read(&mut self, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
         match self {
-            Self::File(slot) => {
-                let file = slot.take().ok_or(io::ErrorKind::BrokenPipe)?;
-                let mut bytes = std::mem::take(into);
-                let (file, bytes, outcome) = spawn_blocking(move || {
-                    let outcome = read_full(&file, &mut bytes, at_most);
-                    (file, bytes, outcome)
-                })
-                .await
-                .map_err(io::Error::other)?;
-                (*slot, *into) = (Some(file), bytes);
-                outcome
-            }
+            Self::File(_) => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(unix)]
             Self::Polled(polled) => loop {
                 let mut ready = polled.readable().await?;

@@ -1,8 +1,7 @@
-//! `Framer`: items out of a stream of bytes. No Python, and no waiting.
+//! `Block`: bytes that have been read, and where the items in them end. No Python, and no waiting.
 //!
-//! What has been read lies in one buffer. Each [`feed`](Framer::feed) looks for the ends of items in what is new, so that whoever is
-//! attached to the interpreter afterwards only has to cut; what is left of an item without an end is moved to the front before more is
-//! read. It does not decode: it only says whether all that is framed is ASCII, which is better found out without the GIL.
+//! Finding the ends, and whether all of it is ASCII, is done where the reading is done, without the GIL: whoever is attached afterwards
+//! only has to cut. What is left of an item without an end begins the block that is read next ([`Block::follow`]).
 
 use std::ops::Range;
 
@@ -15,58 +14,27 @@ pub(crate) enum Kind {
     Chunks { size: usize },
 }
 
-#[derive(Debug)]
-pub(crate) struct Framer {
-    kind: Kind,
+#[derive(Debug, Default)]
+pub(crate) struct Block {
     bytes: Vec<u8>,
-    /// Where the first item begins that has not been taken.
-    start: usize,
-    /// Where items end, those that have not been taken last in reverse.
+    /// Where each item ends; the next one begins there.
     ends: Vec<usize>,
-    /// Without an end up to here.
+    /// How many items have been taken.
+    taken: usize,
+    /// Without an end from the last one up to here.
     searched: usize,
     is_ascii: bool,
 }
 
-impl Framer {
-    pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, bytes: Vec::new(), start: 0, ends: Vec::new(), searched: 0, is_ascii: true }
-    }
-
-    /// Room for more, at the end. Only when everything that was framed has been taken.
-    pub(crate) fn room(&mut self, wanted: usize) -> &mut Vec<u8> {
-        self.bytes.drain(..self.start);
-        self.searched -= self.start;
-        self.start = 0;
-        self.bytes.reserve(wanted);
+impl Block {
+    /// Where to read to, behind what is there.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Frames what has been read, and at the end of the stream what is left.
-    pub(crate) fn feed(&mut self, at_end: bool) {
-        debug_assert!(self.ends.is_empty(), "all that was framed has been taken");
-        match self.kind {
-            Kind::Lines { .. } => {
-                let from = self.searched;
-                self.ends.extend(memchr::memchr_iter(b'\n', &self.bytes[from..]).map(|at| from + at + 1));
-                self.searched = self.bytes.len();
-            }
-            Kind::Chunks { size } => {
-                let mut end = self.start;
-                while end < self.bytes.len() {
-                    end = self.bytes.len().min(end + size);
-                    self.ends.push(end);
-                }
-                self.searched = self.bytes.len();
-            }
-        }
-        let framed = self.ends.last().copied().unwrap_or(self.start);
-        if at_end && framed < self.bytes.len() {
-            self.ends.push(self.bytes.len());
-        }
-        let framed = self.ends.last().copied().unwrap_or(self.start);
-        self.is_ascii = self.bytes[self.start..framed].is_ascii();
-        self.ends.reverse();
+    /// How many items are left.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len() - self.taken
     }
 
     /// All that is framed is ASCII.
@@ -74,33 +42,81 @@ impl Framer {
         self.is_ascii
     }
 
-    /// How many items are framed.
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// The item that comes next: where its content is, and how many bytes it takes up.
-    pub(crate) fn next(&mut self) -> Option<(Range<usize>, usize)> {
-        let end = self.ends.pop()?;
-        let begin = std::mem::replace(&mut self.start, end);
-        let mut content = begin..end;
-        if let Kind::Lines { keep_ends: false } = self.kind {
-            if self.bytes[content.clone()].ends_with(b"\n") {
-                content.end -= 1;
-                if self.bytes[content.clone()].ends_with(b"\r") {
-                    content.end -= 1;
-                }
-            }
-        }
-        Some((content, end - begin))
-    }
-
-    pub(crate) fn content(&self, at: Range<usize>) -> &[u8] {
-        &self.bytes[at]
+    fn framed(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
     }
 
     /// How much has been read that belongs to an item without an end.
     pub(crate) fn unfinished(&self) -> usize {
-        if self.ends.is_empty() { self.bytes.len() - self.start } else { 0 }
+        self.bytes.len() - self.framed()
+    }
+
+    /// Frames what has been read, and at the end of the stream what is left.
+    pub(crate) fn frame(&mut self, kind: Kind, at_end: bool) {
+        match kind {
+            Kind::Lines { .. } => {
+                let from = self.searched;
+                self.ends.extend(memchr::memchr_iter(b'\n', &self.bytes[from..]).map(|at| from + at + 1));
+            }
+            Kind::Chunks { size } => {
+                let mut end = self.framed();
+                while end < self.bytes.len() {
+                    end = self.bytes.len().min(end + size);
+                    self.ends.push(end);
+                }
+            }
+        }
+        self.searched = self.bytes.len();
+        if at_end && self.unfinished() > 0 {
+            self.ends.push(self.bytes.len());
+        }
+        self.is_ascii = matches!(kind, Kind::Lines { .. }) && self.bytes[..self.framed()].is_ascii();
+    }
+
+    /// Makes `spent`, a block whose items have all been taken, the one to be read after this one: it begins with what has no end here. A
+    /// block without any end gives all it has, and is read on instead of being copied.
+    pub(crate) fn follow(&mut self, mut spent: Self) -> Self {
+        spent.bytes.clear();
+        spent.ends.clear();
+        (spent.taken, spent.searched) = (0, 0);
+        if self.ends.is_empty() {
+            std::mem::swap(self, &mut spent);
+        } else {
+            spent.bytes.extend_from_slice(&self.bytes[self.framed()..]);
+            spent.searched = spent.bytes.len();
+            self.bytes.truncate(self.framed());
+        }
+        spent
+    }
+
+    /// Where the items begin and end that are left.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut begin = self.position();
+        self.ends[self.taken..].iter().map(move |&end| std::mem::replace(&mut begin, end)..end)
+    }
+
+    /// What an item says, of these bytes.
+    #[inline]
+    pub(crate) fn content(&self, kind: Kind, item: Range<usize>) -> &[u8] {
+        let content = &self.bytes[item];
+        match kind {
+            Kind::Lines { keep_ends: false } => match content {
+                [content @ .., b'\r', b'\n'] | [content @ .., b'\n'] => content,
+                content => content,
+            },
+            _ => content,
+        }
+    }
+
+    /// These many have been taken; how many bytes that is.
+    pub(crate) fn advance(&mut self, count: usize) -> usize {
+        let before = self.position();
+        self.taken += count;
+        self.position() - before
+    }
+
+    /// Where the next item begins.
+    fn position(&self) -> usize {
+        self.taken.checked_sub(1).map_or(0, |last| self.ends[last])
     }
 }

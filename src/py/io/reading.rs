@@ -3,7 +3,12 @@
 //! Detached it reads and finds the ends of items; attached it makes as many Python objects as there is credit for and sends them in one
 //! step. While there is no credit it stands in the channel's line, as any other sender, and reads nothing: so a slow receiver stops the
 //! writer at the other end of a socket. What fails does so after everything before it has been sent.
+//!
+//! Of a file the next block is read and framed while this one is delivered, by another thread (`Ahead`). When a transfer stops that block
+//! stays for when it goes on.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use penstock_core::credits::{SendError, Spot};
@@ -14,9 +19,10 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
 use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::endpoint::{Endpoint, Name, Stream, Way, os_error};
-use super::framing::{Framer, Kind};
+use super::endpoint::{Endpoint, Name, Stream, Way, os_error, read_full};
+use super::framing::{Block, Kind};
 use super::runtime::{attached, unless};
 use super::transfer::{Outcome, Shared};
 use crate::credits::PyChannelBody;
@@ -24,8 +30,10 @@ use crate::credits::sender::PySender;
 use crate::store::Item;
 use crate::waker::Waker;
 
-/// So much of a file is read at once.
+/// So much of a file is read at once, when it turns out to be long.
 const FILE_BLOCK: usize = 256 * 1024;
+/// And so much at first: most files are short.
+const FIRST_BLOCK: usize = 16 * 1024;
 /// And so much of what others write to meanwhile.
 const STREAM_BLOCK: usize = 64 * 1024;
 /// So many items are made in one step, at most.
@@ -56,13 +64,22 @@ pub(crate) struct Reading {
     name: Name,
     endpoint: Option<Endpoint>,
     stream: Option<Stream>,
-    framer: Framer,
+    kind: Kind,
     decoding: Decoding,
     /// The largest item, in bytes.
     limit: usize,
-    block: usize,
+    /// So much is read next of a file, and so much at most.
+    length: usize,
+    longest: usize,
     completes: bool,
     at_end: bool,
+    /// What is being delivered, and one to read to, whose items have been.
+    block: Block,
+    spent: Block,
+    ahead: Ahead,
+    /// How much has been read of an item whose end has not.
+    unfinished: usize,
+    /// The first items of the block, made and not sent.
     batch: Batch,
     /// To be told once everything before it has been sent.
     failure: Option<PyErr>,
@@ -71,13 +88,22 @@ pub(crate) struct Reading {
     watch: Option<Ticket>,
 }
 
-/// Items that have been made and not sent.
 #[derive(Debug)]
 struct Batch {
     items: std::vec::IntoIter<Item>,
+    /// As in `Channel::send_batch_or_wait`.
     weights: Vec<u64>,
-    /// How many bytes of the source each is; as `weights` it ends with those of the items that are left.
-    sizes: Vec<usize>,
+}
+
+/// A block, framed, and whether it is the last.
+type Framed = (Block, io::Result<bool>);
+
+/// What is read of a file while the block before it is delivered.
+#[derive(Debug)]
+enum Ahead {
+    Nothing,
+    Running(JoinHandle<(File, Framed)>),
+    Ready(Framed),
 }
 
 /// What is to be done next.
@@ -109,7 +135,7 @@ impl Reading {
         };
         let bound = usize::try_from(body.core.bound(py)).unwrap_or(usize::MAX);
         // A chunk is cut to what can be sent at all.
-        let (kind, block) = match kind {
+        let (kind, longest) = match kind {
             Kind::Chunks { size } => {
                 let size = if weighing == Weighing::Length { size.min(bound).max(1) } else { size };
                 (Kind::Chunks { size }, size * (FILE_BLOCK / size).max(1))
@@ -122,13 +148,19 @@ impl Reading {
             name,
             endpoint: Some(endpoint),
             stream: None,
-            framer: Framer::new(kind),
+            kind,
             decoding,
             limit,
-            block,
+            // Of chunks always as many as there is room for: none is cut where a block ends.
+            length: if matches!(kind, Kind::Lines { .. }) { FIRST_BLOCK } else { longest },
+            longest,
             completes,
             at_end: false,
-            batch: Batch { items: Vec::new().into_iter(), weights: Vec::new(), sizes: Vec::new() },
+            block: Block::default(),
+            spent: Block::default(),
+            ahead: Ahead::Nothing,
+            unfinished: 0,
+            batch: Batch { items: Vec::new().into_iter(), weights: Vec::new() },
             failure: None,
             spot: Spot::default(),
             waker: Waker::Future(Arc::clone(signal)),
@@ -137,53 +169,116 @@ impl Reading {
     }
 
     pub(crate) async fn run(&mut self, shared: &Shared) -> Outcome {
-        loop {
+        let outcome = loop {
             match attached(|py| self.deliver(py, shared)) {
-                None => return Outcome::Nowhere,
-                Some(Next::Over(outcome)) => return outcome,
+                None => break Outcome::Nowhere,
+                Some(Next::Over(outcome)) => break outcome,
                 Some(Next::Wait) => shared.signal.notified().await,
                 Some(Next::Again) => tokio::task::yield_now().await,
                 Some(Next::Read) => self.read(shared).await,
             }
+        };
+        // The file is needed to go on, and no thread is left behind.
+        if let Ahead::Running(_) = self.ahead {
+            self.ahead = self.read_ahead().await.map_or(Ahead::Nothing, Ahead::Ready);
         }
+        outcome
     }
 
-    /// One read. What goes wrong is told after what was read before.
+    /// One more block. What goes wrong is told after what was read before.
     async fn read(&mut self, shared: &Shared) {
-        let outcome = async {
-            if self.stream.is_none() {
-                if let Some(endpoint) = &mut self.endpoint {
-                    match unless(&shared.signal, endpoint.open(Way::Read)).await {
-                        Some(opened) => opened?,
-                        None => return Ok(None),
-                    }
-                }
-                if let Some(Endpoint::Opened(handle)) = self.endpoint.take() {
-                    self.stream = Some(handle.start(Way::Read)?);
-                }
-            }
-            let Some(stream) = &mut self.stream else { return Err(std::io::ErrorKind::NotConnected.into()) };
-            if stream.waits() {
-                let wanted = self.block.min(STREAM_BLOCK);
-                let room = self.framer.room(wanted);
-                // There may be a reason not to go on: whoever sends next will know.
-                unless(&shared.signal, stream.read(room, wanted)).await.transpose()
-            } else {
-                let room = self.framer.room(self.block);
-                stream.read(room, self.block).await.map(Some)
-            }
+        let read = match self.open(shared).await {
+            Ok(true) if self.stream.as_ref().is_some_and(Stream::waits) => self.read_now(shared).await,
+            Ok(true) => self.read_ahead().await.map(Some),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
         };
-        match outcome.await {
-            Ok(None) => {}
-            Ok(Some(n)) => {
-                self.at_end = n == 0;
-                self.framer.feed(self.at_end);
+        let outcome = match read {
+            Ok(None) => return,
+            Ok(Some((block, outcome))) => {
+                self.unfinished = block.unfinished();
+                self.spent = std::mem::replace(&mut self.block, block);
+                outcome
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(at_end) => {
+                self.at_end = at_end;
+                if !at_end {
+                    self.start_reading_ahead();
+                }
             }
             Err(error) => {
                 let name = self.name.clone();
                 self.failure = attached(|py| os_error(py, &error, Some(&name)));
             }
         }
+    }
+
+    /// False if it was given up for a signal.
+    async fn open(&mut self, shared: &Shared) -> io::Result<bool> {
+        if self.stream.is_none() {
+            if let Some(endpoint) = &mut self.endpoint {
+                match unless(&shared.signal, endpoint.open(Way::Read)).await {
+                    Some(opened) => opened?,
+                    None => return Ok(false),
+                }
+            }
+            if let Some(Endpoint::Opened(handle)) = self.endpoint.take() {
+                self.stream = Some(handle.start(Way::Read)?);
+            }
+        }
+        Ok(true)
+    }
+
+    /// From what may have nothing for a long time. `None`: given up for a signal, and nothing has been read. There may be a reason not to
+    /// go on: whoever sends next will know.
+    async fn read_now(&mut self, shared: &Shared) -> io::Result<Option<Framed>> {
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        let wanted = self.longest.min(STREAM_BLOCK);
+        let mut next = self.block.follow(std::mem::take(&mut self.spent));
+        match unless(&shared.signal, stream.read(next.bytes(), wanted)).await {
+            None => {
+                // What it began with is all there is in it.
+                self.block = next;
+                Ok(None)
+            }
+            Some(outcome) => {
+                let outcome = outcome.map(|n| n == 0);
+                next.frame(self.kind, matches!(outcome, Ok(true)));
+                Ok(Some((next, outcome)))
+            }
+        }
+    }
+
+    /// The block that was read while the last one was delivered, or the first.
+    async fn read_ahead(&mut self) -> io::Result<Framed> {
+        if let Ahead::Nothing = self.ahead {
+            self.start_reading_ahead();
+        }
+        match std::mem::replace(&mut self.ahead, Ahead::Nothing) {
+            Ahead::Ready(framed) => Ok(framed),
+            Ahead::Running(reading) => {
+                let (file, framed) = reading.await.map_err(io::Error::other)?;
+                self.stream = Some(Stream::File(Some(file)));
+                Ok(framed)
+            }
+            Ahead::Nothing => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn start_reading_ahead(&mut self) {
+        let Some(Stream::File(slot)) = &mut self.stream else { return };
+        let Some(file) = slot.take() else { return };
+        let mut next = self.block.follow(std::mem::take(&mut self.spent));
+        let (kind, length) = (self.kind, self.length);
+        self.length = (length * 2).min(self.longest).max(length);
+        self.ahead = Ahead::Running(spawn_blocking(move || {
+            let outcome = read_full(&file, next.bytes(), length);
+            next.frame(kind, matches!(outcome, Ok(true)));
+            (file, (next, outcome))
+        }));
     }
 
     /// Sends what has been framed.
@@ -213,9 +308,8 @@ impl Reading {
                 let (items, weights) = (&mut self.batch.items, &self.batch.weights);
                 let (wakes, result) = body.core.send_batch_or_wait(py, items, weights, &mut self.spot, &self.waker);
                 let sent = before - self.batch.items.len();
-                let first = self.batch.sizes.len() - before;
                 state.items += sent as u64;
-                state.bytes += self.batch.sizes[first..first + sent].iter().map(|&size| size as u64).sum::<u64>();
+                state.bytes += self.block.advance(sent) as u64;
                 Some(Some((wakes, result)))
             });
             match sent {
@@ -267,53 +361,49 @@ impl Reading {
     fn fill(&mut self, py: Python<'_>, body: &PyChannelBody, first_line: u64) {
         let (wakes, credit) = body.core.credit(py);
         wakes.fire();
-        let expected = BATCH.min(self.framer.len()).min(usize::try_from(credit).unwrap_or(BATCH)).max(1);
-        let (mut items, mut sizes) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
-        let mut weights = Vec::new();
+        let most = BATCH.min(self.block.len()).min(usize::try_from(credit).unwrap_or(BATCH).max(1));
+        let (mut items, mut weights) = (Vec::with_capacity(most), Vec::new());
         let mut weight_so_far = 0u64;
-        while items.len() < BATCH && (items.is_empty() || weight_so_far < credit) {
-            let Some((content, size)) = self.framer.next() else { break };
-            let made = if size > self.limit {
+        for item in self.block.items().take(most) {
+            let made = if item.len() > self.limit {
                 Err(PyValueError::new_err(format!(
-                    "item {} of {} is {size} bytes, at most {} are possible",
+                    "item {} of {} is {} bytes, at most {} are possible",
                     first_line + items.len() as u64,
                     self.name.shown(),
+                    item.len(),
                     self.limit
                 )))
             } else {
-                self.make(py, content, first_line + items.len() as u64).and_then(|item| {
-                    let weight = match self.weighing {
-                        Weighing::One => 1,
-                        Weighing::Length => item.len()? as u64,
-                        Weighing::Call => body.weight(&item)?,
-                    };
-                    Ok((item, weight))
-                })
+                self.make(py, self.block.content(self.kind, item), first_line + items.len() as u64)
             };
-            match made {
-                Ok((item, weight)) => {
+            let weighed = made.and_then(|item| {
+                if self.weighing != Weighing::One {
+                    let weight = if self.weighing == Weighing::Length { item.len()? as u64 } else { body.weight(&item)? };
+                    weights.push(weight);
                     weight_so_far = weight_so_far.saturating_add(weight);
-                    if self.weighing != Weighing::One {
-                        weights.push(weight);
-                    }
-                    items.push(item.unbind());
-                    sizes.push(size);
                 }
+                Ok(item)
+            });
+            match weighed {
+                Ok(item) => items.push(item.unbind()),
                 Err(error) => {
                     self.failure = Some(error);
                     break;
                 }
             }
+            if weight_so_far >= credit && self.weighing != Weighing::One {
+                break;
+            }
         }
-        if items.is_empty() && self.failure.is_none() && self.framer.unfinished() > self.longest(body, py) {
-            let so_far = self.framer.unfinished();
+        if items.is_empty() && self.failure.is_none() && self.unfinished > self.longest_item(body, py) {
+            let so_far = self.unfinished;
             self.failure = Some(self.too_large(py, first_line, &format!("is more than {so_far} bytes"), body));
         }
-        self.batch = Batch { items: items.into_iter(), weights, sizes };
+        self.batch = Batch { items: items.into_iter(), weights };
     }
 
     /// How many bytes an item can have at most, line end and all.
-    fn longest(&self, body: &PyChannelBody, py: Python<'_>) -> usize {
+    fn longest_item(&self, body: &PyChannelBody, py: Python<'_>) -> usize {
         let bound = match (self.weighing, &self.decoding) {
             (Weighing::Length, Decoding::Bytes) => usize::try_from(body.core.bound(py)).unwrap_or(usize::MAX).saturating_add(2),
             // A character is four bytes at most.
@@ -334,11 +424,10 @@ impl Reading {
     }
 
     #[inline]
-    fn make<'py>(&self, py: Python<'py>, content: std::ops::Range<usize>, line: u64) -> PyResult<Bound<'py, PyAny>> {
-        let content = self.framer.content(content);
+    fn make<'py>(&self, py: Python<'py>, content: &[u8], line: u64) -> PyResult<Bound<'py, PyAny>> {
         let (encoding, errors) = match &self.decoding {
             Decoding::Bytes => return Ok(PyBytes::new(py, content).into_any()),
-            Decoding::Utf8 { .. } if self.framer.is_ascii() => return ascii(py, content),
+            Decoding::Utf8 { .. } if self.block.is_ascii() => return ascii(py, content),
             Decoding::Utf8 { errors } => match std::str::from_utf8(content) {
                 Ok(text) => return Ok(PyString::new(py, text).into_any()),
                 Err(_) => ("utf-8", errors.as_str()),
