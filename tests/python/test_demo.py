@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from keyword import iskeyword
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,10 @@ from penstock._demo.pipeline import Config, Outcome, PipelineError, Sample
 from penstock._demo.stdlib_queue import StdlibQueue
 
 KINDS = ["penstock", "stdlib"]
+SOURCES = ["penstock", "python"]
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
+both_sources = pytest.mark.parametrize("source", SOURCES)
 
 CODE = (
     r"""
@@ -136,10 +139,11 @@ def test_what_cannot_be_decoded_is_replaced(tree: Path) -> None:
 # The pipeline.
 
 
-def run(tree: Path, kind: str, watch: Callable[[Sample], None] | None = None, **options: int) -> Outcome:
+def run(tree: Path, kind: str, watch: Callable[[Sample], None] | None = None, **options: Any) -> Outcome:
     return pipeline.run(Config(sources.find_files(tree), kind, **options), watch)
 
 
+@both_sources
 @both_kinds
 @pytest.mark.parametrize(
     "options",
@@ -152,13 +156,15 @@ def run(tree: Path, kind: str, watch: Callable[[Sample], None] | None = None, **
     ],
     ids=str,
 )
-def test_the_result_does_not_depend_on_the_queue_or_on_the_threads(tree: Path, kind: str, options: dict[str, int]) -> None:
+def test_the_result_does_not_depend_on_the_queue_or_on_the_threads(
+    tree: Path, kind: str, source: str, options: dict[str, int]
+) -> None:
     expected_names, expected_lines = Counter[str](), 0
     for path in sources.find_files(tree):
         part = sources.count([sources.read_source(path).text])
         expected_names.update(part.names)
         expected_lines += part.lines
-    outcome = run(tree, kind, None, **options)
+    outcome = run(tree, kind, None, source=source, **options)
     assert (outcome.files, outcome.damaged) == (14, 3)
     assert outcome.lines == expected_lines
     assert outcome.names == expected_names
@@ -186,6 +192,29 @@ def test_the_bounds_hold(tree: Path, kind: str) -> None:
         assert lines.put_blocked_seconds is None
 
 
+@both_kinds
+def test_the_window_holds(tree: Path, kind: str) -> None:
+    """A file of several windows."""
+    (tree / "large.py").write_bytes(b"value = other + 1\n" * 60_000)
+    outcome = run(tree, kind)
+    assert outcome.channels is not None
+    assert outcome.channels.maxsize == outcome.channels.peak == pipeline.WINDOW
+    assert run(tree, kind, source="python").names == outcome.names
+
+
+@both_kinds
+def test_a_file_that_vanishes_ends_the_run_with_its_error(tree: Path, kind: str) -> None:
+    files = [*sources.find_files(tree), tree / "gone.py"]
+    with pytest.raises(FileNotFoundError, match=r"gone\.py"):
+        pipeline.run(Config(files, kind))
+
+
+def test_bytes_above_the_window_are_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.Tally, "peak_bytes", property(lambda _: 2**20, lambda *_: None))
+    with pytest.raises(PipelineError, match="1048576 bytes of a file were on their way"):
+        run(tree, "penstock")
+
+
 def test_a_queue_above_its_bound_is_an_error() -> None:
     with pytest.raises(PipelineError, match="held 3 items, its bound is 2"):
         pipeline.figures(StdlibQueue[str](2, name="lines"), "lines", 2, 3)
@@ -211,10 +240,10 @@ class BrokenError(Exception):
 def break_in_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     read = sources.read_source
 
-    def broken(path: Path) -> sources.Source:
+    def broken(path: Path, fetch: Callable[[Path], bytes]) -> sources.Source:
         if path.name == "no_newline.py":
             raise BrokenError
-        return read(path)
+        return read(path, fetch)
 
     monkeypatch.setattr(sources, "read_source", broken)
 
@@ -281,8 +310,9 @@ def programs() -> None:
     pytest.importorskip("plotext")
 
 
-def command(tree: Path, kind: str, file: Path) -> dict[str, object]:
-    assert _cli.main(["demo", str(tree), "--queue", kind, "--no-progress", "--maxsize", "64", "--json", str(file)]) == 0
+def command(tree: Path, kind: str, source: str, file: Path) -> dict[str, object]:
+    options = ["--queue", kind, "--source", source, "--no-progress", "--maxsize", "64", "--json", str(file)]
+    assert _cli.main(["demo", str(tree), *options]) == 0
     return json.loads(file.read_text())
 
 
@@ -291,9 +321,9 @@ def test_both_kinds_write_the_identical_result(
     tree: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("json")
-    runs = {kind: command(tree, kind, folder / f"{kind}.json") for kind in KINDS}
-    assert runs["penstock"]["result"] == runs["stdlib"]["result"]
-    result = runs["penstock"]["result"]
+    runs = {(kind, source): command(tree, kind, source, folder / "figures.json") for kind in KINDS for source in SOURCES}
+    result = runs["penstock", "penstock"]["result"]
+    assert all(run["result"] == result for run in runs.values())
     assert isinstance(result, dict)
     assert result["files"] == 14
     assert result["top"][:2] == [["other", 3000], ["value", 3000]]
@@ -311,7 +341,7 @@ def test_json_on_the_standard_output_is_alone_there(tree: Path, capsys: pytest.C
 
 
 @pytest.mark.usefixtures("programs")
-@pytest.mark.parametrize("arguments", [["--workers", "0"], ["--maxsize", "-1"], ["--queue", "fast"], ["no/such/path"]])
+@pytest.mark.parametrize("arguments", [["--workers", "0"], ["--maxsize", "-1"], ["--queue", "fast"], ["--source", "c"], ["no/such/path"]])
 def test_bad_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         _cli.main(["demo", *arguments])

@@ -1,7 +1,7 @@
 """`python -m penstock demo`: the main job on real input.
 
 It counts the identifiers in all Python files under a directory, with threads that read, threads that parse and a
-coroutine that adds up, joined by two bounded queues. `pipeline` is the program; `sources` knows Python files,
+coroutine that adds up, joined by two bounded queues; the files themselves come through `penstock.io` and credit channels. `pipeline` is the program; `sources` knows Python files,
 `stdlib_queue` dresses `queue.Queue` for the comparison, `report` and `plot` show what happened.
 """
 
@@ -18,6 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.add_argument("path", nargs="?", type=_existing, metavar="PATH", help="default: Python's own standard library")
     parser.add_argument("--queue", choices=("penstock", "stdlib"), default="penstock", help="default: %(default)s")
+    parser.add_argument(
+        "--source",
+        choices=("penstock", "python"),
+        help="who reads the files: penstock.io, into a credit channel for each, or Python; default: whose queues they are",
+    )
     parser.add_argument("--readers", type=_positive, default=2, metavar="N", help="default: %(default)s threads")
     parser.add_argument("--workers", type=_positive, default=2, metavar="N", help="default: %(default)s threads")
     parser.add_argument("--maxsize", type=_positive, default=512, metavar="N", help="bound of the queue of lines; default: %(default)s")
@@ -38,7 +43,14 @@ def main(arguments: argparse.Namespace) -> dict[str, Any]:
 
     console = Console(stderr=arguments.json == "-", highlight=False)
     path: Path = arguments.path or sources.standard_library()
-    config = Config(sources.find_files(path), arguments.queue, arguments.readers, arguments.workers, arguments.maxsize)
+    config = Config(
+        sources.find_files(path),
+        arguments.queue,
+        arguments.readers,
+        arguments.workers,
+        arguments.maxsize,
+        arguments.source or ("penstock" if arguments.queue == "penstock" else "python"),
+    )
     console.print(f"{len(config.files):,} Python files under {path}", markup=False, soft_wrap=True)
     with report.LiveProgress(config, console, enabled=not arguments.no_progress) as progress:
         outcome = run(config, progress.update)

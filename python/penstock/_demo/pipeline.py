@@ -1,9 +1,10 @@
-"""The demo's pipeline: threads read, threads parse, a coroutine adds up.
+"""The demo's pipeline: files are read without the GIL, threads cut them, threads parse, a coroutine adds up.
 
-    reader threads --> lines --> worker threads --> results --> asyncio
-                      (queue)                       (queue)
+    penstock.io --> bytes --> reader threads --> lines --> worker threads --> results --> asyncio
+                  (channel)                     (queue)                       (queue)
 
-Both queues are bounded, so memory stays flat however slow the next stage is. The ends need no flag and no sentinel:
+The queues and the channels (one for each file) are bounded, so memory stays flat however slow the next stage is. The ends need no flag
+and no sentinel: a channel ends where its file does;
 when the last reader leaves `lines.producers(...)`, the workers' `get_many` drains the queue and then raises
 `ShutDown`; when the last worker leaves `results.producers(...)`, the `async for` ends. The other way round, a stage
 whose consumers have left gets `ShutDown` from its `put`, so no thread is left waiting for somebody who is gone.
@@ -22,13 +23,16 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from penstock import Queue, ShutDown
+from penstock import CreditChannel, Queue, ShutDown
 
 from . import sources
 from .stdlib_queue import StdlibQueue
 
 BATCH = 256
 """How many lines a worker takes at a time, at most."""
+
+WINDOW = 256 * 1024
+"""How many bytes of a file may be on their way to its reader."""
 
 SAMPLE_EVERY = 0.02
 """Seconds between two looks at the depth of the queues."""
@@ -53,6 +57,7 @@ class Config:
     readers: int = 2
     workers: int = 2
     maxsize: int = 512
+    source: str = "penstock"
 
     @property
     def results_maxsize(self) -> int:
@@ -67,6 +72,9 @@ class Tally:
     files: int = 0
     lines: int = 0
     damaged: int = 0
+    peak_bytes: int = 0
+    send_blocked_seconds: float = 0.0
+    receive_blocked_seconds: float = 0.0
 
 
 @dataclass
@@ -115,6 +123,7 @@ class Outcome:
     seconds: float
     samples: list[Sample]
     queues: tuple[QueueFigures, QueueFigures]
+    channels: QueueFigures | None
 
     def top(self, n: int = 10) -> list[tuple[str, int]]:
         """Return the n most frequent identifiers, ties in alphabetical order."""
@@ -161,12 +170,27 @@ class _Run:
 
     def read(self, files: Sequence[Path], tally: Tally) -> None:
         """Put the lines of some files."""
+        fetch = partial(self.fetch, tally=tally) if self.config.source == "penstock" else Path.read_bytes
         for file in files:
-            source = sources.read_source(file)
+            source = sources.read_source(file, fetch)
             self.lines.put_many(sources.cut(source.text))
             tally.files += 1
             tally.lines += source.text.count("\n")
             tally.damaged += source.damaged
+
+    def fetch(self, path: Path, tally: Tally) -> bytes:
+        """Return what is in a file; an error of the file comes out of its channel."""
+        from penstock.io import read_chunks  # an extension built without it can still run the old way
+
+        channel = CreditChannel[bytes](WINDOW, weigh=len, name=path.name)
+        with channel.receiver as receiver:
+            read_chunks(path, channel.sender)
+            found = b"".join(receiver)
+        seen = channel.statistics()
+        tally.peak_bytes = max(tally.peak_bytes, int(seen.peak_outstanding))
+        tally.send_blocked_seconds += seen.send_blocked_seconds
+        tally.receive_blocked_seconds += seen.receive_blocked_seconds
+        return found
 
     def parse(self) -> None:
         """Turn batches of lines into counts."""
@@ -267,7 +291,17 @@ class _Run:
                 figures(self.lines, "lines", self.config.maxsize, seen_lines),
                 figures(self.results, "results", self.config.results_maxsize, seen_results),
             ),
+            channels=self.channels() if self.config.source == "penstock" else None,
         )
+
+    def channels(self) -> QueueFigures:
+        """Return what there is to say about the channels of all files, having checked that none was ever above its window."""
+        tallies = self.tallies
+        peak = max(tally.peak_bytes for tally in tallies)
+        if peak > WINDOW:
+            raise PipelineError(f"{peak} bytes of a file were on their way, the window is {WINDOW}")
+        blocked = sum(tally.send_blocked_seconds for tally in tallies), sum(tally.receive_blocked_seconds for tally in tallies)
+        return QueueFigures("bytes of a file", WINDOW, peak, *blocked)
 
 
 def batches(queue: Lines, size: int) -> Iterator[list[str]]:

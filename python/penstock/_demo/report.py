@@ -73,6 +73,7 @@ def as_json(config: Config, outcome: Outcome, peak_memory: int | None) -> dict[s
     """Return the run as JSON: `result` is the same for every queue, the rest is not."""
     return {
         "queue": config.queue,
+        "source": config.source,
         "readers": config.readers,
         "workers": config.workers,
         "result": {
@@ -94,7 +95,7 @@ def as_json(config: Config, outcome: Outcome, peak_memory: int | None) -> dict[s
                     "put_blocked_seconds": queue.put_blocked_seconds,
                     "get_blocked_seconds": queue.get_blocked_seconds,
                 }
-                for queue in outcome.queues
+                for queue in _all(outcome)
             ],
             "samples": [[sample.seconds, sample.lines_depth, sample.results_depth] for sample in outcome.samples],
         },
@@ -141,13 +142,17 @@ def _queues(outcome: Outcome) -> Group:
     table = Table(box=SIMPLE)
     for column in ("queue", "bound", "peak depth", "blocked in put", "blocked in get"):
         table.add_column(column, justify="left" if column == "queue" else "right")
-    for queue in outcome.queues:
-        table.add_row(queue.name, f"{queue.maxsize}", f"{queue.peak}", *_blocked(queue))
+    for queue in _all(outcome):
+        table.add_row(queue.name, f"{queue.maxsize:,}", f"{queue.peak:,}", *_blocked(queue))
     if outcome.queues[0].put_blocked_seconds is None:
         note = "peak depth as sampled; queue.Queue keeps no statistics"
     else:
         note = "blocked: summed over the threads and tasks of that side"
     return Group(table, f"  {note}\n")
+
+
+def _all(outcome: Outcome) -> tuple[QueueFigures, ...]:
+    return outcome.queues if outcome.channels is None else (outcome.channels, *outcome.queues)
 
 
 def _blocked(queue: QueueFigures) -> tuple[str, str]:
@@ -161,10 +166,11 @@ def _summary(config: Config, outcome: Outcome, peak_memory: int | None) -> Text:
     memory = "not known on this platform" if peak_memory is None else f"{peak_memory / 2**20:.1f} MiB"
     damaged = f" ({outcome.damaged} with bytes that had to be replaced)" if outcome.damaged else ""
     rate = outcome.lines / outcome.seconds if outcome.seconds else 0.0
+    reader = "penstock.io" if config.source == "penstock" else "Python"
     return Text(
         f"{outcome.files:,} files{damaged}, {outcome.lines:,} lines, {outcome.names.total():,} identifiers, "
         f"{len(outcome.names):,} distinct\n"
-        f"{outcome.seconds:.2f} s on {config.queue} queues, {rate:,.0f} lines/s, "
+        f"{outcome.seconds:.2f} s on {config.queue} queues, files read by {reader}, {rate:,.0f} lines/s, "
         f"{config.readers} readers, {config.workers} workers; peak memory {memory}\n"
         f"every line read was counted, and no queue was ever above its bound"
     )

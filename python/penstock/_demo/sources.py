@@ -12,6 +12,7 @@ import re
 import sysconfig
 import tokenize
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from keyword import iskeyword
 from pathlib import Path
@@ -74,9 +75,9 @@ def find_files(path: Path) -> list[Path]:
     return found
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path, fetch: Callable[[Path], bytes] = Path.read_bytes) -> Source:
     """Read a file as Python would; what cannot be decoded, and NULs, are replaced, not refused."""
-    found = path.read_bytes()
+    found = fetch(path)
     data = found.replace(_SEAM.encode(), b"?")
     damaged = data != found
     try:
