@@ -156,9 +156,7 @@ def run(tree: Path, kind: str, watch: Callable[[Sample], None] | None = None, **
     ],
     ids=str,
 )
-def test_the_result_does_not_depend_on_the_queue_or_on_the_threads(
-    tree: Path, kind: str, source: str, options: dict[str, int]
-) -> None:
+def test_the_result_does_not_depend_on_the_queue_or_on_the_threads(tree: Path, kind: str, source: str, options: dict[str, int]) -> None:
     expected_names, expected_lines = Counter[str](), 0
     for path in sources.find_files(tree):
         part = sources.count([sources.read_source(path).text])

@@ -1,8 +1,9 @@
 """`python -m penstock demo`: the main job on real input.
 
 It counts the identifiers in all Python files under a directory, with threads that read, threads that parse and a
-coroutine that adds up, joined by two bounded queues; the files themselves come through `penstock.io` and credit channels. `pipeline` is the program; `sources` knows Python files,
-`stdlib_queue` dresses `queue.Queue` for the comparison, `report` and `plot` show what happened.
+coroutine that adds up, joined by two bounded queues; the files themselves come through `penstock.io` and credit
+channels. `pipeline` is the program; `sources` knows Python files, `stdlib_queue` dresses `queue.Queue` for the
+comparison, `report` and `plot` show what happened.
 """
 
 from __future__ import annotations

@@ -1,0 +1,93 @@
+"""The row about files: who brings their lines to a consumer, beside a Python loop that puts them on our own queue."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import penstock
+from penstock._bench import harness
+from penstock._bench.model import OURS, Contender, Faster, Row, Run, Sample
+
+WINDOW = 16_384
+LOOP = "a loop, penstock.Queue"
+
+
+@contextmanager
+def file_of(lines: int) -> Iterator[Path]:
+    """A file of so many lines of 55 bytes, just written: it is read from memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "lines")
+        with path.open("w") as file:
+            file.writelines(f"{number:08d} {'abcdefghij ' * 4}x\n" for number in range(lines))
+        yield path
+
+
+def natively(n: int) -> Sample:
+    """`penstock.io` reads into a credit channel, a thread takes what is there."""
+    from penstock.io import read_lines  # an extension built without it has the other rows
+
+    with file_of(n) as path:
+        channel = penstock.CreditChannel[str](WINDOW)
+
+        def take() -> None:
+            running, left = read_lines(path, channel.sender), n
+            while left:
+                left -= len(channel.receiver.receive_many(WINDOW))
+            running.result(harness.LIMIT)
+
+        return harness.run_threads([take], n)
+
+
+def by_a_loop(make: Callable[[], Any], get: Callable[[Any], int]) -> Run:
+    """A thread reads line by line and puts each on a queue, another takes what is there."""
+
+    def run(n: int) -> Sample:
+        with file_of(n) as path:
+            q = make()
+
+            def read() -> None:
+                put = q.put
+                with path.open() as file:
+                    for line in file:
+                        put(line)
+
+            def take() -> None:
+                left = n
+                while left:
+                    left -= get(q)
+
+            return harness.run_threads([read, take], n)
+
+    return run
+
+
+def many(q: Any) -> int:
+    """Take what is there."""
+    return len(q.get_many(WINDOW))
+
+
+def one(q: Any) -> int:
+    """Take one line."""
+    q.get()
+    return 1
+
+
+ROWS = (
+    Row(
+        "lines",
+        f"lines of a file to one consumer, window {WINDOW}",
+        (
+            Contender(OURS, natively),
+            Contender(LOOP, by_a_loop(lambda: penstock.Queue[Any](WINDOW), many)),
+            Contender("a loop, queue.Queue", by_a_loop(lambda: queue.Queue[Any](WINDOW), one)),
+        ),
+        goals=(Faster(LOOP, 5),),
+        least=50_000,
+        contended=True,
+    ),
+)
