@@ -449,7 +449,9 @@ async def test_a_cancelled_await_stops_at_an_item_and_resume_gives_the_rest(file
         except asyncio.CancelledError:
             pass
         sent = transfer.items
-        assert transfer.cancelled()
+        if not transfer.cancelled():  # it was at its end when its waiter was cancelled
+            count = await transfer
+            break
         await eventually(transfer.done)
         while (buffered := channel.statistics().buffered) > 0:
             got.append(channel.receiver.receive_nowait())
