@@ -99,11 +99,8 @@ impl Block {
     #[inline]
     pub(crate) fn content(&self, kind: Kind, item: Range<usize>) -> &[u8] {
         let content = &self.bytes[item];
-        match kind {
-            Kind::Lines { keep_ends: false } => match content {
-                [content @ .., b'\r', b'\n'] | [content @ .., b'\n'] => content,
-                content => content,
-            },
+        match (kind, content.strip_suffix(b"\n")) {
+            (Kind::Lines { keep_ends: false }, Some(line)) => line.strip_suffix(b"\r").unwrap_or(line),
             _ => content,
         }
     }

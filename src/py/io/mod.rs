@@ -110,7 +110,9 @@ fn read(
     sender.get().check_open(py, what)?;
     let (name, endpoint) = Name::parse("source", source)?;
     let told = format!("{what} from {}", name.shown());
-    PyTransfer::start(py, told, counts_items, |signal| Job::Reading(Reading::new(py, sender, options(name, endpoint), signal)))
+    PyTransfer::start(py, told, counts_items, |signal| {
+        Job::Reading(Box::new(Reading::new(py, sender, options(name, endpoint), signal)))
+    })
 }
 
 /// The transfer behind `write_from`.
@@ -122,7 +124,7 @@ pub(crate) fn _write_from(receiver: &Bound<'_, PyReceiver>, target: &Bound<'_, P
     }
     let parsed = Name::parse("target", target)?;
     let told = format!("write_from to {}", parsed.0.shown());
-    PyTransfer::start(py, told, false, |signal| Job::Writing(Writing::new(receiver, parsed, append, signal)))
+    PyTransfer::start(py, told, false, |signal| Job::Writing(Box::new(Writing::new(receiver, parsed, append, signal))))
 }
 
 /// Ends what runs, before the interpreter does.

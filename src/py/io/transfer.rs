@@ -49,8 +49,8 @@ enum Stage {
 /// What is to be done, and how far it has come.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Reading(Reading),
-    Writing(Writing),
+    Reading(Box<Reading>),
+    Writing(Box<Writing>),
 }
 
 /// How a task comes to its end.
@@ -101,7 +101,7 @@ pub(crate) struct State {
     pub(crate) items: u64,
     pub(crate) bytes: u64,
     error: Option<Py<PyAny>>,
-    job: Option<Box<Job>>,
+    job: Option<Job>,
     line: Line<Waker>,
 }
 
@@ -145,7 +145,7 @@ impl Shared {
     }
 
     /// The task has come to its end.
-    fn conclude(self: &Arc<Self>, py: Python<'_>, mut job: Box<Job>, outcome: Outcome) {
+    fn conclude(self: &Arc<Self>, py: Python<'_>, mut job: Job, outcome: Outcome) {
         job.park(py);
         match outcome {
             Outcome::Done => self.end(py, None),
@@ -176,7 +176,7 @@ impl Shared {
         }
     }
 
-    fn start(self: &Arc<Self>, py: Python<'_>, job: Box<Job>) -> PyResult<()> {
+    fn start(self: &Arc<Self>, py: Python<'_>, job: Job) -> PyResult<()> {
         let user = User::new(py)?;
         let handle = user.handle().clone();
         let task = Task { shared: Arc::clone(self), job: Some(job), user: Some(user) };
@@ -192,7 +192,7 @@ impl Shared {
 /// One run of a job. Dropped before its end, by the end of the runtime or by a panic, it says so.
 struct Task {
     shared: Arc<Shared>,
-    job: Option<Box<Job>>,
+    job: Option<Job>,
     user: Option<User>,
 }
 
@@ -249,7 +249,7 @@ impl PyTransfer {
         job: impl FnOnce(&Arc<Notify>) -> Job,
     ) -> PyResult<Self> {
         let signal = Arc::new(Notify::new());
-        let job = Box::new(job(&signal));
+        let job = job(&signal);
         let shared = Arc::new(Shared {
             signal,
             over: watch::Sender::new(false),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ LOOP = "a loop, penstock.Queue"
 
 
 @contextmanager
-def file_of(lines: int) -> Iterator[Path]:
+def file_of(lines: int) -> Generator[Path]:
     """A file of so many lines of 55 bytes, just written: it is read from memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "lines")
