@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
+import random
 import socket
 import struct
 import sys
@@ -109,6 +110,46 @@ def test_what_a_line_is(tmp_path, content, options, expected):
     channel = CreditChannel()
     read_lines(path, channel.sender, **options)
     assert drain(channel.receiver) == (expected, None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("through", ["a file", "a pipe"])
+def test_lines_across_blocks(tmp_path, through, seed):
+    """Whatever the lines' lengths, and wherever a block or a write ends: between a carriage return and its line feed, too."""
+    dice = random.Random(seed)
+    alphabet = "abc \r" if seed % 2 else "abc \r\u00fc\u20ac"
+    longest = dice.choice([3, 100, 20_000, 400_000])
+    data = bytearray()
+    while len(data) < 1_500_000:
+        line = dice.choice(alphabet) * dice.randrange(longest)
+        data += line.encode() + dice.choice([b"\n", b"\n", b"\r\n"])
+    if dice.random() < 0.5:
+        data += b"the last one, without an end"
+    expected = [line.removesuffix("\r") for line in data.decode().split("\n")]
+    if not expected[-1]:
+        expected.pop()
+    channel = CreditChannel(dice.choice([1, 50, 5000]) if longest > 100 else 5000)
+    if through == "a file":
+        path = tmp_path / "f"
+        path.write_bytes(data)
+        transfer = read_lines(path, channel.sender)
+    else:
+        readable, writable = os.pipe()
+        transfer = read_lines(readable, channel.sender)
+        os.close(readable)
+
+        def write():
+            with os.fdopen(writable, "wb", buffering=0) as file:
+                left = memoryview(data)
+                while left:
+                    left = left[file.write(left[: dice.randrange(1, 100_000)]) :]
+
+        writer = spawn(write)
+    assert drain(channel.receiver) == (expected, None)
+    assert transfer.result(PATIENCE) == len(expected)
+    assert transfer.bytes == len(data)
+    if through == "a pipe":
+        writer.result()
 
 
 @pytest.mark.parametrize("window", [1000, 70_000, 10**6])
