@@ -774,6 +774,40 @@ fn a_lease_replaces_the_one_before_and_runs_out() {
     c.leave(&mut sender);
 }
 
+/// Whatever comes, or comes back, beside it.
+#[test]
+fn no_lease_makes_credit_endless() {
+    let c = Chan::manual(9);
+    for n in [UNBOUNDED, u64::MAX] {
+        c.lease(n, SECOND);
+        c.request(2);
+        c.permit(4).unwrap();
+        c.return_permit(4);
+        c.at(c.clock.now() + SECOND);
+        assert_eq!((c.credit(), c.drain()), (2, 2));
+    }
+    c.request(3);
+    c.permit(3).unwrap();
+    c.lease(u64::MAX, SECOND);
+    c.return_permit(3);
+    c.at(c.clock.now() + SECOND);
+    assert_eq!(c.drain(), 3);
+    // It ends before what was held is given.
+    c.lease(u64::MAX, SECOND);
+    c.inner.pause(());
+    c.request(UNBOUNDED - 1);
+    c.at(c.clock.now() + SECOND);
+    c.resume();
+    assert_eq!(c.drain(), UNBOUNDED - 1);
+    c.inner.resume(()).fire();
+    c.request(UNBOUNDED - 1);
+    c.lease(1, 0);
+    assert_eq!(c.drain(), UNBOUNDED - 1);
+    c.request(UNBOUNDED);
+    c.lease(1, 0);
+    assert_eq!(c.drain(), UNBOUNDED, "what is endless already stays so");
+}
+
 #[test]
 fn a_permit_does_not_make_leased_credit_last() {
     let c = Chan::manual(100);

@@ -62,6 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
         counts,
     });
     let much = prop_oneof![8 => 1..6u64, 1 => Just(UNBOUNDED - 1), 1 => Just(u64::MAX)];
+    let leased = much.clone();
     prop_oneof![
         8 => (0..6u64).prop_map(Step::Send),
         3 => vec(0..4u64, 0..5).prop_map(Step::SendBatch),
@@ -79,7 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => much.prop_map(Step::Request),
         2 => (0..40u64).prop_map(Step::RequestUpTo),
         2 => Just(Step::Drain),
-        2 => (1..5u64, 1..4u64).prop_map(|(n, ttl)| Step::Lease(n, ttl)),
+        2 => (leased, 1..4u64).prop_map(|(n, ttl)| Step::Lease(n, ttl)),
         1 => Just(Step::Pause),
         2 => Just(Step::Resume),
         4 => (1..3u64).prop_map(Step::Advance),
@@ -258,8 +259,17 @@ impl Model {
         if self.paused {
             return;
         }
-        self.available = self.available.saturating_add(self.owed).min(UNBOUNDED);
-        self.owed = 0;
+        let owed = std::mem::take(&mut self.owed);
+        self.add(owed, 0);
+    }
+
+    /// Credit comes, or comes back. What is leased takes what room the rest leaves: it never makes credit endless.
+    fn add(&mut self, lasting: u64, leased: u64) {
+        let left = self.lease.map_or(0, |(_, left)| left);
+        let lasting = (self.available - left).saturating_add(lasting).min(UNBOUNDED);
+        let leased = (left + leased).min((UNBOUNDED - 1).saturating_sub(lasting));
+        self.available = lasting + leased;
+        self.lease = self.lease.filter(|_| lasting < UNBOUNDED).map(|(until, _)| (until, leased));
     }
 
     /// What happens by itself.
@@ -325,24 +335,19 @@ impl Model {
 
     fn return_permit(&mut self) {
         let origin = self.unpermit();
-        let lasts = origin == 0 || (self.lease.is_some() && origin == self.leases);
-        match &mut self.lease {
-            Some((_, left)) if origin == self.leases => *left += 1,
-            _ => {}
-        }
-        if self.available != UNBOUNDED {
-            let account = if lasts { &mut self.available } else { &mut self.voided };
-            *account = (*account + 1).min(UNBOUNDED);
+        if origin == 0 {
+            self.add(1, 0);
+        } else if self.lease.is_some() && origin == self.leases {
+            self.add(0, 1);
+        } else if self.available != UNBOUNDED {
+            self.voided = (self.voided + 1).min(UNBOUNDED);
         }
     }
 
     fn end_lease(&mut self) {
         if let Some((_, left)) = self.lease.take() {
-            if self.available != UNBOUNDED {
-                let unused = left.min(self.available);
-                self.available -= unused;
-                self.voided = self.voided.saturating_add(unused).min(UNBOUNDED);
-            }
+            self.available -= left;
+            self.voided = self.voided.saturating_add(left).min(UNBOUNDED);
         }
     }
 
@@ -760,8 +765,8 @@ impl Bench {
                     self.model.end_lease();
                     if self.model.available != UNBOUNDED {
                         self.model.leases += 1;
-                        self.model.available += n;
-                        self.model.lease = Some((self.model.now + ttl, n));
+                        self.model.lease = Some((self.model.now + ttl, 0));
+                        self.model.add(0, n.min(UNBOUNDED));
                     }
                 }
             }

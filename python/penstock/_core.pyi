@@ -1376,6 +1376,7 @@ class Credit:
 
     def lease(self, n: float, ttl: float) -> bool:
         """Grant `n` for `ttl` seconds, instead of what an earlier lease has left; what is not used by then is void.
+        `math.inf` is as much as can be counted: a lease ends.
 
         Returns whether the channel took it: False once it has ended, and while grants are held back. Raises as
         `request`, and ValueError, TypeError or OverflowError for a bad `ttl`.

@@ -157,14 +157,25 @@ class Model:
 
     def grant(self):
         if not self.paused:
-            self.endless = self.available() + self.owed >= MAX
             self.granted, self.owed = self.granted + self.owed, 0
+            self.limit()
+
+    def limit(self):
+        """What lasts may have no end; a lease takes what room there is below that."""
+        left = self.leased.left if self.leased else 0
+        excess = self.available() - (MAX - 1)
+        if excess > left:
+            self.end_lease(void=False)
+            self.endless = True
+        elif excess > 0:
+            self.leased.left -= excess
+            self.granted -= excess
 
     def end_lease(self, void=True):
         lease, self.leased = self.leased, None
         if lease:
             self.late_permits += lease.with_permits
-            self.voided += lease.left if void and not self.endless else 0
+            self.voided += lease.left if void else 0
 
     def count_again(self):
         """What was granted without an end is now what of it has been used."""
@@ -206,7 +217,7 @@ class Model:
 
     def take(self, n):
         """Leased credit goes first. How much of it that was."""
-        leased = min(n, self.leased.left) if self.leased and not self.endless else 0
+        leased = min(n, self.leased.left) if self.leased else 0
         if leased:
             self.leased.left -= leased
         return leased
@@ -275,6 +286,7 @@ class Model:
             self.leased.left += 0 if used else leased
         if not used and not self.endless:
             self.voided += late
+            self.limit()
 
     def send_permitted(self, index, item):
         weight = self.weight(item)
@@ -428,10 +440,11 @@ class Model:
         if not self.may_ask(n) or self.paused:
             return False
         self.end_lease()
-        self.endless = self.available() + n >= MAX
         if not self.endless:
+            n = min(n, MAX)
             self.granted += n
             self.leased = Lease(self.now + ttl, n)
+            self.limit()
         return True
 
     def drain(self):
@@ -638,7 +651,7 @@ def sequences(draw):
         (1, "drain"),
         (1 if window else 9, "request", much),
         (1 if window else 4, "request_up_to", st.one_of(st.integers(1, 40), much)),
-        (1 if window else 4, "lease", st.integers(0, 5), seconds),
+        (1 if window else 4, "lease", much, seconds),
         (1, "fail", index, st.builds(Stop)),
         (1, "cancel"),
     ]

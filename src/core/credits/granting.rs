@@ -118,6 +118,8 @@ impl<T, W: Wake> State<T, W> {
     pub(super) fn grant_all(&mut self) -> bool {
         let due = self.ledger.owed > 0 && !self.hold.is_on();
         if due {
+            let clock = &self.clock;
+            self.ledger.expire(|| clock.now()); // else what it has left might take room
             self.ledger.grant();
         }
         due

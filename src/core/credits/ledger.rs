@@ -36,7 +36,7 @@ pub(super) struct Ledger {
     /// 0: nothing flows but what is asked for.
     pub(super) window: u64,
     pub(super) bound: u64,
-    /// So much is given back at once.
+    /// So much is given back at once. Without a window that is anything.
     step: u64,
     /// [`UNBOUNDED`]: not counted any more.
     available: u64,
@@ -45,6 +45,7 @@ pub(super) struct Ledger {
     pub(super) voided: u64,
     pub(super) occupied: u64,
     pub(super) owed: u64,
+    /// None where credit is endless.
     lease: Option<Lease>,
     /// With permits, from leases that have run out: void when it comes back.
     overdue: u64,
@@ -60,7 +61,7 @@ impl Ledger {
         Self {
             window,
             bound,
-            step,
+            step: step.min(window),
             available: window,
             permits: 0,
             sent: 0,
@@ -147,11 +148,8 @@ impl Ledger {
     pub(super) fn return_permit(&mut self, n: u64) {
         let (overdue, leased) = self.unlend(n);
         if self.available != UNBOUNDED {
-            self.available = plus(self.available, n - overdue);
             self.voided = plus(self.voided, overdue);
-        }
-        if let Some(lease) = &mut self.lease {
-            lease.left += leased;
+            self.fill(plus(self.lasting(), n - overdue - leased), self.leased() + leased);
         }
     }
 
@@ -186,7 +184,32 @@ impl Ledger {
     #[inline]
     pub(super) fn grant(&mut self) {
         let owed = std::mem::take(&mut self.owed);
-        self.available = plus(self.available, owed); // with a window no more than that
+        if self.lease.is_none() {
+            self.available = plus(self.available, owed); // with a window no more than that
+        } else {
+            self.fill(plus(self.lasting(), owed), self.leased());
+        }
+    }
+
+    fn leased(&self) -> u64 {
+        self.lease.map_or(0, |lease| lease.left)
+    }
+
+    fn lasting(&self) -> u64 {
+        self.available - self.leased()
+    }
+
+    /// So much lasts, and so much is leased, as far as there is room for it: only what lasts can be endless.
+    #[inline(never)]
+    fn fill(&mut self, lasting: u64, leased: u64) {
+        if lasting == UNBOUNDED {
+            self.forget_lease();
+        }
+        let leased = leased.min((UNBOUNDED - 1).saturating_sub(lasting));
+        if let Some(lease) = &mut self.lease {
+            lease.left = leased;
+        }
+        self.available = lasting + leased;
     }
 
     fn void(&mut self, n: u64) {
@@ -194,9 +217,14 @@ impl Ledger {
         self.voided = plus(self.voided, n);
     }
 
+    /// What it has left is credit like any other. What of it is with permits does not come back.
+    fn forget_lease(&mut self) {
+        self.overdue += self.lease.take().map_or(0, |lease| lease.lent);
+    }
+
     /// Takes back what is not used. Returns how much that was. With a window it is owed from now on.
     pub(super) fn drain(&mut self) -> u64 {
-        self.overdue += self.lease.take().map_or(0, |lease| lease.lent);
+        self.forget_lease();
         let unused = self.available;
         if unused == UNBOUNDED {
             self.available = 0; // counting begins anew
@@ -209,12 +237,12 @@ impl Ledger {
         unused
     }
 
-    /// `n` until that time, instead of what an earlier lease has left.
+    /// `n` until that time, instead of what an earlier lease has left. Where credit is endless it adds nothing.
     pub(super) fn lease(&mut self, n: u64, until: Nanos) {
         self.end_lease();
-        self.available = plus(self.available, n);
         if self.available != UNBOUNDED {
-            self.lease = Some(Lease { left: n, lent: 0, until });
+            self.lease = Some(Lease { left: 0, lent: 0, until });
+            self.fill(self.available, n);
         }
     }
 
@@ -227,11 +255,8 @@ impl Ledger {
     }
 
     fn end_lease(&mut self) {
-        let Some(lease) = self.lease.take() else { return };
-        self.overdue += lease.lent;
-        if self.available != UNBOUNDED {
-            self.void(lease.left.min(self.available));
-        }
+        self.void(self.leased());
+        self.forget_lease();
     }
 
     /// Nothing goes through any more: only the totals are left.

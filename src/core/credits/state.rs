@@ -206,10 +206,7 @@ impl<T, W: Wake> State<T, W> {
     /// `credit_or_wait`. One that stands in line is not woken for every single item.)
     #[inline]
     fn replenish(&mut self) {
-        if self.ledger.owed > 0
-            && (self.ledger.window == 0 || self.ledger.reaches_step() || self.buffer.is_empty())
-            && !self.hold.is_on()
-        {
+        if self.ledger.owed > 0 && (self.ledger.reaches_step() || self.buffer.is_empty()) && !self.hold.is_on() {
             self.ledger.grant();
         }
     }

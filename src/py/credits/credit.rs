@@ -74,6 +74,7 @@ impl PyCredit {
     }
 
     /// Grant `n` for `ttl` seconds, instead of what an earlier lease has left; what is not used by then is void.
+    /// `math.inf` is as much as can be counted: a lease ends.
     ///
     /// Returns whether the channel took it: False once it has ended, and while grants are held back. Raises as
     /// `request`, and ValueError, TypeError or OverflowError for a bad `ttl`.
