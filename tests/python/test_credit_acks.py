@@ -950,6 +950,50 @@ def test_weights_of_deliveries():
     assert holds(channel).credit == 10
 
 
+LOOKS = {
+    "credit": lambda channel: channel.sender.credit == 2,
+    "statistics": lambda channel: channel.statistics().credit == 2,
+    "drain": lambda channel: channel.receiver.credit.drain() == 2,
+    "pause": lambda channel: channel.receiver.credit.pause() or channel.statistics().credit == 2,
+    "send": lambda channel: channel.sender.send_nowait("c") or channel.statistics().peak_outstanding == 2,
+    "complete": lambda channel: channel.sender.complete() or channel.receiver.ended,
+    "fail": lambda channel: channel.sender.fail(ValueError()) or channel.receiver.ended,
+    "settled_through": lambda channel: channel.receiver.settled_through == 2,
+    "defer_to": lambda channel: AckChannel(1).receiver.credit.defer_to(channel.sender) or channel.sender.credit == 2,
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_is_due_shows_at_the_first_look(look):
+    """Nobody waits, so nobody sees to it before."""
+    given_up, clock = [], ManualClock()
+    channel = give("a", "b", window=2, ack_wait=1, max_deliver=1, on_discard=given_up.append, clock=clock)
+    out = channel.receiver.receive_many(2)
+    clock.advance(1)
+    assert given_up == []
+    assert LOOKS[look](channel)
+    assert sorted(given_up) == ["a", "b"]
+    for delivery in out:
+        with pytest.raises(StaleDelivery):
+            delivery.ack()
+    channel.receiver.cancel()
+
+
+def test_the_peak_of_what_was_there_at_once():
+    """A permit's items, too."""
+    clock = ManualClock()
+    channel = give("a", window=3, ack_wait=1, max_deliver=1, clock=clock)
+    with channel.sender.permit() as permit:
+        for send in (channel.sender.send, lambda item: channel.sender.send_many([item]), permit.send):
+            out = receive(channel)
+            clock.advance(1)
+            send("b")
+            assert channel.statistics().peak_outstanding == 1
+            with pytest.raises(StaleDelivery):
+                out.ack()
+    channel.receiver.cancel()
+
+
 def test_manual_credit_of_deliveries():
     """Settling gives nothing back: what is asked for is asked for. But the buffer bounds what is out, too."""
     channel = AckChannel(0, buffer=2)

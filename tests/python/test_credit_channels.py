@@ -1067,6 +1067,43 @@ def test_send_many_of_more_than_there_is_credit_for(kind):
 
 
 @kinds
+def test_send_many_of_a_sender_that_has_ended(kind):
+    """It has sent nothing, and says so."""
+    channel = make(kind)
+    with channel.sender.clone():
+        channel.sender.complete()
+        with pytest.raises(ChannelClosed) as told:
+            channel.sender.send_many(iter([1]))
+        assert told.value.accepted == 0
+        with pytest.raises(ChannelClosed) as told:
+            run(channel.sender.send_many_async([1, 2]))
+        assert told.value.accepted == 0
+
+
+@kinds
+def test_a_sender_that_has_ended_has_no_credit(kind):
+    """Though its clone has."""
+    channel = make(kind)
+    with channel.sender.clone() as other:
+        channel.sender.complete()
+        assert (channel.sender.credit, other.credit) == (0, 3)
+
+
+@kinds
+def test_credit_without_an_end_in_statistics(kind):
+    """As the sender sees it, and after something has been sent, too."""
+    channel = manual(kind)
+    channel.receiver.credit.request(INF)
+    for seen in (channel.statistics().credit, channel.sender.send_nowait(1) or channel.statistics().credit, channel.sender.credit):
+        assert seen == INF
+    assert " credit=inf" in repr(channel)
+    bounded = manual(kind, 2)
+    bounded.receiver.credit.request(INF)
+    bounded.sender.send(1)
+    assert (bounded.sender.credit, bounded.statistics().credit) == (1, 1)
+
+
+@kinds
 def test_send_many_knows_an_end_without_credit(kind):
     """Exactly as many as fit: it does not wait for credit to see that there is no more."""
     channel = make(kind, 3)
@@ -1687,6 +1724,25 @@ def test_lease(kind):
 
 
 @kinds
+@pytest.mark.parametrize("much", [INF, 2**63 - 2, 2**70])
+def test_a_lease_of_any_size_ends(kind, much):
+    """Beside what was asked for, before it or after, too."""
+    clock = ManualClock()
+    channel = manual(kind, clock=clock)
+    credit = channel.receiver.credit
+    credit.request(2)
+    credit.lease(much, 5)
+    credit.request(3)
+    channel.sender.send(1)
+    assert channel.sender.credit > 2**62
+    clock.advance(5)
+    assert channel.sender.credit == 5
+    credit.request(2**63 - 7)
+    credit.lease(1, 0)
+    assert channel.sender.credit == 2**63 - 2
+
+
+@kinds
 def test_a_lease_that_ends_while_a_permit_is_out(kind):
     """The permit may be used; what comes back is void."""
     clock = ManualClock()
@@ -1731,10 +1787,21 @@ def test_after_the_end_nothing_raises(kind):
         assert credit.lease(1, 1) is False
         assert credit.drain() == 0
         credit.pause()
+        assert not channel.statistics().grants_held
         credit.resume()
+        down = make(kind, 1)
+        down.sender.send(1)
+        credit.defer_to(down.sender)
         credit.defer_to(None)
+        credit.defer_to(channel.sender)
+        assert not channel.statistics().grants_held
         channel.receiver.cancel()
         assert channel.sender.credit == 0
+        held = make(kind, 1)
+        held.receiver.credit.pause()
+        end(held)
+        held.receiver.credit.resume()
+        assert held.statistics().grants_held
 
 
 # ------------------------------------------------------------------------------------------------------------ deferred
@@ -1802,7 +1869,9 @@ def test_cycles_of_defer_to(kind):
     one, two, three = (make(kind) for _ in range(3))
     refused(lambda: one.receiver.credit.defer_to(one.sender), "cycle", ValueError, one)
     one.receiver.credit.defer_to(two.sender)
-    two.receiver.credit.defer_to(three.sender.clone())
+    clone = three.sender.clone()
+    two.receiver.credit.defer_to(clone)
+    clone.complete()
     for downstream in (one, two):
         refused(
             lambda downstream=downstream: three.receiver.credit.defer_to(downstream.sender),

@@ -57,16 +57,18 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
 
     /// Grants are held; what is buffered stays, and is received.
     pub fn pause(&self, proof: D::Proof<'_>) {
-        self.section.with(proof, |state| state.hold.paused = true);
+        self.section.with(proof, |state| state.hold.paused |= state.end().is_none());
     }
 
     /// Grants what has been held.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn resume(&self, proof: D::Proof<'_>) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
-            state.hold.paused = false;
-            state.grant_all();
-            state.settle(wakes);
+            if state.end().is_none() {
+                state.hold.paused = false;
+                state.grant_all();
+                state.settle(wakes);
+            }
         })
         .0
     }

@@ -77,11 +77,6 @@ impl Ledger {
         [self.permits, self.sent, self.voided].into_iter().fold(self.available, plus)
     }
 
-    /// Credit that is there, whether there is room for it or not.
-    pub(super) fn available(&self) -> u64 {
-        self.available
-    }
-
     pub(super) fn has_lease(&self) -> bool {
         self.lease.is_some()
     }
@@ -90,6 +85,11 @@ impl Ledger {
     #[inline]
     pub(super) fn sendable(&self) -> u64 {
         self.available.min(self.bound.saturating_sub(self.occupied).saturating_sub(self.permits))
+    }
+
+    /// The same, as it is shown: [`UNBOUNDED`] where neither credit nor the bound comes to an end.
+    pub(super) fn credit(&self) -> u64 {
+        if self.available == UNBOUNDED && self.bound == UNBOUNDED { UNBOUNDED } else { self.sendable() }
     }
 
     /// Returns how much of it was leased: that is used first.

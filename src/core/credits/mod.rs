@@ -31,7 +31,8 @@
 //! Whoever stops waiting calls [`Channel::leave`]; what it had been woken for goes to the next. A permit that is not used goes back.
 //!
 //! # What becomes due by itself
-//! Deliveries come back at their time ([`Channel::next_due`]). The first receiver in line looks after that: it is told when the moment comes
+//! Deliveries come back at their time ([`Channel::next_due`]), or are given up, which gives credit back and may be the end. What hands items
+//! out sees to that by itself; whoever looks, or does something else, first calls [`Channel::catch_up`]. The first receiver in line looks after that: it is told when the moment comes
 //! to be known, or nearer, and so is whoever becomes the first. It then comes to look again, by itself, when the moment is there.
 //!
 //! # Deferred grants
@@ -147,6 +148,7 @@ pub struct Statistics {
     /// In the buffer, and with the receiver.
     pub occupied: u64,
     pub peak: u64,
+    /// [`UNBOUNDED`]: no end.
     pub credit: u64,
     /// Consumed, or asked for, and not granted yet.
     pub owed: u64,
@@ -294,7 +296,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
                 permits: state.ledger.permits,
                 occupied: state.ledger.occupied,
                 peak: state.peak,
-                credit: state.ledger.sendable(),
+                credit: state.ledger.credit(),
                 owed: state.ledger.owed,
                 items_sent: state.sends,
                 items_received: state.receives,

@@ -1,7 +1,7 @@
 //! The sender's operations: items, batches, permits, the ends, and control messages.
 
 use super::state::{Entry, State};
-use super::{Channel, End, Phase, SendError, Side, Spot, UNBOUNDED};
+use super::{Channel, End, Phase, SendError, Side, Spot};
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
@@ -176,15 +176,11 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         self.visit(proof, |state, wakes| state.is_ready(n, wakes))
     }
 
-    /// What one who comes now may send. [`UNBOUNDED`]: whatever it likes.
+    /// What one who comes now may send. [`UNBOUNDED`](super::UNBOUNDED): whatever it likes.
     pub fn credit(&self, proof: D::Proof<'_>) -> (Wakes<W>, u64) {
         self.visit(proof, |state, wakes| {
             state.prepare_to_send(wakes);
-            if state.is_unbounded() && state.ledger.bound == UNBOUNDED && state.phase == Phase::Open {
-                UNBOUNDED
-            } else {
-                state.credit()
-            }
+            state.credit()
         })
     }
 

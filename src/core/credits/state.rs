@@ -179,12 +179,15 @@ impl<T, W: Wake> State<T, W> {
         is_first && Self::fits(&self.ledger, self.slots(), want, self.senders.claimed_before(ticket))
     }
 
-    /// What one who comes now may send.
+    /// What one who comes now may send. [`UNBOUNDED`](super::UNBOUNDED): whatever it likes.
     pub(super) fn credit(&self) -> u64 {
         if !self.senders.nobody_waits() || self.phase != Phase::Open {
             return 0;
         }
-        self.ledger.sendable().saturating_sub(self.senders.claimed())
+        match self.ledger.credit() {
+            UNBOUNDED => UNBOUNDED,
+            credit => credit.saturating_sub(self.senders.claimed()),
+        }
     }
 
     // ------------------------------------------------------------------------------------------------------------------- changes
@@ -503,9 +506,5 @@ impl<T, W: Wake> State<T, W> {
     pub(super) fn items(&self) -> impl Iterator<Item = &T> {
         let buffered = self.buffer.iter().map(|entry| &entry.item);
         buffered.chain(&self.controls).chain(self.deliveries.iter().flat_map(Deliveries::items))
-    }
-
-    pub(super) fn is_unbounded(&self) -> bool {
-        self.ledger.available() == UNBOUNDED
     }
 }

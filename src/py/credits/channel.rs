@@ -95,6 +95,7 @@ fn make(py: Python<'_>, common: &Common<'_, '_>, rules: Option<Rules>) -> PyResu
             core: Core::new(Config { window, step, bound, control_capacity, rules }, core_clock),
             acks: rules.is_some(),
             window,
+            sends_plainly: weigh.is_none() && rules.is_none_or(|rules| rules.ack_wait.is_none()),
             weigh: weigh.map(Bound::unbind),
             on_discard: on_discard.map(Bound::unbind),
             name: name.map(Bound::unbind),

@@ -28,9 +28,9 @@ impl PyCredit {
     }
 
     /// Raises on a channel that gives credit back by itself.
-    fn check_manual(&self, py: Python<'_>, operation: &str) -> PyResult<()> {
+    fn check_manual(&self, operation: &str) -> PyResult<()> {
         let body = self.body.get();
-        if body.window > 0 && body.core.end(py).is_none() {
+        if body.window > 0 {
             return Err(PyRuntimeError::new_err(format!(
                 "{operation}: this channel gives credit back by itself, within a window of {}; demand by hand needs window=0",
                 body.window
@@ -49,10 +49,10 @@ impl PyCredit {
     /// Streams, rule 3.17).
     fn request(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<bool> {
         let body = self.body.get();
-        if body.core.end(py).is_some() {
+        if body.has_ended(py) {
             return Ok(false);
         }
-        self.check_manual(py, "request")?;
+        self.check_manual("request")?;
         let (wakes, taken) = body.core.request(py, demand("n", n)?);
         wakes.fire();
         Ok(taken)
@@ -64,10 +64,10 @@ impl PyCredit {
     /// Returns whether it changed something. Raises as `request`.
     fn request_up_to(&self, py: Python<'_>, sequence: &Bound<'_, PyAny>) -> PyResult<bool> {
         let body = self.body.get();
-        if body.core.end(py).is_some() {
+        if body.has_ended(py) {
             return Ok(false);
         }
-        self.check_manual(py, "request_up_to")?;
+        self.check_manual("request_up_to")?;
         let (wakes, taken) = body.core.request_up_to(py, demand("sequence", sequence)?);
         wakes.fire();
         Ok(taken)
@@ -80,10 +80,10 @@ impl PyCredit {
     /// `request`, and ValueError, TypeError or OverflowError for a bad `ttl`.
     fn lease(&self, py: Python<'_>, n: &Bound<'_, PyAny>, ttl: &Bound<'_, PyAny>) -> PyResult<bool> {
         let body = self.body.get();
-        if body.core.end(py).is_some() {
+        if body.has_ended(py) {
             return Ok(false);
         }
-        self.check_manual(py, "lease")?;
+        self.check_manual("lease")?;
         let n = demand("n", n)?;
         let ttl = errors::duration("ttl", ttl)?;
         let (wakes, taken) = body.core.lease(py, n, nanos(ttl));
@@ -95,19 +95,19 @@ impl PyCredit {
     ///
     /// A channel with a window is paused by it: `resume` gives the window back.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (wakes, unused) = self.body.get().core.drain(py);
+        let (wakes, unused) = self.body.get().up_to_date(py).drain(py);
         wakes.fire();
         amount_object(py, unused)
     }
 
     /// Give no more credit until `resume`. What has been given may be used, and what is buffered is received.
     fn pause(&self, py: Python<'_>) {
-        self.body.get().core.pause(py);
+        self.body.get().up_to_date(py).pause(py);
     }
 
     /// Give the credit that has been held back.
     fn resume(&self, py: Python<'_>) {
-        self.body.get().core.resume(py).fire();
+        self.body.get().up_to_date(py).resume(py).fire();
     }
 
     /// Give no credit while `sender`, of another channel that this one's items go on to, has none. What is held back
@@ -129,6 +129,9 @@ impl PyCredit {
                 type_name(sender)
             )));
         };
+        if body.has_ended(py) {
+            return Ok(());
+        }
         let downstream = &sender.get().body;
         let mut next = Some(downstream.clone_ref(py));
         while let Some(one) = next {
@@ -139,7 +142,7 @@ impl PyCredit {
         }
         defer_no_longer(py, &self.body);
         drop(body.set_downstream(py, Some(downstream.clone_ref(py))));
-        let starved = downstream.get().core.watch(py, Waker::Upstream(self.body.clone_ref(py)));
+        let starved = downstream.get().up_to_date(py).watch(py, Waker::Upstream(self.body.clone_ref(py)));
         body.core.defer_to(py, Some(Arc::clone(&starved))).fire();
         Ok(())
     }

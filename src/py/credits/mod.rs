@@ -54,6 +54,8 @@ pub(crate) struct PyChannelBody {
     /// Deliveries have to be settled.
     pub(crate) acks: bool,
     pub(crate) window: u64,
+    /// Nothing but credit decides over a send: items weigh one each, and none is given up by itself.
+    pub(crate) sends_plainly: bool,
     weigh: Option<Py<PyAny>>,
     on_discard: Option<Py<PyAny>>,
     name: Option<Py<PyAny>>,
@@ -62,12 +64,25 @@ pub(crate) struct PyChannelBody {
 }
 
 impl PyChannelBody {
+    /// The core's channel, once what is due by itself has been done, and reported. (What hands items out sees to that by itself, and the end
+    /// of a lease the core always does.)
+    pub(crate) fn up_to_date(&self, py: Python<'_>) -> &Core {
+        if self.acks {
+            self.finish(py, self.core.catch_up(py));
+        }
+        &self.core
+    }
+
     /// What an item weighs. Runs the user's function: outside every section, before anything else.
     pub(crate) fn weight(&self, item: &Bound<'_, PyAny>) -> PyResult<u64> {
         let Some(weigh) = &self.weigh else { return Ok(1) };
         let py = item.py();
         let weight = foreign::call(weigh.bind(py), &PyTuple::new(py, [item])?)?;
         whole("the weight of an item", &weight, 0)
+    }
+
+    pub(crate) fn has_ended(&self, py: Python<'_>) -> bool {
+        self.up_to_date(py).end(py).is_some()
     }
 
     pub(crate) fn is_weighted(&self) -> bool {
@@ -213,7 +228,7 @@ impl PyChannelBody {
                 extras.traceback = traceback.take();
             }
         });
-        let (wakes, failed) = self.core.fail(py);
+        let (wakes, failed) = self.up_to_date(py).fail(py);
         wakes.fire();
         drop(error);
         failed
@@ -230,7 +245,9 @@ impl PyChannelBody {
         };
         format!(
             "the channel{label} has {} of credit left, {} items buffered, {} unacknowledged, and {bound}",
-            seen.credit, seen.items_buffered, seen.items_unacked
+            amount_text(seen.credit),
+            seen.items_buffered,
+            seen.items_unacked
         )
     }
 
@@ -295,10 +312,7 @@ impl PyChannelBody {
         if seen.window > 0 {
             let _ = write!(text, " window={}", seen.window);
         }
-        let _ = match seen.credit {
-            UNBOUNDED => write!(text, " credit=inf"),
-            credit => write!(text, " credit={credit}"),
-        };
+        let _ = write!(text, " credit={}", amount_text(seen.credit));
         text.push_str(match (seen.phase, seen.ended) {
             (Phase::Open, _) => "",
             (Phase::Cancelled, _) => " cancelled",
@@ -406,6 +420,10 @@ pub(crate) fn demand(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
 /// As Python reads an amount: `math.inf` for no end.
 pub(crate) fn amount_object(py: Python<'_>, n: u64) -> PyResult<Bound<'_, PyAny>> {
     if n == UNBOUNDED { Ok(PyFloat::new(py, f64::INFINITY).into_any()) } else { Ok(n.into_pyobject(py)?.into_any()) }
+}
+
+fn amount_text(n: u64) -> String {
+    if n == UNBOUNDED { "inf".to_owned() } else { n.to_string() }
 }
 
 /// Neither pickled nor copied.

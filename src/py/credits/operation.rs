@@ -412,8 +412,7 @@ impl Operation for ChannelOperation {
         let sends = !matches!(work, Work::Receive | Work::ReceiveMany(_));
         if acks && sends {
             // What becomes due by itself gives credit back, also when nobody receives.
-            body.get().finish(py, body.get().core.catch_up(py));
-            *look_again_at = body.get().core.next_due(py);
+            *look_again_at = body.get().up_to_date(py).next_due(py);
         }
         let mut visit = Visit { body, name, chance, spot, hands_on: *hands_on };
         match work {

@@ -105,7 +105,7 @@ impl PyReceiver {
     /// True once nothing will be received any more.
     #[getter]
     fn ended(&self, py: Python<'_>) -> bool {
-        self.body.get().core.end(py).is_some()
+        self.body.get().has_ended(py)
     }
 
     /// A snapshot of what the channel has seen, at this moment.

@@ -16,6 +16,7 @@ use crate::aio::AsyncOperation;
 use crate::blocking;
 use crate::domain::Attached;
 use crate::errors::{self, Argument, Timeout, text, type_name};
+use crate::operation::annotated;
 
 /// The end of a channel that items go in by. Made by the channel, and by `clone`.
 ///
@@ -57,6 +58,13 @@ impl PySender {
         Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, timeout))
     }
 
+    /// What `send_many` does. That this sender has ended is said as any other end of it.
+    fn batch(&self, py: Python<'_>, name: &str, items: &Bound<'_, PyAny>) -> PyResult<ChannelOperation> {
+        let operation = ChannelOperation::send_many(self.body.bind(py), items)?;
+        self.check_open(py, name).map_err(|error| annotated(&operation, py, error))?;
+        Ok(operation)
+    }
+
     /// `send` in the general form.
     pub(crate) fn send_in_general(slf: &Bound<'_, Self>, item: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
         slf.get().check_open(slf.py(), "send")?;
@@ -95,8 +103,7 @@ impl PySender {
     fn send_many(slf: &Bound<'_, Self>, items: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        slf.get().check_open(py, "send_many")?;
-        let mut operation = ChannelOperation::send_many(slf.get().body.bind(py), items)?;
+        let mut operation = slf.get().batch(py, "send_many", items)?;
         blocking::run(slf.as_any(), &mut operation, timeout)?.into_object(py)
     }
 
@@ -106,8 +113,7 @@ impl PySender {
         items: &Bound<'_, PyAny>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AsyncOperation> {
-        slf.get().check_open(slf.py(), "send_many_async")?;
-        Self::awaitable(slf, ChannelOperation::send_many(slf.get().body.bind(slf.py()), items)?, timeout)
+        Self::awaitable(slf, slf.get().batch(slf.py(), "send_many_async", items)?, timeout)
     }
 
     /// Credit for items that do not exist yet: `with sender.permit(3) as permit: permit.send(x)`.
@@ -125,7 +131,10 @@ impl PySender {
     /// end to it.
     #[getter]
     fn credit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (wakes, credit) = self.body.get().core.credit(py);
+        if self.ended.load(Ordering::Relaxed) {
+            return amount_object(py, 0);
+        }
+        let (wakes, credit) = self.body.get().up_to_date(py).credit(py);
         wakes.fire();
         amount_object(py, credit)
     }
@@ -168,7 +177,7 @@ impl PySender {
     /// A second time does nothing.
     pub(crate) fn complete(&self, py: Python<'_>) {
         if !self.ended.swap(true, Ordering::Relaxed) {
-            self.body.get().core.complete(py).fire();
+            self.body.get().up_to_date(py).complete(py).fire();
         }
     }
 
@@ -342,7 +351,7 @@ impl PyPermit {
                 return Err(PyValueError::new_err(format!("the item weighs {weight}, and {left} is left of the permit")));
             }
         }
-        let (wakes, result) = body.core.send_permitted(py, item.clone().unbind(), weight);
+        let (wakes, result) = body.up_to_date(py).send_permitted(py, item.clone().unbind(), weight);
         wakes.fire();
         result.map_err(|error| {
             let still_held = self.left.with(py, |left| left.as_mut().map(|left| *left += weight).is_some());

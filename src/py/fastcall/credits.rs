@@ -24,7 +24,7 @@ unsafe fn send_plainly(sender: &PySender, item: Raw) -> Option<Raw> {
     // SAFETY: see above.
     let py = unsafe { Python::assume_attached() };
     let body = sender.body.get();
-    if body.is_weighted() || sender.ended.load(Ordering::Relaxed) || body.core.is_entered(py) {
+    if !body.sends_plainly || sender.ended.load(Ordering::Relaxed) || body.core.is_entered(py) {
         return None;
     }
     // SAFETY: see above.
