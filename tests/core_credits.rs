@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{RwLock, RwLockReadGuard};
 use penstock_core::clock::{Clock, Manual, Nanos};
 use penstock_core::credits::{
-    Channel, Config, End, Handed, Nack, Phase, Receipt, ReceiveError, Rules, SendError, Spot, Statistics, UNBOUNDED,
+    Channel, Config, End, Handed, Nack, Permit, Phase, Receipt, ReceiveError, Rules, SendError, Spot, Statistics, UNBOUNDED,
 };
 use penstock_core::fork;
 use penstock_core::section::Threads;
@@ -171,16 +171,20 @@ impl Chan {
         self.fire(self.inner.resume(()));
     }
 
-    fn permit(&self, n: u64) -> Result<(), SendError<()>> {
+    fn try_permit(&self, n: u64) -> Result<Permit, SendError<()>> {
         self.done(self.inner.try_permit((), n))
     }
 
-    fn send_permitted(&self, item: u32, weight: u64) -> Sent {
-        self.done(self.inner.send_permitted((), item, weight))
+    fn permit(&self, n: u64) -> Permit {
+        self.try_permit(n).unwrap()
     }
 
-    fn return_permit(&self, n: u64) {
-        self.fire(self.inner.return_permit((), n));
+    fn send_permitted(&self, permit: &mut Permit, item: u32, weight: u64) -> Sent {
+        self.done(self.inner.send_permitted((), permit, item, weight))
+    }
+
+    fn return_permit(&self, permit: Permit) {
+        self.fire(self.inner.return_permit((), permit));
     }
 
     fn complete(&self) {
@@ -333,7 +337,8 @@ fn a_sender_that_parks_gets_all_that_was_consumed() {
     assert_eq!((c.seen().credit, c.credit(), c.seen().owed), (5, 0, 0), "what is there is for the one in line");
     c.leave(&mut sender);
     assert_eq!(c.credit(), 5);
-    assert_eq!(c.done(c.inner.permit_or_wait((), 5, &mut sender.spot, &waker)), Ok(()));
+    let permit = c.done(c.inner.permit_or_wait((), 5, &mut sender.spot, &waker));
+    assert_eq!(permit.unwrap().left(), 5);
     c.receive_all(45..47);
     let mut batch = items(296..300);
     assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.spot, &waker)), FULL);
@@ -373,7 +378,7 @@ fn what_is_heavier_than_the_bound_is_refused() {
     let mut sender = Waiter::new();
     assert_eq!(c.send_heavy(1, 101), Err(SendError::TooHeavy(1)));
     assert_eq!(c.wait_to_send(1, 101, &mut sender), Err(SendError::TooHeavy(1)));
-    assert_eq!(c.permit(101), Err(SendError::TooHeavy(())));
+    assert_eq!(c.try_permit(101), Err(SendError::TooHeavy(())));
     let waker = sender.tell();
     assert_eq!(c.done(c.inner.ready_or_wait((), 101, &mut sender.spot, &waker)), Err(SendError::TooHeavy(())));
     let mut batch = items(1..4);
@@ -550,14 +555,14 @@ fn time_in_line_is_counted() {
 #[test]
 fn a_permit_is_credit_before_the_item_exists() {
     let c = Chan::window(4);
-    assert_eq!(c.permit(3), Ok(()));
-    assert_eq!(c.permit(2), FULL);
+    let mut permit = c.permit(3);
+    assert_eq!(c.try_permit(2), Err(SendError::Full(())));
     assert_eq!(c.credit(), 1);
-    assert_eq!(c.send_permitted(1, 2), Ok(()));
-    assert_eq!(c.send_permitted(2, 2), Err(SendError::Full(2)), "more than is left of it");
+    assert_eq!(c.send_permitted(&mut permit, 1, 2), Ok(()));
+    assert_eq!(c.send_permitted(&mut permit, 2, 2), Err(SendError::Full(2)), "more than is left of it");
     let mut sender = Waiter::new();
     assert_eq!(c.wait_to_send(3, 2, &mut sender), Err(SendError::Full(3)));
-    c.return_permit(1);
+    c.return_permit(permit);
     assert!(sender.is_told());
     assert_eq!(c.wait_to_send(3, 2, &mut sender), Ok(()));
     assert_eq!((c.receive(), c.receive()), (Ok(1), Ok(3)));
@@ -567,15 +572,15 @@ fn a_permit_is_credit_before_the_item_exists() {
 #[test]
 fn a_permit_may_be_used_after_completion_and_keeps_the_end_away() {
     let c = Chan::window(4);
-    assert_eq!(c.permit(2), Ok(()));
+    let mut permit = c.permit(2);
     c.complete();
     let mut receiver = Waiter::new();
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty), "something may still come");
-    assert_eq!(c.send_permitted(7, 1), Ok(()));
+    assert_eq!(c.send_permitted(&mut permit, 7, 1), Ok(()));
     assert!(receiver.is_told());
     assert_eq!(c.wait_to_receive(&mut receiver), Ok(7));
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty));
-    c.return_permit(1);
+    c.return_permit(permit);
     assert!(receiver.is_told());
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Ended(End::Completed)));
 }
@@ -583,18 +588,18 @@ fn a_permit_may_be_used_after_completion_and_keeps_the_end_away() {
 #[test]
 fn a_permit_is_worth_nothing_after_failure_or_cancel() {
     let c = Chan::window(4);
-    c.permit(2).unwrap();
+    let mut permit = c.permit(2);
     assert!(c.fail());
     assert_eq!(c.receive(), Err(ReceiveError::Ended(End::Failed)), "nobody waits for it");
-    assert_eq!(c.send_permitted(1, 1), ended(1, End::Failed));
-    c.return_permit(2);
+    assert_eq!(c.send_permitted(&mut permit, 1, 1), ended(1, End::Failed));
+    c.return_permit(permit);
     let c = Chan::window(4);
-    c.permit(2).unwrap();
+    let mut permit = c.permit(2);
     let granted = c.seen().granted;
     c.cancel();
     assert_eq!((c.seen().granted, c.seen().voided), (granted, 4), "it counts as taken back");
-    assert_eq!(c.send_permitted(1, 1), ended(1, End::Cancelled));
-    c.return_permit(2);
+    assert_eq!(c.send_permitted(&mut permit, 1, 1), ended(1, End::Cancelled));
+    c.return_permit(permit);
     assert_eq!(c.seen().granted, granted);
 }
 
@@ -602,22 +607,23 @@ fn a_permit_is_worth_nothing_after_failure_or_cancel() {
 fn after_a_fork_permits_and_waiters_are_not_ours() {
     let _alone = FORKS.write();
     let c = Chan::that_is_forked(Config { window: 4, step: 2, bound: 4, control_capacity: 2, rules: None });
-    c.permit(3).unwrap();
+    let (mut permit, other) = (c.permit(1), c.permit(2));
     let (mut sender, mut receiver) = (Waiter::new(), Waiter::new());
     let _ = c.wait_to_send(1, 2, &mut sender);
     let _ = c.wait_to_receive(&mut receiver);
     fork::after_fork_in_child();
-    c.return_permit(3);
+    c.return_permit(other);
     assert_eq!((c.seen().permits, c.credit()), (0, 4));
     assert_eq!((c.seen().waiting_senders, c.seen().waiting_receivers), (0, 0));
-    assert_eq!(c.send_permitted(5, 1), Err(SendError::Full(5)));
+    assert_eq!(c.send_permitted(&mut permit, 5, 1), Err(SendError::Full(5)));
     // The child's copies come as if they had never been there.
     assert_eq!(c.wait_to_send(1, 2, &mut sender), Ok(()));
     assert_eq!(c.wait_to_receive(&mut receiver), Ok(1));
     assert!(!sender.is_told() && !receiver.is_told());
     let _ = c.wait_to_receive(&mut receiver);
     fork::after_fork_in_child();
-    assert_eq!(c.permit(4), Ok(()));
+    c.return_permit(permit);
+    assert_eq!(c.permit(4).left(), 4);
     c.leave(&mut receiver);
     fork::after_fork_in_child();
     assert_eq!(c.send_heavy(2, 4), Ok(()), "at the first look");
@@ -664,8 +670,7 @@ fn demand_saturates_and_is_not_counted_any_more() {
         assert!(c.request(UNBOUNDED - 1));
     }
     assert_eq!((c.seen().granted, c.credit()), (UNBOUNDED, 2));
-    c.permit(2).unwrap();
-    c.return_permit(2);
+    c.return_permit(c.permit(2));
     assert!(!c.request_up_to(u64::MAX), "there is no more");
     assert_eq!(c.drain(), UNBOUNDED);
     assert_eq!((c.credit(), c.seen().granted), (0, 5));
@@ -781,15 +786,14 @@ fn no_lease_makes_credit_endless() {
     for n in [UNBOUNDED, u64::MAX] {
         c.lease(n, SECOND);
         c.request(2);
-        c.permit(4).unwrap();
-        c.return_permit(4);
+        c.return_permit(c.permit(4));
         c.at(c.clock.now() + SECOND);
         assert_eq!((c.credit(), c.drain()), (2, 2));
     }
     c.request(3);
-    c.permit(3).unwrap();
+    let permit = c.permit(3);
     c.lease(u64::MAX, SECOND);
-    c.return_permit(3);
+    c.return_permit(permit);
     c.at(c.clock.now() + SECOND);
     assert_eq!(c.drain(), 3);
     // It ends before what was held is given.
@@ -812,26 +816,45 @@ fn no_lease_makes_credit_endless() {
 fn a_permit_does_not_make_leased_credit_last() {
     let c = Chan::manual(100);
     c.lease(10, SECOND);
-    c.permit(6).unwrap();
-    c.return_permit(2); // back to the lease
+    let (mut permit, other) = (c.permit(4), c.permit(2));
+    c.return_permit(other); // to the lease
     assert_eq!(c.credit(), 6);
     c.at(SECOND);
     assert_eq!((c.credit(), c.seen().permits), (0, 4));
-    assert_eq!(c.send_permitted(1, 1), Ok(()), "whoever has it may use it");
-    c.return_permit(3);
+    assert_eq!(c.send_permitted(&mut permit, 1, 1), Ok(()), "whoever has it may use it");
+    c.return_permit(permit);
     assert_eq!((c.credit(), c.seen().voided), (0, 9));
     c.lease(3, SECOND);
-    c.permit(3).unwrap();
+    let permit = c.permit(3);
     c.lease(2, SECOND);
-    c.return_permit(3);
+    c.return_permit(permit);
     assert_eq!(c.credit(), 2, "a new lease replaces the old, permits and all");
     c.drain();
     c.request(4);
-    c.permit(4).unwrap();
+    let permit = c.permit(4);
     c.lease(1, SECOND);
-    c.return_permit(4);
+    c.return_permit(permit);
     c.at(9 * SECOND);
     assert_eq!(c.credit(), 4, "what was asked for lasts");
+}
+
+/// Each of several permits knows what it is made of, and uses first what does not last.
+#[test]
+fn a_permit_is_not_charged_for_another() {
+    let c = Chan::manual(100);
+    c.lease(1, SECOND);
+    let mut leased = c.permit(1);
+    c.at(SECOND);
+    c.request(1);
+    c.return_permit(c.permit(1));
+    assert_eq!(c.send_permitted(&mut leased, 1, 1), Ok(()));
+    assert_eq!((c.credit(), c.seen().voided), (1, 0));
+    c.lease(2, SECOND);
+    let mut both = c.permit(3);
+    c.at(2 * SECOND);
+    assert_eq!(c.send_permitted(&mut both, 2, 1), Ok(()));
+    c.return_permit(both);
+    assert_eq!((c.credit(), c.seen().voided), (1, 1));
 }
 
 // ----------------------------------------------------------------------------------------------------------------- deferred grants
@@ -955,7 +978,7 @@ fn what_can_be_done_in_which_phase() {
             assert_eq!((c.seen().waiting_senders, c.seen().waiting_receivers), (0, 0));
             // Senders.
             assert_eq!(c.send(1), ended(1, end));
-            assert_eq!(c.permit(1), ended((), end));
+            assert_eq!(c.try_permit(1), Err(SendError::Ended((), end)));
             assert_eq!(c.done(c.inner.is_ready((), 1)), ended((), end));
             assert_eq!(c.done(c.inner.send_control((), 1)), ended(1, end));
             assert_eq!(c.credit(), 0);
@@ -1224,7 +1247,7 @@ fn whoever_waits_for_itself_is_told() {
 fn completion_tells_whoever_waits_for_itself() {
     for end in 0..3 {
         let c = Chan::acking(9, None, 5);
-        c.permit(1).unwrap();
+        let permit = c.permit(1);
         c.send_all(0..1);
         c.take(1).unwrap();
         let mut me = Waiter::new();
@@ -1233,10 +1256,10 @@ fn completion_tells_whoever_waits_for_itself() {
             0 => {
                 c.complete();
                 assert!(!me.is_told(), "there is a permit");
-                c.return_permit(1);
+                c.return_permit(permit);
             }
             1 => {
-                c.return_permit(1);
+                c.return_permit(permit);
                 c.complete();
             }
             _ => assert!(c.fail()),

@@ -310,9 +310,8 @@ fn a_returned_permit_races_with_a_sender_falling_asleep() {
         let channel = window(1);
         let (wakes, permit) = channel.try_permit((), 1);
         wakes.fire();
-        assert_eq!(permit, Ok(()));
         let sender = spawn(&channel, |channel| send(channel, 7));
-        channel.return_permit((), 1).fire();
+        channel.return_permit((), permit.unwrap()).fire();
         assert_eq!(sender.join().unwrap(), Ok(()));
         assert_eq!(receive_now(&channel), Ok(7));
     });
@@ -325,12 +324,12 @@ fn a_permit_races_with_completion_and_a_receiver() {
         let channel = window(2);
         let (wakes, permit) = channel.try_permit((), 2);
         wakes.fire();
-        assert_eq!(permit, Ok(()));
-        let sender = spawn(&channel, |channel| {
-            let (wakes, sent) = channel.send_permitted((), 7, 1);
+        let mut permit = permit.unwrap();
+        let sender = spawn(&channel, move |channel| {
+            let (wakes, sent) = channel.send_permitted((), &mut permit, 7, 1);
             wakes.fire();
             assert_eq!(sent, Ok(()));
-            channel.return_permit((), 1).fire();
+            channel.return_permit((), permit).fire();
         });
         let completer = spawn(&channel, |channel| channel.complete(()).fire());
         assert_eq!(receive(&channel), Ok(7));

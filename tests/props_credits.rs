@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use penstock_core::clock::{Clock, Manual, Nanos};
 use penstock_core::credits::{
-    Channel, Config, End, Leftovers, Nack, Phase, Receipt, ReceiveError, Rules, SendError, Spot, UNBOUNDED,
+    Channel, Config, End, Leftovers, Nack, Permit, Phase, Receipt, ReceiveError, Rules, SendError, Spot, UNBOUNDED,
 };
 use penstock_core::section::Threads;
 use penstock_core::wait::Parker;
@@ -33,8 +33,9 @@ enum Step {
     WaitToSend(usize, Aim, u64),
     LeaveSend(usize),
     Permit(u64),
-    SendPermitted(u64),
-    ReturnPermit(u64),
+    /// Of all permits that are held, from the last.
+    SendPermitted(usize, u64),
+    ReturnPermit(usize),
     Receive(usize),
     ReceiveBatch(usize),
     WaitToReceive(usize),
@@ -69,8 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..WAITERS, aim, 0..6u64).prop_map(|(n, aim, weight)| Step::WaitToSend(n, aim, weight)),
         2 => (0..WAITERS).prop_map(Step::LeaveSend),
         2 => (1..4u64).prop_map(Step::Permit),
-        3 => (0..3u64).prop_map(Step::SendPermitted),
-        2 => (1..3u64).prop_map(Step::ReturnPermit),
+        3 => (0..3usize, 0..3u64).prop_map(|(n, weight)| Step::SendPermitted(n, weight)),
+        2 => (0..3usize).prop_map(Step::ReturnPermit),
         8 => (0..WAITERS).prop_map(Step::Receive),
         3 => (1..4usize).prop_map(Step::ReceiveBatch),
         8 => (0..WAITERS).prop_map(Step::WaitToReceive),
@@ -129,14 +130,20 @@ struct Place {
     woken: bool,
 }
 
+/// A permit, and how much of it came from which lease.
+struct Held {
+    left: u64,
+    leased: u64,
+    lease: u32,
+}
+
 /// Everything said plainly, and worked out anew each time.
 struct Model {
     config: Config,
     now: Nanos,
     phase: Phase,
     available: u64,
-    /// For each: the lease it came from, 0 if it lasts.
-    permits: Vec<u32>,
+    permits: Vec<Held>,
     lease: Option<(Nanos, u64)>,
     leases: u32,
     sent: u64,
@@ -212,7 +219,7 @@ impl Model {
     }
 
     fn permitted(&self) -> u64 {
-        self.permits.len() as u64
+        if self.phase == Phase::Cancelled { 0 } else { self.permits.iter().map(|permit| permit.left).sum() }
     }
 
     fn granted(&self) -> u64 {
@@ -248,7 +255,7 @@ impl Model {
     fn end(&self) -> Option<End> {
         let over = self.buffered() + self.out() == 0;
         match self.phase {
-            Phase::Completing if over && self.permits.is_empty() => Some(End::Completed),
+            Phase::Completing if over && self.permitted() == 0 => Some(End::Completed),
             Phase::Failed if over => Some(End::Failed),
             Phase::Cancelled => Some(End::Cancelled),
             _ => None,
@@ -323,24 +330,19 @@ impl Model {
 
     fn permit(&mut self, n: u64) {
         let leased = self.take(n);
-        self.permits.extend((0..n).map(|unit| if unit < leased { self.leases } else { 0 }));
+        self.permits.push(Held { left: n, leased, lease: self.leases });
     }
 
-    fn unpermit(&mut self) -> u32 {
-        let current = if self.lease.is_some() { self.leases } else { 0 };
-        let rank = |origin: u32| if origin == 0 { 2 } else { u32::from(origin == current) };
-        let first = (0..self.permits.len()).min_by_key(|&n| rank(self.permits[n])).expect("there is one");
-        self.permits.swap_remove(first)
-    }
-
-    fn return_permit(&mut self) {
-        let origin = self.unpermit();
-        if origin == 0 {
-            self.add(1, 0);
-        } else if self.lease.is_some() && origin == self.leases {
-            self.add(0, 1);
-        } else if self.available != UNBOUNDED {
-            self.voided = (self.voided + 1).min(UNBOUNDED);
+    fn return_permit(&mut self, n: usize) {
+        let Held { left, leased, lease } = self.permits.remove(n);
+        if self.phase == Phase::Cancelled || self.available == UNBOUNDED {
+            return;
+        }
+        if self.lease.is_some() && lease == self.leases {
+            self.add(left - leased, leased);
+        } else {
+            self.add(left - leased, 0);
+            self.voided = (self.voided + leased).min(UNBOUNDED);
         }
     }
 
@@ -421,7 +423,7 @@ impl Model {
 
     /// Who has all that will ever be there.
     fn only_owner(&self) -> Option<usize> {
-        let over = self.phase == Phase::Failed || (self.phase == Phase::Completing && self.permits.is_empty());
+        let over = self.phase == Phase::Failed || (self.phase == Phase::Completing && self.permitted() == 0);
         let mut owners = self.parcels.iter().filter_map(|parcel| match parcel.place {
             Where::Out { owner, .. } => Some(owner),
             _ => None,
@@ -487,11 +489,11 @@ impl Model {
             return;
         }
         self.settled_at_cancel = Some(self.settled_through());
+        let permitted = self.permitted();
         self.phase = Phase::Cancelled;
-        let unused = self.permitted() + if self.available == UNBOUNDED { 0 } else { self.available };
+        let unused = permitted + if self.available == UNBOUNDED { 0 } else { self.available };
         self.voided = self.voided.saturating_add(unused).min(UNBOUNDED);
         (self.available, self.owed, self.lease) = (0, 0, None);
-        self.permits.clear();
         self.parcels.retain(|parcel| !matches!(parcel.place, Where::Out { .. }));
         self.parcels.sort_by_key(|parcel| parcel.sequence);
         self.discarded.extend(self.parcels.drain(..).map(|parcel| parcel.item));
@@ -527,6 +529,7 @@ struct Bench {
     senders: Vec<Waiter>,
     receivers: Vec<Waiter>,
     receipts: Vec<Receipt>,
+    permits: Vec<Permit>,
     discarded: Vec<u32>,
     next: u32,
 }
@@ -542,6 +545,7 @@ impl Bench {
             senders: waiters(),
             receivers: waiters(),
             receipts: Vec::new(),
+            permits: Vec::new(),
             discarded: Vec::new(),
             next: 0,
         }
@@ -608,7 +612,10 @@ impl Bench {
                         let (wakes, result) = self.channel.send_or_wait((), item, weight, &mut waiter.spot, &waiter.parker);
                         (wakes, result.map_err(|error| without_item(&error)))
                     }
-                    Aim::Permit => self.channel.permit_or_wait((), weight, &mut waiter.spot, &waiter.parker),
+                    Aim::Permit => {
+                        let (wakes, result) = self.channel.permit_or_wait((), weight, &mut waiter.spot, &waiter.parker);
+                        (wakes, result.map(|permit| self.permits.push(permit)))
+                    }
                     Aim::Ready => self.channel.ready_or_wait((), weight, &mut waiter.spot, &waiter.parker),
                 };
                 wakes.fire();
@@ -637,6 +644,7 @@ impl Bench {
             Step::Permit(n) => {
                 let (wakes, result) = self.channel.try_permit((), n);
                 wakes.fire();
+                let result = result.map(|permit| self.permits.push(permit));
                 let expected = match self.model.refusal(n) {
                     None if self.model.may_send(n) => {
                         self.model.permit(n);
@@ -647,26 +655,30 @@ impl Bench {
                 };
                 prop_assert_eq!(result, expected);
             }
-            Step::SendPermitted(weight) => {
+            Step::SendPermitted(back, weight) if back < self.permits.len() => {
                 let item = self.item();
-                let (wakes, result) = self.channel.send_permitted((), item, weight);
+                let n = self.permits.len() - 1 - back;
+                let (wakes, result) = self.channel.send_permitted((), &mut self.permits[n], item, weight);
                 wakes.fire();
                 let expected = match (self.model.phase, self.model.end()) {
                     (Phase::Failed, _) => Err(SendError::Ended(item, End::Failed)),
                     (_, Some(end)) => Err(SendError::Ended(item, end)),
-                    _ if weight > self.model.permitted() => Err(SendError::Full(item)),
+                    _ if weight > self.model.permits[n].left => Err(SendError::Full(item)),
                     _ if weight == 0 && !self.model.fits(0, 0) => Err(SendError::Full(item)),
                     _ => {
-                        (0..weight).for_each(|_| _ = self.model.unpermit());
+                        let permit = &mut self.model.permits[n];
+                        permit.left -= weight;
+                        permit.leased = permit.leased.saturating_sub(weight);
                         self.model.put(item, weight);
                         Ok(())
                     }
                 };
-                prop_assert_eq!(result, expected);
+                prop_assert_eq!((result, self.permits[n].left()), (expected, self.model.permits[n].left));
             }
-            Step::ReturnPermit(n) => {
-                self.channel.return_permit((), n).fire();
-                (0..n.min(self.model.permitted())).for_each(|_| self.model.return_permit());
+            Step::ReturnPermit(back) if back < self.permits.len() => {
+                let n = self.permits.len() - 1 - back;
+                self.channel.return_permit((), self.permits.remove(n)).fire();
+                self.model.return_permit(n);
             }
             Step::Receive(owner) => {
                 let (wakes, result) = if is_acking {

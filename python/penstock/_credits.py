@@ -63,7 +63,6 @@ class _SenderMethods:
 class _PermitMethods:
     async def __aenter__(self: Any) -> Any:
         await drive(self._async_acquire())
-        self._acquired()
         return self
 
     async def __aexit__(self: Any, *exc: object) -> None:

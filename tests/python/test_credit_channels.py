@@ -1757,6 +1757,23 @@ def test_a_lease_that_ends_while_a_permit_is_out(kind):
 
 
 @kinds
+def test_a_permit_is_not_charged_for_the_lease_of_another(kind):
+    """What was asked for comes back, though another's lease has run out meanwhile."""
+    clock = ManualClock()
+    channel = manual(kind, clock=clock)
+    sender, credit = channel.sender, channel.receiver.credit
+    credit.lease(1, 1)
+    with sender.permit() as leased:
+        clock.advance(1)
+        credit.request(1)
+        with sender.permit(timeout=0):
+            pass
+        leased.send("x")
+    seen = holds(channel)
+    assert (sender.credit, seen.voided, seen.permits, seen.sent) == (1, 0, 0, 1)
+
+
+@kinds
 def test_a_lease_wakes_who_waits(kind):
     """And those who come too late wait for the next."""
     clock = ManualClock()

@@ -73,11 +73,17 @@ class Delivery:
     settled: bool = False
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Lease:
     until: int
     left: int
-    with_permits: int = 0
+
+
+@dataclasses.dataclass
+class Permit:
+    left: int
+    leased: int  # of that; it is used first
+    lease: Lease | None
 
 
 class Model:
@@ -93,7 +99,6 @@ class Model:
         self.sent = self.voided = self.permitted = self.settled = self.owed = self.peak = 0
         self.endless = False
         self.leased = None
-        self.late_permits = 0  # from leases that have run out
         self.paused = False
         self.buffer = deque()  # never received
         self.parcels = []  # received before, and not settled
@@ -177,7 +182,6 @@ class Model:
     def end_lease(self, void=True):
         lease, self.leased = self.leased, None
         if lease:
-            self.late_permits += lease.with_permits
             self.voided += lease.left if void else 0
 
     def count_again(self):
@@ -270,28 +274,13 @@ class Model:
 
     def permit(self, which, n):
         self.wait_ready(which, n)
-        leased = self.take(n)
-        if leased:
-            self.leased.with_permits += leased
+        self.permits.append(Permit(n, self.take(n), self.leased))
         self.permitted += n
-        self.permits.append(n)
-
-    def unpermit(self, n, used):
-        """Which of the permits these are nobody knows: first those that do not last."""
-        late = min(n, self.late_permits)
-        leased = min(n - late, self.leased.with_permits) if self.leased else 0
-        self.permitted -= n
-        self.late_permits -= late
-        if leased:
-            self.leased.with_permits -= leased
-            self.leased.left += 0 if used else leased
-        if not used and not self.endless:
-            self.voided += late
-            self.limit()
 
     def send_permitted(self, index, item):
         weight = self.weight(item)
-        if weight > self.permits[index]:
+        permit = self.permits[index]
+        if weight > permit.left:
             raise ValueError
         if self.phase == "cancelled":
             raise ChannelCancelled
@@ -301,15 +290,24 @@ class Model:
             raise ChannelClosed
         if not weight and not self.fits(0):
             raise Full
-        self.permits[index] -= weight
-        self.unpermit(weight, used=True)
+        permit.left -= weight
+        permit.leased = max(0, permit.leased - weight)
+        self.permitted -= weight
         self.put(item, weight)
-        return self.permits[index]
+        return permit.left
 
     def leave_permit(self, index):
-        n = self.permits.pop(index)
-        if self.phase != "cancelled":
-            self.unpermit(n, used=False)
+        permit = self.permits.pop(index)
+        if self.phase == "cancelled":
+            return
+        self.permitted -= permit.left
+        if self.endless:
+            return
+        if self.leased and self.leased is permit.lease:
+            self.leased.left += permit.leased
+        else:
+            self.voided += permit.leased
+        self.limit()
 
     def complete(self, which):
         self.open[which] = False
@@ -406,7 +404,7 @@ class Model:
         self.settled_at_cancel = self.settled_through()
         self.phase = "cancelled"
         self.count_again()
-        self.permitted = self.late_permits = self.owed = 0
+        self.permitted = self.owed = 0
         self.voided, self.settled, self.leased = self.granted - self.sent, self.sent, None
         self.discarded += [parcel.value for parcel in [*self.parcels, *self.buffer] if not parcel.delivery]
         self.parcels, self.buffer, self.controls = [], deque(), []

@@ -26,9 +26,24 @@ pub const UNBOUNDED: u64 = i64::MAX as u64;
 #[derive(Clone, Copy, Debug)]
 struct Lease {
     left: u64,
-    /// With permits: comes back to `left`.
-    lent: u64,
     until: Nanos,
+}
+
+/// Credit that has been taken for items to come. It is sent with, in parts, and what is left of it is given back.
+#[must_use = "it is sent with, or given back"]
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Permit {
+    left: u64,
+    /// So much of it is leased, and used first.
+    leased: u64,
+    /// The number of that lease.
+    lease: u64,
+}
+
+impl Permit {
+    pub fn left(&self) -> u64 {
+        self.left
+    }
 }
 
 #[derive(Debug)]
@@ -47,8 +62,8 @@ pub(super) struct Ledger {
     pub(super) owed: u64,
     /// None where credit is endless.
     lease: Option<Lease>,
-    /// With permits, from leases that have run out: void when it comes back.
-    overdue: u64,
+    /// How many there have been.
+    leases: u64,
 }
 
 fn plus(one: u64, other: u64) -> u64 {
@@ -69,7 +84,7 @@ impl Ledger {
             occupied: 0,
             owed: 0,
             lease: None,
-            overdue: 0,
+            leases: 0,
         }
     }
 
@@ -114,42 +129,33 @@ impl Ledger {
         self.occupied += n;
     }
 
-    /// `n` are set aside for an item to come. They are sendable.
-    pub(super) fn permit(&mut self, n: u64) {
-        let leased = self.take(n);
-        if let Some(lease) = &mut self.lease {
-            lease.lent += leased;
-        }
+    /// `n` are set aside for items to come. They are sendable.
+    pub(super) fn permit(&mut self, n: u64) -> Permit {
         self.permits += n;
-    }
-
-    /// `n` of the permits are none any more. Which of them nobody knows: those that do not last are taken to be the first. Returns how much
-    /// was overdue, and how much belongs to the lease.
-    fn unlend(&mut self, n: u64) -> (u64, u64) {
-        self.permits -= n;
-        let overdue = self.overdue.min(n);
-        self.overdue -= overdue;
-        let leased = self.lease.as_mut().map_or(0, |lease| {
-            let leased = lease.lent.min(n - overdue);
-            lease.lent -= leased;
-            leased
-        });
-        (overdue, leased)
+        Permit { left: n, leased: self.take(n), lease: self.leases }
     }
 
     /// `n` of what was set aside are sent.
-    pub(super) fn send_permitted(&mut self, n: u64) {
-        self.unlend(n);
+    pub(super) fn send_permitted(&mut self, permit: &mut Permit, n: u64) {
+        permit.left -= n;
+        permit.leased = permit.leased.saturating_sub(n);
+        self.permits -= n;
         self.sent = plus(self.sent, n);
         self.occupied += n;
     }
 
-    /// `n` of what was set aside are not needed.
-    pub(super) fn return_permit(&mut self, n: u64) {
-        let (overdue, leased) = self.unlend(n);
-        if self.available != UNBOUNDED {
-            self.voided = plus(self.voided, overdue);
-            self.fill(plus(self.lasting(), n - overdue - leased), self.leased() + leased);
+    /// What was set aside is not needed. What of it was leased goes back to its lease, or is void with it.
+    pub(super) fn return_permit(&mut self, permit: &Permit) {
+        self.permits -= permit.left;
+        if self.available == UNBOUNDED {
+            return;
+        }
+        let lasting = plus(self.lasting(), permit.left - permit.leased);
+        if self.lease.is_some() && permit.lease == self.leases {
+            self.fill(lasting, self.leased() + permit.leased);
+        } else {
+            self.voided = plus(self.voided, permit.leased);
+            self.fill(lasting, self.leased());
         }
     }
 
@@ -203,7 +209,7 @@ impl Ledger {
     #[inline(never)]
     fn fill(&mut self, lasting: u64, leased: u64) {
         if lasting == UNBOUNDED {
-            self.forget_lease();
+            self.lease = None;
         }
         let leased = leased.min((UNBOUNDED - 1).saturating_sub(lasting));
         if let Some(lease) = &mut self.lease {
@@ -217,14 +223,9 @@ impl Ledger {
         self.voided = plus(self.voided, n);
     }
 
-    /// What it has left is credit like any other. What of it is with permits does not come back.
-    fn forget_lease(&mut self) {
-        self.overdue += self.lease.take().map_or(0, |lease| lease.lent);
-    }
-
     /// Takes back what is not used. Returns how much that was. With a window it is owed from now on.
     pub(super) fn drain(&mut self) -> u64 {
-        self.forget_lease();
+        self.lease = None;
         let unused = self.available;
         if unused == UNBOUNDED {
             self.available = 0; // counting begins anew
@@ -241,7 +242,8 @@ impl Ledger {
     pub(super) fn lease(&mut self, n: u64, until: Nanos) {
         self.end_lease();
         if self.available != UNBOUNDED {
-            self.lease = Some(Lease { left: 0, lent: 0, until });
+            self.leases += 1;
+            self.lease = Some(Lease { left: 0, until });
             self.fill(self.available, n);
         }
     }
@@ -256,14 +258,13 @@ impl Ledger {
 
     fn end_lease(&mut self) {
         self.void(self.leased());
-        self.forget_lease();
+        self.lease = None;
     }
 
     /// Nothing goes through any more: only the totals are left.
     pub(super) fn close(&mut self) {
         self.lease = None;
         self.owed = 0;
-        self.overdue = 0;
         self.occupied = 0;
         let unused = if self.available == UNBOUNDED { 0 } else { self.available };
         self.voided = plus(self.voided, plus(unused, self.permits));
@@ -271,8 +272,8 @@ impl Ledger {
         self.available = 0;
     }
 
-    /// After a fork: those who held them were the parent's.
+    /// After a fork: those who held them were the parent's. What of it was leased nobody can say.
     pub(super) fn forget_permits(&mut self) {
-        self.return_permit(self.permits);
+        self.return_permit(&Permit { left: self.permits, ..Permit::default() });
     }
 }

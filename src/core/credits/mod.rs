@@ -49,7 +49,7 @@ mod sending;
 mod state;
 
 pub use deliveries::{Handed, Nack, Receipt, Rules};
-pub use ledger::UNBOUNDED;
+pub use ledger::{Permit, UNBOUNDED};
 pub use state::Phase;
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The sender's operations: items, batches, permits, the ends, and control messages.
 
 use super::state::{Entry, State};
-use super::{Channel, End, Phase, SendError, Side, Spot};
+use super::{Channel, End, Permit, Phase, SendError, Side, Spot};
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
@@ -89,14 +89,12 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     }
 
     /// Takes credit for items that do not exist yet. Whoever holds it may send so much, or gives it back.
-    pub fn try_permit(&self, proof: D::Proof<'_>, n: u64) -> (Wakes<W>, Result<(), SendError<()>>) {
+    pub fn try_permit(&self, proof: D::Proof<'_>, n: u64) -> (Wakes<W>, Result<Permit, SendError<()>>) {
         self.visit(proof, |state, wakes| {
-            let ready = state.is_ready(n, wakes);
-            if ready.is_ok() {
-                state.ledger.permit(n);
-                state.settle(wakes);
-            }
-            ready
+            state.is_ready(n, wakes)?;
+            let permit = state.ledger.permit(n);
+            state.settle(wakes);
+            Ok(permit)
         })
     }
 
@@ -107,12 +105,12 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         n: u64,
         spot: &mut Spot,
         waker: &W,
-    ) -> (Wakes<W>, Result<(), SendError<()>>) {
+    ) -> (Wakes<W>, Result<Permit, SendError<()>>) {
         self.visit(proof, |state, wakes| match state.credit_or_wait(n, spot, waker, wakes) {
             Credit::Here => {
-                state.ledger.permit(n);
+                let permit = state.ledger.permit(n);
                 state.settle(wakes);
-                Ok(())
+                Ok(permit)
             }
             Credit::Wait => Err(SendError::Full(())),
             Credit::Never => Err(SendError::TooHeavy(())),
@@ -121,7 +119,13 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     }
 
     /// Sends an item whose weight is part of a permit. A channel that was completed meanwhile still takes it (tokio's `reserve`).
-    pub fn send_permitted(&self, proof: D::Proof<'_>, item: T, weight: u64) -> (Wakes<W>, Result<(), SendError<T>>) {
+    pub fn send_permitted(
+        &self,
+        proof: D::Proof<'_>,
+        permit: &mut Permit,
+        item: T,
+        weight: u64,
+    ) -> (Wakes<W>, Result<(), SendError<T>>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
             let end = state.closed().filter(|&end| end != End::Completed).or_else(|| state.end());
@@ -129,10 +133,10 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
                 return Err(SendError::Ended(item, end));
             }
             // An item without weight is no part of it: it needs a slot as everywhere.
-            if weight > state.ledger.permits || (weight == 0 && !state.has_slot()) {
+            if weight > permit.left().min(state.ledger.permits) || (weight == 0 && !state.has_slot()) {
                 return Err(SendError::Full(item));
             }
-            state.ledger.send_permitted(weight);
+            state.ledger.send_permitted(permit, weight);
             state.put_in(item, weight);
             state.settle(wakes);
             Ok(())
@@ -141,10 +145,13 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
 
     /// What is left of a permit goes to the next.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn return_permit(&self, proof: D::Proof<'_>, n: u64) -> Wakes<W> {
+    #[expect(clippy::needless_pass_by_value, reason = "nothing is left of it")]
+    pub fn return_permit(&self, proof: D::Proof<'_>, permit: Permit) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
-            if !state.forget_after_fork() && state.phase != Phase::Cancelled {
-                state.ledger.return_permit(n.min(state.ledger.permits));
+            state.forget_after_fork();
+            // There is no such permit after a cancel, nor in the child of a fork.
+            if permit.left() <= state.ledger.permits {
+                state.ledger.return_permit(&permit);
             }
             state.settle(wakes);
         })

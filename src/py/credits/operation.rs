@@ -1,7 +1,7 @@
 //! The operations on channels that may have to wait.
 
 use penstock_core::clock::{Clock, Nanos};
-use penstock_core::credits::{Handed, NOBODY, ReceiveError, SendError, Side, Spot};
+use penstock_core::credits::{Handed, NOBODY, Permit, ReceiveError, SendError, Side, Spot};
 use penstock_core::wait::{Ticket, Wakes};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -11,6 +11,7 @@ use pyo3::types::PyIterator;
 
 use super::PyChannelBody;
 use super::delivery::PyDelivery;
+use super::sender::PyPermit;
 use crate::aio;
 use crate::errors::{self, Timeout};
 use crate::foreign;
@@ -27,7 +28,7 @@ enum Source {
     /// Asked for an item only once there is credit for one; what then weighs more is kept until there is enough.
     Iterator {
         iterator: Py<PyIterator>,
-        permit: u64,
+        permit: Permit,
         next: Option<(Item, u64)>,
         /// How many there are, if that is known: then no credit is needed to see the end.
         left: Option<usize>,
@@ -73,7 +74,9 @@ impl ChannelOperation {
                 let weights = weighed.iter().map(|item| body.get().weight(item.bind(py))).collect::<PyResult<_>>()?;
                 Source::Items(items.into_iter(), weights)
             }
-            source::Source::Iterator { iterator, left } => Source::Iterator { iterator, permit: 0, next: None, left },
+            source::Source::Iterator { iterator, left } => {
+                Source::Iterator { iterator, permit: Permit::default(), next: None, left }
+            }
         };
         Ok(Self::new(body, Work::SendMany { source, accepted: 0 }))
     }
@@ -163,8 +166,8 @@ impl Visit<'_, '_, '_> {
         }
     }
 
-    /// Takes credit for `n`. True if it has it.
-    fn take_credit(&mut self, n: u64) -> PyResult<bool> {
+    /// Takes credit for `n`, if it is there.
+    fn take_credit(&mut self, n: u64) -> PyResult<Option<Permit>> {
         let (py, core) = (self.body.py(), &self.body.get().core);
         let (wakes, result) = match self.chance {
             Chance::Wait(waker) => core.permit_or_wait(py, n, self.spot, waker),
@@ -172,15 +175,15 @@ impl Visit<'_, '_, '_> {
         };
         wakes.fire();
         match result {
-            Ok(()) => Ok(true),
-            Err(error) => self.refusal(&error, n).map(|_| false),
+            Ok(permit) => Ok(Some(permit)),
+            Err(error) => self.refusal(&error, n).map(|_| None),
         }
     }
 
     fn send_from_iterator(
         &mut self,
         iterator: &Py<PyIterator>,
-        permit: &mut u64,
+        permit: &mut Permit,
         next: &mut Option<(Item, u64)>,
         left: &mut Option<usize>,
         accepted: &mut usize,
@@ -192,8 +195,8 @@ impl Visit<'_, '_, '_> {
         outcome
     }
 
-    fn give_back(&self, permit: &mut u64) {
-        if *permit > 0 {
+    fn give_back(&self, permit: &mut Permit) {
+        if permit.left() > 0 {
             self.body.get().core.return_permit(self.body.py(), std::mem::take(permit)).fire();
         }
     }
@@ -201,7 +204,7 @@ impl Visit<'_, '_, '_> {
     fn send_while_credit_lasts(
         &mut self,
         iterator: &Py<PyIterator>,
-        permit: &mut u64,
+        permit: &mut Permit,
         next: &mut Option<(Item, u64)>,
         left: &mut Option<usize>,
         accepted: &mut usize,
@@ -213,11 +216,11 @@ impl Visit<'_, '_, '_> {
                 if *left == Some(0) {
                     return Ok(Some(Done::Count(*accepted)));
                 }
-                if *permit == 0 {
-                    if !self.take_credit(1)? {
+                if permit.left() == 0 {
+                    let Some(taken) = self.take_credit(1)? else {
                         return Ok(is_exhausted(iterator).then_some(Done::Count(*accepted)));
-                    }
-                    *permit = 1;
+                    };
+                    *permit = taken;
                 }
                 let Some(item) = foreign::next(iterator) else {
                     self.give_back(permit);
@@ -228,16 +231,14 @@ impl Visit<'_, '_, '_> {
                 *next = Some((item.unbind(), weight));
             }
             let weight = next.as_ref().map_or(0, |(_, weight)| *weight);
-            if *permit < weight || weight == 0 {
+            if permit.left() < weight || weight == 0 {
                 // All of it at once: two who hold a part each would wait for each other. (Without weight: a slot.)
                 self.give_back(permit);
-                if !self.take_credit(weight)? {
-                    return Ok(None);
-                }
-                *permit = weight;
+                let Some(taken) = self.take_credit(weight)? else { return Ok(None) };
+                *permit = taken;
             }
             let (item, weight) = next.take().expect("it was put there");
-            let (wakes, result) = body.core.send_permitted(py, item, weight);
+            let (wakes, result) = body.core.send_permitted(py, permit, item, weight);
             wakes.fire();
             match result {
                 Ok(()) => {}
@@ -248,7 +249,6 @@ impl Visit<'_, '_, '_> {
                 }
                 Err(error) => return self.refusal(&error, weight),
             }
-            *permit -= weight;
             self.give_back(permit);
             *accepted += 1;
             *left = left.map(|left| left.saturating_sub(1));
@@ -421,7 +421,12 @@ impl Operation for ChannelOperation {
             Work::SendMany { source: Source::Iterator { iterator, permit, next, left }, accepted } => {
                 visit.send_from_iterator(iterator, permit, next, left, accepted)
             }
-            Work::Permit(n) => Ok(visit.take_credit(*n)?.then_some(Done::Yes)),
+            Work::Permit(n) => {
+                let holder = this.cast::<PyPermit>()?.get();
+                let Some(permit) = visit.take_credit(*n)? else { return Ok(None) };
+                holder.hold(py, permit);
+                Ok(Some(Done::Nothing))
+            }
             Work::Ready(n) => visit.ready(*n),
             Work::Receive if acks => Ok(visit.receive_delivery(look_again_at)?.map(Done::Item)),
             Work::Receive => visit.receive(),
@@ -443,7 +448,7 @@ impl Operation for ChannelOperation {
         let py = this.py();
         self.withdraw(this).fire();
         if let Work::SendMany { source: Source::Iterator { permit, .. }, .. } = &mut self.work {
-            if *permit > 0 {
+            if permit.left() > 0 {
                 self.body.get().core.return_permit(py, std::mem::take(permit)).fire();
             }
         }

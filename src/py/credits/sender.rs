@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use penstock_core::credits::{End, SendError};
+use penstock_core::credits::{End, Permit, SendError};
 use penstock_core::fork;
 use penstock_core::section::Section;
 use pyo3::exceptions::{PyBaseException, PyResourceWarning, PyRuntimeError, PyTypeError, PyValueError};
@@ -124,7 +124,7 @@ impl PySender {
         let n = credit_amount(n)?;
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         slf.get().check_open(slf.py(), "permit")?;
-        Ok(PyPermit { sender: slf.clone().unbind(), n, timeout, left: Section::new(None), generation: AtomicU64::new(0) })
+        Ok(PyPermit { sender: slf.clone().unbind(), n, timeout, held: Section::new(None), generation: AtomicU64::new(0) })
     }
 
     /// What may be sent at this moment without waiting, in items, or in units of weight; `math.inf` where there is no
@@ -284,7 +284,7 @@ pub(crate) struct PyPermit {
     n: u64,
     timeout: Timeout,
     /// What is left of it, while it is held.
-    left: Section<Option<u64>, Attached>,
+    held: Section<Option<Permit>, Attached>,
     /// The process that holds it: a child of a fork has none of its parent's credit.
     generation: AtomicU64,
 }
@@ -296,22 +296,27 @@ impl PyPermit {
 
     /// What is held, in this process.
     fn release(&self, py: Python<'_>) {
-        let left = self.left.with(py, Option::take);
-        if let Some(left) = left.filter(|_| self.generation.load(Ordering::Relaxed) == fork::generation()) {
-            self.body().get().core.return_permit(py, left).fire();
+        let held = self.held.with(py, Option::take);
+        if let Some(permit) = held.filter(|_| self.is_ours()) {
+            self.body().get().core.return_permit(py, permit).fire();
         }
     }
 
-    fn hold(&self, py: Python<'_>) {
+    fn is_ours(&self) -> bool {
+        self.generation.load(Ordering::Relaxed) == fork::generation()
+    }
+
+    /// The credit has come.
+    pub(crate) fn hold(&self, py: Python<'_>, permit: Permit) {
         self.generation.store(fork::generation(), Ordering::Relaxed);
-        let before = self.left.with(py, |left| left.replace(self.n));
+        let before = self.held.with(py, |held| held.replace(permit));
         if let Some(before) = before {
             self.body().get().core.return_permit(py, before).fire();
         }
     }
 
     fn check_free(&self, py: Python<'_>) -> PyResult<()> {
-        if self.left.with(py, |left| left.is_some()) {
+        if self.held.with(py, |held| held.is_some()) {
             return Err(PyRuntimeError::new_err("this permit is held already"));
         }
         Ok(())
@@ -323,7 +328,7 @@ impl PyPermit {
     /// How much of it is left.
     #[getter]
     fn left(&self, py: Python<'_>) -> u64 {
-        self.left.with(py, |left| left.unwrap_or(0))
+        self.held.with(py, |held| held.as_ref().map_or(0, Permit::left))
     }
 
     /// Send an item with credit that is held. Never waits.
@@ -333,36 +338,23 @@ impl PyPermit {
     fn send(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
         let body = self.body().get();
         let weight = body.weight(item)?;
-        let outcome = self.left.with(py, |left| match left {
-            None => Err(None),
-            Some(_) if self.generation.load(Ordering::Relaxed) != fork::generation() => Err(None),
-            Some(left) if *left < weight => Err(Some(*left)),
-            Some(left) => {
-                *left -= weight;
-                Ok(())
-            }
-        });
-        match outcome {
-            Ok(()) => {}
-            Err(None) => {
-                return Err(PyRuntimeError::new_err("this permit is not held: use it inside `with sender.permit(n) as permit:`"));
-            }
-            Err(Some(left)) => {
-                return Err(PyValueError::new_err(format!("the item weighs {weight}, and {left} is left of the permit")));
-            }
-        }
-        let (wakes, result) = body.up_to_date(py).send_permitted(py, item.clone().unbind(), weight);
-        wakes.fire();
-        result.map_err(|error| {
-            let still_held = self.left.with(py, |left| left.as_mut().map(|left| *left += weight).is_some());
-            if !still_held {
-                body.core.return_permit(py, weight).fire();
-            }
-            match error {
-                SendError::Ended(_, end) => body.send_ended(py, "permit.send", end),
-                SendError::Full(_) | SendError::TooHeavy(_) => {
-                    errors::full(py, format!("permit.send of an item without weight: {}", body.holds(py)))
+        let core = body.up_to_date(py);
+        let item = item.clone().unbind();
+        let (wakes, result) = self.held.with(py, |held| match held {
+            Some(permit) if self.is_ours() => {
+                let left = permit.left();
+                if weight > left {
+                    return Err(PyValueError::new_err(format!("the item weighs {weight}, and {left} is left of the permit")));
                 }
+                Ok(core.send_permitted(py, permit, item, weight))
+            }
+            _ => Err(PyRuntimeError::new_err("this permit is not held: use it inside `with sender.permit(n) as permit:`")),
+        })?;
+        wakes.fire();
+        result.map_err(|error| match error {
+            SendError::Ended(_, end) => body.send_ended(py, "permit.send", end),
+            SendError::Full(_) | SendError::TooHeavy(_) => {
+                errors::full(py, format!("permit.send of an item without weight: {}", body.holds(py)))
             }
         })
     }
@@ -376,17 +368,11 @@ impl PyPermit {
         Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, this.timeout))
     }
 
-    /// The credit has come.
-    fn _acquired(&self, py: Python<'_>) {
-        self.hold(py);
-    }
-
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_free(py)?;
         this.sender.get().check_open(py, "permit")?;
         blocking::run(slf.as_any(), &mut ChannelOperation::permit(this.body().bind(py), this.n), this.timeout)?;
-        this.hold(py);
         Ok(slf.clone())
     }
 
@@ -396,7 +382,7 @@ impl PyPermit {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        match self.left.with(py, |left| *left) {
+        match self.held.with(py, |held| held.as_ref().map(Permit::left)) {
             Some(left) => format!("<penstock.Permit n={} left={left}>", self.n),
             None => format!("<penstock.Permit n={} not held>", self.n),
         }
