@@ -1269,6 +1269,24 @@ fn completion_tells_whoever_waits_for_itself() {
     }
 }
 
+/// What has come back is as good as what was never received: nothing is given back below the step while it is there.
+#[test]
+fn what_has_come_back_is_left_to_receive() {
+    let c = Chan::acking(4, None, 5);
+    c.send_all(0..2);
+    let (one, two) = (c.take(1).unwrap(), c.take(1).unwrap());
+    c.nack(one.receipt, REQUEUE);
+    c.ack(two.receipt);
+    assert_eq!((c.credit(), c.seen().owed), (2, 1));
+    let one = c.take(1).unwrap();
+    assert_eq!((c.credit(), c.seen().owed), (3, 0), "it is out, and nothing else is there");
+    c.nack(one.receipt, Nack { delay: SECOND, ..REQUEUE });
+    c.send_all(2..3);
+    let three = c.take(1).unwrap();
+    c.ack(three.receipt);
+    assert_eq!((c.credit(), c.seen().owed), (3, 0), "what is delayed is not there");
+}
+
 #[test]
 fn a_cancel_with_deliveries_out() {
     let c = Chan::acking(9, Some(SECOND), 5);

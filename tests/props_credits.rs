@@ -292,7 +292,7 @@ impl Model {
             }
         }
         let Config { window, step, .. } = self.config;
-        if window == 0 || self.owed >= step || self.buffer.is_empty() {
+        if window == 0 || self.owed >= step || self.receivable() == 0 {
             self.grant();
         }
         while let Some(n) = self.senders.iter().position(|place| !place.woken) {

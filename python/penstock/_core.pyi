@@ -1362,8 +1362,8 @@ class Credit:
         """Ask for `n` more items (or units of weight): it adds up. `math.inf` is for no end.
 
         Returns whether the channel took it: False once it has ended. Raises ValueError for less than 1, TypeError for
-        what is no int, RuntimeError on a channel with a window. More than 2**63 - 1 in all counts as no end (Reactive
-        Streams, rule 3.17).
+        what is no int, RuntimeError on a channel with a window. From 2**63 - 1 on, what has been asked for and not been
+        used yet counts as no end (Reactive Streams, rule 3.17).
         """
 
     def request_up_to(self, sequence: float) -> bool:

@@ -84,7 +84,7 @@ class ChannelStatistics:
     window: int
     #: May be sent now; `inf` where there is no end to it.
     credit: float
-    #: Granted so far, in all; `inf` where there is no end to it.
+    #: Granted so far, in all; `inf` where there is no end to it, and from 2**63 - 1 on, though `credit` may have one.
     granted: float
     #: Consumed, or asked for, and not granted yet.
     owed: int

@@ -132,6 +132,10 @@ class Model:
     def unacked(self):
         return [parcel for parcel in self.parcels if parcel.delivery]
 
+    def back(self):
+        """Those that have come back, to be received again."""
+        return [parcel for parcel in self.parcels if not parcel.delivery and parcel.back_at <= self.now]
+
     def buffered(self):
         return len(self.buffer) + len(self.parcels) - len(self.unacked())
 
@@ -160,7 +164,7 @@ class Model:
         for parcel in self.unacked():
             if parcel.expires <= self.now:
                 self.come_back(parcel)
-        if not self.window or self.owed >= self.step or not self.buffer:
+        if not self.window or self.owed >= self.step or not (self.buffer or self.back()):
             self.grant()
 
     def grant(self):
@@ -339,8 +343,7 @@ class Model:
         if self.listens:
             self.heard += self.controls
             self.controls = []
-        back = [parcel for parcel in self.parcels if not parcel.delivery and parcel.back_at <= self.now]
-        if back:
+        if back := self.back():
             return self.hand_out(min(back, key=lambda parcel: parcel.sequence))
         if not self.buffer:
             raise self.why_nothing()

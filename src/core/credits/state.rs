@@ -208,8 +208,8 @@ impl<T, W: Wake> State<T, W> {
     /// Gives consumed credit back, and what else is owed: in steps, but all of it when nothing is left to receive. (So when a sender parks, see
     /// `credit_or_wait`. One that stands in line is not woken for every single item.)
     #[inline]
-    fn replenish(&mut self) {
-        if self.ledger.owed > 0 && (self.ledger.reaches_step() || self.buffer.is_empty()) && !self.hold.is_on() {
+    fn replenish(&mut self, nothing_left: bool) {
+        if self.ledger.owed > 0 && (self.ledger.reaches_step() || nothing_left) && !self.hold.is_on() {
             self.ledger.grant();
         }
     }
@@ -218,7 +218,8 @@ impl<T, W: Wake> State<T, W> {
     #[inline(never)]
     pub(super) fn settle(&mut self, wakes: &mut Wakes<W>) {
         self.forget_after_fork();
-        self.replenish();
+        // Not what is delayed: until that comes back there is nothing to do but to send more.
+        self.replenish(self.receivable() == 0);
         let closed = self.phase != Phase::Open;
         if !self.senders.nobody_waits() {
             let slots = self.slots();
@@ -327,10 +328,10 @@ impl<T, W: Wake> State<T, W> {
         Some(item)
     }
 
-    /// After something has been taken out.
+    /// After something has been taken out, of a channel without deliveries.
     #[inline]
     pub(super) fn received(&mut self, wakes: &mut Wakes<W>) {
-        self.replenish();
+        self.replenish(self.buffer.is_empty());
         if !self.senders.nobody_waits() || self.phase != Phase::Open || !self.watchers.is_empty() {
             self.settle(wakes);
         }
