@@ -689,7 +689,10 @@ def sequences(draw):
 @quick
 @given(sequences())
 def test_the_channel_is_its_model(sequence):
-    """Each result, each exception, and after each step everything that can be seen. But when time has passed the next step is the first look."""
+    """Each result, each exception, and after each step everything that can be seen.
+
+    But when time has passed nobody looks: the next step is the first to see what is due.
+    """
     kind, weighs, options, steps = sequence
     real, model = Real(kind, weighs, **options), Model(kind, weighs, **options)
     for name, *args in [*steps, ("listen", True), ("receive", False)]:  # at last what is left in the lane
