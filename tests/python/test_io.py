@@ -18,6 +18,7 @@ from helpers import PATIENCE, collect, eventually, on_loops, run_script, spawn, 
 
 from penstock import AckChannel, ChannelCancelled, ChannelClosed, CreditChannel
 from penstock.io import feed, pump, read_chunks, read_lines, write_from
+from penstock.testing import ManualClock
 
 LINES = [f"line {n} of a file that is read, \u00fc or not" for n in range(5000)]
 
@@ -110,6 +111,30 @@ def test_what_a_line_is(tmp_path, content, options, expected):
     channel = CreditChannel()
     read_lines(path, channel.sender, **options)
     assert drain(channel.receiver) == (expected, None)
+
+
+@pytest.mark.parametrize("manual", [True, False])
+def test_what_becomes_due_gives_credit_back(file, manual):
+    """Nobody else looks: a delivery that is never settled is given up at its time, and the next line comes."""
+    clock = ManualClock() if manual else None
+    given_up = []
+    channel = AckChannel(1, ack_wait=10 if manual else 0.05, max_deliver=1, on_discard=given_up.append, clock=clock)
+    transfer = read_lines(file, channel.sender)
+    held = []
+    for number in range(3):
+        held.append(channel.receiver.receive(PATIENCE))
+        assert held[-1].value == LINES[number]
+        wait_until(lambda: channel.statistics().waiting_senders == 1)
+        if manual:
+            clock.wait_for_waiters(1, PATIENCE)
+            clock.advance(10)
+        wait_until(lambda: transfer.items == number + 2)  # noqa: B023
+        assert given_up == LINES[: number + 1]
+    channel.receiver.cancel()
+    with pytest.raises(ChannelCancelled):
+        transfer.result(PATIENCE)
+    if manual:
+        assert clock.waiters == 0
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -10,9 +10,11 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use penstock_core::clock::{Clock, Enrolled};
 use penstock_core::credits::{SendError, Spot};
-use penstock_core::wait::Ticket;
+use penstock_core::wait::{Ticket, Wake};
 use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -20,6 +22,7 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error, read_full};
 use super::framing::{Block, Kind};
@@ -86,6 +89,7 @@ pub(crate) struct Reading {
     spot: Spot,
     waker: Waker,
     watch: Option<Ticket>,
+    alarm: Option<Enrolled>,
 }
 
 #[derive(Debug)]
@@ -109,7 +113,8 @@ enum Ahead {
 /// What is to be done next.
 enum Next {
     Read,
-    Wait,
+    /// For credit; no longer than that, if something becomes due by itself then, and gives credit back.
+    Wait(Option<Duration>),
     /// Let others have the GIL.
     Again,
     Over(Outcome),
@@ -165,6 +170,7 @@ impl Reading {
             spot: Spot::default(),
             waker: Waker::Future(Arc::clone(signal)),
             watch: None,
+            alarm: None,
         }
     }
 
@@ -173,7 +179,9 @@ impl Reading {
             match attached(|py| self.deliver(py, shared)) {
                 None => break Outcome::Nowhere,
                 Some(Next::Over(outcome)) => break outcome,
-                Some(Next::Wait) => shared.signal.notified().await,
+                Some(Next::Wait(None)) => shared.signal.notified().await,
+                // Whether it was told or the time is over, it looks.
+                Some(Next::Wait(Some(limit))) => drop(timeout(limit, shared.signal.notified()).await),
                 Some(Next::Again) => tokio::task::yield_now().await,
                 Some(Next::Read) => self.read(shared).await,
             }
@@ -285,8 +293,10 @@ impl Reading {
     fn deliver(&mut self, py: Python<'_>, shared: &Shared) -> Next {
         let sender = self.sender.clone_ref(py);
         let body = sender.get().body.get();
+        self.stop_alarm(&body.core.clock(py));
+        body.up_to_date(py);
         if self.watch.is_none() {
-            let (wakes, ticket) = body.core.watch_end(py, penstock_core::wait::Wake::share(&self.waker));
+            let (wakes, ticket) = body.core.watch_end(py, self.waker.share());
             self.watch = Some(ticket);
             wakes.fire();
         }
@@ -319,7 +329,7 @@ impl Reading {
                     wakes.fire();
                     match result {
                         Ok(()) => continue,
-                        Err(SendError::Full(())) => return Next::Wait,
+                        Err(SendError::Full(())) => return Next::Wait(self.set_alarm(py, body)),
                         Err(SendError::Ended((), end)) => {
                             return Next::Over(Outcome::Failed(body.send_ended(py, "penstock.io", end)));
                         }
@@ -355,6 +365,24 @@ impl Reading {
             };
         }
         Next::Again
+    }
+
+    /// How long to wait at most. On a manual clock that wakes it, and real time has no say.
+    fn set_alarm(&mut self, py: Python<'_>, body: &PyChannelBody) -> Option<Duration> {
+        let due = body.core.next_due(py)?;
+        match body.core.clock(py) {
+            Clock::Manual(manual) => {
+                self.alarm = Some(manual.enroll(Some(due), self.waker.share()));
+                None
+            }
+            clock @ Clock::Monotonic => Some(Duration::from_nanos(due.saturating_sub(clock.now()))),
+        }
+    }
+
+    fn stop_alarm(&mut self, clock: &Clock<Waker>) {
+        if let (Clock::Manual(manual), Some(enrolled)) = (clock, self.alarm.take()) {
+            drop(manual.withdraw(enrolled));
+        }
     }
 
     /// Makes items, as many as there is credit for, and one at least if there is something to make it of.
@@ -449,7 +477,9 @@ impl Reading {
     }
 
     pub(crate) fn park(&mut self, py: Python<'_>) {
-        let core = &self.sender.get().body.get().core;
+        let sender = self.sender.clone_ref(py);
+        let core = &sender.get().body.get().core;
+        self.stop_alarm(&core.clock(py));
         core.leave(py, &mut self.spot).fire();
         if let Some(ticket) = self.watch.take() {
             drop(core.unwatch_end(py, ticket));
