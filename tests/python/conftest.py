@@ -27,6 +27,7 @@ import pytest
 # A single test says so itself: `@pytest.mark.thread_unsafe(reason=...)`.
 ONE_THREAD_ONLY = {
     "test_bench": "starts programs and measures them",
+    "test_credit_model": "one thread and its model; several side by side only take longer",
     "test_demo": "starts programs and reads what they print",
     "test_docs": "runs the code blocks of the docs, which share one name space a page",
     "test_dropin_logging": "loggers and handlers belong to the process",
@@ -36,6 +37,7 @@ ONE_THREAD_ONLY = {
     "test_gc": "counts what one collection of the whole process finds",
     "test_rate_interrupts": "signals, forks, the end of interpreters, and what one collection of the process finds",
     "test_rate_keyed_memory": "measures the memory of interpreters of its own",
+    "test_rate_model": "one thread and its model; several side by side only take longer",
     "test_rate_storm": "a storm of threads already; several at once only take longer",
     "test_signals": "signals go to the main thread, and the test would not be on it",
     "test_storm": "a storm of threads already; several at once only take longer",
