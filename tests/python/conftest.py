@@ -15,12 +15,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import helpers
 import pytest
+from hypothesis import settings
+
+# A change is judged by what it changed: the same schedules each time. Asked for a number of them, the models try new ones.
+settings.register_profile("same each time", derandomize=True)
+if "PENSTOCK_MODEL_EXAMPLES" not in os.environ:
+    settings.load_profile("same each time")
 
 # Where a test must not run in several threads at once, by the file it is in (`--parallel-threads`, on the
 # free-threaded build). The key is the beginning of the file's name, the value the reason that pytest prints.

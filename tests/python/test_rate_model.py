@@ -516,7 +516,8 @@ def test_no_schedule_breaks_the_bucket(schedule):
     run = play(schedule)
     rest = max([run.time.now, ns(run.model.paused), *(made["ready"] for made in run.made)]) - run.time.now
     # What is owed at most: all that was ever taken.
-    owed = max(burst for _, _, burst in run.law.pieces) * 1.5 * (len(schedule[3]) + 1)
+    owed = max(burst for _, _, burst in run.law.pieces) * 2 * (len(schedule[3]) + 1)
+    owed += sum(exact(step[1]) for step in schedule[3] if step[0] == "debit")  # may be more than a burst
     rest += ceil_ns(Fraction(owed) / run.model.rate)
     if run.time.now + rest > LAST:
         return
