@@ -420,19 +420,6 @@ def test_cancel_the_last(kind):
     assert limiter.retry_after() == before
 
 
-def test_cancel_after_a_smaller_burst():
-    """A promise that the new burst would not have made does not keep a later one's tokens."""
-    clock = ManualClock()
-    bucket = TokenBucket(1, 3, clock=clock)
-    bucket.reserve(2)
-    assert bucket.reserve(3).ready_at == 2.0
-    bucket.set_rate(1, 1)
-    last = bucket.reserve(1)
-    assert (last.ready_at, bucket.tokens, bucket.retry_after(1)) == (3.0, -3.0, 4.0)
-    assert last.cancel() == 1
-    assert (bucket.tokens, bucket.retry_after(1)) == (-2.0, 3.0)
-
-
 @kinds
 def test_cancel_too_late(kind):
     """Its time has passed: it is used, whether somebody waited or not."""

@@ -70,16 +70,6 @@ impl Course {
         self.anchor.saturating_add(self.pace.time(u128::from(position.saturating_sub(self.base))))
     }
 
-    /// Where `tat` is once what has been promised at a moment has gone. A smaller burst or a lower rate would not have made each promise
-    /// that is left: from then on it counts for no more than the deepest debt the law knows.
-    fn after_promise(&self, tat: u64, at: Nanos, n: Units) -> u64 {
-        let after = tat.max(self.ceil(at)) + n;
-        match self.rule {
-            Rule::Burst => after.min((self.floor(at) + self.burst).max(tat)),
-            Rule::Spaced => after,
-        }
-    }
-
     /// May `n` go, with `tat` so far, when the position is `floor`? (For a bucket `n` is no more than the burst.)
     #[inline]
     pub(super) fn fits(&self, tat: u64, n: Units, floor: u64) -> bool {
@@ -154,9 +144,9 @@ impl Gcra {
     /// Gives `n` back, or so much of it that what is promised at these moments, in their order, stays taken.
     /// Returns how much that was.
     pub(super) fn give_back(&mut self, n: Units, promised: impl Iterator<Item = (Nanos, Units)>) -> Units {
-        let least = promised.fold(0, |tat: u64, (at, n)| self.course.after_promise(tat, at, n));
-        // Before the base lies what belonged to other courses (see `gate`), and there a bucket is full anyway. And promises of another
-        // law need no more than is taken.
+        let least = promised.fold(0, |tat: u64, (at, n)| tat.max(self.course.ceil(at)) + n);
+        // Before the base lies what belonged to other courses (see `gate`), and there a bucket is full anyway. And a change of the law
+        // can leave promises that it would not have made: they need no more than is taken.
         let before = self.tat;
         self.tat = before.saturating_sub(n).max(self.course.base).max(least.min(before));
         before.saturating_sub(self.tat)
