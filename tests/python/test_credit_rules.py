@@ -786,7 +786,8 @@ def test_rule_2_13_a_handler_that_raises(way, which, monkeypatch):
 @pushes
 def test_rule_2_13_nothing_of_it_reaches_the_sender(way, monkeypatch):
     """One that waits for credit is told that the receiver has gone: not why."""
-    monkeypatch.setattr(sys, "unraisablehook", lambda report: None)
+    reported = threading.Event()
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: reported.set())
     channel, go_on = CreditChannel(1), threading.Event()
 
     def on_item(_consumer, _item):
@@ -801,6 +802,7 @@ def test_rule_2_13_nothing_of_it_reaches_the_sender(way, monkeypatch):
         wait_until(lambda: channel.statistics().waiting_senders == 1)
         go_on.set()
         told = waiting.exception()
+        assert reported.wait(PATIENCE)
     assert isinstance(told, ChannelCancelled)
     assert (told.__cause__, told.__context__) == (None, None)
     assert channel.statistics().discarded == 1

@@ -32,7 +32,10 @@ class Hooked(Queue):
     def _init(self, maxsize): self.held = []
     def _qsize(self): return len(self.held)
     def _put(self, item): self.held.append(item)
-    def _get(self): return self.held.pop(0)
+    def _get(self):
+        item = self.held[0]  # of a `pop` that ctrl-C interrupts on its way back the item would be lost: here, not in the queue
+        del self.held[0]
+        return item
 
 main_thread = threading.main_thread().ident
 
