@@ -16,6 +16,7 @@ import asyncio
 import functools
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,6 +29,10 @@ from hypothesis import settings
 settings.register_profile("same each time", derandomize=True)
 if "PENSTOCK_MODEL_EXAMPLES" not in os.environ:
     settings.load_profile("same each time")
+
+# A shell's background jobs ignore ctrl-C, and so would every program that the tests start to interrupt it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where a test must not run in several threads at once, by the file it is in (`--parallel-threads`, on the
 # free-threaded build). The key is the beginning of the file's name, the value the reason that pytest prints.
@@ -52,6 +57,9 @@ ONE_THREAD_ONLY = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The models last: they leave the memory of a free-threaded interpreter in pieces, and each collection after them takes eight times as
+    # long (114 s of 400 in all).
+    items.sort(key=lambda item: item.path.stem.endswith("_model"))
     for item in items:
         for beginning, reason in ONE_THREAD_ONLY.items():
             if item.path.name.startswith(beginning):

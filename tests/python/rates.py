@@ -31,17 +31,17 @@ def figures(limiter):
     return limiter.statistics()
 
 
-# Each makes a limiter that lets one go at once and from then on one a second, to the nanosecond.
-ONE_PER_SECOND = {
-    "TokenBucket": lambda **options: TokenBucket(1, 1, **options),
-    "LeakyBucket": lambda **options: LeakyBucket(1, 10000, **options),
-    "SlidingWindow": lambda **options: SlidingWindow(1, 1, **options),
-    "KeyedBucket": lambda **options: one_key(KeyedTokenBucket(1, 1, max_keys=10, **options)),
-    "RateLimits": lambda clock=None, **options: RateLimits(
-        bucket=TokenBucket(1, 1, clock=clock), window=SlidingWindow(1, 1, clock=clock), **options
+# Each makes a limiter that lets one go at once and from then on one in so many seconds, to the nanosecond.
+ONE_PER_PERIOD = {
+    "TokenBucket": lambda period, **options: TokenBucket(1 / period, 1, **options),
+    "LeakyBucket": lambda period, **options: LeakyBucket(1 / period, 10000, **options),
+    "SlidingWindow": lambda period, **options: SlidingWindow(1, period, **options),
+    "KeyedBucket": lambda period, **options: one_key(KeyedTokenBucket(1 / period, 1, max_keys=10, **options)),
+    "RateLimits": lambda period, clock=None, **options: RateLimits(
+        bucket=TokenBucket(1 / period, 1, clock=clock), window=SlidingWindow(1, period, clock=clock), **options
     ),
 }
-KINDS = list(ONE_PER_SECOND)
+KINDS = list(ONE_PER_PERIOD)
 
 # Each makes a limiter with a burst of its own that takes amounts, the same figures for all: (rate, burst, clock).
 BUCKETS = {
@@ -51,7 +51,7 @@ BUCKETS = {
 
 
 def one_per_second(kind, clock=None, **options):
-    return ONE_PER_SECOND[kind](clock=clock, **options)
+    return ONE_PER_PERIOD[kind](1, clock=clock, **options)
 
 
 def used_up(kind, clock=None, **options):

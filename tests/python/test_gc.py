@@ -398,7 +398,7 @@ def test_the_heap_is_seen_during_a_comparison():
 
         def __lt__(self, other):
             Collecting.rounds += 1
-            if Collecting.rounds % 7 == 0:
+            if Collecting.rounds % 31 == 0:
                 gc.collect()
                 spawn(gc.collect).result()
             assert self.alive
