@@ -1,12 +1,15 @@
 //! The credit channel, one thread at a time and on a clock that is set by hand: who may send what when, what comes back, how it ends.
 #![cfg(not(loom))]
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use penstock_core::clock::{Clock, Manual, Nanos};
 use penstock_core::credits::{
-    Channel, Config, End, Handed, Nack, Permit, Phase, Receipt, ReceiveError, Rules, SendError, Spot, Statistics, UNBOUNDED,
+    Bale, Batch, Channel, Config, End, Handed, Load, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError, Rules, SendError,
+    Spot, Statistics, UNBOUNDED,
 };
 use penstock_core::fork;
 use penstock_core::section::Threads;
@@ -37,7 +40,61 @@ impl Wake for Tell {
     }
 }
 
-type Inner = Channel<u32, Tell, Threads>;
+/// A bale: numbers that are items when they are received, and what each weighs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wares(VecDeque<(u32, u64)>);
+
+fn wares(numbers: Range<u32>) -> Wares {
+    Wares(numbers.map(|number| (number, 1)).collect())
+}
+
+fn weighing(first: u32, weights: &[u64]) -> Wares {
+    Wares((first..).zip(weights.iter().copied()).collect())
+}
+
+impl Bale for Wares {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn weighs_one_each(&self) -> bool {
+        self.0.iter().all(|ware| ware.1 == 1)
+    }
+
+    fn weight(&self, index: usize) -> u64 {
+        self.0[index].1
+    }
+
+    fn take(&mut self, count: usize) -> Self {
+        Self(self.0.drain(..count).collect())
+    }
+
+    /// If the numbers go on.
+    fn join(&mut self, mut next: Self) -> Result<(), Self> {
+        if self.0.back().map(|ware| ware.0 + 1) != next.0.front().map(|ware| ware.0) {
+            return Err(next);
+        }
+        self.0.append(&mut next.0);
+        Ok(())
+    }
+}
+
+/// The one item that was received.
+fn unpack(load: Load<u32, Wares>) -> u32 {
+    match load {
+        Load::Item(item) => item,
+        Load::Bale(bale) => {
+            assert_eq!(bale.count(), 1);
+            bale.0[0].0
+        }
+    }
+}
+
+fn unpack_all(batch: Batch<u32, Wares>) -> Vec<u32> {
+    batch.into_items().map(unpack).collect()
+}
+
+type Inner = Channel<u32, Tell, Threads, Wares>;
 type Sent = Result<(), SendError<u32>>;
 type Taken = Result<u32, ReceiveError>;
 
@@ -125,7 +182,7 @@ impl Chan {
         self.done(self.inner.try_send((), item, weight))
     }
 
-    fn send_all(&self, items: std::ops::Range<u32>) {
+    fn send_all(&self, items: Range<u32>) {
         items.for_each(|item| assert_eq!(self.send(item), Ok(())));
     }
 
@@ -134,21 +191,50 @@ impl Chan {
         self.done(self.inner.send_or_wait((), item, weight, &mut waiter.spot, &waker))
     }
 
+    fn offer(&self, bale: Wares, waiter: &mut Waiter) -> Offer<Wares> {
+        let waker = waiter.tell();
+        self.done(self.inner.offer((), bale, &mut waiter.spot, &waker))
+    }
+
+    fn send_bale(&self, bale: Wares) {
+        let mut waiter = Waiter::new();
+        assert_eq!(self.offer(bale, &mut waiter), Offer::Sent);
+        assert!(!waiter.spot.is_held());
+    }
+
+    fn look_at_offer(&self, waiter: &mut Waiter) -> Offer<Wares> {
+        waiter.parker.reset();
+        self.done(self.inner.look_at_offer((), &mut waiter.spot))
+    }
+
+    /// What is left of an offer that stands.
+    fn offered(&self, waiter: &Waiter) -> Wares {
+        self.inner.with_offer((), &waiter.spot, Wares::clone).unwrap()
+    }
+
+    fn take_back(&self, waiter: &mut Waiter) -> Option<Wares> {
+        self.done(self.inner.take_back((), &mut waiter.spot))
+    }
+
     fn leave(&self, waiter: &mut Waiter) {
         self.fire(self.inner.leave((), &mut waiter.spot));
     }
 
     fn receive(&self) -> Taken {
-        self.done(self.inner.try_receive(()))
+        self.done(self.inner.try_receive(())).map(unpack)
     }
 
-    fn receive_all(&self, items: std::ops::Range<u32>) {
+    fn receive_batch(&self, max: usize) -> Result<Vec<u32>, ReceiveError> {
+        self.done(self.inner.try_receive_batch((), max)).map(unpack_all)
+    }
+
+    fn receive_all(&self, items: Range<u32>) {
         items.for_each(|item| assert_eq!(self.receive(), Ok(item)));
     }
 
     fn wait_to_receive(&self, waiter: &mut Waiter) -> Taken {
         let waker = waiter.tell();
-        self.done(self.inner.receive_or_wait((), &mut waiter.spot, &waker))
+        self.done(self.inner.receive_or_wait((), &mut waiter.spot, &waker)).map(unpack)
     }
 
     fn request(&self, n: u64) -> bool {
@@ -199,7 +285,7 @@ impl Chan {
     fn cancel(&self) -> (Vec<u32>, Vec<u32>) {
         let (wakes, left) = self.inner.cancel(());
         self.fire(wakes);
-        (left.discarded, left.spent)
+        (unpack_all(left.discarded), left.spent)
     }
 
     fn credit(&self) -> u64 {
@@ -230,7 +316,7 @@ impl Chan {
     /// True if it was in time, and what was given up.
     fn nack(&self, receipt: Receipt, nack: Nack) -> (bool, Vec<u32>) {
         let (wakes, left, settled) = self.inner.nack((), receipt, nack);
-        self.done((wakes, (settled, left.discarded)))
+        self.done((wakes, (settled, unpack_all(left.discarded))))
     }
 
     fn at(&self, moment: Nanos) {
@@ -240,7 +326,7 @@ impl Chan {
     fn catch_up(&self) -> Vec<u32> {
         let (wakes, left) = self.inner.catch_up(());
         self.fire(wakes);
-        left.discarded
+        unpack_all(left.discarded)
     }
 
     /// Holds this channel's grants while the sender of `other` is starved.
@@ -274,7 +360,7 @@ fn ended<T>(item: T, end: End) -> Result<(), SendError<T>> {
     Err(SendError::Ended(item, end))
 }
 
-fn items(batch: std::ops::Range<u32>) -> std::vec::IntoIter<u32> {
+fn items(batch: Range<u32>) -> std::vec::IntoIter<u32> {
     batch.collect::<Vec<_>>().into_iter()
 }
 
@@ -503,13 +589,13 @@ fn receivers_are_served_in_the_order_they_came() {
     c.send_all(0..1);
     assert!(one.is_told() && !two.is_told());
     assert_eq!(c.receive(), Err(ReceiveError::Empty), "it is somebody's");
-    assert_eq!(c.done(c.inner.try_receive_batch((), 5)), Err(ReceiveError::Empty));
+    assert_eq!(c.receive_batch(5), Err(ReceiveError::Empty));
     c.send_all(1..2);
     assert!(two.is_told());
     c.send_all(2..4);
     let waker = two.tell();
     let batch = c.done(c.inner.receive_batch_or_wait((), 9, &mut two.spot, &waker));
-    assert_eq!(batch, Ok(vec![0, 1, 2]), "all but what the one before it has been woken for");
+    assert_eq!(batch.map(unpack_all), Ok(vec![0, 1, 2]), "all but what the one before it has been woken for");
     assert_eq!(c.wait_to_receive(&mut one), Ok(3));
     assert_eq!(c.seen().waiting_receivers, 0);
 }
@@ -523,12 +609,12 @@ fn batches_are_received_whole_and_sent_as_far_as_credit_goes() {
     let mut sender = Waiter::new();
     let waker = sender.tell();
     assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.spot, &waker)), FULL);
-    assert_eq!(c.done(c.inner.try_receive_batch((), 3)), Ok(vec![0, 1, 2]));
+    assert_eq!(c.receive_batch(3), Ok(vec![0, 1, 2]));
     assert!(sender.is_told());
     assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.spot, &waker)), Ok(()));
     assert!(!sender.spot.is_held());
-    assert_eq!(c.done(c.inner.try_receive_batch((), 9)), Ok(vec![3, 4, 5]));
-    assert_eq!(c.done(c.inner.try_receive_batch((), 9)), Err(ReceiveError::Empty));
+    assert_eq!(c.receive_batch(9), Ok(vec![3, 4, 5]));
+    assert_eq!(c.receive_batch(9), Err(ReceiveError::Empty));
     c.complete();
     assert_eq!(c.done(c.inner.try_send_batch((), &mut items(0..0), &[])), Ok(()));
     assert_eq!(c.done(c.inner.try_send_batch((), &mut items(0..1), &[])), ended((), End::Completed));
@@ -548,6 +634,440 @@ fn time_in_line_is_counted() {
     c.at(9 * SECOND);
     assert_eq!((c.seen().starved_for, c.seen().send_blocked), (3 * SECOND, 5 * SECOND));
     assert_eq!(c.seen().receive_blocked, 0);
+}
+
+// -------------------------------------------------------------------------------------------------------------------------- bales
+
+#[test]
+fn a_channel_without_bales_gives_items() {
+    let config = Config { window: 2, step: 1, bound: 2, control_capacity: 1, rules: None };
+    let channel: Channel<u32, Tell, Threads> = Channel::new(config, Clock::Manual(Arc::new(Manual::new(0))));
+    for item in [7, 8] {
+        assert_eq!(channel.try_send((), item, 1).1, Ok(()));
+    }
+    assert_eq!(channel.try_receive(()).1.map(Load::<u32, NoBale>::into_item), Ok(7));
+    assert_eq!(channel.try_receive_batch((), 9).1.map(|batch| batch.items), Ok(vec![8]));
+}
+
+/// Bales before, between and behind single items, some of them joined, received in batches of every size, and one by one between those.
+#[test]
+fn bales_and_single_items_come_in_the_order_in_which_they_were_sent() {
+    for max in 1..14 {
+        for one_by_one in 0..3 {
+            let c = Chan::window(20);
+            c.send_bale(wares(0..2));
+            c.send_all(2..4);
+            c.send_bale(wares(4..6));
+            c.send_bale(wares(6..7));
+            c.send_all(7..8);
+            c.send_bale(wares(8..10));
+            c.send_bale(wares(20..22));
+            let mut received = Vec::new();
+            while c.seen().items_buffered > 0 {
+                let batch = c.receive_batch(max).unwrap();
+                assert!(batch.len() == max || c.seen().items_buffered == 0);
+                received.extend(batch);
+                received.extend((0..one_by_one).map_while(|_| c.receive().ok()));
+            }
+            assert_eq!(received, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21], "{max} and {one_by_one}");
+            c.send_all(30..31);
+            c.send_bale(wares(31..32));
+            assert_eq!(c.receive_batch(9), Ok(vec![30, 31]), "as if there had been nothing before");
+        }
+    }
+}
+
+#[test]
+fn a_bale_takes_in_what_directly_follows_it() {
+    let c = Chan::window(20);
+    c.send_bale(wares(0..2));
+    assert_eq!(c.receive(), Ok(0));
+    c.send_bale(wares(2..5));
+    c.send_bale(wares(7..9)); // its numbers do not go on
+    c.send_all(50..51);
+    c.send_bale(wares(9..11)); // there is an item between
+    c.send_bale(wares(11..12));
+    assert_eq!(c.seen().items_buffered, 10);
+    let batch = c.done(c.inner.try_receive_batch((), 99)).unwrap();
+    assert_eq!((batch.count(), batch.is_empty()), (10, false));
+    assert_eq!(batch, Batch { items: vec![50], bales: vec![(0, wares(1..5)), (0, wares(7..9)), (1, wares(9..12))] });
+    // After what has been received there is nothing to join.
+    c.send_bale(wares(12..14));
+    assert_eq!(c.receive_batch(9), Ok(vec![12, 13]));
+}
+
+#[test]
+fn a_batch_may_end_inside_a_bale() {
+    let c = Chan::window(9);
+    c.send_all(0..2);
+    c.send_bale(wares(2..6));
+    c.send_all(6..8);
+    let batch = c.done(c.inner.try_receive_batch((), 4));
+    assert_eq!(batch, Ok(Batch { items: vec![0, 1], bales: vec![(2, wares(2..4))] }));
+    assert_eq!((c.seen().items_buffered, c.seen().items_received), (4, 4));
+    let batch = c.done(c.inner.try_receive_batch((), 1));
+    assert_eq!(batch, Ok(Batch { items: vec![], bales: vec![(0, wares(4..5))] }));
+    let waker = Waiter::new().tell();
+    let batch = c.done(c.inner.receive_batch_or_wait((), 9, &mut Spot::default(), &waker));
+    assert_eq!(batch, Ok(Batch { items: vec![6, 7], bales: vec![(0, wares(5..6))] }));
+    assert_eq!(c.credit(), 9);
+}
+
+#[test]
+fn a_batch_is_taken_apart_and_put_together() {
+    let batch =
+        || Batch { items: vec![1, 4], bales: vec![(0, wares(0..1)), (1, wares(2..4)), (1, wares(20..21)), (2, wares(5..7))] };
+    assert_eq!(batch().count(), 8);
+    assert_eq!(batch().into_loads().count(), 6);
+    assert_eq!(batch().into_loads().collect::<Batch<_, _>>(), batch());
+    assert_eq!(unpack_all(batch()), [0, 1, 2, 3, 20, 4, 5, 6]);
+}
+
+/// Its owner sleeps: it is told when nothing is left, not of every part.
+#[test]
+fn bales_are_sent_as_far_as_credit_goes_and_go_on_by_themselves() {
+    let c = Chan::window(4);
+    let (mut sender, mut other) = (Waiter::new(), Waiter::new());
+    assert_eq!(c.offer(wares(0..9), &mut sender), Offer::Standing);
+    assert_eq!((c.offered(&sender), c.seen().items_sent, c.seen().waiting_senders), (wares(4..9), 4, 1));
+    assert_eq!(c.receive_batch(3), Ok(vec![0, 1, 2]));
+    assert!(!sender.is_told());
+    assert_eq!((c.offered(&sender), c.seen().occupied), (wares(7..9), 4));
+    assert_eq!(c.send(77), Err(SendError::Full(77)), "others stand behind it");
+    assert_eq!(c.look_at_offer(&mut sender), Offer::Standing, "coming to look does not help");
+    assert_eq!(c.wait_to_send(77, 1, &mut other), Err(SendError::Full(77)));
+    c.receive_all(3..5);
+    assert!(sender.is_told() && !other.is_told());
+    assert_eq!(c.look_at_offer(&mut sender), Offer::Sent);
+    assert!(!sender.spot.is_held());
+    assert_eq!(c.receive_batch(2), Ok(vec![5, 6]));
+    assert!(other.is_told());
+    assert_eq!(c.wait_to_send(77, 1, &mut other), Ok(()));
+    assert_eq!(c.receive_batch(9), Ok(vec![7, 8, 77]));
+    assert_eq!((c.credit(), c.seen().waiting_senders, c.seen().peak), (4, 0, 4));
+}
+
+/// As one that parks, see `a_sender_that_parks_gets_all_that_was_consumed`.
+#[test]
+fn a_bale_gets_all_that_was_consumed() {
+    let c = Chan::window(256);
+    c.send_bale(wares(0..256));
+    c.receive_all(0..40);
+    assert_eq!((c.credit(), c.seen().owed), (0, 40));
+    let mut sender = Waiter::new();
+    assert_eq!(c.offer(wares(256..300), &mut sender), Offer::Standing);
+    assert_eq!((c.offered(&sender), c.seen().owed), (wares(296..300), 0));
+    c.receive_all(40..44);
+    assert_eq!((c.offered(&sender), c.seen().owed), (wares(296..300), 4), "one in line waits for the step");
+    c.receive_all(44..168);
+    assert!(sender.is_told());
+    assert_eq!(c.look_at_offer(&mut sender), Offer::Sent);
+    assert_eq!((c.credit(), c.receive_batch(999).unwrap().len()), (124, 132));
+}
+
+#[test]
+fn bales_and_senders_of_items_are_served_in_the_order_they_came() {
+    let c = Chan::manual(100);
+    let [mut one, mut two, mut three, mut four] = [(); 4].map(|()| Waiter::new());
+    assert_eq!(c.wait_to_send(0, 2, &mut one), Err(SendError::Full(0)));
+    assert_eq!(c.offer(wares(1..4), &mut two), Offer::Standing);
+    assert_eq!(c.wait_to_send(4, 1, &mut three), Err(SendError::Full(4)));
+    assert_eq!(c.offer(wares(5..7), &mut four), Offer::Standing);
+    assert_eq!(c.seen().waiting_senders, 4);
+    c.request(1);
+    assert_eq!((c.seen().items_sent, c.seen().credit), (0, 1), "the first wants two");
+    c.request(2);
+    assert!(one.is_told());
+    assert_eq!((c.offered(&two), c.seen().credit), (wares(2..4), 2), "what is left by the first, which has not come yet");
+    c.request(4);
+    assert!(two.is_told() && three.is_told() && !four.is_told());
+    assert_eq!(c.offered(&four), wares(6..7));
+    assert_eq!(c.wait_to_send(4, 1, &mut three), Ok(()));
+    assert_eq!(c.wait_to_send(0, 2, &mut one), Ok(()));
+    assert_eq!(c.look_at_offer(&mut two), Offer::Sent);
+    assert_eq!(c.receive_batch(9), Ok(vec![1, 2, 3, 5, 4, 0]));
+    assert_eq!(c.take_back(&mut four), Some(wares(6..7)));
+}
+
+/// A place that is given up goes to the next, with what it would have been served.
+#[test]
+fn a_bale_that_is_taken_back_lets_the_next_one_go() {
+    let c = Chan::window(4);
+    let (mut heavy, mut light) = (Waiter::new(), Waiter::new());
+    c.send_all(0..2);
+    assert_eq!(c.offer(weighing(2, &[1, 3, 1]), &mut heavy), Offer::Standing);
+    assert_eq!(c.offer(wares(9..10), &mut light), Offer::Standing);
+    assert_eq!(c.seen().credit, 1, "not enough for the one at the head");
+    assert_eq!(c.take_back(&mut heavy), Some(weighing(3, &[3, 1])));
+    assert!(!heavy.spot.is_held() && light.is_told());
+    assert_eq!(c.look_at_offer(&mut light), Offer::Sent);
+    assert_eq!(c.take_back(&mut heavy), None);
+    assert_eq!(c.look_at_offer(&mut heavy), Offer::Sent, "nothing is left of it here");
+    // Whoever leaves instead drops the rest.
+    assert_eq!(c.offer(wares(20..30), &mut heavy), Offer::Standing);
+    c.leave(&mut heavy);
+    assert_eq!(c.receive_batch(9), Ok(vec![0, 1, 2, 9]));
+    assert_eq!((c.receive(), c.credit()), (Err(ReceiveError::Empty), 4));
+    // One of which all has gone has nothing to take back.
+    assert_eq!(c.offer(wares(30..35), &mut heavy), Offer::Standing);
+    c.receive_all(30..32);
+    assert!(heavy.is_told());
+    assert_eq!(c.take_back(&mut heavy).map(|bale| bale.count()), Some(0));
+}
+
+#[test]
+fn a_bale_that_steps_aside_lets_others_pass_and_keeps_its_place() {
+    let c = Chan::manual(9);
+    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    assert_eq!(c.offer(wares(0..3), &mut one), Offer::Standing);
+    assert_eq!(c.offer(wares(3..6), &mut two), Offer::Standing);
+    let place = one.spot.place().unwrap();
+    c.fire(c.inner.step_aside((), place));
+    c.request(1);
+    assert_eq!((c.offered(&one), c.offered(&two)), (wares(0..3), wares(4..6)));
+    c.fire(c.inner.step_back((), place));
+    c.request(4);
+    assert!(one.is_told() && !two.is_told());
+    assert_eq!((c.look_at_offer(&mut one), c.offered(&two)), (Offer::Sent, wares(5..6)));
+    assert_eq!(c.receive_batch(9), Ok(vec![3, 0, 1, 2, 4]));
+}
+
+#[test]
+fn what_a_bale_holds_weighs_what_it_says() {
+    let c = Chan::window(10);
+    c.send_bale(weighing(0, &[2, 3, 1]));
+    assert_eq!((c.credit(), c.seen().occupied, c.seen().items_buffered, c.seen().sent), (4, 6, 3, 6));
+    let mut sender = Waiter::new();
+    assert_eq!(c.offer(weighing(3, &[4, 5, 5]), &mut sender), Offer::Standing);
+    assert_eq!(c.offered(&sender), weighing(4, &[5, 5]));
+    c.receive_all(0..1);
+    assert_eq!((c.seen().occupied, c.seen().owed), (8, 2));
+    assert_eq!(c.receive_batch(1), Ok(vec![1]));
+    assert_eq!((c.offered(&sender), c.seen().occupied, c.seen().credit), (weighing(5, &[5]), 10, 0));
+    assert_eq!(c.receive_batch(2), Ok(vec![2, 3]));
+    assert!(sender.is_told());
+    assert_eq!(c.receive_batch(2), Ok(vec![4, 5]));
+    assert_eq!((c.credit(), c.seen().sent), (10, 20));
+}
+
+#[test]
+fn an_item_without_weight_in_a_bale_needs_a_slot() {
+    let c = Chan::window(4);
+    c.send_bale(weighing(0, &[0, 0]));
+    let mut sender = Waiter::new();
+    assert_eq!(c.offer(weighing(2, &[0, 0, 0, 3]), &mut sender), Offer::Standing);
+    assert_eq!((c.seen().items_buffered, c.credit(), c.seen().credit), (4, 0, 4));
+    assert_eq!(c.send_heavy(9, 0), Err(SendError::Full(9)));
+    assert_eq!(c.receive(), Ok(0));
+    assert_eq!((c.offered(&sender), c.seen().occupied), (weighing(6, &[]), 3), "what has a weight needs none");
+    assert!(sender.is_told());
+    assert_eq!(c.look_at_offer(&mut sender), Offer::Sent);
+    assert_eq!(c.receive_batch(9), Ok(vec![1, 2, 3, 4, 5]));
+    assert_eq!((c.credit(), c.seen().sent), (4, 3));
+}
+
+#[test]
+fn what_is_too_heavy_in_a_bale_comes_back_with_what_is_behind_it() {
+    let c = Chan::window(10);
+    let mut sender = Waiter::new();
+    assert_eq!(c.offer(weighing(0, &[4, 11, 1]), &mut sender), Offer::TooHeavy(weighing(1, &[11, 1])));
+    assert!(!sender.spot.is_held());
+    // One that had to wait for what is before it finds out then.
+    assert_eq!(c.offer(weighing(3, &[6, 7, 11, 1]), &mut sender), Offer::Standing);
+    assert_eq!(c.offered(&sender), weighing(4, &[7, 11, 1]));
+    let mut other = Waiter::new();
+    assert_eq!(c.offer(weighing(9, &[11]), &mut other), Offer::TooHeavy(weighing(9, &[11])), "at once, whoever is before it");
+    assert_eq!(c.offer(weighing(9, &[3]), &mut other), Offer::Standing);
+    assert_eq!(c.receive_batch(9), Ok(vec![0, 3]));
+    assert!(sender.is_told() && other.is_told(), "it holds nobody up");
+    assert_eq!(c.look_at_offer(&mut sender), Offer::TooHeavy(weighing(5, &[11, 1])));
+    assert!(!sender.spot.is_held());
+    assert_eq!(c.look_at_offer(&mut other), Offer::Sent);
+    assert_eq!(c.receive_batch(9), Ok(vec![4, 9]));
+    assert_eq!(c.credit(), 10);
+}
+
+#[test]
+fn a_bale_of_no_items_is_nothing() {
+    let c = Chan::window(4);
+    let mut receiver = Waiter::new();
+    assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty));
+    c.send_bale(wares(0..0));
+    assert!(!receiver.is_told());
+    c.leave(&mut receiver);
+    c.send_all(0..1);
+    c.send_bale(wares(0..0));
+    c.send_all(1..4);
+    c.send_bale(wares(0..0)); // though there is no credit
+    assert_eq!((c.seen().items_sent, c.seen().items_buffered), (4, 4));
+    let batch = c.done(c.inner.try_receive_batch((), 9)).unwrap();
+    assert_eq!(batch, Batch { items: vec![0, 1, 2, 3], bales: vec![] });
+    c.complete();
+    c.send_bale(wares(0..0));
+    let nothing = Batch::<u32, Wares>::default();
+    assert_eq!((nothing.is_empty(), nothing.count(), nothing.into_loads().count()), (true, 0, 0));
+}
+
+#[test]
+fn a_bale_wakes_a_receiver_for_each_of_its_items() {
+    let c = Chan::window(9);
+    let mut receivers = [(); 3].map(|()| Waiter::new());
+    for receiver in &mut receivers {
+        assert_eq!(c.wait_to_receive(receiver), Err(ReceiveError::Empty));
+    }
+    c.send_bale(wares(0..2));
+    assert_eq!(receivers.each_ref().map(Waiter::is_told), [true, true, false]);
+    assert_eq!(c.receive(), Err(ReceiveError::Empty), "they are somebody's");
+    c.send_bale(wares(2..5));
+    assert!(receivers[2].is_told());
+    assert_eq!(c.receive_batch(9), Ok(vec![0, 1]), "all but what others have been woken for");
+    for (receiver, item) in receivers.iter_mut().zip(2..) {
+        assert_eq!(c.wait_to_receive(receiver), Ok(item));
+    }
+    // What goes by itself wakes them as well.
+    let mut sender = Waiter::new();
+    assert_eq!(c.offer(wares(5..15), &mut sender), Offer::Standing);
+    assert_eq!(c.receive_batch(9).map(|items| items.len()), Ok(9));
+    assert_eq!(c.wait_to_receive(&mut receivers[0]), Ok(14));
+    assert_eq!(c.wait_to_receive(&mut receivers[0]), Err(ReceiveError::Empty));
+}
+
+#[test]
+fn what_bales_hold_is_counted() {
+    let c = Chan::window(8);
+    c.send_bale(wares(0..3));
+    c.send_all(3..5);
+    c.send_bale(weighing(5, &[2]));
+    let seen = c.seen();
+    assert_eq!((seen.items_sent, seen.items_received, seen.items_buffered, seen.items_discarded), (6, 0, 6, 0));
+    assert_eq!((seen.sent, seen.occupied, seen.peak, seen.credit), (7, 7, 7, 1));
+    assert_eq!(c.receive_batch(2), Ok(vec![0, 1]));
+    c.receive_all(2..4);
+    let seen = c.seen();
+    assert_eq!((seen.items_sent, seen.items_received, seen.items_buffered), (6, 4, 2));
+    assert_eq!((seen.occupied, seen.peak, seen.owed, seen.credit, seen.settled_through), (3, 7, 0, 5, 4));
+    // What is left of an offer has not been sent.
+    let mut sender = Waiter::new();
+    assert_eq!(c.offer(wares(6..16), &mut sender), Offer::Standing);
+    c.at(SECOND);
+    let seen = c.seen();
+    assert_eq!((seen.items_sent, seen.items_buffered, seen.sent, seen.waiting_senders), (11, 7, 12, 1));
+    assert_eq!((seen.send_blocked, seen.starved_for, seen.peak), (SECOND, SECOND, 8));
+}
+
+#[test]
+fn the_end_comes_after_the_last_item_of_a_bale() {
+    for end in [End::Completed, End::Failed] {
+        let c = Chan::window(4);
+        let (mut sender, mut receiver) = (Waiter::new(), Waiter::new());
+        assert_eq!(c.offer(wares(0..6), &mut sender), Offer::Standing);
+        match end {
+            End::Completed => c.complete(),
+            _ => assert!(c.fail()),
+        }
+        assert!(sender.is_told());
+        assert_eq!(c.look_at_offer(&mut sender), Offer::Ended(wares(4..6), end));
+        assert!(!sender.spot.is_held());
+        assert_eq!(c.offer(wares(6..8), &mut sender), Offer::Ended(wares(6..8), end));
+        for item in 0..4 {
+            assert_eq!((c.inner.end(()), c.seen().ended), (None, false));
+            assert_eq!(c.wait_to_receive(&mut receiver), Ok(item));
+        }
+        assert_eq!(c.inner.end(()), Some(end));
+        assert_eq!(c.receive_batch(9), Err(ReceiveError::Ended(end)));
+        assert_eq!(c.cancel(), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn a_cancel_hands_out_what_bales_hold_in_order() {
+    let c = Chan::window(10);
+    c.send_bale(wares(0..3));
+    c.send_all(3..5);
+    c.send_bale(wares(5..7));
+    c.send_bale(wares(20..22));
+    let mut sender = Waiter::new();
+    assert_eq!(c.receive(), Ok(0));
+    assert_eq!(c.offer(wares(22..30), &mut sender), Offer::Standing);
+    let (wakes, left) = c.inner.cancel(());
+    c.fire(wakes);
+    assert_eq!(left.discarded.count(), 10);
+    assert_eq!(unpack_all(left.discarded), [1, 2, 3, 4, 5, 6, 20, 21, 22, 23]);
+    assert!(left.spent.is_empty());
+    let seen = c.seen();
+    assert_eq!((seen.items_sent, seen.items_received, seen.items_discarded, seen.items_buffered), (11, 1, 10, 0));
+    assert!(sender.is_told());
+    assert_eq!(c.look_at_offer(&mut sender), Offer::Ended(wares(24..30), End::Cancelled));
+    assert_eq!((c.receive(), c.cancel()), (Err(ReceiveError::Ended(End::Cancelled)), (vec![], vec![])));
+}
+
+/// A bale has nothing in it yet that the garbage collector could see; taken it is, with the rest.
+#[test]
+fn bales_are_not_seen_and_taken() {
+    let c = Chan::window(4);
+    c.send_bale(wares(0..2));
+    c.send_all(2..3);
+    let mut sender = Waiter::new();
+    assert_eq!(c.offer(wares(3..9), &mut sender), Offer::Standing);
+    let (mut seen, mut wakers) = (Vec::new(), 0);
+    c.inner.visit_contents((), |&item| seen.push(item), |_| wakers += 1);
+    assert_eq!((seen, wakers), (vec![2], 1));
+    let left = c.inner.take_contents(());
+    assert_eq!((unpack_all(left.discarded), left.spent), (vec![0, 1, 2, 3], vec![]));
+    assert_eq!(c.look_at_offer(&mut sender), Offer::Ended(wares(4..9), End::Cancelled));
+}
+
+/// Also what is held, leased and set aside: a bale has of it what its items would have.
+#[test]
+fn a_bale_is_sent_with_what_credit_there_is() {
+    let c = Chan::manual(9);
+    let mut sender = Waiter::new();
+    c.inner.pause(());
+    c.request(2);
+    assert_eq!(c.offer(wares(0..20), &mut sender), Offer::Standing);
+    assert_eq!((c.seen().items_sent, c.seen().owed), (0, 2));
+    c.resume();
+    assert_eq!(c.seen().items_sent, 2);
+    c.lease(3, SECOND);
+    assert_eq!((c.seen().items_sent, c.credit()), (5, 0));
+    assert_eq!(c.take_back(&mut sender), Some(wares(5..20)));
+    c.lease(2, SECOND);
+    let permit = c.permit(1);
+    c.request(1);
+    assert_eq!(c.offer(wares(5..8), &mut sender), Offer::Standing);
+    assert_eq!(c.offered(&sender), wares(7..8));
+    c.at(SECOND);
+    c.return_permit(permit);
+    assert_eq!((c.offered(&sender), c.seen().voided), (wares(7..8), 1), "its lease has run out");
+    c.request(UNBOUNDED);
+    assert_eq!(c.look_at_offer(&mut sender), Offer::Sent);
+    assert_eq!(c.offer(wares(8..18), &mut sender), Offer::Standing);
+    assert_eq!((c.offered(&sender), c.seen().occupied), (wares(9..18), 9), "the bound is left");
+    c.receive_all(0..9);
+    assert_eq!(c.look_at_offer(&mut sender), Offer::Sent);
+    assert_eq!(c.receive_batch(99), Ok((9..18).collect()));
+}
+
+/// See `after_a_fork_permits_and_waiters_are_not_ours`.
+#[test]
+fn after_a_fork_bales_in_line_are_not_ours() {
+    let _alone = FORKS.write();
+    let c = Chan::that_is_forked(Config { window: 4, step: 2, bound: 4, control_capacity: 2, rules: None });
+    let mut sender = Waiter::new();
+    assert_eq!(c.offer(wares(0..6), &mut sender), Offer::Standing);
+    fork::after_fork_in_child();
+    assert_eq!(c.receive_batch(9), Ok(vec![0, 1, 2, 3]), "what had been sent is there in both");
+    assert_eq!((c.seen().items_sent, c.seen().waiting_senders), (4, 0));
+    assert_eq!(c.take_back(&mut sender), Some(wares(4..6)), "and what had not is nobody's");
+    assert_eq!(c.offer(wares(6..7), &mut sender), Offer::Sent);
+    assert_eq!((c.receive(), sender.is_told()), (Ok(6), false));
+}
+
+#[test]
+#[should_panic(expected = "deliveries are of items")]
+fn a_channel_with_deliveries_takes_no_bales() {
+    let c = Chan::acking(4, None, 5);
+    let _ = c.offer(wares(0..2), &mut Waiter::new());
 }
 
 // ------------------------------------------------------------------------------------------------------------------------ permits
@@ -935,7 +1455,7 @@ fn control_messages_need_no_credit() {
     c.request(1);
     c.send_all(0..1);
     assert_eq!(c.receive(), Err(ReceiveError::Control), "they come first");
-    assert_eq!(c.done(c.inner.try_receive_batch((), 1)), Err(ReceiveError::Control));
+    assert_eq!(c.receive_batch(1), Err(ReceiveError::Control));
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Control));
     assert!(receiver.spot.is_held());
     assert_eq!(c.inner.take_controls(()), [1, 2]);
@@ -1053,9 +1573,9 @@ fn what_is_in_it_can_be_seen_and_taken_by_the_garbage_collector() {
     seen.sort_unstable();
     assert_eq!((seen, wakers), (vec![0, 1, 2, 3, 99], 1));
     let left = c.inner.take_contents(());
-    let mut spent = left.spent;
-    spent.sort_unstable();
-    assert_eq!((left.discarded, spent), (vec![], vec![0, 1, 2, 3, 99]));
+    let mut taken = [unpack_all(left.discarded), left.spent].concat();
+    taken.sort_unstable();
+    assert_eq!(taken, [0, 1, 2, 3, 99]);
     assert!(c.ack(out.receipt));
     // One that has ended may still have something in its lane.
     let c = Chan::window(1);

@@ -3,10 +3,14 @@
 //! Run with `RUSTFLAGS="--cfg loom" cargo test --release --test loom_credits`. A waiter that nobody wakes is a deadlock, which loom reports.
 #![cfg(loom)]
 
+use std::ops::Range;
+
 use loom::sync::Arc;
 use loom::thread;
 use penstock_core::clock::{Clock, Manual, Nanos};
-use penstock_core::credits::{Channel, Config, End, Handed, Nack, Receipt, ReceiveError, Rules, SendError, Spot};
+use penstock_core::credits::{
+    Bale, Channel, Config, End, Handed, Load, Nack, Offer, Receipt, ReceiveError, Rules, SendError, Spot,
+};
 use penstock_core::section::Threads;
 use penstock_core::wait::{Parker, Wake, Wakes};
 
@@ -42,7 +46,47 @@ impl Wake for Tell {
     }
 }
 
-type Chan = Channel<u32, Tell, Threads>;
+/// Numbers that are items when they are received.
+#[derive(Debug, PartialEq, Eq)]
+struct Run(Range<u32>);
+
+impl Bale for Run {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn weighs_one_each(&self) -> bool {
+        true
+    }
+
+    fn weight(&self, _index: usize) -> u64 {
+        1
+    }
+
+    fn take(&mut self, count: usize) -> Self {
+        assert!(count <= self.count());
+        let first = self.0.start;
+        self.0.by_ref().take(count).for_each(drop);
+        Self(first..self.0.start)
+    }
+
+    fn join(&mut self, next: Self) -> Result<(), Self> {
+        if next.0.start != self.0.end {
+            return Err(next);
+        }
+        self.0.end = next.0.end;
+        Ok(())
+    }
+}
+
+fn unpack(load: Load<u32, Run>) -> u32 {
+    match load {
+        Load::Item(item) => item,
+        Load::Bale(Run(numbers)) => numbers.start,
+    }
+}
+
+type Chan = Channel<u32, Tell, Threads, Run>;
 type Delivery = Result<Handed<u32>, ReceiveError>;
 
 const SECOND: Nanos = 1_000_000_000;
@@ -102,11 +146,24 @@ fn send(channel: &Chan, item: u32) -> Result<(), SendError<u32>> {
     })
 }
 
+/// What is left, and why.
+fn send_bale(channel: &Chan, numbers: Range<u32>) -> Offer<Run> {
+    let mut bale = Some(Run(numbers));
+    until(|spot, waker| {
+        let (wakes, offer) = match bale.take() {
+            Some(bale) => channel.offer((), bale, spot, waker),
+            None => channel.look_at_offer((), spot),
+        };
+        wakes.fire();
+        (offer != Offer::Standing).then_some(offer)
+    })
+}
+
 fn receive(channel: &Chan) -> Result<u32, ReceiveError> {
     until(|spot, waker| {
         let (wakes, result) = channel.receive_or_wait((), spot, waker);
         wakes.fire();
-        (result != Err(ReceiveError::Empty)).then_some(result)
+        (result != Err(ReceiveError::Empty)).then_some(result.map(unpack))
     })
 }
 
@@ -132,14 +189,14 @@ fn send_now(channel: &Chan, item: u32) -> Result<(), SendError<u32>> {
 fn receive_now(channel: &Chan) -> Result<u32, ReceiveError> {
     let (wakes, result) = channel.try_receive(());
     wakes.fire();
-    result
+    result.map(unpack)
 }
 
 /// What is to be reported.
 fn cancel(channel: &Chan) -> Vec<u32> {
     let (wakes, left) = channel.cancel(());
     wakes.fire();
-    left.discarded
+    left.discarded.into_items().map(unpack).collect()
 }
 
 /// A sender in line is woken by a grant or by a cancel, whichever comes, and what it sends between the two is handed out.
@@ -239,13 +296,13 @@ fn an_ack_races_with_giving_up() {
         let acker = spawn(&channel, move |channel| {
             let (wakes, left, acked) = channel.ack((), receipt);
             wakes.fire();
-            (acked, left.discarded.len())
+            (acked, left.discarded.count())
         });
         time.advance(SECOND);
         let (wakes, left) = channel.catch_up(());
         wakes.fire();
         let (acked, discarded) = acker.join().unwrap();
-        assert_eq!(usize::from(acked) + discarded + left.discarded.len(), 1);
+        assert_eq!(usize::from(acked) + discarded + left.discarded.count(), 1);
         assert_eq!(sender.join().unwrap(), Ok(()));
         assert_eq!(channel.credit(()).1, 0);
     });
@@ -418,5 +475,78 @@ fn a_wake_up_races_with_its_receiver_leaving() {
         channel.leave((), &mut spot).fire();
         assert_eq!(receiver.join().unwrap(), Ok(7));
         sender.join().unwrap();
+    });
+}
+
+/// A bale goes in parts, as room is made, while its owner falls asleep or sleeps: all of it arrives, and the owner is told.
+#[test]
+fn a_bale_sent_in_parts_races_with_a_receiver() {
+    loom::model(|| {
+        let channel = window(2);
+        let receiver = spawn(&channel, |channel| [(); 5].map(|()| receive(channel).unwrap()));
+        assert_eq!(send_bale(&channel, 0..5), Offer::Sent);
+        assert_eq!(receiver.join().unwrap(), [0, 1, 2, 3, 4]);
+        assert_eq!(channel.credit(()).1, 2);
+    });
+}
+
+/// The same with somebody behind it in line, who is told in its turn.
+#[test]
+fn a_bale_sent_in_parts_races_with_a_sender_falling_asleep() {
+    model_with(2, || {
+        let channel = window(1);
+        let baler = spawn(&channel, |channel| assert_eq!(send_bale(channel, 0..2), Offer::Sent));
+        let sender = spawn(&channel, |channel| send(channel, 7).unwrap());
+        let received = [(); 3].map(|()| receive(&channel).unwrap());
+        baler.join().unwrap();
+        sender.join().unwrap();
+        // Before the bale or behind it, not between its parts.
+        assert!([[0, 1, 7], [7, 0, 1]].contains(&received), "{received:?}");
+    });
+}
+
+/// Each item of a bale is received, or handed out to be discarded, or left with its owner, in this order.
+#[test]
+fn a_bale_races_with_a_receiver_and_a_cancel() {
+    model_with(3, || {
+        let channel = window(2);
+        let sender = spawn(&channel, |channel| send_bale(channel, 0..4));
+        let receiver = spawn(&channel, |channel| std::iter::from_fn(|| receive(channel).ok()).collect::<Vec<_>>());
+        let discarded = cancel(&channel);
+        let left = match sender.join().unwrap() {
+            Offer::Ended(Run(left), End::Cancelled) => left.collect(),
+            offer => {
+                assert_eq!(offer, Offer::Sent);
+                vec![]
+            }
+        };
+        assert_eq!([receiver.join().unwrap(), discarded, left].concat(), [0, 1, 2, 3]);
+    });
+}
+
+/// An owner that takes its bale back while a receiver makes room gets what has not gone, and whoever is behind it is served.
+#[test]
+fn taking_a_bale_back_races_with_a_receiver() {
+    model_with(3, || {
+        let channel = window(1);
+        assert_eq!(send_now(&channel, 9), Ok(()));
+        let mut spot = Spot::default();
+        let waker = Tell::Parker(Arc::new(Parker::default()));
+        let (wakes, offer) = channel.offer((), Run(0..2), &mut spot, &waker);
+        wakes.fire();
+        assert_eq!(offer, Offer::Standing);
+        let sender = spawn(&channel, |channel| send(channel, 7).unwrap());
+        let receiver = spawn(&channel, |channel| {
+            let mut received = vec![];
+            while received.last() != Some(&7) {
+                received.push(receive(channel).unwrap());
+            }
+            received
+        });
+        let (wakes, rest) = channel.take_back((), &mut spot);
+        wakes.fire();
+        let gone = 0..rest.unwrap().0.start;
+        sender.join().unwrap();
+        assert_eq!(receiver.join().unwrap(), [vec![9], gone.collect(), vec![7]].concat());
     });
 }

@@ -1,11 +1,13 @@
 //! Random operations on credit channels against a plain model: no credit lost or doubled, items in order, nobody asleep beside its turn.
 #![cfg(not(loom))]
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use penstock_core::clock::{Clock, Manual, Nanos};
 use penstock_core::credits::{
-    Channel, Config, End, Leftovers, Nack, Permit, Phase, Receipt, ReceiveError, Rules, SendError, Spot, UNBOUNDED,
+    Bale, Batch, Channel, Config, End, Leftovers, Load, Nack, Offer, Permit, Phase, Receipt, ReceiveError, Rules, SendError,
+    Spot, UNBOUNDED,
 };
 use penstock_core::section::Threads;
 use penstock_core::wait::Parker;
@@ -13,9 +15,45 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 type Waker = Arc<Parker>;
-type Chan = Channel<u32, Waker, Threads>;
+type Chan = Channel<u32, Waker, Threads, Wares>;
 
 const WAITERS: usize = 3;
+/// Behind the other senders: those that offer bales.
+const BALERS: std::ops::Range<usize> = WAITERS..WAITERS + 2;
+
+/// Items to come, and what each weighs.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wares {
+    goods: VecDeque<(u32, u64)>,
+}
+
+impl Bale for Wares {
+    fn count(&self) -> usize {
+        self.goods.len()
+    }
+
+    fn weighs_one_each(&self) -> bool {
+        self.goods.iter().all(|good| good.1 == 1)
+    }
+
+    fn weight(&self, index: usize) -> u64 {
+        self.goods[index].1
+    }
+
+    fn take(&mut self, count: usize) -> Self {
+        Self { goods: self.goods.drain(..count).collect() }
+    }
+
+    /// If the numbers go on: often, but not always.
+    fn join(&mut self, mut next: Self) -> Result<(), Self> {
+        let (Some(last), Some(first)) = (self.goods.back(), next.goods.front()) else { return Err(next) };
+        if first.0 != last.0 + 1 {
+            return Err(next);
+        }
+        self.goods.append(&mut next.goods);
+        Ok(())
+    }
+}
 
 /// What a sender came for.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +67,9 @@ enum Aim {
 enum Step {
     Send(u64),
     SendBatch(Vec<u64>),
+    /// Somebody comes with a bale, or comes back to look.
+    Offer(usize, Vec<u64>),
+    TakeBack(usize),
     /// A sender comes, or comes back to look: then it wants what it wanted.
     WaitToSend(usize, Aim, u64),
     LeaveSend(usize),
@@ -64,11 +105,14 @@ fn step() -> impl Strategy<Value = Step> {
     });
     let much = prop_oneof![8 => 1..6u64, 1 => Just(UNBOUNDED - 1), 1 => Just(u64::MAX)];
     let leased = much.clone();
+    let bale = prop_oneof![vec(Just(1), 0..7), vec(0..4u64, 0..7)];
     prop_oneof![
         8 => (0..6u64).prop_map(Step::Send),
         3 => vec(0..4u64, 0..5).prop_map(Step::SendBatch),
+        8 => (BALERS, bale).prop_map(|(n, weights)| Step::Offer(n, weights)),
+        4 => BALERS.prop_map(Step::TakeBack),
         8 => (0..WAITERS, aim, 0..6u64).prop_map(|(n, aim, weight)| Step::WaitToSend(n, aim, weight)),
-        2 => (0..WAITERS).prop_map(Step::LeaveSend),
+        2 => (0..BALERS.end).prop_map(Step::LeaveSend),
         2 => (1..4u64).prop_map(Step::Permit),
         3 => (0..3usize, 0..3u64).prop_map(|(n, weight)| Step::SendPermitted(n, weight)),
         2 => (0..3usize).prop_map(Step::ReturnPermit),
@@ -86,6 +130,23 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Resume),
         4 => (1..3u64).prop_map(Step::Advance),
         1 => prop_oneof![3 => Just(Step::Complete), 1 => Just(Step::Fail), 1 => Just(Step::Cancel)],
+    ]
+}
+
+/// What goes in and what comes out, and hardly anything that keeps it from doing so.
+fn flow() -> impl Strategy<Value = Step> {
+    let weight = || prop_oneof![6 => Just(1), 1 => 0..4u64];
+    let bale = prop_oneof![vec(Just(1), 0..9), vec(weight(), 0..9)];
+    prop_oneof![
+        16 => weight().prop_map(Step::Send),
+        8 => vec(weight(), 0..5).prop_map(Step::SendBatch),
+        32 => (BALERS, bale).prop_map(|(n, weights)| Step::Offer(n, weights)),
+        8 => BALERS.prop_map(Step::TakeBack),
+        8 => (0..WAITERS, weight()).prop_map(|(n, weight)| Step::WaitToSend(n, Aim::Send, weight)),
+        16 => (0..WAITERS).prop_map(Step::Receive),
+        24 => (1..12usize).prop_map(Step::ReceiveBatch),
+        16 => (0..WAITERS).prop_map(Step::WaitToReceive),
+        1 => Just(Step::Cancel),
     ]
 }
 
@@ -128,6 +189,8 @@ struct Place {
     who: usize,
     want: u64,
     woken: bool,
+    /// What it has offered, and is left.
+    offered: Option<VecDeque<(u32, u64)>>,
 }
 
 /// A permit, and how much of it came from which lease.
@@ -296,7 +359,9 @@ impl Model {
             self.grant();
         }
         while let Some(n) = self.senders.iter().position(|place| !place.woken) {
-            if self.phase == Phase::Open && !self.fits(self.senders[n].want, claimed(&self.senders)) {
+            let offers = self.senders[n].offered.is_some();
+            let may_go = if offers { self.send_offered(n) } else { self.fits(self.senders[n].want, claimed(&self.senders)) };
+            if self.phase == Phase::Open && !may_go {
                 break;
             }
             self.senders[n].woken = true;
@@ -381,6 +446,53 @@ impl Model {
         }
         stand(&mut self.senders, who, want, result == Err(SendError::Full(())));
         result
+    }
+
+    /// One item after the other, as somebody who would wait for each.
+    fn offer(&mut self, who: usize, mut goods: VecDeque<(u32, u64)>) -> Offer<Wares> {
+        while let Some(&(item, weight)) = goods.front() {
+            let Err(refusal) = self.look_to_send(who, weight) else {
+                self.take(weight);
+                self.put(item, weight);
+                goods.pop_front();
+                continue;
+            };
+            let Some(place) = self.senders.iter_mut().find(|place| place.who == who) else { return refused(&refusal, goods) };
+            place.offered = Some(goods);
+            return Offer::Standing;
+        }
+        Offer::Sent
+    }
+
+    /// Of what the `n`th in line offers goes what can. True if nothing more will: of that its owner is told.
+    fn send_offered(&mut self, n: usize) -> bool {
+        while let Some(&(item, weight)) = self.senders[n].offered.as_ref().and_then(VecDeque::front) {
+            if self.refusal(weight).is_some() {
+                break;
+            }
+            if !self.fits(weight, claimed(&self.senders)) {
+                return false;
+            }
+            self.take(weight);
+            self.put(item, weight);
+            self.senders[n].offered.as_mut().map(VecDeque::pop_front);
+        }
+        self.senders[n].want = 0;
+        true
+    }
+
+    fn look_at_offer(&mut self, who: usize) -> Offer<Wares> {
+        if self.senders.iter().any(|place| place.who == who && !place.woken) {
+            return Offer::Standing;
+        }
+        let goods = self.take_back(who).unwrap_or_default();
+        let refusal = goods.front().and_then(|&(_, weight)| self.refusal(weight));
+        refusal.map_or(Offer::Sent, |refusal| refused(&refusal, goods))
+    }
+
+    fn take_back(&mut self, who: usize) -> Option<VecDeque<(u32, u64)>> {
+        let n = self.senders.iter().position(|place| place.who == who)?;
+        self.senders.remove(n).offered
     }
 
     // Receiving.
@@ -501,12 +613,22 @@ impl Model {
     }
 }
 
+/// One that does not stand in line.
+fn refused(refusal: &SendError<()>, goods: VecDeque<(u32, u64)>) -> Offer<Wares> {
+    let rest = Wares { goods };
+    match *refusal {
+        SendError::Full(()) => unreachable!("it stands in line"),
+        SendError::TooHeavy(()) => Offer::TooHeavy(rest),
+        SendError::Ended((), end) => Offer::Ended(rest, end),
+    }
+}
+
 /// In line, waiting to be woken, or not in line.
 fn stand(line: &mut Vec<Place>, who: usize, want: u64, stays: bool) {
     match line.iter().position(|place| place.who == who) {
         Some(n) if stays => line[n].woken = false,
         Some(n) => drop(line.remove(n)),
-        None if stays => line.push(Place { who, want, woken: false }),
+        None if stays => line.push(Place { who, want, woken: false, offered: None }),
         None => {}
     }
 }
@@ -537,13 +659,13 @@ struct Bench {
 impl Bench {
     fn new(config: Config) -> Self {
         let clock = Arc::new(Manual::new(0));
-        let waiters = || (0..WAITERS).map(|_| Waiter::default()).collect();
+        let waiters = |count| (0..count).map(|_| Waiter::default()).collect();
         Self {
             channel: Channel::new(config, Clock::Manual(Arc::clone(&clock))),
             clock,
             model: Model::new(config),
-            senders: waiters(),
-            receivers: waiters(),
+            senders: waiters(BALERS.end),
+            receivers: waiters(WAITERS),
             receipts: Vec::new(),
             permits: Vec::new(),
             discarded: Vec::new(),
@@ -551,8 +673,8 @@ impl Bench {
         }
     }
 
-    fn keep(&mut self, left: Leftovers<u32>) {
-        self.discarded.extend(left.discarded);
+    fn keep(&mut self, left: Leftovers<u32, Wares>) {
+        self.discarded.extend(unpack_all(left.discarded));
     }
 
     fn item(&mut self) -> u32 {
@@ -601,6 +723,26 @@ impl Bench {
                     sent += 1;
                 }
                 prop_assert_eq!((result, left.as_slice()), (expected, &items[sent..]));
+            }
+            Step::Offer(n, weights) if !is_acking => {
+                let goods: VecDeque<_> = weights.iter().map(|&weight| (self.item(), weight)).collect();
+                let Waiter { spot, parker, .. } = &mut self.senders[n];
+                parker.reset();
+                let ((wakes, offer), expected) = if spot.is_held() {
+                    (self.channel.look_at_offer((), spot), self.model.look_at_offer(n))
+                } else {
+                    let bale = Wares { goods: goods.clone() };
+                    (self.channel.offer((), bale, spot, parker), self.model.offer(n, goods))
+                };
+                wakes.fire();
+                prop_assert_eq!(self.senders[n].spot.is_held(), offer == Offer::Standing);
+                prop_assert_eq!(offer, expected);
+            }
+            Step::TakeBack(n) => {
+                let (wakes, rest) = self.channel.take_back((), &mut self.senders[n].spot);
+                wakes.fire();
+                prop_assert_eq!(rest.map(|bale| bale.goods), self.model.take_back(n));
+                prop_assert!(!self.senders[n].spot.is_held());
             }
             Step::WaitToSend(n, aim, weight) => {
                 let item = self.item();
@@ -686,7 +828,8 @@ impl Bench {
                     self.keep(left);
                     (wakes, result.map(|handed| self.note(handed.item, handed.receipt)))
                 } else {
-                    self.channel.try_receive(())
+                    let (wakes, result) = self.channel.try_receive(());
+                    (wakes, result.map(unpack))
                 };
                 wakes.fire();
                 let may = all_woken(&self.model.receivers) && self.model.receivable() > claimed(&self.model.receivers);
@@ -695,6 +838,7 @@ impl Bench {
             }
             Step::ReceiveBatch(max) if !is_acking => {
                 let (wakes, result) = self.channel.try_receive_batch((), max);
+                let result = result.map(unpack_all);
                 wakes.fire();
                 let free = self.model.receivable().saturating_sub(claimed(&self.model.receivers));
                 let expected = if all_woken(&self.model.receivers) && free > 0 {
@@ -714,7 +858,8 @@ impl Bench {
                     self.keep(left);
                     (wakes, result.map(|handed| self.note(handed.item, handed.receipt)))
                 } else {
-                    self.channel.receive_or_wait((), &mut waiter.spot, &waiter.parker)
+                    let (wakes, result) = self.channel.receive_or_wait((), &mut waiter.spot, &waiter.parker);
+                    (wakes, result.map(unpack))
                 };
                 wakes.fire();
                 let line = &self.model.receivers;
@@ -848,6 +993,11 @@ impl Bench {
         prop_assert_eq!(seen.credit, if model.phase == Phase::Cancelled { 0 } else { credit(0) });
         let free = all_woken(&model.senders) && model.phase == Phase::Open;
         prop_assert_eq!(self.channel.credit(()).1, if free { credit(claimed(&model.senders)) } else { 0 });
+        for n in BALERS {
+            let place = model.senders.iter().find(|place| place.who == n);
+            let left = self.channel.with_offer((), &self.senders[n].spot, |bale| bale.goods.clone());
+            prop_assert_eq!(left, place.and_then(|place| place.offered.clone()));
+        }
         // What several due at once are given up in, is not said.
         prop_assert_eq!(sorted(&self.discarded), sorted(&model.discarded));
         // Whatever the model says.
@@ -857,6 +1007,7 @@ impl Bench {
         }
         if model.config.rules.is_none() {
             prop_assert_eq!(seen.items_sent, seen.items_received + seen.items_discarded + seen.items_buffered as u64);
+            prop_assert_eq!(&self.discarded, &model.discarded);
         }
         self.check_told()
     }
@@ -864,8 +1015,10 @@ impl Bench {
     /// Whoever may go has been told since it last looked.
     fn check_told(&self) -> Result<(), TestCaseError> {
         let model = &self.model;
-        for place in model.senders.iter().filter(|place| place.woken) {
-            prop_assert!(self.senders[place.who].parker.is_notified(), "sender {} sleeps", place.who);
+        for place in &model.senders {
+            let told = self.senders[place.who].parker.is_notified();
+            prop_assert!(told || !place.woken, "sender {} sleeps", place.who);
+            prop_assert!(!told || place.woken || place.offered.is_none(), "sender {} is told of each part", place.who);
         }
         for place in &model.receivers {
             let told = self.receivers[place.who].parker.is_notified();
@@ -882,6 +1035,30 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// The one item that was received.
+fn unpack(load: Load<u32, Wares>) -> u32 {
+    match load {
+        Load::Item(item) => item,
+        Load::Bale(Wares { goods }) => {
+            assert_eq!(goods.len(), 1);
+            goods[0].0
+        }
+    }
+}
+
+fn unpack_all(batch: Batch<u32, Wares>) -> Vec<u32> {
+    let count = batch.count();
+    let mut items = Vec::new();
+    for load in batch.into_loads() {
+        match load {
+            Load::Item(item) => items.push(item),
+            Load::Bale(Wares { goods }) => items.extend(goods.into_iter().map(|good| good.0)),
+        }
+    }
+    assert_eq!(items.len(), count);
+    items
 }
 
 fn sorted(items: &[u32]) -> Vec<u32> {
@@ -906,22 +1083,39 @@ fn without_item(error: &SendError<u32>) -> SendError<()> {
     }
 }
 
+fn play(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut bench = Bench::new(config);
+    bench.compare()?;
+    for step in steps {
+        let is_time = matches!(step, Step::Advance(_));
+        bench.perform(step)?;
+        // What time has done is seen when somebody looks; of what a step has done others are told with it.
+        if !is_time {
+            bench.model.settle();
+            bench.check_told()?;
+        }
+        bench.compare()?;
+    }
+    for waiter in bench.senders.iter_mut().chain(&mut bench.receivers) {
+        bench.channel.leave((), &mut waiter.spot).fire();
+    }
+    let (wakes, _, seen) = bench.channel.statistics(());
+    wakes.fire();
+    prop_assert_eq!((seen.waiting_senders, seen.waiting_receivers), (0, 0));
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn the_channel_is_its_model(config in config(), steps in vec(step(), 0..100)) {
-        let mut bench = Bench::new(config);
-        bench.compare()?;
-        for step in steps {
-            bench.perform(step)?;
-            bench.compare()?;
-        }
-        for waiter in bench.senders.iter_mut().chain(&mut bench.receivers) {
-            bench.channel.leave((), &mut waiter.spot).fire();
-        }
-        let (wakes, _, seen) = bench.channel.statistics(());
-        wakes.fire();
-        prop_assert_eq!((seen.waiting_senders, seen.waiting_receivers), (0, 0));
+        play(config, steps)?;
+    }
+
+    /// Items one by one and in bales, through a channel that mostly has room for them.
+    #[test]
+    fn what_flows_is_as_its_model((window, step) in (1..40u64, 1..9u64), steps in vec(flow(), 0..100)) {
+        play(Config { window, step: step.min(window), bound: window, control_capacity: 1, rules: None }, steps)?;
     }
 }

@@ -1,13 +1,14 @@
 //! What the receiver's hand does about credit: demand, leases, drains, and grants that are held back.
 
 use super::state::State;
+use super::stock::Bale;
 use super::{Channel, Phase, Starved};
 use crate::clock::Nanos;
 use crate::section::Domain;
 use crate::sync::{Arc, Ordering};
 use crate::wait::{Wake, Wakes};
 
-impl<T, W: Wake, D: Domain> Channel<T, W, D> {
+impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     /// Asks for `n` more. False if the channel takes no more.
     pub fn request(&self, proof: D::Proof<'_>, n: u64) -> (Wakes<W>, bool) {
         self.grant(proof, |state| {
@@ -32,7 +33,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         })
     }
 
-    fn grant(&self, proof: D::Proof<'_>, more: impl FnOnce(&mut State<T, W>) -> bool) -> (Wakes<W>, bool) {
+    fn grant(&self, proof: D::Proof<'_>, more: impl FnOnce(&mut State<T, W, B>) -> bool) -> (Wakes<W>, bool) {
         self.visit(proof, |state, wakes| {
             state.prepare_to_send(wakes);
             let granted = state.phase == Phase::Open && more(state);
@@ -115,7 +116,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     }
 }
 
-impl<T, W: Wake> State<T, W> {
+impl<T, W: Wake, B: Bale> State<T, W, B> {
     /// Grants all that is owed, unless that is held. True if that was anything.
     pub(super) fn grant_all(&mut self) -> bool {
         let due = self.ledger.owed > 0 && !self.hold.is_on();

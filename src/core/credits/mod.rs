@@ -7,7 +7,8 @@
 //! |--------------|--------------------------------------------------------------------|
 //! | `ledger`     | the counters, and the arithmetic between them                      |
 //! | `deliveries` | items that are out until they are settled, and those that come back |
-//! | `state`      | these, the buffer and the lines: what happens inside the section   |
+//! | `stock`      | the buffer: items, and bales of items that are made when received  |
+//! | `state`      | these and the lines: what happens inside the section               |
 //! | `sending`, `receiving`, `granting` | the operations                                |
 //!
 //! # States
@@ -26,6 +27,18 @@
 //! Credit is strictly first come, first served, by weight: whoever comes finds only what is left when everybody in line has been served;
 //! a heavy item at the head holds up light ones behind it. Receivers too. Items are received in the order in which they were sent; those
 //! that come back go to the head.
+//!
+//! # Bales
+//! A sender that knows what it will send, but need not make it, offers a bale ([`Channel::offer`]). What there is no credit for stands in the
+//! senders' line with its owner: when its turn comes the channel itself sends of it what there is credit for, inside the section of whoever
+//! gave that credit, and the owner sleeps on. So a small window costs a bale no more hand-overs than a large one.
+//!
+//! | of a bale in the line    | event                                   | also                                                        |
+//! |--------------------------|-----------------------------------------|-------------------------------------------------------------|
+//! | stands                   | credit, at the head of the line         | as many of its items as that covers are sent                |
+//! | stands                   | its last item is sent, or the next one is too heavy | its owner is told, claims nothing, and looks    |
+//! | stands                   | the channel is closed                   | its owner is told                                           |
+//! | stands                   | `take_back`, `leave`                    | what is left was never sent; the next in line goes          |
 //!
 //! # Cancellation
 //! Whoever stops waiting calls [`Channel::leave`]; what it had been woken for goes to the next. A permit that is not used goes back.
@@ -47,10 +60,13 @@ mod ledger;
 mod receiving;
 mod sending;
 mod state;
+mod stock;
 
 pub use deliveries::{Handed, Nack, Receipt, Rules};
 pub use ledger::{Permit, UNBOUNDED};
+pub use sending::Offer;
 pub use state::Phase;
+pub use stock::{Bale, Batch, Load, NoBale};
 
 use std::fmt;
 
@@ -122,18 +138,21 @@ pub type Spot = crate::wait::Spot<Side>;
 /// Items that have left the channel without having been received.
 #[must_use = "to be reported, or dropped, outside the section"]
 #[derive(Debug)]
-pub struct Leftovers<T> {
+pub struct Leftovers<T, B = NoBale> {
     /// Given up: to be reported.
-    pub discarded: Vec<T>,
+    pub discarded: Batch<T, B>,
     /// Settled, or with the receiver already: only to be dropped.
     pub spent: Vec<T>,
 }
 
-impl<T> Leftovers<T> {
+impl<T, B> Leftovers<T, B> {
     fn none() -> Self {
-        Self { discarded: Vec::new(), spent: Vec::new() }
+        Self { discarded: Batch::default(), spent: Vec::new() }
     }
 }
+
+/// An operation's result, and what it leaves to be done outside the section.
+pub type Outcome<T, W, B, R> = (Wakes<W>, Leftovers<T, B>, R);
 
 /// What a channel has seen so far. Amounts are in units of weight, but for counts of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,18 +188,18 @@ pub struct Statistics {
     pub held: bool,
 }
 
-/// A credit channel, see the head of this file. `W` is how its waiters are told, `D` what guards its section.
-pub struct Channel<T, W: Wake, D: Domain> {
-    section: Section<State<T, W>, D>,
+/// A credit channel, see the head of this file. `W` is how its waiters are told, `D` what guards its section, `B` what may hold several items.
+pub struct Channel<T, W: Wake, D: Domain, B = NoBale> {
+    section: Section<State<T, W, B>, D>,
 }
 
-impl<T, W: Wake, D: Domain> Channel<T, W, D> {
+impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     pub fn new(config: Config, clock: Clock<W>) -> Self {
         Self { section: Section::new(State::new(config, clock)) }
     }
 
     #[inline]
-    fn visit<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<T, W>, &mut Wakes<W>) -> R) -> (Wakes<W>, R) {
+    fn visit<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<T, W, B>, &mut Wakes<W>) -> R) -> (Wakes<W>, R) {
         let mut wakes = Wakes::none();
         let result = self.section.with(proof, |state| critical(state, &mut wakes));
         (wakes, result)
@@ -190,8 +209,8 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     fn visit_all<R>(
         &self,
         proof: D::Proof<'_>,
-        critical: impl FnOnce(&mut State<T, W>, &mut Wakes<W>, &mut Leftovers<T>) -> R,
-    ) -> (Wakes<W>, Leftovers<T>, R) {
+        critical: impl FnOnce(&mut State<T, W, B>, &mut Wakes<W>, &mut Leftovers<T, B>) -> R,
+    ) -> Outcome<T, W, B, R> {
         let mut left = Leftovers::none();
         let (wakes, result) = self.visit(proof, |state, wakes| {
             state.forget_after_fork();
@@ -281,7 +300,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         self.section.with(proof, |state| state.ledger.bound)
     }
 
-    pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T>, Statistics) {
+    pub fn statistics(&self, proof: D::Proof<'_>) -> Outcome<T, W, B, Statistics> {
         self.visit_all(proof, |state, wakes, _| {
             state.settle(wakes); // what has become due is in it
             let now = state.clock.now();
@@ -316,7 +335,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         })
     }
 
-    /// Every item in it, and every waker, each once.
+    /// Every item in it, and every waker, each once. (What is in bales does not exist yet.)
     pub fn visit_contents(&self, proof: D::Proof<'_>, item: impl FnMut(&T), waker: impl FnMut(&W)) {
         self.section.with(proof, |state| {
             state.wakers().for_each(waker);
@@ -324,12 +343,11 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         });
     }
 
-    /// Moves every item out, to be dropped outside: for the garbage collector's use.
-    pub fn take_contents(&self, proof: D::Proof<'_>) -> Leftovers<T> {
+    /// Moves everything out, only to be dropped, outside: for the garbage collector's use.
+    pub fn take_contents(&self, proof: D::Proof<'_>) -> Leftovers<T, B> {
         let mut left = Leftovers::none();
         self.section.with(proof, |state| {
             state.cancel(&mut left);
-            left.spent.append(&mut left.discarded);
             left.spent.extend(state.controls.drain(..)); // of one that had ended before
             state.starved.store(0, Ordering::SeqCst);
         });
@@ -337,7 +355,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     }
 }
 
-impl<T, W: Wake, D: Domain> fmt::Debug for Channel<T, W, D> {
+impl<T, W: Wake, D: Domain, B> fmt::Debug for Channel<T, W, D, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").finish_non_exhaustive()
     }

@@ -2,28 +2,33 @@
 
 use super::deliveries::{Deliveries, Handed, Nack, Receipt};
 use super::state::State;
-use super::{Channel, Leftovers, ReceiveError, Side, Spot};
-use crate::buffer::Buffer;
+use super::stock::{Bale, Batch, Load};
+use super::{Channel, Leftovers, Outcome, ReceiveError, Side, Spot};
 use crate::clock::Nanos;
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
-impl<T, W: Wake, D: Domain> Channel<T, W, D> {
+impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     /// Receives without waiting. `owner` is whoever receives, see [`ReceiveError::WaitsForItself`].
     #[inline]
-    pub fn try_receive(&self, proof: D::Proof<'_>) -> (Wakes<W>, Result<T, ReceiveError>) {
+    pub fn try_receive(&self, proof: D::Proof<'_>) -> (Wakes<W>, Result<Load<T, B>, ReceiveError>) {
         self.visit(proof, State::receive)
     }
 
     /// Receives, or takes (or keeps) a place in line: after `Empty` and `Control` the spot is held.
-    pub fn receive_or_wait(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, Result<T, ReceiveError>) {
+    pub fn receive_or_wait(
+        &self,
+        proof: D::Proof<'_>,
+        spot: &mut Spot,
+        waker: &W,
+    ) -> (Wakes<W>, Result<Load<T, B>, ReceiveError>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
             if state.may_take(spot) && !state.must_listen() {
-                if let Some(item) = state.take_out() {
+                if let Some(load) = state.take_out() {
                     state.vacate(spot, wakes);
                     state.settle(wakes);
-                    return Ok(item);
+                    return Ok(load);
                 }
             }
             Err(state.wait_to_receive(0, spot, waker, wakes))
@@ -31,7 +36,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     }
 
     /// Receives up to `max` items, if there is one.
-    pub fn try_receive_batch(&self, proof: D::Proof<'_>, max: usize) -> (Wakes<W>, Result<Vec<T>, ReceiveError>) {
+    pub fn try_receive_batch(&self, proof: D::Proof<'_>, max: usize) -> (Wakes<W>, Result<Batch<T, B>, ReceiveError>) {
         self.visit(proof, |state, wakes| state.receive_batch(max, wakes))
     }
 
@@ -41,7 +46,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         max: usize,
         spot: &mut Spot,
         waker: &W,
-    ) -> (Wakes<W>, Result<Vec<T>, ReceiveError>) {
+    ) -> (Wakes<W>, Result<Batch<T, B>, ReceiveError>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
             if state.may_take(spot) && !state.must_listen() && !state.buffer.is_empty() {
@@ -60,7 +65,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         proof: D::Proof<'_>,
         owner: u64,
         share: impl Fn(&T) -> T,
-    ) -> (Wakes<W>, Leftovers<T>, Result<Handed<T>, ReceiveError>) {
+    ) -> Outcome<T, W, B, Result<Handed<T>, ReceiveError>> {
         self.visit_all(proof, |state, _, _| {
             if state.must_listen() {
                 return Err(ReceiveError::Control);
@@ -79,7 +84,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         share: impl Fn(&T) -> T,
         spot: &mut Spot,
         waker: &W,
-    ) -> (Wakes<W>, Leftovers<T>, Result<Handed<T>, ReceiveError>) {
+    ) -> Outcome<T, W, B, Result<Handed<T>, ReceiveError>> {
         self.visit_all(proof, |state, wakes, _| {
             if state.may_take(spot) && !state.must_listen() {
                 if let Some(handed) = state.hand_out(owner, share) {
@@ -97,18 +102,18 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     }
 
     /// Does what is due by itself.
-    pub fn catch_up(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T>) {
+    pub fn catch_up(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T, B>) {
         let (wakes, left, ()) = self.visit_all(proof, |_, _, _| ());
         (wakes, left)
     }
 
     /// A delivery is done. False if it is not this one's any more.
-    pub fn ack(&self, proof: D::Proof<'_>, receipt: Receipt) -> (Wakes<W>, Leftovers<T>, bool) {
+    pub fn ack(&self, proof: D::Proof<'_>, receipt: Receipt) -> Outcome<T, W, B, bool> {
         self.visit_all(proof, |state, _, left| state.settle_delivery(receipt, None, left))
     }
 
     /// A delivery has failed. False if it is not this one's any more.
-    pub fn nack(&self, proof: D::Proof<'_>, receipt: Receipt, nack: Nack) -> (Wakes<W>, Leftovers<T>, bool) {
+    pub fn nack(&self, proof: D::Proof<'_>, receipt: Receipt, nack: Nack) -> Outcome<T, W, B, bool> {
         self.visit_all(proof, |state, _, left| state.settle_delivery(receipt, Some(nack), left))
     }
 
@@ -128,13 +133,13 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     }
 
     /// The receiver wants nothing more. Idempotent.
-    pub fn cancel(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T>) {
+    pub fn cancel(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T, B>) {
         let (wakes, left, ()) = self.visit_all(proof, |state, _, left| state.cancel(left));
         (wakes, left)
     }
 }
 
-impl<T, W: Wake> State<T, W> {
+impl<T, W: Wake, B: Bale> State<T, W, B> {
     #[inline]
     fn must_listen(&self) -> bool {
         self.listens && !self.controls.is_empty()
@@ -155,7 +160,7 @@ impl<T, W: Wake> State<T, W> {
     }
 
     #[inline]
-    fn receive(&mut self, wakes: &mut Wakes<W>) -> Result<T, ReceiveError> {
+    fn receive(&mut self, wakes: &mut Wakes<W>) -> Result<Load<T, B>, ReceiveError> {
         if self.must_listen() {
             return Err(ReceiveError::Control);
         }
@@ -165,12 +170,12 @@ impl<T, W: Wake> State<T, W> {
                 return Err(self.nothing_there(0));
             }
         }
-        let Some(item) = self.take_out() else { return Err(ReceiveError::Empty) };
+        let Some(load) = self.take_out() else { return Err(ReceiveError::Empty) };
         self.received(wakes);
-        Ok(item)
+        Ok(load)
     }
 
-    fn receive_batch(&mut self, max: usize, wakes: &mut Wakes<W>) -> Result<Vec<T>, ReceiveError> {
+    fn receive_batch(&mut self, max: usize, wakes: &mut Wakes<W>) -> Result<Batch<T, B>, ReceiveError> {
         self.forget_after_fork();
         if self.must_listen() {
             return Err(ReceiveError::Control);
@@ -188,13 +193,9 @@ impl<T, W: Wake> State<T, W> {
         self.buffer.len().saturating_sub(usize::try_from(self.receivers.claimed()).unwrap_or(usize::MAX))
     }
 
-    fn take_batch(&mut self, max: usize) -> Vec<T> {
-        let mut weight = 0;
-        let batch = self.buffer.pop_many_as(max, |entry| {
-            weight += entry.weight;
-            entry.item
-        });
-        self.receives += batch.len() as u64;
+    fn take_batch(&mut self, max: usize) -> Batch<T, B> {
+        let (batch, weight) = self.buffer.pop_batch(max);
+        self.receives += batch.count() as u64;
         self.ledger.consumed(weight);
         batch
     }

@@ -1,11 +1,12 @@
 //! The sender's operations: items, batches, permits, the ends, and control messages.
 
-use super::state::{Entry, State};
+use super::state::State;
+use super::stock::{Bale, Entry, Stock};
 use super::{Channel, End, Permit, Phase, SendError, Side, Spot};
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
-impl<T, W: Wake, D: Domain> Channel<T, W, D> {
+impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     /// Sends without waiting.
     #[inline]
     pub fn try_send(&self, proof: D::Proof<'_>, item: T, weight: u64) -> (Wakes<W>, Result<(), SendError<T>>) {
@@ -50,7 +51,7 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         items: &mut std::vec::IntoIter<T>,
         weights: &[u64],
     ) -> (Wakes<W>, Result<(), SendError<()>>) {
-        self.visit(proof, |state, wakes| state.send_batch(items, weights, wakes))
+        self.visit(proof, |state, wakes| state.send_lot(&mut Items { items, weights }, wakes))
     }
 
     /// The same; while some are left a place in line is held, for the first of them.
@@ -62,30 +63,72 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
         spot: &mut Spot,
         waker: &W,
     ) -> (Wakes<W>, Result<(), SendError<()>>) {
+        self.visit(proof, |state, wakes| state.send_lot_or_wait(&mut Items { items, weights }, spot, waker, wakes))
+    }
+
+    /// Sends a bale's items as far as there is credit. The rest stays with the channel, in the place in line that `spot` then holds, and
+    /// goes as credit comes, without its owner: `waker` is told when nothing is left, or it cannot go on. A spot that is held is given up
+    /// first, with what it had offered. Not for a channel with deliveries.
+    pub fn offer(&self, proof: D::Proof<'_>, mut bale: B, spot: &mut Spot, waker: &W) -> (Wakes<W>, Offer<B>) {
         self.visit(proof, |state, wakes| {
-            if spot.is_held() {
-                let Some(weight) = first_weight(items, weights) else { return Ok(()) };
-                match state.credit_or_wait(weight, spot, waker, wakes) {
-                    Credit::Here => {}
-                    Credit::Wait => return Err(SendError::Full(())),
-                    Credit::Never => return Err(SendError::TooHeavy(())),
-                    Credit::Ended(end) => return Err(SendError::Ended((), end)),
-                }
-                if let Some(item) = items.next() {
-                    state.ledger.send(weight);
-                    state.put_in(item, weight);
-                }
-            }
-            let mut result = state.send_batch(items, weights, wakes);
+            assert!(state.deliveries.is_none(), "deliveries are of items");
+            state.vacate(spot, wakes);
+            let mut result = state.send_lot(&mut bale, wakes);
             if matches!(result, Err(SendError::Full(()))) && state.grant_all() {
-                result = state.send_batch(items, weights, wakes);
+                result = state.send_lot(&mut bale, wakes);
             }
-            if let (Err(SendError::Full(())), Some(weight)) = (&result, first_weight(items, weights)) {
-                state.stay(Side::Send, weight, spot, waker);
-            }
+            let offer = match result {
+                Ok(()) => Offer::Sent,
+                Err(SendError::Full(())) => {
+                    state.stay(Side::Send, 0, spot, waker);
+                    state.offers.extend(spot.place().map(|(_, ticket)| (ticket, bale)));
+                    Offer::Standing
+                }
+                Err(SendError::TooHeavy(())) => Offer::TooHeavy(bale),
+                Err(SendError::Ended((), end)) => Offer::Ended(bale, end),
+            };
             state.settle(wakes);
-            result
+            offer
         })
+    }
+
+    /// What has become of an offer. Unless it stands the spot is given up. (In the child of a fork it stands there for nothing: nobody serves
+    /// it. It can still be seen, and taken back.)
+    pub fn look_at_offer(&self, proof: D::Proof<'_>, spot: &mut Spot) -> (Wakes<W>, Offer<B>) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            let Some(bale) = state.offer_of(spot).map(|index| &state.offers[index].1) else {
+                state.vacate(spot, wakes);
+                return Offer::Sent;
+            };
+            let is_too_heavy = Lot::<T, B>::first_weight(bale).is_some_and(|weight| weight > state.ledger.bound);
+            let (count, end) = (bale.count(), state.closed());
+            if count > 0 && end.is_none() && !is_too_heavy {
+                return Offer::Standing;
+            }
+            let bale = state.take_back(spot, wakes);
+            state.settle(wakes);
+            match (bale.filter(|_| count > 0), end) {
+                (None, _) => Offer::Sent,
+                (Some(bale), Some(end)) => Offer::Ended(bale, end),
+                (Some(bale), None) => Offer::TooHeavy(bale),
+            }
+        })
+    }
+
+    /// Takes back what is left of an offer, and gives the spot up.
+    pub fn take_back(&self, proof: D::Proof<'_>, spot: &mut Spot) -> (Wakes<W>, Option<B>) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            let bale = state.take_back(spot, wakes);
+            state.settle(wakes);
+            bale
+        })
+    }
+
+    /// Looks at what is left of an offer.
+    pub fn with_offer<R>(&self, proof: D::Proof<'_>, spot: &Spot, look: impl FnOnce(&B) -> R) -> Option<R> {
+        self.section.with(proof, |state| state.offer_of(spot).map(|index| look(&state.offers[index].1)))
     }
 
     /// Takes credit for items that do not exist yet. Whoever holds it may send so much, or gives it back.
@@ -237,10 +280,75 @@ impl<T, W: Wake, D: Domain> Channel<T, W, D> {
     }
 }
 
-/// The weight of the first item that is left.
-fn first_weight<T>(items: &std::vec::IntoIter<T>, weights: &[u64]) -> Option<u64> {
-    let left = items.len();
-    (left > 0).then(|| if weights.is_empty() { 1 } else { weights[weights.len() - left] })
+/// What is sent in one step, as far as there is credit for it.
+trait Lot<T, B> {
+    /// How many items are left.
+    fn left(&self) -> usize;
+    fn weighs_one_each(&self) -> bool;
+    /// What one of those that are left weighs.
+    fn weight(&self, index: usize) -> u64;
+    fn put_in(&mut self, count: usize, stock: &mut Stock<T, B>);
+
+    fn first_weight(&self) -> Option<u64> {
+        (self.left() > 0).then(|| if self.weighs_one_each() { 1 } else { self.weight(0) })
+    }
+}
+
+struct Items<'a, T> {
+    items: &'a mut std::vec::IntoIter<T>,
+    weights: &'a [u64],
+}
+
+impl<T, B: Bale> Lot<T, B> for Items<'_, T> {
+    fn left(&self) -> usize {
+        self.items.len()
+    }
+
+    fn weighs_one_each(&self) -> bool {
+        self.weights.is_empty()
+    }
+
+    fn weight(&self, index: usize) -> u64 {
+        self.weights[self.weights.len() - self.items.len() + index]
+    }
+
+    fn put_in(&mut self, count: usize, stock: &mut Stock<T, B>) {
+        if self.weights.is_empty() {
+            stock.extend(self.items.take(count).map(|item| Entry { item, weight: 1 }));
+        } else {
+            let weights = &self.weights[self.weights.len() - self.items.len()..];
+            stock.extend(self.items.take(count).zip(weights).map(|(item, &weight)| Entry { item, weight }));
+        }
+    }
+}
+
+impl<T, B: Bale> Lot<T, B> for B {
+    fn left(&self) -> usize {
+        self.count()
+    }
+
+    fn weighs_one_each(&self) -> bool {
+        Bale::weighs_one_each(self)
+    }
+
+    fn weight(&self, index: usize) -> u64 {
+        Bale::weight(self, index)
+    }
+
+    fn put_in(&mut self, count: usize, stock: &mut Stock<T, B>) {
+        stock.push_bale(self.take(count));
+    }
+}
+
+/// What has become of a bale. What is left of one that cannot go on comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Offer<B> {
+    Sent,
+    /// It stands in line.
+    Standing,
+    /// The first item that is left weighs more than may ever be on its way at once.
+    TooHeavy(B),
+    Ended(B, End),
 }
 
 /// Whether there is credit for something.
@@ -253,7 +361,7 @@ enum Credit {
     Ended(End),
 }
 
-impl<T, W: Wake> State<T, W> {
+impl<T, W: Wake, B: Bale> State<T, W, B> {
     /// Before anything is said about credit.
     pub(super) fn prepare_to_send(&mut self, wakes: &mut Wakes<W>) {
         self.forget_after_fork();
@@ -315,43 +423,126 @@ impl<T, W: Wake> State<T, W> {
         if spot.is_held() { self.has_turn(Side::Send, spot) && self.is_covered(n, spot) } else { self.may_send(n) }
     }
 
-    fn send_batch(
+    fn send_lot_or_wait(
         &mut self,
-        items: &mut std::vec::IntoIter<T>,
-        weights: &[u64],
+        lot: &mut impl Lot<T, B>,
+        spot: &mut Spot,
+        waker: &W,
         wakes: &mut Wakes<W>,
     ) -> Result<(), SendError<()>> {
+        if spot.is_held() {
+            let Some(weight) = lot.first_weight() else { return Ok(()) };
+            match self.credit_or_wait(weight, spot, waker, wakes) {
+                Credit::Here => {}
+                Credit::Wait => return Err(SendError::Full(())),
+                Credit::Never => return Err(SendError::TooHeavy(())),
+                Credit::Ended(end) => return Err(SendError::Ended((), end)),
+            }
+            // Its turn was for this one; of the others some may be for those who came meanwhile.
+            self.ledger.send(weight);
+            self.put_lot(lot, 1);
+        }
+        let mut result = self.send_lot(lot, wakes);
+        if matches!(result, Err(SendError::Full(()))) && self.grant_all() {
+            result = self.send_lot(lot, wakes);
+        }
+        if let (Err(SendError::Full(())), Some(weight)) = (&result, lot.first_weight()) {
+            self.stay(Side::Send, weight, spot, waker);
+        }
+        self.settle(wakes);
+        result
+    }
+
+    fn send_lot(&mut self, lot: &mut impl Lot<T, B>, wakes: &mut Wakes<W>) -> Result<(), SendError<()>> {
         self.prepare_to_send(wakes);
         if let Some(end) = self.closed() {
-            return if items.as_slice().is_empty() { Ok(()) } else { Err(SendError::Ended((), end)) };
+            return if lot.left() == 0 { Ok(()) } else { Err(SendError::Ended((), end)) };
         }
-        let before = items.len();
-        let outcome = if weights.is_empty() { self.send_equals(items) } else { self.send_weighted(items, weights) };
-        self.sends += (before - items.len()) as u64;
-        self.peak = self.peak.max(self.ledger.occupied);
+        let outcome = if self.senders.nobody_waits() { self.send_covered(lot) } else { self.send_none(lot) };
         self.sent(wakes);
         outcome
     }
 
-    /// Those that weigh one each: they go in one step.
-    fn send_equals(&mut self, items: &mut std::vec::IntoIter<T>) -> Result<(), SendError<()>> {
-        let count = usize::try_from(self.credit()).unwrap_or(usize::MAX).min(items.len());
-        self.ledger.send(count as u64);
-        self.buffer.extend(items.take(count).map(|item| Entry { item, weight: 1 }));
-        if items.len() == 0 { Ok(()) } else { Err(SendError::Full(())) }
+    /// Others are before it.
+    fn send_none(&self, lot: &impl Lot<T, B>) -> Result<(), SendError<()>> {
+        match lot.first_weight() {
+            None => Ok(()),
+            Some(weight) if weight > self.ledger.bound => Err(SendError::TooHeavy(())),
+            Some(_) => Err(SendError::Full(())),
+        }
     }
 
-    fn send_weighted(&mut self, items: &mut std::vec::IntoIter<T>, weights: &[u64]) -> Result<(), SendError<()>> {
-        while let Some(weight) = first_weight(items, weights) {
+    /// Sends what there is credit for, beside what those have claimed who have been woken.
+    fn send_covered(&mut self, lot: &mut impl Lot<T, B>) -> Result<(), SendError<()>> {
+        let (count, outcome) = if lot.weighs_one_each() { self.take_equals(lot.left()) } else { self.take_weights(lot) };
+        self.put_lot(lot, count);
+        outcome
+    }
+
+    /// Takes credit for so many that weigh one each: for how many there was some.
+    fn take_equals(&mut self, left: usize) -> (usize, Result<(), SendError<()>>) {
+        let count = usize::try_from(self.unclaimed_credit()).unwrap_or(usize::MAX).min(left);
+        self.ledger.send(count as u64);
+        (count, if count == left { Ok(()) } else { Err(SendError::Full(())) })
+    }
+
+    fn take_weights(&mut self, lot: &impl Lot<T, B>) -> (usize, Result<(), SendError<()>>) {
+        let (slots, claimed) = (self.slots(), self.senders.claimed());
+        for index in 0..lot.left() {
+            let weight = lot.weight(index);
             if weight > self.ledger.bound {
-                return Err(SendError::TooHeavy(()));
+                return (index, Err(SendError::TooHeavy(())));
             }
-            if !self.may_send(weight) {
-                return Err(SendError::Full(()));
+            if !Self::fits(&self.ledger, slots + index, weight, claimed) {
+                return (index, Err(SendError::Full(())));
             }
             self.ledger.send(weight);
-            self.buffer.extend(items.next().map(|item| Entry { item, weight }));
         }
-        Ok(())
+        (lot.left(), Ok(()))
+    }
+
+    /// The first `count`, whose weight the ledger has.
+    fn put_lot(&mut self, lot: &mut impl Lot<T, B>, count: usize) {
+        lot.put_in(count, &mut self.buffer);
+        self.sends += count as u64;
+        self.peak = self.peak.max(self.ledger.occupied);
+    }
+
+    // ----------------------------------------------------------------------------------------------------------- bales in the line
+
+    fn offer_of(&self, spot: &Spot) -> Option<usize> {
+        let (_, ticket) = spot.place()?;
+        self.offers.iter().position(|(offered, _)| *offered == ticket)
+    }
+
+    fn take_back(&mut self, spot: &mut Spot, wakes: &mut Wakes<W>) -> Option<B> {
+        let bale = self.offer_of(spot).map(|index| self.offers.swap_remove(index).1);
+        self.vacate(spot, wakes);
+        bale
+    }
+
+    /// Serves the line in order: of a bale goes what there is credit for, and who else may go is woken.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn serve_senders(&mut self, closed: bool, wakes: &mut Wakes<W>) {
+        let clock = &self.clock;
+        self.ledger.expire(|| clock.now());
+        while let Some((ticket, _)) = self.senders.head() {
+            if let Some(index) = self.offers.iter().position(|(offered, _)| *offered == ticket) {
+                let (_, mut bale) = self.offers.swap_remove(index);
+                let outcome = if closed { Ok(()) } else { self.send_covered(&mut bale) };
+                self.offers.push((ticket, bale));
+                if matches!(outcome, Err(SendError::Full(()))) {
+                    return;
+                }
+                // All of it has gone, or nothing more can: its owner has to know that, and claims nothing.
+                self.senders.wake(ticket, wakes);
+            } else {
+                self.wake_senders(1, closed, wakes);
+                if self.senders.head().is_some_and(|(head, _)| head == ticket) {
+                    return;
+                }
+            }
+        }
     }
 }

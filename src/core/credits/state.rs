@@ -4,19 +4,13 @@ use std::collections::VecDeque;
 
 use super::deliveries::{Deliveries, Handed, Nack, Parcel, Receipt, Settled};
 use super::ledger::{Ledger, UNBOUNDED};
+use super::stock::{Bale, Load, Stock};
 use super::{Config, End, Leftovers, NOBODY, ReceiveError, Side, Spot, Starved};
-use crate::buffer::{Buffer, Fifo};
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::sync::{Arc, Ordering};
 use crate::wait::spot::Held;
 use crate::wait::{Blocked, Line, Ticket, Wake, Wakes};
-
-#[derive(Debug)]
-pub(super) struct Entry<T> {
-    pub(super) item: T,
-    pub(super) weight: u64,
-}
 
 /// Where a channel is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +37,9 @@ impl Hold {
     }
 }
 
-pub(super) struct State<T, W: Wake> {
+pub(super) struct State<T, W: Wake, B> {
     pub(super) ledger: Ledger,
-    pub(super) buffer: Fifo<Entry<T>>,
+    pub(super) buffer: Stock<T, B>,
     pub(super) deliveries: Option<Deliveries<T>>,
     pub(super) controls: VecDeque<T>,
     pub(super) control_capacity: usize,
@@ -55,6 +49,8 @@ pub(super) struct State<T, W: Wake> {
     /// Clones of the sender that have not ended.
     pub(super) senders_left: usize,
     pub(super) senders: Line<W>,
+    /// Bales that stand in the senders' line: their owners sleep while the channel sends what there is credit for.
+    pub(super) offers: Vec<(Ticket, B)>,
     pub(super) receivers: Line<W>,
     pub(super) hold: Hold,
     /// Told when this channel's sender is starved no longer.
@@ -78,12 +74,12 @@ pub(super) struct State<T, W: Wake> {
     generation: u64,
 }
 
-impl<T, W: Wake> State<T, W> {
+impl<T, W: Wake, B: Bale> State<T, W, B> {
     pub(super) fn new(config: Config, clock: Clock<W>) -> Self {
         let Config { window, step, bound, control_capacity, rules } = config;
         Self {
             ledger: Ledger::new(window, step, bound),
-            buffer: Fifo::default(),
+            buffer: Stock::default(),
             deliveries: rules.map(Deliveries::new),
             controls: VecDeque::new(),
             control_capacity,
@@ -91,6 +87,7 @@ impl<T, W: Wake> State<T, W> {
             phase: Phase::Open,
             senders_left: 1,
             senders: Line::default(),
+            offers: Vec::new(),
             receivers: Line::default(),
             hold: Hold::default(),
             watchers: Vec::new(),
@@ -152,11 +149,11 @@ impl<T, W: Wake> State<T, W> {
 
     /// Does so much fit when others have claimed `claimed`? An item without weight needs a slot.
     #[inline]
-    fn fits(ledger: &Ledger, slots: usize, want: u64, claimed: u64) -> bool {
+    pub(super) fn fits(ledger: &Ledger, slots: usize, want: u64, claimed: u64) -> bool {
         if want == 0 { (slots as u64) < ledger.bound } else { claimed.saturating_add(want) <= ledger.sendable() }
     }
 
-    fn slots(&self) -> usize {
+    pub(super) fn slots(&self) -> usize {
         self.buffered() + self.unacked()
     }
 
@@ -184,6 +181,11 @@ impl<T, W: Wake> State<T, W> {
         if !self.senders.nobody_waits() || self.phase != Phase::Open {
             return 0;
         }
+        self.unclaimed_credit()
+    }
+
+    /// What is left when those who have been woken have taken theirs.
+    pub(super) fn unclaimed_credit(&self) -> u64 {
         match self.ledger.credit() {
             UNBOUNDED => UNBOUNDED,
             credit => credit.saturating_sub(self.senders.claimed()),
@@ -193,7 +195,7 @@ impl<T, W: Wake> State<T, W> {
     // ------------------------------------------------------------------------------------------------------------------- changes
 
     /// Does what has become due by itself.
-    pub(super) fn catch_up(&mut self, left: &mut Leftovers<T>) {
+    pub(super) fn catch_up(&mut self, left: &mut Leftovers<T, B>) {
         let clock = &self.clock;
         self.ledger.expire(|| clock.now());
         let Some(deliveries) = self.deliveries.as_mut().filter(|deliveries| deliveries.next_due().is_some()) else { return };
@@ -201,17 +203,24 @@ impl<T, W: Wake> State<T, W> {
         deliveries.settle_due(clock.now(), |parcel| {
             ledger.consumed(parcel.weight);
             *discarded += 1;
-            left.discarded.push(parcel.item);
+            left.discarded.items.push(parcel.item);
         });
     }
 
     /// Gives consumed credit back, and what else is owed: in steps, but all of it when nothing is left to receive. (So when a sender parks, see
     /// `credit_or_wait`. One that stands in line is not woken for every single item.)
     #[inline]
-    fn replenish(&mut self, nothing_left: bool) {
-        if self.ledger.owed > 0 && (self.ledger.reaches_step() || nothing_left) && !self.hold.is_on() {
+    fn replenish(&mut self, nothing_left: bool) -> bool {
+        let grants = self.ledger.owed > 0 && (self.ledger.reaches_step() || nothing_left) && !self.hold.is_on();
+        if grants {
             self.ledger.grant();
         }
+        grants
+    }
+
+    /// May a sender in line go because something has been received, without a grant? With a window only for a slot.
+    fn has_made_room(&self) -> bool {
+        self.ledger.window == 0 || self.slots() as u64 + 1 >= self.ledger.bound
     }
 
     /// Grants what is due and wakes whom the state allows to go. Call it after every change.
@@ -222,9 +231,11 @@ impl<T, W: Wake> State<T, W> {
         self.replenish(self.receivable() == 0);
         let closed = self.phase != Phase::Open;
         if !self.senders.nobody_waits() {
-            let slots = self.slots();
-            let Self { senders, ledger, .. } = self;
-            senders.wake_while(wakes, |want, claimed| closed || Self::fits(ledger, slots, want, claimed));
+            if self.offers.is_empty() {
+                self.wake_senders(usize::MAX, closed, wakes);
+            } else {
+                self.serve_senders(closed, wakes);
+            }
         }
         if !self.receivers.nobody_waits() {
             let ended = self.end().is_some() || (self.listens && !self.controls.is_empty());
@@ -239,6 +250,17 @@ impl<T, W: Wake> State<T, W> {
             self.note_waits_for_itself(wakes);
         }
         self.note_starved(wakes);
+    }
+
+    /// Wakes those at the head of the line that may go, `most` at most.
+    pub(super) fn wake_senders(&mut self, most: usize, closed: bool, wakes: &mut Wakes<W>) {
+        let (slots, mut left) = (self.slots(), most);
+        let Self { senders, ledger, .. } = self;
+        senders.wake_while(wakes, |want, claimed| {
+            let goes = left > 0 && (closed || Self::fits(ledger, slots, want, claimed));
+            left -= usize::from(goes);
+            goes
+        });
     }
 
     /// The first receiver in line, or else the first sender, looks after what becomes due by itself: it is told when that changes, or it has
@@ -306,7 +328,7 @@ impl<T, W: Wake> State<T, W> {
 
     #[inline]
     pub(super) fn put_in(&mut self, item: T, weight: u64) {
-        self.buffer.push(Entry { item, weight });
+        self.buffer.push(item, weight);
         self.sends += 1;
         self.peak = self.peak.max(self.ledger.occupied);
     }
@@ -321,18 +343,21 @@ impl<T, W: Wake> State<T, W> {
 
     /// The next item, of a channel without deliveries.
     #[inline]
-    pub(super) fn take_out(&mut self) -> Option<T> {
-        let Entry { item, weight } = self.buffer.pop()?;
+    pub(super) fn take_out(&mut self) -> Option<Load<T, B>> {
+        let (load, weight) = self.buffer.pop()?;
         self.receives += 1;
         self.ledger.consumed(weight);
-        Some(item)
+        Some(load)
     }
 
     /// After something has been taken out, of a channel without deliveries.
     #[inline]
     pub(super) fn received(&mut self, wakes: &mut Wakes<W>) {
-        self.replenish(self.buffer.is_empty());
-        if !self.senders.nobody_waits() || self.phase != Phase::Open || !self.watchers.is_empty() {
+        let granted = self.replenish(self.buffer.is_empty());
+        if (!self.senders.nobody_waits() && (granted || self.has_made_room()))
+            || self.phase != Phase::Open
+            || !self.watchers.is_empty()
+        {
             self.settle(wakes);
         }
     }
@@ -344,7 +369,8 @@ impl<T, W: Wake> State<T, W> {
         let (sequence, parcel) = if let Some(ready) = deliveries.next_ready() {
             ready
         } else {
-            let Entry { item, weight } = self.buffer.pop()?;
+            // Bales go only into channels without deliveries.
+            let (Load::Item(item), weight) = self.buffer.pop()? else { return None };
             (deliveries.first_time(), Parcel { item, weight, attempts: 0 })
         };
         self.receives += 1;
@@ -352,7 +378,7 @@ impl<T, W: Wake> State<T, W> {
     }
 
     /// A delivery has been settled. False if the receipt is stale.
-    pub(super) fn settle_delivery(&mut self, receipt: Receipt, nack: Option<Nack>, left: &mut Leftovers<T>) -> bool {
+    pub(super) fn settle_delivery(&mut self, receipt: Receipt, nack: Option<Nack>, left: &mut Leftovers<T, B>) -> bool {
         if self.phase == Phase::Cancelled {
             return true; // what was out has gone with the rest
         }
@@ -372,26 +398,26 @@ impl<T, W: Wake> State<T, W> {
             Some(Settled::Discarded(parcel)) => {
                 self.ledger.consumed(parcel.weight);
                 self.discarded += 1;
-                left.discarded.push(parcel.item);
+                left.discarded.items.push(parcel.item);
             }
         }
         true
     }
 
     /// The receiver has gone: nothing is left.
-    pub(super) fn cancel(&mut self, left: &mut Leftovers<T>) {
+    pub(super) fn cancel(&mut self, left: &mut Leftovers<T, B>) {
         if self.phase == Phase::Cancelled || self.end().is_some() {
             return;
         }
         self.phase = Phase::Cancelled;
-        let before = left.discarded.len(); // counted already
+        let before = left.discarded.count(); // counted already
         if let Some(deliveries) = &mut self.deliveries {
             let (waiting, out) = deliveries.take_all();
-            left.discarded.extend(waiting.into_iter().map(|parcel| parcel.item));
+            left.discarded.items.extend(waiting.into_iter().map(|parcel| parcel.item));
             left.spent.extend(out.into_iter().map(|parcel| parcel.item));
         }
-        left.discarded.extend(std::iter::from_fn(|| self.buffer.pop()).map(|entry| entry.item));
-        self.discarded += (left.discarded.len() - before) as u64;
+        left.discarded.append(self.buffer.pop_batch(usize::MAX).0);
+        self.discarded += (left.discarded.count() - before) as u64;
         // Who sent them is told by the end; they are nobody's.
         left.spent.extend(self.controls.drain(..));
         self.ledger.close();
@@ -447,6 +473,9 @@ impl<T, W: Wake> State<T, W> {
     /// The operation waits no longer.
     pub(super) fn vacate(&mut self, spot: &mut Spot, wakes: &mut Wakes<W>) {
         let Some(held) = spot.0.take() else { return };
+        if held.side == Side::Send {
+            self.offers.retain(|(ticket, _)| *ticket != held.ticket);
+        }
         if let Some(waker) = self.line(held.side).leave(held.ticket) {
             wakes.discard(waker);
             let now = self.clock.now();
@@ -505,7 +534,6 @@ impl<T, W: Wake> State<T, W> {
     }
 
     pub(super) fn items(&self) -> impl Iterator<Item = &T> {
-        let buffered = self.buffer.iter().map(|entry| &entry.item);
-        buffered.chain(&self.controls).chain(self.deliveries.iter().flat_map(Deliveries::items))
+        self.buffer.items().chain(&self.controls).chain(self.deliveries.iter().flat_map(Deliveries::items))
     }
 }

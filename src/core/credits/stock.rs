@@ -1,0 +1,278 @@
+//! `Stock`: what is buffered, in the order in which it was sent: items one by one, and bales of them.
+//!
+//! A bale is many items that do not exist yet: whoever receives them makes them, outside the section, of what the bale knows. It goes in and
+//! comes out in one step, cut to what there is credit for, or to what was asked for; counted and weighed it is as its items would be.
+//!
+//! Items and bales lie in rings of their own, so that a channel without bales pays nothing for them but the question whether there are any.
+
+use std::collections::VecDeque;
+
+use crate::buffer::{Buffer as _, Fifo};
+
+/// Items that are made when they are received. Plain memory: dropping it runs nobody's code.
+pub trait Bale: Sized {
+    /// How many it holds.
+    fn count(&self) -> usize;
+    /// Does each of them weigh one?
+    fn weighs_one_each(&self) -> bool;
+    /// What one of them weighs.
+    fn weight(&self, index: usize) -> u64;
+    /// Takes the first `count` out, which is at most all of them.
+    #[must_use]
+    fn take(&mut self, count: usize) -> Self;
+    /// Takes in what directly follows it; gives back what does not.
+    fn join(&mut self, next: Self) -> Result<(), Self>;
+
+    /// What the first `count` weigh.
+    fn weight_of(&self, count: usize) -> u64 {
+        if self.weighs_one_each() { count as u64 } else { (0..count).map(|index| self.weight(index)).sum() }
+    }
+}
+
+/// The bale of a channel that has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoBale {}
+
+impl Bale for NoBale {
+    fn count(&self) -> usize {
+        match *self {}
+    }
+
+    fn weighs_one_each(&self) -> bool {
+        match *self {}
+    }
+
+    fn weight(&self, _index: usize) -> u64 {
+        match *self {}
+    }
+
+    fn take(&mut self, _count: usize) -> Self {
+        match *self {}
+    }
+
+    fn join(&mut self, next: Self) -> Result<(), Self> {
+        match next {}
+    }
+}
+
+/// What has been received: an item, or a bale. (Where one item is received: of that one.)
+#[derive(Debug, PartialEq, Eq)]
+pub enum Load<T, B> {
+    Item(T),
+    Bale(B),
+}
+
+impl<T> Load<T, NoBale> {
+    pub fn into_item(self) -> T {
+        match self {
+            Self::Item(item) => item,
+            Self::Bale(bale) => match bale {},
+        }
+    }
+}
+
+/// Several that have been received, or given up.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Batch<T, B> {
+    pub items: Vec<T>,
+    /// And before which of the items each belongs.
+    pub bales: Vec<(usize, B)>,
+}
+
+impl<T, B> Default for Batch<T, B> {
+    fn default() -> Self {
+        Self { items: Vec::new(), bales: Vec::new() }
+    }
+}
+
+impl<T, B: Bale> Batch<T, B> {
+    pub fn count(&self) -> usize {
+        self.items.len() + self.bales.iter().map(|(_, bale)| bale.count()).sum::<usize>()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.bales.is_empty()
+    }
+
+    /// What comes after it.
+    pub(super) fn append(&mut self, next: Self) {
+        let before = self.items.len();
+        self.items.extend(next.items);
+        self.bales.extend(next.bales.into_iter().map(|(place, bale)| (before + place, bale)));
+    }
+
+    /// Each item, in order.
+    pub fn into_items(self) -> impl Iterator<Item = Load<T, B>> {
+        self.into_loads().flat_map(|load| {
+            let (item, mut bale) = match load {
+                Load::Item(item) => (Some(Load::Item(item)), None),
+                Load::Bale(bale) => (None, Some(bale)),
+            };
+            let next = move || bale.as_mut().filter(|bale| bale.count() > 0).map(|bale| Load::Bale(bale.take(1)));
+            item.into_iter().chain(std::iter::from_fn(next))
+        })
+    }
+
+    /// The items and the bales, in order.
+    pub fn into_loads(self) -> impl Iterator<Item = Load<T, B>> {
+        let Self { items, bales } = self;
+        let (mut items, mut bales) = (items.into_iter().enumerate().peekable(), bales.into_iter().peekable());
+        std::iter::from_fn(move || {
+            let before = items.peek().map_or(usize::MAX, |(index, _)| *index);
+            match bales.next_if(|(place, _)| *place <= before) {
+                Some((_, bale)) => Some(Load::Bale(bale)),
+                None => items.next().map(|(_, item)| Load::Item(item)),
+            }
+        })
+    }
+}
+
+impl<T, B> FromIterator<Load<T, B>> for Batch<T, B> {
+    fn from_iter<I: IntoIterator<Item = Load<T, B>>>(loads: I) -> Self {
+        let mut batch = Self::default();
+        for load in loads {
+            match load {
+                Load::Item(item) => batch.items.push(item),
+                Load::Bale(bale) => batch.bales.push((batch.items.len(), bale)),
+            }
+        }
+        batch
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) item: T,
+    pub(super) weight: u64,
+}
+
+/// A bale, and how many single items there are between it and the bale before it, or the head.
+#[derive(Debug)]
+struct Placed<B> {
+    before: usize,
+    bale: B,
+}
+
+#[derive(Debug)]
+pub(super) struct Stock<T, B> {
+    entries: Fifo<Entry<T>>,
+    bales: VecDeque<Placed<B>>,
+    /// How many items the bales hold.
+    baled: usize,
+    /// How many single items there are before the last bale: the sum of all `before`.
+    placed: usize,
+}
+
+impl<T, B> Default for Stock<T, B> {
+    fn default() -> Self {
+        Self { entries: Fifo::default(), bales: VecDeque::new(), baled: 0, placed: 0 }
+    }
+}
+
+impl<T, B: Bale> Stock<T, B> {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() + self.baled
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, item: T, weight: u64) {
+        self.entries.push(Entry { item, weight });
+    }
+
+    pub(super) fn extend(&mut self, entries: impl IntoIterator<Item = Entry<T>>) {
+        self.entries.extend(entries);
+    }
+
+    pub(super) fn push_bale(&mut self, bale: B) {
+        let count = bale.count();
+        if count == 0 {
+            return;
+        }
+        self.baled += count;
+        let before = self.entries.len() - self.placed;
+        let bale = match self.bales.back_mut() {
+            Some(last) if before == 0 => match last.bale.join(bale) {
+                Ok(()) => return,
+                Err(bale) => bale,
+            },
+            _ => bale,
+        };
+        self.placed += before;
+        self.bales.push_back(Placed { before, bale });
+    }
+
+    /// The next one, and what it weighs.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<(Load<T, B>, u64)> {
+        if !self.bales.is_empty() {
+            return self.pop_beside_bales();
+        }
+        let Entry { item, weight } = self.entries.pop()?;
+        Some((Load::Item(item), weight))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop_beside_bales(&mut self) -> Option<(Load<T, B>, u64)> {
+        if let Some((bale, weight)) = self.pop_bale(1) {
+            return Some((Load::Bale(bale), weight));
+        }
+        let Entry { item, weight } = self.entries.pop()?;
+        self.passed(1);
+        Some((Load::Item(item), weight))
+    }
+
+    /// So many single items have been taken from before the first bale.
+    fn passed(&mut self, count: usize) {
+        if let Some(first) = self.bales.front_mut() {
+            first.before -= count;
+            self.placed -= count;
+        }
+    }
+
+    /// At most `count` of the bale at the head, if that is what is there.
+    fn pop_bale(&mut self, count: usize) -> Option<(B, u64)> {
+        let first = self.bales.front_mut().filter(|first| first.before == 0)?;
+        let count = count.min(first.bale.count());
+        let weight = first.bale.weight_of(count);
+        let taken = if count == first.bale.count() { self.bales.pop_front()?.bale } else { first.bale.take(count) };
+        self.baled -= count;
+        Some((taken, weight))
+    }
+
+    /// At most `max`, and what they weigh together.
+    pub(super) fn pop_batch(&mut self, max: usize) -> (Batch<T, B>, u64) {
+        let (mut batch, mut weight, mut left) = (Batch::default(), 0, max);
+        while left > 0 && !self.is_empty() {
+            if let Some((bale, weighs)) = self.pop_bale(left) {
+                (left, weight) = (left - bale.count(), weight + weighs);
+                batch.bales.push((batch.items.len(), bale));
+                continue;
+            }
+            let count = left.min(self.bales.front().map_or(usize::MAX, |first| first.before));
+            let items = self.entries.pop_many_as(count, |entry| {
+                weight += entry.weight;
+                entry.item
+            });
+            left -= items.len();
+            self.passed(items.len());
+            if batch.items.is_empty() {
+                batch.items = items; // nearly always
+            } else {
+                batch.items.extend(items);
+            }
+        }
+        (batch, weight)
+    }
+
+    /// The single items, in order.
+    pub(super) fn items(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|entry| &entry.item)
+    }
+}
