@@ -95,6 +95,8 @@ def read_lines(
     `encoding` and `errors` as `bytes.decode` does it, or bytes with `encoding=None`. A line longer than `limit` bytes, or heavier
     than the channel's window, is an error. A channel with `weigh=len` is served fastest of those that weigh.
 
+    It stands in the line of senders as one of them. A line becomes an object where it is received; MemoryError there loses it.
+
     At the end of the source the sender completes, unless `complete` is False. An error (of the source, of decoding, of `weigh`) fails
     it: the receiver gets every line before that, and then exactly this exception, which `await` raises too.
 

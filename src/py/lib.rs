@@ -14,6 +14,7 @@
 //! | `fastcall`  | the hot methods, as raw descriptors                                                        |
 //! | `rate`      | the limiters                                                                               |
 //! | `credits`   | the credit channels                                                                        |
+//! | `lines`     | items of a channel that are made when they are received                                    |
 //! | `io`        | files and sockets, without the GIL (feature `tokio`)                                       |
 //! | `queue`     | the queues                                                                                 |
 //! | `ends`      | producers and consumers as context managers                                                |
@@ -33,6 +34,7 @@ mod fastcall;
 mod foreign;
 #[cfg(feature = "tokio")]
 mod io;
+mod lines;
 mod object;
 mod operation;
 mod queue;

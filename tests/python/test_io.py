@@ -948,11 +948,20 @@ def test_after_a_fork(file):
         child = os.fork()
         if child == 0:
             try:
-                going.result(30)
-            except RuntimeError as error:
-                assert "fork" in str(error), error
-            assert lines() == (5000, 5000)
-            os._exit(0)
+                try:
+                    going.result(30)
+                except RuntimeError as error:
+                    assert "fork" in str(error), error
+                # What stood in line was the parent's.
+                assert channel.receiver.receive(30).startswith("line 1 ")
+                channel.sender.send("the child's own", 30)
+                assert channel.receiver.receive(30) == "the child's own"
+                assert (going.items, channel.statistics().waiting_senders) == (2, 0)
+                assert lines() == (5000, 5000)
+                os._exit(0)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+                os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert sum(1 for _ in channel.receiver) == 4999
         assert lines() == (5000, 5000)

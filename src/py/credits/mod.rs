@@ -14,7 +14,7 @@ pub(crate) mod sender;
 use std::cell::RefCell;
 use std::fmt::Write;
 
-use penstock_core::credits::{self, End, Leftovers, Phase, UNBOUNDED};
+use penstock_core::credits::{self, End, Phase, UNBOUNDED};
 use penstock_core::section::Section;
 use penstock_core::wait::Wakes;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
@@ -29,10 +29,12 @@ use crate::clock::PyClock;
 use crate::domain::Attached;
 use crate::errors::{self, text, type_name};
 use crate::foreign;
+use crate::lines::{Lines, object};
 use crate::store::Item;
 use crate::waker::Waker;
 
-pub(crate) type Core = credits::Channel<Item, Waker, Attached>;
+pub(crate) type Core = credits::Channel<Item, Waker, Attached, Lines>;
+pub(crate) type Leftovers = credits::Leftovers<Item, Lines>;
 
 /// What changes of Python's side.
 #[derive(Debug, Default)]
@@ -110,12 +112,14 @@ impl PyChannelBody {
     }
 
     /// Reports what has been given up, and drops the rest.
-    pub(crate) fn dispose(&self, py: Python<'_>, left: Leftovers<Item>) {
+    pub(crate) fn dispose(&self, py: Python<'_>, left: Leftovers) {
         let Leftovers { discarded, spent } = left;
         drop(spent);
         let Some(on_discard) = &self.on_discard else { return };
-        for item in discarded {
-            let called = PyTuple::new(py, [item]).and_then(|args| foreign::call(on_discard.bind(py), &args));
+        for item in discarded.into_items() {
+            let item = object(py, item);
+            let called =
+                item.and_then(|item| PyTuple::new(py, [item])).and_then(|args| foreign::call(on_discard.bind(py), &args));
             if let Err(error) = called {
                 error.write_unraisable(py, Some(on_discard.bind(py)));
             }
@@ -123,7 +127,7 @@ impl PyChannelBody {
     }
 
     /// As `dispose`, after the wake-ups: who waits must not wait for a callback.
-    pub(crate) fn finish(&self, py: Python<'_>, (wakes, left): (Wakes<Waker>, Leftovers<Item>)) {
+    pub(crate) fn finish(&self, py: Python<'_>, (wakes, left): (Wakes<Waker>, Leftovers)) {
         wakes.fire();
         self.dispose(py, left);
     }

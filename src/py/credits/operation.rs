@@ -15,6 +15,7 @@ use super::sender::PyPermit;
 use crate::aio;
 use crate::errors::{self, Timeout};
 use crate::foreign;
+use crate::lines;
 use crate::operation::{Chance, Done, Operation, Place};
 use crate::source::{self, SIGNAL_CHECK, is_exhausted};
 use crate::store::Item;
@@ -308,7 +309,7 @@ impl Visit<'_, '_, '_> {
             };
             wakes.fire();
             match result {
-                Ok(item) => return Ok(Some(Done::Item(item))),
+                Ok(load) => return Ok(Some(Done::Item(lines::object(py, load)?))),
                 Err(error) => {
                     if self.nothing(error)?.is_none() {
                         return Ok(None);
@@ -327,7 +328,7 @@ impl Visit<'_, '_, '_> {
             };
             wakes.fire();
             match result {
-                Ok(items) => return Ok(Some(Done::Items(items))),
+                Ok(batch) => return Ok(Some(Done::Item(lines::list(py, batch)?.into_any().unbind()))),
                 Err(error) => {
                     if self.nothing(error)?.is_none() {
                         return Ok(None);

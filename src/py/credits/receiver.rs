@@ -14,6 +14,7 @@ use crate::aio::AsyncOperation;
 use crate::blocking;
 use crate::domain::Attached;
 use crate::errors::{self, Timeout};
+use crate::lines;
 
 /// The end of a channel that items come out by. Made by the channel.
 ///
@@ -152,6 +153,14 @@ impl PyReceiver {
     }
 
     fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let (py, body) = (slf.py(), slf.get().body.get());
+        if !body.acks && !body.core.is_entered(py) {
+            let (wakes, result) = body.core.try_receive(py);
+            wakes.fire();
+            if let Ok(load) = result {
+                return lines::object(py, load).map(Some);
+            }
+        }
         match Self::receive_in_general(slf, Timeout::Forever) {
             Ok(item) => Ok(Some(item)),
             // A sender may also have failed with just this.

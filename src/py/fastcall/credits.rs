@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
-use penstock_core::credits::SendError;
+use penstock_core::credits::{Load, SendError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -13,6 +13,7 @@ use crate::aio;
 use crate::credits::receiver::PyReceiver;
 use crate::credits::sender::PySender;
 use crate::errors::Timeout;
+use crate::lines::{Lines, object};
 use crate::store::Item;
 
 /// Sends an item that weighs one, if that goes at once. It cannot panic, and drops nothing.
@@ -62,7 +63,24 @@ unsafe fn receive_plainly(receiver: &PyReceiver) -> Option<Raw> {
     } else {
         fire(wakes);
     }
-    result.ok().map(Py::into_ptr)
+    match result {
+        Ok(Load::Item(item)) => Some(item.into_ptr()),
+        Ok(Load::Bale(lines)) => Some(made(py, lines)),
+        Err(_) => None,
+    }
+}
+
+/// The object of a line, or null with an error set.
+#[cold]
+#[inline(never)]
+fn made(py: Python<'_>, lines: Lines) -> Raw {
+    match object(py, Load::Bale(lines)) {
+        Ok(item) => item.into_ptr(),
+        Err(error) => {
+            error.restore(py);
+            std::ptr::null_mut()
+        }
+    }
 }
 
 /// # Safety

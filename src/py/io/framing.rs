@@ -1,18 +1,12 @@
 //! `Block`: bytes that have been read, and where the items in them end. No Python, and no waiting.
 //!
 //! Finding the ends, and whether all of it is ASCII, is done where the reading is done, without the GIL: whoever is attached afterwards
-//! only has to cut. What is left of an item without an end begins the block that is read next ([`Block::follow`]).
+//! only has to cut, or leaves even that to those who receive ([`Block::freeze`]). What is left of an item without an end begins the block
+//! that is read next ([`Block::follow`]).
 
 use std::ops::Range;
 
-/// What an item is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    /// It ends with a line feed. Without `keep_ends` that, and a carriage return before it, is not part of it.
-    Lines { keep_ends: bool },
-    /// As much as there is, in pieces of at most so much.
-    Chunks { size: usize },
-}
+use crate::lines::{Form, Kind, Lines, Text};
 
 #[derive(Debug, Default)]
 pub(crate) struct Block {
@@ -23,13 +17,27 @@ pub(crate) struct Block {
     taken: usize,
     /// Without an end from the last one up to here.
     searched: usize,
-    is_ascii: bool,
+    /// The longest item.
+    longest: usize,
+    /// What all that is framed is known to be.
+    form: Option<Form>,
 }
 
 impl Block {
+    /// Nothing yet, in the memory of a text that nobody needs any more.
+    pub(crate) fn reuse(Text { mut bytes, mut ends, .. }: Text) -> Self {
+        bytes.clear();
+        ends.clear();
+        Self { bytes, ends, ..Self::default() }
+    }
+
     /// Where to read to, behind what is there.
     pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// How many items are left.
@@ -37,9 +45,14 @@ impl Block {
         self.ends.len() - self.taken
     }
 
-    /// All that is framed is ASCII.
-    pub(crate) fn is_ascii(&self) -> bool {
-        self.is_ascii
+    /// What all items are known to be: None is text that is not valid UTF-8.
+    pub(crate) fn form(&self) -> Option<Form> {
+        self.form
+    }
+
+    /// How many bytes the longest item has, end and all.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
     }
 
     fn framed(&self) -> usize {
@@ -51,8 +64,8 @@ impl Block {
         self.bytes.len() - self.framed()
     }
 
-    /// Frames what has been read, and at the end of the stream what is left.
-    pub(crate) fn frame(&mut self, kind: Kind, at_end: bool) {
+    /// Frames what has been read, and at the end of the stream what is left. `is_text`: it is to become a str each.
+    pub(crate) fn frame(&mut self, kind: Kind, is_text: bool, at_end: bool) {
         match kind {
             Kind::Lines { .. } => {
                 let from = self.searched;
@@ -70,7 +83,13 @@ impl Block {
         if at_end && self.unfinished() > 0 {
             self.ends.push(self.bytes.len());
         }
-        self.is_ascii = matches!(kind, Kind::Lines { .. }) && self.bytes[..self.framed()].is_ascii();
+        let framed = &self.bytes[..self.framed()];
+        self.form = match is_text {
+            false => Some(Form::Bytes),
+            true if framed.is_ascii() => Some(Form::Ascii),
+            true => std::str::from_utf8(framed).is_ok().then_some(Form::Utf8),
+        };
+        self.longest = self.items().map(|item| item.len()).max().unwrap_or(0);
     }
 
     /// Makes `spent`, a block whose items have all been taken, the one to be read after this one: it begins with what has no end here. A
@@ -89,6 +108,18 @@ impl Block {
         spent
     }
 
+    /// What is left, for others to make the items of. The block keeps what has no end.
+    pub(crate) fn freeze(&mut self, kind: Kind, form: Form, by_length: bool) -> Lines {
+        let rest = self.bytes.split_off(self.framed());
+        let (mut bytes, mut ends) = (std::mem::replace(&mut self.bytes, rest), std::mem::take(&mut self.ends));
+        if bytes.len() < bytes.capacity() / 2 {
+            bytes.shrink_to_fit(); // it may lie there for long
+        }
+        ends.shrink_to_fit();
+        self.searched = self.bytes.len();
+        Lines::new(Text { bytes, ends, kind, form, by_length }, std::mem::take(&mut self.taken))
+    }
+
     /// Where the items begin and end that are left.
     pub(crate) fn items(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let mut begin = self.position();
@@ -98,11 +129,7 @@ impl Block {
     /// What an item says, of these bytes.
     #[inline]
     pub(crate) fn content(&self, kind: Kind, item: Range<usize>) -> &[u8] {
-        let content = &self.bytes[item];
-        match (kind, content.strip_suffix(b"\n")) {
-            (Kind::Lines { keep_ends: false }, Some(line)) => line.strip_suffix(b"\r").unwrap_or(line),
-            _ => content,
-        }
+        kind.content(&self.bytes[item])
     }
 
     /// These many have been taken; how many bytes that is.

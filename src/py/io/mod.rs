@@ -27,13 +27,13 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use self::endpoint::Name;
-use self::framing::Kind;
 use self::reading::{Decoding, Options, Reading};
 use self::transfer::Job;
 use self::writing::Writing;
 use crate::credits::receiver::PyReceiver;
 use crate::credits::sender::PySender;
 use crate::errors;
+use crate::lines::Kind;
 
 /// What lines become. Raises for an encoding in which they do not end with the byte of a line feed.
 fn decoding(py: Python<'_>, encoding: Option<String>, errors: String) -> PyResult<Decoding> {

@@ -1,22 +1,22 @@
 //! Reading: from a source into a channel.
 //!
-//! Detached it reads and finds the ends of items; attached it makes as many Python objects as there is credit for and sends them in one
-//! step. While there is no credit it stands in the channel's line, as any other sender, and reads nothing: so a slow receiver stops the
+//! Detached it reads and finds the ends of items; attached it sends them in one step, as many as there is credit for: as a bale, of which
+//! those who receive make objects, or as the objects, where making them may go wrong or does not pay. While there is no credit it stands in the channel's line, as any other sender, and reads nothing: so a slow receiver stops the
 //! writer at the other end of a socket. What fails does so after everything before it has been sent.
 //!
 //! Of a file the next block is read and framed while this one is delivered, by another thread (`Ahead`). When a transfer stops that block
 //! stays for when it goes on.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_core::clock::{Clock, Enrolled};
-use penstock_core::credits::{SendError, Spot};
-use penstock_core::wait::{Ticket, Wake};
-use pyo3::exceptions::{PyMemoryError, PyValueError};
-use pyo3::ffi;
+use penstock_core::credits::{Bale, End, Offer, Phase, SendError, Spot};
+use penstock_core::wait::{Ticket, Wake, Wakes};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
@@ -25,22 +25,27 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error, read_full};
-use super::framing::{Block, Kind};
+use super::framing::Block;
 use super::runtime::{attached, unless};
-use super::transfer::{Outcome, Shared};
+use super::transfer::{Outcome, Shared, Standing, State};
 use crate::credits::PyChannelBody;
 use crate::credits::sender::PySender;
+use crate::lines::{Form, Kind, Lines, Text, ascii};
 use crate::store::Item;
 use crate::waker::Waker;
 
 /// So much of a file is read at once, when it turns out to be long.
-const FILE_BLOCK: usize = 256 * 1024;
+const FILE_BLOCK: usize = 1024 * 1024;
+/// So many texts are remembered that may be read to again.
+const LENT: usize = 2;
 /// And so much at first: most files are short.
 const FIRST_BLOCK: usize = 16 * 1024;
 /// And so much of what others write to meanwhile.
 const STREAM_BLOCK: usize = 64 * 1024;
 /// So many items are made in one step, at most.
 const BATCH: usize = 2048;
+/// From so many on, items are made by those who receive them. (A few do not pay for the block they would keep.)
+const WORTH_A_BALE: usize = 32;
 /// So many batches are delivered before other threads get the GIL.
 const BATCHES: usize = 4;
 
@@ -50,6 +55,12 @@ pub(crate) enum Decoding {
     Bytes,
     Utf8 { errors: String },
     Other { encoding: String, errors: String },
+}
+
+impl Decoding {
+    fn is_utf8(&self) -> bool {
+        matches!(self, Self::Utf8 { .. })
+    }
 }
 
 /// What an item weighs.
@@ -80,9 +91,14 @@ pub(crate) struct Reading {
     block: Block,
     spent: Block,
     ahead: Ahead,
+    /// The last texts that were handed on: once everything in one has been received there is something to read to again, which saves the
+    /// kernel giving out fresh pages.
+    lent: VecDeque<Arc<Text>>,
     /// How much has been read of an item whose end has not.
     unfinished: usize,
-    /// The first items of the block, made and not sent.
+    /// The block's items, for others to make.
+    bale: Option<Lines>,
+    /// Or the first of them, made here and not sent.
     batch: Batch,
     /// To be told once everything before it has been sent.
     failure: Option<PyErr>,
@@ -164,7 +180,9 @@ impl Reading {
             block: Block::default(),
             spent: Block::default(),
             ahead: Ahead::Nothing,
+            lent: VecDeque::new(),
             unfinished: 0,
+            bale: None,
             batch: Batch { items: Vec::new().into_iter(), weights: Vec::new() },
             failure: None,
             spot: Spot::default(),
@@ -243,9 +261,10 @@ impl Reading {
     /// From what may have nothing for a long time. `None`: given up for a signal, and nothing has been read. There may be a reason not to
     /// go on: whoever sends next will know.
     async fn read_now(&mut self, shared: &Shared) -> io::Result<Option<Framed>> {
-        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
         let wanted = self.longest.min(STREAM_BLOCK);
-        let mut next = self.block.follow(std::mem::take(&mut self.spent));
+        let spare = self.spare();
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        let mut next = self.block.follow(spare);
         match unless(&shared.signal, stream.read(next.bytes(), wanted)).await {
             None => {
                 // What it began with is all there is in it.
@@ -254,7 +273,7 @@ impl Reading {
             }
             Some(outcome) => {
                 let outcome = outcome.map(|n| n == 0);
-                next.frame(self.kind, matches!(outcome, Ok(true)));
+                next.frame(self.kind, self.decoding.is_utf8(), matches!(outcome, Ok(true)));
                 Ok(Some((next, outcome)))
             }
         }
@@ -279,12 +298,13 @@ impl Reading {
     fn start_reading_ahead(&mut self) {
         let Some(Stream::File(slot)) = &mut self.stream else { return };
         let Some(file) = slot.take() else { return };
-        let mut next = self.block.follow(std::mem::take(&mut self.spent));
-        let (kind, length) = (self.kind, self.length);
-        self.length = (length * 2).min(self.longest).max(length);
+        let spare = self.spare();
+        let mut next = self.block.follow(spare);
+        let (kind, is_text, length) = (self.kind, self.decoding.is_utf8(), self.length);
+        self.length = (length * 4).min(self.longest).max(length);
         self.ahead = Ahead::Running(spawn_blocking(move || {
             let outcome = read_full(&file, next.bytes(), length);
-            next.frame(kind, matches!(outcome, Ok(true)));
+            next.frame(kind, is_text, matches!(outcome, Ok(true)));
             (file, (next, outcome))
         }));
     }
@@ -301,47 +321,53 @@ impl Reading {
             wakes.fire();
         }
         for _ in 0..BATCHES {
-            if self.batch.items.as_slice().is_empty() && self.failure.is_none() {
-                let line = shared.state.with(py, |state| state.items) + 1;
+            let (line, stands) =
+                shared.state.with(py, |state| (state.items + 1, state.standing.is_some() || state.rest.is_some()));
+            if !stands && self.has_nothing_to_send() && self.failure.is_none() {
                 self.fill(py, body, line);
             }
-            let nothing_left = self.batch.items.as_slice().is_empty();
             // With nothing to send it still asks: whether it goes on, and whether anybody is left to send to.
             let sent = shared.state.with(py, |state| {
                 if !state.goes_on() {
                     return None;
                 }
+                if let Some(rest) = state.rest.take() {
+                    self.bale = Some(rest); // taken back for a stop that was none
+                }
+                if state.standing.is_some() || self.bale.is_some() {
+                    let (wakes, sent) = self.offer(py, state, &sender.get().body);
+                    return Some((wakes, Some(sent)));
+                }
                 let before = self.batch.items.len();
                 if before == 0 {
-                    return Some(None);
+                    return Some((Wakes::none(), None));
                 }
                 let (items, weights) = (&mut self.batch.items, &self.batch.weights);
                 let (wakes, result) = body.core.send_batch_or_wait(py, items, weights, &mut self.spot, &self.waker);
                 let sent = before - self.batch.items.len();
                 state.items += sent as u64;
                 state.bytes += self.block.advance(sent) as u64;
-                Some(Some((wakes, result)))
+                Some((wakes, Some(result)))
             });
+            let Some((wakes, sent)) = sent else { return Next::Over(Outcome::Stopped) };
+            wakes.fire();
             match sent {
-                None => return Next::Over(Outcome::Stopped),
-                Some(None) => {}
-                Some(Some((wakes, result))) => {
-                    wakes.fire();
-                    match result {
-                        Ok(()) => continue,
-                        Err(SendError::Full(())) => return Next::Wait(self.set_alarm(py, body)),
-                        Err(SendError::Ended((), end)) => {
-                            return Next::Over(Outcome::Failed(body.send_ended(py, "penstock.io", end)));
-                        }
-                        Err(SendError::TooHeavy(())) => {
-                            let weight = self.batch.weights[self.batch.weights.len() - self.batch.items.len()];
-                            let item = shared.state.with(py, |state| state.items) + 1;
-                            return Next::Over(Outcome::Failed(self.too_large(py, item, &format!("weighs {weight}"), body)));
-                        }
-                    }
+                None => {}
+                Some(Ok(())) => continue,
+                Some(Err(SendError::Full(()))) => return Next::Wait(self.set_alarm(py, body)),
+                Some(Err(SendError::Ended((), end))) => {
+                    return Next::Over(Outcome::Failed(body.send_ended(py, "penstock.io", end)));
+                }
+                Some(Err(SendError::TooHeavy(()))) => {
+                    let weight = match &self.bale {
+                        Some(bale) => bale.weight(0),
+                        None => self.batch.weights[self.batch.weights.len() - self.batch.items.len()],
+                    };
+                    let item = shared.state.with(py, |state| state.items) + 1;
+                    return Next::Over(Outcome::Failed(self.too_large(py, item, &format!("weighs {weight}"), body)));
                 }
             }
-            debug_assert!(nothing_left, "what was there has been sent, or it waits");
+            debug_assert!(self.has_nothing_to_send(), "what was there has been sent, or it waits");
             if let Some(error) = self.failure.take() {
                 return Next::Over(Outcome::Failed(error));
             }
@@ -352,9 +378,8 @@ impl Reading {
                 return Next::Over(Outcome::Done);
             }
             return match body.core.phase(py) {
-                penstock_core::credits::Phase::Open => Next::Read,
+                Phase::Open => Next::Read,
                 phase => {
-                    use penstock_core::credits::{End, Phase};
                     let end = match phase {
                         Phase::Cancelled => End::Cancelled,
                         Phase::Failed => End::Failed,
@@ -365,6 +390,42 @@ impl Reading {
             };
         }
         Next::Again
+    }
+
+    /// Puts the bale into the channel's line, or looks what has become of it there. Of one that cannot go on the rest is here again.
+    fn offer(
+        &mut self,
+        py: Python<'_>,
+        state: &mut State,
+        body: &Py<PyChannelBody>,
+    ) -> (Wakes<Waker>, Result<(), SendError<()>>) {
+        let core = &body.get().core;
+        let (mut standing, (wakes, offer)) = match (state.standing.take(), self.bale.take()) {
+            (Some(mut standing), _) => {
+                let looked = core.look_at_offer(py, &mut standing.spot);
+                (standing, looked)
+            }
+            (None, Some(bale)) => {
+                let mut standing = Standing::new(body.clone_ref(py), &bale);
+                let offered = core.offer(py, bale, &mut standing.spot, &self.waker);
+                (standing, offered)
+            }
+            (None, None) => return (Wakes::none(), Ok(())),
+        };
+        let (rest, result) = match offer {
+            Offer::Standing => {
+                state.standing = Some(standing);
+                return (wakes, Err(SendError::Full(())));
+            }
+            Offer::Sent => (None, Ok(())),
+            Offer::TooHeavy(rest) => (Some(rest), Err(SendError::TooHeavy(()))),
+            Offer::Ended(rest, end) => (Some(rest), Err(SendError::Ended((), end))),
+        };
+        let (items, bytes) = standing.progress(rest.as_ref().map(|rest| (rest.count(), rest.position())));
+        state.items += items;
+        state.bytes += bytes;
+        self.bale = rest;
+        (wakes, result)
     }
 
     /// How long to wait at most. On a manual clock that wakes it, and real time has no say.
@@ -385,8 +446,44 @@ impl Reading {
         }
     }
 
-    /// Makes items, as many as there is credit for, and one at least if there is something to make it of.
+    fn lend(&mut self, text: &Arc<Text>) {
+        if self.lent.len() == LENT {
+            self.lent.pop_front();
+        }
+        self.lent.push_back(Arc::clone(text));
+    }
+
+    /// Something to read to.
+    fn spare(&mut self) -> Block {
+        let spare = std::mem::take(&mut self.spent);
+        if spare.capacity() > 0 {
+            return spare;
+        }
+        let free = self.lent.iter().position(|text| Arc::strong_count(text) == 1);
+        let text = free.and_then(|index| self.lent.remove(index)).and_then(Arc::into_inner);
+        text.map_or(spare, Block::reuse)
+    }
+
+    fn has_nothing_to_send(&self) -> bool {
+        self.bale.is_none() && self.batch.items.as_slice().is_empty()
+    }
+
+    /// What the items become, if that may be left to those who receive them: it cannot go wrong, and nobody needs an object before.
+    fn form_to_send(&self, body: &PyChannelBody) -> Option<Form> {
+        let may_wait = self.block.len() >= WORTH_A_BALE && self.block.longest() <= self.limit;
+        let is_decoded_here = matches!(self.decoding, Decoding::Other { .. });
+        if may_wait && !is_decoded_here && self.weighing != Weighing::Call && !body.acks { self.block.form() } else { None }
+    }
+
+    /// A bale of all that the block has left, or else items: as many as there is credit for, and one at least if there is something to make
+    /// it of.
     fn fill(&mut self, py: Python<'_>, body: &PyChannelBody, first_line: u64) {
+        if let Some(form) = self.form_to_send(body) {
+            let bale = self.block.freeze(self.kind, form, self.weighing == Weighing::Length);
+            self.lend(bale.text());
+            self.bale = Some(bale);
+            return;
+        }
         let (wakes, credit) = body.core.credit(py);
         wakes.fire();
         let most = BATCH.min(self.block.len()).min(usize::try_from(credit).unwrap_or(BATCH).max(1));
@@ -455,7 +552,7 @@ impl Reading {
     fn make<'py>(&self, py: Python<'py>, content: &[u8], line: u64) -> PyResult<Bound<'py, PyAny>> {
         let (encoding, errors) = match &self.decoding {
             Decoding::Bytes => return Ok(PyBytes::new(py, content).into_any()),
-            Decoding::Utf8 { .. } if self.block.is_ascii() => return ascii(py, content),
+            Decoding::Utf8 { .. } if self.block.form() == Some(Form::Ascii) => return ascii(py, content),
             Decoding::Utf8 { errors } => match std::str::from_utf8(content) {
                 Ok(text) => return Ok(PyString::new(py, text).into_any()),
                 Err(_) => ("utf-8", errors.as_str()),
@@ -476,7 +573,12 @@ impl Reading {
         let _ = self.sender.get().fail(py, error.value(py));
     }
 
-    pub(crate) fn park(&mut self, py: Python<'_>) {
+    pub(crate) fn park(&mut self, py: Python<'_>, shared: &Shared) {
+        let (wakes, rest) = shared.state.with(py, |state| (state.take_back(py), state.rest.take()));
+        wakes.fire();
+        if rest.is_some() {
+            self.bale = rest;
+        }
         let sender = self.sender.clone_ref(py);
         let core = &sender.get().body.get().core;
         self.stop_alarm(&core.clock(py));
@@ -495,21 +597,5 @@ impl Reading {
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.sender)?;
         self.batch.items.as_slice().iter().try_for_each(|item| visit.call(item))
-    }
-}
-
-/// A str of bytes that are ASCII: the interpreter need not look at each of them again.
-#[allow(unsafe_code)]
-#[inline]
-fn ascii<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let Ok(length) = ffi::Py_ssize_t::try_from(bytes.len()) else { return Err(PyMemoryError::new_err(())) };
-    // SAFETY: attached. A new str of so many ASCII characters, whose data are as many bytes; it is nobody else's until it is returned.
-    unsafe {
-        let text = Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_New(length, 127))?;
-        if length > 0 {
-            // The empty str is shared, and complete.
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), ffi::PyUnicode_DATA(text.as_ptr()).cast(), bytes.len());
-        }
-        Ok(text)
     }
 }

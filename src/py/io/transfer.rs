@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use penstock_core::clock::{Clock, Nanos};
+use penstock_core::credits::{Bale, Spot};
 use penstock_core::fork;
 use penstock_core::section::Section;
 use penstock_core::wait::{Line, Ticket, Wakes};
@@ -33,8 +34,10 @@ use super::runtime::{Io, User, attached};
 use super::writing::Writing;
 use crate::blocking;
 use crate::body::attached_in_traverse;
+use crate::credits::PyChannelBody;
 use crate::domain::Attached;
 use crate::errors::Timeout;
+use crate::lines::Lines;
 use crate::operation::{Chance, Done, Operation, Place};
 use crate::waker::Waker;
 
@@ -79,9 +82,9 @@ impl Job {
     }
 
     /// Gives up its places in line, and the reactor.
-    fn park(&mut self, py: Python<'_>) {
+    fn park(&mut self, py: Python<'_>, shared: &Shared) {
         match self {
-            Self::Reading(reading) => reading.park(py),
+            Self::Reading(reading) => reading.park(py, shared),
             Self::Writing(writing) => writing.park(py),
         }
     }
@@ -100,6 +103,9 @@ pub(crate) struct State {
     /// How many items, and how many bytes, have been delivered, or received and written.
     pub(crate) items: u64,
     pub(crate) bytes: u64,
+    /// Of what is being read, the bale that stands in the channel's line, or what is left of one that has been taken back.
+    pub(crate) standing: Option<Standing>,
+    pub(crate) rest: Option<Lines>,
     error: Option<Py<PyAny>>,
     job: Option<Job>,
     line: Line<Waker>,
@@ -109,6 +115,50 @@ impl State {
     /// May an item change hands?
     pub(crate) fn goes_on(&self) -> bool {
         self.stage == Stage::Running
+    }
+
+    /// Counts what the channel has sent by itself meanwhile.
+    fn catch_up(&mut self, py: Python<'_>) {
+        let Some(standing) = &mut self.standing else { return };
+        let left = standing.body.get().core.with_offer(py, &standing.spot, |bale| (bale.count(), bale.position()));
+        let (items, bytes) = standing.progress(left);
+        self.items += items;
+        self.bytes += bytes;
+    }
+
+    /// Takes the bale out of the channel's line. The wake-ups are for outside the section.
+    pub(crate) fn take_back(&mut self, py: Python<'_>) -> Wakes<Waker> {
+        self.catch_up(py);
+        let Some(mut standing) = self.standing.take() else { return Wakes::none() };
+        let (wakes, rest) = standing.body.get().core.take_back(py, &mut standing.spot);
+        self.rest = rest.filter(|bale| bale.count() > 0);
+        wakes
+    }
+}
+
+/// A bale in a channel's line, which goes as there is credit.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) body: Py<PyChannelBody>,
+    pub(crate) spot: Spot,
+    /// As when it was last looked at: how many items were left, where the first began, and where the last ends.
+    count: usize,
+    position: usize,
+    end: usize,
+}
+
+impl Standing {
+    pub(crate) fn new(body: Py<PyChannelBody>, bale: &Lines) -> Self {
+        let (count, position, end) = (bale.count(), bale.position(), bale.end_position());
+        Self { body, spot: Spot::default(), count, position, end }
+    }
+
+    /// How many items, and bytes, have gone since it was last looked at. `left`: of how many items, and where they begin; None if of none.
+    pub(crate) fn progress(&mut self, left: Option<(usize, usize)>) -> (u64, u64) {
+        let (count, position) = left.unwrap_or((0, self.end));
+        let gone = (self.count - count, position - self.position);
+        (self.count, self.position) = (count, position);
+        (gone.0 as u64, gone.1 as u64)
     }
 }
 
@@ -146,7 +196,7 @@ impl Shared {
 
     /// The task has come to its end.
     fn conclude(self: &Arc<Self>, py: Python<'_>, mut job: Job, outcome: Outcome) {
-        job.park(py);
+        job.park(py, self);
         match outcome {
             Outcome::Done => self.end(py, None),
             Outcome::Failed(error) => {
@@ -257,6 +307,8 @@ impl PyTransfer {
                 stage: Stage::Running,
                 items: 0,
                 bytes: 0,
+                standing: None,
+                rest: None,
                 error: None,
                 job: None,
                 line: Line::default(),
@@ -290,6 +342,7 @@ impl PyTransfer {
     /// What it came to, once it stands still.
     fn outcome(&self, py: Python<'_>, cancelled: impl FnOnce() -> PyErr) -> PyResult<Option<u64>> {
         let (stage, count, error) = self.shared.state.with(py, |state| {
+            state.catch_up(py);
             let count = if self.shared.counts_items { state.items } else { state.bytes };
             (state.stage, count, state.error.as_ref().map(|error| error.clone_ref(py)))
         });
@@ -324,11 +377,13 @@ impl PyTransfer {
         if self.shared.is_foreign() {
             return;
         }
-        self.shared.state.with(py, |state| {
+        let wakes = self.shared.state.with(py, |state| {
             if state.stage == Stage::Running {
                 state.stage = Stage::Stopping;
             }
+            state.take_back(py)
         });
+        wakes.fire();
         self.shared.signal.notify_one();
     }
 
@@ -366,13 +421,19 @@ impl PyTransfer {
     /// How many items have been delivered, or written.
     #[getter]
     fn items(&self, py: Python<'_>) -> u64 {
-        self.shared.state.with(py, |state| state.items)
+        self.shared.state.with(py, |state| {
+            state.catch_up(py);
+            state.items
+        })
     }
 
     /// How many bytes of the source have been delivered, line ends and all; or how many have been written.
     #[getter]
     fn bytes(&self, py: Python<'_>) -> u64 {
-        self.shared.state.with(py, |state| state.bytes)
+        self.shared.state.with(py, |state| {
+            state.catch_up(py);
+            state.bytes
+        })
     }
 
     /// A future of the running loop, for the moment at which it stands still. It carries nothing.
@@ -395,8 +456,10 @@ impl PyTransfer {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let (stage, items, bytes, failed) =
-            self.shared.state.with(py, |state| (state.stage, state.items, state.bytes, state.error.is_some()));
+        let (stage, items, bytes, failed) = self.shared.state.with(py, |state| {
+            state.catch_up(py);
+            (state.stage, state.items, state.bytes, state.error.is_some())
+        });
         let stage = match stage {
             Stage::Running => "running",
             Stage::Stopping | Stage::Stopped => "cancelled",

@@ -4,9 +4,10 @@
 //! happens, so a cancellation is at an item's boundary at the target too. An error on the way cancels the receiver, and whoever sends
 //! finds it as the cause.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use penstock_core::credits::{End, Leftovers, ReceiveError, Spot};
+use penstock_core::credits::{End, Leftovers, Load, ReceiveError, Spot};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -145,17 +146,28 @@ impl Writing {
             };
             wakes.fire();
             match result {
-                Ok(items) => {
-                    let mut items = items.into_iter();
-                    for item in items.by_ref() {
-                        let copied = self.copy(item.bind(py));
-                        if let Err(error) = copied {
-                            self.failure = Some(error);
-                            break;
+                Ok(batch) => {
+                    let mut loads = batch.into_loads();
+                    for load in loads.by_ref() {
+                        match load {
+                            Load::Item(item) => {
+                                if let Err(error) = self.copy(item.bind(py)) {
+                                    self.failure = Some(error);
+                                    break;
+                                }
+                                self.ends.push(self.bytes.len());
+                            }
+                            // What would be encoded is there.
+                            Load::Bale(lines) => {
+                                let Ok(()) = lines.try_each(|content| {
+                                    self.bytes.extend_from_slice(content);
+                                    self.ends.push(self.bytes.len());
+                                    Ok::<_, Infallible>(())
+                                });
+                            }
                         }
-                        self.ends.push(self.bytes.len());
                     }
-                    body.dispose(py, Leftovers { discarded: items.collect(), spent: Vec::new() });
+                    body.dispose(py, Leftovers { discarded: loads.collect(), spent: Vec::new() });
                     return Next::Write;
                 }
                 Err(ReceiveError::Empty | ReceiveError::WaitsForItself) => return Next::Wait,

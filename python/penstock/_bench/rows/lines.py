@@ -14,6 +14,7 @@ from penstock._bench import harness
 from penstock._bench.model import OURS, Contender, Faster, Row, Run, Sample
 
 WINDOW = 16_384
+BATCH = 4096
 LOOP = "a loop, penstock.Queue"
 
 
@@ -37,7 +38,7 @@ def natively(n: int) -> Sample:
         def take() -> None:
             running, left = read_lines(path, channel.sender), n
             while left:
-                left -= len(channel.receiver.receive_many(WINDOW))
+                left -= len(channel.receiver.receive_many(BATCH))
             running.result(harness.LIMIT)
 
         return harness.run_threads([take], n)
@@ -68,7 +69,7 @@ def by_a_loop(make: Callable[[], Any], get: Callable[[Any], int]) -> Run:
 
 def many(q: Any) -> int:
     """Take what is there."""
-    return len(q.get_many(WINDOW))
+    return len(q.get_many(BATCH))
 
 
 def one(q: Any) -> int:
@@ -87,7 +88,7 @@ ROWS = (
             Contender("a loop, queue.Queue", by_a_loop(lambda: queue.Queue[Any](WINDOW), one)),
         ),
         goals=(Faster(LOOP, 5),),
-        least=50_000,
+        least=500_000,
         contended=True,
     ),
 )
