@@ -121,6 +121,9 @@ def write_from(receiver: Receiver[Any], target: Endpoint, *, append: bool = Fals
     Items are bytes, or anything with a buffer, or str, which is written as UTF-8; nothing is put between them. `target` is as `source`
     in `read_lines`; a file is made, and emptied unless `append`. At the end of the channel the target is closed.
 
+    An AckChannel's deliveries are acked once they have been written, each with its last byte. One that comes back meanwhile, after
+    `ack_wait`, is written again; so is one of which a part was written before an error.
+
     An error of the target, or an item of another kind, cancels the receiver: senders get ChannelCancelled with the error as its cause, and
     `await` raises the error. If a sender fails, what was sent before is written, and `await` raises the sender's error.
 

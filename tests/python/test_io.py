@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from helpers import PATIENCE, collect, eventually, on_loops, run_script, spawn, wait_until
 
-from penstock import AckChannel, ChannelCancelled, ChannelClosed, CreditChannel
+from penstock import AckChannel, ChannelCancelled, ChannelClosed, CreditChannel, Full
 from penstock.io import feed, pump, read_chunks, read_lines, write_from
 from penstock.testing import ManualClock
 
@@ -258,9 +258,6 @@ def test_bad_arguments(file):
         assert channel.statistics().state == "open"
     with pytest.raises(ChannelClosed):
         read_lines(file, channel.sender)
-    deliveries = AckChannel()
-    with deliveries.receiver, pytest.raises(TypeError, match="CreditChannel"):
-        write_from(deliveries.receiver, file)
 
 
 # ----------------------------------------------------------------------------------------------------------------------- errors
@@ -662,6 +659,112 @@ def test_an_item_that_cannot_be_written(tmp_path):
         transfer.result(PATIENCE)
     assert (tmp_path / "out").read_text() == "good"
     assert given_up == ["after"]
+
+
+@pytest.mark.parametrize("window", [1, 7, 10_000])
+def test_deliveries_are_acked_when_they_are_written(tmp_path, window):
+    channel = AckChannel(window)
+    transfer = write_from(channel.receiver, tmp_path / "out")
+    with channel.sender as sender:
+        sender.send_many([b"", *(line.encode() for line in LINES), ""])
+    assert transfer.result(PATIENCE) == transfer.bytes == (tmp_path / "out").stat().st_size
+    assert (tmp_path / "out").read_text() == "".join(LINES)
+    seen = channel.statistics()
+    assert (seen.received, seen.redelivered, seen.discarded, seen.stale) == (len(LINES) + 2, 0, 0, 0)
+    assert channel.receiver.settled_through == transfer.items == len(LINES) + 2
+    assert seen.peak_outstanding <= window
+
+
+def test_deliveries_of_nothing_are_acked(tmp_path):
+    channel = AckChannel(2)
+    transfer = write_from(channel.receiver, tmp_path / "out")
+    with channel.sender as sender:
+        sender.send_many([b""] * 9)
+    assert (transfer.result(PATIENCE), transfer.items) == (0, 9)
+
+
+def test_a_delivery_is_out_while_it_is_written():
+    """Credit comes back with the last byte: what a slow peer has not taken counts."""
+    with peer() as server:
+        channel = AckChannel(4)
+        transfer = write_from(channel.receiver, server.getsockname())
+        connection, _ = server.accept()
+        with connection:
+            sent = 0
+            try:
+                while True:
+                    channel.sender.send(b"x" * 1_000_000, timeout=0.5)
+                    sent += 1
+            except Full:
+                pass
+            seen = channel.statistics()
+            assert (seen.outstanding, seen.credit) == (4, 0)
+            assert seen.unacked > 0
+            assert channel.receiver.settled_through == transfer.items == sent - 4
+            taken = spawn(lambda: sum(map(len, iter(lambda: connection.recv(1 << 20), b""))))
+            channel.sender.complete()
+            assert transfer.result(PATIENCE) == taken.result(PATIENCE) == sent * 1_000_000
+    assert channel.receiver.settled_through == sent
+
+
+def test_deliveries_that_were_not_written_are_reported():
+    given_up = []
+    channel = AckChannel(100, on_discard=given_up.append)
+    items = [bytes([n]) * 1000 for n in range(10)]
+    channel.sender.send_many(items)
+    transfer = write_from(channel.receiver, "/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        transfer.result(PATIENCE)
+    assert given_up == items
+    seen = channel.statistics()
+    assert (seen.unacked, seen.state) == (0, "cancelled")
+
+
+def test_a_delivery_that_cannot_be_written(tmp_path):
+    given_up = []
+    channel = AckChannel(on_discard=given_up.append)
+    with channel.sender as sender:
+        sender.send_many(["good", 5, "after"])
+    transfer = write_from(channel.receiver, tmp_path / "out")
+    with pytest.raises(TypeError, match="int"):
+        transfer.result(PATIENCE)
+    assert (tmp_path / "out").read_text() == "good"
+    assert given_up == [5, "after"]
+    assert channel.receiver.settled_through == transfer.items == 1
+
+
+@pytest.mark.parametrize("manual", [True, False])
+def test_a_delivery_that_comes_back_is_written_when_it_is_due(tmp_path, manual):
+    clock = ManualClock() if manual else None
+    channel = AckChannel(clock=clock)
+    with channel.sender as sender:
+        sender.send_many(["a", "b"])
+    channel.receiver.receive().nack(delay=10 if manual else 0.05)
+    transfer = write_from(channel.receiver, tmp_path / "out")
+    if manual:
+        clock.wait_for_waiters(1)
+        assert transfer.items == 1
+        clock.advance(10)
+    assert transfer.result(PATIENCE) == 2
+    assert (tmp_path / "out").read_text() == "ba"
+
+
+@on_loops
+async def test_writing_deliveries_stops_and_goes_on(tmp_path):
+    """Whenever it is stopped, what was received has been written, and is settled."""
+    channel = AckChannel(5)
+    transfer = write_from(channel.receiver, tmp_path / "out")
+    for turn in range(20):
+        await channel.sender.send_many_async([f"{turn} {n}\n" for n in range(7)])
+        transfer.cancel()
+        await eventually(transfer.done)
+        assert channel.statistics().unacked == 0
+        assert channel.receiver.settled_through == transfer.items
+        assert transfer.bytes == (tmp_path / "out").stat().st_size
+        transfer.resume()
+    channel.sender.complete()
+    await transfer
+    assert (tmp_path / "out").read_text() == "".join(f"{turn} {n}\n" for turn in range(20) for n in range(7))
 
 
 def test_a_sender_that_fails(tmp_path):

@@ -146,7 +146,7 @@ pub struct Leftovers<T, B = NoBale> {
 }
 
 impl<T, B> Leftovers<T, B> {
-    fn none() -> Self {
+    pub fn none() -> Self {
         Self { discarded: Batch::default(), spent: Vec::new() }
     }
 }

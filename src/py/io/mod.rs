@@ -7,6 +7,7 @@
 //! | `framing`   | items out of a stream of bytes                                              |
 //! | `reading`   | from a source into a channel                                                |
 //! | `writing`   | from a channel to a target                                                  |
+//! | `alarm`     | what becomes due by itself in a channel                                    |
 //! | `transfer`  | what runs, from Python's side: stopped, resumed, waited for                 |
 //!
 //! # Who touches what
@@ -14,6 +15,7 @@
 //! attached; between two attachments it holds no section. Whoever wakes it, the channel's line for one, does so by a `Notify` that knows
 //! nothing of Python. `await` yields its completion alone: an item never passes through a future, so none is lost with one.
 
+mod alarm;
 mod endpoint;
 mod framing;
 mod reading;
@@ -23,7 +25,7 @@ mod writing;
 
 pub(crate) use transfer::PyTransfer;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use self::endpoint::Name;
@@ -119,9 +121,6 @@ fn read(
 #[pyfunction]
 pub(crate) fn _write_from(receiver: &Bound<'_, PyReceiver>, target: &Bound<'_, PyAny>, append: bool) -> PyResult<PyTransfer> {
     let py = target.py();
-    if receiver.get().body.get().acks {
-        return Err(PyTypeError::new_err("write_from needs the receiver of a CreditChannel; deliveries are settled one by one"));
-    }
     let parsed = Name::parse("target", target)?;
     let told = format!("write_from to {}", parsed.0.shown());
     PyTransfer::start(py, told, false, |signal| Job::Writing(Box::new(Writing::new(receiver, parsed, append, signal))))

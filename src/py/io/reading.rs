@@ -13,7 +13,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_core::clock::{Clock, Enrolled};
 use penstock_core::credits::{Bale, End, Offer, Phase, SendError, Spot};
 use penstock_core::wait::{Ticket, Wake, Wakes};
 use pyo3::exceptions::PyValueError;
@@ -24,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
+use super::alarm::Alarm;
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error, read_full};
 use super::framing::Block;
 use super::runtime::{attached, unless};
@@ -105,7 +105,7 @@ pub(crate) struct Reading {
     spot: Spot,
     waker: Waker,
     watch: Option<Ticket>,
-    alarm: Option<Enrolled>,
+    alarm: Alarm,
 }
 
 #[derive(Debug)]
@@ -188,7 +188,7 @@ impl Reading {
             spot: Spot::default(),
             waker: Waker::Future(Arc::clone(signal)),
             watch: None,
-            alarm: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -313,7 +313,7 @@ impl Reading {
     fn deliver(&mut self, py: Python<'_>, shared: &Shared) -> Next {
         let sender = self.sender.clone_ref(py);
         let body = sender.get().body.get();
-        self.stop_alarm(&body.core.clock(py));
+        self.alarm.stop(py, &body.core);
         body.up_to_date(py);
         if self.watch.is_none() {
             let (wakes, ticket) = body.core.watch_end(py, self.waker.share());
@@ -354,7 +354,7 @@ impl Reading {
             match sent {
                 None => {}
                 Some(Ok(())) => continue,
-                Some(Err(SendError::Full(()))) => return Next::Wait(self.set_alarm(py, body)),
+                Some(Err(SendError::Full(()))) => return Next::Wait(self.alarm.set(py, &body.core, &self.waker)),
                 Some(Err(SendError::Ended((), end))) => {
                     return Next::Over(Outcome::Failed(body.send_ended(py, "penstock.io", end)));
                 }
@@ -426,24 +426,6 @@ impl Reading {
         state.bytes += bytes;
         self.bale = rest;
         (wakes, result)
-    }
-
-    /// How long to wait at most. On a manual clock that wakes it, and real time has no say.
-    fn set_alarm(&mut self, py: Python<'_>, body: &PyChannelBody) -> Option<Duration> {
-        let due = body.core.next_due(py)?;
-        match body.core.clock(py) {
-            Clock::Manual(manual) => {
-                self.alarm = Some(manual.enroll(Some(due), self.waker.share()));
-                None
-            }
-            clock @ Clock::Monotonic => Some(Duration::from_nanos(due.saturating_sub(clock.now()))),
-        }
-    }
-
-    fn stop_alarm(&mut self, clock: &Clock<Waker>) {
-        if let (Clock::Manual(manual), Some(enrolled)) = (clock, self.alarm.take()) {
-            drop(manual.withdraw(enrolled));
-        }
     }
 
     fn lend(&mut self, text: &Arc<Text>) {
@@ -581,7 +563,7 @@ impl Reading {
         }
         let sender = self.sender.clone_ref(py);
         let core = &sender.get().body.get().core;
-        self.stop_alarm(&core.clock(py));
+        self.alarm.stop(py, core);
         core.leave(py, &mut self.spot).fire();
         if let Some(ticket) = self.watch.take() {
             drop(core.unwatch_end(py, ticket));

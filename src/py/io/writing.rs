@@ -3,23 +3,34 @@
 //! Attached it takes what is there and copies the bytes; detached it writes them. What has been received is written before anything else
 //! happens, so a cancellation is at an item's boundary at the target too. An error on the way cancels the receiver, and whoever sends
 //! finds it as the cause.
+//!
+//! A delivery is acked once its item has been written, all of it. One that has not been when the transfer comes to its end goes back.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use penstock_core::credits::{End, Leftovers, Load, ReceiveError, Spot};
+use penstock_core::credits::{Batch, End, Handed, Leftovers, Load, NOBODY, Nack, Receipt, ReceiveError, Spot};
+use penstock_core::wait::Wakes;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
+use super::alarm::Alarm;
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error};
 use super::runtime::{attached, unless};
 use super::transfer::{Outcome, Shared};
 use crate::credits::receiver::PyReceiver;
+use crate::credits::{self, PyChannelBody};
 use crate::errors::type_name;
+use crate::lines::Lines;
+use crate::store::Item;
 use crate::waker::Waker;
+
+type News = (Wakes<Waker>, credits::Leftovers);
 
 /// So many items are received in one step, at most.
 const BATCH: usize = 1024;
@@ -36,14 +47,24 @@ pub(crate) struct Writing {
     written: usize,
     /// Where the items in it end.
     ends: Vec<usize>,
+    /// Of the deliveries among them, and perhaps of one that could not be written.
+    receipts: Vec<Receipt>,
     failure: Option<PyErr>,
     spot: Spot,
     waker: Waker,
+    alarm: Alarm,
+}
+
+/// What there was.
+enum Taken {
+    Batch(Batch<Item, Lines>),
+    Deliveries(Vec<Handed<Item>>),
 }
 
 enum Next {
     Write,
-    Wait,
+    /// No longer than that.
+    Wait(Option<Duration>),
     Over(Outcome),
 }
 
@@ -63,9 +84,11 @@ impl Writing {
             bytes: Vec::new(),
             written: 0,
             ends: Vec::new(),
+            receipts: Vec::new(),
             failure: None,
             spot: Spot::default(),
             waker: Waker::Future(Arc::clone(signal)),
+            alarm: Alarm::default(),
         }
     }
 
@@ -79,7 +102,8 @@ impl Writing {
             match attached(|py| self.receive(py, shared)) {
                 None => return Outcome::Nowhere,
                 Some(Next::Over(outcome)) => return outcome,
-                Some(Next::Wait) => shared.signal.notified().await,
+                Some(Next::Wait(None)) => shared.signal.notified().await,
+                Some(Next::Wait(Some(limit))) => drop(timeout(limit, shared.signal.notified()).await),
                 Some(Next::Write) => {}
             }
         }
@@ -111,12 +135,18 @@ impl Writing {
         self.bytes.clear();
         self.ends.clear();
         self.written = 0;
-        if bytes > 0 {
+        if items > 0 || bytes > 0 {
             attached(|py| {
                 shared.state.with(py, |state| {
                     state.items += items as u64;
                     state.bytes += bytes as u64;
                 });
+                let written = self.receipts.len().min(items);
+                let receiver = self.receiver.get().body.get();
+                for receipt in self.receipts.drain(..written) {
+                    let (wakes, left, _) = receiver.core.ack(py, receipt); // one that came too late is counted
+                    receiver.finish(py, (wakes, left));
+                }
             });
         }
         outcome
@@ -126,6 +156,7 @@ impl Writing {
     fn receive(&mut self, py: Python<'_>, shared: &Shared) -> Next {
         let receiver = self.receiver.clone_ref(py);
         let body = receiver.get().body.get();
+        self.alarm.stop(py, &body.core);
         if let Some(error) = self.failure.take() {
             return Next::Over(Outcome::Failed(error));
         }
@@ -136,17 +167,31 @@ impl Writing {
                 match (state.goes_on(), opens) {
                     (false, _) => None,
                     (true, false) => Some(None),
-                    (true, true) => Some(Some(body.core.receive_batch_or_wait(py, BATCH, &mut self.spot, &self.waker))),
+                    (true, true) => Some(Some(self.take(py, body))),
                 }
             });
-            let (wakes, result) = match received {
+            let (news, result) = match received {
                 None => return Next::Over(Outcome::Stopped),
                 Some(None) => return Next::Write,
                 Some(Some(received)) => received,
             };
-            wakes.fire();
+            for news in news {
+                body.finish(py, news);
+            }
             match result {
-                Ok(batch) => {
+                Ok(Taken::Deliveries(deliveries)) => {
+                    for Handed { item, receipt, .. } in deliveries {
+                        self.receipts.push(receipt);
+                        if self.failure.is_none() {
+                            match self.copy(item.bind(py)) {
+                                Ok(()) => self.ends.push(self.bytes.len()),
+                                Err(error) => self.failure = Some(error),
+                            }
+                        }
+                    }
+                    return Next::Write;
+                }
+                Ok(Taken::Batch(batch)) => {
                     let mut loads = batch.into_loads();
                     for load in loads.by_ref() {
                         match load {
@@ -170,7 +215,9 @@ impl Writing {
                     body.dispose(py, Leftovers { discarded: loads.collect(), spent: Vec::new() });
                     return Next::Write;
                 }
-                Err(ReceiveError::Empty | ReceiveError::WaitsForItself) => return Next::Wait,
+                Err(ReceiveError::Empty | ReceiveError::WaitsForItself) => {
+                    return Next::Wait(self.alarm.set(py, &body.core, &self.waker));
+                }
                 Err(ReceiveError::Control) => body.handle_controls(py),
                 Err(ReceiveError::Ended(End::Completed)) => return Next::Over(Outcome::Done),
                 Err(ReceiveError::Ended(end)) => {
@@ -178,6 +225,31 @@ impl Writing {
                 }
             }
         }
+    }
+
+    /// What there is, and what is to be done outside every section.
+    fn take(&mut self, py: Python<'_>, body: &PyChannelBody) -> (Vec<News>, Result<Taken, ReceiveError>) {
+        let (core, spot, waker) = (&body.core, &mut self.spot, &self.waker);
+        if !body.acks {
+            let (wakes, result) = core.receive_batch_or_wait(py, BATCH, spot, waker);
+            return (vec![(wakes, Leftovers::none())], result.map(Taken::Batch));
+        }
+        let share = |item: &Item| item.clone_ref(py);
+        let (wakes, left, first) = core.receive_delivery_or_wait(py, NOBODY, share, spot, waker);
+        let mut news = vec![(wakes, left)];
+        let result = first.map(|first| {
+            let mut deliveries = vec![first];
+            while deliveries.len() < BATCH {
+                let (wakes, left, next) = core.try_receive_delivery(py, NOBODY, share);
+                news.push((wakes, left));
+                match next {
+                    Ok(next) => deliveries.push(next),
+                    Err(_) => break, // it is met again
+                }
+            }
+            Taken::Deliveries(deliveries)
+        });
+        (news, result)
     }
 
     fn copy(&mut self, item: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -204,7 +276,13 @@ impl Writing {
     }
 
     pub(crate) fn park(&mut self, py: Python<'_>) {
-        self.receiver.get().body.get().core.leave(py, &mut self.spot).fire();
+        let body = self.receiver.get().body.get();
+        self.alarm.stop(py, &body.core);
+        body.core.leave(py, &mut self.spot).fire();
+        for receipt in self.receipts.drain(..) {
+            let (wakes, left, _) = body.core.nack(py, receipt, Nack { requeue: true, delay: 0, counts: false });
+            body.finish(py, (wakes, left));
+        }
         if let Some(stream) = self.stream.take() {
             match stream.stop() {
                 Ok(handle) => self.endpoint = Some(Endpoint::Opened(handle)),

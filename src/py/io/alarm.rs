@@ -1,0 +1,38 @@
+//! `Alarm`: has a transfer look again when something becomes due by itself in its channel.
+
+use std::time::Duration;
+
+use penstock_core::clock::{Clock, Enrolled};
+use penstock_core::wait::Wake;
+use pyo3::prelude::*;
+
+use crate::credits::Core;
+use crate::waker::Waker;
+
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    /// On a manual clock.
+    enrolled: Option<Enrolled>,
+}
+
+impl Alarm {
+    /// How long to wait at most. On a manual clock that wakes it, and real time has no say.
+    pub(crate) fn set(&mut self, py: Python<'_>, core: &Core, waker: &Waker) -> Option<Duration> {
+        let due = core.next_due(py)?;
+        match core.clock(py) {
+            Clock::Manual(manual) => {
+                self.enrolled = Some(manual.enroll(Some(due), waker.share()));
+                None
+            }
+            clock @ Clock::Monotonic => Some(Duration::from_nanos(due.saturating_sub(clock.now()))),
+        }
+    }
+
+    pub(crate) fn stop(&mut self, py: Python<'_>, core: &Core) {
+        if let Some(enrolled) = self.enrolled.take() {
+            if let Clock::Manual(manual) = core.clock(py) {
+                drop(manual.withdraw(enrolled));
+            }
+        }
+    }
+}
