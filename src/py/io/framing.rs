@@ -92,13 +92,13 @@ impl Block {
         self.longest = self.items().map(|item| item.len()).max().unwrap_or(0);
     }
 
-    /// Makes `spent`, a block whose items have all been taken, the one to be read after this one: it begins with what has no end here. A
-    /// block without any end gives all it has, and is read on instead of being copied.
+    /// Makes `spent`, a block whose items have all been taken, the one to be read after this one: it begins with what has no end here. If
+    /// that is much, and all there is, it is not copied but read on.
     pub(crate) fn follow(&mut self, mut spent: Self) -> Self {
         spent.bytes.clear();
         spent.ends.clear();
         (spent.taken, spent.searched) = (0, 0);
-        if self.ends.is_empty() {
+        if self.ends.is_empty() && self.bytes.len() > spent.bytes.capacity() / 2 {
             std::mem::swap(self, &mut spent);
         } else {
             spent.bytes.extend_from_slice(&self.bytes[self.framed()..]);
