@@ -158,6 +158,18 @@ pub(crate) fn duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     Ok(seconds)
 }
 
+/// A flag as Python's own functions take it: anything that is true or false.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Truth(pub(crate) bool);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Truth {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        value.is_truthy().map(Self)
+    }
+}
+
 /// A count of at least one, by the name of its argument.
 pub(crate) fn positive(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     use pyo3::types::{PyBool, PyInt};

@@ -17,7 +17,7 @@ use crate::baton::Holding;
 use crate::blocking;
 use crate::body::{Body, Overrides};
 use crate::clock;
-use crate::errors::{self, Argument, Timeout};
+use crate::errors::{self, Argument, Timeout, Truth};
 use crate::fastcall::HasBody;
 use crate::object::Object;
 use crate::queue_operation::QueueOperation;
@@ -577,10 +577,10 @@ impl PyQueue {
     ///
     /// With `immediate=True` everything that is in the queue is removed, and counts as finished. Wakes everybody who
     /// waits. May be called again, also to make a graceful shutdown an immediate one.
-    #[pyo3(signature = (immediate = false))]
-    fn shutdown(slf: &Bound<'_, Self>, immediate: bool) -> PyResult<()> {
+    #[pyo3(signature = (immediate = Truth(false)), text_signature = "($self, immediate=False)")]
+    fn shutdown(slf: &Bound<'_, Self>, immediate: Truth) -> PyResult<()> {
         let body = &slf.get().body;
-        if immediate {
+        if immediate.0 {
             return body.clear_items(slf.as_any(), true).map(drop);
         }
         body.core.shut_down(slf.py()).fire();

@@ -159,7 +159,7 @@ def test_the_argument_is_named():
     for bad, error in ((-1, ValueError), (NAN, ValueError), ("1", TypeError), (True, TypeError), (10**400, OverflowError)):
         with pytest.raises(error, match="'delay'"):
             delivery.nack(delay=bad)
-    with pytest.raises(TypeError, match="requeue"):
+    with pytest.raises(TypeError, match=r"^'requeue' must be a bool, not 1 \(int\)"):
         delivery.nack(requeue=1)
     delivery.ack()
 

@@ -390,6 +390,14 @@ def test_06_unfinished_tasks_set_to_zero_lets_joiners_go(ours: Any, threads: Any
     joiner.result()
 
 
+@pytest.mark.parametrize("immediate", [1, "yes", [0], 0, None, ""])
+def test_06_immediate_is_anything_that_is_true(ours: Any, immediate: Any) -> None:
+    q = ours()
+    q.put("x")
+    q.shutdown(immediate)
+    assert q.qsize() == (0 if immediate else 1)
+
+
 def test_06_is_shutdown(ours: Any) -> None:
     q = ours()
     assert q.is_shutdown is False

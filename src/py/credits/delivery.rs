@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use penstock_core::clock::nanos;
 use penstock_core::credits::{Nack, Receipt};
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::PyBool;
 
 use super::{PyChannelBody, last_act, not_copied};
-use crate::errors::{self, text};
+use crate::errors::{self, text, type_name};
 use crate::store::Item;
 
 /// An item received from an `AckChannel`, to be settled: its credit goes back when it is.
@@ -56,6 +57,23 @@ impl PyDelivery {
     }
 }
 
+/// A bool and nothing else: a number there was meant as the delay.
+#[derive(Clone, Copy, Debug)]
+struct Requeue(bool);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Requeue {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match value.cast::<PyBool>() {
+            Ok(requeue) => Ok(Self(requeue.is_true())),
+            Err(_) => {
+                Err(PyTypeError::new_err(format!("'requeue' must be a bool, not {} ({})", text(&value), type_name(&value))))
+            }
+        }
+    }
+}
+
 #[pymethods]
 impl PyDelivery {
     /// The item.
@@ -87,10 +105,10 @@ impl PyDelivery {
     ///
     /// After `max_deliver` attempts it is given up in any case: `on_discard` gets it. A second time does nothing.
     /// Raises as `ack`; ValueError, TypeError or OverflowError for bad arguments.
-    #[pyo3(signature = (requeue = true, delay = None), text_signature = "($self, requeue=True, delay=0.0)")]
-    fn nack(&self, py: Python<'_>, requeue: bool, delay: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    #[pyo3(signature = (requeue = Requeue(true), delay = None), text_signature = "($self, requeue=True, delay=0.0)")]
+    fn nack(&self, py: Python<'_>, requeue: Requeue, delay: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let delay = delay.map_or(Ok(0.0), |delay| errors::duration("delay", delay))?;
-        self.settle(py, Some(Nack { requeue, delay: nanos(delay), counts: true }))
+        self.settle(py, Some(Nack { requeue: requeue.0, delay: nanos(delay), counts: true }))
     }
 
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {

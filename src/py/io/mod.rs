@@ -34,7 +34,7 @@ use self::transfer::Job;
 use self::writing::Writing;
 use crate::credits::receiver::PyReceiver;
 use crate::credits::sender::PySender;
-use crate::errors;
+use crate::errors::{self, Truth};
 use crate::lines::Kind;
 
 /// What lines become. Raises for an encoding in which they do not end with the byte of a line feed.
@@ -62,9 +62,9 @@ pub(crate) fn _read_lines(
     sender: &Bound<'_, PySender>,
     encoding: Option<String>,
     errors: String,
-    keep_ends: bool,
+    keep_ends: Truth,
     limit: &Bound<'_, PyAny>,
-    complete: bool,
+    complete: Truth,
 ) -> PyResult<PyTransfer> {
     let py = source.py();
     let decoding = decoding(py, encoding, errors)?;
@@ -72,10 +72,10 @@ pub(crate) fn _read_lines(
     read(source, sender, "read_lines", true, |name, endpoint| Options {
         name,
         endpoint,
-        kind: Kind::Lines { keep_ends },
+        kind: Kind::Lines { keep_ends: keep_ends.0 },
         decoding,
         limit,
-        completes: complete,
+        completes: complete.0,
     })
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn _read_chunks(
     source: &Bound<'_, PyAny>,
     sender: &Bound<'_, PySender>,
     chunk_size: &Bound<'_, PyAny>,
-    complete: bool,
+    complete: Truth,
 ) -> PyResult<PyTransfer> {
     let size = errors::positive("chunk_size", chunk_size)?;
     if size > isize::MAX as usize / 2 {
@@ -97,7 +97,7 @@ pub(crate) fn _read_chunks(
         kind: Kind::Chunks { size },
         decoding: Decoding::Bytes,
         limit: usize::MAX,
-        completes: complete,
+        completes: complete.0,
     })
 }
 
@@ -119,11 +119,11 @@ fn read(
 
 /// The transfer behind `write_from`.
 #[pyfunction]
-pub(crate) fn _write_from(receiver: &Bound<'_, PyReceiver>, target: &Bound<'_, PyAny>, append: bool) -> PyResult<PyTransfer> {
+pub(crate) fn _write_from(receiver: &Bound<'_, PyReceiver>, target: &Bound<'_, PyAny>, append: Truth) -> PyResult<PyTransfer> {
     let py = target.py();
     let parsed = Name::parse("target", target)?;
     let told = format!("write_from to {}", parsed.0.shown());
-    PyTransfer::start(py, told, false, |signal| Job::Writing(Box::new(Writing::new(receiver, parsed, append, signal))))
+    PyTransfer::start(py, told, false, |signal| Job::Writing(Box::new(Writing::new(receiver, parsed, append.0, signal))))
 }
 
 /// Ends what runs, before the interpreter does.
