@@ -1,8 +1,9 @@
 //! Reading: from a source into a channel.
 //!
-//! Detached it reads and finds the ends of items; attached it sends them in one step, as many as there is credit for: as a bale, of which
-//! those who receive make objects, or as the objects, where making them may go wrong or does not pay. While there is no credit it stands in the channel's line, as any other sender, and reads nothing: so a slow receiver stops the
-//! writer at the other end of a socket. What fails does so after everything before it has been sent.
+//! Detached it reads and finds the ends of items. Attached it offers them as a bale, of which the channel sends what there is credit for, and
+//! those who receive make the objects; or it makes the objects itself and sends as many as there is credit for, where making them may go
+//! wrong or a bale does not pay. While there is no credit it stands in the channel's line, as any other sender, and reads nothing: so a slow
+//! receiver stops the writer at the other end of a socket. What fails does so after everything before it has been sent.
 //!
 //! Of a file the next block is read and framed while this one is delivered, by another thread (`Ahead`). When a transfer stops that block
 //! stays for when it goes on.

@@ -136,7 +136,8 @@ impl State {
     }
 }
 
-/// A bale in a channel's line, which goes as there is credit.
+/// A bale in a channel's line, which goes as there is credit. Its reference to the channel may be dropped inside a section: it is never the
+/// last, because the job has the sender.
 #[derive(Debug)]
 pub(crate) struct Standing {
     pub(crate) body: Py<PyChannelBody>,
