@@ -1,4 +1,4 @@
-# penstock's commands. A fresh machine needs Python >= 3.10, Rust (rustup) and a C compiler; the rest is
+# sluicegate's commands. A fresh machine needs Python >= 3.10, Rust (rustup) and a C compiler; the rest is
 # installed into .venv by the first command that wants it, and built again only when its sources changed.
 #
 #   make test PYTHON=python3.12    another interpreter: it gets a virtual environment of its own, .venv-3.12
@@ -58,7 +58,7 @@ $(MADE):
 	    fi; \
 	done; \
 	if [ ! -x '$(PY)' ]; then \
-	    echo 'penstock needs Python >= 3.10 with its venv module (on Debian: apt install python3-venv).' >&2; \
+	    echo 'sluicegate needs Python >= 3.10 with its venv module (on Debian: apt install python3-venv).' >&2; \
 	    echo 'Looked for: $(CANDIDATES). To name another one: make PYTHON=/path/to/python3 ...' >&2; \
 	    exit 1; \
 	fi
@@ -72,7 +72,7 @@ $(TOOLS): $(MADE) pyproject.toml
 	touch $@
 
 $(BUILT): $(TOOLS) $(RUST_SOURCES)
-	command -v cargo >/dev/null || { echo 'penstock needs Rust: install it with rustup (rustup.rs)' >&2; exit 1; }
+	command -v cargo >/dev/null || { echo 'sluicegate needs Rust: install it with rustup (rustup.rs)' >&2; exit 1; }
 	echo "== $(VENV): building the extension in release mode"
 	$(MATURIN) develop --release --locked --target-dir '$(TARGET_DIR)' $(QUIET)
 	touch $@
@@ -81,7 +81,7 @@ $(BUILT): $(TOOLS) $(RUST_SOURCES)
 $(PEERS): $(BUILT)
 	echo "== $(VENV): peers to measure against"
 	set -o pipefail; $(PY) -c 'from importlib.metadata import requires as r; \
-	    print(*[x.split(";")[0].strip() for x in r("penstock") if "bench" in x], sep="\n")' | \
+	    print(*[x.split(";")[0].strip() for x in r("sluicegate") if "bench" in x], sep="\n")' | \
 	while read -r peer; do \
 	    $(PIP) --only-binary :all: "$$peer" || echo "left out: $$peer" >&2; \
 	done
@@ -98,10 +98,10 @@ help: ## this list
 build: $(BUILT) ## the extension, built and installed into .venv
 
 demo: $(BUILT) ## the demonstration; ARGS="--queue stdlib" or ARGS=/some/folder
-	$(PY) -m penstock demo $(ARGS)
+	$(PY) -m sluicegate demo $(ARGS)
 
-bench: $(PEERS) ## penstock beside its peers; ARGS="--quick --json figures.json"
-	$(PY) -m penstock bench $(ARGS)
+bench: $(PEERS) ## sluicegate beside its peers; ARGS="--quick --json figures.json"
+	$(PY) -m sluicegate bench $(ARGS)
 
 docs: $(BUILT) ## the guide's pictures, drawn anew from runs of what they show
 	$(PIP) --group docs
@@ -169,12 +169,12 @@ check-style: $(TOOLS) ## ruff: format and lint
 check-types: $(BUILT) ## pyright on package and tests; every public name has a type
 	echo '== pyright'
 	PATH='$(abspath $(BIN))':"$$PATH" pyright
-	echo '== pyright --verifytypes penstock'
-	PATH='$(abspath $(BIN))':"$$PATH" pyright --ignoreexternal --verifytypes penstock
+	echo '== pyright --verifytypes sluicegate'
+	PATH='$(abspath $(BIN))':"$$PATH" pyright --ignoreexternal --verifytypes sluicegate
 
 check-stubs: $(BUILT) ## the stub beside the binary (stubtest)
 	echo '== stubtest'
-	$(PY) -m mypy.stubtest penstock --concise --mypy-config-file pyproject.toml \
+	$(PY) -m mypy.stubtest sluicegate --concise --mypy-config-file pyproject.toml \
 	    --allowlist tests/python/typing/stubtest.txt --ignore-unused-allowlist
 
 check-docs: $(BUILT) ## the code blocks of README and docs

@@ -15,11 +15,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use penstock_core::buffer::Fifo;
-use penstock_core::clock::Clock;
-use penstock_core::queue::{GetError, Linger, PutError, Queue, Spot, Turn};
-use penstock_core::section::{Domain, Flag, Threads};
-use penstock_core::wait::Parker;
+use sluicegate_core::buffer::Fifo;
+use sluicegate_core::clock::Clock;
+use sluicegate_core::queue::{GetError, Linger, PutError, Queue, Spot, Turn};
+use sluicegate_core::section::{Domain, Flag, Threads};
+use sluicegate_core::wait::Parker;
 
 const BOUND: usize = 1024;
 const BATCH: usize = 100;
@@ -183,7 +183,7 @@ fn one_thread(c: &mut Criterion) {
     let mut group = c.benchmark_group("put+get");
     let here = Here(PhantomData);
     let queue = fair::<Alone>();
-    group.bench_function("penstock, attached", |b| {
+    group.bench_function("sluicegate, attached", |b| {
         b.iter(|| {
             let (wakes, accepted) = queue.try_put(here, black_box(1), Turn::Arrival);
             wakes.fire();
@@ -192,7 +192,7 @@ fn one_thread(c: &mut Criterion) {
             (accepted, item)
         });
     });
-    bench_pair(&mut group, "penstock, locked", &fair::<Threads>());
+    bench_pair(&mut group, "sluicegate, locked", &fair::<Threads>());
     bench_pair(&mut group, "crossbeam", &Crossbeam::new());
     bench_pair(&mut group, "sync_channel", &Std::new());
     bench_pair(&mut group, "mutex+condvar", &Textbook::default());
@@ -214,8 +214,8 @@ type Group<'a> = criterion::BenchmarkGroup<'a, criterion::measurement::WallTime>
 fn batches(c: &mut Criterion) {
     let mut group = c.benchmark_group("batches of 100");
     group.throughput(Throughput::Elements(BATCH as u64));
-    bench_batch(&mut group, "penstock, attached", &fair::<Alone>(), Here(PhantomData));
-    bench_batch(&mut group, "penstock, locked", &fair::<Threads>(), ());
+    bench_batch(&mut group, "sluicegate, attached", &fair::<Alone>(), Here(PhantomData));
+    bench_batch(&mut group, "sluicegate, locked", &fair::<Threads>(), ());
     let crossbeam = Crossbeam::new();
     group.bench_function("crossbeam, one by one", |b| {
         b.iter(|| {
@@ -250,7 +250,7 @@ fn contended(c: &mut Criterion) {
         // A measurement is a whole run of threads, and none of them is fast: few, of the same length.
         group.sample_size(10).sampling_mode(criterion::SamplingMode::Flat);
         group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
-        bench_crew(&mut group, "penstock", crew, fair::<Threads>);
+        bench_crew(&mut group, "sluicegate", crew, fair::<Threads>);
         bench_crew(&mut group, "crossbeam", crew, Crossbeam::new);
         bench_crew(&mut group, "sync_channel", crew, Std::new);
         bench_crew(&mut group, "mutex+condvar", crew, Textbook::default);

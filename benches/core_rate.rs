@@ -12,10 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use penstock_core::clock::Clock;
-use penstock_core::rate::{KeyHash, Keyed, Law, Limiter, Pace, Scale, Several, Units};
-use penstock_core::section::Threads;
-use penstock_core::wait::Parker;
+use sluicegate_core::clock::Clock;
+use sluicegate_core::rate::{KeyHash, Keyed, Law, Limiter, Pace, Scale, Several, Units};
+use sluicegate_core::section::Threads;
+use sluicegate_core::wait::Parker;
 
 type Waker = Arc<Parker>;
 

@@ -30,7 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from penstock import Queue, RateLimiter, SlidingWindow, TokenBucket
+from sluicegate import Queue, RateLimiter, SlidingWindow, TokenBucket
 
 HOST = "127.0.0.1"
 PATIENCE = 30.0  # seconds for one answer

@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use penstock_core::clock::{Clock, Manual, Nanos};
-use penstock_core::credits::{
+use sluicegate_core::clock::{Clock, Manual, Nanos};
+use sluicegate_core::credits::{
     Bale, Batch, Channel, Config, End, Handed, Load, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError, Rules, SendError,
     Spot, Statistics, UNBOUNDED,
 };
-use penstock_core::fork;
-use penstock_core::section::Threads;
-use penstock_core::wait::{Parker, Wake, Wakes};
+use sluicegate_core::fork;
+use sluicegate_core::section::Threads;
+use sluicegate_core::wait::{Parker, Wake, Wakes};
 
 /// How waiters are told, and channels that hold their grants back.
 #[derive(Clone, Debug)]

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use penstock_core::buffer::Fifo;
-use penstock_core::clock::Clock;
-use penstock_core::queue::{BatchError, GetError, Linger, PutError, Queue, Side, Spot, Turn, UNBOUNDED};
-use penstock_core::section::Threads;
-use penstock_core::wait::Parker;
+use sluicegate_core::buffer::Fifo;
+use sluicegate_core::clock::Clock;
+use sluicegate_core::queue::{BatchError, GetError, Linger, PutError, Queue, Side, Spot, Turn, UNBOUNDED};
+use sluicegate_core::section::Threads;
+use sluicegate_core::wait::Parker;
 
 type Waker = Arc<Parker>;
 type Fifos = Queue<Fifo<u32>, Waker, Threads>;
@@ -273,7 +273,7 @@ fn discarded_items_lower_the_unfinished_count_but_never_below_zero() {
     }
     queue.set_unfinished((), 1).fire();
     let (wakes, count) = queue.clear((), false, |buffer| {
-        use penstock_core::buffer::Buffer;
+        use sluicegate_core::buffer::Buffer;
         let count = std::iter::from_fn(|| buffer.pop()).count();
         (count, count)
     });

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use penstock_core::clock::{Clock, Manual, Nanos};
-use penstock_core::rate::{Booking, Law, Limiter, Pace, Place, Refusal, Scale, Several, Standing, Units};
-use penstock_core::section::Threads;
-use penstock_core::wait::Parker;
+use sluicegate_core::clock::{Clock, Manual, Nanos};
+use sluicegate_core::rate::{Booking, Law, Limiter, Pace, Place, Refusal, Scale, Several, Standing, Units};
+use sluicegate_core::section::Threads;
+use sluicegate_core::wait::Parker;
 
 type Waker = Arc<Parker>;
 type One = Limiter<Waker, Threads>;

@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use loom::sync::Arc;
 use loom::thread;
-use penstock_core::clock::{Clock, Manual, Nanos};
-use penstock_core::credits::{
+use sluicegate_core::clock::{Clock, Manual, Nanos};
+use sluicegate_core::credits::{
     Bale, Channel, Config, End, Handed, Load, Nack, Offer, Receipt, ReceiveError, Rules, SendError, Spot,
 };
-use penstock_core::section::Threads;
-use penstock_core::wait::{Parker, Wake, Wakes};
+use sluicegate_core::section::Threads;
+use sluicegate_core::wait::{Parker, Wake, Wakes};
 
 /// A model of three threads that all wait: fewer preemptions find what there is to find, in seconds.
 fn model_with(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {

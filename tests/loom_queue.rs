@@ -6,11 +6,11 @@
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use penstock_core::buffer::Fifo;
-use penstock_core::clock::Clock;
-use penstock_core::queue::{GetError, PutError, Queue, Spot, Taken, Turn, UNBOUNDED};
-use penstock_core::section::Threads;
-use penstock_core::wait::Parker;
+use sluicegate_core::buffer::Fifo;
+use sluicegate_core::clock::Clock;
+use sluicegate_core::queue::{GetError, PutError, Queue, Spot, Taken, Turn, UNBOUNDED};
+use sluicegate_core::section::Threads;
+use sluicegate_core::wait::Parker;
 
 type Fifos = Queue<Fifo<u32>, Arc<Parker>, Threads>;
 

@@ -4,15 +4,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use penstock_core::clock::{Clock, Manual, Nanos};
-use penstock_core::credits::{
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sluicegate_core::clock::{Clock, Manual, Nanos};
+use sluicegate_core::credits::{
     Bale, Batch, Channel, Config, End, Leftovers, Load, Nack, Offer, Permit, Phase, Receipt, ReceiveError, Rules, SendError,
     Spot, UNBOUNDED,
 };
-use penstock_core::section::Threads;
-use penstock_core::wait::Parker;
-use proptest::collection::vec;
-use proptest::prelude::*;
+use sluicegate_core::section::Threads;
+use sluicegate_core::wait::Parker;
 
 type Waker = Arc<Parker>;
 type Chan = Channel<u32, Waker, Threads, Wares>;

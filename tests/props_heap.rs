@@ -1,8 +1,8 @@
 //! The heap against a plain sort, and after comparisons that fail.
 #![cfg(not(loom))]
 
-use penstock_core::buffer::heap;
 use proptest::prelude::*;
+use sluicegate_core::buffer::heap;
 
 #[expect(clippy::trivially_copy_pass_by_ref, clippy::unnecessary_wraps, reason = "the heap's interface")]
 fn less(left: &i32, right: &i32) -> Result<bool, ()> {

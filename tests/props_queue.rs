@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use penstock_core::buffer::Fifo;
-use penstock_core::clock::Clock;
-use penstock_core::queue::{GetError, PutError, Queue, Spot, Turn};
-use penstock_core::section::Threads;
-use penstock_core::wait::Parker;
 use proptest::prelude::*;
+use sluicegate_core::buffer::Fifo;
+use sluicegate_core::clock::Clock;
+use sluicegate_core::queue::{GetError, PutError, Queue, Spot, Turn};
+use sluicegate_core::section::Threads;
+use sluicegate_core::wait::Parker;
 
 const WAITERS: usize = 4;
 

@@ -8,9 +8,9 @@ mod rate;
 
 use std::sync::Arc;
 
-use penstock_core::clock::Nanos;
-use penstock_core::rate::{Booking, Bookings, Law, Refusal, Standing, Units};
 use proptest::prelude::*;
+use sluicegate_core::clock::Nanos;
+use sluicegate_core::rate::{Booking, Bookings, Law, Refusal, Standing, Units};
 
 use rate::law::Ledger;
 use rate::model::{Answer, Model, Rule, SetModel};

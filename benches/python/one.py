@@ -1,12 +1,12 @@
 """Runs one contender of one row for a given number of items, and nothing else: for callgrind, perf and strace.
 
-python benches/python/one.py put-get penstock 100000
+python benches/python/one.py put-get sluicegate 100000
 """
 
 import sys
 
-from penstock._bench import select
-from penstock._bench.rows import find_rows
+from sluicegate._bench import select
+from sluicegate._bench.rows import find_rows
 
 
 def main(row_name: str, contender_name: str, items: str) -> None:

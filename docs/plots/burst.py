@@ -13,8 +13,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from penstock import LeakyBucket, RateLimiter, SlidingWindow, TokenBucket
-from penstock.testing import ManualClock
+from sluicegate import LeakyBucket, RateLimiter, SlidingWindow, TokenBucket
+from sluicegate.testing import ManualClock
 
 STEP = 0.01
 SECONDS = 4.0
@@ -52,7 +52,7 @@ def run() -> dict[str, list[tuple[float, int]]]:
 
 def draw(curves: Mapping[str, list[tuple[float, int]]], file: Path) -> None:
     """Draw the counts as steps."""
-    with mpl.rc_context({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.family": "sans-serif"}):
+    with mpl.rc_context({"svg.hashsalt": "sluicegate", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         axes.axvspan(*IDLE, color="#eeeeee", linewidth=0)

@@ -13,8 +13,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from penstock import CreditChannel, Full
-from penstock.testing import ManualClock
+from sluicegate import CreditChannel, Full
+from sluicegate.testing import ManualClock
 
 WINDOW = 40
 STEP = 0.01
@@ -51,7 +51,7 @@ def run() -> dict[str, list[tuple[float, float]]]:
 
 def draw(curves: dict[str, list[tuple[float, float]]], file: Path) -> None:
     """Draw the counters as steps, and what is between them."""
-    with mpl.rc_context({"svg.hashsalt": "penstock", "svg.fonttype": "none", "font.family": "sans-serif"}):
+    with mpl.rc_context({"svg.hashsalt": "sluicegate", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         axes.axvspan(*STUCK, color="#eeeeee", linewidth=0, zorder=0.5)

@@ -1,4 +1,4 @@
-//! The pure core of penstock: flow control without Python.
+//! The pure core of sluicegate: flow control without Python.
 //!
 //! # Map
 //! - [`section`]: the one critical section that each object keeps its state in, and the rule that no foreign code runs inside it

@@ -72,7 +72,7 @@ impl Gate for Flag {
 #[cold]
 #[inline(never)]
 fn re_entered() -> ! {
-    panic!("a penstock section was entered again from inside itself");
+    panic!("a sluicegate section was entered again from inside itself");
 }
 
 /// Who may enter a section, and what keeps them apart.

@@ -22,15 +22,15 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use penstock_core::clock::{Clock as CoreClock, Enrolled, Nanos, seconds};
-use penstock_core::section::Section;
-use penstock_core::wait::Wakes;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyWeakrefReference;
+use sluicegate_core::clock::{Clock as CoreClock, Enrolled, Nanos, seconds};
+use sluicegate_core::section::Section;
+use sluicegate_core::wait::Wakes;
 
 use crate::body::attached_in_traverse;
 use crate::domain::Attached;
@@ -93,7 +93,7 @@ fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let running = running_loop_or_none(py)?;
     if running.is_none() {
         return Err(PyRuntimeError::new_err(
-            "penstock's *_async methods need a running asyncio event loop (asyncio's own or uvloop's); there is none on this thread, \
+            "sluicegate's *_async methods need a running asyncio event loop (asyncio's own or uvloop's); there is none on this thread, \
              and trio's is not one",
         ));
     }
@@ -153,7 +153,7 @@ impl Drop for Late<'_> {
 }
 
 /// The wake-ups on their way to one loop.
-#[pyclass(frozen, module = "penstock._core")]
+#[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     event_loop: Py<PyWeakrefReference>,
@@ -210,7 +210,7 @@ impl Mailbox {
 }
 
 /// One pending visit of a loop to its mailbox.
-#[pyclass(frozen, module = "penstock._core")]
+#[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug)]
 struct MailTicket {
     mailbox: Py<Mailbox>,
@@ -246,7 +246,7 @@ impl Drop for MailTicket {
 }
 
 /// One turn of the loop, awaited: yields once.
-#[pyclass(frozen, module = "penstock._core")]
+#[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug, Default)]
 struct Turn {
     taken: AtomicBool,
@@ -291,7 +291,7 @@ enum LoopTimer {
 }
 
 /// One operation awaited on an event loop, from the moment it has to wait.
-#[pyclass(frozen, module = "penstock._core", weakref)]
+#[pyclass(frozen, module = "sluicegate._core", weakref)]
 #[derive(Debug)]
 pub(crate) struct AsyncOperation {
     /// What it is an operation on.

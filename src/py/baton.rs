@@ -1,12 +1,12 @@
 //! Work that runs Python: heaps of items with their own `<`, and subclasses with their own `_init`, `_qsize`, `_put`, `_get`.
 //!
-//! It happens outside the section, by the holder of the core's baton (see `penstock_core::queue`, file `baton`). The holder first merges
+//! It happens outside the section, by the holder of the core's baton (see `sluicegate_core::queue`, file `baton`). The holder first merges
 //! the inbox, where puts land that cannot or need not wait for the baton, and does so again before it gives the baton back.
 
-use penstock_core::buffer::heap;
-use penstock_core::queue::{Admitted, BatchError, Linger, PutError, Spot, Turn};
 use pyo3::intern;
 use pyo3::prelude::*;
+use sluicegate_core::buffer::heap;
+use sluicegate_core::queue::{Admitted, BatchError, Linger, PutError, Spot, Turn};
 
 use crate::blocking;
 use crate::body::reentered;

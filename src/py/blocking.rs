@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use penstock_core::clock::{Clock, Enrolled, Nanos};
-use penstock_core::fork;
-use penstock_core::queue::{Spot, Taken};
-use penstock_core::wait::Parker;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use sluicegate_core::clock::{Clock, Enrolled, Nanos};
+use sluicegate_core::fork;
+use sluicegate_core::queue::{Spot, Taken};
+use sluicegate_core::wait::Parker;
 
 use crate::body::reentered;
 use crate::errors::Timeout;
@@ -288,5 +288,5 @@ fn warn_on_a_loop(py: Python<'_>, operation: &dyn Operation) -> PyResult<()> {
         return Ok(());
     }
     let (blocking, awaitable) = operation.names();
-    WARN.import(py, "penstock._exceptions", "warn_blocking")?.call1((blocking, awaitable)).map(drop)
+    WARN.import(py, "sluicegate._exceptions", "warn_blocking")?.call1((blocking, awaitable)).map(drop)
 }

@@ -4,13 +4,13 @@
 
 use std::cell::RefCell;
 
-use penstock_core::clock::Clock as CoreClock;
-use penstock_core::queue::{Queue as CoreQueue, UNBOUNDED};
-use penstock_core::section::Section;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyInt;
+use sluicegate_core::clock::Clock as CoreClock;
+use sluicegate_core::queue::{Queue as CoreQueue, UNBOUNDED};
+use sluicegate_core::section::Section;
 
 use crate::domain::Attached;
 use crate::errors;

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_core::clock::{Clock as CoreClock, Manual, nanos, seconds};
-use penstock_core::section::Section;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
+use sluicegate_core::clock::{Clock as CoreClock, Manual, nanos, seconds};
+use sluicegate_core::section::Section;
 
 use crate::body::attached_in_traverse;
 use crate::domain::Attached;
 use crate::errors::{self, Argument};
 use crate::waker::Waker;
 
-/// Where an object reads the time. `Clock()` is the system's monotonic clock; `penstock.testing.ManualClock`
+/// Where an object reads the time. `Clock()` is the system's monotonic clock; `sluicegate.testing.ManualClock`
 /// stands still until it is told to move. There are no others: the class cannot be subclassed.
-#[pyclass(frozen, subclass, weakref, name = "Clock", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, name = "Clock", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyClock {
     pub(crate) clock: CoreClock<Waker>,
@@ -34,7 +34,7 @@ impl PyClock {
     #[classmethod]
     #[pyo3(signature = (**_kwargs))]
     fn __init_subclass__(cls: &Bound<'_, pyo3::types::PyType>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
-        Err(PyTypeError::new_err(format!("penstock.Clock cannot be subclassed (by {})", cls.name()?)))
+        Err(PyTypeError::new_err(format!("sluicegate.Clock cannot be subclassed (by {})", cls.name()?)))
     }
 
     /// The time in seconds since an arbitrary moment. Never goes back.
@@ -48,7 +48,9 @@ pub(crate) fn choose<'py>(py: Python<'py>, given: Option<&Bound<'py, PyAny>>) ->
     match given.filter(|given| !given.is_none()) {
         Some(given) => match given.cast::<PyClock>() {
             Ok(clock) => Ok(Some(clock.clone())),
-            Err(_) => Err(PyTypeError::new_err(format!("'clock' must be a penstock.Clock or None, not {}", errors::text(given)))),
+            Err(_) => {
+                Err(PyTypeError::new_err(format!("'clock' must be a sluicegate.Clock or None, not {}", errors::text(given))))
+            }
         },
         None => Ok(in_force(py)?.call_method0("get")?.cast_into::<PyClock>().ok()),
     }
@@ -59,16 +61,16 @@ fn in_force(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     let variable = VARIABLE.get_or_try_init(py, || -> PyResult<_> {
         let none = PyDict::new(py);
         none.set_item("default", py.None())?;
-        Ok(py.import("contextvars")?.getattr("ContextVar")?.call(("penstock.clock",), Some(&none))?.unbind())
+        Ok(py.import("contextvars")?.getattr("ContextVar")?.call(("sluicegate.clock",), Some(&none))?.unbind())
     })?;
     Ok(variable.bind(py))
 }
 
 /// A clock that stands still until it is told to move, for tests of anything that waits or measures.
 ///
-/// `start` is the first reading, in seconds. `with clock:` makes it the clock of every penstock object made inside that is not given
+/// `start` is the first reading, in seconds. `with clock:` makes it the clock of every sluicegate object made inside that is not given
 /// one (in this context: a thread started inside has its own).
-#[pyclass(frozen, extends = PyClock, weakref, name = "ManualClock", module = "penstock.testing")]
+#[pyclass(frozen, extends = PyClock, weakref, name = "ManualClock", module = "sluicegate.testing")]
 #[derive(Debug)]
 pub(crate) struct PyManualClock {
     manual: Arc<Manual<Waker>>,
@@ -142,7 +144,7 @@ impl PyManualClock {
     }
 
     fn __repr__(&self) -> String {
-        format!("<penstock.testing.ManualClock now={:?} waiters={}>", seconds(self.manual.now()), self.manual.waits())
+        format!("<sluicegate.testing.ManualClock now={:?} waiters={}>", seconds(self.manual.now()), self.manual.waits())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -6,8 +6,8 @@
 //! finds one taken.
 #![allow(unsafe_code)] // one promise
 
-use penstock_core::section::Domain;
 use pyo3::Python;
+use sluicegate_core::section::Domain;
 
 #[derive(Debug)]
 pub(crate) struct Attached;
@@ -17,7 +17,7 @@ pub(crate) struct Attached;
 unsafe impl Domain for Attached {
     type Proof<'a> = Python<'a>;
     #[cfg(not(Py_GIL_DISABLED))]
-    type Gate = penstock_core::section::Flag;
+    type Gate = sluicegate_core::section::Flag;
     #[cfg(Py_GIL_DISABLED)]
-    type Gate = penstock_core::sync::Mutex;
+    type Gate = sluicegate_core::sync::Mutex;
 }

@@ -10,7 +10,7 @@ use crate::errors;
 use crate::queue::PyQueue;
 
 /// A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left, the queue is shut down.
-#[pyclass(frozen, module = "penstock._core", subclass)]
+#[pyclass(frozen, module = "sluicegate._core", subclass)]
 #[derive(Debug)]
 pub(crate) struct Ends {
     queue: Py<PyQueue>,
@@ -62,7 +62,7 @@ impl Ends {
     fn __repr__(&self) -> String {
         let who = if self.immediate { "consumers" } else { "producers" };
         let (entered, left) = (self.entered.load(Ordering::Relaxed), self.left.load(Ordering::Relaxed));
-        format!("<{who} of a penstock queue: {} expected, {entered} entered, {left} left>", self.expected)
+        format!("<{who} of a sluicegate queue: {} expected, {entered} entered, {left} left>", self.expected)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

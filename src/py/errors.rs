@@ -1,14 +1,14 @@
-//! The exceptions that the binding raises, and the texts in them. The classes themselves are Python's (`penstock._exceptions`).
+//! The exceptions that the binding raises, and the texts in them. The classes themselves are Python's (`sluicegate._exceptions`).
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use penstock_core::clock::{MAX_SECONDS, Nanos, nanos};
+use sluicegate_core::clock::{MAX_SECONDS, Nanos, nanos};
 
 fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyResult<Bound<'py, PyType>> {
-    cell.import(py, "penstock._exceptions", name).cloned()
+    cell.import(py, "sluicegate._exceptions", name).cloned()
 }
 
 macro_rules! exception {

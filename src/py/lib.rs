@@ -1,4 +1,4 @@
-//! `penstock._core`: the binding. It knows Python and no algorithm.
+//! `sluicegate._core`: the binding. It knows Python and no algorithm.
 //!
 //! | file        | what it is for                                                                             |
 //! |-------------|--------------------------------------------------------------------------------------------|
@@ -87,7 +87,7 @@ mod core_module {
     /// In the child of a fork: there are no waiters, and this is the main thread.
     #[pyfunction]
     fn _after_fork_in_child(py: Python<'_>) -> PyResult<()> {
-        penstock_core::fork::after_fork_in_child();
+        sluicegate_core::fork::after_fork_in_child();
         blocking::remember_main_thread(py)
     }
 

@@ -8,11 +8,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use penstock_core::credits::{Bale, Batch, Load};
 use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
+use sluicegate_core::credits::{Bale, Batch, Load};
 
 use crate::store::Item;
 

@@ -5,11 +5,11 @@
 
 use std::fmt::Debug;
 
-use penstock_core::clock::{Clock, Nanos};
-use penstock_core::wait::Wakes;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyList;
+use sluicegate_core::clock::{Clock, Nanos};
+use sluicegate_core::wait::Wakes;
 
 use crate::errors::Timeout;
 use crate::store::Item;

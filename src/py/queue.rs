@@ -2,15 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use penstock_core::buffer::Buffer;
-use penstock_core::clock::{Clock as CoreClock, nanos, seconds};
-use penstock_core::queue::{Side, UNBOUNDED};
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyInt, PyList, PyTuple, PyType};
+use sluicegate_core::buffer::Buffer;
+use sluicegate_core::clock::{Clock as CoreClock, nanos, seconds};
+use sluicegate_core::queue::{Side, UNBOUNDED};
 
 use crate::aio::AsyncOperation;
 use crate::baton::Holding;
@@ -24,24 +24,24 @@ use crate::queue_operation::QueueOperation;
 use crate::store::{Item, Order, Store};
 
 /// A bounded first-in, first-out queue for threads and asyncio.
-#[pyclass(frozen, subclass, weakref, dict, generic, name = "Queue", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, dict, generic, name = "Queue", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyQueue {
     pub(crate) body: Body,
 }
 
 /// A last-in, first-out queue.
-#[pyclass(frozen, subclass, weakref, dict, generic, extends = PyQueue, name = "LifoQueue", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, dict, generic, extends = PyQueue, name = "LifoQueue", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyLifoQueue;
 
 /// A queue that gives back the smallest item first, with exactly the order of `heapq`.
-#[pyclass(frozen, subclass, weakref, dict, generic, extends = PyQueue, name = "PriorityQueue", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, dict, generic, extends = PyQueue, name = "PriorityQueue", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyPriorityQueue;
 
 /// An unbounded first-in, first-out queue without task tracking or shutdown.
-#[pyclass(frozen, subclass, weakref, dict, generic, name = "SimpleQueue", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, dict, generic, name = "SimpleQueue", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PySimpleQueue {
     pub(crate) body: Body,
@@ -204,7 +204,7 @@ impl Body {
         let py = this.py();
         if self.overrides.hooks {
             return Err(PyTypeError::new_err(
-                "peek() needs penstock's own order: this class keeps its items itself (it overrides _init, _qsize, _put or _get)",
+                "peek() needs sluicegate's own order: this class keeps its items itself (it overrides _init, _qsize, _put or _get)",
             ));
         }
         let look = || self.core.with_buffer(py, |store| store.peek().map(|item| item.clone_ref(py)));
@@ -242,7 +242,7 @@ impl Body {
         fields.set_item("get_blocked_seconds", seconds(seen.get_blocked))?;
         fields.set_item("full_for", seconds(seen.full_for))?;
         fields.set_item("is_shutdown", seen.shut)?;
-        CLASS.import(py, "penstock._statistics", "QueueStatistics")?.call((), Some(&fields))
+        CLASS.import(py, "sluicegate._statistics", "QueueStatistics")?.call((), Some(&fields))
     }
 
     fn describe(&self, this: &Bound<'_, PyAny>, maxsize: Option<Py<PyAny>>) -> PyResult<String> {
@@ -733,7 +733,7 @@ impl PySimpleQueue {
 }
 
 /// Ends at shutdown, once the queue is drained.
-#[pyclass(frozen, module = "penstock._core")]
+#[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug)]
 pub(crate) struct QueueIterator {
     queue: Py<PyAny>,
@@ -775,7 +775,7 @@ impl QueueIterator {
 }
 
 /// What `__class__` answers: for our exact types a class that the standard library's `isinstance` checks accept and that makes ours, for
-/// a subclass (which has the standard library's class among its bases) itself. Filled by `penstock._queues` at import.
+/// a subclass (which has the standard library's class among its bases) itself. Filled by `sluicegate._queues` at import.
 fn stand_in(class: &Bound<'_, PyType>) -> PyResult<Py<PyAny>> {
     let py = class.py();
     let found = stand_ins(py).bind(py).get_item(class)?;

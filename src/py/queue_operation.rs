@@ -1,13 +1,13 @@
 //! The operations on queues.
 
-use penstock_core::clock::{Clock, Nanos};
-use penstock_core::queue::{BatchError, GetError, Linger, PutError, Side, Spot, Turn};
-use penstock_core::wait::{Ticket, Wakes};
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyIterator;
+use sluicegate_core::clock::{Clock, Nanos};
+use sluicegate_core::queue::{BatchError, GetError, Linger, PutError, Side, Spot, Turn};
+use sluicegate_core::wait::{Ticket, Wakes};
 
 use crate::baton::{self, WithBaton};
 use crate::body::Core;

@@ -3,8 +3,8 @@
 //! One struct with a kind, not an enum with a payload: the hot path then asks one byte, and the compiler makes a branch of it instead of a
 //! jump table at each of the four places that ask (docs/decisions, 0001).
 
-use penstock_core::buffer::{Buffer, Fifo};
 use pyo3::prelude::*;
+use sluicegate_core::buffer::{Buffer, Fifo};
 
 pub(crate) type Item = Py<PyAny>;
 

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use penstock_core::wait::{Parker, Wake, Wakes};
 use pyo3::prelude::*;
+use sluicegate_core::wait::{Parker, Wake, Wakes};
 
 use crate::aio::AsyncOperation;
 use crate::credits::PyChannelBody;

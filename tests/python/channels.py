@@ -6,7 +6,7 @@ import asyncio
 
 from helpers import PATIENCE, settle, spawn, wait_until
 
-from penstock import AckChannel, ChannelClosed, CreditChannel, Delivery, Empty
+from sluicegate import AckChannel, ChannelClosed, CreditChannel, Delivery, Empty
 
 KINDS = {"CreditChannel": CreditChannel, "AckChannel": AckChannel}
 NANOSECOND = 1e-9

@@ -27,7 +27,7 @@ from hypothesis import settings
 
 # A change is judged by what it changed: the same schedules each time. Asked for a number of them, the models try new ones.
 settings.register_profile("same each time", derandomize=True)
-if "PENSTOCK_MODEL_EXAMPLES" not in os.environ:
+if "SLUICEGATE_MODEL_EXAMPLES" not in os.environ:
     settings.load_profile("same each time")
 
 # A shell's background jobs ignore ctrl-C, and so would every program that the tests start to interrupt it.
@@ -76,7 +76,7 @@ def long_lived_objects_are_not_looked_at() -> None:
 def pytest_report_header() -> str:
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     uvloop = "without" if helpers.uvloop is None else "with"
-    return f"penstock: {sys.implementation.name}, GIL {'on' if gil else 'off'}, {uvloop} uvloop"
+    return f"sluicegate: {sys.implementation.name}, GIL {'on' if gil else 'off'}, {uvloop} uvloop"
 
 
 @pytest.fixture(params=helpers.LOOP_KINDS)

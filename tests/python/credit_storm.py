@@ -19,7 +19,7 @@ import threading
 import time
 import warnings
 
-from penstock import AckChannel, ChannelClosed, ChannelError, CreditChannel, Delivery, Empty, Full, StaleDelivery
+from sluicegate import AckChannel, ChannelClosed, ChannelError, CreditChannel, Delivery, Empty, Full, StaleDelivery
 
 PATIENCE = 60.0
 TERMINAL = ("completed", "failed", "cancelled")

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import penstock
+import sluicegate
 
 KINDS = ["Queue", "LifoQueue", "PriorityQueue"]
 STDLIB_SHUTS_DOWN = sys.version_info >= (3, 13)
 
-REFUSALS = (queue.Empty, queue.Full, penstock.ShutDown, *((queue.ShutDown,) if STDLIB_SHUTS_DOWN else ()))
+REFUSALS = (queue.Empty, queue.Full, sluicegate.ShutDown, *((queue.ShutDown,) if STDLIB_SHUTS_DOWN else ()))
 
 
 def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -36,6 +36,6 @@ def compare(kind: str, steps: Callable[[Any], list[Any]], define: Callable[[Any]
     With `define`, on a subclass that it makes of each.
     """
     expected = steps(define(getattr(queue, kind)))
-    found = steps(define(getattr(penstock, kind)))
+    found = steps(define(getattr(sluicegate, kind)))
     assert found == expected
     return found

@@ -25,8 +25,8 @@ except ImportError:  # an extra; the tests which need it say "skipped"
 
 PATIENCE = 30.0
 
-# One knob scales every storm: 200 000 items by default, the sizes with PENSTOCK_STORM_ITEMS=1000000.
-STORM_ITEMS = int(os.environ.get("PENSTOCK_STORM_ITEMS", "200000"))
+# One knob scales every storm: 200 000 items by default, the sizes with SLUICEGATE_STORM_ITEMS=1000000.
+STORM_ITEMS = int(os.environ.get("SLUICEGATE_STORM_ITEMS", "200000"))
 ROUNDS = max(20, STORM_ITEMS // 1000)
 
 LOOP_KINDS = [

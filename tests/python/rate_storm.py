@@ -18,7 +18,7 @@ import random
 import threading
 import time
 
-from penstock import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
+from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
 
 THREADS = 8
 LOOPS = 2

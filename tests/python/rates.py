@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from helpers import new_loop, settle, spawn
 
-from penstock import KeyedBucket, KeyedTokenBucket, LeakyBucket, RateLimits, SlidingWindow, TokenBucket
+from sluicegate import KeyedBucket, KeyedTokenBucket, LeakyBucket, RateLimits, SlidingWindow, TokenBucket
 
 NANOSECOND = 1e-9
 

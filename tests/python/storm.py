@@ -21,8 +21,8 @@ import sys
 import threading
 import time
 
-import penstock
-from penstock import Empty, Full, ShutDown
+import sluicegate
+from sluicegate import Empty, Full, ShutDown
 
 THREADS = 4  # that put, and as many that get, the main thread among them
 TASKS = 50  # on each of two loops that put, and as many that get
@@ -37,7 +37,7 @@ class Storm:
     def __init__(self, items, seed, kind):
         self.items = items
         self.seed = seed
-        self.queue = getattr(penstock, kind)(BOUND, name="storm")
+        self.queue = getattr(sluicegate, kind)(BOUND, name="storm")
         self.numbers = iter(range(items))
         self.numbers_lock = threading.Lock()
         self.seen = []  # a bytearray for each thread that receives: nobody shares a counter

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from penstock import _cli
-from penstock._bench import gates, harness, keyed, measure, select
-from penstock._bench.environment import PEERS, Environment, find_peers
-from penstock._bench.gates import Gate
-from penstock._bench.harness import BenchError, Face, Stopwatch
-from penstock._bench.measure import Settings, round_up, run_row
-from penstock._bench.model import (
+from sluicegate import _cli
+from sluicegate._bench import gates, harness, keyed, measure, select
+from sluicegate._bench.environment import PEERS, Environment, find_peers
+from sluicegate._bench.gates import Gate
+from sluicegate._bench.harness import BenchError, Face, Stopwatch
+from sluicegate._bench.measure import Settings, round_up, run_row
+from sluicegate._bench.model import (
     OURS,
     Contender,
     Faster,
@@ -28,7 +28,7 @@ from penstock._bench.model import (
     many_cores,
     one_core,
 )
-from penstock._bench.rows import find_rows
+from sluicegate._bench.rows import find_rows
 
 ROWS = find_rows()
 
@@ -111,7 +111,7 @@ def test_a_peer_that_is_missing_or_fails_is_left_out_and_told(environment: Envir
     log: list[str] = []
     contenders = (
         fake(OURS, log),
-        fake("absent", log, needs="penstock_no_such_package"),
+        fake("absent", log, needs="sluicegate_no_such_package"),
         fake("broken", log, error=OSError("no luck")),
     )
     goals = (Faster("absent", 2), Nanoseconds(1e12))
@@ -353,8 +353,8 @@ def test_missing_peers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def absent(package: str) -> None:
         """Nothing is installed."""
 
-    monkeypatch.setattr("penstock._bench.measure.find_spec", absent)
-    monkeypatch.setattr("penstock._bench.environment.version_of", absent)
+    monkeypatch.setattr("sluicegate._bench.measure.find_spec", absent)
+    monkeypatch.setattr("sluicegate._bench.environment.version_of", absent)
     figures = run_command(tmp_path / "bench.json", "loop-to-thread", "acquire-async")
     assert figures["environment"]["peers"] == {"queue": "stdlib", "asyncio": "stdlib"} | dict.fromkeys(PEERS)
     assert [row["left_out"] for row in figures["rows"]] == [
@@ -362,13 +362,13 @@ def test_missing_peers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         for peers in (("janus", "culsans", "aiologic"), ("aiolimiter", "pyrate-limiter", "throttled-py"))
     ]
     printed = capsys.readouterr().out
-    assert f"not installed: {', '.join(PEERS)} (pip install 'penstock[bench]')" in " ".join(printed.split())
+    assert f"not installed: {', '.join(PEERS)} (pip install 'sluicegate[bench]')" in " ".join(printed.split())
     assert all(f"  {peer}: not installed" in printed for row in figures["rows"] for peer in row["left_out"])
 
 
 @pytest.mark.usefixtures("_rich")
 def test_many_keys_are_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("penstock._bench.measure.find_spec", lambda package: None)  # the packages take their time
+    monkeypatch.setattr("sluicegate._bench.measure.find_spec", lambda package: None)  # the packages take their time
     (row,) = run_command(tmp_path / "bench.json", "keyed")["rows"]
     printed = capsys.readouterr().out
     assert [contender["name"] for contender in row["contenders"]] == [OURS, "hand-written bucket"]

@@ -11,8 +11,8 @@ import sys
 import pytest
 from helpers import LOOP_KINDS, PATIENCE, ROUNDS, LoopThread, eventually, on_loops, run_on, settle, spawn, step
 
-from penstock import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
-from penstock.testing import ManualClock
+from sluicegate import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
+from sluicegate.testing import ManualClock
 
 
 async def waiting(*coroutines):

@@ -1,4 +1,4 @@
-"""`python -m penstock`: what it says without a command, and when something is missing."""
+"""`python -m sluicegate`: what it says without a command, and when something is missing."""
 
 import subprocess
 import sys
@@ -6,29 +6,29 @@ from collections.abc import Callable
 
 import pytest
 
-import penstock
-from penstock import _cli
+import sluicegate
+from sluicegate import _cli
 
 
 def test_without_a_command_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert _cli.main([]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("usage: python -m penstock")
+    assert printed.startswith("usage: python -m sluicegate")
     for command in ("demo", "bench"):
         assert command in printed
 
 
-def test_python_m_penstock_is_that_command_line() -> None:
-    child = subprocess.run([sys.executable, "-m", "penstock"], capture_output=True, text=True, timeout=60, check=False)
+def test_python_m_sluicegate_is_that_command_line() -> None:
+    child = subprocess.run([sys.executable, "-m", "sluicegate"], capture_output=True, text=True, timeout=60, check=False)
     assert (child.returncode, child.stderr) == (0, "")
-    assert child.stdout.startswith("usage: python -m penstock")
+    assert child.stdout.startswith("usage: python -m sluicegate")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         _cli.main(["--version"])
     assert exit_.value.code == 0
-    assert capsys.readouterr().out == f"penstock {penstock.__version__}\n"
+    assert capsys.readouterr().out == f"sluicegate {sluicegate.__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["demo", "bench"])
@@ -53,11 +53,11 @@ def finding_all_but(*absent: str) -> Callable[[str], object]:
 @pytest.mark.parametrize(
     "arguments, absent, line",
     [
-        (["demo"], ["rich"], "penstock demo needs rich: pip install 'penstock[demo]'\n"),
-        (["demo"], ["plotext"], "penstock demo needs plotext: pip install 'penstock[demo]'\n"),
-        (["demo"], ["rich", "plotext"], "penstock demo needs rich and plotext: pip install 'penstock[demo]'\n"),
-        (["bench"], ["rich"], "penstock bench needs rich: pip install 'penstock[bench]'\n"),
-        (["bench", "--plot", "x.svg"], ["matplotlib"], "penstock bench needs matplotlib: pip install 'penstock[plot]'\n"),
+        (["demo"], ["rich"], "sluicegate demo needs rich: pip install 'sluicegate[demo]'\n"),
+        (["demo"], ["plotext"], "sluicegate demo needs plotext: pip install 'sluicegate[demo]'\n"),
+        (["demo"], ["rich", "plotext"], "sluicegate demo needs rich and plotext: pip install 'sluicegate[demo]'\n"),
+        (["bench"], ["rich"], "sluicegate bench needs rich: pip install 'sluicegate[bench]'\n"),
+        (["bench", "--plot", "x.svg"], ["matplotlib"], "sluicegate bench needs matplotlib: pip install 'sluicegate[plot]'\n"),
     ],
 )
 def test_a_missing_extra_is_named_with_the_line_that_brings_it(
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_run(
     monkeypatch.setattr(_cli, "find_spec", finding_all_but())
     monkeypatch.delattr(_cli.COMMANDS[command], "main")  # it must not come to that
     assert _cli.main([command, "--json", f"{tmp_path}/no/such/folder/x.json"]) == 1
-    assert capsys.readouterr().err.startswith(f"penstock {command}: [Errno 2]")
+    assert capsys.readouterr().err.startswith(f"sluicegate {command}: [Errno 2]")
 
 
 @pytest.mark.parametrize("command", ["demo", "bench"])

@@ -1,4 +1,4 @@
-"""`penstock.Clock` and `penstock.testing.ManualClock`: time is injected, to the nanosecond."""
+"""`sluicegate.Clock` and `sluicegate.testing.ManualClock`: time is injected, to the nanosecond."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 import pytest
 from helpers import PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
 
-import penstock
-from penstock import Empty, Full, Queue
-from penstock.testing import ManualClock
+import sluicegate
+from sluicegate import Empty, Full, Queue
+from sluicegate.testing import ManualClock
 
 
 def test_system_clock_is_monotonic():
     """`Clock()` reads the system's monotonic clock."""
-    clock = penstock.Clock()
+    clock = sluicegate.Clock()
     before = time.monotonic()
     read = clock.now()
     after = time.monotonic()
@@ -32,12 +32,12 @@ def test_system_clock_is_monotonic():
 def test_clock_is_sealed():
     """`Clock` is sealed: a clock the core does not know could not wake its waiters."""
     with pytest.raises(TypeError):
-        type("Mine", (penstock.Clock,), {})
+        type("Mine", (sluicegate.Clock,), {})
 
 
 def test_manual_clock_is_a_clock():
     """A `ManualClock` passes wherever a `Clock` is asked for."""
-    assert isinstance(ManualClock(), penstock.Clock)
+    assert isinstance(ManualClock(), sluicegate.Clock)
 
 
 def test_starts_and_stands_still():
@@ -91,7 +91,7 @@ def test_start_is_checked(bad):
 
 @pytest.mark.parametrize("bad", [object(), time.monotonic, 1.0, "clock"])
 def test_queue_refuses_what_is_no_clock(bad):
-    """`clock=` takes a `penstock.Clock` and nothing else."""
+    """`clock=` takes a `sluicegate.Clock` and nothing else."""
     with pytest.raises(TypeError, match="clock"):
         Queue(clock=bad)
 

@@ -12,8 +12,8 @@ import pytest
 from channels import INF, NAN, NANOSECOND, cancelled, holds, in_line, no_waiters, tasks_in_line
 from helpers import collect, eventually, on_loops, settle, spawn, wait_until
 
-from penstock import AckChannel, ChannelCancelled, ChannelClosed, ChannelError, ChannelFailed, Delivery, Empty, Full, StaleDelivery
-from penstock.testing import ManualClock
+from sluicegate import AckChannel, ChannelCancelled, ChannelClosed, ChannelError, ChannelFailed, Delivery, Empty, Full, StaleDelivery
+from sluicegate.testing import ManualClock
 
 
 def sums(channel, firsts, acked):
@@ -46,9 +46,9 @@ def test_a_delivery():
     assert [delivery.attempt for delivery in (first, second, third)] == [1, 1, 1]
     assert [delivery.sequence for delivery in (first, second, third)] == [0, 1, 2]
     assert isinstance(first, Delivery)
-    assert repr(first) == "<penstock.Delivery 'a' sequence=0 attempt=1>"
+    assert repr(first) == "<sluicegate.Delivery 'a' sequence=0 attempt=1>"
     first.ack()
-    assert repr(first) == "<penstock.Delivery 'a' sequence=0 attempt=1 settled>"
+    assert repr(first) == "<sluicegate.Delivery 'a' sequence=0 attempt=1 settled>"
     assert first.value == "a"
     for name in ("value", "attempt", "sequence"):
         with pytest.raises(AttributeError):

@@ -20,8 +20,8 @@ import pytest
 from channels import INF, KINDS, NAN, NANOSECOND, cancelled, holds, in_line, make, manual, no_waiters, take, take_all, tasks_in_line, value
 from helpers import collect, eventually, on_loops, settle, spawn, step, wait_until
 
-import penstock
-from penstock import (
+import sluicegate
+from sluicegate import (
     AckChannel,
     ChannelCancelled,
     ChannelClosed,
@@ -33,7 +33,7 @@ from penstock import (
     Receiver,
     Sender,
 )
-from penstock.testing import ManualClock
+from sluicegate.testing import ManualClock
 
 kinds = pytest.mark.parametrize("kind", list(KINDS))
 
@@ -154,7 +154,7 @@ def test_what_goes_together(kind):
 
 def test_what_cannot_be_made():
     """The base class and the parts come from a channel."""
-    for kind in (penstock.Channel, Sender, Receiver, Permit, penstock.Credit, penstock.Delivery):
+    for kind in (sluicegate.Channel, Sender, Receiver, Permit, sluicegate.Credit, sluicegate.Delivery):
         with pytest.raises(TypeError):
             kind()
 
@@ -1997,7 +1997,7 @@ def test_subscribe(kind):
     channel, log, held = make(kind, 4), Log(), []
     subscription = log.subscribe(channel.receiver, on_subscribe=held.append)
     assert held == [subscription]
-    assert isinstance(subscription, penstock.Subscription)
+    assert isinstance(subscription, sluicegate.Subscription)
     assert not subscription.cancelled
     with channel.sender as sender:
         sender.send_many(range(100))
@@ -2178,14 +2178,14 @@ def test_names_and_repr(kind):
     assert make(kind, name=None).name is None
     channel.sender.send_many([1, 2])
     unacked = " unacked=0" if kind == "AckChannel" else ""
-    text = f"<penstock.{kind} 'pipe' buffered=2{unacked} window=5 credit=3>"
+    text = f"<sluicegate.{kind} 'pipe' buffered=2{unacked} window=5 credit=3>"
     assert repr(channel) == text
     assert repr(channel.sender) == text.replace(kind, "Sender")
     assert repr(channel.receiver) == text.replace(kind, "Receiver")
     assert "Credit" in repr(channel.receiver.credit)
     with channel.sender.permit(2) as permit:
-        assert repr(permit) == "<penstock.Permit n=2 left=2>"
-    assert repr(permit) == "<penstock.Permit n=2 not held>"
+        assert repr(permit) == "<sluicegate.Permit n=2 left=2>"
+    assert repr(permit) == "<sluicegate.Permit n=2 not held>"
     with pytest.raises(Full, match="'pipe'"):
         channel.sender.send_many(range(10), timeout=0)
     channel.sender.complete()
@@ -2277,7 +2277,7 @@ def test_no_copies(kind):
 
 
 def test_generic_aliases():
-    for cls in (penstock.Channel, CreditChannel, AckChannel, Sender, Receiver, penstock.Delivery):
+    for cls in (sluicegate.Channel, CreditChannel, AckChannel, Sender, Receiver, sluicegate.Delivery):
         alias = cls[int]
         assert alias.__origin__ is cls and alias.__args__ == (int,)
     channel = CreditChannel[int](5)
@@ -2310,7 +2310,7 @@ def test_signatures(kind):
     if kind == "AckChannel":
         expected.update(ack_wait=None, max_deliver=5)
     assert defaults == expected
-    for part in (KINDS[kind], Sender, Receiver, Permit, penstock.Credit, penstock.Delivery, penstock.Subscription):
+    for part in (KINDS[kind], Sender, Receiver, Permit, sluicegate.Credit, sluicegate.Delivery, sluicegate.Subscription):
         assert part.__doc__
         for name, method in inspect.getmembers(part, callable):
             if not name.startswith("_"):

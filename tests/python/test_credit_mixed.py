@@ -45,8 +45,8 @@ from helpers import (
     wait_until,
 )
 
-from penstock import BlockingInEventLoopWarning, ChannelCancelled, ChannelClosed, ChannelFailed, Empty, Full
-from penstock.testing import ManualClock
+from sluicegate import BlockingInEventLoopWarning, ChannelCancelled, ChannelClosed, ChannelFailed, Empty, Full
+from sluicegate.testing import ManualClock
 
 kinds = pytest.mark.parametrize("kind", list(KINDS))
 kinds_of_loop = pytest.mark.parametrize("loop_kind", LOOP_KINDS)
@@ -609,8 +609,8 @@ COMMON = (
     FORKING
     + """
 import _thread, asyncio, atexit, os, random, signal, sys, threading, time, traceback, warnings
-from penstock import *
-from penstock.testing import ManualClock
+from sluicegate import *
+from sluicegate.testing import ManualClock
 
 warnings.simplefilter("ignore", DeprecationWarning)  # forks with threads: here that is the point
 

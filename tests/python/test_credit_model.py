@@ -29,11 +29,11 @@ from channels import KINDS, holds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock import AckChannel, ChannelCancelled, ChannelClosed, ChannelError, ChannelFailed, Empty, Full, StaleDelivery
-from penstock.testing import ManualClock
+from sluicegate import AckChannel, ChannelCancelled, ChannelClosed, ChannelError, ChannelFailed, Empty, Full, StaleDelivery
+from sluicegate.testing import ManualClock
 
-# How many sequences are tried: more with PENSTOCK_MODEL_EXAMPLES=5000.
-EXAMPLES = int(os.environ.get("PENSTOCK_MODEL_EXAMPLES", "300"))
+# How many sequences are tried: more with SLUICEGATE_MODEL_EXAMPLES=5000.
+EXAMPLES = int(os.environ.get("SLUICEGATE_MODEL_EXAMPLES", "300"))
 quick = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 
 INF = math.inf

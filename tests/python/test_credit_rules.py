@@ -26,8 +26,8 @@ from typing import Any
 import pytest
 from helpers import PATIENCE, STORM_ITEMS, LoopThread, collect, eventually, finish, on_loops, run_script, settle, spawn, wait_until
 
-import penstock
-from penstock import (
+import sluicegate
+from sluicegate import (
     AckChannel,
     ChannelCancelled,
     ChannelClosed,
@@ -39,7 +39,7 @@ from penstock import (
     Full,
     StaleDelivery,
 )
-from penstock.testing import ManualClock
+from sluicegate.testing import ManualClock
 
 MAX = 2**63 - 1
 INF = float("inf")
@@ -837,7 +837,7 @@ def test_rule_2_13_the_default_hook_prints_it():
     told = run_script(
         """
         import contextlib, io, threading
-        from penstock import CreditChannel
+        from sluicegate import CreditChannel
 
         def handler_that_raises(item):
             raise ValueError(f"cannot take {item}")
@@ -847,7 +847,7 @@ def test_rule_2_13_the_default_hook_prints_it():
             channel.receiver.subscribe(handler_that_raises)
             channel.sender.send("this")
             for thread in threading.enumerate():
-                if thread.name == "penstock-subscriber":
+                if thread.name == "sluicegate-subscriber":
                     thread.join()
         print(text.getvalue())
         """
@@ -865,7 +865,7 @@ def test_rule_3_1_no_grant_from_a_stranger():
     channel = manual()
     for stranger in (channel, channel.sender, channel.sender.permit()):
         assert not [name for name in dir(stranger) if "request" in name or "lease" in name]
-    for part in (penstock.Receiver, penstock.Sender, penstock.Credit, penstock.Permit, Delivery):
+    for part in (sluicegate.Receiver, sluicegate.Sender, sluicegate.Credit, sluicegate.Permit, Delivery):
         with pytest.raises(TypeError):
             part()
 
@@ -1018,7 +1018,7 @@ def test_rule_3_5_cancel_from_a_signal_handler():
     told = run_script(
         """
         import os, signal, threading, time
-        from penstock import ChannelCancelled, CreditChannel
+        from sluicegate import ChannelCancelled, CreditChannel
 
         channel = CreditChannel(4)
         signal.signal(signal.SIGUSR1, lambda *_: channel.receiver.cancel())
@@ -1992,7 +1992,7 @@ def test_L1_no_lease_while_grants_are_held():
     assert channel.sender.credit == 2
 
 
-# ---------------------------------------------------------------------------------------------------------------------- penstock
+# ---------------------------------------------------------------------------------------------------------------------- sluicegate
 
 
 def ways_to_send(channel):
@@ -2122,7 +2122,7 @@ def test_P2_a_thread_that_is_interrupted_gives_its_credit_back():
     told = run_script(
         f"""
         import os, signal, threading, time
-        from penstock import CreditChannel
+        from sluicegate import CreditChannel
 
         channel = CreditChannel(0, buffer=10)
         class Interrupted(Exception): pass

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).with_name("credit_storm.py")
-SECONDS = float(os.environ.get("PENSTOCK_CREDIT_STORM_SECONDS", "3"))
+SECONDS = float(os.environ.get("SLUICEGATE_CREDIT_STORM_SECONDS", "3"))
 
 
 @pytest.mark.thread_unsafe(reason="a storm of threads already; several at once only take longer")

@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from penstock import _cli
-from penstock._demo import pipeline, sources
-from penstock._demo.pipeline import Config, Outcome, PipelineError, Sample
-from penstock._demo.stdlib_queue import StdlibQueue
+from sluicegate import _cli
+from sluicegate._demo import pipeline, sources
+from sluicegate._demo.pipeline import Config, Outcome, PipelineError, Sample
+from sluicegate._demo.stdlib_queue import StdlibQueue
 
-KINDS = ["penstock", "stdlib"]
-SOURCES = ["penstock", "python"]
+KINDS = ["sluicegate", "stdlib"]
+SOURCES = ["sluicegate", "python"]
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 both_sources = pytest.mark.parametrize("source", SOURCES)
@@ -182,7 +182,7 @@ def test_the_bounds_hold(tree: Path, kind: str) -> None:
     assert (lines.maxsize, results.maxsize) == (7, 1)
     assert lines.peak <= 7
     assert results.peak <= 1
-    if kind == "penstock":
+    if kind == "sluicegate":
         assert lines.peak == 7
         assert lines.put_blocked_seconds is not None
         assert lines.put_blocked_seconds >= 0
@@ -210,7 +210,7 @@ def test_a_file_that_vanishes_ends_the_run_with_its_error(tree: Path, kind: str)
 def test_bytes_above_the_window_are_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline.Tally, "peak_bytes", property(lambda _: 2**20, lambda *_: None))
     with pytest.raises(PipelineError, match="1048576 bytes of a file were on their way"):
-        run(tree, "penstock")
+        run(tree, "sluicegate")
 
 
 def test_a_queue_above_its_bound_is_an_error() -> None:
@@ -320,7 +320,7 @@ def test_both_kinds_write_the_identical_result(
 ) -> None:
     folder = tmp_path_factory.mktemp("json")
     runs = {(kind, source): command(tree, kind, source, folder / "figures.json") for kind in KINDS for source in SOURCES}
-    result = runs["penstock", "penstock"]["result"]
+    result = runs["sluicegate", "sluicegate"]["result"]
     assert all(run["result"] == result for run in runs.values())
     assert isinstance(result, dict)
     assert result["files"] == 14
@@ -351,7 +351,7 @@ def test_bad_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureF
 def test_progress_goes_through_a_terminal_only(tree: Path) -> None:
     from rich.console import Console
 
-    from penstock._demo.report import LiveProgress
+    from sluicegate._demo.report import LiveProgress
 
     config = Config(sources.find_files(tree))
     sample = Sample(seconds=1.0, lines_depth=3, results_depth=2, files=5, lines=1234)
@@ -367,7 +367,7 @@ def test_progress_goes_through_a_terminal_only(tree: Path) -> None:
 
 @pytest.mark.usefixtures("programs")
 def test_the_plot_keeps_every_peak() -> None:
-    from penstock._demo.plot import plot, thin
+    from sluicegate._demo.plot import plot, thin
 
     values = [0] * 1000
     values[777] = 9
@@ -386,7 +386,7 @@ def test_the_plot_keeps_every_peak() -> None:
 @both_kinds
 def test_ctrl_c_ends_the_program(kind: str) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-u", "-m", "penstock", "demo", "--queue", kind],
+        [sys.executable, "-u", "-m", "sluicegate", "demo", "--queue", kind],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -40,9 +40,9 @@ def check_command(words: list[str]) -> None:
                 assert re.search(rf"^{re.escape(target)}:", makefile.read_text("utf-8"), re.MULTILINE), f"no target {target!r}"
         case ["pip", "install", requirement]:
             name, extra = re.fullmatch(r"(\w+)(?:\[(\w+)\])?", requirement).groups()  # type: ignore[union-attr]
-            assert name == "penstock"
-            assert extra is None or extra in importlib.metadata.metadata("penstock").get_all("Provides-Extra", [])
-        case ["python", "-m", "penstock", *_] | ["python", _, *_]:
+            assert name == "sluicegate"
+            assert extra is None or extra in importlib.metadata.metadata("sluicegate").get_all("Provides-Extra", [])
+        case ["python", "-m", "sluicegate", *_] | ["python", _, *_]:
             command = [sys.executable, *words[1:], "--help"]
             subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
         case _:

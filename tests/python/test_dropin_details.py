@@ -34,8 +34,8 @@ import pytest
 from dropin import KINDS, STDLIB_SHUTS_DOWN, compare, outcome
 from helpers import on_loops, run_script, wait_until
 
-import penstock
-from penstock.testing import ManualClock
+import sluicegate
+from sluicegate.testing import ManualClock
 
 
 def short(value: Any) -> str:
@@ -51,7 +51,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def ours(kind: str) -> Any:
-    return getattr(penstock, kind)
+    return getattr(sluicegate, kind)
 
 
 # --- 1. maxsize may be anything that compares with an int -------------------------------------------------
@@ -292,20 +292,20 @@ def test_04_a_timeout_of_the_wrong_type_is_a_type_error(ours: Any, timeout: Any)
 
 
 def test_05_each_exception_is_both_modules(ours: Any) -> None:
-    assert issubclass(penstock.Empty, (queue.Empty,))
-    assert issubclass(penstock.Empty, (asyncio.QueueEmpty,))
-    assert issubclass(penstock.Full, (queue.Full,))
-    assert issubclass(penstock.Full, (asyncio.QueueFull,))
-    assert issubclass(penstock.ShutDown, Exception)
+    assert issubclass(sluicegate.Empty, (queue.Empty,))
+    assert issubclass(sluicegate.Empty, (asyncio.QueueEmpty,))
+    assert issubclass(sluicegate.Full, (queue.Full,))
+    assert issubclass(sluicegate.Full, (asyncio.QueueFull,))
+    assert issubclass(sluicegate.ShutDown, Exception)
     if STDLIB_SHUTS_DOWN:
-        assert issubclass(penstock.ShutDown, (queue.ShutDown,))
-        assert issubclass(penstock.ShutDown, (asyncio.QueueShutDown,))
-    for one, other in itertools.permutations((penstock.Empty, penstock.Full, penstock.ShutDown), 2):
+        assert issubclass(sluicegate.ShutDown, (queue.ShutDown,))
+        assert issubclass(sluicegate.ShutDown, (asyncio.QueueShutDown,))
+    for one, other in itertools.permutations((sluicegate.Empty, sluicegate.Full, sluicegate.ShutDown), 2):
         assert not issubclass(one, other)
-    assert not any(issubclass(e, OSError) for e in (penstock.Empty, penstock.Full, penstock.ShutDown))
+    assert not any(issubclass(e, OSError) for e in (sluicegate.Empty, sluicegate.Full, sluicegate.ShutDown))
 
 
-@pytest.mark.parametrize("module", [queue, penstock])
+@pytest.mark.parametrize("module", [queue, sluicegate])
 def test_05_empty_and_full_are_caught_by_either_name(ours: Any, module: Any) -> None:
     q = ours(1)
     for get in (q.get_nowait, lambda: q.get(False), lambda: q.get(timeout=0)):
@@ -322,7 +322,7 @@ def test_05_empty_and_full_are_caught_by_either_name(ours: Any, module: Any) -> 
 
 
 def test_05_simple_queues_empty_is_the_same() -> None:
-    for get in (penstock.SimpleQueue().get_nowait, lambda: penstock.SimpleQueue().get(timeout=0)):
+    for get in (sluicegate.SimpleQueue().get_nowait, lambda: sluicegate.SimpleQueue().get(timeout=0)):
         with pytest.raises(queue.Empty):
             get()
         with pytest.raises(asyncio.QueueEmpty):
@@ -331,7 +331,7 @@ def test_05_simple_queues_empty_is_the_same() -> None:
 
 def test_05_the_exceptions_can_be_pickled() -> None:
     # They cross processes as results of pools.
-    for exception in (penstock.Empty, penstock.Full, penstock.ShutDown):
+    for exception in (sluicegate.Empty, sluicegate.Full, sluicegate.ShutDown):
         again = pickle.loads(pickle.dumps(exception("why")))
         assert type(again) is exception
         assert again.args == ("why",)
@@ -1081,7 +1081,7 @@ class Talker:
 
 @pytest.mark.parametrize("name", ["Queue", "LifoQueue", "SimpleQueue"])
 def test_14_items_that_put_when_they_are_dropped(name: str) -> None:
-    q = getattr(penstock, name)()
+    q = getattr(sluicegate, name)()
     for n in range(3):
         q.put(Talker(q, n))
     assert q.clear() == 3
@@ -1091,7 +1091,7 @@ def test_14_items_that_put_when_they_are_dropped(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Queue", "LifoQueue"])
 def test_14_items_that_put_when_a_shutdown_drops_them(name: str) -> None:
-    q = getattr(penstock, name)()
+    q = getattr(sluicegate, name)()
     refused: list[Any] = []
 
     class Refused(Talker):
@@ -1139,7 +1139,7 @@ def test_15_a_cycle_through_an_item_is_collected(name: str) -> None:
         def __init__(self) -> None:
             self.me = self
 
-    q = getattr(penstock, name)()
+    q = getattr(sluicegate, name)()
     node = Node()
     node.q = q
     q.put(node)
@@ -1155,7 +1155,7 @@ def test_15_a_queue_lets_go_of_an_item_as_soon_as_it_is_taken(name: str) -> None
         def __lt__(self, other: Any) -> bool:
             return False
 
-    q = getattr(penstock, name)()
+    q = getattr(sluicegate, name)()
     for _ in range(20):
         q.put(Item())
     for _ in range(20):
@@ -1165,7 +1165,7 @@ def test_15_a_queue_lets_go_of_an_item_as_soon_as_it_is_taken(name: str) -> None
 
 @pytest.mark.parametrize("name", [*KINDS, "SimpleQueue"])
 def test_15_generic_and_weakly_referenceable(name: str) -> None:
-    cls = getattr(penstock, name)
+    cls = getattr(sluicegate, name)
     alias = cls[int]
     assert alias.__origin__ is cls
     assert alias.__args__ == (int,)
@@ -1179,7 +1179,7 @@ def test_15_generic_and_weakly_referenceable(name: str) -> None:
 
 
 def test_16_a_queue_is_a_queue(kind: str) -> None:
-    q = getattr(penstock, kind)()
+    q = getattr(sluicegate, kind)()
     assert isinstance(q, queue.Queue)
     assert isinstance(q, getattr(queue, kind))
 
@@ -1270,7 +1270,7 @@ WRONG_CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 @pytest.mark.parametrize("name", [*KINDS, "SimpleQueue"])
 @pytest.mark.parametrize("method, args, kwargs", WRONG_CALLS)
 def test_17_wrong_calls_are_type_errors(name: str, method: str, args: Any, kwargs: Any) -> None:
-    for module in (queue, penstock):
+    for module in (queue, sluicegate):
         if module is queue and (name, method) == ("SimpleQueue", "get_nowait"):
             continue  # 3.11's takes keywords, and ignores them
         q = getattr(module, name)()
@@ -1301,7 +1301,7 @@ def test_18_always_true(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*KINDS, "SimpleQueue"])
 def test_18_in_does_not_eat_items(name: str) -> None:
-    q = getattr(penstock, name)()
+    q = getattr(sluicegate, name)()
     q.put(1)
     with pytest.raises(TypeError):
         1 in q  # noqa: B015
@@ -1313,7 +1313,7 @@ def test_18_in_does_not_eat_items(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*KINDS, "SimpleQueue"])
 def test_19_neither_pickled_nor_copied(name: str) -> None:
-    cls = getattr(penstock, name)
+    cls = getattr(sluicegate, name)
     for q in (cls(), type("Mine", (cls,), {})()):
         for refuse in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match=type(q).__name__):
@@ -1337,8 +1337,8 @@ def test_19_any_object_is_an_item_and_stays_itself(name: str) -> None:
         def __reduce__(self) -> Any:
             raise ZeroDivisionError
 
-    for item in (None, False, 0, "", (), [], Nothing(), NotImplemented, ..., queue.Empty, penstock.Empty(), type, lambda: 0):
-        q = getattr(penstock, name)()
+    for item in (None, False, 0, "", (), [], Nothing(), NotImplemented, ..., queue.Empty, sluicegate.Empty(), type, lambda: 0):
+        q = getattr(sluicegate, name)()
         q.put(item)
         assert q.get() is item
         q.put_nowait(item)
@@ -1370,7 +1370,7 @@ def test_20_repr_names_the_class_and_does_not_ask_the_items(name: str) -> None:
         def __repr__(self) -> str:
             raise ZeroDivisionError
 
-    cls = getattr(penstock, name)
+    cls = getattr(sluicegate, name)
     for named, q in (name, cls()), ("Louder", type("Louder", (cls,), {})()):
         q.put(Shy())
         assert named in repr(q)
@@ -1404,9 +1404,9 @@ def test_21_a_wakeup_that_comes_to_nothing_does_not_start_the_timeout_again(ours
 def test_22_a_child_has_a_usable_queue_without_waiters() -> None:
     done = run_script(
         """
-        import os, threading, time, warnings, penstock
+        import os, threading, time, warnings, sluicegate
         warnings.simplefilter("ignore")
-        q = penstock.Queue(2)
+        q = sluicegate.Queue(2)
         thread = threading.Thread(target=q.get, daemon=True)
         thread.start()
         while not q.statistics().waiting_getters:
@@ -1434,10 +1434,10 @@ def test_22_a_child_has_a_usable_queue_without_waiters() -> None:
 def test_23_an_interpreter_ends_with_daemon_threads_inside() -> None:
     done = run_script(
         """
-        import threading, time, penstock
-        empty, full = penstock.Queue(), penstock.Queue(1)
+        import threading, time, sluicegate
+        empty, full = sluicegate.Queue(), sluicegate.Queue(1)
         full.put(1)
-        calls = [empty.get, lambda: empty.get(timeout=100), lambda: full.put(2), full.join, penstock.SimpleQueue().get]
+        calls = [empty.get, lambda: empty.get(timeout=100), lambda: full.put(2), full.join, sluicegate.SimpleQueue().get]
         for call in calls:
             threading.Thread(target=call, daemon=True).start()
         while empty.statistics().waiting_getters < 2 or not full.statistics().waiting_putters:
@@ -1574,7 +1574,7 @@ def test_25_only_less_than_is_used() -> None:
         __hash__ = None
         __gt__ = __le__ = __ge__ = __eq__
 
-    q: Any = penstock.PriorityQueue()
+    q: Any = sluicegate.PriorityQueue()
     for key in (3, 1, 2):
         q.put(OnlyLess(key))
     assert [q.get().key for _ in range(3)] == [1, 2, 3]

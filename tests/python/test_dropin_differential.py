@@ -10,7 +10,7 @@ from dropin import KINDS, STDLIB_SHUTS_DOWN, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import penstock
+import sluicegate
 
 # The same objects go into both queues, so what comes out can be compared by identity.
 plain_items = st.integers(-4, 4)
@@ -87,7 +87,7 @@ def check(theirs: Any, ours: Any, sequence: list[tuple[Any, ...]]) -> None:
 @quick
 @given(st.sampled_from(KINDS), maxsizes, sequences)
 def test_every_step_is_the_stdlibs(kind: str, maxsize: Any, sequence: list[tuple[Any, ...]]) -> None:
-    check(getattr(queue, kind)(maxsize), getattr(penstock, kind)(maxsize), sequence)
+    check(getattr(queue, kind)(maxsize), getattr(sluicegate, kind)(maxsize), sequence)
 
 
 @quick
@@ -108,7 +108,7 @@ def test_every_step_of_a_subclass_with_hooks_is_the_stdlibs(kind: str, maxsize: 
 
         return Hooked(maxsize)
 
-    check(make(getattr(queue, kind)), make(getattr(penstock, kind)), sequence)
+    check(make(getattr(queue, kind)), make(getattr(sluicegate, kind)), sequence)
 
 
 simple_operations = st.one_of(
@@ -124,6 +124,6 @@ simple_operations = st.one_of(
 @given(st.lists(simple_operations, max_size=60))
 def test_every_step_of_simple_queue_is_the_stdlibs(sequence: list[tuple[Any, ...]]) -> None:
     theirs: Any = queue.SimpleQueue()
-    ours: Any = penstock.SimpleQueue()
+    ours: Any = sluicegate.SimpleQueue()
     for at, operation in enumerate(sequence):
         assert same(take(ours, operation), take(theirs, operation)), (at, operation)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from helpers import wait_until
 
-import penstock
+import sluicegate
 
 pytestmark = pytest.mark.thread_unsafe(reason="swaps a module's name")
 
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.thread_unsafe(reason="swaps a module's name")
 @pytest.fixture
 def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
     """multiprocessing.dummy.connection, which makes its pipes of `Queue`s."""
-    monkeypatch.setattr(multiprocessing.dummy.connection, "Queue", penstock.Queue)
+    monkeypatch.setattr(multiprocessing.dummy.connection, "Queue", sluicegate.Queue)
     return multiprocessing.dummy.connection
 
 
 def test_a_pipe(connection: Any) -> None:
     one, other = connection.Pipe()
-    assert type(one._in) is penstock.Queue
+    assert type(one._in) is sluicegate.Queue
     one.send("there")
     assert other.recv() == "there"
     other.send("back")
@@ -59,7 +59,7 @@ def test_polling_takes_nothing_from_those_who_receive(connection: Any, threads: 
 
 def test_a_listener_and_its_clients(connection: Any, threads: Any) -> None:
     with connection.Listener(backlog=2) as listener:
-        assert type(listener._backlog_queue) is penstock.Queue
+        assert type(listener._backlog_queue) is sluicegate.Queue
 
         def serve() -> list[Any]:
             got = []
@@ -77,7 +77,7 @@ def test_a_listener_and_its_clients(connection: Any, threads: Any) -> None:
         assert serving.result() == [1, 2]
 
 
-@pytest.mark.parametrize("cls", [penstock.Queue, penstock.LifoQueue])
+@pytest.mark.parametrize("cls", [sluicegate.Queue, sluicegate.LifoQueue])
 def test_workers_with_task_done(cls: Any) -> None:
     # The examples of multiprocessing's documentation, with threads for processes.
     tasks, results = cls(), cls()

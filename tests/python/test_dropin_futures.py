@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from helpers import collect, run_script, wait_until
 
-import penstock
+import sluicegate
 
 # What the standard library's modules see when they look for `queue`.
 OURS = types.ModuleType("queue")
 for name in ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "Empty", "Full", "ShutDown"):
-    setattr(OURS, name, getattr(penstock, name))
+    setattr(OURS, name, getattr(sluicegate, name))
 
 Executor = Callable[..., concurrent.futures.ThreadPoolExecutor]
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="swaps a module's name")
 @pytest.fixture(params=["SimpleQueue", "Queue"])
 def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Executor:
     """Makes thread pools that work through a queue of ours."""
-    cls = getattr(penstock, request.param)
+    cls = getattr(sluicegate, request.param)
     swapped = types.ModuleType("queue")
     swapped.SimpleQueue, swapped.Empty = cls, queue.Empty
     monkeypatch.setattr(concurrent.futures.thread, "queue", swapped)
@@ -118,9 +118,9 @@ def test_workers_end_when_the_pool_is_dropped(executor: Executor) -> None:
 def test_a_pool_that_nobody_shuts_down_does_not_keep_the_interpreter() -> None:
     told = run_script(
         """
-        import concurrent.futures, concurrent.futures.thread, queue, types, penstock
+        import concurrent.futures, concurrent.futures.thread, queue, types, sluicegate
         swapped = types.ModuleType("queue")
-        swapped.SimpleQueue, swapped.Empty = penstock.SimpleQueue, queue.Empty
+        swapped.SimpleQueue, swapped.Empty = sluicegate.SimpleQueue, queue.Empty
         concurrent.futures.thread.queue = swapped
         pool = concurrent.futures.ThreadPoolExecutor(4)
         print(sum(pool.map(int, range(50))))
@@ -138,7 +138,7 @@ def thread_pool(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], multiprocess
 
     def make(workers: int) -> multiprocessing.pool.ThreadPool:
         pool = multiprocessing.pool.ThreadPool(workers)
-        assert type(pool._taskqueue) is penstock.SimpleQueue
+        assert type(pool._taskqueue) is sluicegate.SimpleQueue
         return pool
 
     return make
@@ -170,8 +170,8 @@ def test_a_thread_pool_that_is_ended_at_once(thread_pool: Any) -> None:
 
 def test_a_scheduler_that_reports_through_a_queue(threads: Any) -> None:
     # CPython's test of sched does so, with queue.Queue.
-    now, ticks = 0, penstock.Queue(1)
-    seen: penstock.Queue[Any] = penstock.Queue()
+    now, ticks = 0, sluicegate.Queue(1)
+    seen: sluicegate.Queue[Any] = sluicegate.Queue()
 
     def time() -> int:
         return now

@@ -13,7 +13,7 @@ import pytest
 from dropin import KINDS
 from helpers import wait_until
 
-import penstock
+import sluicegate
 
 # Records compare by nothing, so a heap of them is no queue for a log.
 FIFO = ["Queue", "SimpleQueue"]
@@ -43,7 +43,7 @@ def make_logger() -> logging.Logger:
 @pytest.mark.parametrize("name", FIFO)
 def test_handler_and_listener(name: str) -> None:
     logger = make_logger()
-    q = getattr(penstock, name)()
+    q = getattr(sluicegate, name)()
     kept = Keeping()
     logger.addHandler(logging.handlers.QueueHandler(q))
     listener = logging.handlers.QueueListener(q, kept)
@@ -62,7 +62,7 @@ def test_handler_and_listener(name: str) -> None:
 @pytest.mark.parametrize("name", FIFO)
 def test_a_listener_can_be_started_again(name: str) -> None:
     logger = make_logger()
-    q = getattr(penstock, name)()
+    q = getattr(sluicegate, name)()
     kept = Keeping()
     logger.addHandler(logging.handlers.QueueHandler(q))
     listener = logging.handlers.QueueListener(q, kept)
@@ -75,7 +75,7 @@ def test_a_listener_can_be_started_again(name: str) -> None:
 
 def test_many_threads_log_through_one_small_queue(threads: Any) -> None:
     logger = make_logger()
-    q: penstock.Queue[Any] = penstock.Queue(8)
+    q: sluicegate.Queue[Any] = sluicegate.Queue(8)
     kept = Keeping()
 
     class Blocking(logging.handlers.QueueHandler):
@@ -103,7 +103,7 @@ def test_many_threads_log_through_one_small_queue(threads: Any) -> None:
 
 def test_a_full_queue_is_the_handlers_error() -> None:
     logger = make_logger()
-    q: penstock.Queue[Any] = penstock.Queue(1)
+    q: sluicegate.Queue[Any] = sluicegate.Queue(1)
     errors: list[Any] = []
 
     class Telling(logging.handlers.QueueHandler):
@@ -113,13 +113,13 @@ def test_a_full_queue_is_the_handlers_error() -> None:
     logger.addHandler(Telling(q))
     logger.info("fits")
     logger.info("does not fit")
-    assert errors == [penstock.Full]
+    assert errors == [sluicegate.Full]
     assert q.get_nowait().getMessage() == "fits"
 
 
 def test_a_shut_down_queue_is_the_handlers_error() -> None:
     logger = make_logger()
-    q: penstock.Queue[Any] = penstock.Queue()
+    q: sluicegate.Queue[Any] = sluicegate.Queue()
     errors: list[Any] = []
 
     class Telling(logging.handlers.QueueHandler):
@@ -129,12 +129,12 @@ def test_a_shut_down_queue_is_the_handlers_error() -> None:
     logger.addHandler(Telling(q))
     q.shutdown()
     logger.info("too late")
-    assert errors == [penstock.ShutDown]
+    assert errors == [sluicegate.ShutDown]
 
 
 def test_a_listener_respects_levels() -> None:
     logger = make_logger()
-    q: penstock.Queue[Any] = penstock.Queue()
+    q: sluicegate.Queue[Any] = sluicegate.Queue()
     everything, severe = Keeping(), Keeping(logging.ERROR)
     logger.addHandler(logging.handlers.QueueHandler(q))
     listener = logging.handlers.QueueListener(q, everything, severe, respect_handler_level=True)
@@ -149,7 +149,7 @@ def test_a_listener_respects_levels() -> None:
 @pytest.mark.parametrize("name", FIFO)
 def test_a_listener_stops_with_records_still_in_the_queue(name: str) -> None:
     logger = make_logger()
-    q = getattr(penstock, name)()
+    q = getattr(sluicegate, name)()
     go = threading.Event()
 
     class Slow(Keeping):
@@ -171,7 +171,7 @@ def test_a_listener_stops_with_records_still_in_the_queue(name: str) -> None:
 def test_a_handler_behind_a_finaliser() -> None:
     logger = make_logger()
     # Production deadlocks came from a destructor that logs while the queue's lock is held.
-    q: penstock.Queue[Any] = penstock.Queue()
+    q: sluicegate.Queue[Any] = sluicegate.Queue()
     logger.addHandler(logging.handlers.QueueHandler(q))
 
     class Noisy:
@@ -190,7 +190,7 @@ def test_a_handler_behind_a_finaliser() -> None:
 @pytest.mark.skipif(not hasattr(logging.config, "_is_queue_like_object"), reason="logging.config checks queues since 3.12")
 @pytest.mark.parametrize("name", KINDS)
 def test_logging_config_takes_it_for_a_queue(name: str) -> None:
-    cls = getattr(penstock, name)
+    cls = getattr(sluicegate, name)
     for q in (cls(), type("Mine", (cls,), {})(), cls().sync_q):
         assert logging.config._is_queue_like_object(q)
 
@@ -199,13 +199,13 @@ def test_logging_config_takes_it_for_a_queue(name: str) -> None:
 @pytest.mark.thread_unsafe(reason="configures the process's logging")
 @pytest.mark.parametrize("how", ["factory", "reference", "object"])
 def test_a_queue_handler_by_configuration(how: str) -> None:
-    made = penstock.Queue(7)
+    made = sluicegate.Queue(7)
     spelled: Any = {
-        "factory": {"()": "penstock.Queue", "maxsize": 7},
-        "reference": "penstock.Queue",
+        "factory": {"()": "sluicegate.Queue", "maxsize": 7},
+        "reference": "sluicegate.Queue",
         "object": made,
     }[how]
-    name = f"penstock.test.{how}"
+    name = f"sluicegate.test.{how}"
     kept_name = f"kept.{how}"
     logging.config.dictConfig(
         {
@@ -228,7 +228,7 @@ def test_a_queue_handler_by_configuration(how: str) -> None:
     (handler,) = logger.handlers
     assert isinstance(handler, logging.handlers.QueueHandler)
     try:
-        assert type(handler.queue) is penstock.Queue
+        assert type(handler.queue) is sluicegate.Queue
         assert handler.queue.maxsize == (0 if how == "reference" else 7)
         assert (handler.queue is made) == (how == "object")
         listener: Any = handler.listener

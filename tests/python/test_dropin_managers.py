@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dropin import KINDS
 
-import penstock
+import sluicegate
 
 pytestmark = pytest.mark.thread_unsafe(reason="the server is one")
 
@@ -23,7 +23,7 @@ served: list[Any] = []
 
 
 def make(kind: str, maxsize: int) -> Any:
-    served.append(getattr(penstock, kind)(maxsize))
+    served.append(getattr(sluicegate, kind)(maxsize))
     return served[-1]
 
 
@@ -64,7 +64,7 @@ def test_refusals_by_proxy(both: tuple[Any, Any]) -> None:
     q, proxy = both
     with pytest.raises(queue.Empty):
         proxy.get_nowait()
-    with pytest.raises(penstock.Empty):
+    with pytest.raises(sluicegate.Empty):
         proxy.get(timeout=0.001)
     for n in range(3):
         proxy.put_nowait(n)
@@ -72,5 +72,5 @@ def test_refusals_by_proxy(both: tuple[Any, Any]) -> None:
         proxy.put(4, block=False)
     assert q.qsize() == 3
     q.shutdown(immediate=True)
-    with pytest.raises(penstock.ShutDown):
+    with pytest.raises(sluicegate.ShutDown):
         proxy.get()

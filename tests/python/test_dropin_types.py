@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from dropin import KINDS
 
-import penstock
+import sluicegate
 
 ALL = [*KINDS, "SimpleQueue"]
 
@@ -23,7 +23,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def ours(kind: str) -> Any:
-    return getattr(penstock, kind)
+    return getattr(sluicegate, kind)
 
 
 # --- isinstance and issubclass ------------------------------------------------------------------------------
@@ -32,7 +32,7 @@ def ours(kind: str) -> Any:
 def test_a_queue_is_a_queue_queue(kind: str, ours: Any) -> None:
     q = ours(3)
     assert isinstance(q, queue.Queue)
-    assert isinstance(q, penstock.Queue)
+    assert isinstance(q, sluicegate.Queue)
     assert isinstance(q, ours)
     assert isinstance(q, (int, queue.Queue))
 
@@ -40,21 +40,21 @@ def test_a_queue_is_a_queue_queue(kind: str, ours: Any) -> None:
 @pytest.mark.parametrize("other", KINDS)
 def test_each_kind_is_what_the_stdlibs_is(kind: str, other: str) -> None:
     theirs = getattr(queue, kind)
-    mine = getattr(penstock, kind)
+    mine = getattr(sluicegate, kind)
     assert isinstance(mine(), getattr(queue, other)) == isinstance(theirs(), getattr(queue, other))
-    assert isinstance(mine(), getattr(penstock, other)) == isinstance(theirs(), getattr(queue, other))
-    assert issubclass(mine, getattr(penstock, other)) == issubclass(theirs, getattr(queue, other))
+    assert isinstance(mine(), getattr(sluicegate, other)) == isinstance(theirs(), getattr(queue, other))
+    assert issubclass(mine, getattr(sluicegate, other)) == issubclass(theirs, getattr(queue, other))
 
 
 def test_simple_queue_is_no_queue() -> None:
-    assert not isinstance(penstock.SimpleQueue(), queue.Queue)
-    assert not issubclass(penstock.SimpleQueue, penstock.Queue)
-    assert not isinstance(penstock.Queue(), penstock.SimpleQueue)
+    assert not isinstance(sluicegate.SimpleQueue(), queue.Queue)
+    assert not issubclass(sluicegate.SimpleQueue, sluicegate.Queue)
+    assert not isinstance(sluicegate.Queue(), sluicegate.SimpleQueue)
 
 
 def test_the_stdlibs_queues_are_not_ours() -> None:
-    assert not isinstance(queue.Queue(), penstock.Queue)
-    assert not issubclass(queue.Queue, penstock.Queue)
+    assert not isinstance(queue.Queue(), sluicegate.Queue)
+    assert not issubclass(queue.Queue, sluicegate.Queue)
 
 
 def test_a_users_subclass_is_a_queue(ours: Any) -> None:
@@ -96,14 +96,14 @@ def test_a_subclass_with_another_base(ours: Any) -> None:
 def test_a_generic_subclass() -> None:
     T = typing.TypeVar("T")
 
-    class Typed(penstock.Queue[T], typing.Generic[T]):
+    class Typed(sluicegate.Queue[T], typing.Generic[T]):
         pass
 
     q = Typed[int](1)
     assert isinstance(q, queue.Queue)
     assert isinstance(q, Typed)
 
-    class Ints(penstock.Queue[int]):
+    class Ints(sluicegate.Queue[int]):
         pass
 
     assert isinstance(Ints(), queue.Queue)
@@ -124,7 +124,7 @@ def test_calling_the_class_of_a_queue_makes_one_of_ours(ours: Any) -> None:
 def test_the_class_of_a_queue_has_its_name(kind: str, ours: Any) -> None:
     assert ours().__class__.__name__ == kind
     assert ours.__name__ == kind
-    assert ours.__module__ == "penstock"
+    assert ours.__module__ == "sluicegate"
     assert issubclass(ours().__class__, queue.Queue)
 
 
@@ -143,7 +143,7 @@ def test_singledispatch_on_the_stdlibs_class(ours: Any) -> None:
     assert what(ours()) == "a queue"
     assert what(type("Mine", (ours,), {})()) == "a queue"
     assert what(queue.Queue()) == "a queue"
-    assert what(penstock.SimpleQueue()) == "something"
+    assert what(sluicegate.SimpleQueue()) == "something"
 
 
 def test_singledispatch_on_our_class(kind: str, ours: Any) -> None:
@@ -151,11 +151,11 @@ def test_singledispatch_on_our_class(kind: str, ours: Any) -> None:
     def what(thing: object) -> str:
         return "something"
 
-    what.register(penstock.Queue, lambda thing: "ours")
+    what.register(sluicegate.Queue, lambda thing: "ours")
     assert what(ours()) == "ours"
     assert what(type("Mine", (ours,), {})()) == "ours"
     assert what(queue.Queue()) == "something"
-    what.register(penstock.PriorityQueue, lambda thing: "a heap of ours")
+    what.register(sluicegate.PriorityQueue, lambda thing: "a heap of ours")
     assert what(ours()) == ("a heap of ours" if kind == "PriorityQueue" else "ours")
 
 
@@ -165,7 +165,7 @@ def test_singledispatch_on_both(ours: Any) -> None:
         return "something"
 
     what.register(queue.Queue, lambda thing: "a queue")
-    what.register(penstock.Queue, lambda thing: "ours")
+    what.register(sluicegate.Queue, lambda thing: "ours")
     assert what(ours()) == "ours"
     assert what(queue.Queue()) == "a queue"
 
@@ -190,20 +190,20 @@ def parameters(callable_: Any) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_signature_of_a_bound_method_is_the_stdlibs(kind: str, method: str) -> None:
-    theirs, mine = getattr(queue, kind)(), getattr(penstock, kind)()
+    theirs, mine = getattr(queue, kind)(), getattr(sluicegate, kind)()
     assert parameters(getattr(mine, method)) == parameters(getattr(theirs, method))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_signature_of_an_unbound_method_has_the_same_names(kind: str, method: str) -> None:
     # A method written in C takes `self` by position only: that is the one difference.
-    names = [p[0] for p in parameters(getattr(getattr(penstock, kind), method))]
+    names = [p[0] for p in parameters(getattr(getattr(sluicegate, kind), method))]
     assert names == [p[0] for p in parameters(getattr(getattr(queue, kind), method))]
 
 
 @pytest.mark.parametrize("method", SIMPLE_METHODS)
 def test_the_signature_of_simple_queues_methods(method: str) -> None:
-    assert parameters(getattr(penstock.SimpleQueue(), method)) == parameters(getattr(queue.SimpleQueue(), method))
+    assert parameters(getattr(sluicegate.SimpleQueue(), method)) == parameters(getattr(queue.SimpleQueue(), method))
 
 
 def test_where_ours_take_more_it_is_optional(ours: Any) -> None:
@@ -219,7 +219,7 @@ def test_where_ours_take_more_it_is_optional(ours: Any) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_everything_public_in_the_stdlibs_class_is_in_ours(name: str) -> None:
-    theirs, mine = getattr(queue, name)(), getattr(penstock, name)()
+    theirs, mine = getattr(queue, name)(), getattr(sluicegate, name)()
     # `mutex` is there to say what to use instead.
     public = {attribute for attribute in dir(theirs) if not attribute.startswith("_")} - {"mutex"}
     assert public - set(dir(mine)) == set()
@@ -229,7 +229,7 @@ def test_everything_public_in_the_stdlibs_class_is_in_ours(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_name_in_dir_is_there(name: str) -> None:
-    cls = getattr(penstock, name)
+    cls = getattr(sluicegate, name)
     for q in (cls(), type("Mine", (cls,), {"extra": 1})()):
         for attribute in set(dir(q)) - {"mutex", "__abstractmethods__"}:
             getattr(q, attribute)
@@ -237,7 +237,7 @@ def test_every_name_in_dir_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_public_method_is_documented_and_named(name: str) -> None:
-    cls = getattr(penstock, name)
+    cls = getattr(sluicegate, name)
     assert inspect.getdoc(cls)
     for attribute, value in inspect.getmembers(cls, callable):
         if not attribute.startswith("_"):

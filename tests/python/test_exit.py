@@ -7,8 +7,8 @@ from helpers import LOOP_KINDS, run_script
 
 COMMON = """
 import asyncio, atexit, sys, threading, time
-from penstock import *
-from penstock.testing import ManualClock
+from sluicegate import *
+from sluicegate.testing import ManualClock
 
 def until(predicate, seconds=30):
     end = time.monotonic() + seconds
@@ -213,7 +213,7 @@ import builtins
 queue = Queue(name="global")
 queue.put(queue)
 queue.put(sys.modules[__name__])
-builtins.penstock_queue = other = PriorityQueue()
+builtins.sluicegate_queue = other = PriorityQueue()
 other.put((1, queue))
 queue.put(other)
 alive = [iter(queue), queue.producers(2), queue.consumers(2), queue.statistics(), ManualClock()]
@@ -282,11 +282,11 @@ def test_import_twice_and_exit():
         """
 first = Queue()
 start(first.get)
-for name in [name for name in sys.modules if name.split(".")[0] == "penstock"]:
-    if name != "penstock._core":
+for name in [name for name in sys.modules if name.split(".")[0] == "sluicegate"]:
+    if name != "sluicegate._core":
         del sys.modules[name]
-import penstock
-second = penstock.Queue()
+import sluicegate
+second = sluicegate.Queue()
 start(second.get)
 until(lambda: waiters(first) == 1 and waiters(second) == 1)
 """

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import penstock
-import penstock.io
-import penstock.testing
-from penstock import _core
+import sluicegate
+import sluicegate.io
+import sluicegate.testing
+from sluicegate import _core
 
 NAMES = {
     "AckChannel",
@@ -55,9 +55,9 @@ NAMES = {
     "TokenBucket",
     "__version__",
 }
-PUBLIC = [(penstock, name) for name in sorted(NAMES - {"__version__"})] + [
-    (penstock.testing, "ManualClock"),
-    *((penstock.io, name) for name in penstock.io.__all__),
+PUBLIC = [(sluicegate, name) for name in sorted(NAMES - {"__version__"})] + [
+    (sluicegate.testing, "ManualClock"),
+    *((sluicegate.io, name) for name in sluicegate.io.__all__),
 ]
 
 QUEUE = {
@@ -104,7 +104,7 @@ SIMPLE = {
         "get_many_async",
     )
 }
-CLASSES = [penstock.Queue, penstock.LifoQueue, penstock.PriorityQueue]
+CLASSES = [sluicegate.Queue, sluicegate.LifoQueue, sluicegate.PriorityQueue]
 
 LIMITER = {
     "try_acquire": "(n=1)",
@@ -206,13 +206,13 @@ CREDITS = {
 
 def made(kind):
     """A limiter of this kind, or what one returns."""
-    bucket, keyed = penstock.TokenBucket(1, 1), penstock.KeyedTokenBucket(1, 1, max_keys=1)
+    bucket, keyed = sluicegate.TokenBucket(1, 1), sluicegate.KeyedTokenBucket(1, 1, max_keys=1)
     return {
         "TokenBucket": bucket,
-        "LeakyBucket": penstock.LeakyBucket(1, 1),
-        "SlidingWindow": penstock.SlidingWindow(1, 1),
+        "LeakyBucket": sluicegate.LeakyBucket(1, 1),
+        "SlidingWindow": sluicegate.SlidingWindow(1, 1),
         "KeyedBucket": keyed.key("key"),
-        "RateLimits": penstock.RateLimits(bucket=bucket),
+        "RateLimits": sluicegate.RateLimits(bucket=bucket),
         "KeyedTokenBucket": keyed,
         "Reservation": bucket.reserve(),
     }[kind]
@@ -228,17 +228,17 @@ def plain(signature):
 
 def test_all_is_exact():
     """`__all__` names what is public, and nothing else; each name is there."""
-    assert set(penstock.__all__) == NAMES
-    assert len(penstock.__all__) == len(NAMES)
-    for name in penstock.__all__:
-        assert hasattr(penstock, name)
-    assert penstock.testing.__all__ == ["ManualClock"]
+    assert set(sluicegate.__all__) == NAMES
+    assert len(sluicegate.__all__) == len(NAMES)
+    for name in sluicegate.__all__:
+        assert hasattr(sluicegate, name)
+    assert sluicegate.testing.__all__ == ["ManualClock"]
 
 
 def test_nothing_else_looks_public():
     """No stray import without an underscore, but the package's own modules."""
-    stray = {name for name in vars(penstock) if not name.startswith("_")} - NAMES - {"annotations"}
-    modules = {name for name in stray if inspect.ismodule(getattr(penstock, name))}
+    stray = {name for name in vars(sluicegate) if not name.startswith("_")} - NAMES - {"annotations"}
+    modules = {name for name in stray if inspect.ismodule(getattr(sluicegate, name))}
     assert stray - modules == set()
     assert modules <= {"io", "testing", "janus"}
 
@@ -262,7 +262,7 @@ def test_every_public_object_is_documented_and_at_home(module, name):
 @pytest.mark.parametrize(
     ("kind", "name", "expected"),
     [(kind, name, expected) for kind in CLASSES for name, expected in QUEUE.items()]
-    + [(penstock.SimpleQueue, name, expected) for name, expected in SIMPLE.items()],
+    + [(sluicegate.SimpleQueue, name, expected) for name, expected in SIMPLE.items()],
 )
 def test_signatures(kind, name, expected):
     """`inspect.signature` works on class and object and tells the agreed parameters."""
@@ -274,7 +274,7 @@ def test_signatures(kind, name, expected):
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, methods in RATES.items() for name in methods])
 def test_signatures_of_rate_limits(kind, name):
     """The same of the limiters."""
-    thing, static, expected = made(kind), getattr(penstock, kind), RATES[kind][name]
+    thing, static, expected = made(kind), getattr(sluicegate, kind), RATES[kind][name]
     assert type(thing) is static
     assert plain(inspect.signature(getattr(static, name))) == expected
     assert plain(inspect.signature(getattr(thing, name))) == expected
@@ -311,20 +311,20 @@ def test_signatures_are_the_stdlibs(kind):
     ("kind", "expected"),
     [(kind, "(maxsize=0, *, name=None, clock=None)") for kind in CLASSES]
     + [
-        (penstock.SimpleQueue, "(*, name=None, clock=None)"),
-        (penstock.Clock, "()"),
-        (penstock.testing.ManualClock, "(start=0.0)"),
-        (penstock.TokenBucket, "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)"),
-        (penstock.LeakyBucket, "(rate, capacity, *, period=1.0, clock=None, name=None)"),
-        (penstock.SlidingWindow, "(limit, period, *, clock=None, name=None)"),
-        (penstock.RateLimits, "(*, name=None, **limits)"),
-        (penstock.KeyedTokenBucket, "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)"),
+        (sluicegate.SimpleQueue, "(*, name=None, clock=None)"),
+        (sluicegate.Clock, "()"),
+        (sluicegate.testing.ManualClock, "(start=0.0)"),
+        (sluicegate.TokenBucket, "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)"),
+        (sluicegate.LeakyBucket, "(rate, capacity, *, period=1.0, clock=None, name=None)"),
+        (sluicegate.SlidingWindow, "(limit, period, *, clock=None, name=None)"),
+        (sluicegate.RateLimits, "(*, name=None, **limits)"),
+        (sluicegate.KeyedTokenBucket, "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)"),
         (
-            penstock.CreditChannel,
+            sluicegate.CreditChannel,
             "(window=256, *, threshold=0.5, buffer=None, weigh=None, control_capacity=8, on_discard=None, clock=None, name=None)",
         ),
         (
-            penstock.AckChannel,
+            sluicegate.AckChannel,
             (
                 "(window=256, *, threshold=0.5, buffer=None, ack_wait=None, max_deliver=5, weigh=None, control_capacity=8,"
                 " on_discard=None, clock=None, name=None)"
@@ -340,29 +340,29 @@ def test_constructors(kind, expected):
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, methods in CREDITS.items() for name in methods])
 def test_signatures_of_channels(kind, name):
     """The same of what channels are made of."""
-    assert plain(inspect.signature(getattr(getattr(penstock, kind), name))) == CREDITS[kind][name]
+    assert plain(inspect.signature(getattr(getattr(sluicegate, kind), name))) == CREDITS[kind][name]
 
 
 @pytest.mark.parametrize("kind", ["RateLimiter", "KeyedBucket", "Reservation", "Channel", "Sender", "Receiver", "Permit", "Delivery"])
 def test_what_others_make(kind):
     """These are made by limiters and channels, and by nobody else."""
     with pytest.raises(TypeError, match=kind):
-        getattr(penstock, kind)()
+        getattr(sluicegate, kind)()
 
 
 def test_simple_queue_has_no_more():
     """`SimpleQueue` has neither bound nor tasks nor end."""
     for name in ("maxsize", "full", "join", "task_done", "shutdown", "join_async", "producers", "consumers"):
-        assert not hasattr(penstock.SimpleQueue, name)
+        assert not hasattr(sluicegate.SimpleQueue, name)
 
 
 @pytest.mark.parametrize("name", [name for name in QUEUE if name.endswith("_async")])
 def test_async_methods(name):
     """`*_async` are coroutine functions whose names and home are right."""
-    method = getattr(penstock.Queue, name)
+    method = getattr(sluicegate.Queue, name)
     assert inspect.iscoroutinefunction(method)
     assert asyncio.iscoroutinefunction(method) if not hasattr(inspect, "markcoroutinefunction") else True
-    assert method.__module__ == "penstock"
+    assert method.__module__ == "sluicegate"
     assert method.__qualname__ == f"Queue.{name}"
 
 
@@ -382,35 +382,35 @@ def test_async_methods(name):
 def test_async_methods_of_the_others(kind, name):
     """The same of limiters and channels; `async with` has its own for each class."""
     for each in (name, "__aenter__", "__aexit__"):
-        method = getattr(getattr(penstock, kind), each)
+        method = getattr(getattr(sluicegate, kind), each)
         assert inspect.iscoroutinefunction(method)
-        assert method.__module__ == "penstock"
+        assert method.__module__ == "sluicegate"
         assert method.__qualname__ == f"{kind}.{each}"
 
 
 def test_inheritance():
     """`LifoQueue` and `PriorityQueue` are `Queue`s; `SimpleQueue` is not. Limiters that take one amount are `RateLimiter`s."""
-    assert issubclass(penstock.LifoQueue, penstock.Queue)
-    assert issubclass(penstock.PriorityQueue, penstock.Queue)
-    assert not issubclass(penstock.SimpleQueue, penstock.Queue)
-    assert issubclass(penstock.testing.ManualClock, penstock.Clock)
+    assert issubclass(sluicegate.LifoQueue, sluicegate.Queue)
+    assert issubclass(sluicegate.PriorityQueue, sluicegate.Queue)
+    assert not issubclass(sluicegate.SimpleQueue, sluicegate.Queue)
+    assert issubclass(sluicegate.testing.ManualClock, sluicegate.Clock)
     for kind in ("TokenBucket", "LeakyBucket", "SlidingWindow", "KeyedBucket"):
-        assert getattr(penstock, kind).__mro__[1:] == (penstock.RateLimiter, object)
+        assert getattr(sluicegate, kind).__mro__[1:] == (sluicegate.RateLimiter, object)
     for kind in ("RateLimiter", "RateLimits", "KeyedTokenBucket", "Reservation"):
-        assert getattr(penstock, kind).__mro__[1:] == (object,)
+        assert getattr(sluicegate, kind).__mro__[1:] == (object,)
     for kind in ("CreditChannel", "AckChannel"):
-        assert getattr(penstock, kind).__mro__[1:] == (penstock.Channel, object)
+        assert getattr(sluicegate, kind).__mro__[1:] == (sluicegate.Channel, object)
     for kind in ("ChannelClosed", "ChannelCancelled", "ChannelFailed", "StaleDelivery"):
-        assert getattr(penstock, kind).__mro__[1:3] == (penstock.ChannelError, Exception)
-    for final in (penstock.KeyedBucket, penstock.Reservation, penstock.Sender, penstock.Receiver, penstock.Delivery):
+        assert getattr(sluicegate, kind).__mro__[1:3] == (sluicegate.ChannelError, Exception)
+    for final in (sluicegate.KeyedBucket, sluicegate.Reservation, sluicegate.Sender, sluicegate.Receiver, sluicegate.Delivery):
         with pytest.raises(TypeError, match="base type"):
             type("Subclass", (final,), {})
-    assert not issubclass(penstock.RateLimited, (penstock.Empty, penstock.Full, TimeoutError))
+    assert not issubclass(sluicegate.RateLimited, (sluicegate.Empty, sluicegate.Full, TimeoutError))
 
 
 def test_the_package_is_typed():
     """`py.typed` and the stub are installed beside the module."""
-    here = Path(penstock.__file__).parent
+    here = Path(sluicegate.__file__).parent
     assert (here / "py.typed").is_file()
     assert (here / "_core.pyi").is_file()
 
@@ -418,12 +418,12 @@ def test_the_package_is_typed():
 def test_version_is_the_distributions():
     """`__version__` is the version of what is installed."""
     metadata = importlib.import_module("importlib.metadata")
-    assert penstock.__version__ == metadata.version("penstock")
+    assert sluicegate.__version__ == metadata.version("sluicegate")
 
 
 # ---------------------------------------------------------------------------------------------------------- the stub
 
-STUB = Path(penstock.__file__).with_name("_core.pyi")
+STUB = Path(sluicegate.__file__).with_name("_core.pyi")
 
 
 def stub_docstrings():

@@ -12,8 +12,8 @@ import gc
 import pytest
 from helpers import PATIENCE, LoopThread, on_loops, settle, spawn, step
 
-from penstock import Full, Queue
-from penstock.testing import ManualClock
+from sluicegate import Full, Queue
+from sluicegate.testing import ManualClock
 
 
 async def waiting(*coroutines):

@@ -17,7 +17,7 @@ COMMON = (
     FORKING
     + """
 import asyncio, os, signal, sys, threading, time, traceback, warnings
-from penstock import *
+from sluicegate import *
 
 warnings.simplefilter("ignore", DeprecationWarning)
 

@@ -11,8 +11,8 @@ import weakref
 import pytest
 from helpers import PATIENCE, STORM_ITEMS, collect, new_loop, on_loops, settle, spawn, step
 
-from penstock import Empty, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
-from penstock.testing import ManualClock
+from sluicegate import Empty, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
+from sluicegate.testing import ManualClock
 
 ALL = [Queue, LifoQueue, PriorityQueue, SimpleQueue]
 every = pytest.mark.parametrize("kind", ALL)

@@ -1,4 +1,4 @@
-"""`penstock.io`: real files, real sockets on loopback."""
+"""`sluicegate.io`: real files, real sockets on loopback."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from helpers import PATIENCE, collect, eventually, on_loops, run_script, spawn, wait_until
 
-from penstock import AckChannel, ChannelCancelled, ChannelClosed, CreditChannel, Full
-from penstock.io import feed, pump, read_chunks, read_lines, write_from
-from penstock.testing import ManualClock
+from sluicegate import AckChannel, ChannelCancelled, ChannelClosed, CreditChannel, Full
+from sluicegate.io import feed, pump, read_chunks, read_lines, write_from
+from sluicegate.testing import ManualClock
 
 LINES = [f"line {n} of a file that is read, \u00fc or not" for n in range(5000)]
 
@@ -1026,8 +1026,8 @@ def test_after_a_fork(file):
         """
         import os, sys, warnings
         warnings.simplefilter("ignore")
-        from penstock import CreditChannel
-        from penstock.io import read_lines
+        from sluicegate import CreditChannel
+        from sluicegate.io import read_lines
 
         def lines():
             channel = CreditChannel()
@@ -1068,8 +1068,8 @@ def test_the_interpreter_ends_while_it_runs(file, how):
         run_script(
             """
             import asyncio, os, sys, threading
-            from penstock import CreditChannel
-            from penstock.io import read_lines
+            from sluicegate import CreditChannel
+            from sluicegate.io import read_lines
 
             how = sys.argv[2]
             channel = CreditChannel(1 if how != "weighing" else 10**9, weigh=(lambda line: 1) if how == "weighing" else None)

@@ -9,8 +9,8 @@ import threading
 import pytest
 from helpers import PATIENCE, collect, on_loops, spawn, wait_until
 
-from penstock import AckChannel, ChannelCancelled, CreditChannel, Empty, Full
-from penstock.io import read_chunks, read_lines, write_from
+from sluicegate import AckChannel, ChannelCancelled, CreditChannel, Empty, Full
+from sluicegate.io import read_chunks, read_lines, write_from
 
 WIDE = "\u00fc\u20ac\U0001f600"
 TEXTS = {

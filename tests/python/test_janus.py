@@ -1,4 +1,4 @@
-"""`from penstock import janus` in the place of `import janus`."""
+"""`from sluicegate import janus` in the place of `import janus`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from helpers import LoopThread, eventually, on_loops, settle, wait_until
 
-import penstock
-from penstock import janus
+import sluicegate
+from sluicegate import janus
 
 KINDS = ["Queue", "LifoQueue", "PriorityQueue"]
 
@@ -68,8 +68,8 @@ def test_the_exceptions_are_the_stdlibs() -> None:
     assert janus.SyncQueueFull is queue.Full
     assert janus.AsyncQueueEmpty is asyncio.QueueEmpty
     assert janus.AsyncQueueFull is asyncio.QueueFull
-    assert issubclass(penstock.ShutDown, janus.SyncQueueShutDown)
-    assert issubclass(penstock.ShutDown, janus.AsyncQueueShutDown)
+    assert issubclass(sluicegate.ShutDown, janus.SyncQueueShutDown)
+    assert issubclass(sluicegate.ShutDown, janus.AsyncQueueShutDown)
     if sys.version_info >= (3, 13):
         assert janus.SyncQueueShutDown is queue.ShutDown
         assert janus.AsyncQueueShutDown is asyncio.QueueShutDown
@@ -346,7 +346,7 @@ def test_a_subclass_without_hooks_is_the_plain_queue(make: Any, kind: str) -> No
 
     q = Titled("t", 2)
     assert (q.title, q.maxsize) == ("t", 2)
-    assert type(q._core) is getattr(penstock, kind)
+    assert type(q._core) is getattr(sluicegate, kind)
 
 
 @on_loops

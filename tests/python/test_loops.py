@@ -13,8 +13,8 @@ import warnings
 import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, collect, finish, new_loop, on_loops, run_on, settle, spawn, step, wait_until
 
-from penstock import BlockingInEventLoopWarning, Full, PriorityQueue, Queue, ShutDown
-from penstock.testing import ManualClock
+from sluicegate import BlockingInEventLoopWarning, Full, PriorityQueue, Queue, ShutDown
+from sluicegate.testing import ManualClock
 
 kinds_of_loop = pytest.mark.parametrize("loop_kind", LOOP_KINDS)
 

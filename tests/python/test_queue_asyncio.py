@@ -8,8 +8,8 @@ import inspect
 import pytest
 from helpers import on_loops, settle, step
 
-from penstock import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
-from penstock.testing import ManualClock
+from sluicegate import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
+from sluicegate.testing import ManualClock
 
 ALL = [Queue, LifoQueue, PriorityQueue, SimpleQueue]
 ORDER = {Queue: list, LifoQueue: lambda items: list(reversed(items)), PriorityQueue: sorted, SimpleQueue: list}

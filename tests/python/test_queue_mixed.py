@@ -8,8 +8,8 @@ import itertools
 import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, spawn, wait_until
 
-from penstock import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
-from penstock.testing import ManualClock
+from sluicegate import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
+from sluicegate.testing import ManualClock
 
 kinds_of_loop = pytest.mark.parametrize("loop_kind", LOOP_KINDS)
 ALL = [Queue, LifoQueue, PriorityQueue, SimpleQueue]

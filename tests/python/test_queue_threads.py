@@ -14,9 +14,9 @@ import weakref
 import pytest
 from helpers import PATIENCE, collect, spawn, wait_until
 
-import penstock
-from penstock import Empty, Full, LifoQueue, PriorityQueue, Queue, QueueStatistics, ShutDown, SimpleQueue
-from penstock.testing import ManualClock
+import sluicegate
+from sluicegate import Empty, Full, LifoQueue, PriorityQueue, Queue, QueueStatistics, ShutDown, SimpleQueue
+from sluicegate.testing import ManualClock
 
 BOUNDED = [Queue, LifoQueue, PriorityQueue]
 ALL = [*BOUNDED, SimpleQueue]
@@ -1366,4 +1366,4 @@ def test_four_to_four_threads_each_item_once(kind, maxsize):
 
 def test_version():
     """`__version__` is a version."""
-    assert penstock.__version__.split(".")[0].isdigit()
+    assert sluicegate.__version__.split(".")[0].isdigit()

@@ -14,9 +14,9 @@ import pytest
 from helpers import on_loops, step
 from rates import KINDS, one_per_second, used_up
 
-import penstock
-from penstock import KeyedTokenBucket, LeakyBucket, RateLimits, Reservation, SlidingWindow, TokenBucket
-from penstock.testing import ManualClock
+import sluicegate
+from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimits, Reservation, SlidingWindow, TokenBucket
+from sluicegate.testing import ManualClock
 
 NAN, INF = float("nan"), float("inf")
 TYPES = {"bool": True, "False": False, "str": "1", "bytes": b"1", "complex": 1j, "list": [1], "object": object(), "none": None}
@@ -147,7 +147,7 @@ EVERY = {
 @pytest.mark.parametrize("kind", list(EVERY))
 @pytest.mark.parametrize("clock", [1.0, object(), "clock", int, True])
 def test_clocks(kind, clock):
-    """`clock` is a `penstock.Clock` or None."""
+    """`clock` is a `sluicegate.Clock` or None."""
     refused(lambda: EVERY[kind](clock=clock), "clock", TypeError)
     assert EVERY[kind](clock=None).try_acquire(*([] if kind != "KeyedTokenBucket" else ["k"]))
 
@@ -194,7 +194,7 @@ def test_what_must_be_given():
 
 def test_what_cannot_be_made():
     """The base class, handles and reservations come from elsewhere."""
-    for kind in (penstock.RateLimiter, penstock.KeyedBucket, Reservation):
+    for kind in (sluicegate.RateLimiter, sluicegate.KeyedBucket, Reservation):
         with pytest.raises(TypeError):
             kind()
 
@@ -675,7 +675,7 @@ def test_reprs_tell_what_holds():
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "RateLimits"])
 def test_rate_limiter_is_the_base(kind):
     """`isinstance(limiter, RateLimiter)`."""
-    assert isinstance(one_per_second(kind), penstock.RateLimiter)
+    assert isinstance(one_per_second(kind), sluicegate.RateLimiter)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -703,7 +703,7 @@ def test_statistics_are_frozen():
     """A snapshot: frozen, typed, with the limiter's name."""
     bucket = TokenBucket(1, 1, name="mine", clock=ManualClock())
     before = bucket.statistics()
-    assert isinstance(before, penstock.RateStatistics)
+    assert isinstance(before, sluicegate.RateStatistics)
     assert (before.name, before.admitted, before.refused, before.waited, before.waited_seconds, before.waiters) == ("mine", 0, 0, 0, 0.0, 0)
     bucket.try_acquire()
     bucket.try_acquire()
@@ -716,17 +716,17 @@ def test_statistics_are_frozen():
     keyed.try_acquire("a")
     keyed.try_acquire("a")
     seen = keyed.statistics()
-    assert isinstance(seen, penstock.KeyedRateStatistics)
+    assert isinstance(seen, sluicegate.KeyedRateStatistics)
     assert (seen.name, seen.admitted, seen.refused, seen.waiters, seen.keys, seen.max_keys, seen.forgotten) == ("keyed", 1, 1, 0, 1, 7, 0)
 
 
 def test_rate_limited():
     """An Exception with `retry_after`; not a TimeoutError, which is an OSError."""
-    assert issubclass(penstock.RateLimited, Exception)
-    assert not issubclass(penstock.RateLimited, OSError)
+    assert issubclass(sluicegate.RateLimited, Exception)
+    assert not issubclass(sluicegate.RateLimited, OSError)
     bucket = TokenBucket(1, 1, clock=ManualClock())
     bucket.try_acquire()
-    with pytest.raises(penstock.RateLimited) as told:
+    with pytest.raises(sluicegate.RateLimited) as told:
         bucket.acquire(timeout=0.25)
     assert told.value.retry_after == 1.0
     assert str(told.value)

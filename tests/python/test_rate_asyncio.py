@@ -11,7 +11,7 @@ import pytest
 from helpers import PATIENCE, eventually, on_loops, settle, spawn, step
 from rates import BUCKETS, KINDS, NANOSECOND, cancelled, figures, one_key, one_per_second, tasks_in_line, used_up
 
-from penstock import (
+from sluicegate import (
     BlockingInEventLoopWarning,
     Clock,
     KeyedTokenBucket,
@@ -21,7 +21,7 @@ from penstock import (
     SlidingWindow,
     TokenBucket,
 )
-from penstock.testing import ManualClock
+from sluicegate.testing import ManualClock
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 buckets = pytest.mark.parametrize("make", list(BUCKETS.values()), ids=list(BUCKETS))

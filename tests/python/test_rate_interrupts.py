@@ -16,8 +16,8 @@ import pytest
 from helpers import FORKING, LOOP_KINDS, PATIENCE, ROUNDS, collect, eventually, on_loops, run_script, settle, spawn, step
 from rates import KINDS, ONE_PER_PERIOD, figures, in_line, one_per_second, quiet_loop, turn, used_up
 
-from penstock import KeyedTokenBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
-from penstock.testing import ManualClock
+from sluicegate import KeyedTokenBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
+from sluicegate.testing import ManualClock
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 signals = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -27,8 +27,8 @@ COMMON = (
     FORKING
     + """
 import _thread, asyncio, atexit, os, random, signal, sys, threading, time, traceback, warnings
-from penstock import *
-from penstock.testing import ManualClock
+from sluicegate import *
+from sluicegate.testing import ManualClock
 
 warnings.simplefilter("ignore", DeprecationWarning)  # forks with threads: here that is the point
 
@@ -632,7 +632,7 @@ def test_exit_with_limiters_everywhere():
         """
 import builtins
 bucket = TokenBucket(1e6, 5, name="global")
-builtins.penstock_limits = RateLimits(one=bucket, other=SlidingWindow(5, 1e-3))
+builtins.sluicegate_limits = RateLimits(one=bucket, other=SlidingWindow(5, 1e-3))
 keyed = KeyedTokenBucket(1, 1, max_keys=5)
 key = keyed.key("k")
 

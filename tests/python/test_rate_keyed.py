@@ -13,8 +13,8 @@ import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn
 from rates import NANOSECOND, cancelled, in_line, tasks_in_line
 
-from penstock import KeyedBucket, KeyedTokenBucket, RateLimited, RateLimits, TokenBucket
-from penstock.testing import ManualClock
+from sluicegate import KeyedBucket, KeyedTokenBucket, RateLimited, RateLimits, TokenBucket
+from sluicegate.testing import ManualClock
 
 
 def refused_key(keyed, key, n=1):

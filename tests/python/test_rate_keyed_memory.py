@@ -1,4 +1,4 @@
-"""What a key costs: bytes of memory a key, at 100 000 keys or, with PENSTOCK_KEYED_KEYS=1000000, at a million."""
+"""What a key costs: bytes of memory a key, at 100 000 keys or, with SLUICEGATE_KEYED_KEYS=1000000, at a million."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import pytest
 from helpers import run_script
 
-KEYS = int(os.environ.get("PENSTOCK_KEYED_KEYS", "100000"))
+KEYS = int(os.environ.get("SLUICEGATE_KEYED_KEYS", "100000"))
 MOST = 100 if KEYS >= 1_000_000 else 200
 
 
@@ -21,7 +21,7 @@ def test_bytes_a_key(keys):
         f"""
 import gc, resource, uuid
 from pathlib import Path
-from penstock import KeyedTokenBucket
+from sluicegate import KeyedTokenBucket
 
 def memory():
     gc.collect()
@@ -56,8 +56,8 @@ def test_keys_that_come_and_go_do_not_grow():
         f"""
 import gc, resource
 from pathlib import Path
-from penstock import KeyedTokenBucket
-from penstock.testing import ManualClock
+from sluicegate import KeyedTokenBucket
+from sluicegate.testing import ManualClock
 
 def memory():
     gc.collect()

@@ -13,8 +13,8 @@ import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, collect, on_loops, run_on, settle, spawn, wait_until
 from rates import BUCKETS, KINDS, NANOSECOND, figures, in_line, one_key, one_per_second, quiet_loop, turn, used_up
 
-from penstock import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
-from penstock.testing import ManualClock
+from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
+from sluicegate.testing import ManualClock
 
 kinds_of_loop = pytest.mark.parametrize("loop_kind", LOOP_KINDS)
 kinds = pytest.mark.parametrize("kind", KINDS)

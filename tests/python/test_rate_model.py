@@ -23,11 +23,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rates import advance_ns, ceil_ns, figures, ns, one_key
 
-from penstock import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
-from penstock.testing import ManualClock
+from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
+from sluicegate.testing import ManualClock
 
-# How many schedules each test tries: more with PENSTOCK_MODEL_EXAMPLES=5000.
-EXAMPLES = int(os.environ.get("PENSTOCK_MODEL_EXAMPLES", "150"))
+# How many schedules each test tries: more with SLUICEGATE_MODEL_EXAMPLES=5000.
+EXAMPLES = int(os.environ.get("SLUICEGATE_MODEL_EXAMPLES", "150"))
 quick = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 slower = settings(quick, max_examples=EXAMPLES // 2)
 

@@ -9,8 +9,8 @@ import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
 from rates import BUCKETS, KINDS, NANOSECOND, cancelled, figures, in_line, one_per_second, tasks_in_line, used_up
 
-from penstock import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, Reservation, SlidingWindow, TokenBucket
-from penstock.testing import ManualClock
+from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, Reservation, SlidingWindow, TokenBucket
+from sluicegate.testing import ManualClock
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 buckets = pytest.mark.parametrize("make", list(BUCKETS.values()), ids=list(BUCKETS))

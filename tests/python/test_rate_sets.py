@@ -10,8 +10,8 @@ import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
 from rates import NANOSECOND, cancelled, in_line, tasks_in_line
 
-from penstock import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
-from penstock.testing import ManualClock
+from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
+from sluicegate.testing import ManualClock
 
 
 class Api:

@@ -8,8 +8,8 @@ import pytest
 from helpers import on_loops, settle, spawn
 from rates import NANOSECOND, advance_ns, cancelled, in_line, ns, tasks_in_line
 
-from penstock import LeakyBucket, RateLimited, SlidingWindow
-from penstock.testing import ManualClock
+from sluicegate import LeakyBucket, RateLimited, SlidingWindow
+from sluicegate.testing import ManualClock
 
 # ------------------------------------------------------------------------------------------------------- leaky bucket
 

@@ -16,7 +16,7 @@ import pytest
 from rate_storm import KINDS
 
 PROGRAM = Path(__file__).with_name("rate_storm.py")
-SECONDS = float(os.environ.get("PENSTOCK_RATE_STORM_SECONDS", "1"))
+SECONDS = float(os.environ.get("SLUICEGATE_RATE_STORM_SECONDS", "1"))
 
 
 def storm(kind, burst, seconds=SECONDS):

@@ -10,8 +10,8 @@ import pytest
 from helpers import PATIENCE, spawn, wait_until
 from rates import BUCKETS, KINDS, NANOSECOND, advance_ns, figures, in_line, ns, one_key, one_per_second, used_up
 
-from penstock import Clock, KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
-from penstock.testing import ManualClock
+from sluicegate import Clock, KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
+from sluicegate.testing import ManualClock
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 buckets = pytest.mark.parametrize("make", list(BUCKETS.values()), ids=list(BUCKETS))

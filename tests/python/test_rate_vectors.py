@@ -14,8 +14,8 @@ import pytest
 from helpers import on_loops, settle, spawn
 from rates import cancelled
 
-from penstock import KeyedTokenBucket, RateLimited, RateLimits, TokenBucket
-from penstock.testing import ManualClock
+from sluicegate import KeyedTokenBucket, RateLimited, RateLimits, TokenBucket
+from sluicegate.testing import ManualClock
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "x_time_rate.json").read_text(encoding="utf-8"))
 ALLOW = {name: case for name, case in VECTORS["allow"].items() if not name.startswith("_")}

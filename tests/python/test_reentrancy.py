@@ -16,8 +16,8 @@ import weakref
 import pytest
 from helpers import PATIENCE, collect, on_loops, spawn, wait_until
 
-from penstock import Empty, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
-from penstock.testing import ManualClock
+from sluicegate import Empty, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
+from sluicegate.testing import ManualClock
 
 ALL = [Queue, LifoQueue, PriorityQueue, SimpleQueue]
 BOUNDED = ALL[:3]

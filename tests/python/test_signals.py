@@ -15,8 +15,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX sig
 
 COMMON = """
 import _thread, asyncio, os, random, signal, threading, time
-from penstock import *
-from penstock.testing import ManualClock
+from sluicegate import *
+from sluicegate.testing import ManualClock
 
 def until(predicate, seconds=30):
     end = time.monotonic() + seconds

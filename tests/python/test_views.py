@@ -16,8 +16,8 @@ import pytest
 from dropin import KINDS, outcome
 from helpers import LoopThread, eventually, on_loops, settle, wait_until
 
-import penstock
-from penstock._views import AsyncQueueView, SyncQueueView
+import sluicegate
+from sluicegate._views import AsyncQueueView, SyncQueueView
 
 
 @pytest.fixture(params=KINDS)
@@ -27,7 +27,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def ours(kind: str) -> Any:
-    return getattr(penstock, kind)
+    return getattr(sluicegate, kind)
 
 
 def parameters(function: Any) -> list[tuple[Any, ...]]:
@@ -107,13 +107,13 @@ def test_async_signatures_are_asyncios(method: str) -> None:
     theirs, mine = getattr(asyncio.Queue, method), getattr(AsyncQueueView, method)
     assert parameters(mine) == parameters(theirs)
     assert inspect.iscoroutinefunction(mine) == inspect.iscoroutinefunction(theirs)
-    view = penstock.Queue().async_q
+    view = sluicegate.Queue().async_q
     assert parameters(getattr(view, method)) == parameters(getattr(asyncio.Queue(), method))
     assert inspect.iscoroutinefunction(getattr(view, method)) == inspect.iscoroutinefunction(theirs)
 
 
 def test_async_shutdown_has_asyncios_signature() -> None:
-    assert parameters(penstock.Queue().async_q.shutdown) == [("immediate", inspect.Parameter.POSITIONAL_OR_KEYWORD, False)]
+    assert parameters(sluicegate.Queue().async_q.shutdown) == [("immediate", inspect.Parameter.POSITIONAL_OR_KEYWORD, False)]
 
 
 def test_a_view_has_no_more_than_asyncios_class() -> None:
@@ -183,7 +183,7 @@ async def test_join_and_task_done(ours: Any) -> None:
 @pytest.mark.parametrize("immediate", [False, True])
 @on_loops
 async def test_async_shutdown(ours: Any, immediate: bool) -> None:
-    shut_down = getattr(asyncio, "QueueShutDown", penstock.ShutDown)
+    shut_down = getattr(asyncio, "QueueShutDown", sluicegate.ShutDown)
     view = ours(1).async_q
     await view.put(1)
     putter = asyncio.ensure_future(view.put(2))
@@ -305,7 +305,7 @@ SYNC_METHODS = ["put", "get", "join", "put_nowait", "get_nowait", "qsize", "empt
 @pytest.mark.parametrize("method", SYNC_METHODS)
 def test_sync_signatures_are_the_stdlibs(method: str) -> None:
     assert parameters(getattr(SyncQueueView, method)) == parameters(getattr(queue.Queue, method))
-    assert parameters(getattr(penstock.Queue().sync_q, method)) == parameters(getattr(queue.Queue(), method))
+    assert parameters(getattr(sluicegate.Queue().sync_q, method)) == parameters(getattr(queue.Queue(), method))
 
 
 def test_a_view_has_no_more_than_the_stdlibs_class(ours: Any) -> None:

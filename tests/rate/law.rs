@@ -1,7 +1,7 @@
 //! The law itself: what has been let go, when, and whether that was too much for any window.
 
-use penstock_core::clock::Nanos;
-use penstock_core::rate::Units;
+use sluicegate_core::clock::Nanos;
+use sluicegate_core::rate::Units;
 
 use super::model::Rule;
 

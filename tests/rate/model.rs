@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use penstock_core::clock::Nanos;
-use penstock_core::rate::Units;
+use sluicegate_core::clock::Nanos;
+use sluicegate_core::rate::Units;
 
 use super::TOKEN;
 

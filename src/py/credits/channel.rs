@@ -1,12 +1,12 @@
 //! The two kinds of channel.
 
-use penstock_core::clock::{Clock as CoreClock, nanos};
-use penstock_core::credits::{Config, Rules, UNBOUNDED};
-use penstock_core::section::Section;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBool, PyFloat, PyInt};
+use sluicegate_core::clock::{Clock as CoreClock, nanos};
+use sluicegate_core::credits::{Config, Rules, UNBOUNDED};
+use sluicegate_core::section::Section;
 
 use super::receiver::PyReceiver;
 use super::sender::PySender;
@@ -111,7 +111,7 @@ fn make(py: Python<'_>, common: &Common<'_, '_>, rules: Option<Rules>) -> PyResu
 }
 
 /// What both kinds of channel have in common. It cannot be made itself.
-#[pyclass(frozen, subclass, weakref, name = "Channel", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, name = "Channel", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyChannel {
     // In this order: a channel that nobody has taken the ends of is cancelled first, and nobody is warned of.
@@ -174,7 +174,7 @@ not_copied!(PyChannel);
 /// Raises ValueError, TypeError or OverflowError for bad arguments.
 ///
 /// Fairness: credit is given strictly in the order in which senders came, by weight; threads and tasks in one line.
-#[pyclass(frozen, subclass, weakref, extends = PyChannel, name = "CreditChannel", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, extends = PyChannel, name = "CreditChannel", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyCreditChannel;
 
@@ -207,7 +207,7 @@ impl PyCreditChannel {
 /// everything is settled.
 ///
 /// Everything else is as in `CreditChannel`.
-#[pyclass(frozen, subclass, weakref, extends = PyChannel, name = "AckChannel", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, extends = PyChannel, name = "AckChannel", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyAckChannel;
 

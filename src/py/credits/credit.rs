@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use penstock_core::clock::nanos;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
+use sluicegate_core::clock::nanos;
 
 use super::sender::PySender;
 use super::{PyChannelBody, amount_object, defer_no_longer, demand};
@@ -16,7 +16,7 @@ use crate::waker::Waker;
 ///
 /// `request`, `request_up_to` and `lease` belong to a channel with `window=0`, where nothing flows but what is
 /// asked for. After the end of the channel all of these do nothing, and never raise.
-#[pyclass(frozen, name = "Credit", module = "penstock")]
+#[pyclass(frozen, name = "Credit", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyCredit {
     body: Py<PyChannelBody>,

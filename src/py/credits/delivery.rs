@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use penstock_core::clock::nanos;
-use penstock_core::credits::{Nack, Receipt};
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyBool;
+use sluicegate_core::clock::nanos;
+use sluicegate_core::credits::{Nack, Receipt};
 
 use super::{PyChannelBody, last_act, not_copied};
 use crate::errors::{self, text, type_name};
@@ -18,7 +18,7 @@ use crate::store::Item;
 /// As a context manager it is acked at the end of the block, and nacked by an exception; one that only stops the
 /// caller (a cancellation, KeyboardInterrupt) does not count as an attempt. Let go unsettled it comes back, as
 /// after `nack()`.
-#[pyclass(frozen, weakref, name = "Delivery", module = "penstock")]
+#[pyclass(frozen, weakref, name = "Delivery", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyDelivery {
     body: Py<PyChannelBody>,
@@ -133,7 +133,7 @@ impl PyDelivery {
     fn __repr__(&self, py: Python<'_>) -> String {
         let settled = if self.settled.load(Ordering::Relaxed) { " settled" } else { "" };
         format!(
-            "<penstock.Delivery {} sequence={} attempt={}{settled}>",
+            "<sluicegate.Delivery {} sequence={} attempt={}{settled}>",
             text(self.value.bind(py)),
             self.receipt.sequence,
             self.attempt

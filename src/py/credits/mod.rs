@@ -14,15 +14,15 @@ pub(crate) mod sender;
 use std::cell::RefCell;
 use std::fmt::Write;
 
-use penstock_core::credits::{self, End, Phase, UNBOUNDED};
-use penstock_core::section::Section;
-use penstock_core::wait::Wakes;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple, PyType};
+use sluicegate_core::credits::{self, End, Phase, UNBOUNDED};
+use sluicegate_core::section::Section;
+use sluicegate_core::wait::Wakes;
 
 use crate::body::attached_in_traverse;
 use crate::clock::PyClock;
@@ -49,7 +49,7 @@ struct Extras {
 }
 
 /// The inside of a channel.
-#[pyclass(frozen, module = "penstock._core", name = "_ChannelBody")]
+#[pyclass(frozen, module = "sluicegate._core", name = "_ChannelBody")]
 #[derive(Debug)]
 pub(crate) struct PyChannelBody {
     pub(crate) core: Core,
@@ -267,7 +267,7 @@ impl PyChannelBody {
             (true, Phase::Failed) => "failed",
             (true, _) => "completed",
         };
-        let seconds = penstock_core::clock::seconds;
+        let seconds = sluicegate_core::clock::seconds;
         fields.set_item("name", self.name.as_ref())?;
         fields.set_item("state", state)?;
         fields.set_item("window", seen.window)?;
@@ -300,7 +300,7 @@ impl PyChannelBody {
         fields.set_item("receive_blocked_seconds", seconds(seen.receive_blocked))?;
         fields.set_item("starved_for", seconds(seen.starved_for))?;
         fields.set_item("grants_held", seen.held)?;
-        CLASS.import(py, "penstock._statistics", "ChannelStatistics")?.call((), Some(&fields))
+        CLASS.import(py, "sluicegate._statistics", "ChannelStatistics")?.call((), Some(&fields))
     }
 
     pub(crate) fn describe(&self, this: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -1,13 +1,13 @@
 //! The operations on channels that may have to wait.
 
-use penstock_core::clock::{Clock, Nanos};
-use penstock_core::credits::{Handed, NOBODY, Permit, ReceiveError, SendError, Side, Spot};
-use penstock_core::wait::{Ticket, Wakes};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyIterator;
+use sluicegate_core::clock::{Clock, Nanos};
+use sluicegate_core::credits::{Handed, NOBODY, Permit, ReceiveError, SendError, Side, Spot};
+use sluicegate_core::wait::{Ticket, Wakes};
 
 use super::PyChannelBody;
 use super::delivery::PyDelivery;

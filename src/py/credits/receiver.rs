@@ -1,11 +1,11 @@
 //! The receiving end of a channel.
 
-use penstock_core::credits::End;
-use penstock_core::section::Section;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyTuple;
+use sluicegate_core::credits::End;
+use sluicegate_core::section::Section;
 
 use super::credit::PyCredit;
 use super::operation::ChannelOperation;
@@ -21,7 +21,7 @@ use crate::lines;
 /// May be used by any number of threads and tasks; each item goes to one of them. Iteration (`for`, `async for`)
 /// ends when the channel is complete, and raises the sender's error if it failed. `with receiver:` cancels at the
 /// end of the block, and so does letting it go.
-#[pyclass(frozen, weakref, name = "Receiver", module = "penstock")]
+#[pyclass(frozen, weakref, name = "Receiver", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyReceiver {
     pub(crate) body: Py<PyChannelBody>,

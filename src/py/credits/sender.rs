@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use penstock_core::credits::{End, Permit, SendError};
-use penstock_core::fork;
-use penstock_core::section::Section;
 use pyo3::exceptions::{PyBaseException, PyResourceWarning, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyTuple;
+use sluicegate_core::credits::{End, Permit, SendError};
+use sluicegate_core::fork;
+use sluicegate_core::section::Section;
 
 use super::operation::ChannelOperation;
 use super::{PyChannelBody, amount_object, last_act, not_copied, whole};
@@ -23,7 +23,7 @@ use crate::operation::annotated;
 /// May be used by any number of threads and tasks. `with sender:` completes the channel at the end of the block, or
 /// fails it with the exception that leaves the block. One that is let go before it has completed or failed fails
 /// the channel, with a ResourceWarning.
-#[pyclass(frozen, weakref, name = "Sender", module = "penstock")]
+#[pyclass(frozen, weakref, name = "Sender", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PySender {
     pub(crate) body: Py<PyChannelBody>,
@@ -40,8 +40,8 @@ impl PySender {
     pub(crate) fn check_open(&self, py: Python<'_>, operation: &str) -> PyResult<()> {
         if self.ended.load(Ordering::Relaxed) {
             let end = match self.body.get().core.phase(py) {
-                penstock_core::credits::Phase::Failed => End::Failed,
-                penstock_core::credits::Phase::Cancelled => End::Cancelled,
+                sluicegate_core::credits::Phase::Failed => End::Failed,
+                sluicegate_core::credits::Phase::Cancelled => End::Cancelled,
                 _ => End::Completed,
             };
             return Err(self.body.get().send_ended(py, operation, end));
@@ -261,7 +261,7 @@ impl Drop for PySender {
         }
         last_act(|py| {
             let body = self.body.get();
-            if body.core.phase(py) != penstock_core::credits::Phase::Open {
+            if body.core.phase(py) != sluicegate_core::credits::Phase::Open {
                 return;
             }
             let message = "a sender was let go without having completed or failed; use `with sender:`, or sender.complete()";
@@ -277,7 +277,7 @@ impl Drop for PySender {
 }
 
 /// Credit taken for items that do not exist yet: what `Sender.permit` returns.
-#[pyclass(frozen, weakref, name = "Permit", module = "penstock")]
+#[pyclass(frozen, weakref, name = "Permit", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyPermit {
     sender: Py<PySender>,
@@ -383,8 +383,8 @@ impl PyPermit {
 
     fn __repr__(&self, py: Python<'_>) -> String {
         match self.held.with(py, |held| held.as_ref().map(Permit::left)) {
-            Some(left) => format!("<penstock.Permit n={} left={left}>", self.n),
-            None => format!("<penstock.Permit n={} not held>", self.n),
+            Some(left) => format!("<sluicegate.Permit n={} left={left}>", self.n),
+            None => format!("<sluicegate.Permit n={} not held>", self.n),
         }
     }
 

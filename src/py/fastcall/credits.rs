@@ -4,9 +4,9 @@
 use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
-use penstock_core::credits::{Load, SendError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use sluicegate_core::credits::{Load, SendError};
 
 use super::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
 use crate::aio;

@@ -17,13 +17,13 @@ pub(crate) use queue::HasBody;
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use penstock_core::wait::Wakes;
 use pyo3::PyClass;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
+use sluicegate_core::wait::Wakes;
 
 use crate::waker::Waker;
 

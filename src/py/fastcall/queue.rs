@@ -10,12 +10,12 @@
 
 use std::ffi::CStr;
 
-use penstock_core::clock::MAX_SECONDS;
-use penstock_core::queue::{PutError, Turn};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt};
 use pyo3::{PyClass, intern};
+use sluicegate_core::clock::MAX_SECONDS;
+use sluicegate_core::queue::{PutError, Turn};
 
 use super::{Call, Raw, fire, general, guarded, install_on, parse, this};
 use crate::aio;

@@ -3,10 +3,10 @@
 
 use std::ffi::CStr;
 
-use penstock_core::rate::{Scale, Units};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
+use sluicegate_core::rate::{Scale, Units};
 
 use super::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
 use crate::aio;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use penstock_core::clock::{Clock, Enrolled};
-use penstock_core::wait::Wake;
 use pyo3::prelude::*;
+use sluicegate_core::clock::{Clock, Enrolled};
+use sluicegate_core::wait::Wake;
 
 use crate::credits::Core;
 use crate::waker::Waker;

@@ -1,4 +1,4 @@
-//! Native I/O, behind `penstock.io`: files and sockets on one side, credit channels on the other, and the GIL only to hand items over.
+//! Native I/O, behind `sluicegate.io`: files and sockets on one side, credit channels on the other, and the GIL only to hand items over.
 //!
 //! | file        | what it is for                                                             |
 //! |-------------|----------------------------------------------------------------------------|

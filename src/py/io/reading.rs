@@ -14,12 +14,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_core::credits::{Bale, End, Offer, Phase, SendError, Spot};
-use penstock_core::wait::{Ticket, Wake, Wakes};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
+use sluicegate_core::credits::{Bale, End, Offer, Phase, SendError, Spot};
+use sluicegate_core::wait::{Ticket, Wake, Wakes};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -357,7 +357,7 @@ impl Reading {
                 Some(Ok(())) => continue,
                 Some(Err(SendError::Full(()))) => return Next::Wait(self.alarm.set(py, &body.core, &self.waker)),
                 Some(Err(SendError::Ended((), end))) => {
-                    return Next::Over(Outcome::Failed(body.send_ended(py, "penstock.io", end)));
+                    return Next::Over(Outcome::Failed(body.send_ended(py, "sluicegate.io", end)));
                 }
                 Some(Err(SendError::TooHeavy(()))) => {
                     let weight = match &self.bale {
@@ -386,7 +386,7 @@ impl Reading {
                         Phase::Failed => End::Failed,
                         Phase::Completing | Phase::Open => End::Completed,
                     };
-                    Next::Over(Outcome::Failed(body.send_ended(py, "penstock.io", end)))
+                    Next::Over(Outcome::Failed(body.send_ended(py, "sluicegate.io", end)))
                 }
             };
         }

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use penstock_core::fork;
-use penstock_core::section::Section;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic;
+use sluicegate_core::fork;
+use sluicegate_core::section::Section;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
@@ -71,17 +71,17 @@ pub(crate) struct User {
 impl User {
     pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
         if CLOSING.load(Ordering::Acquire) {
-            return Err(PyRuntimeError::new_err("penstock.io: the interpreter is about to end"));
+            return Err(PyRuntimeError::new_err("sluicegate.io: the interpreter is about to end"));
         }
         if let Some(user) = Self::of_current(py, None) {
             return Ok(user);
         }
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
-            .thread_name("penstock-io")
+            .thread_name("sluicegate-io")
             .enable_all()
             .build()
-            .map_err(|error| PyOSError::new_err(format!("penstock.io: no runtime could be made: {error}")))?;
+            .map_err(|error| PyOSError::new_err(format!("sluicegate.io: no runtime could be made: {error}")))?;
         Ok(Self::of_current(py, Some(runtime)).expect("there is one now"))
     }
 

@@ -15,11 +15,6 @@
 
 use std::sync::Arc;
 
-use penstock_core::clock::{Clock, Nanos};
-use penstock_core::credits::{Bale, Spot};
-use penstock_core::fork;
-use penstock_core::section::Section;
-use penstock_core::wait::{Line, Ticket, Wakes};
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -27,6 +22,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::future_into_py_with_locals;
+use sluicegate_core::clock::{Clock, Nanos};
+use sluicegate_core::credits::{Bale, Spot};
+use sluicegate_core::fork;
+use sluicegate_core::section::Section;
+use sluicegate_core::wait::{Line, Ticket, Wakes};
 use tokio::sync::{Notify, watch};
 
 use super::reading::Reading;
@@ -275,7 +275,7 @@ impl Drop for Task {
         if self.job.is_some() {
             let outcome = attached(|_| {
                 Outcome::Failed(PyRuntimeError::new_err(
-                    "penstock.io: the interpreter was about to end, or the transfer panicked",
+                    "sluicegate.io: the interpreter was about to end, or the transfer panicked",
                 ))
             });
             self.conclude(outcome.unwrap_or(Outcome::Nowhere));
@@ -286,7 +286,7 @@ impl Drop for Task {
 /// A transfer between a file or a socket and a channel: what `read_lines`, `read_chunks` and `write_from` return.
 ///
 /// It runs from the moment it is made. `await` it, or call `result`, for its completion; cancelling the `await` stops it.
-#[pyclass(frozen, weakref, name = "Transfer", module = "penstock.io")]
+#[pyclass(frozen, weakref, name = "Transfer", module = "sluicegate.io")]
 #[derive(Debug)]
 pub(crate) struct PyTransfer {
     shared: Arc<Shared>,
@@ -467,7 +467,7 @@ impl PyTransfer {
             Stage::Ended if failed => "failed",
             Stage::Ended => "done",
         };
-        format!("<penstock.io.Transfer {} {stage} items={items} bytes={bytes}>", self.shared.name)
+        format!("<sluicegate.io.Transfer {} {stage} items={items} bytes={bytes}>", self.shared.name)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -514,7 +514,7 @@ impl Operation for Completion {
             // First the place, then the look: what ends in between releases the place.
             self.place = transfer.shared.state.with(py, |state| match self.place {
                 Some(place) if state.line.contains(place) => Some(place),
-                _ => Some(state.line.join(penstock_core::wait::Wake::share(waker), 0)),
+                _ => Some(state.line.join(sluicegate_core::wait::Wake::share(waker), 0)),
             });
         }
         let cancelled = || PyTransfer::cancelled_error(py, "concurrent.futures", &CLASS);

@@ -10,12 +10,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_core::credits::{Batch, End, Handed, Leftovers, Load, NOBODY, Nack, Receipt, ReceiveError, Spot};
-use penstock_core::wait::Wakes;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
+use sluicegate_core::credits::{Batch, End, Handed, Leftovers, Load, NOBODY, Nack, Receipt, ReceiveError, Spot};
+use sluicegate_core::wait::Wakes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -221,7 +221,7 @@ impl Writing {
                 Err(ReceiveError::Control) => body.handle_controls(py),
                 Err(ReceiveError::Ended(End::Completed)) => return Next::Over(Outcome::Done),
                 Err(ReceiveError::Ended(end)) => {
-                    return Next::Over(Outcome::Failed(body.receive_ended(py, "penstock.io", end)));
+                    return Next::Over(Outcome::Failed(body.receive_ended(py, "sluicegate.io", end)));
                 }
             }
         }

@@ -1,10 +1,10 @@
 //! The checks of rates and amounts.
 
-use penstock_core::clock::{self, Nanos};
-use penstock_core::rate::{Pace, PaceError, Scale, Units};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
+use sluicegate_core::clock::{self, Nanos};
+use sluicegate_core::rate::{Pace, PaceError, Scale, Units};
 
 use crate::errors::{text, type_name};
 
@@ -38,7 +38,7 @@ fn shortened(value: &Bound<'_, PyAny>) -> String {
 }
 
 fn too_large(name: &str, value: &Bound<'_, PyAny>, scale: Scale) -> PyErr {
-    let most = scale.tokens(penstock_core::rate::MAX_UNITS.into());
+    let most = scale.tokens(sluicegate_core::rate::MAX_UNITS.into());
     PyOverflowError::new_err(format!("'{name}' is too large here: {}; at most {most:?} can be counted", shortened(value)))
 }
 

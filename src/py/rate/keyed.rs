@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Weak};
 
-use penstock_core::rate::{KeyHash, Pace, Refusal, Units};
-use penstock_core::section::Section;
-use penstock_core::wait::Wakes;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple, PyType};
+use sluicegate_core::rate::{KeyHash, Pace, Refusal, Units};
+use sluicegate_core::section::Section;
+use sluicegate_core::wait::Wakes;
 
 use super::amounts::{amount, pace, positive_amount, positive_number, scale};
 use super::limiters::{period_of, set_bucket_rate};
@@ -49,7 +49,7 @@ const DEPTH: u32 = 16;
 /// Raises ValueError, TypeError or OverflowError for bad arguments.
 ///
 /// Algorithm: GCRA (ITU-T I.371, annex A).
-#[pyclass(frozen, subclass, weakref, name = "KeyedTokenBucket", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, name = "KeyedTokenBucket", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyKeyedTokenBucket {
     pub(crate) keyed: Keyed,
@@ -63,7 +63,7 @@ pub(crate) struct PyKeyedTokenBucket {
 }
 
 /// One key's bucket: what `KeyedTokenBucket.key` returns. A light handle; the bucket itself is the keyed bucket's.
-#[pyclass(frozen, weakref, extends = PyRateLimiter, name = "KeyedBucket", module = "penstock")]
+#[pyclass(frozen, weakref, extends = PyRateLimiter, name = "KeyedBucket", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyKeyedBucket;
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use penstock_core::clock::{MAX_SECONDS, Nanos, nanos};
-use penstock_core::rate::{Law, Scale};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};
+use sluicegate_core::clock::{MAX_SECONDS, Nanos, nanos};
+use sluicegate_core::rate::{Law, Scale};
 
 use super::amounts::{amount, pace, positive_amount, positive_number, scale};
 use super::{Common, Given, Limiter, PyRateLimiter, Target};
@@ -25,7 +25,7 @@ use crate::errors::{Argument, text, type_name};
 /// Raises ValueError, TypeError or OverflowError for bad arguments.
 ///
 /// Algorithm: GCRA (ITU-T I.371, annex A).
-#[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "TokenBucket", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "TokenBucket", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyTokenBucket;
 
@@ -37,7 +37,7 @@ pub(crate) struct PyTokenBucket;
 /// Raises ValueError, TypeError or OverflowError for bad arguments.
 ///
 /// Algorithm: GCRA (ITU-T I.371, annex A) without a burst.
-#[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "LeakyBucket", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "LeakyBucket", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyLeakyBucket;
 
@@ -48,7 +48,7 @@ pub(crate) struct PyLeakyBucket;
 /// was taken in the last `period`, so its memory grows with `limit`.
 ///
 /// Raises ValueError, TypeError or OverflowError for bad arguments.
-#[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "SlidingWindow", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "SlidingWindow", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PySlidingWindow;
 

@@ -1,5 +1,5 @@
 //! The limiters: argument checks, and nothing else. The hot methods are in `fastcall`; coroutines and decorators are Python
-//! (`penstock._rates`).
+//! (`sluicegate._rates`).
 //!
 //! | file          | what it is for                                         |
 //! |---------------|--------------------------------------------------------|
@@ -21,14 +21,14 @@ pub(crate) mod several;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
-use penstock_core::clock::{Clock as CoreClock, Nanos};
-use penstock_core::rate::{self, Booking, KeyHash, Refusal, Statistics, Units};
-use penstock_core::section::Section;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType, PyWeakrefMethods, PyWeakrefReference};
+use sluicegate_core::clock::{Clock as CoreClock, Nanos};
+use sluicegate_core::rate::{self, Booking, KeyHash, Refusal, Statistics, Units};
+use sluicegate_core::section::Section;
 
 use self::amounts::{amount, seconds};
 use self::keyed::PyKeyedTokenBucket;
@@ -114,12 +114,12 @@ pub(crate) fn statistics<'py>(
     fields.set_item("admitted", seen.admitted)?;
     fields.set_item("refused", seen.refused)?;
     fields.set_item("waited", seen.waited)?;
-    fields.set_item("waited_seconds", penstock_core::clock::seconds(seen.waited_for))?;
+    fields.set_item("waited_seconds", sluicegate_core::clock::seconds(seen.waited_for))?;
     fields.set_item("waiters", seen.waiters)?;
     for (key, value) in more {
         fields.set_item(key, value)?;
     }
-    cell.import(py, "penstock._statistics", class)?.call((), Some(&fields))
+    cell.import(py, "sluicegate._statistics", class)?.call((), Some(&fields))
 }
 
 /// Shows the garbage collector the tasks in a line.
@@ -176,7 +176,7 @@ pub(crate) struct Given {
 
 /// Something that admits amounts at a limited rate: the common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow` and the handles
 /// that `KeyedTokenBucket.key` returns. It cannot be made itself.
-#[pyclass(frozen, subclass, weakref, name = "RateLimiter", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, name = "RateLimiter", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyRateLimiter {
     pub(crate) target: Target,
@@ -435,7 +435,7 @@ impl PyRateLimiter {
     ///
     /// Raises ValueError, TypeError or OverflowError for bad `seconds`.
     fn pause_for(slf: &Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
-        let pause = penstock_core::clock::nanos(errors::duration("seconds", seconds)?);
+        let pause = sluicegate_core::clock::nanos(errors::duration("seconds", seconds)?);
         slf.get().limiter(slf.as_any())?.pause(slf.py(), pause).fire();
         slf.get().changed(slf.py());
         Ok(())

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use penstock_core::clock::{Clock, Nanos};
-use penstock_core::rate::{self, Refusal, Standing, Units};
-use penstock_core::wait::{Ticket, Wakes};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
+use sluicegate_core::clock::{Clock, Nanos};
+use sluicegate_core::rate::{self, Refusal, Standing, Units};
+use sluicegate_core::wait::{Ticket, Wakes};
 
 use super::{Limiter, Several, refusal_error};
 use crate::errors::Timeout;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use penstock_core::clock::{Clock as CoreClock, Nanos, seconds as seconds_of};
-use penstock_core::rate::{Booking, Bookings, Units};
-use penstock_core::section::Section;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyTuple};
+use sluicegate_core::clock::{Clock as CoreClock, Nanos, seconds as seconds_of};
+use sluicegate_core::rate::{Booking, Bookings, Units};
+use sluicegate_core::section::Section;
 
 use super::amounts::{amount, seconds};
 use super::operation::AwaitMoment;
@@ -53,7 +53,7 @@ enum Fate {
 ///
 /// Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry. An exception in the
 /// body gives nothing back; `cancel` does, as far as that is possible. When the true amount is known, `settle` it.
-#[pyclass(frozen, weakref, name = "Reservation", module = "penstock")]
+#[pyclass(frozen, weakref, name = "Reservation", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyReservation {
     booked: Booked,
@@ -124,7 +124,7 @@ impl PyReservation {
         seconds(self.booked.at().saturating_sub(self.booked.clock().now()))
     }
 
-    /// Its moment, in seconds on the limiter's clock (`penstock.Clock().now()` unless it was given another).
+    /// Its moment, in seconds on the limiter's clock (`sluicegate.Clock().now()` unless it was given another).
     #[getter]
     fn ready_at(&self) -> f64 {
         seconds_of(self.booked.at())
@@ -256,7 +256,7 @@ impl PyReservation {
             Fate::Settled => " settled",
             Fate::Cancelled => " cancelled",
         };
-        Ok(format!("<penstock.Reservation n={n} ready_at={:?} delay={:?}{fate}>", this.ready_at(), this.delay()))
+        Ok(format!("<sluicegate.Reservation n={n} ready_at={:?} delay={:?}{fate}>", this.ready_at(), this.delay()))
     }
 
     fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {

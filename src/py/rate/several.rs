@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use penstock_core::clock::{Clock as CoreClock, nanos};
-use penstock_core::rate::Units;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyMappingProxy, PyTuple, PyType};
+use sluicegate_core::clock::{Clock as CoreClock, nanos};
+use sluicegate_core::rate::Units;
 
 use super::amounts::{amount, seconds};
 use super::operation::{Acquire, Line};
@@ -30,7 +30,7 @@ const RESERVED: [&str; 4] = ["name", "n", "timeout", "max_wait"];
 ///
 /// Raises ValueError if there is none, the same one twice, one of another clock, or one called `name`, `n`, `timeout` or `max_wait`;
 /// TypeError for what is no limiter.
-#[pyclass(frozen, subclass, weakref, name = "RateLimits", module = "penstock")]
+#[pyclass(frozen, subclass, weakref, name = "RateLimits", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyRateLimits {
     pub(crate) several: Arc<Several>,
@@ -153,7 +153,7 @@ impl PyRateLimits {
                 return Err(PyValueError::new_err(format!("a limit cannot be called '{label}': that is a parameter's name")));
             }
             let Ok(limiter) = limit.cast::<PyRateLimiter>() else {
-                return Err(PyTypeError::new_err(format!("'{label}' must be a penstock limiter, not {}", text(&limit))));
+                return Err(PyTypeError::new_err(format!("'{label}' must be a sluicegate limiter, not {}", text(&limit))));
             };
             let core = limiter.get().limiter(&limit)?;
             if let Some(same) = cores.iter().position(|other| Arc::ptr_eq(other, &core)) {

@@ -41,7 +41,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     counts = config.stash[COUNTS]
     if not counts:
         return
-    terminalreporter.section(f"CPython {platform.python_version()}'s own suites, against penstock's classes")
+    terminalreporter.section(f"CPython {platform.python_version()}'s own suites, against sluicegate's classes")
     for file, suite in SUITES.items():
         if file in counts:
             of = counts[file]

@@ -1,4 +1,4 @@
-"""CPython's own tests of asyncio's queues, as the running interpreter ships them, against `penstock.Queue(...).async_q`.
+"""CPython's own tests of asyncio's queues, as the running interpreter ships them, against `sluicegate.Queue(...).async_q`.
 
 Nothing of that suite is copied. It names `asyncio.Queue` and its kin directly, so it is loaded a second time, as a module that
 nobody else sees, and the name `asyncio` in that module alone is a stand-in: our classes and exceptions, and for the rest asyncio.
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-import penstock
+import sluicegate
 
 try:
     spec = importlib.util.find_spec("test.test_asyncio.test_queues")
@@ -42,7 +42,7 @@ if sys.version_info < (3, 11):
     PRIVATE["QueuePutTests.test_why_are_putters_waiting"] = "calls q._get_loop()"
 
 
-def viewed(kind: type[penstock.Queue[Any]]) -> type:
+def viewed(kind: type[sluicegate.Queue[Any]]) -> type:
     """A class to stand for asyncio's of the same name: calling it makes one of our queues and gives its `async_q`."""
     view = type(kind().async_q)
 
@@ -55,12 +55,12 @@ def viewed(kind: type[penstock.Queue[Any]]) -> type:
 class Asyncio(types.ModuleType):
     """asyncio, with our queues in it."""
 
-    Queue = viewed(penstock.Queue)
-    LifoQueue = viewed(penstock.LifoQueue)
-    PriorityQueue = viewed(penstock.PriorityQueue)
-    QueueEmpty = penstock.Empty
-    QueueFull = penstock.Full
-    QueueShutDown = penstock.ShutDown
+    Queue = viewed(sluicegate.Queue)
+    LifoQueue = viewed(sluicegate.LifoQueue)
+    PriorityQueue = viewed(sluicegate.PriorityQueue)
+    QueueEmpty = sluicegate.Empty
+    QueueFull = sluicegate.Full
+    QueueShutDown = sluicegate.ShutDown
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio, name)

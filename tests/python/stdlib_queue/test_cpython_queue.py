@@ -1,4 +1,4 @@
-"""CPython's own tests of `queue`, as the running interpreter ships them, against penstock's classes.
+"""CPython's own tests of `queue`, as the running interpreter ships them, against sluicegate's classes.
 
 Nothing of that suite is copied. Its classes run the same mixins against two modules, one of which they keep in the class
 attribute `queue`; here each of them is subclassed with our classes in that place. So a newer interpreter's newer tests run too.
@@ -14,7 +14,7 @@ from collections import Counter
 
 import pytest
 
-import penstock
+import sluicegate
 
 try:
     shipped = importlib.util.find_spec("test.test_queue") is not None
@@ -33,7 +33,7 @@ AT_LEAST = 28
 
 ours = types.ModuleType("queue", "What the suite takes for the module `queue`.")
 for name in ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "Empty", "Full", "ShutDown"):
-    setattr(ours, name, getattr(penstock, name))
+    setattr(ours, name, getattr(sluicegate, name))
 
 
 def cases_of_the_suite() -> dict[str, type[unittest.TestCase]]:

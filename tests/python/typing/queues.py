@@ -5,9 +5,9 @@ import queue
 
 from typing_extensions import assert_type
 
-import penstock
-from penstock import Clock, LifoQueue, PriorityQueue, Queue, QueueStatistics, SimpleQueue
-from penstock.testing import ManualClock
+import sluicegate
+from sluicegate import Clock, LifoQueue, PriorityQueue, Queue, QueueStatistics, SimpleQueue
+from sluicegate.testing import ManualClock
 
 
 def threads(q: Queue[int]) -> None:
@@ -91,7 +91,7 @@ def family() -> None:
 def errors(q: Queue[int]) -> None:
     try:
         q.put_many([1])
-    except penstock.Full as refusal:
+    except sluicegate.Full as refusal:
         standard: queue.Full = refusal
         also: asyncio.QueueFull = refusal
         print(standard, also)

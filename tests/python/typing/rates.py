@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 from typing_extensions import assert_type
 
-import penstock
-from penstock import (
+import sluicegate
+from sluicegate import (
     Clock,
     KeyedBucket,
     KeyedRateStatistics,
@@ -24,7 +24,7 @@ from penstock import (
     SlidingWindow,
     TokenBucket,
 )
-from penstock.testing import ManualClock
+from sluicegate.testing import ManualClock
 
 
 def threads(limiter: RateLimiter) -> None:
@@ -220,6 +220,6 @@ def refused(limiter: RateLimiter, limits: RateLimits, users: KeyedTokenBucket) -
 def errors(limiter: RateLimiter) -> None:
     try:
         limiter.acquire(timeout=0)
-    except penstock.RateLimited as refusal:
+    except sluicegate.RateLimited as refusal:
         assert_type(refusal, RateLimited)
         assert_type(refusal.retry_after, float)

@@ -1,8 +1,0 @@
-"""`python -m penstock`."""
-
-import sys
-
-from penstock._cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())

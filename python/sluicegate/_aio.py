@@ -1,0 +1,117 @@
+"""The awaitable methods: native coroutine functions around one call into the core.
+
+The fast path is that call. When it answers `WAIT` the coroutine drives an operation, which hands out something to await (a future, or a
+turn of the loop) until it is done. Whatever is thrown in meanwhile, the operation is abandoned: it gives up its place in line, and a
+wake-up it may have been given goes to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sluicegate._core import WAIT, AsyncOperation
+from sluicegate._exceptions import ShutDown
+
+__all__ = ["AsyncQueueIterator", "QueueMethods", "SimpleQueueMethods"]
+
+
+async def drive(operation: AsyncOperation) -> Any:
+    try:
+        while (event := operation.step()) is not None:
+            await event
+    except BaseException as error:
+        operation.abandon(error)
+        raise
+    return operation.result()
+
+
+class AsyncQueueIterator:
+    """Ends at shutdown, once the queue is drained."""
+
+    __slots__ = ("_queue",)
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def __aiter__(self) -> AsyncQueueIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            item = self._queue._try_get()
+            return await drive(self._queue._async_get(None)) if item is WAIT else item
+        except ShutDown as error:
+            if error.__cause__ is None:
+                raise StopAsyncIteration from None
+            raise
+
+
+class SimpleQueueMethods:
+    """Set on both kinds of queue."""
+
+    async def put_async(self: Any, item: Any, timeout: float | None = None) -> None:
+        """Put an item into the queue, from a coroutine.
+
+        Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
+        `timeout` seconds. Does not suspend when there is room, except that after 128 operations in a row the
+        loop gets a turn.
+
+        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError,
+        TypeError or OverflowError for a bad `timeout`.
+
+        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
+        has put nothing.
+        """
+        if timeout is None and self._try_put(item) is not WAIT:
+            return
+        await drive(self._async_put(item, timeout))
+
+    async def get_async(self: Any, timeout: float | None = None) -> Any:
+        """Remove and return the next item, from a coroutine.
+
+        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most
+        `timeout` seconds. Does not suspend when there is an item, except that after 128 operations in a row
+        the loop gets a turn.
+
+        Raises Empty if there was no item in time, ShutDown if the queue has been shut down and is drained,
+        ValueError, TypeError or OverflowError for a bad `timeout`.
+
+        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
+        has taken nothing: the item stays in the queue.
+        """
+        if timeout is None:
+            item = self._try_get()
+            if item is not WAIT:
+                return item
+        return await drive(self._async_get(timeout))
+
+    async def put_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None) -> int:
+        """Put every item of `items`, in order, from a coroutine, and return how many that were.
+
+        As `put_many`. What ends it early, a cancellation too, carries `accepted`: how many items were put.
+        """
+        return await drive(self._async_put_many(items, timeout))
+
+    async def get_many_async(self: Any, max: int, *, timeout: float | None = None, linger: float = 0.0) -> list[Any]:
+        """Remove and return 1 to `max` items, as a list, from a coroutine.
+
+        As `get_many`. Cancelled, it has taken nothing.
+        """
+        return await drive(self._async_get_many(max, timeout, linger))
+
+    def __aiter__(self: Any) -> AsyncQueueIterator:
+        """Iterate until the queue has been shut down and is drained."""
+        return AsyncQueueIterator(self)
+
+
+class QueueMethods(SimpleQueueMethods):
+    """Set on `Queue` beside those."""
+
+    async def join_async(self: Any, timeout: float | None = None) -> None:
+        """Wait until every item that was put has been dealt with (see `task_done`), from a coroutine.
+
+        Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached
+        zero at some moment during the wait.
+        """
+        await drive(self._async_join(timeout))

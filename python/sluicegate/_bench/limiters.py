@@ -1,0 +1,216 @@
+"""The limiters of the rows: ours, the one people write by hand, and four packages, each as cheap as it sensibly gets.
+
+None of them ever runs out in the rows where it admits (AMPLE a day), and the others are at their limit from the first
+call on (one a day). Storage is memory everywhere, and none leaves a thread behind.
+
+* pyrate-limiter: the log of its default bucket, which is a quarter cheaper than its GCRA while it admits; the log of a
+  million keys would be one of a million lists, so there it is GCRA.
+* limits: the fixed window, cheaper than its moving window and its sliding counter. On a free-threaded build its storage
+  may fail where threads share it (each starts the same timer), and is then left out.
+* throttled-py: the fixed window too.
+* aiolimiter has one algorithm, and asyncio only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import sluicegate
+
+from .gates import Gate
+
+AMPLE = 10**8
+DAY = 86_400
+
+
+class Bucket:
+    """The token bucket that people write by hand: a lock, a clock, a few lines."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._then = time.monotonic()
+        self._lock = threading.Lock()
+
+    def allow(self, n: float = 1) -> bool:
+        """Take `n` tokens if they are there."""
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self._burst, self._tokens + (now - self._then) * self._rate)
+            self._then = now
+            if self._tokens < n:
+                return False
+            self._tokens -= n
+            return True
+
+
+def emptied(gate: Gate) -> Gate:
+    """Use up a limiter's only token."""
+    gate.ask()
+    return gate
+
+
+# One limiter, from threads. Each has a burst of its own; the refill of a day does not matter while it is measured.
+
+
+def ours(burst: int) -> Gate:
+    """Our token bucket."""
+    return Gate(sluicegate.TokenBucket(burst, burst, period=DAY).try_acquire)
+
+
+def handwritten(burst: int) -> Gate:
+    """The one above."""
+    return Gate(Bucket(burst / DAY, burst).allow)
+
+
+def pyrate(burst: int) -> Gate:
+    """A pyrate-limiter with its default bucket."""
+    from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate, SingleBucketFactory
+
+    bucket = InMemoryBucket([Rate(burst, Duration.DAY)])
+    limiter = Limiter(SingleBucketFactory(bucket, schedule_leak=False))
+    if burst == AMPLE:
+        return Gate(limiter.try_acquire)  # `blocking=False` would also refuse whenever another thread is inside
+    return Gate(partial(limiter.try_acquire, blocking=False))
+
+
+def limits_window(burst: int) -> Gate:
+    """A fixed window of limits."""
+    from limits import RateLimitItemPerDay
+    from limits.storage import MemoryStorage
+    from limits.strategies import FixedWindowRateLimiter
+
+    return Gate(partial(FixedWindowRateLimiter(MemoryStorage()).hit, RateLimitItemPerDay(burst)))
+
+
+def throttled_window(burst: int) -> Gate:
+    """A fixed window of throttled-py."""
+    from throttled import MemoryStore, RateLimiterType, Throttled, rate_limiter
+
+    quota = rate_limiter.per_day(burst)
+    limiter = Throttled(key="bench", using=RateLimiterType.FIXED_WINDOW.value, quota=quota, store=MemoryStore())
+    return Gate(limiter.limit, is_not_limited)
+
+
+def is_not_limited(result: Any) -> bool:
+    """Read the answer of throttled-py."""
+    return not result.limited
+
+
+# One limiter, awaited.
+
+
+def ours_async() -> Gate:
+    """Our token bucket, awaited."""
+    return Gate(sluicegate.TokenBucket(AMPLE, AMPLE, period=DAY).acquire_async)
+
+
+def empty_coroutine() -> Gate:
+    """The least that an awaited coroutine function can cost."""
+
+    async def acquire() -> bool:
+        return True
+
+    return Gate(acquire)
+
+
+def aiolimiter_bucket() -> Gate:
+    """An aiolimiter, whose `acquire` returns None."""
+    from aiolimiter import AsyncLimiter
+
+    return Gate(AsyncLimiter(AMPLE, DAY).acquire, lambda answer: answer is None)
+
+
+def pyrate_async() -> Gate:
+    """A pyrate-limiter, awaited."""
+    from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate, SingleBucketFactory
+
+    bucket = InMemoryBucket([Rate(AMPLE, Duration.DAY)])
+    return Gate(Limiter(SingleBucketFactory(bucket, schedule_leak=False)).try_acquire_async)
+
+
+def throttled_async() -> Gate:
+    """A fixed window of throttled-py, awaited."""
+    from throttled import RateLimiterType, rate_limiter
+    from throttled.asyncio import MemoryStore, Throttled
+
+    quota = rate_limiter.per_day(AMPLE)
+    limiter = Throttled(key="bench", using=RateLimiterType.FIXED_WINDOW.value, quota=quota, store=MemoryStore())
+    return Gate(limiter.limit, is_not_limited)
+
+
+# A limit for each key. What is returned asks for one, by key; each key has BURST a day.
+
+BURST = 10
+Ask = Callable[[str], Any]
+
+
+def ours_keyed(keys: int) -> Ask:
+    """Our keyed bucket."""
+    return sluicegate.KeyedTokenBucket(BURST, BURST, period=DAY, max_keys=keys).try_acquire
+
+
+def handwritten_keyed(keys: int) -> Ask:
+    """A dict of the buckets above."""
+    buckets: dict[str, Bucket] = {}
+    lock = threading.Lock()
+
+    def allow(key: str) -> bool:
+        bucket = buckets.get(key)
+        if bucket is None:
+            with lock:
+                bucket = buckets.setdefault(key, Bucket(BURST / DAY, BURST))
+        return bucket.allow()
+
+    return allow
+
+
+def pyrate_keyed(keys: int) -> Ask:
+    """A dict of pyrate-limiter's buckets: its factories are there to be written by the user."""
+    from pyrate_limiter import BucketFactory, Duration, Limiter, MonotonicClock, Rate, RateItem, StateBucket
+
+    rates = [Rate(BURST, Duration.DAY)]
+    clock = MonotonicClock()
+
+    class Factory(BucketFactory):
+        def __init__(self) -> None:
+            self.buckets: dict[str, StateBucket] = {}
+
+        def wrap_item(self, name: str, weight: int = 1) -> RateItem:
+            return RateItem(name, clock.now(), weight)
+
+        def get(self, item: RateItem) -> StateBucket:
+            bucket = self.buckets.get(item.name)
+            if bucket is None:
+                bucket = self.buckets[item.name] = StateBucket(rates, clock=clock)
+            return bucket
+
+    return Limiter(Factory()).try_acquire
+
+
+def limits_keyed(keys: int) -> Ask:
+    """A fixed window of limits, which knows keys."""
+    from limits import RateLimitItemPerDay
+    from limits.storage import MemoryStorage
+    from limits.strategies import FixedWindowRateLimiter
+
+    return partial(FixedWindowRateLimiter(MemoryStorage()).hit, RateLimitItemPerDay(BURST))
+
+
+def throttled_keyed(keys: int) -> Ask:
+    """A fixed window of throttled-py, which knows keys, in a store made large enough to forget none."""
+    from throttled import MemoryStore, RateLimiterType, Throttled, rate_limiter
+
+    store = MemoryStore(options={"MAX_SIZE": keys})
+    quota = rate_limiter.per_day(BURST)
+    limit = Throttled(using=RateLimiterType.FIXED_WINDOW.value, quota=quota, store=store).limit
+
+    def ask(key: str) -> bool:
+        return not limit(key).limited
+
+    return ask

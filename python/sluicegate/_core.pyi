@@ -1,0 +1,1579 @@
+# ruff: noqa: D205 (the docstrings are the binary's, whatever they look like)
+import queue
+from asyncio import Future
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+from types import GenericAlias, MappingProxyType, TracebackType
+from typing import Any, ClassVar, Final, Generic, Literal, NoReturn, TypeAlias, TypeVar, final, overload, type_check_only
+from uuid import UUID
+
+from _typeshed import SupportsRichComparison
+from typing_extensions import Self, disjoint_base
+
+from sluicegate._credits import Subscription
+from sluicegate._statistics import ChannelStatistics, KeyedRateStatistics, QueueStatistics, RateStatistics
+from sluicegate._views import AsyncQueueView, SyncQueueView
+
+_T = TypeVar("_T")
+_OrderedT = TypeVar("_OrderedT", bound=SupportsRichComparison)
+_Q_co = TypeVar("_Q_co", covariant=True)
+_R_co = TypeVar("_R_co", covariant=True)
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# What `KeyedTokenBucket` takes for a key. (Not bool, which type checkers take for an int.)
+_Key: TypeAlias = str | bytes | int | UUID | IPv4Address | IPv6Address | tuple[_Key, ...]
+
+__all__ = [
+    "STAND_INS",
+    "WAIT",
+    "AckChannel",
+    "AsyncOperation",
+    "Channel",
+    "Clock",
+    "Credit",
+    "CreditChannel",
+    "Delivery",
+    "Ends",
+    "KeyedBucket",
+    "KeyedTokenBucket",
+    "LeakyBucket",
+    "LifoQueue",
+    "ManualClock",
+    "Permit",
+    "PriorityQueue",
+    "Queue",
+    "RateLimiter",
+    "RateLimits",
+    "Receiver",
+    "Reservation",
+    "Sender",
+    "SimpleQueue",
+    "SlidingWindow",
+    "TokenBucket",
+    "Transfer",
+    "__version__",
+    "_after_fork_in_child",
+    "_io_close",
+    "_read_chunks",
+    "_read_lines",
+    "_write_from",
+]
+
+__version__: Final[str]
+
+# The docstrings are the binary's, word for word (a test compares them): editors cannot read them there.
+
+@final
+class Clock:
+    """Where an object reads the time. `Clock()` is the system's monotonic clock; `sluicegate.testing.ManualClock`
+    stands still until it is told to move. There are no others: the class cannot be subclassed.
+    """
+
+    def __new__(cls) -> Self: ...
+    def __init_subclass__(cls, **_kwargs: object) -> None: ...
+    def now(self) -> float:
+        """The time in seconds since an arbitrary moment. Never goes back."""
+
+@final
+class ManualClock(Clock):  # pyright: ignore[reportGeneralTypeIssues]  # nobody else may
+    """A clock that stands still until it is told to move, for tests of anything that waits or measures.
+
+    `start` is the first reading, in seconds. `with clock:` makes it the clock of every sluicegate object made inside that is not given
+    one (in this context: a thread started inside has its own).
+    """
+
+    def __new__(cls, start: float = 0.0) -> Self: ...
+    @property
+    def waiters(self) -> int:
+        """How many operations, of threads and tasks, with a timeout or without, wait on objects with this clock."""
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock by `seconds` (to the nanosecond). Whoever is due on the way is woken, in time order.
+
+        Raises ValueError, TypeError or OverflowError for a bad amount. A woken thread or task runs when it gets
+        its turn, not inside this call.
+        """
+
+    async def advance_async(self, seconds: float) -> None:
+        """Move the clock by `seconds`, then let this loop settle: whoever was woken on it has run when this returns."""
+
+    def wait_for_waiters(self, n: int, timeout: float = 5.0) -> None:
+        """Block, in real time, until at least `n` operations wait on objects with this clock.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+
+# `isinstance(q, queue.Queue)` holds, so an annotation `queue.Queue[int]` takes one of ours too.
+@disjoint_base
+class Queue(queue.Queue[_T]):
+    """A bounded first-in, first-out queue for threads and asyncio."""
+
+    def __init__(self, maxsize: int = 0, *, name: str | None = None, clock: Clock | None = None) -> None: ...
+
+    # What queue.Queue has.
+
+    @property
+    def maxsize(self) -> int:
+        """The bound on the number of items; zero or less for none. May be assigned: waiting putters notice."""
+
+    @maxsize.setter
+    def maxsize(self, maxsize: int) -> None: ...  # pyright: ignore[reportIncompatibleVariableOverride]
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many items have been put for which `task_done` has not been called yet."""
+
+    @unfinished_tasks.setter
+    def unfinished_tasks(self, count: int) -> None: ...  # pyright: ignore[reportIncompatibleVariableOverride]
+    @property
+    def is_shutdown(self) -> bool:
+        """True once `shutdown` has been called."""
+
+    # A deque or a list, or whatever the hooks of a subclass made it.
+    @property
+    def queue(self) -> Any:
+        """A copy of what is in the queue: a `deque` (Queue) or list (LifoQueue, PriorityQueue: in heap order)."""
+
+    @queue.setter
+    def queue(self, storage: Any) -> None: ...
+    @property
+    def mutex(self) -> NoReturn:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Not available: every operation is atomic by itself. Raises AttributeError naming the alternatives."""
+
+    @property
+    def not_empty(self) -> _Condition:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Stands in for the standard library's condition: `wait(timeout)` waits until there is an item."""
+
+    @property
+    def not_full(self) -> _Condition:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Stands in for the standard library's condition: `wait(timeout)` waits until there is room."""
+
+    @property
+    def all_tasks_done(self) -> _Condition:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Stands in for the standard library's condition: `wait(timeout)` waits until nothing is unfinished."""
+
+    def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
+        """Put an item into the queue.
+
+        Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
+        `timeout` seconds. With `block=False` it never waits and `timeout` is ignored.
+
+        Raises Full if there was no room (in time), ShutDown if the queue has been shut down, ValueError for a
+        negative or NaN timeout.
+
+        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
+        exception from a signal handler, it has put nothing.
+        """
+
+    def get(self, block: bool = True, timeout: float | None = None) -> _T:
+        """Remove and return the next item.
+
+        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most `timeout`
+        seconds. With `block=False` it never waits and `timeout` is ignored.
+
+        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
+        ValueError for a negative or NaN timeout.
+
+        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
+        exception from a signal handler, it has taken nothing.
+        """
+
+    def put_nowait(self, item: _T) -> None:
+        """Put an item without waiting. Raises Full if there is no room, ShutDown if the queue has been shut down.
+
+        It never waits, so it never stands in line: if there is room it is taken, whoever waits.
+        """
+
+    def get_nowait(self) -> _T:
+        """Remove and return the next item without waiting. Raises Empty if there is none, ShutDown if the queue has
+        been shut down and is drained.
+
+        It never waits, so it never stands in line: if there is an item it is taken, whoever waits.
+        """
+
+    def qsize(self) -> int:
+        """The number of items in the queue, at this moment."""
+
+    def empty(self) -> bool:
+        """True if the queue holds nothing, at this moment."""
+
+    def full(self) -> bool:
+        """True if the queue holds `maxsize` items, at this moment. Never, if there is no bound."""
+
+    def task_done(self) -> None:
+        """Say that one item that was got has been dealt with.
+
+        Raises ValueError if called more often than items were put.
+        """
+
+    def join(self, timeout: float | None = None) -> None:
+        """Block until every item that was put has been dealt with (see `task_done`).
+
+        Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached zero at
+        some moment during the wait.
+        """
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Shut the queue down: puts raise ShutDown from now on, gets when nothing is left.
+
+        With `immediate=True` everything that is in the queue is removed, and counts as finished. Wakes everybody who
+        waits. May be called again, also to make a graceful shutdown an immediate one.
+        """
+
+    def _init(self, maxsize: int) -> None: ...
+    def _qsize(self) -> int: ...
+    def _put(self, item: _T) -> None: ...
+    def _get(self) -> _T: ...
+
+    # What it has not.
+
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    def put_many(self, items: Iterable[_T], block: bool = True, timeout: float | None = None) -> int:
+        """Put every item of `items`, in order, and return how many that were.
+
+        A list or tuple that fits enters in one step. What does not fit enters in chunks, with no other
+        putter's items in between; an item is taken from an iterator only when its place is certain, so that
+        the iterator stands at the first item that was not put. Waits for room as `put` does.
+
+        Raises Full, ShutDown, or what a signal handler or the iterable raised, each with an attribute
+        `accepted`: how many items were put.
+        """
+
+    def get_many(self, max: int, block: bool = True, timeout: float | None = None, *, linger: float = 0.0) -> list[_T]:
+        """Remove and return 1 to `max` items, as a list.
+
+        Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more: until
+        `max` are there, the queue is full, a putter waits, or the queue is shut down. Meanwhile it keeps its
+        place in line and has taken nothing.
+
+        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
+        ValueError, TypeError or OverflowError for a bad `max`, `timeout` or `linger`.
+        """
+
+    def clear(self) -> int:
+        """Remove everything that is in the queue, in one step, and return how many items that were.
+
+        Each counts as a finished task.
+        """
+
+    def peek(self) -> _T:
+        """Return the item that `get` would return next, without removing it.
+
+        Raises Empty if there is none, ShutDown if the queue has been shut down and is drained. Another getter may
+        take the item before you do.
+        """
+
+    def statistics(self) -> QueueStatistics:
+        """What the queue has seen so far, as a frozen snapshot."""
+
+    def producers(self, n: int = 1) -> _SharedEnd[Self]:
+        """Return a context manager (`with`, `async with`) that `n` threads or tasks share as producers.
+
+        When the last of them has left, the queue is shut down. If one left by an exception, consumers get
+        ShutDown with the first such exception as `__cause__`, once they have drained the queue.
+        """
+
+    def consumers(self, n: int = 1) -> _SharedEnd[Self]:
+        """Return a context manager (`with`, `async with`) that `n` threads or tasks share as consumers.
+
+        When the last of them has left, the queue is shut down at once, and what is in it is removed, so
+        that no producer waits for ever.
+        """
+
+    @property
+    def async_q(self) -> AsyncQueueView[_T]:
+        """The same queue with exactly `asyncio.Queue`'s interface."""
+
+    @property
+    def sync_q(self) -> SyncQueueView[_T]:
+        """The same queue with exactly `queue.Queue`'s interface."""
+
+    async def put_async(self, item: _T, timeout: float | None = None) -> None:
+        """Put an item into the queue, from a coroutine.
+
+        Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
+        `timeout` seconds. Does not suspend when there is room, except that after 128 operations in a row the
+        loop gets a turn.
+
+        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError,
+        TypeError or OverflowError for a bad `timeout`.
+
+        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
+        has put nothing.
+        """
+
+    async def get_async(self, timeout: float | None = None) -> _T:
+        """Remove and return the next item, from a coroutine.
+
+        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most
+        `timeout` seconds. Does not suspend when there is an item, except that after 128 operations in a row
+        the loop gets a turn.
+
+        Raises Empty if there was no item in time, ShutDown if the queue has been shut down and is drained,
+        ValueError, TypeError or OverflowError for a bad `timeout`.
+
+        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
+        has taken nothing: the item stays in the queue.
+        """
+
+    async def put_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+        """Put every item of `items`, in order, from a coroutine, and return how many that were.
+
+        As `put_many`. What ends it early, a cancellation too, carries `accepted`: how many items were put.
+        """
+
+    async def get_many_async(self, max: int, *, timeout: float | None = None, linger: float = 0.0) -> list[_T]:
+        """Remove and return 1 to `max` items, as a list, from a coroutine.
+
+        As `get_many`. Cancelled, it has taken nothing.
+        """
+
+    async def join_async(self, timeout: float | None = None) -> None:
+        """Wait until every item that was put has been dealt with (see `task_done`), from a coroutine.
+
+        Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached
+        zero at some moment during the wait.
+        """
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    def __iter__(self) -> Iterator[_T]: ...
+    def __aiter__(self) -> AsyncIterator[_T]: ...
+    def __bool__(self) -> Literal[True]: ...
+    __contains__: ClassVar[None]
+    def __reduce__(self) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _try_put(self, item: _T) -> object: ...
+    def _try_get(self) -> Any: ...
+    def _async_put(self, item: _T, timeout: float | None) -> AsyncOperation: ...
+    def _async_get(self, timeout: float | None) -> AsyncOperation: ...
+    def _async_put_many(self, items: Iterable[_T], timeout: float | None) -> AsyncOperation: ...
+    def _async_get_many(self, max: int, timeout: float | None, linger: float) -> AsyncOperation: ...
+    def _async_join(self, timeout: float | None) -> AsyncOperation: ...
+    def _wait_ready(self, putting: bool, timeout: float | None) -> bool: ...
+    def _fail(self, error: BaseException) -> None: ...
+
+@disjoint_base
+class LifoQueue(Queue[_T]):
+    """A last-in, first-out queue."""
+
+@disjoint_base
+class PriorityQueue(Queue[_OrderedT]):
+    """A queue that gives back the smallest item first, with exactly the order of `heapq`."""
+
+@disjoint_base
+class SimpleQueue(Generic[_T]):
+    """An unbounded first-in, first-out queue without task tracking or shutdown."""
+
+    def __init__(self, *, name: str | None = None, clock: Clock | None = None) -> None: ...
+    def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
+        """Put an item into the queue. Never waits: the queue has no bound, and `block` and `timeout` are
+        ignored.
+        """
+
+    def get(self, block: bool = True, timeout: float | None = None) -> _T:
+        """Remove and return the next item.
+
+        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most `timeout`
+        seconds. With `block=False` it never waits and `timeout` is ignored.
+
+        Raises Empty if there was no item (in time), ValueError for a negative or NaN timeout, OverflowError for one
+        that is too long.
+
+        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
+        exception from a signal handler, it has taken nothing.
+        """
+
+    def put_nowait(self, item: _T) -> None:
+        """Put an item into the queue, as `put` does."""
+
+    def get_nowait(self) -> _T:
+        """Remove and return the next item without waiting. Raises Empty if there is none.
+
+        It never waits, so it never stands in line: if there is an item it is taken, whoever waits.
+        """
+
+    def qsize(self) -> int:
+        """The number of items in the queue, at this moment."""
+
+    def empty(self) -> bool:
+        """True if the queue holds nothing, at this moment."""
+
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    def put_many(self, items: Iterable[_T], block: bool = True, timeout: float | None = None) -> int:
+        """Put every item of `items`, in order, and return how many that were.
+
+        A list or tuple that fits enters in one step. What does not fit enters in chunks, with no other
+        putter's items in between; an item is taken from an iterator only when its place is certain, so that
+        the iterator stands at the first item that was not put. Waits for room as `put` does.
+
+        Raises Full, ShutDown, or what a signal handler or the iterable raised, each with an attribute
+        `accepted`: how many items were put.
+        """
+
+    def get_many(self, max: int, block: bool = True, timeout: float | None = None, *, linger: float = 0.0) -> list[_T]:
+        """Remove and return 1 to `max` items, as a list.
+
+        Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more: until
+        `max` are there, the queue is full, a putter waits, or the queue is shut down. Meanwhile it keeps its
+        place in line and has taken nothing.
+
+        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
+        ValueError, TypeError or OverflowError for a bad `max`, `timeout` or `linger`.
+        """
+
+    def clear(self) -> int:
+        """Remove everything that is in the queue, in one step, and return how many items that were.
+
+        Each counts as a finished task.
+        """
+
+    def peek(self) -> _T:
+        """Return the item that `get` would return next, without removing it.
+
+        Raises Empty if there is none, ShutDown if the queue has been shut down and is drained. Another getter may
+        take the item before you do.
+        """
+
+    def statistics(self) -> QueueStatistics:
+        """What the queue has seen so far, as a frozen snapshot."""
+
+    async def put_async(self, item: _T, timeout: float | None = None) -> None:
+        """Put an item into the queue, from a coroutine.
+
+        Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
+        `timeout` seconds. Does not suspend when there is room, except that after 128 operations in a row the
+        loop gets a turn.
+
+        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError,
+        TypeError or OverflowError for a bad `timeout`.
+
+        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
+        has put nothing.
+        """
+
+    async def get_async(self, timeout: float | None = None) -> _T:
+        """Remove and return the next item, from a coroutine.
+
+        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most
+        `timeout` seconds. Does not suspend when there is an item, except that after 128 operations in a row
+        the loop gets a turn.
+
+        Raises Empty if there was no item in time, ShutDown if the queue has been shut down and is drained,
+        ValueError, TypeError or OverflowError for a bad `timeout`.
+
+        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
+        has taken nothing: the item stays in the queue.
+        """
+
+    async def put_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+        """Put every item of `items`, in order, from a coroutine, and return how many that were.
+
+        As `put_many`. What ends it early, a cancellation too, carries `accepted`: how many items were put.
+        """
+
+    async def get_many_async(self, max: int, *, timeout: float | None = None, linger: float = 0.0) -> list[_T]:
+        """Remove and return 1 to `max` items, as a list, from a coroutine.
+
+        As `get_many`. Cancelled, it has taken nothing.
+        """
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    def __iter__(self) -> Iterator[_T]: ...
+    def __aiter__(self) -> AsyncIterator[_T]: ...
+    def __bool__(self) -> Literal[True]: ...
+    __contains__: ClassVar[None]
+    def __reduce__(self) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _try_put(self, item: _T) -> object: ...
+    def _try_get(self) -> Any: ...
+    def _async_put(self, item: _T, timeout: float | None) -> AsyncOperation: ...
+    def _async_get(self, timeout: float | None) -> AsyncOperation: ...
+    def _async_put_many(self, items: Iterable[_T], timeout: float | None) -> AsyncOperation: ...
+    def _async_get_many(self, max: int, timeout: float | None, linger: float) -> AsyncOperation: ...
+
+# Rate limits. An amount is an int or a float.
+
+@disjoint_base
+class RateLimiter:
+    """Something that admits amounts at a limited rate: the common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow` and the handles
+    that `KeyedTokenBucket.key` returns. It cannot be made itself.
+    """
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn: ...
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    def try_acquire(self, n: float = 1) -> bool:
+        """Take `n` tokens if they can go now and nobody waits. Returns whether it did. Never waits.
+
+        It overtakes nobody: while others wait in line it is refused. `n=0` goes always and changes nothing.
+
+        Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    def acquire(self, n: float = 1, *, timeout: float | None = None) -> Literal[True]:
+        """Take `n` tokens, waiting for them in line.
+
+        With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
+        does not wait at all. `n=0` goes at once and changes nothing.
+
+        Raises RateLimited, with `retry_after` in seconds and nothing taken, if `n` cannot be had in time or no place
+        in line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
+        argument.
+
+        Fairness: strictly in the order of arrival, threads and tasks in one line; nobody overtakes a large request.
+        Interrupted by an exception from a signal handler, it has taken nothing, and those behind it go earlier.
+        """
+
+    async def acquire_async(self, n: float = 1, *, timeout: float | None = None) -> Literal[True]:
+        """Take `n` tokens, waiting for them in line, from a coroutine.
+
+        As `acquire`. Does not suspend when they can be had at once, except that after 128 operations in a row the loop
+        gets a turn. Cancelled, it has taken nothing, and those behind it go earlier.
+        """
+
+    def reserve(self, n: float = 1, *, max_wait: float | None = None) -> _Reservation:
+        """Book `n` tokens for the first moment possible, after everybody who waits.
+
+        Returns a Reservation, which says when that is and can be waited for, settled and cancelled. Its moment is a
+        promise: nothing that happens afterwards moves it.
+
+        Raises RateLimited, having booked nothing, if it would be more than `max_wait` seconds away or no place in
+        line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
+        argument.
+        """
+
+    def refund(self, n: float) -> None:
+        """Give `n` tokens back, at most until the bucket is full.
+
+        Raises ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    def debit(self, n: float) -> None:
+        """Take `n` tokens without asking. That may leave a debt, which those who come later wait off.
+
+        Raises ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    @property
+    def tokens(self) -> float:
+        """The tokens available now; negative in debt. A sliding window says what is left of its limit, a leaky bucket
+        what a bucket for one token would say. What is booked for a later moment than its turn (by a set, behind a line or
+        a pause) is in it only from then on.
+        """
+
+    def retry_after(self, n: float = 1) -> float:
+        """The seconds until `try_acquire(n)` can pass, those in line being served first; 0.0 if it can now.
+
+        Whoever comes exactly then is admitted, if nobody has come in between. (For a key that is not remembered it does
+        not say whether there is room for one more.)
+
+        Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    def pause_for(self, seconds: float) -> None:
+        """Admit nobody before `seconds` have passed (a server's Retry-After). Tokens go on coming in meanwhile.
+
+        A shorter pause does not end a longer one. Reservations keep their moments.
+
+        Raises ValueError, TypeError or OverflowError for bad `seconds`.
+        """
+
+    def statistics(self) -> RateStatistics:
+        """A snapshot of what the limiter has seen, at this moment."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_exc: object) -> None: ...
+    @overload
+    def __call__(self, function: _F, /, *, n: float = 1, timeout: float | None = None) -> _F:
+        """Decorate a function (def, async def, or a generator function of either kind): each call first takes `n` tokens.
+
+        `@bucket`, or `@bucket(n=2, timeout=1)`. A generator takes them when iteration begins. Raises what `acquire` raises.
+        """
+
+    @overload
+    def __call__(self, function: None = None, /, *, n: float = 1, timeout: float | None = None) -> Callable[[_F], _F]: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _try_acquire(self, n: float = 1) -> object: ...
+    def _async_acquire(self, n: float, timeout: float | None) -> AsyncOperation: ...
+    def _check(self, n: float, timeout: float | None) -> None: ...
+
+@disjoint_base
+class TokenBucket(RateLimiter):
+    """A token bucket: `rate` tokens come in per `period` seconds, up to `burst` of them can be saved.
+
+    In the first t seconds up to `burst + rate * t` pass, and so in any window of that length. For somebody
+    else's quota of N a minute that is too much: use `SlidingWindow(N, 60)`. A bucket begins with `initial` tokens,
+    by default full. Rates and amounts may be fractions; amounts are counted in billionths of a token (more coarsely
+    where `burst` is above 1e9).
+
+    Shared by any number of threads and event loops. Those who wait stand in one line, strictly first come, first
+    served. `with bucket:` takes one token, `@bucket` takes one before each call.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+
+    Algorithm: GCRA (ITU-T I.371, annex A).
+    """
+
+    def __new__(
+        cls,
+        rate: float,
+        burst: float,
+        *,
+        period: float = 1.0,
+        initial: float | None = None,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+    @property
+    def rate(self) -> float:
+        """Tokens that come in per `period`."""
+
+    @property
+    def burst(self) -> float:
+        """Tokens that can be saved."""
+
+    @property
+    def period(self) -> float:
+        """Seconds that `rate` is counted over."""
+
+    def set_rate(self, rate: float, burst: float | None = None) -> None:
+        """Change the rate, per the same period, and the burst, if one is given, from now on.
+
+        Tokens stay, as far as they fit, and so do debts. The times of those who wait are worked out anew; one
+        whose amount no longer fits the burst gets ValueError. Reservations keep their moments.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        """
+
+@disjoint_base
+class LeakyBucket(RateLimiter):
+    """A shaper: lets callers go evenly spaced, one of n tokens holding up the next for `n / rate` periods.
+
+    At most `capacity` stand in line, reservations included; the next is refused. (Callers of a `RateLimits` stand in its
+    line.) Nothing is saved up: after a pause the first goes at once and the second after it has been paid for.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+
+    Algorithm: GCRA (ITU-T I.371, annex A) without a burst.
+    """
+
+    def __new__(
+        cls,
+        rate: float,
+        capacity: int,
+        *,
+        period: float = 1.0,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+    @property
+    def rate(self) -> float:
+        """Tokens let go per `period`."""
+
+    @property
+    def capacity(self) -> int:
+        """How many may stand in line."""
+
+    @property
+    def period(self) -> float:
+        """Seconds that `rate` is counted over."""
+
+    def set_rate(self, rate: float, capacity: int | None = None) -> None:
+        """Change the rate, per the same period, and the capacity, if one is given, from now on.
+
+        The times of those who wait are worked out anew. With a smaller capacity nobody is sent away who stands in
+        line already. Reservations keep their moments.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        """
+
+@disjoint_base
+class SlidingWindow(RateLimiter):
+    """A sliding window: never more than `limit` tokens in any window of `period` seconds, exactly.
+
+    What is taken at t counts until just before t + `period`. This is what somebody else's quota needs, where a
+    token bucket may let through up to twice as much in one window. It remembers each moment at which something
+    was taken in the last `period`, so its memory grows with `limit`.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+    """
+
+    def __new__(cls, limit: float, period: float, *, clock: Clock | None = None, name: str | None = None) -> Self: ...
+    @property
+    def limit(self) -> float:
+        """Tokens that may be taken in any window."""
+
+    @property
+    def period(self) -> float:
+        """The length of the window, in seconds."""
+
+    def set_limit(self, limit: float, period: float | None = None) -> None:
+        """Change the limit, and the period, if one is given, from now on.
+
+        What has been taken counts on. The times of those who wait are worked out anew; one whose amount is more
+        than the limit gets ValueError. Reservations keep their moments. What a shorter window has forgotten a
+        longer one does not know.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        """
+
+@disjoint_base
+class RateLimits:
+    """Several limiters, taken together: all or none.
+
+    `RateLimits(requests=TokenBucket(50, 10), tokens=TokenBucket(90_000, 90_000, period=60))`. An amount by position is taken
+    of each, amounts by name of each its own; then every limit must be named. Those who wait stand in one line, strictly
+    first come, first served. Limiters may be shared between several sets, and used beside them.
+
+    Raises ValueError if there is none, the same one twice, one of another clock, or one called `name`, `n`, `timeout` or `max_wait`;
+    TypeError for what is no limiter.
+    """
+
+    def __new__(cls, *, name: str | None = None, **limits: RateLimiter) -> Self: ...
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    @property
+    def limits(self) -> MappingProxyType[str, RateLimiter]:
+        """The limiters by name, read-only."""
+
+    def try_acquire(self, n: float = 1, /, **amounts: float) -> bool:
+        """Take `n` of each limit, or amounts by name, if all can go now and nobody waits. All or none.
+
+        Returns whether it did. Never waits. Raises as `acquire` does for amounts that can never pass and bad arguments.
+        """
+
+    def acquire(self, n: float = 1, /, *, timeout: float | None = None, **amounts: float) -> Literal[True]:
+        """Take `n` of each limit, or amounts by name, waiting for them in line. All or none.
+
+        With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
+        does not wait at all.
+
+        Raises RateLimited, with `retry_after` in seconds and nothing taken, if they cannot be had in time; ValueError
+        for an amount that can never pass at once; TypeError for a limit that is missing or unknown; ValueError,
+        TypeError or OverflowError for a bad argument.
+
+        Fairness: strictly in the order of arrival, threads and tasks in one line. Interrupted by an exception from a signal
+        handler, it has taken nothing.
+        """
+
+    async def acquire_async(self, n: float = 1, /, *, timeout: float | None = None, **amounts: float) -> Literal[True]:
+        """Take `n` of each limit, or amounts by name, waiting for them in line, from a coroutine. All or none.
+
+        As `acquire`. Cancelled, it has taken nothing.
+        """
+
+    def reserve(self, n: float = 1, /, *, max_wait: float | None = None, **amounts: float) -> _ReservationByName:
+        """Book `n` of each limit, or amounts by name, for the first moment at which all can go, after everybody who waits.
+
+        Returns a Reservation. `settle` it by name when the true amounts are known.
+
+        Raises RateLimited, having booked nothing, if that would be more than `max_wait` seconds away; else as `acquire`.
+        """
+
+    def refund(self, n: float = 1, /, **amounts: float) -> None:
+        """Give tokens back: `n` to each limit, or amounts by name to those that are named.
+
+        Raises TypeError for an unknown limit; ValueError, TypeError or OverflowError for a bad amount.
+        """
+
+    def debit(self, n: float = 1, /, **amounts: float) -> None:
+        """Take tokens without asking: `n` of each limit, or amounts by name of those that are named.
+
+        That may leave debts, which those who come later wait off. Raises as `refund` does.
+        """
+
+    @property
+    def tokens(self) -> dict[str, float]:
+        """The tokens available now, by name."""
+
+    def retry_after(self, n: float = 1, /, **amounts: float) -> float:
+        """The seconds until `try_acquire` with the same amounts can pass, those in line being served first; 0.0 if it can now.
+
+        Raises as `acquire` does for amounts that can never pass and bad arguments.
+        """
+
+    def pause_for(self, seconds: float) -> None:
+        """Admit nobody to any of the limits before `seconds` have passed (a server's Retry-After).
+
+        Raises ValueError, TypeError or OverflowError for bad `seconds`.
+        """
+
+    def statistics(self) -> RateStatistics:
+        """A snapshot of what the set has seen, at this moment. The members have their own."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_exc: object) -> None: ...
+    @overload
+    def __call__(self, function: _F, /, *, n: float | None = None, timeout: float | None = None, **amounts: float) -> _F:
+        """Decorate a function: each call first takes `n` of each limit, or amounts by name.
+
+        `@limits`, `@limits(n=2, timeout=1)`, or `@limits(requests=1, tokens=500)`. The function is a def, an async def, or a
+        generator function of either kind: a generator takes them when iteration begins. Raises what `acquire` raises.
+        """
+
+    @overload
+    def __call__(
+        self, function: None = None, /, *, n: float | None = None, timeout: float | None = None, **amounts: float
+    ) -> Callable[[_F], _F]: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _async_acquire(self, timeout: float | None, *args: float, **amounts: float) -> AsyncOperation: ...
+    def _check(self, timeout: float | None, *args: float, **amounts: float) -> None: ...
+
+@disjoint_base
+class KeyedTokenBucket:
+    """A token bucket for each of very many keys (users, addresses, hosts), in bounded memory.
+
+    Each key has a bucket of `burst` tokens to which `rate` come in per `period` seconds, and a line of its own: who waits for one
+    key holds up nobody at another. Keys are str, bytes, int, UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of
+    each is stored. `key(k)` is a light handle with the whole interface of a token bucket; `try_acquire(key, n)` is the hot path.
+
+    At most `max_keys` are remembered. A full bucket is the same as none and is forgotten when room is needed; one in debt, waited
+    for or with a rate of its own never. When all of them are needed a new key is refused with RateLimited, because to forget a debt
+    would let more through than the limit; `retry_after` says when one may be forgotten.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+
+    Algorithm: GCRA (ITU-T I.371, annex A).
+    """
+
+    def __new__(
+        cls,
+        rate: float,
+        burst: float,
+        *,
+        max_keys: int,
+        period: float = 1.0,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+    def key(self, key: _Key) -> KeyedBucket:
+        """The bucket of one key, as a light handle with the whole interface of a token bucket.
+
+        Raises TypeError for a key of another kind.
+        """
+
+    def try_acquire(self, key: _Key, n: float = 1) -> bool:
+        """Take `n` tokens of the key's bucket if they can go now and nobody waits for them. Returns whether it did. Never waits.
+
+        `n=0` goes always and changes nothing.
+
+        Raises RateLimited if the key is new and all `max_keys` are needed (see the class), ValueError if `n` can never pass
+        at once; ValueError, TypeError or OverflowError for a bad `key` or `n`.
+        """
+
+    def set_rate(self, rate: float, burst: float | None = None, *, key: _Key = ...) -> None:
+        """Change the rate, per the same period, and the burst, if one is given, from now on: for every key without a rate of its own,
+        or for one key alone.
+
+        Tokens stay, as far as they fit, and so do debts. A key with a rate of its own is remembered until `forget(key)`.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed; RateLimited if there is no
+        room for one more key.
+        """
+
+    def forget(self, key: _Key) -> bool:
+        """Drop the key's own rate: that of all others holds for it again. Its debt stays. Returns whether it had one.
+
+        Raises TypeError for a key of another kind.
+        """
+
+    @property
+    def rate(self) -> float:
+        """Tokens that come in per `period`, for a key without a rate of its own."""
+
+    @property
+    def burst(self) -> float:
+        """Tokens that can be saved, for a key without a rate of its own."""
+
+    @property
+    def period(self) -> float:
+        """Seconds that `rate` is counted over."""
+
+    @property
+    def max_keys(self) -> int:
+        """The most keys that are remembered."""
+
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    def statistics(self) -> KeyedRateStatistics:
+        """A snapshot of what the buckets of all keys have seen, at this moment."""
+
+    def __len__(self) -> int: ...
+    def __bool__(self) -> Literal[True]: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+
+@final
+class KeyedBucket(RateLimiter):
+    """One key's bucket: what `KeyedTokenBucket.key` returns. A light handle; the bucket itself is the keyed bucket's."""
+
+    @property
+    def key(self) -> _Key:
+        """The key."""
+
+    @property
+    def rate(self) -> float:
+        """Tokens that come in per `period`."""
+
+    @property
+    def burst(self) -> float:
+        """Tokens that can be saved."""
+
+    @property
+    def period(self) -> float:
+        """Seconds that `rate` is counted over."""
+
+    def set_rate(self, rate: float, burst: float | None = None) -> None:
+        """Give this key a rate of its own, per the same period, and a burst, if one is given, from now on.
+
+        Tokens stay, as far as they fit, and so do debts. The key is then remembered until `KeyedTokenBucket.forget(key)`.
+
+        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        """
+
+@final
+class Reservation:
+    """Tokens booked for a moment to come: what `reserve` returns.
+
+    Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry. An exception in the
+    body gives nothing back; `cancel` does, as far as that is possible. When the true amount is known, `settle` it.
+    """
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn: ...
+    @property
+    def n(self) -> float | dict[str, float]:
+        """What was booked: tokens, or a dict of them by name for `RateLimits`."""
+
+    @property
+    def delay(self) -> float:
+        """The seconds until its moment; 0.0 when that has come."""
+
+    @property
+    def ready_at(self) -> float:
+        """Its moment, in seconds on the limiter's clock (`sluicegate.Clock().now()` unless it was given another)."""
+
+    def wait(self, timeout: float | None = None) -> Literal[True]:
+        """Block until its moment has come.
+
+        Raises RateLimited at once, the booking staying as it is, if that is more than `timeout` seconds away;
+        ValueError, TypeError or OverflowError for a bad `timeout`. Interrupted by an exception from a signal handler, the
+        booking stays as it is.
+        """
+
+    async def wait_async(self, timeout: float | None = None) -> Literal[True]:
+        """Wait until its moment has come, from a coroutine.
+
+        As `wait`. Cancelled, the booking stays as it is.
+        """
+
+    def settle(self, actual: float = ..., /, **actual_by_name: float) -> None:
+        """Say what it really came to: the difference is given back or taken, without asking.
+
+        Before its moment as much is given back as `cancel` would.
+
+        For `RateLimits` by name, `settle(tokens=950)`; a limit that is not named stays as it was booked.
+
+        Raises RuntimeError if it has been settled or cancelled before; ValueError, TypeError or OverflowError for a bad amount.
+        """
+
+    def cancel(self) -> float | dict[str, float]:
+        """Give it back, as far as that is possible, and return how much that was: tokens, or a dict of them by name.
+
+        What has been booked after it, relying on it, stays where it is, and so much of it cannot be given back: else
+        more might pass in some window than the limit allows. (A sliding window can always give all of it back.)
+        Nothing is given back once its moment has passed. A second time does nothing.
+
+        Raises RuntimeError if it has been settled.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_exc: object) -> None: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _async_wait(self, timeout: float | None) -> AsyncOperation: ...
+
+# Credit channels.
+
+@disjoint_base
+class Channel(Generic[_T, _R_co]):
+    """What both kinds of channel have in common. It cannot be made itself."""
+
+    @property
+    def sender(self) -> Sender[_T]:
+        """The end that items go in by."""
+
+    @property
+    def receiver(self) -> Receiver[_R_co]:
+        """The end that they come out by."""
+
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+
+    def statistics(self) -> ChannelStatistics:
+        """A snapshot of what the channel has seen, at this moment."""
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
+
+@disjoint_base
+class CreditChannel(Channel[_T, _T]):
+    """A channel on which the receiver decides how much may be on its way.
+
+    With a `window` (256) no more than that is between the two ends at any moment; credit goes back as items are
+    received, in steps of `threshold` of the window, and all of it at once when the sender waits or nothing is left.
+    With `window=0` nothing flows but what is asked for by `receiver.credit.request(n)`, and at most `buffer` of it
+    waits to be received.
+
+    Amounts are items, or what `weigh(item)` says: a whole number, bytes for example. An item heavier than the
+    window is refused. An item of weight 0 takes no credit, but a slot: there are as many of those.
+    `on_discard(item)` gets what is given up, `control_capacity` is how many control messages may wait.
+
+    The ends, `sender` and `receiver`, can be given to different owners; the channel itself need not be kept.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+
+    Fairness: credit is given strictly in the order in which senders came, by weight; threads and tasks in one line.
+    """
+
+    def __new__(
+        cls,
+        window: int = 256,
+        *,
+        threshold: float = 0.5,
+        buffer: float | None = None,
+        weigh: Callable[[_T], int] | None = None,
+        control_capacity: int = 8,
+        on_discard: Callable[[_T], object] | None = None,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+
+@disjoint_base
+class AckChannel(Channel[_T, Delivery[_T]]):
+    """A credit channel whose items have to be settled: `receive` gives a `Delivery`, and credit goes back when that is
+    acked.
+
+    One that is nacked, or let go, or not settled within `ack_wait` seconds, comes back at the head, for
+    `max_deliver` attempts in all; then `on_discard` gets it. `receiver.settled_through` is the number below which
+    everything is settled.
+
+    Everything else is as in `CreditChannel`.
+    """
+
+    def __new__(
+        cls,
+        window: int = 256,
+        *,
+        threshold: float = 0.5,
+        buffer: float | None = None,
+        ack_wait: float | None = None,
+        max_deliver: int = 5,
+        weigh: Callable[[_T], int] | None = None,
+        control_capacity: int = 8,
+        on_discard: Callable[[_T], object] | None = None,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> Self: ...
+
+@final
+class Sender(Generic[_T]):
+    """The end of a channel that items go in by. Made by the channel, and by `clone`.
+
+    May be used by any number of threads and tasks. `with sender:` completes the channel at the end of the block, or
+    fails it with the exception that leaves the block. One that is let go before it has completed or failed fails
+    the channel, with a ResourceWarning.
+    """
+
+    def send(self, item: _T, timeout: float | None = None) -> None:
+        """Send an item. Waits for credit: without a limit if `timeout` is None, else for at most `timeout` seconds.
+
+        Raises Full if there was none in time, ChannelClosed if this sender has completed, ChannelCancelled if the
+        receiver has gone, ChannelFailed if another sender has failed; ValueError for an item that is heavier than the
+        window; ValueError, TypeError or OverflowError for a bad `timeout`, or a bad weight.
+
+        Fairness: credit is given strictly in the order in which senders came, by weight, threads and tasks in one line.
+        Interrupted by an exception from a signal handler it has sent nothing.
+        """
+
+    def send_nowait(self, item: _T) -> None:
+        """Send an item if there is credit for it and nobody waits. Never waits.
+
+        Raises Full if there is none, else as `send`.
+        """
+
+    async def send_async(self, item: _T, timeout: float | None = None) -> None:
+        """Send an item, waiting for credit, from a coroutine.
+
+        As `send`. Does not suspend when there is credit, except that after 128 operations in a row the loop gets a
+        turn. Cancelled, it has sent nothing.
+        """
+
+    def send_many(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+        """Send every item of `items`, in order, and return how many that were.
+
+        As many as there is credit for enter in one step, the rest as credit comes: for at most `timeout` seconds in
+        all, if that is not None. An item is taken out of an iterator only once there is credit for one, so an iterator
+        stands at the first item that was not sent; with `weigh`, an item that turned out to be too heavy for the credit
+        left is in the error's `pending`.
+
+        Raises Full if credit did not come in time, ChannelClosed, ChannelFailed or ChannelCancelled at the end of the
+        channel, ValueError for an item that is too heavy; `accepted` of the error, of a cancellation too, says how many
+        items were sent.
+        """
+
+    async def send_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+        """Send every item of `items`, in order, from a coroutine, and return how many that were.
+
+        As `send_many`. What ends it early, a cancellation too, carries `accepted`: how many items were sent.
+        """
+
+    def permit(self, n: int = 1, *, timeout: float | None = None) -> Permit[_T]:
+        """Credit for items that do not exist yet: `with sender.permit(3) as permit: permit.send(x)`.
+
+        It is taken on entry (`with` waits for it, `async with` awaits it), and what is not used goes back on exit.
+        """
+
+    @property
+    def credit(self) -> float:
+        """What may be sent at this moment without waiting, in items, or in units of weight; `math.inf` where there is no
+        end to it.
+        """
+
+    def wait_ready(self, n: int = 1, *, timeout: float | None = None) -> Literal[True]:
+        """Wait until `n` could be sent. Takes nothing: another sender may be faster (see `permit`).
+
+        Raises Full if that was not so within `timeout` seconds, ValueError if it never can be, and as `send` at the end
+        of the channel.
+        """
+
+    async def wait_ready_async(self, n: int = 1, *, timeout: float | None = None) -> Literal[True]:
+        """Wait until `n` could be sent, from a coroutine. Takes nothing. As `wait_ready`."""
+
+    def complete(self) -> None:
+        """Say that nothing more comes. With the last clone that does the channel is complete: receivers get what is
+        buffered, then the end.
+
+        A second time does nothing.
+        """
+
+    def fail(self, error: BaseException) -> None:
+        """End the channel with an error: receivers get what is buffered, and then exactly this exception.
+
+        Other senders get ChannelFailed from now on. Does nothing if the channel has ended before. Raises TypeError for
+        what is no exception.
+        """
+
+    def send_control(self, message: object) -> None:
+        """Send a message that needs no credit and overtakes all items: the receiver's `credit.on_control` gets it.
+
+        Never waits. Raises Full if `control_capacity` messages have not been taken yet, and as `send` at the end of the
+        channel.
+        """
+
+    def clone(self) -> Sender[_T]:
+        """Another sender of the same channel, which ends by itself: the channel is complete when all have."""
+
+    def statistics(self) -> ChannelStatistics:
+        """A snapshot of what the channel has seen, at this moment."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
+    def _try_send(self, item: _T) -> object: ...
+    def _async_send(self, item: _T, timeout: float | None) -> AsyncOperation: ...
+    def _async_send_many(self, items: Iterable[_T], timeout: float | None) -> AsyncOperation: ...
+    def _async_wait_ready(self, n: int, timeout: float | None) -> AsyncOperation: ...
+    @property
+    def _weighs_length(self) -> bool: ...
+
+@final
+class Permit(Generic[_T]):
+    """Credit taken for items that do not exist yet: what `Sender.permit` returns."""
+
+    @property
+    def left(self) -> int:
+        """How much of it is left."""
+
+    def send(self, item: _T) -> None:
+        """Send an item with credit that is held. Never waits.
+
+        Raises ValueError if it weighs more than what is left, RuntimeError if the permit is not held, and as
+        `Sender.send` when the receiver has gone.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *exc: object) -> None: ...
+    def _async_acquire(self) -> AsyncOperation: ...
+
+@final
+class Receiver(Generic[_R_co]):
+    """The end of a channel that items come out by. Made by the channel.
+
+    May be used by any number of threads and tasks; each item goes to one of them. Iteration (`for`, `async for`)
+    ends when the channel is complete, and raises the sender's error if it failed. `with receiver:` cancels at the
+    end of the block, and so does letting it go.
+    """
+
+    def receive(self, timeout: float | None = None) -> _R_co:
+        """Receive the next item. Waits for one: without a limit if `timeout` is None, else for at most `timeout` seconds.
+
+        Raises Empty if there was none in time; ChannelClosed when the channel is complete and everything received; the
+        sender's own exception if it failed, after what was sent before; ChannelCancelled after `cancel`; ValueError,
+        TypeError or OverflowError for a bad `timeout`. From an AckChannel it is a Delivery; ChannelError if the channel
+        is complete and nothing is left but deliveries that the caller itself has not settled.
+
+        Fairness: strictly in the order in which receivers came, threads and tasks in one line. Interrupted by an
+        exception from a signal handler it has taken nothing.
+        """
+
+    def receive_nowait(self) -> _R_co:
+        """Receive the next item if there is one. Never waits.
+
+        Raises Empty if there is none, else as `receive`.
+        """
+
+    async def receive_async(self, timeout: float | None = None) -> _R_co:
+        """Receive the next item, waiting for it, from a coroutine.
+
+        As `receive`. Does not suspend when there is an item, except that after 128 operations in a row the loop gets a
+        turn. Cancelled, it has taken nothing.
+        """
+
+    def receive_many(self, max: int, *, timeout: float | None = None) -> list[_R_co]:
+        """Receive 1 to `max` items, as a list: waits for the first, takes what else is there.
+
+        Raises Empty if there was none within `timeout` seconds, and as `receive` at the end of the channel; ValueError,
+        TypeError or OverflowError for a bad `max` or `timeout`.
+        """
+
+    async def receive_many_async(self, max: int, *, timeout: float | None = None) -> list[_R_co]:
+        """Receive 1 to `max` items, as a list, from a coroutine. As `receive_many`. Cancelled, it has taken nothing."""
+
+    def subscribe(
+        self,
+        on_next: Callable[[_R_co], object],
+        *,
+        on_error: Callable[[BaseException], object] | None = None,
+        on_complete: Callable[[], object] | None = None,
+        on_subscribe: Callable[[Subscription], object] | None = None,
+    ) -> Subscription:
+        """Have items handed to `on_next`, one after the other, and return the subscription.
+
+        `on_subscribe(subscription)` is called first, here. The rest is called on the running event loop, else on a thread
+        made for it, in the caller's context: `on_next(item)` for each item, at last `on_complete()` or `on_error(error)`.
+        They never overlap, and never nest: asking for more inside `on_next` only asks. One that raises ends the
+        subscription, and its exception goes to `sys.unraisablehook`.
+
+        Raises RuntimeError if there is a subscriber already, TypeError for what is not callable.
+        """
+
+    def cancel(self) -> None:
+        """Want nothing more. Senders get ChannelCancelled, and so do others who receive; what is buffered goes to
+        `on_discard`.
+
+        May be called from anywhere, any number of times, and never raises.
+        """
+
+    @property
+    def credit(self) -> Credit:
+        """How much may be on its way, decided by hand: `request`, `drain`, `pause` and the like."""
+
+    @property
+    def settled_through(self) -> int:
+        """With deliveries: all with a sequence number below this one are settled. Else how many items have been received."""
+
+    @property
+    def ended(self) -> bool:
+        """True once nothing will be received any more."""
+
+    def statistics(self) -> ChannelStatistics:
+        """A snapshot of what the channel has seen, at this moment."""
+
+    def __iter__(self) -> Iterator[_R_co]: ...
+    def __next__(self) -> _R_co: ...
+    def __aiter__(self) -> AsyncIterator[_R_co]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
+    def _next(self) -> Any: ...
+    def _async_next(self) -> AsyncOperation: ...
+    def _subscribe(self) -> None: ...
+    @staticmethod
+    def _report(error: BaseException, handler: object) -> None: ...
+    def _try_receive(self) -> Any: ...
+    def _async_receive(self, timeout: float | None) -> AsyncOperation: ...
+    def _async_receive_many(self, max: int, timeout: float | None) -> AsyncOperation: ...
+
+@final
+class Credit:
+    """How much may be on its way, decided by hand: what `Receiver.credit` is.
+
+    `request`, `request_up_to` and `lease` belong to a channel with `window=0`, where nothing flows but what is
+    asked for. After the end of the channel all of these do nothing, and never raise.
+    """
+
+    def request(self, n: float) -> bool:
+        """Ask for `n` more items (or units of weight): it adds up. `math.inf` is for no end.
+
+        Returns whether the channel took it: False once it has ended. Raises ValueError for less than 1, TypeError for
+        what is no int, RuntimeError on a channel with a window. From 2**63 - 1 on, what has been asked for and not been
+        used yet counts as no end (Reactive Streams, rule 3.17).
+        """
+
+    def request_up_to(self, sequence: float) -> bool:
+        """Ask for as many more as bring everything ever granted to `sequence`. May be said any number of times: a number
+        that has been reached changes nothing.
+
+        Returns whether it changed something. Raises as `request`.
+        """
+
+    def lease(self, n: float, ttl: float) -> bool:
+        """Grant `n` for `ttl` seconds, instead of what an earlier lease has left; what is not used by then is void.
+        `math.inf` is as much as can be counted: a lease ends.
+
+        Returns whether the channel took it: False once it has ended, and while grants are held back. Raises as
+        `request`, and ValueError, TypeError or OverflowError for a bad `ttl`.
+        """
+
+    def drain(self) -> float:
+        """Take back all credit that is not used, and return how much that was. What is buffered stays.
+
+        A channel with a window is paused by it: `resume` gives the window back.
+        """
+
+    def pause(self) -> None:
+        """Give no more credit until `resume`. What has been given may be used, and what is buffered is received."""
+
+    def resume(self) -> None:
+        """Give the credit that has been held back."""
+
+    def defer_to(self, sender: Sender[Any] | None) -> None:
+        """Give no credit while `sender`, of another channel that this one's items go on to, has none. What is held back
+        meanwhile is given in one step when it has. None ends that.
+
+        So a whole chain of channels stops at its source when the last receiver does. Raises ValueError for a cycle,
+        TypeError for what is no sender.
+        """
+
+    @property
+    def on_control(self) -> Callable[[Any], object] | None:
+        """What is called with each control message (see `Sender.send_control`), on the thread or loop that receives,
+        before the next item.
+
+        Without one they stay in their lane. What it raises goes to `sys.unraisablehook`.
+        """
+
+    @on_control.setter
+    def on_control(self, handler: Callable[[Any], object] | None) -> None: ...
+
+@final
+class Delivery(Generic[_T]):
+    """An item received from an `AckChannel`, to be settled: its credit goes back when it is.
+
+    As a context manager it is acked at the end of the block, and nacked by an exception; one that only stops the
+    caller (a cancellation, KeyboardInterrupt) does not count as an attempt. Let go unsettled it comes back, as
+    after `nack()`.
+    """
+
+    @property
+    def value(self) -> _T:
+        """The item."""
+
+    @property
+    def attempt(self) -> int:
+        """1 the first time."""
+
+    @property
+    def sequence(self) -> int:
+        """The item's number: 0, 1, 2, in the order in which items were sent."""
+
+    def ack(self) -> None:
+        """Say that the item has been dealt with. A second time does nothing.
+
+        Raises StaleDelivery if it was too late (see `ack_wait`): the item has been delivered again, or given up.
+        """
+
+    def nack(self, requeue: bool = True, delay: float = 0.0) -> None:
+        """Say that it has not: it comes back at the head, after `delay` seconds, or with `requeue=False` is given up.
+
+        After `max_deliver` attempts it is given up in any case: `on_discard` gets it. A second time does nothing.
+        Raises as `ack`; ValueError, TypeError or OverflowError for bad arguments.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
+
+# What the package's Python is made of.
+
+@disjoint_base
+class Ends:
+    """A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left, the queue is shut down."""
+
+    def __new__(cls, queue: Queue[Any], immediate: bool, n: int) -> Self: ...
+    def __enter__(self) -> Queue[Any]: ...
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None) -> None: ...
+
+@final
+class AsyncOperation:
+    """One operation awaited on an event loop, from the moment it has to wait."""
+
+    def step(self) -> Any:
+        """Tries. `None` when the operation is done, else something to await before the next step."""
+
+    def result(self) -> Any:
+        """What the operation gave, once."""
+
+    def abandon(self, error: BaseException) -> None:
+        """The coroutine ends without having got anything, by this exception."""
+
+    def _fire(self, at: int) -> None: ...
+
+#: What `_try_put` and `_try_get` answer when it is not that easy.
+WAIT: Final[object]
+#: What `__class__` answers, by class.
+STAND_INS: Final[dict[type, type]]
+
+def _after_fork_in_child() -> None: ...
+
+# What `producers` and `consumers` return.
+@type_check_only
+class _SharedEnd(Generic[_Q_co]):
+    def __enter__(self) -> _Q_co: ...
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None) -> None: ...
+    async def __aenter__(self) -> _Q_co: ...
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
+
+# What is left of the standard library's conditions.
+@type_check_only
+class _Condition:
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+# What the `reserve` of one limiter returns, and that of several. (`Self` in a final class is that class.)
+@type_check_only
+class _Reservation(Reservation):  # pyright: ignore[reportGeneralTypeIssues]  # a Reservation at run time
+    @property
+    def n(self) -> float: ...
+    def settle(self, actual: float) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+    def cancel(self) -> float: ...
+    def __enter__(self) -> Self: ...
+    async def __aenter__(self) -> Self: ...
+
+@type_check_only
+class _ReservationByName(Reservation):  # pyright: ignore[reportGeneralTypeIssues]  # a Reservation at run time
+    @property
+    def n(self) -> dict[str, float]: ...
+    def settle(self, **actual: float) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+    def cancel(self) -> dict[str, float]: ...
+    def __enter__(self) -> Self: ...
+    async def __aenter__(self) -> Self: ...
+
+# Behind `sluicegate.io`; not there in a build without the feature `tokio`.
+
+@final
+class Transfer:
+    """A transfer between a file or a socket and a channel: what `read_lines`, `read_chunks` and `write_from` return.
+
+    It runs from the moment it is made. `await` it, or call `result`, for its completion; cancelling the `await` stops it.
+    """
+
+    def result(self, timeout: float | None = None) -> int:
+        """Wait until it has ended, and return how many items (lines) or bytes that were.
+
+        Raises the error that ended it, TimeoutError if it did not end within `timeout` seconds, and
+        concurrent.futures.CancelledError after `cancel`.
+        """
+
+    def cancel(self) -> None:
+        """Stop, at the end of an item: none is delivered (by `write_from`: received) after this call. Channel and source
+        stay open, and `resume` goes on where it stopped.
+
+        May be called from anywhere, any number of times, and never raises.
+        """
+
+    def resume(self) -> Self:
+        """Go on after `cancel`, with exactly the rest. Returns the transfer itself, so that `await transfer.resume()` works."""
+
+    def done(self) -> bool:
+        """True once it stands still: it has ended, or it has stopped after `cancel`."""
+
+    def cancelled(self) -> bool:
+        """True while it stands still, or is about to, after `cancel`."""
+
+    @property
+    def items(self) -> int:
+        """How many items have been delivered, or written."""
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes of the source have been delivered, line ends and all; or how many have been written."""
+
+    def __await__(self) -> Generator[Any, None, int]:
+        """Wait until it has ended, and return how many items (lines) or bytes that were.
+
+        Raises the error that ended it. Cancelled while it waits, it stops the transfer, as `cancel`; so `resume` goes on.
+        """
+
+    def _completion(self) -> Future[None]: ...
+    def _outcome(self) -> int | None: ...
+
+def _read_lines(
+    source: object, sender: Sender[Any], encoding: str | None, errors: str, keep_ends: bool, limit: int, complete: bool
+) -> Transfer: ...
+def _read_chunks(source: object, sender: Sender[Any], chunk_size: int, complete: bool) -> Transfer: ...
+def _write_from(receiver: Receiver[Any], target: object, append: bool) -> Transfer: ...
+def _io_close() -> None: ...

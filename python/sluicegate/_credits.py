@@ -1,0 +1,263 @@
+"""What credit channels have in Python: the awaitable methods, `with`, and subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+from sluicegate._aio import drive
+from sluicegate._core import (
+    WAIT,
+    AckChannel,
+    Channel,
+    Credit,
+    CreditChannel,
+    Delivery,
+    Permit,
+    Receiver,
+    Sender,
+)
+from sluicegate._exceptions import ChannelClosed, ChannelError, ChannelFailed
+from sluicegate._methods import copy_methods, set_methods
+
+__all__ = ["AckChannel", "Channel", "Credit", "CreditChannel", "Delivery", "Permit", "Receiver", "Sender", "Subscription"]
+
+
+class _AsyncWith:
+    """What `with` does, for `async with`."""
+
+    async def __aenter__(self: Any) -> Any:
+        return self.__enter__()
+
+    async def __aexit__(self: Any, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.__exit__(kind, error, traceback)
+
+
+class _SenderMethods:
+    async def send_async(self: Any, item: Any, timeout: float | None = None) -> None:
+        """Send an item, waiting for credit, from a coroutine.
+
+        As `send`. Does not suspend when there is credit, except that after 128 operations in a row the loop gets a
+        turn. Cancelled, it has sent nothing.
+        """
+        if timeout is None and self._try_send(item) is not WAIT:
+            return
+        await drive(self._async_send(item, timeout))
+
+    async def send_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None) -> int:
+        """Send every item of `items`, in order, from a coroutine, and return how many that were.
+
+        As `send_many`. What ends it early, a cancellation too, carries `accepted`: how many items were sent.
+        """
+        return await drive(self._async_send_many(items, timeout))
+
+    async def wait_ready_async(self: Any, n: int = 1, *, timeout: float | None = None) -> bool:
+        """Wait until `n` could be sent, from a coroutine. Takes nothing. As `wait_ready`."""
+        return await drive(self._async_wait_ready(n, timeout))
+
+
+class _PermitMethods:
+    async def __aenter__(self: Any) -> Any:
+        await drive(self._async_acquire())
+        return self
+
+    async def __aexit__(self: Any, *exc: object) -> None:
+        self.__exit__(*exc)
+
+
+class AsyncReceiverIterator:
+    """Ends when the channel is complete."""
+
+    __slots__ = ("_receiver",)
+
+    def __init__(self, receiver: Any) -> None:
+        self._receiver = receiver
+
+    def __aiter__(self) -> AsyncReceiverIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            item = self._receiver._try_receive()
+            return await drive(self._receiver._async_receive(None)) if item is WAIT else item
+        except ChannelClosed:
+            if self._receiver.statistics().state != "completed":  # a sender has failed with just this
+                raise
+            raise StopAsyncIteration from None
+        except StopAsyncIteration as error:  # so it has with this: here it would look like the end (PEP 479)
+            raise ChannelFailed("receive_async: a sender of the channel has failed") from error
+
+
+class Subscription:
+    """What a subscriber holds: demand, and the end of it. Made by `Receiver.subscribe`."""
+
+    __slots__ = ("__weakref__", "_receiver")
+
+    def __init__(self, receiver: Receiver[Any]) -> None:
+        self._receiver = receiver
+
+    def request(self, n: float) -> bool:
+        """Ask for `n` more, as `Receiver.credit.request`. Belongs to a channel with `window=0`."""
+        return self._receiver.credit.request(n)
+
+    def cancel(self) -> None:
+        """Want nothing more. May be called from anywhere, any number of times."""
+        self._receiver.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """True once nothing comes any more, for whatever reason."""
+        return self._receiver.ended
+
+    def __repr__(self) -> str:
+        return f"<sluicegate.Subscription of {self._receiver!r}>"
+
+
+Subscription.__module__ = "sluicegate"
+
+
+class _Subscriber:
+    """The four signals, one after the other."""
+
+    def __init__(
+        self,
+        receiver: Receiver[Any],
+        on_next: Callable[[Any], object],
+        on_error: Callable[[BaseException], object] | None,
+        on_complete: Callable[[], object] | None,
+    ) -> None:
+        self.receiver = receiver
+        self.on_next = on_next
+        self.on_error = on_error
+        self.on_complete = on_complete
+
+    def signal(self, handler: Callable[..., object], *args: Any) -> bool:
+        """False if the handler raised: that ends the subscription, and is reported here, never to the sender (rule 2.13)."""
+        try:
+            handler(*args)
+        except BaseException as error:
+            self.receiver.cancel()
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise  # these are for whoever runs us
+            Receiver._report(error, handler)
+            return False
+        return True
+
+    def ended(self, error: BaseException) -> None:
+        """The signal that ends it, if there is one: none after a cancellation (rules 1.7 and 1.8)."""
+        state = self.receiver.statistics().state
+        if state == "completed":
+            if self.on_complete is not None:
+                self.signal(self.on_complete)
+        elif state != "cancelled" and self.on_error is not None:
+            self.signal(self.on_error, error)
+
+    def next(self) -> Any:
+        try:
+            return self.receiver.receive()
+        except ChannelError:
+            pass  # the end, unless it is said to wait for itself: but it has handed on what it received
+        return self.receiver._next()
+
+    async def next_async(self) -> Any:
+        try:
+            return await self.receiver.receive_async()
+        except ChannelError:
+            pass
+        return await drive(self.receiver._async_next())
+
+    def run(self) -> None:
+        while True:
+            try:
+                item = self.next()
+            except BaseException as error:  # noqa: BLE001 - the end, of whatever kind
+                return self.ended(error)
+            if not self.signal(self.on_next, item):
+                return None
+            del item
+
+    async def run_async(self) -> None:
+        while True:
+            try:
+                item = await self.next_async()
+            except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit) as error:
+                if self.receiver.statistics().state == "failed":  # it is the sender's error: the task that sent was cancelled
+                    return self.ended(error)
+                self.receiver.cancel()
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
+                return self.ended(error)
+            if not self.signal(self.on_next, item):
+                return None
+            del item
+
+
+class _ReceiverMethods:
+    async def receive_async(self: Any, timeout: float | None = None) -> Any:
+        """Receive the next item, waiting for it, from a coroutine.
+
+        As `receive`. Does not suspend when there is an item, except that after 128 operations in a row the loop gets a
+        turn. Cancelled, it has taken nothing.
+        """
+        if timeout is None:
+            item = self._try_receive()
+            if item is not WAIT:
+                return item
+        return await drive(self._async_receive(timeout))
+
+    async def receive_many_async(self: Any, max: int, *, timeout: float | None = None) -> list[Any]:
+        """Receive 1 to `max` items, as a list, from a coroutine. As `receive_many`. Cancelled, it has taken nothing."""
+        return await drive(self._async_receive_many(max, timeout))
+
+    def __aiter__(self: Any) -> AsyncReceiverIterator:
+        """Iterate until the channel is complete; the sender's error is raised if it failed."""
+        return AsyncReceiverIterator(self)
+
+    def subscribe(
+        self: Any,
+        on_next: Callable[[Any], object],
+        *,
+        on_error: Callable[[BaseException], object] | None = None,
+        on_complete: Callable[[], object] | None = None,
+        on_subscribe: Callable[[Subscription], object] | None = None,
+    ) -> Subscription:
+        """Have items handed to `on_next`, one after the other, and return the subscription.
+
+        `on_subscribe(subscription)` is called first, here. The rest is called on the running event loop, else on a thread
+        made for it, in the caller's context: `on_next(item)` for each item, at last `on_complete()` or `on_error(error)`.
+        They never overlap, and never nest: asking for more inside `on_next` only asks. One that raises ends the
+        subscription, and its exception goes to `sys.unraisablehook`.
+
+        Raises RuntimeError if there is a subscriber already, TypeError for what is not callable.
+        """
+        if not callable(on_next):
+            raise TypeError(f"'on_next' must be callable, not {on_next!r}")
+        for name, handler in {"on_error": on_error, "on_complete": on_complete, "on_subscribe": on_subscribe}.items():
+            if handler is not None and not callable(handler):
+                raise TypeError(f"{name!r} must be callable or None, not {handler!r}")
+        self._subscribe()
+        subscription = Subscription(self)
+        subscriber = _Subscriber(self, on_next, on_error, on_complete)
+        if on_subscribe is not None and not subscriber.signal(on_subscribe, subscription):
+            return subscription
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            run = contextvars.copy_context().run
+            threading.Thread(target=run, args=(subscriber.run,), name="sluicegate-subscriber", daemon=True).start()
+        else:
+            # While it waits its channel keeps it, and else its loop: a task that nothing can wake any more goes, and with it the receiver.
+            running.create_task(subscriber.run_async())  # noqa: RUF006
+        return subscription
+
+
+set_methods(_SenderMethods, Sender)
+set_methods(_ReceiverMethods, Receiver)
+set_methods(_PermitMethods, Permit)
+for _class in (Sender, Receiver, Delivery):
+    copy_methods(_AsyncWith, _class)
+del _class

@@ -1,0 +1,74 @@
+"""`python -m sluicegate demo`: the main job on real input.
+
+It counts the identifiers in all Python files under a directory, with threads that read, threads that parse and a
+coroutine that adds up, joined by two bounded queues; the files themselves come through `sluicegate.io` and credit
+channels. `pipeline` is the program; `sources` knows Python files, `stdlib_queue` dresses `queue.Queue` for the
+comparison, `report` and `plot` show what happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+SUMMARY = "count the identifiers in a tree of Python files, with threads and asyncio on two bounded queues"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("path", nargs="?", type=_existing, metavar="PATH", help="default: Python's own standard library")
+    parser.add_argument("--queue", choices=("sluicegate", "stdlib"), default="sluicegate", help="default: %(default)s")
+    parser.add_argument(
+        "--source",
+        choices=("sluicegate", "python"),
+        help="who reads the files: sluicegate.io, into a credit channel for each, or Python; default: whose queues they are",
+    )
+    parser.add_argument("--readers", type=_positive, default=2, metavar="N", help="default: %(default)s threads")
+    parser.add_argument("--workers", type=_positive, default=2, metavar="N", help="default: %(default)s threads")
+    parser.add_argument("--maxsize", type=_positive, default=512, metavar="N", help="bound of the queue of lines; default: %(default)s")
+    parser.add_argument("--no-progress", action="store_true", help="show nothing while it runs")
+
+
+def extras(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """Return the packages that are needed."""
+    return {"demo": ("rich", "plotext")}
+
+
+def main(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run the demo, print its report, and return it as JSON."""
+    from rich.console import Console
+
+    from . import memory, report, sources
+    from .pipeline import Config, run
+
+    console = Console(stderr=arguments.json == "-", highlight=False)
+    path: Path = arguments.path or sources.standard_library()
+    config = Config(
+        sources.find_files(path),
+        arguments.queue,
+        arguments.readers,
+        arguments.workers,
+        arguments.maxsize,
+        arguments.source or ("sluicegate" if arguments.queue == "sluicegate" else "python"),
+    )
+    console.print(f"{len(config.files):,} Python files under {path}", markup=False, soft_wrap=True)
+    with report.LiveProgress(config, console, enabled=not arguments.no_progress) as progress:
+        outcome = run(config, progress.update)
+    peak_memory = memory.peak_bytes()
+    console.print(report.render(config, outcome, peak_memory, width=console.width))
+    return report.as_json(config, outcome, peak_memory)
+
+
+def _existing(text: str) -> Path:
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"no such file or directory: {text}")
+    return path
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number

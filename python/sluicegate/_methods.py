@@ -1,0 +1,34 @@
+"""Methods written in Python for classes made in Rust."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+_PLUMBING = {"__module__", "__qualname__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__"}
+
+
+def set_methods(methods: type, target: type) -> None:
+    """Set what `methods` and its bases define on `target`, under its name."""
+    for source in reversed(methods.__mro__[:-1]):
+        for name, member in vars(source).items():
+            if name in _PLUMBING:
+                continue
+            function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
+            if hasattr(function, "__qualname__"):
+                function.__qualname__ = f"{target.__name__}.{name}"
+                function.__module__ = "sluicegate"
+            setattr(target, name, member)
+
+
+def copy_methods(methods: type, target: type) -> None:
+    """As `set_methods`, with functions of its own (two classes share the source)."""
+    copies: dict[str, Any] = {}
+    for name, member in vars(methods).items():
+        if isinstance(member, types.FunctionType):
+            copy = types.FunctionType(member.__code__, member.__globals__, name, member.__defaults__, member.__closure__)
+            copy.__kwdefaults__ = member.__kwdefaults__
+            copy.__doc__ = member.__doc__
+            copy.__annotations__ = dict(member.__annotations__)
+            copies[name] = copy
+    set_methods(type("_Copies", (), copies), target)

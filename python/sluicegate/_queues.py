@@ -1,0 +1,158 @@
+"""Finishes the queue classes: what reads best in Python is set on the types from the core, once, at import."""
+
+from __future__ import annotations
+
+import functools
+import os
+import queue
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from sluicegate import _aio, _core
+from sluicegate._core import STAND_INS, Ends, LifoQueue, PriorityQueue, Queue, SimpleQueue
+from sluicegate._methods import copy_methods, set_methods
+from sluicegate._views import AsyncQueueView, SyncQueueView
+
+__all__ = ["LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
+
+
+class _Ends(Ends):
+    """`with` from the core, and `async with`."""
+
+    async def __aenter__(self) -> Any:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.__exit__(kind, error, traceback)
+
+
+class _Condition:
+    """What the standard library's conditions can still be used for: waiting until something holds, and taking nothing."""
+
+    __slots__ = ("_name", "_wait")
+
+    def __init__(self, name: str, wait: Callable[[float | None], bool]) -> None:
+        self._name = name
+        self._wait = wait
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *_exc: object) -> None:
+        return None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it holds, or the queue has been shut down. False if that took longer than `timeout` seconds."""
+        return self._wait(timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"{self._name}.{name}: a sluicegate queue has no lock to hand out, and wakes its waiters itself; use put(), get(),"
+            f" join(timeout) or {self._name}.wait(timeout)"
+        )
+
+
+def _joined(queue: Any, timeout: float | None) -> bool:
+    try:
+        queue.join(timeout)
+    except TimeoutError:
+        return False
+    return True
+
+
+class _QueueMethods(_aio.QueueMethods):
+    def producers(self: Any, n: int = 1) -> Any:
+        """Return a context manager (`with`, `async with`) that `n` threads or tasks share as producers.
+
+        When the last of them has left, the queue is shut down. If one left by an exception, consumers get
+        ShutDown with the first such exception as `__cause__`, once they have drained the queue.
+        """
+        return _Ends(self, False, n)
+
+    def consumers(self: Any, n: int = 1) -> Any:
+        """Return a context manager (`with`, `async with`) that `n` threads or tasks share as consumers.
+
+        When the last of them has left, the queue is shut down at once, and what is in it is removed, so
+        that no producer waits for ever.
+        """
+        return _Ends(self, True, n)
+
+    @property
+    def async_q(self: Any) -> Any:
+        """The same queue with exactly `asyncio.Queue`'s interface."""
+        return AsyncQueueView(self)
+
+    @property
+    def sync_q(self: Any) -> Any:
+        """The same queue with exactly `queue.Queue`'s interface."""
+        return SyncQueueView(self)
+
+    @property
+    def not_empty(self: Any) -> Any:
+        """Stands in for the standard library's condition: `wait(timeout)` waits until there is an item."""
+        return _Condition("not_empty", functools.partial(self._wait_ready, False))
+
+    @property
+    def not_full(self: Any) -> Any:
+        """Stands in for the standard library's condition: `wait(timeout)` waits until there is room."""
+        return _Condition("not_full", functools.partial(self._wait_ready, True))
+
+    @property
+    def mutex(self: Any) -> Any:
+        """Not available: every operation is atomic by itself. Raises AttributeError naming the alternatives."""
+        raise AttributeError(
+            "mutex: a sluicegate queue has no lock to hand out; every operation is atomic by itself, clear(), peek(), put_many(),"
+            " get_many() and shutdown(immediate=True) too"
+        )
+
+    @property
+    def all_tasks_done(self: Any) -> Any:
+        """Stands in for the standard library's condition: `wait(timeout)` waits until nothing is unfinished."""
+        return _Condition("all_tasks_done", functools.partial(_joined, self))
+
+
+# Most derived first.
+_THEIRS: dict[type, type] = {
+    LifoQueue: queue.LifoQueue,
+    PriorityQueue: queue.PriorityQueue,
+    Queue: queue.Queue,
+}
+
+
+def _init_subclass(cls: Any, **kwargs: Any) -> None:
+    """Give the subclass the standard library's class as a base, so that `isinstance` checks accept it."""
+    super(Queue, cls).__init_subclass__(**kwargs)
+    for ours, theirs in _THEIRS.items():
+        if issubclass(cls, ours) and not issubclass(cls, theirs):
+            cls.__bases__ = (*cls.__bases__, theirs)
+            break
+
+
+def _dir(self: Any) -> list[str]:
+    """Return the names that are there: `object.__dir__` would ask `__class__`, which is a stand-in. `mutex` only raises."""
+    return sorted({*dir(type(self)), *vars(self)} - {"mutex"})
+
+
+def _make_stand_in(ours: type, theirs: type) -> type:
+    """A class that `isinstance` takes for the standard library's and `singledispatch` for either, and that makes ours."""
+
+    def __new__(cls: type, *args: Any, **kwargs: Any) -> Any:
+        return ours(*args, **kwargs)
+
+    namespace = {"__new__": __new__, "__module__": "sluicegate", "__qualname__": ours.__qualname__, "__doc__": ours.__doc__}
+    return type(ours.__name__, (ours, theirs), namespace)
+
+
+copy_methods(_aio.SimpleQueueMethods, SimpleQueue)
+set_methods(_QueueMethods, Queue)
+for _class in (Queue, SimpleQueue):
+    _class.__contains__ = None  # `x in q` would eat items
+    _class.__dir__ = _dir
+_init_subclass.__name__, _init_subclass.__qualname__ = "__init_subclass__", "Queue.__init_subclass__"
+Queue.__init_subclass__ = classmethod(_init_subclass)  # type: ignore[assignment]
+STAND_INS.update({ours: _make_stand_in(ours, theirs) for ours, theirs in _THEIRS.items()})
+del _class
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_core._after_fork_in_child)

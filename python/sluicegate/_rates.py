@@ -1,0 +1,196 @@
+"""What the limiters have in Python: the awaitable methods, `with`, and the decorator."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from sluicegate._aio import drive
+from sluicegate._core import (
+    WAIT,
+    KeyedBucket,
+    KeyedTokenBucket,
+    LeakyBucket,
+    RateLimiter,
+    RateLimits,
+    Reservation,
+    SlidingWindow,
+    TokenBucket,
+)
+from sluicegate._methods import copy_methods, set_methods
+
+__all__ = [
+    "KeyedBucket",
+    "KeyedTokenBucket",
+    "LeakyBucket",
+    "RateLimiter",
+    "RateLimits",
+    "Reservation",
+    "SlidingWindow",
+    "TokenBucket",
+]
+
+
+def _limited(function: Callable[..., Any], acquire: Callable[[], Any], acquire_async: Callable[[], Any]) -> Callable[..., Any]:
+    """`function`, with tokens taken before its body runs: of a generator when iteration begins."""
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def limited_async_generator(*args: Any, **kwargs: Any) -> Any:
+            await acquire_async()
+            generator = function(*args, **kwargs)
+            try:
+                sent = None
+                item = await anext(generator)
+                while True:
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - it goes on into the generator
+                        item = await generator.athrow(error)
+                    else:
+                        item = await generator.asend(sent)
+            except StopAsyncIteration:
+                return
+            finally:
+                await generator.aclose()
+
+        return limited_async_generator
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def limited_coroutine(*args: Any, **kwargs: Any) -> Any:
+            await acquire_async()
+            return await function(*args, **kwargs)
+
+        return limited_coroutine
+
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def limited_generator(*args: Any, **kwargs: Any) -> Any:
+            acquire()
+            return (yield from function(*args, **kwargs))
+
+        return limited_generator
+
+    @functools.wraps(function)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        acquire()
+        return function(*args, **kwargs)
+
+    return limited
+
+
+class _ContextMethods:
+    """`with` and `async with`: one token is taken on entry, nothing is given back."""
+
+    def __enter__(self: Any) -> Any:
+        self.acquire()
+        return self
+
+    def __exit__(self: Any, *_exc: object) -> None:
+        return None
+
+    async def __aenter__(self: Any) -> Any:
+        await self.acquire_async()
+        return self
+
+    async def __aexit__(self: Any, *_exc: object) -> None:
+        return None
+
+
+def _decorate(function: Any, acquire: Callable[[], Any], acquire_async: Callable[[], Any], limiter: object) -> Any:
+    def decorate(function: Any) -> Any:
+        if not callable(function) or isinstance(function, type):
+            raise TypeError(f"{limiter!r} decorates functions, not {function!r}")
+        return _limited(function, acquire, acquire_async)
+
+    return decorate if function is None else decorate(function)
+
+
+class _LimiterMethods:
+    async def acquire_async(self: Any, n: float = 1, *, timeout: float | None = None) -> bool:
+        """Take `n` tokens, waiting for them in line, from a coroutine.
+
+        As `acquire`. Does not suspend when they can be had at once, except that after 128 operations in a row the loop
+        gets a turn. Cancelled, it has taken nothing, and those behind it go earlier.
+        """
+        if timeout is None and self._try_acquire(n) is not WAIT:
+            return True
+        return await drive(self._async_acquire(n, timeout))
+
+    def __call__(self: Any, function: Any = None, /, *, n: float = 1, timeout: float | None = None) -> Any:
+        """Decorate a function (def, async def, or a generator function of either kind): each call first takes `n` tokens.
+
+        `@bucket`, or `@bucket(n=2, timeout=1)`. A generator takes them when iteration begins. Raises what `acquire` raises.
+        """
+        self._check(n, timeout)
+
+        def acquire() -> bool:
+            return self.acquire(n, timeout=timeout)
+
+        def acquire_async() -> Any:
+            return self.acquire_async(n, timeout=timeout)
+
+        return _decorate(function, acquire, acquire_async, self)
+
+
+class _SeveralMethods:
+    async def acquire_async(self: Any, /, *n: float, timeout: float | None = None, **amounts: float) -> bool:
+        """Take `n` of each limit, or amounts by name, waiting for them in line, from a coroutine. All or none.
+
+        As `acquire`. Cancelled, it has taken nothing.
+        """
+        return await drive(self._async_acquire(timeout, *n, **amounts))
+
+    def __call__(self: Any, function: Any = None, /, *, n: float | None = None, timeout: float | None = None, **amounts: float) -> Any:
+        """Decorate a function: each call first takes `n` of each limit, or amounts by name.
+
+        `@limits`, `@limits(n=2, timeout=1)`, or `@limits(requests=1, tokens=500)`. The function is a def, an async def, or a
+        generator function of either kind: a generator takes them when iteration begins. Raises what `acquire` raises.
+        """
+        position = () if n is None else (n,)
+        self._check(timeout, *position, **amounts)
+
+        def acquire() -> bool:
+            return self.acquire(*position, timeout=timeout, **amounts)
+
+        def acquire_async() -> Any:
+            return self.acquire_async(*position, timeout=timeout, **amounts)
+
+        return _decorate(function, acquire, acquire_async, self)
+
+
+class _ReservationMethods:
+    async def wait_async(self: Any, timeout: float | None = None) -> bool:
+        """Wait until its moment has come, from a coroutine.
+
+        As `wait`. Cancelled, the booking stays as it is.
+        """
+        return await drive(self._async_wait(timeout))
+
+    async def __aenter__(self: Any) -> Any:
+        try:
+            await self.wait_async()
+        except BaseException:
+            self.cancel()  # the body will not run
+            raise
+        return self
+
+    async def __aexit__(self: Any, *_exc: object) -> None:
+        return None
+
+
+for _class in (RateLimiter, RateLimits):
+    copy_methods(_ContextMethods, _class)
+set_methods(_LimiterMethods, RateLimiter)
+set_methods(_SeveralMethods, RateLimits)
+set_methods(_ReservationMethods, Reservation)
+# Its own has `*n`, to tell apart what was given from what was not.
+RateLimits.acquire_async.__signature__ = inspect.signature(RateLimits.acquire)
+del _class

@@ -1,0 +1,264 @@
+"""Files and sockets on one side, credit channels on the other.
+
+`read_lines`, `read_chunks` and `write_from` read, frame and write without the GIL, on threads of their own, and take it only to hand
+items over, many at once. `pump` and `feed` do the same work in Python, between a channel and what asyncio has: streams and iterators.
+
+All of them go by demand: while the receiver gives no credit nothing is read, and a socket's window stops the writer at the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+from collections.abc import AsyncIterable, Iterable
+from typing import Any, TypeVar, Union, overload
+
+from sluicegate._exceptions import ChannelClosed, ChannelError
+from sluicegate._methods import set_methods
+
+try:
+    from sluicegate._core import Transfer, _io_close, _read_chunks, _read_lines, _write_from
+except ImportError:
+    raise ImportError("sluicegate.io needs an extension built with the cargo feature 'tokio', and this one was built without it") from None
+
+from sluicegate._core import Receiver, Sender
+
+__all__ = ["Transfer", "feed", "pump", "read_chunks", "read_lines", "write_from"]
+
+_T = TypeVar("_T")
+
+#: A path, a descriptor, an address; a str that begins with "unix:" is the address of a Unix socket.
+Endpoint = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]", int, "tuple[str, int]"]
+
+atexit.register(_io_close)
+
+
+class _TransferMethods:
+    def __await__(self: Any) -> Any:
+        """Wait until it has ended, and return how many items (lines) or bytes that were.
+
+        Raises the error that ended it. Cancelled while it waits, it stops the transfer, as `cancel`; so `resume` goes on.
+        """
+        return _wait(self).__await__()
+
+
+async def _wait(transfer: Any) -> int:
+    while not transfer.done():
+        try:
+            await transfer._completion()
+        except BaseException:
+            transfer.cancel()
+            raise
+    return transfer._outcome()
+
+
+set_methods(_TransferMethods, Transfer)
+
+
+@overload
+def read_lines(
+    source: Endpoint,
+    sender: Sender[str],
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    keep_ends: bool = False,
+    limit: int = 2**24,
+    complete: bool = True,
+) -> Transfer: ...
+@overload
+def read_lines(
+    source: Endpoint,
+    sender: Sender[bytes],
+    *,
+    encoding: None,
+    errors: str = "strict",
+    keep_ends: bool = False,
+    limit: int = 2**24,
+    complete: bool = True,
+) -> Transfer: ...
+def read_lines(
+    source: Endpoint,
+    sender: Sender[Any],
+    *,
+    encoding: str | None = "utf-8",
+    errors: str = "strict",
+    keep_ends: bool = False,
+    limit: int = 2**24,
+    complete: bool = True,
+) -> Transfer:
+    r"""Send every line of `source` through `sender`, and return the transfer that does it.
+
+    `source` is a path, a descriptor (int; it is duplicated, and read from where it stands), an address `(host, port)`, or a str
+    "unix:path". A line ends with "\n"; without `keep_ends` that, and a "\r" before it, is left out. Lines are str, decoded with
+    `encoding` and `errors` as `bytes.decode` does it, or bytes with `encoding=None`. A line longer than `limit` bytes, or heavier
+    than the channel's window, is an error. A channel with `weigh=len` is served fastest of those that weigh.
+
+    It stands in the line of senders as one of them. A line becomes an object where it is received; MemoryError there loses it.
+
+    At the end of the source the sender completes, unless `complete` is False. An error (of the source, of decoding, of `weigh`) fails
+    it: the receiver gets every line before that, and then exactly this exception, which `await` raises too.
+
+    Raises TypeError, ValueError, LookupError or OverflowError for bad arguments, OSError for a descriptor that is not open,
+    ChannelError if the sender has ended.
+    """
+    return _read_lines(source, sender, encoding, errors, keep_ends, limit, complete)
+
+
+def read_chunks(source: Endpoint, sender: Sender[bytes], *, chunk_size: int = 65536, complete: bool = True) -> Transfer:
+    """Send what is in `source` through `sender`, as bytes, and return the transfer that does it.
+
+    A file comes in chunks of `chunk_size`, the last one shorter; from a socket or a pipe comes what is there, at most so much at once.
+    On a channel with `weigh=len` a chunk is never larger than the window. Everything else is as in `read_lines`.
+    """
+    return _read_chunks(source, sender, chunk_size, complete)
+
+
+def write_from(receiver: Receiver[Any], target: Endpoint, *, append: bool = False) -> Transfer:
+    """Write everything that comes out of `receiver` to `target`, one after the other, and return the transfer that does it.
+
+    Items are bytes, or anything with a buffer, or str, which is written as UTF-8; nothing is put between them. `target` is as `source`
+    in `read_lines`; a file is made, and emptied unless `append`. At the end of the channel the target is closed.
+
+    An AckChannel's deliveries are acked once they have been written, each with its last byte. One that comes back meanwhile, after
+    `ack_wait`, is written again; so is one of which a part was written before an error.
+
+    An error of the target, or an item of another kind, cancels the receiver: senders get ChannelCancelled with the error as its cause, and
+    `await` raises the error. If a sender fails, what was sent before is written, and `await` raises the sender's error.
+
+    Raises TypeError, ValueError or OverflowError for bad arguments, OSError for a descriptor that is not open.
+    """
+    return _write_from(receiver, target, append)
+
+
+@overload
+async def pump(source: asyncio.StreamReader, target: Sender[bytes], *, chunk_size: int = 65536, complete: bool = True) -> int: ...
+@overload
+async def pump(source: Receiver[Any], target: asyncio.StreamWriter) -> int: ...
+async def pump(source: Any, target: Any, *, chunk_size: int = 65536, complete: bool = True) -> int:
+    """Move bytes from a StreamReader into a channel, or from a channel into a StreamWriter, and return how many that were.
+
+    From a reader: nothing is read while there is no credit, so its own limit, and then the socket's, stops the writer at the other end. At
+    the end of the stream the sender completes, unless `complete` is False; an error fails it, and is raised.
+
+    To a writer: each item is written when the one before has been drained. At the end of the channel the writer is left open. An error of
+    the writer cancels the receiver, and is raised; a sender's error is raised.
+
+    Cancelled it has lost nothing: what was read and not sent is back in the reader.
+    """
+    if isinstance(source, Receiver):
+        return await _pump_out(source, target)
+    if isinstance(target, Sender):
+        if chunk_size < 1:
+            raise ValueError(f"'chunk_size' must be an int of at least 1, not {chunk_size!r}")
+        return await _pump_in(source, target, chunk_size, complete)
+    raise TypeError(f"pump needs a Receiver as its source or a Sender as its target, not {source!r} and {target!r}")
+
+
+async def _pump_in(reader: Any, sender: Any, chunk_size: int, complete: bool) -> int:
+    moved = 0
+    data = b""
+    try:
+        while True:
+            await sender.wait_ready_async(1)
+            # Never more than there is credit for, if that is counted in bytes.
+            wanted = min(chunk_size, max(1, sender.credit)) if sender._weighs_length else chunk_size
+            data = await reader.read(int(wanted))
+            if not data:
+                break
+            await sender.send_async(data)
+            moved += len(data)
+            data = b""
+    except Exception as error:
+        sender.fail(error)
+        raise
+    except BaseException as error:
+        if data:
+            _put_back(reader, data, error)
+        raise
+    if complete:
+        sender.complete()
+    return moved
+
+
+def _put_back(reader: Any, data: bytes, error: BaseException) -> None:
+    buffer = getattr(reader, "_buffer", None)
+    if isinstance(buffer, bytearray):
+        buffer[:0] = data
+    else:
+        error.pending = data  # type: ignore[attr-defined]
+
+
+async def _pump_out(receiver: Any, writer: Any) -> int:
+    moved = 0
+    while True:
+        try:
+            item = await receiver.receive_async()
+        except ChannelClosed:
+            return moved
+        try:
+            # Nothing to await in between: a cancellation finds the item received and written, or neither.
+            data = item.encode() if isinstance(item, str) else item
+            writer.write(data)
+            moved += memoryview(data).nbytes
+            await writer.drain()
+        except Exception:
+            receiver.cancel()
+            raise
+
+
+async def feed(source: Iterable[_T] | AsyncIterable[_T], sender: Sender[_T], *, complete: bool = True) -> int:
+    """Send every item of an iterable or an async iterable, and return how many that were.
+
+    An item is taken out of the source only when there is credit for one; a list, a tuple and other collections of up to 4096 items are
+    looked at once. At the end of the source the sender completes, unless `complete` is False; an error of the source fails it, and is
+    raised. When the receiver has gone, ChannelCancelled is raised, and an async generator is closed.
+
+    Cancelled, it leaves sender and source open. An item that had been taken by then, and turned out to weigh more than there was credit
+    for, is in the error's `pending`.
+    """
+    sending: Any = sender
+    try:
+        if isinstance(source, AsyncIterable):
+            moved = await _feed_async(source, sending)
+        else:
+            moved = await sending.send_many_async(source)
+    except ChannelError:
+        raise
+    except Exception as error:
+        sender.fail(error)
+        raise
+    if complete:
+        sender.complete()
+    return moved
+
+
+async def _feed_async(source: Any, sender: Any) -> int:
+    iterator = source.__aiter__()
+    moved = 0
+    try:
+        while True:
+            async with sender.permit() as permit:
+                try:
+                    item = await iterator.__anext__()
+                except StopAsyncIteration:
+                    return moved
+                try:
+                    permit.send(item)
+                    sent = True
+                except ValueError:
+                    sent = False
+            if not sent:  # it weighs more than one, if its weight can be told at all
+                try:
+                    await sender.send_async(item)
+                except asyncio.CancelledError as error:
+                    error.pending = item  # type: ignore[attr-defined]
+                    raise
+            del item
+            moved += 1
+    except ChannelError:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
+        raise

@@ -1,0 +1,24 @@
+"""For tests of code that waits and measures: a clock that is set by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from sluicegate._core import ManualClock
+
+__all__ = ["ManualClock"]
+
+#: Turns of the loop after which whatever a wake-up sets off in a chain of a few tasks has run.
+_TURNS = 10
+
+
+async def advance_async(self: Any, seconds: float) -> None:
+    """Move the clock by `seconds`, then let this loop settle: whoever was woken on it has run when this returns."""
+    self.advance(seconds)
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
+advance_async.__qualname__ = "ManualClock.advance_async"
+ManualClock.advance_async = advance_async
