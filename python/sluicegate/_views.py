@@ -20,7 +20,7 @@ from sluicegate._aio import drive
 from sluicegate._core import WAIT
 
 if TYPE_CHECKING:
-    from sluicegate import Queue
+    from sluicegate._core import Queue
 
 __all__ = ["AsyncQueueView", "SyncQueueView"]
 

@@ -21,6 +21,7 @@ pub mod buffer;
 pub mod clock;
 pub mod credits;
 pub mod fork;
+pub mod monitor;
 pub mod queue;
 pub mod rate;
 pub mod section;

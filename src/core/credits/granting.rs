@@ -1,8 +1,9 @@
 //! What the receiver's hand does about credit: demand, leases, drains, and grants that are held back.
 
+use super::channel::Channel;
 use super::state::State;
 use super::stock::Bale;
-use super::{Channel, Phase, Starved};
+use super::types::{Phase, Starved};
 use crate::clock::Nanos;
 use crate::section::Domain;
 use crate::sync::{Arc, Ordering};

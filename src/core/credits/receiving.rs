@@ -1,9 +1,10 @@
 //! The receiver's operations: items, batches, deliveries and how they are settled, control messages, the end.
 
+use super::channel::Channel;
 use super::deliveries::{Deliveries, Handed, Nack, Receipt};
 use super::state::State;
 use super::stock::{Bale, Batch, Load};
-use super::{Channel, Leftovers, Outcome, ReceiveError, Side, Spot};
+use super::types::{Leftovers, Outcome, ReceiveError, Side, Spot};
 use crate::clock::Nanos;
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};

@@ -1,8 +1,10 @@
 //! The sender's operations: items, batches, permits, the ends, and control messages.
 
+use super::channel::Channel;
+use super::ledger::Permit;
 use super::state::State;
 use super::stock::{Bale, Entry, Stock};
-use super::{Channel, End, Permit, Phase, SendError, Side, Spot};
+use super::types::{End, Phase, SendError, Side, Spot};
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 

@@ -5,23 +5,12 @@ use std::collections::VecDeque;
 use super::deliveries::{Deliveries, Handed, Nack, Parcel, Receipt, Settled};
 use super::ledger::{Ledger, UNBOUNDED};
 use super::stock::{Bale, Load, Stock};
-use super::{Config, End, Leftovers, NOBODY, ReceiveError, Side, Spot, Starved};
+use super::types::{Config, End, Leftovers, NOBODY, Phase, ReceiveError, Side, Spot, Starved};
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::sync::{Arc, Ordering};
 use crate::wait::spot::Held;
 use crate::wait::{Blocked, Line, Ticket, Wake, Wakes};
-
-/// Where a channel is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    Open,
-    /// Nothing more is sent; what is there is received.
-    Completing,
-    /// As completing, with an error at the end.
-    Failed,
-    Cancelled,
-}
 
 /// Who holds grants back.
 #[derive(Debug, Default)]

@@ -9,8 +9,9 @@
 //!
 //! A batch of gets may *linger* for more. While it does it claims what is there, in its place in line, and takes nothing.
 
-use super::{GetError, PutError, Queue, Side, Spot, State, Turn};
+use super::state::{GetError, PutError, Side, Spot, State, Turn};
 use crate::buffer::Buffer;
+use crate::monitor::{Monitor, Waits};
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
@@ -55,7 +56,7 @@ impl<B: Buffer, W: Wake> State<B, W> {
     }
 }
 
-impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
+impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
     /// Puts what fits, in one step, without waiting. Ok if nothing is left in `items`.
     pub fn try_put_batch(
         &self,
@@ -68,7 +69,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
             if state.shut {
                 return Err(PutError::ShutDown(()));
             }
-            if turn == Turn::Arrival && state.putters.door_is_shut() {
+            if turn == Turn::Arrival && state.lobby.line(Side::Put).door_is_shut() {
                 return Err(PutError::Full(()));
             }
             let result = state.put_batch(items);
@@ -96,11 +97,11 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
             }
             let left = items.len();
             let mut result = Err(PutError::Full(()));
-            if state.has_turn(Side::Put, spot) {
+            if state.lobby.has_turn(Side::Put, spot) {
                 result = state.put_batch(items);
             }
             if result.is_ok() {
-                state.vacate(spot, wakes);
+                state.lobby.vacate(spot, wakes);
             } else {
                 state.advance_or_stay(spot, waker, items.len() < left, wakes);
                 state.note_full();
@@ -117,7 +118,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
             if state.shut {
                 return Err(PutError::ShutDown(()));
             }
-            if !state.has_room() || (turn == Turn::Arrival && state.putters.door_is_shut()) {
+            if !state.has_room() || (turn == Turn::Arrival && state.lobby.line(Side::Put).door_is_shut()) {
                 if turn == Turn::Now {
                     state.note_full();
                 }
@@ -136,13 +137,13 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
                 state.give_up(spot, wakes);
                 return Err(PutError::ShutDown(()));
             }
-            if state.has_turn(Side::Put, spot) && state.has_room() {
-                state.vacate(spot, wakes);
+            if state.lobby.has_turn(Side::Put, spot) && state.has_room() {
+                state.lobby.vacate(spot, wakes);
                 state.reserved += 1;
                 state.settle(wakes);
                 return Ok(());
             }
-            state.stay(Side::Put, spot, waker, wakes);
+            state.lobby.stay(Side::Put, 1, spot, waker, wakes);
             state.note_full();
             state.settle(wakes);
             Err(PutError::Full(()))
@@ -175,7 +176,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
     pub fn try_get_batch(&self, proof: D::Proof<'_>, max: usize, turn: Turn) -> (Wakes<W>, Result<Vec<B::Item>, GetError>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            if turn == Turn::Arrival && state.getters.door_is_shut() {
+            if turn == Turn::Arrival && state.lobby.line(Side::Get).door_is_shut() {
                 return Err(GetError::Empty);
             }
             if state.buffer.is_empty() {
@@ -218,13 +219,13 @@ impl<B: Buffer, W: Wake> State<B, W> {
     ) -> Result<usize, BatchError> {
         self.forget_after_fork();
         // What those before it in line may claim is not for it.
-        let claimed = spot.0.as_ref().map_or(0, |held| self.getters.claimed_before(held.ticket));
+        let claimed = spot.0.as_ref().map_or(0, |held| self.lobby.line(Side::Get).claimed_before(held.ticket));
         let size = self.buffer.len().saturating_sub(usize::try_from(claimed).unwrap_or(usize::MAX));
-        let turn = size > 0 && self.has_turn(Side::Get, spot);
+        let turn = size > 0 && self.lobby.has_turn(Side::Get, spot);
         if turn {
             let enough = linger == Linger::Over || size >= max;
-            if enough || !self.has_room() || !self.putters.is_empty() || self.shut {
-                self.vacate(spot, wakes);
+            if enough || !self.has_room() || !self.lobby.line(Side::Put).is_empty() || self.shut {
+                self.lobby.vacate(spot, wakes);
                 return Ok(max.min(size));
             }
         } else if self.is_drained() {
@@ -233,13 +234,13 @@ impl<B: Buffer, W: Wake> State<B, W> {
         }
         let held = spot.0.as_ref().is_some_and(|held| held.side == Side::Get);
         if !turn || !held {
-            self.stay(Side::Get, spot, waker, wakes);
+            self.lobby.stay(Side::Get, 1, spot, waker, wakes);
         }
         if let Some(held) = &spot.0 {
             if turn {
-                self.getters.set_want(held.ticket, max as u64, true);
-            } else if size == 0 && self.getters.claims_ahead(held.ticket) {
-                self.getters.set_want(held.ticket, 1, false); // what it lingered over is gone
+                self.lobby.line_mut(Side::Get).set_want(held.ticket, max as u64, true);
+            } else if size == 0 && self.lobby.line(Side::Get).claims_ahead(held.ticket) {
+                self.lobby.line_mut(Side::Get).set_want(held.ticket, 1, false); // what it lingered over is gone
             }
         }
         self.settle(wakes);
@@ -251,9 +252,9 @@ impl<B: Buffer, W: Wake> State<B, W> {
         match &spot.0 {
             Some(held) if held.side == Side::Put && progress => {
                 let ticket = held.ticket;
-                self.putters.set_want(ticket, 1, false);
+                self.lobby.line_mut(Side::Put).set_want(ticket, 1, false);
             }
-            _ => self.stay(Side::Put, spot, waker, wakes),
+            _ => self.lobby.stay(Side::Put, 1, spot, waker, wakes),
         }
     }
 }

@@ -10,45 +10,27 @@
 //! | put                        | takes it   | waits in line          | inbox               |
 //! | get, peek, clear, snapshot | takes it   | waits in line          | refused             |
 //!
-//! While the baton is out, `buffer.len()` is what it was; the holder brings the new state back in [`Queue::finish`].
+//! While the baton is out, `buffer.len()` is what it was; the holder brings the new state back in [`Monitor::finish`].
 
-use super::{BatchError, Linger, Queue, Side, Spot};
+use super::batch::{BatchError, Linger};
+use super::state::{Side, Spot, State};
 use crate::buffer::Buffer;
+use crate::monitor::{Monitor, Waits};
 use crate::section::Domain;
-use crate::sync::{ThreadMark, this_thread};
-use crate::wait::{Line, Wake, Wakes};
+use crate::sync::this_thread;
+use crate::wait::{Wake, Wakes};
 
-/// Who works outside the section, and who waits for it.
-#[derive(Debug)]
-pub struct Baton<W> {
-    holder: Option<ThreadMark>,
-    pub(super) line: Line<W>,
-}
-
-impl<W> Default for Baton<W> {
-    fn default() -> Self {
-        Self { holder: None, line: Line::default() }
-    }
-}
-
-impl<W: Wake> Baton<W> {
-    pub(super) fn forget(&mut self) {
-        self.line.forget();
-        // The thread that forked goes on, in the child too, with what it holds.
-        if self.holder != Some(this_thread()) {
-            self.holder = None;
-        }
-    }
-
-    fn give_back(&mut self, wakes: &mut Wakes<W>) {
-        self.holder = None;
-        self.settle(wakes);
+impl<B: Buffer, W: Wake> State<B, W> {
+    fn give_back_baton(&mut self, wakes: &mut Wakes<W>) {
+        self.baton.holder = None;
+        self.settle_baton(wakes);
     }
 
     /// While nobody has it, one who waits for it is awake.
-    pub(super) fn settle(&mut self, wakes: &mut Wakes<W>) {
-        if self.holder.is_none() && !self.line.nobody_waits() {
-            self.line.wake_while(wakes, |_, claimed| claimed == 0);
+    pub(super) fn settle_baton(&mut self, wakes: &mut Wakes<W>) {
+        let line = self.lobby.line_mut(Side::Baton);
+        if self.baton.holder.is_none() && !line.nobody_waits() {
+            line.wake_while(wakes, |_, claimed| claimed == 0);
         }
     }
 }
@@ -73,7 +55,7 @@ pub enum Admitted {
     ShutDown,
 }
 
-impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
+impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
     /// Takes the baton, or a place in the line for it. `spot` is for this line alone: whoever also waits for room or items keeps
     /// that place in a spot of its own.
     pub fn take_baton(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, Taken) {
@@ -82,12 +64,12 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
             if state.baton.holder == Some(this_thread()) {
                 return Taken::Reentered;
             }
-            if state.baton.holder.is_none() && state.has_turn(Side::Baton, spot) {
-                state.vacate(spot, wakes);
+            if state.baton.holder.is_none() && state.lobby.has_turn(Side::Baton, spot) {
+                state.lobby.vacate(spot, wakes);
                 state.baton.holder = Some(this_thread());
                 return Taken::Yes;
             }
-            state.stay(Side::Baton, spot, waker, wakes);
+            state.lobby.stay(Side::Baton, 1, spot, waker, wakes);
             Taken::Busy
         })
     }
@@ -116,17 +98,17 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
                 }
                 None => Admitted::Refused,
                 Some((spot, waker)) => {
-                    if state.has_turn(Side::Put, spot) && room > 0 {
-                        state.vacate(spot, wakes);
+                    if state.lobby.has_turn(Side::Put, spot) && room > 0 {
+                        state.lobby.vacate(spot, wakes);
                         state.reserved += room;
                         return Admitted::Room(room);
                     }
-                    state.stay(Side::Put, spot, waker, wakes);
+                    state.lobby.stay(Side::Put, 1, spot, waker, wakes);
                     Admitted::Refused
                 }
             };
             state.note_full();
-            state.baton.give_back(wakes);
+            state.give_back_baton(wakes);
             state.settle(wakes);
             admitted
         })
@@ -150,7 +132,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
                 None => Err(BatchError::Empty),
             };
             if admitted.is_err() {
-                state.baton.give_back(wakes);
+                state.give_back_baton(wakes);
                 state.settle(wakes);
             }
             admitted
@@ -185,7 +167,7 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
                 state.taken(gets);
             }
             if done {
-                state.baton.give_back(wakes);
+                state.give_back_baton(wakes);
                 state.settle(wakes);
             }
             done

@@ -11,8 +11,8 @@ use sluicegate_core::section::Section;
 use super::receiver::PyReceiver;
 use super::sender::PySender;
 use super::{Core, Extras, PyChannelBody, not_copied, whole};
-use crate::errors::{self, Argument, text, type_name};
-use crate::waker::Waker;
+use crate::rt::arguments::{self, Argument, text, type_name};
+use crate::rt::waker::Waker;
 
 /// The arguments that both kinds have.
 struct Common<'a, 'py> {
@@ -83,11 +83,11 @@ fn make(py: Python<'_>, common: &Common<'_, '_>, rules: Option<Rules>) -> PyResu
         Some(buffer) => whole("'buffer'", buffer, 1)?,
     };
     let control_capacity =
-        common.control_capacity.given().map_or(Ok(CONTROL_CAPACITY), |n| errors::positive("control_capacity", n))?;
+        common.control_capacity.given().map_or(Ok(CONTROL_CAPACITY), |n| arguments::positive("control_capacity", n))?;
     let weigh = callable("weigh", common.weigh)?;
     let on_discard = callable("on_discard", common.on_discard)?;
-    let name = crate::queue::name_argument(common.name)?;
-    let clock = crate::clock::choose(py, common.clock)?;
+    let name = crate::rt::arguments::name_argument(common.name)?;
+    let clock = crate::rt::clock::choose(py, common.clock)?;
     let core_clock = clock.as_ref().map_or(CoreClock::<Waker>::Monotonic, |clock| clock.get().clock.clone());
     let body = Py::new(
         py,
@@ -231,12 +231,12 @@ impl PyAckChannel {
     ) -> PyResult<PyClassInitializer<Self>> {
         let ack_wait = match ack_wait.filter(|wait| !wait.is_none()) {
             None => None,
-            Some(wait) => match nanos(errors::duration("ack_wait", wait)?) {
+            Some(wait) => match nanos(arguments::duration("ack_wait", wait)?) {
                 0 => return Err(PyValueError::new_err(format!("'ack_wait' must be more than 0 seconds, not {}", text(wait)))),
                 wait => Some(wait),
             },
         };
-        let max_deliver = max_deliver.given().map_or(Ok(5), |n| errors::positive("max_deliver", n))?;
+        let max_deliver = max_deliver.given().map_or(Ok(5), |n| arguments::positive("max_deliver", n))?;
         let rules = Rules { ack_wait, max_deliver: u32::try_from(max_deliver).unwrap_or(u32::MAX) };
         let common = Common { window, threshold, buffer, weigh, control_capacity, on_discard, clock, name };
         Ok(PyClassInitializer::from(make(py, &common, Some(rules))?).add_subclass(Self))

@@ -8,9 +8,8 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::nanos;
 
 use super::sender::PySender;
-use super::{PyChannelBody, amount_object, defer_no_longer, demand};
-use crate::errors::{self, text, type_name};
-use crate::waker::Waker;
+use super::{PyChannelBody, amount_object, defer_no_longer, demand, upstream};
+use crate::rt::arguments::{self, text, type_name};
 
 /// How much may be on its way, decided by hand: what `Receiver.credit` is.
 ///
@@ -85,7 +84,7 @@ impl PyCredit {
         }
         self.check_manual("lease")?;
         let n = demand("n", n)?;
-        let ttl = errors::duration("ttl", ttl)?;
+        let ttl = arguments::duration("ttl", ttl)?;
         let (wakes, taken) = body.core.lease(py, n, nanos(ttl));
         wakes.fire();
         Ok(taken)
@@ -142,7 +141,7 @@ impl PyCredit {
         }
         defer_no_longer(py, &self.body);
         drop(body.set_downstream(py, Some(downstream.clone_ref(py))));
-        let starved = downstream.get().up_to_date(py).watch(py, Waker::Upstream(self.body.clone_ref(py)));
+        let starved = downstream.get().up_to_date(py).watch(py, upstream(self.body.bind(py)));
         body.core.defer_to(py, Some(Arc::clone(&starved))).fire();
         Ok(())
     }

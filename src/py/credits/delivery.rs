@@ -10,8 +10,9 @@ use sluicegate_core::clock::nanos;
 use sluicegate_core::credits::{Nack, Receipt};
 
 use super::{PyChannelBody, last_act, not_copied};
-use crate::errors::{self, text, type_name};
-use crate::store::Item;
+use crate::rt::Item;
+use crate::rt::arguments::{self, text, type_name};
+use crate::rt::exceptions;
 
 /// An item received from an `AckChannel`, to be settled: its credit goes back when it is.
 ///
@@ -47,7 +48,7 @@ impl PyDelivery {
         if known {
             return Ok(());
         }
-        Err(errors::stale_delivery(
+        Err(exceptions::stale_delivery(
             py,
             format!(
                 "delivery {} (attempt {}) was not settled in time: the item has come back meanwhile",
@@ -107,7 +108,7 @@ impl PyDelivery {
     /// Raises as `ack`; ValueError, TypeError or OverflowError for bad arguments.
     #[pyo3(signature = (requeue = Requeue(true), delay = None), text_signature = "($self, requeue=True, delay=0.0)")]
     fn nack(&self, py: Python<'_>, requeue: Requeue, delay: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let delay = delay.map_or(Ok(0.0), |delay| errors::duration("delay", delay))?;
+        let delay = delay.map_or(Ok(0.0), |delay| arguments::duration("delay", delay))?;
         self.settle(py, Some(Nack { requeue: requeue.0, delay: nanos(delay), counts: true }))
     }
 
@@ -125,7 +126,7 @@ impl PyDelivery {
         let counts = error.is_instance_of::<PyException>();
         match self.settle(error.py(), Some(Nack { requeue: true, delay: 0, counts })) {
             // The body's exception goes on; that the delivery was stale is counted.
-            Err(stale) if errors::is_stale_delivery(error.py(), &stale) => Ok(()),
+            Err(stale) if exceptions::is_stale_delivery(error.py(), &stale) => Ok(()),
             outcome => outcome,
         }
     }

@@ -7,11 +7,13 @@
 pub(crate) mod channel;
 pub(crate) mod credit;
 pub(crate) mod delivery;
+pub(crate) mod hot;
+pub(crate) mod objects;
 pub(crate) mod operation;
+pub(crate) mod permit;
 pub(crate) mod receiver;
 pub(crate) mod sender;
 
-use std::cell::RefCell;
 use std::fmt::Write;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
@@ -24,14 +26,15 @@ use sluicegate_core::credits::{self, End, Phase, UNBOUNDED};
 use sluicegate_core::section::Section;
 use sluicegate_core::wait::Wakes;
 
-use crate::body::attached_in_traverse;
-use crate::clock::PyClock;
-use crate::domain::Attached;
-use crate::errors::{self, text, type_name};
-use crate::foreign;
-use crate::lines::{Lines, object};
-use crate::store::Item;
-use crate::waker::Waker;
+use crate::credits::objects::{Lines, object};
+use crate::rt::Item;
+use crate::rt::arguments::{text, type_name};
+use crate::rt::clock::PyClock;
+use crate::rt::domain::Attached;
+use crate::rt::exceptions;
+use crate::rt::gc::{Shown, attached_in_traverse};
+use crate::rt::guarded;
+use crate::rt::waker::{Callee, Waker};
 
 pub(crate) type Core = credits::Channel<Item, Waker, Attached, Lines>;
 pub(crate) type Leftovers = credits::Leftovers<Item, Lines>;
@@ -79,7 +82,7 @@ impl PyChannelBody {
     pub(crate) fn weight(&self, item: &Bound<'_, PyAny>) -> PyResult<u64> {
         let Some(weigh) = &self.weigh else { return Ok(1) };
         let py = item.py();
-        let weight = foreign::call(weigh.bind(py), &PyTuple::new(py, [item])?)?;
+        let weight = guarded::call(weigh.bind(py), &PyTuple::new(py, [item])?)?;
         whole("the weight of an item", &weight, 0)
     }
 
@@ -119,7 +122,7 @@ impl PyChannelBody {
         for item in discarded.into_items() {
             let item = object(py, item);
             let called =
-                item.and_then(|item| PyTuple::new(py, [item])).and_then(|args| foreign::call(on_discard.bind(py), &args));
+                item.and_then(|item| PyTuple::new(py, [item])).and_then(|args| guarded::call(on_discard.bind(py), &args));
             if let Err(error) = called {
                 error.write_unraisable(py, Some(on_discard.bind(py)));
             }
@@ -137,7 +140,7 @@ impl PyChannelBody {
         let handler = self.on_control(py);
         for message in self.core.take_controls(py) {
             let Some(handler) = &handler else { continue };
-            let called = PyTuple::new(py, [message]).and_then(|args| foreign::call(handler.bind(py), &args));
+            let called = PyTuple::new(py, [message]).and_then(|args| guarded::call(handler.bind(py), &args));
             if let Err(error) = called {
                 error.write_unraisable(py, Some(handler.bind(py)));
             }
@@ -181,16 +184,17 @@ impl PyChannelBody {
     pub(crate) fn send_ended(&self, py: Python<'_>, operation: &str, end: End) -> PyErr {
         let label = self.label(py);
         match end {
-            End::Completed => errors::channel_closed(py, format!("{operation}: the channel{label} has been completed")),
+            End::Completed => exceptions::channel_closed(py, format!("{operation}: the channel{label} has been completed")),
             End::Cancelled => {
-                let error = errors::channel_cancelled(py, format!("{operation}: the receiver of the channel{label} has gone"));
+                let error =
+                    exceptions::channel_cancelled(py, format!("{operation}: the receiver of the channel{label} has gone"));
                 if let Some(failure) = self.failure(py) {
                     error.set_cause(py, Some(PyErr::from_value(failure)));
                 }
                 error
             }
             End::Failed => {
-                let error = errors::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed"));
+                let error = exceptions::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed"));
                 if let Some(failure) = self.failure(py) {
                     error.set_cause(py, Some(PyErr::from_value(failure)));
                 }
@@ -203,17 +207,18 @@ impl PyChannelBody {
     pub(crate) fn receive_ended(&self, py: Python<'_>, operation: &str, end: End) -> PyErr {
         let label = self.label(py);
         match end {
-            End::Completed => {
-                errors::channel_closed(py, format!("{operation}: the channel{label} has been completed, and everything received"))
-            }
-            End::Cancelled => errors::channel_cancelled(py, format!("{operation}: the channel{label} has been cancelled")),
+            End::Completed => exceptions::channel_closed(
+                py,
+                format!("{operation}: the channel{label} has been completed, and everything received"),
+            ),
+            End::Cancelled => exceptions::channel_cancelled(py, format!("{operation}: the channel{label} has been cancelled")),
             End::Failed => match self.failure(py) {
                 Some(failure) => {
                     let traceback = self.extra(py, |extras| &extras.traceback);
                     let _ = failure.setattr(intern!(py, "__traceback__"), traceback);
                     PyErr::from_value(failure)
                 }
-                None => errors::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed")),
+                None => exceptions::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed")),
             },
         }
     }
@@ -343,25 +348,9 @@ impl PyChannelBody {
             visit.call(&extras.on_control)?;
             visit.call(&extras.downstream)
         })?;
-        let outcome = RefCell::new(Ok(()));
-        let tell = |result: Result<(), PyTraverseError>| {
-            let mut outcome = outcome.borrow_mut();
-            if outcome.is_ok() {
-                *outcome = result;
-            }
-        };
-        self.core.visit_contents(
-            py,
-            |item| tell(visit.call(item)),
-            |waker| match waker {
-                Waker::Task(operation) => tell(visit.call(operation)),
-                Waker::Upstream(body) => tell(visit.call(body)),
-                Waker::Thread(_) => {}
-                #[cfg(feature = "tokio")]
-                Waker::Future(_) => {}
-            },
-        );
-        outcome.into_inner()
+        let shown = Shown::to(&visit);
+        self.core.visit_contents(py, |item| shown.object(item), |waker| shown.waker(waker));
+        shown.outcome()
     }
 
     fn __clear__(&self, py: Python<'_>) {
@@ -371,11 +360,20 @@ impl PyChannelBody {
     }
 }
 
+/// How a channel that holds its grants back is told that the other one's sender has credit.
+pub(crate) fn upstream(body: &Bound<'_, PyChannelBody>) -> Waker {
+    static CALLEE: Callee = Callee {
+        wake: |body| body.cast::<PyChannelBody>().expect("a channel's own").get().core.release(body.py()),
+        group: |_| 0,
+    };
+    Waker::Object(body.clone().into_any().unbind(), &CALLEE)
+}
+
 /// The channel that this one has deferred to need not tell it any more.
 pub(crate) fn defer_no_longer(py: Python<'_>, body: &Py<PyChannelBody>) {
     let Some(downstream) = body.get().set_downstream(py, None) else { return };
     let ours = body.as_ptr();
-    drop(downstream.get().core.unwatch(py, |watcher| matches!(watcher, Waker::Upstream(body) if body.as_ptr() == ours)));
+    drop(downstream.get().core.unwatch(py, |watcher| watcher.object().is_some_and(|body| body.as_ptr() == ours)));
 }
 
 /// A whole number of at least `least`, for an argument, or a weight. What cannot be counted saturates, for credit; see `bounded`.

@@ -11,15 +11,15 @@ use sluicegate_core::wait::{Ticket, Wakes};
 
 use super::PyChannelBody;
 use super::delivery::PyDelivery;
-use super::sender::PyPermit;
-use crate::aio;
-use crate::errors::{self, Timeout};
-use crate::foreign;
-use crate::lines;
-use crate::operation::{Chance, Done, Operation, Place};
-use crate::source::{self, SIGNAL_CHECK, is_exhausted};
-use crate::store::Item;
-use crate::waker::Waker;
+use crate::credits::objects;
+use crate::rt::Item;
+use crate::rt::aio;
+use crate::rt::arguments::Timeout;
+use crate::rt::exceptions;
+use crate::rt::guarded;
+use crate::rt::operation::{Chance, Done, Operation, Place};
+use crate::rt::source::{self, SIGNAL_CHECK, is_exhausted};
+use crate::rt::waker::Waker;
 
 /// Where a batch comes from.
 #[derive(Debug)]
@@ -36,11 +36,18 @@ enum Source {
     },
 }
 
+/// Puts credit into the object that it was taken for.
+pub(crate) type Keep = fn(&Bound<'_, PyAny>, Permit) -> PyResult<()>;
+
 #[derive(Debug)]
 enum Work {
     Send(Option<Item>, u64),
-    SendMany { source: Source, accepted: usize },
-    Permit(u64),
+    SendMany {
+        source: Source,
+        accepted: usize,
+    },
+    /// `Keep` gets the credit.
+    Permit(u64, Keep),
     Ready(u64),
     Receive,
     ReceiveMany(usize),
@@ -82,8 +89,8 @@ impl ChannelOperation {
         Ok(Self::new(body, Work::SendMany { source, accepted: 0 }))
     }
 
-    pub(crate) fn permit(body: &Bound<'_, PyChannelBody>, n: u64) -> Self {
-        Self::new(body, Work::Permit(n))
+    pub(crate) fn permit(body: &Bound<'_, PyChannelBody>, n: u64, keep: Keep) -> Self {
+        Self::new(body, Work::Permit(n, keep))
     }
 
     pub(crate) fn ready(body: &Bound<'_, PyChannelBody>, n: u64) -> Self {
@@ -223,7 +230,7 @@ impl Visit<'_, '_, '_> {
                     };
                     *permit = taken;
                 }
-                let Some(item) = foreign::next(iterator) else {
+                let Some(item) = guarded::next(iterator) else {
                     self.give_back(permit);
                     return Ok(Some(Done::Count(*accepted)));
                 };
@@ -290,7 +297,7 @@ impl Visit<'_, '_, '_> {
                 Ok(Some(()))
             }
             ReceiveError::Ended(end) => Err(body.receive_ended(py, self.name, end)),
-            ReceiveError::WaitsForItself => Err(errors::channel_error(
+            ReceiveError::WaitsForItself => Err(exceptions::channel_error(
                 py,
                 format!(
                     "{}: the channel has been completed, and nothing is left but deliveries that the caller itself has not settled",
@@ -309,7 +316,7 @@ impl Visit<'_, '_, '_> {
             };
             wakes.fire();
             match result {
-                Ok(load) => return Ok(Some(Done::Item(lines::object(py, load)?))),
+                Ok(load) => return Ok(Some(Done::Item(objects::object(py, load)?))),
                 Err(error) => {
                     if self.nothing(error)?.is_none() {
                         return Ok(None);
@@ -328,7 +335,7 @@ impl Visit<'_, '_, '_> {
             };
             wakes.fire();
             match result {
-                Ok(batch) => return Ok(Some(Done::Item(lines::list(py, batch)?.into_any().unbind()))),
+                Ok(batch) => return Ok(Some(Done::Item(objects::list(py, batch)?.into_any().unbind()))),
                 Err(error) => {
                     if self.nothing(error)?.is_none() {
                         return Ok(None);
@@ -385,7 +392,7 @@ impl Operation for ChannelOperation {
         match self.work {
             Work::Send(..) => ("send", "send_async"),
             Work::SendMany { .. } => ("send_many", "send_many_async"),
-            Work::Permit(_) => ("permit", "async with permit"),
+            Work::Permit(..) => ("permit", "async with permit"),
             Work::Ready(_) => ("wait_ready", "wait_ready_async"),
             Work::Receive => ("receive", "receive_async"),
             Work::ReceiveMany(_) => ("receive_many", "receive_many_async"),
@@ -422,10 +429,9 @@ impl Operation for ChannelOperation {
             Work::SendMany { source: Source::Iterator { iterator, permit, next, left }, accepted } => {
                 visit.send_from_iterator(iterator, permit, next, left, accepted)
             }
-            Work::Permit(n) => {
-                let holder = this.cast::<PyPermit>()?.get();
+            Work::Permit(n, keep) => {
                 let Some(permit) = visit.take_credit(*n)? else { return Ok(None) };
-                holder.hold(py, permit);
+                keep(this, permit)?;
                 Ok(Some(Done::Nothing))
             }
             Work::Ready(n) => visit.ready(*n),
@@ -465,9 +471,11 @@ impl Operation for ChannelOperation {
             Timeout::Within(seconds) => format!("{name} with timeout={seconds}"),
         };
         match self.work {
-            Work::Receive | Work::ReceiveMany(_) => errors::empty(py, format!("{asked}: {holds}")),
-            Work::Send(_, n) | Work::Permit(n) | Work::Ready(n) if n > 1 => errors::full(py, format!("{asked} ({n}): {holds}")),
-            _ => errors::full(py, format!("{asked}: {holds}")),
+            Work::Receive | Work::ReceiveMany(_) => exceptions::empty(py, format!("{asked}: {holds}")),
+            Work::Send(_, n) | Work::Permit(n, _) | Work::Ready(n) if n > 1 => {
+                exceptions::full(py, format!("{asked} ({n}): {holds}"))
+            }
+            _ => exceptions::full(py, format!("{asked}: {holds}")),
         }
     }
 

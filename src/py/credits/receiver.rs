@@ -10,11 +10,12 @@ use sluicegate_core::section::Section;
 use super::credit::PyCredit;
 use super::operation::ChannelOperation;
 use super::{PyChannelBody, defer_no_longer, last_act, not_copied};
-use crate::aio::AsyncOperation;
-use crate::blocking;
-use crate::domain::Attached;
-use crate::errors::{self, Timeout};
-use crate::lines;
+use crate::credits::objects;
+use crate::rt::aio::AsyncOperation;
+use crate::rt::arguments::{self, Timeout};
+use crate::rt::blocking;
+use crate::rt::domain::Attached;
+use crate::rt::exceptions;
 
 /// The end of a channel that items come out by. Made by the channel.
 ///
@@ -62,7 +63,7 @@ impl PyReceiver {
     /// TypeError or OverflowError for a bad `max` or `timeout`.
     #[pyo3(signature = (max, *, timeout = None))]
     fn receive_many(slf: &Bound<'_, Self>, max: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
-        let max = errors::positive("max", max)?;
+        let max = arguments::positive("max", max)?;
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         let mut operation = ChannelOperation::receive_many(slf.get().body.bind(slf.py()), max);
         blocking::run(slf.as_any(), &mut operation, timeout)?.into_object(slf.py())
@@ -74,7 +75,7 @@ impl PyReceiver {
         max: &Bound<'_, PyAny>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AsyncOperation> {
-        let max = errors::positive("max", max)?;
+        let max = arguments::positive("max", max)?;
         Self::awaitable(slf, ChannelOperation::receive_many(slf.get().body.bind(slf.py()), max), timeout)
     }
 
@@ -158,14 +159,14 @@ impl PyReceiver {
             let (wakes, result) = body.core.try_receive(py);
             wakes.fire();
             if let Ok(load) = result {
-                return lines::object(py, load).map(Some);
+                return objects::object(py, load).map(Some);
             }
         }
         match Self::receive_in_general(slf, Timeout::Forever) {
             Ok(item) => Ok(Some(item)),
             // A sender may also have failed with just this.
             Err(error)
-                if errors::is_channel_closed(slf.py(), &error)
+                if exceptions::is_channel_closed(slf.py(), &error)
                     && slf.get().body.get().core.end(slf.py()) == Some(End::Completed) =>
             {
                 Ok(None)

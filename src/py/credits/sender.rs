@@ -1,22 +1,19 @@
 //! The sending end of a channel.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::exceptions::{PyBaseException, PyResourceWarning, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyResourceWarning, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::PyTuple;
-use sluicegate_core::credits::{End, Permit, SendError};
-use sluicegate_core::fork;
-use sluicegate_core::section::Section;
+use sluicegate_core::credits::{End, SendError};
 
 use super::operation::ChannelOperation;
 use super::{PyChannelBody, amount_object, last_act, not_copied, whole};
-use crate::aio::AsyncOperation;
-use crate::blocking;
-use crate::domain::Attached;
-use crate::errors::{self, Argument, Timeout, text, type_name};
-use crate::operation::annotated;
+use crate::rt::aio::AsyncOperation;
+use crate::rt::arguments::{Argument, Timeout, text, type_name};
+use crate::rt::blocking;
+use crate::rt::exceptions;
+use crate::rt::operation::annotated;
 
 /// The end of a channel that items go in by. Made by the channel, and by `clone`.
 ///
@@ -73,7 +70,7 @@ impl PySender {
     }
 }
 
-fn credit_amount(n: Argument<'_, '_>) -> PyResult<u64> {
+pub(super) fn credit_amount(n: Argument<'_, '_>) -> PyResult<u64> {
     n.given().map_or(Ok(1), |n| whole("'n'", n, 1))
 }
 
@@ -114,17 +111,6 @@ impl PySender {
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AsyncOperation> {
         Self::awaitable(slf, slf.get().batch(slf.py(), "send_many_async", items)?, timeout)
-    }
-
-    /// Credit for items that do not exist yet: `with sender.permit(3) as permit: permit.send(x)`.
-    ///
-    /// It is taken on entry (`with` waits for it, `async with` awaits it), and what is not used goes back on exit.
-    #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
-    fn permit(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<PyPermit> {
-        let n = credit_amount(n)?;
-        let timeout = Timeout::parse_strict("timeout", timeout)?;
-        slf.get().check_open(slf.py(), "permit")?;
-        Ok(PyPermit { sender: slf.clone().unbind(), n, timeout, held: Section::new(None), generation: AtomicU64::new(0) })
     }
 
     /// What may be sent at this moment without waiting, in items, or in units of weight; `math.inf` where there is no
@@ -211,7 +197,7 @@ impl PySender {
         result.map_err(|error| match error {
             SendError::Ended(_, end) => body.send_ended(py, "send_control", end),
             SendError::Full(_) | SendError::TooHeavy(_) => {
-                errors::full(py, "send_control: the receiver has not taken the control messages that are there".to_owned())
+                exceptions::full(py, "send_control: the receiver has not taken the control messages that are there".to_owned())
             }
         })
     }
@@ -270,131 +256,8 @@ impl Drop for PySender {
             if let Err(error) = PyErr::warn(py, &warning, &text, 1) {
                 error.write_unraisable(py, None);
             }
-            let failure = errors::channel_failed(py, message.to_owned());
+            let failure = exceptions::channel_failed(py, message.to_owned());
             body.fail(py, failure.into_value(py).into_any());
         });
-    }
-}
-
-/// Credit taken for items that do not exist yet: what `Sender.permit` returns.
-#[pyclass(frozen, weakref, name = "Permit", module = "sluicegate")]
-#[derive(Debug)]
-pub(crate) struct PyPermit {
-    sender: Py<PySender>,
-    n: u64,
-    timeout: Timeout,
-    /// What is left of it, while it is held.
-    held: Section<Option<Permit>, Attached>,
-    /// The process that holds it: a child of a fork has none of its parent's credit.
-    generation: AtomicU64,
-}
-
-impl PyPermit {
-    fn body(&self) -> &Py<PyChannelBody> {
-        &self.sender.get().body
-    }
-
-    /// What is held, in this process.
-    fn release(&self, py: Python<'_>) {
-        let held = self.held.with(py, Option::take);
-        if let Some(permit) = held.filter(|_| self.is_ours()) {
-            self.body().get().core.return_permit(py, permit).fire();
-        }
-    }
-
-    fn is_ours(&self) -> bool {
-        self.generation.load(Ordering::Relaxed) == fork::generation()
-    }
-
-    /// The credit has come.
-    pub(crate) fn hold(&self, py: Python<'_>, permit: Permit) {
-        self.generation.store(fork::generation(), Ordering::Relaxed);
-        let before = self.held.with(py, |held| held.replace(permit));
-        if let Some(before) = before {
-            self.body().get().core.return_permit(py, before).fire();
-        }
-    }
-
-    fn check_free(&self, py: Python<'_>) -> PyResult<()> {
-        if self.held.with(py, |held| held.is_some()) {
-            return Err(PyRuntimeError::new_err("this permit is held already"));
-        }
-        Ok(())
-    }
-}
-
-#[pymethods]
-impl PyPermit {
-    /// How much of it is left.
-    #[getter]
-    fn left(&self, py: Python<'_>) -> u64 {
-        self.held.with(py, |held| held.as_ref().map_or(0, Permit::left))
-    }
-
-    /// Send an item with credit that is held. Never waits.
-    ///
-    /// Raises ValueError if it weighs more than what is left, RuntimeError if the permit is not held, and as
-    /// `Sender.send` when the receiver has gone.
-    fn send(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
-        let body = self.body().get();
-        let weight = body.weight(item)?;
-        let core = body.up_to_date(py);
-        let item = item.clone().unbind();
-        let (wakes, result) = self.held.with(py, |held| match held {
-            Some(permit) if self.is_ours() => {
-                let left = permit.left();
-                if weight > left {
-                    return Err(PyValueError::new_err(format!("the item weighs {weight}, and {left} is left of the permit")));
-                }
-                Ok(core.send_permitted(py, permit, item, weight))
-            }
-            _ => Err(PyRuntimeError::new_err("this permit is not held: use it inside `with sender.permit(n) as permit:`")),
-        })?;
-        wakes.fire();
-        result.map_err(|error| match error {
-            SendError::Ended(_, end) => body.send_ended(py, "permit.send", end),
-            SendError::Full(_) | SendError::TooHeavy(_) => {
-                errors::full(py, format!("permit.send of an item without weight: {}", body.holds(py)))
-            }
-        })
-    }
-
-    /// The operation behind `async with`.
-    fn _async_acquire(slf: &Bound<'_, Self>) -> PyResult<AsyncOperation> {
-        let (py, this) = (slf.py(), slf.get());
-        this.check_free(py)?;
-        this.sender.get().check_open(py, "permit")?;
-        let operation = ChannelOperation::permit(this.body().bind(py), this.n);
-        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, this.timeout))
-    }
-
-    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        let (py, this) = (slf.py(), slf.get());
-        this.check_free(py)?;
-        this.sender.get().check_open(py, "permit")?;
-        blocking::run(slf.as_any(), &mut ChannelOperation::permit(this.body().bind(py), this.n), this.timeout)?;
-        Ok(slf.clone())
-    }
-
-    #[pyo3(signature = (*_exc))]
-    fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) {
-        self.release(py);
-    }
-
-    fn __repr__(&self, py: Python<'_>) -> String {
-        match self.held.with(py, |held| held.as_ref().map(Permit::left)) {
-            Some(left) => format!("<sluicegate.Permit n={} left={left}>", self.n),
-            None => format!("<sluicegate.Permit n={} not held>", self.n),
-        }
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.sender)
-    }
-}
-
-impl Drop for PyPermit {
-    fn drop(&mut self) {
-        last_act(|py| self.release(py));
     }
 }

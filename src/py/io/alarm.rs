@@ -7,7 +7,7 @@ use sluicegate_core::clock::{Clock, Enrolled};
 use sluicegate_core::wait::Wake;
 
 use crate::credits::Core;
-use crate::waker::Waker;
+use crate::rt::waker::Waker;
 
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString, PyTuple};
 use tokio::task::spawn_blocking;
 
-use crate::errors::{text, type_name};
+use crate::rt::arguments::{text, type_name};
 
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};

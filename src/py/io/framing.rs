@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::lines::{Form, Kind, Lines, Text};
+use crate::credits::objects::{Form, Kind, Lines, Text};
 
 #[derive(Debug, Default)]
 pub(crate) struct Block {

@@ -30,12 +30,11 @@ use pyo3::prelude::*;
 
 use self::endpoint::Name;
 use self::reading::{Decoding, Options, Reading};
-use self::transfer::Job;
 use self::writing::Writing;
+use crate::credits::objects::Kind;
 use crate::credits::receiver::PyReceiver;
 use crate::credits::sender::PySender;
-use crate::errors::{self, Truth};
-use crate::lines::Kind;
+use crate::rt::arguments::{self, Truth};
 
 /// What lines become. Raises for an encoding in which they do not end with the byte of a line feed.
 fn decoding(py: Python<'_>, encoding: Option<String>, errors: String) -> PyResult<Decoding> {
@@ -68,7 +67,7 @@ pub(crate) fn _read_lines(
 ) -> PyResult<PyTransfer> {
     let py = source.py();
     let decoding = decoding(py, encoding, errors)?;
-    let limit = errors::positive("limit", limit)?;
+    let limit = arguments::positive("limit", limit)?;
     read(source, sender, "read_lines", true, |name, endpoint| Options {
         name,
         endpoint,
@@ -87,7 +86,7 @@ pub(crate) fn _read_chunks(
     chunk_size: &Bound<'_, PyAny>,
     complete: Truth,
 ) -> PyResult<PyTransfer> {
-    let size = errors::positive("chunk_size", chunk_size)?;
+    let size = arguments::positive("chunk_size", chunk_size)?;
     if size > isize::MAX as usize / 2 {
         return Err(PyValueError::new_err(format!("'chunk_size' is {size}: more than memory can hold")));
     }
@@ -112,9 +111,7 @@ fn read(
     sender.get().check_open(py, what)?;
     let (name, endpoint) = Name::parse("source", source)?;
     let told = format!("{what} from {}", name.shown());
-    PyTransfer::start(py, told, counts_items, |signal| {
-        Job::Reading(Box::new(Reading::new(py, sender, options(name, endpoint), signal)))
-    })
+    PyTransfer::start(py, told, counts_items, |signal| Box::new(Reading::new(py, sender, options(name, endpoint), signal)))
 }
 
 /// The transfer behind `write_from`.
@@ -123,7 +120,7 @@ pub(crate) fn _write_from(receiver: &Bound<'_, PyReceiver>, target: &Bound<'_, P
     let py = target.py();
     let parsed = Name::parse("target", target)?;
     let told = format!("write_from to {}", parsed.0.shown());
-    PyTransfer::start(py, told, false, |signal| Job::Writing(Box::new(Writing::new(receiver, parsed, append.0, signal))))
+    PyTransfer::start(py, told, false, |signal| Box::new(Writing::new(receiver, parsed, append.0, signal)))
 }
 
 /// Ends what runs, before the interpreter does.

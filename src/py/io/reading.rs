@@ -10,7 +10,9 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,12 +30,12 @@ use super::alarm::Alarm;
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error, read_full};
 use super::framing::Block;
 use super::runtime::{attached, unless};
-use super::transfer::{Outcome, Shared, Standing, State};
+use super::transfer::{Job, Outcome, Shared, Standing, State};
 use crate::credits::PyChannelBody;
+use crate::credits::objects::{Form, Kind, Lines, Text, ascii};
 use crate::credits::sender::PySender;
-use crate::lines::{Form, Kind, Lines, Text, ascii};
-use crate::store::Item;
-use crate::waker::Waker;
+use crate::rt::Item;
+use crate::rt::waker::Waker;
 
 /// So much of a file is read at once, when it turns out to be long.
 const FILE_BLOCK: usize = 1024 * 1024;
@@ -193,7 +195,7 @@ impl Reading {
         }
     }
 
-    pub(crate) async fn run(&mut self, shared: &Shared) -> Outcome {
+    async fn work(&mut self, shared: &Shared) -> Outcome {
         let outcome = loop {
             match attached(|py| self.deliver(py, shared)) {
                 None => break Outcome::Nowhere,
@@ -550,13 +552,19 @@ impl Reading {
             }
         })
     }
+}
 
-    pub(crate) fn fail(&mut self, py: Python<'_>, error: &PyErr) {
+impl Job for Reading {
+    fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        Box::pin(self.work(shared))
+    }
+
+    fn fail(&mut self, py: Python<'_>, error: &PyErr) {
         // It is an exception.
         let _ = self.sender.get().fail(py, error.value(py));
     }
 
-    pub(crate) fn park(&mut self, py: Python<'_>, shared: &Shared) {
+    fn park(&mut self, py: Python<'_>, shared: &Shared) {
         let (wakes, rest) = shared.state.with(py, |state| (state.take_back(py), state.rest.take()));
         wakes.fire();
         if rest.is_some() {
@@ -577,7 +585,7 @@ impl Reading {
         }
     }
 
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.sender)?;
         self.batch.items.as_slice().iter().try_for_each(|item| visit.call(item))
     }

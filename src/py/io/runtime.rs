@@ -19,8 +19,8 @@ use sluicegate_core::section::Section;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
-use crate::domain::Attached;
-use crate::foreign;
+use crate::rt::domain::Attached;
+use crate::rt::guarded;
 
 /// One may wait for the GIL while the other serves.
 const WORKERS: usize = 2;
@@ -47,7 +47,7 @@ static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Runs `work` attached. `None`: there is no interpreter any more.
 pub(crate) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
-    if CLOSED.load(Ordering::Acquire) { None } else { foreign::attached(work) }
+    if CLOSED.load(Ordering::Acquire) { None } else { guarded::attached(work) }
 }
 
 /// Does `work` unless there is a signal first: then it is given up.
@@ -151,7 +151,7 @@ pub(crate) fn close(py: Python<'_>) {
     let running = RUNNING.with(py, Option::take);
     match running {
         Some(running) if running.generation == fork::generation() => {
-            foreign::detached(py, || running.runtime.shutdown_timeout(PATIENCE));
+            guarded::detached(py, || running.runtime.shutdown_timeout(PATIENCE));
         }
         running => std::mem::forget(running),
     }

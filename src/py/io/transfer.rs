@@ -13,6 +13,9 @@
 //!
 //! Coroutines wait for the completion with `future_into_py`, threads as they wait for everything else (`blocking`).
 
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
@@ -29,17 +32,15 @@ use sluicegate_core::section::Section;
 use sluicegate_core::wait::{Line, Ticket, Wakes};
 use tokio::sync::{Notify, watch};
 
-use super::reading::Reading;
 use super::runtime::{Io, User, attached};
-use super::writing::Writing;
-use crate::blocking;
-use crate::body::attached_in_traverse;
 use crate::credits::PyChannelBody;
-use crate::domain::Attached;
-use crate::errors::Timeout;
-use crate::lines::Lines;
-use crate::operation::{Chance, Done, Operation, Place};
-use crate::waker::Waker;
+use crate::credits::objects::Lines;
+use crate::rt::arguments::Timeout;
+use crate::rt::blocking;
+use crate::rt::domain::Attached;
+use crate::rt::gc::attached_in_traverse;
+use crate::rt::operation::{Chance, Done, Operation, Place};
+use crate::rt::waker::Waker;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -50,10 +51,16 @@ enum Stage {
 }
 
 /// What is to be done, and how far it has come.
-#[derive(Debug)]
-pub(crate) enum Job {
-    Reading(Box<Reading>),
-    Writing(Box<Writing>),
+pub(crate) trait Job: Debug + Send {
+    fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+    /// It has ended by this error.
+    fn fail(&mut self, py: Python<'_>, error: &PyErr);
+
+    /// Gives up its places in line, and the reactor.
+    fn park(&mut self, py: Python<'_>, shared: &Shared);
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
 }
 
 /// How a task comes to its end.
@@ -66,37 +73,6 @@ pub(crate) enum Outcome {
     Nowhere,
 }
 
-impl Job {
-    async fn run(&mut self, shared: &Shared) -> Outcome {
-        match self {
-            Self::Reading(reading) => reading.run(shared).await,
-            Self::Writing(writing) => writing.run(shared).await,
-        }
-    }
-
-    fn fail(&mut self, py: Python<'_>, error: &PyErr) {
-        match self {
-            Self::Reading(reading) => reading.fail(py, error),
-            Self::Writing(writing) => writing.fail(py, error),
-        }
-    }
-
-    /// Gives up its places in line, and the reactor.
-    fn park(&mut self, py: Python<'_>, shared: &Shared) {
-        match self {
-            Self::Reading(reading) => reading.park(py, shared),
-            Self::Writing(writing) => writing.park(py),
-        }
-    }
-
-    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self {
-            Self::Reading(reading) => reading.traverse(visit),
-            Self::Writing(writing) => writing.traverse(visit),
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct State {
     stage: Stage,
@@ -107,7 +83,7 @@ pub(crate) struct State {
     pub(crate) standing: Option<Standing>,
     pub(crate) rest: Option<Lines>,
     error: Option<Py<PyAny>>,
-    job: Option<Job>,
+    job: Option<Box<dyn Job>>,
     line: Line<Waker>,
 }
 
@@ -196,7 +172,7 @@ impl Shared {
     }
 
     /// The task has come to its end.
-    fn conclude(self: &Arc<Self>, py: Python<'_>, mut job: Job, outcome: Outcome) {
+    fn conclude(self: &Arc<Self>, py: Python<'_>, mut job: Box<dyn Job>, outcome: Outcome) {
         job.park(py, self);
         match outcome {
             Outcome::Done => self.end(py, None),
@@ -227,7 +203,7 @@ impl Shared {
         }
     }
 
-    fn start(self: &Arc<Self>, py: Python<'_>, job: Job) -> PyResult<()> {
+    fn start(self: &Arc<Self>, py: Python<'_>, job: Box<dyn Job>) -> PyResult<()> {
         let user = User::new(py)?;
         let handle = user.handle().clone();
         let task = Task { shared: Arc::clone(self), job: Some(job), user: Some(user) };
@@ -243,7 +219,7 @@ impl Shared {
 /// One run of a job. Dropped before its end, by the end of the runtime or by a panic, it says so.
 struct Task {
     shared: Arc<Shared>,
-    job: Option<Job>,
+    job: Option<Box<dyn Job>>,
     user: Option<User>,
 }
 
@@ -297,7 +273,7 @@ impl PyTransfer {
         py: Python<'_>,
         name: String,
         counts_items: bool,
-        job: impl FnOnce(&Arc<Notify>) -> Job,
+        job: impl FnOnce(&Arc<Notify>) -> Box<dyn Job>,
     ) -> PyResult<Self> {
         let signal = Arc::new(Notify::new());
         let job = job(&signal);

@@ -7,6 +7,8 @@
 //! A delivery is acked once its item has been written, all of it. One that has not been when the transfer comes to its end goes back.
 
 use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +24,13 @@ use tokio::time::timeout;
 use super::alarm::Alarm;
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error};
 use super::runtime::{attached, unless};
-use super::transfer::{Outcome, Shared};
+use super::transfer::{Job, Outcome, Shared};
+use crate::credits::objects::Lines;
 use crate::credits::receiver::PyReceiver;
 use crate::credits::{self, PyChannelBody};
-use crate::errors::type_name;
-use crate::lines::Lines;
-use crate::store::Item;
-use crate::waker::Waker;
+use crate::rt::Item;
+use crate::rt::arguments::type_name;
+use crate::rt::waker::Waker;
 
 type News = (Wakes<Waker>, credits::Leftovers);
 
@@ -92,7 +94,7 @@ impl Writing {
         }
     }
 
-    pub(crate) async fn run(&mut self, shared: &Shared) -> Outcome {
+    async fn work(&mut self, shared: &Shared) -> Outcome {
         loop {
             // First what is there: the target may not even open.
             if let Err(error) = self.write(shared).await {
@@ -270,12 +272,18 @@ impl Writing {
         self.bytes.extend_from_slice(bytes.as_bytes());
         Ok(())
     }
+}
 
-    pub(crate) fn fail(&mut self, py: Python<'_>, error: &PyErr) {
+impl Job for Writing {
+    fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        Box::pin(self.work(shared))
+    }
+
+    fn fail(&mut self, py: Python<'_>, error: &PyErr) {
         self.receiver.get().body.get().cancel_because(py, error.clone_ref(py).into_value(py).into_any());
     }
 
-    pub(crate) fn park(&mut self, py: Python<'_>) {
+    fn park(&mut self, py: Python<'_>, _shared: &Shared) {
         let body = self.receiver.get().body.get();
         self.alarm.stop(py, &body.core);
         body.core.leave(py, &mut self.spot).fire();
@@ -291,7 +299,7 @@ impl Writing {
         }
     }
 
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.receiver)
     }
 }

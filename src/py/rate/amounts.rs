@@ -6,7 +6,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt};
 use sluicegate_core::clock::{self, Nanos};
 use sluicegate_core::rate::{Pace, PaceError, Scale, Units};
 
-use crate::errors::{text, type_name};
+use crate::rt::arguments::{text, type_name};
 
 /// A finite number that is not negative, by the name of its argument.
 pub(crate) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {

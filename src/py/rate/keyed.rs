@@ -21,11 +21,11 @@ use super::{
     Common, Given, Keyed, Limiter, PyRateLimiter, Target, cannot_pass, rate_limited, refusal_error, refuse, statistics,
     visit_tasks,
 };
-use crate::body::attached_in_traverse;
-use crate::clock::PyClock;
-use crate::domain::Attached;
-use crate::errors::{self, Argument, text, type_name};
-use crate::waker::Waker;
+use crate::rt::arguments::{self, Argument, text, type_name};
+use crate::rt::clock::PyClock;
+use crate::rt::domain::Attached;
+use crate::rt::gc::attached_in_traverse;
+use crate::rt::waker::Waker;
 
 /// So many sections share the keys: on the build with a global lock more than one would be no use.
 #[cfg(Py_GIL_DISABLED)]
@@ -266,7 +266,7 @@ impl PyKeyedTokenBucket {
         let per_period = positive_number("rate", rate)?;
         let scale = scale("burst", burst)?;
         let units = positive_amount("burst", burst, scale)?;
-        let max_keys = match errors::positive("max_keys", max_keys)? {
+        let max_keys = match arguments::positive("max_keys", max_keys)? {
             usize::MAX => return Err(PyOverflowError::new_err("'max_keys' is too large: so many cannot be remembered")),
             max_keys => max_keys,
         };

@@ -10,7 +10,7 @@ use sluicegate_core::rate::{Law, Scale};
 
 use super::amounts::{amount, pace, positive_amount, positive_number, scale};
 use super::{Common, Given, Limiter, PyRateLimiter, Target};
-use crate::errors::{Argument, text, type_name};
+use crate::rt::arguments::{Argument, text, type_name};
 
 /// A token bucket: `rate` tokens come in per `period` seconds, up to `burst` of them can be saved.
 ///

@@ -12,13 +12,13 @@
 //! | `amounts`     | checks of numbers                                       |
 
 pub(crate) mod amounts;
+pub(crate) mod hot;
 pub(crate) mod keyed;
 pub(crate) mod limiters;
 pub(crate) mod operation;
 pub(crate) mod reservation;
 pub(crate) mod several;
 
-use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
@@ -35,13 +35,14 @@ use self::keyed::PyKeyedTokenBucket;
 use self::operation::{Acquire, AwaitMoment, Line};
 use self::reservation::{Booked, PyReservation};
 use self::several::PyRateLimits;
-use crate::aio::AsyncOperation;
-use crate::blocking;
-use crate::body::attached_in_traverse;
-use crate::clock::PyClock;
-use crate::domain::Attached;
-use crate::errors::{self, Argument, Timeout, text};
-use crate::waker::Waker;
+use crate::rt::aio::AsyncOperation;
+use crate::rt::arguments::{self, Argument, Timeout, text};
+use crate::rt::blocking;
+use crate::rt::clock::PyClock;
+use crate::rt::domain::Attached;
+use crate::rt::exceptions;
+use crate::rt::gc::{Shown, attached_in_traverse};
+use crate::rt::waker::Waker;
 
 pub(crate) type Limiter = rate::Limiter<Waker, Attached>;
 pub(crate) type Several = rate::Several<Waker, Attached>;
@@ -50,7 +51,7 @@ pub(crate) type Keyed = rate::Keyed<Waker, Attached>;
 /// `RateLimited`, with the time after which it is worth trying again.
 pub(crate) fn rate_limited(py: Python<'_>, message: &str, after: Nanos) -> PyErr {
     let after = seconds(after);
-    let error = errors::rate_limited(py, format!("{message}; retry after {after:.6} seconds"));
+    let error = exceptions::rate_limited(py, format!("{message}; retry after {after:.6} seconds"));
     match error.value(py).setattr("retry_after", after) {
         Ok(()) => error,
         Err(other) => other,
@@ -124,16 +125,9 @@ pub(crate) fn statistics<'py>(
 
 /// Shows the garbage collector the tasks in a line.
 pub(crate) fn visit_tasks(visit: PyVisit<'_>, wakers: impl FnOnce(&mut dyn FnMut(&Waker))) -> Result<(), PyTraverseError> {
-    let outcome = RefCell::new(Ok(()));
-    wakers(&mut |waker| {
-        if let Waker::Task(operation) = waker {
-            let mut outcome = outcome.borrow_mut();
-            if outcome.is_ok() {
-                *outcome = visit.call(operation);
-            }
-        }
-    });
-    outcome.into_inner()
+    let shown = Shown::to(&visit);
+    wakers(&mut |waker| shown.waker(waker));
+    shown.outcome()
 }
 
 /// A name and a clock, checked.
@@ -145,8 +139,8 @@ pub(crate) struct Common {
 
 impl Common {
     pub(crate) fn new(py: Python<'_>, name: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let name = crate::queue::name_argument(name)?.map(Bound::unbind);
-        let clock = crate::clock::choose(py, clock)?;
+        let name = crate::rt::arguments::name_argument(name)?.map(Bound::unbind);
+        let clock = crate::rt::clock::choose(py, clock)?;
         let core_clock = clock.as_ref().map_or(CoreClock::Monotonic, |clock| clock.get().clock.clone());
         Ok(Self { name, clock: clock.map(Bound::unbind), core_clock })
     }
@@ -435,7 +429,7 @@ impl PyRateLimiter {
     ///
     /// Raises ValueError, TypeError or OverflowError for bad `seconds`.
     fn pause_for(slf: &Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
-        let pause = sluicegate_core::clock::nanos(errors::duration("seconds", seconds)?);
+        let pause = sluicegate_core::clock::nanos(arguments::duration("seconds", seconds)?);
         slf.get().limiter(slf.as_any())?.pause(slf.py(), pause).fire();
         slf.get().changed(slf.py());
         Ok(())

@@ -9,9 +9,9 @@ use sluicegate_core::rate::{self, Refusal, Standing, Units};
 use sluicegate_core::wait::{Ticket, Wakes};
 
 use super::{Limiter, Several, refusal_error};
-use crate::errors::Timeout;
-use crate::operation::{Chance, Done, Operation, Place};
-use crate::waker::Waker;
+use crate::rt::arguments::Timeout;
+use crate::rt::operation::{Chance, Done, Operation, Place};
+use crate::rt::waker::Waker;
 
 /// What can be waited for in a line.
 #[derive(Clone, Debug)]

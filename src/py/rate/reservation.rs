@@ -14,11 +14,11 @@ use super::amounts::{amount, seconds};
 use super::operation::AwaitMoment;
 use super::several::PyRateLimits;
 use super::{Limiter, PyRateLimiter, Several, refuse, too_far};
-use crate::aio::AsyncOperation;
-use crate::blocking;
-use crate::domain::Attached;
-use crate::errors::{Timeout, text};
-use crate::waker::Waker;
+use crate::rt::aio::AsyncOperation;
+use crate::rt::arguments::{Timeout, text};
+use crate::rt::blocking;
+use crate::rt::domain::Attached;
+use crate::rt::waker::Waker;
 
 #[derive(Debug)]
 pub(crate) enum Booked {

@@ -14,10 +14,10 @@ use super::amounts::{amount, seconds};
 use super::operation::{Acquire, Line};
 use super::reservation::{Booked, PyReservation};
 use super::{PyRateLimiter, Several, refusal_error, refuse, statistics, too_far, visit_tasks};
-use crate::aio::AsyncOperation;
-use crate::blocking;
-use crate::body::attached_in_traverse;
-use crate::errors::{self, Timeout, text};
+use crate::rt::aio::AsyncOperation;
+use crate::rt::arguments::{self, Timeout, text};
+use crate::rt::blocking;
+use crate::rt::gc::attached_in_traverse;
 
 /// Names that the methods' own parameters have.
 const RESERVED: [&str; 4] = ["name", "n", "timeout", "max_wait"];
@@ -40,7 +40,7 @@ pub(crate) struct PyRateLimits {
     name: Option<Py<PyAny>>,
 }
 
-fn same_clock(one: &CoreClock<crate::waker::Waker>, other: &CoreClock<crate::waker::Waker>) -> bool {
+fn same_clock(one: &CoreClock<crate::rt::waker::Waker>, other: &CoreClock<crate::rt::waker::Waker>) -> bool {
     match (one, other) {
         (CoreClock::Monotonic, CoreClock::Monotonic) => true,
         (CoreClock::Manual(one), CoreClock::Manual(other)) => Arc::ptr_eq(one, other),
@@ -139,7 +139,7 @@ impl PyRateLimits {
     #[new]
     #[pyo3(signature = (*, name = None, **limits), text_signature = "(*, name=None, **limits)")]
     fn new(py: Python<'_>, name: Option<&Bound<'_, PyAny>>, limits: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let name = crate::queue::name_argument(name)?.map(Bound::unbind);
+        let name = crate::rt::arguments::name_argument(name)?.map(Bound::unbind);
         let limits = match limits {
             Some(limits) if !limits.is_empty() => limits.copy()?,
             _ => return Err(PyValueError::new_err("RateLimits needs at least one limit, by name")),
@@ -320,7 +320,7 @@ impl PyRateLimits {
     ///
     /// Raises ValueError, TypeError or OverflowError for bad `seconds`.
     fn pause_for(&self, py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
-        let pause = nanos(errors::duration("seconds", seconds)?);
+        let pause = nanos(arguments::duration("seconds", seconds)?);
         for member in self.several.members() {
             member.pause(py, pause).fire();
         }

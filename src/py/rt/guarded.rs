@@ -91,7 +91,7 @@ pub(crate) fn raise_later(py: Python<'_>, error: PyErr) {
         }
         -1
     }
-    if !crate::blocking::this_is_the_main_thread() {
+    if !crate::rt::process::this_is_the_main_thread() {
         return error.write_unraisable(py, None);
     }
     let error = Box::into_raw(Box::new(error));

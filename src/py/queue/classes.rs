@@ -12,16 +12,15 @@ use sluicegate_core::buffer::Buffer;
 use sluicegate_core::clock::{Clock as CoreClock, nanos, seconds};
 use sluicegate_core::queue::{Side, UNBOUNDED};
 
-use crate::aio::AsyncOperation;
-use crate::baton::Holding;
-use crate::blocking;
-use crate::body::{Body, Overrides};
-use crate::clock;
-use crate::errors::{self, Argument, Timeout, Truth};
-use crate::fastcall::HasBody;
-use crate::object::Object;
-use crate::queue_operation::QueueOperation;
-use crate::store::{Item, Order, Store};
+use crate::queue::inner::{Body, BodyOf, HasBody, Object, Overrides, body_of};
+use crate::queue::items::{Item, Order, Store};
+use crate::queue::ops::QueueOperation;
+use crate::queue::owner::Holding;
+use crate::rt::aio::AsyncOperation;
+use crate::rt::arguments::{self, Argument, Timeout, Truth};
+use crate::rt::blocking;
+use crate::rt::clock;
+use crate::rt::exceptions;
 
 /// A bounded first-in, first-out queue for threads and asyncio.
 #[pyclass(frozen, subclass, weakref, dict, generic, name = "Queue", module = "sluicegate")]
@@ -85,24 +84,16 @@ fn overrides(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>) -> PyResult<Ov
     })
 }
 
-fn new_body(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>, store: Store) -> PyResult<Body> {
+fn new_body<C: HasBody>(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>, store: Store) -> PyResult<Body> {
     let overrides = overrides(class, base)?;
     let store = if overrides.hooks { Store::new(Order::Hooked) } else { store };
-    Ok(Body::new(store, overrides))
-}
-
-pub(crate) fn name_argument<'py>(name: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    match name.filter(|name| !name.is_none()) {
-        None => Ok(None),
-        Some(name) if name.is_instance_of::<pyo3::types::PyString>() => Ok(Some(name.clone())),
-        Some(name) => Err(PyTypeError::new_err(format!("'name' must be a str or None, not {}", errors::text(name)))),
-    }
+    Ok(Body::new(store, overrides, body_of::<C>))
 }
 
 /// Everything that the classes have in common, by the body.
 impl Body {
     fn init(&self, py: Python<'_>, name: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let name = name_argument(name)?;
+        let name = arguments::name_argument(name)?;
         let clock = clock::choose(py, clock)?;
         let core_clock = clock.as_ref().map_or(CoreClock::Monotonic, |clock| clock.get().clock.clone());
         drop(self.swap(py, |extras| &mut extras.name, name.map(Bound::unbind)));
@@ -220,7 +211,7 @@ impl Body {
         match item {
             Some(item) => Ok(item),
             None if self.core.is_drained(py) => Err(self.shut_down_error(py, "peek")),
-            None => Err(errors::empty(py, format!("peek: {}", self.holds(py)))),
+            None => Err(exceptions::empty(py, format!("peek: {}", self.holds(py)))),
         }
     }
 
@@ -252,12 +243,12 @@ impl Body {
         let class = this.get_type();
         let mut text = format!("<{}.{}", class.module()?, class.qualname()?);
         if let Some(name) = self.name(py) {
-            let _ = write!(text, " {}", errors::text(name.bind(py)));
+            let _ = write!(text, " {}", arguments::text(name.bind(py)));
         }
         let _ = write!(text, " at {:#x}", this.as_ptr().addr());
         let _ = write!(text, " size={}", seen.size);
         if let Some(maxsize) = maxsize {
-            let _ = write!(text, " maxsize={}", errors::text(maxsize.bind(py)));
+            let _ = write!(text, " maxsize={}", arguments::text(maxsize.bind(py)));
         }
         for (label, count) in [
             ("waiting_putters", seen.waiting_putters),
@@ -288,20 +279,21 @@ impl Body {
         let py = this.py();
         let timeout = if block { Timeout::parse_strict("timeout", timeout)? } else { Timeout::Never };
         self.is_bounded(py)?;
-        blocking::run(this, &mut QueueOperation::put_many(items)?, timeout)?.into_object(py)
+        blocking::run(this, &mut QueueOperation::put_many(self, items)?, timeout)?.into_object(py)
     }
 
     fn get_many(
+        &self,
         this: &Bound<'_, PyAny>,
         max: &Bound<'_, PyAny>,
         block: bool,
         timeout: Option<&Bound<'_, PyAny>>,
         linger: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let max = errors::positive("max", max)?;
-        let linger = linger.map_or(Ok(0.0), |linger| errors::duration("linger", linger))?;
+        let max = arguments::positive("max", max)?;
+        let linger = linger.map_or(Ok(0.0), |linger| arguments::duration("linger", linger))?;
         let timeout = if block { Timeout::parse_strict("timeout", timeout)? } else { Timeout::Never };
-        blocking::run(this, &mut QueueOperation::get_many(max, nanos(linger)), timeout)?.into_object(this.py())
+        blocking::run(this, &mut QueueOperation::get_many(self, max, nanos(linger)), timeout)?.into_object(this.py())
     }
 }
 
@@ -372,7 +364,7 @@ macro_rules! shared_methods {
                 timeout: Option<&Bound<'_, PyAny>>,
                 linger: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<Py<PyAny>> {
-                Body::get_many(slf.as_any(), max, block, timeout, linger)
+                slf.get().body.get_many(slf.as_any(), max, block, timeout, linger)
             }
 
             /// Remove everything that is in the queue, in one step, and return how many items that were.
@@ -392,11 +384,11 @@ macro_rules! shared_methods {
 
             fn _async_put(slf: &Bound<'_, Self>, item: Item, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
                 slf.get().body.is_bounded(slf.py())?;
-                awaitable(slf.as_any(), QueueOperation::put(item), timeout)
+                awaitable(slf.as_any(), QueueOperation::put(&slf.get().body, item), timeout)
             }
 
             fn _async_get(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
-                awaitable(slf.as_any(), QueueOperation::get(), timeout)
+                awaitable(slf.as_any(), QueueOperation::get(&slf.get().body), timeout)
             }
 
             fn _async_put_many(
@@ -405,7 +397,7 @@ macro_rules! shared_methods {
                 timeout: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<AsyncOperation> {
                 slf.get().body.is_bounded(slf.py())?;
-                awaitable(slf.as_any(), QueueOperation::put_many(items)?, timeout)
+                awaitable(slf.as_any(), QueueOperation::put_many(&slf.get().body, items)?, timeout)
             }
 
             fn _async_get_many(
@@ -414,14 +406,14 @@ macro_rules! shared_methods {
                 timeout: Option<&Bound<'_, PyAny>>,
                 linger: &Bound<'_, PyAny>,
             ) -> PyResult<AsyncOperation> {
-                let max = errors::positive("max", max)?;
-                let linger = errors::duration("linger", linger)?;
-                awaitable(slf.as_any(), QueueOperation::get_many(max, nanos(linger)), timeout)
+                let max = arguments::positive("max", max)?;
+                let linger = arguments::duration("linger", linger)?;
+                awaitable(slf.as_any(), QueueOperation::get_many(&slf.get().body, max, nanos(linger)), timeout)
             }
 
             fn __iter__(slf: &Bound<'_, Self>) -> PyResult<QueueIterator> {
                 let get = if slf.get().body.overrides.get { Some(slf.getattr("get")?.unbind()) } else { None };
-                Ok(QueueIterator { queue: slf.clone().into_any().unbind(), get, ended: AtomicBool::new(false) })
+                Ok(QueueIterator { queue: slf.clone().into_any().unbind(), of: slf.get().body.of, get, ended: AtomicBool::new(false) })
             }
 
             fn __bool__(&self) -> bool {
@@ -466,7 +458,7 @@ impl PyQueue {
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, name=None, clock=None)")]
     fn new(cls: &Bound<'_, PyType>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let base = cls.py().get_type::<Self>();
-        Ok(Self { body: new_body(cls, &base, Store::new(Order::Fifo))? })
+        Ok(Self { body: new_body::<Self>(cls, &base, Store::new(Order::Fifo))? })
     }
 
     #[pyo3(signature = (maxsize = Argument::MISSING, *, name = None, clock = None))]
@@ -570,7 +562,7 @@ impl PyQueue {
     #[pyo3(signature = (timeout = None))]
     fn join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        blocking::run(slf.as_any(), &mut QueueOperation::join(), timeout).map(drop)
+        blocking::run(slf.as_any(), &mut QueueOperation::join(&slf.get().body), timeout).map(drop)
     }
 
     /// Shut the queue down: puts raise ShutDown from now on, gets when nothing is left.
@@ -635,16 +627,16 @@ impl PyQueue {
     }
 
     fn _async_join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
-        awaitable(slf.as_any(), QueueOperation::join(), timeout)
+        awaitable(slf.as_any(), QueueOperation::join(&slf.get().body), timeout)
     }
 
     /// Waits until there is room (`putting`) or an item, and takes nothing. False if the time ran out.
     fn _wait_ready(slf: &Bound<'_, Self>, putting: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let timeout = Timeout::parse(timeout)?;
         let side = if putting { Side::Put } else { Side::Get };
-        match blocking::run(slf.as_any(), &mut QueueOperation::ready(side), timeout) {
+        match blocking::run(slf.as_any(), &mut QueueOperation::ready(&slf.get().body, side), timeout) {
             Ok(_) => Ok(true),
-            Err(error) if errors::is_refusal(slf.py(), &error) => Ok(false),
+            Err(error) if exceptions::is_refusal(slf.py(), &error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -685,7 +677,7 @@ impl PyLifoQueue {
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let base = cls.py().get_type::<Self>();
-        let queue = PyQueue { body: new_body(cls, &base, Store::new(Order::Stack))? };
+        let queue = PyQueue { body: new_body::<PyQueue>(cls, &base, Store::new(Order::Stack))? };
         Ok(PyClassInitializer::from(queue).add_subclass(Self))
     }
 }
@@ -702,7 +694,7 @@ impl PyPriorityQueue {
     ) -> PyResult<PyClassInitializer<Self>> {
         let base = cls.py().get_type::<Self>();
         let store = Store::new(Order::Heap);
-        let queue = PyQueue { body: new_body(cls, &base, store)? };
+        let queue = PyQueue { body: new_body::<PyQueue>(cls, &base, store)? };
         Ok(PyClassInitializer::from(queue).add_subclass(Self))
     }
 }
@@ -714,7 +706,7 @@ impl PySimpleQueue {
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(*, name=None, clock=None)")]
     fn new(cls: &Bound<'_, PyType>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let base = cls.py().get_type::<Self>();
-        Ok(Self { body: new_body(cls, &base, Store::new(Order::Fifo))? })
+        Ok(Self { body: new_body::<Self>(cls, &base, Store::new(Order::Fifo))? })
     }
 
     #[pyo3(signature = (*, name = None, clock = None))]
@@ -737,6 +729,7 @@ impl PySimpleQueue {
 #[derive(Debug)]
 pub(crate) struct QueueIterator {
     queue: Py<PyAny>,
+    of: BodyOf,
     /// The bound `get` of a subclass that has its own.
     get: Option<Py<PyAny>>,
     ended: AtomicBool,
@@ -756,11 +749,12 @@ impl QueueIterator {
             get.call0(py)
         } else {
             let queue = self.queue.bind(py);
-            blocking::run(queue, &mut QueueOperation::get(), Timeout::Forever).and_then(|done| done.into_object(py))
+            blocking::run(queue, &mut QueueOperation::get((self.of)(queue)), Timeout::Forever)
+                .and_then(|done| done.into_object(py))
         };
         match got {
             Ok(item) => Ok(Some(item)),
-            Err(error) if errors::is_shut_down(py, &error) => {
+            Err(error) if exceptions::is_shut_down(py, &error) => {
                 self.ended.store(true, Ordering::Relaxed);
                 if error.cause(py).is_some() { Err(error) } else { Ok(None) }
             }

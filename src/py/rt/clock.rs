@@ -11,10 +11,10 @@ use pyo3::types::{PyDict, PyTuple};
 use sluicegate_core::clock::{Clock as CoreClock, Manual, nanos, seconds};
 use sluicegate_core::section::Section;
 
-use crate::body::attached_in_traverse;
-use crate::domain::Attached;
-use crate::errors::{self, Argument};
-use crate::waker::Waker;
+use crate::rt::arguments::{self, Argument};
+use crate::rt::domain::Attached;
+use crate::rt::gc::attached_in_traverse;
+use crate::rt::waker::Waker;
 
 /// Where an object reads the time. `Clock()` is the system's monotonic clock; `sluicegate.testing.ManualClock`
 /// stands still until it is told to move. There are no others: the class cannot be subclassed.
@@ -49,7 +49,7 @@ pub(crate) fn choose<'py>(py: Python<'py>, given: Option<&Bound<'py, PyAny>>) ->
         Some(given) => match given.cast::<PyClock>() {
             Ok(clock) => Ok(Some(clock.clone())),
             Err(_) => {
-                Err(PyTypeError::new_err(format!("'clock' must be a sluicegate.Clock or None, not {}", errors::text(given))))
+                Err(PyTypeError::new_err(format!("'clock' must be a sluicegate.Clock or None, not {}", arguments::text(given))))
             }
         },
         None => Ok(in_force(py)?.call_method0("get")?.cast_into::<PyClock>().ok()),
@@ -83,7 +83,7 @@ impl PyManualClock {
     #[new]
     #[pyo3(signature = (start = Argument::MISSING), text_signature = "(start=0.0)")]
     fn new(start: Argument<'_, '_>) -> PyResult<PyClassInitializer<Self>> {
-        let start = start.given().map_or(Ok(0.0), |start| errors::duration("start", start))?;
+        let start = start.given().map_or(Ok(0.0), |start| arguments::duration("start", start))?;
         let manual = Arc::new(Manual::new(nanos(start)));
         let clock = CoreClock::Manual(Arc::clone(&manual));
         let this = Self { manual, tokens: Section::new(Vec::new()) };
@@ -95,7 +95,7 @@ impl PyManualClock {
     /// Raises ValueError, TypeError or OverflowError for a bad amount. A woken thread or task runs when it gets
     /// its turn, not inside this call.
     fn advance(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
-        let by = nanos(errors::duration("seconds", seconds)?);
+        let by = nanos(arguments::duration("seconds", seconds)?);
         self.manual.advance(by);
         Ok(())
     }

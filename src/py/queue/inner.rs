@@ -2,20 +2,22 @@
 //!
 //! The core's queue, and beside it what only Python knows of: names, the object given as `maxsize`, the error a producer left by.
 
-use std::cell::RefCell;
-
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::PyClass;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyInt;
 use sluicegate_core::clock::Clock as CoreClock;
-use sluicegate_core::queue::{Queue as CoreQueue, UNBOUNDED};
+use sluicegate_core::queue::{Queue as CoreQueue, Side, Spot, UNBOUNDED};
 use sluicegate_core::section::Section;
+use sluicegate_core::wait::Ticket;
 
-use crate::domain::Attached;
-use crate::errors;
-use crate::store::Store;
-use crate::waker::Waker;
+use crate::queue::items::Store;
+use crate::rt::arguments;
+use crate::rt::domain::Attached;
+use crate::rt::exceptions;
+use crate::rt::gc::{Shown, attached_in_traverse};
+use crate::rt::operation::Place;
+use crate::rt::waker::Waker;
 
 pub(crate) type Core = CoreQueue<Store, Waker, Attached>;
 
@@ -48,6 +50,8 @@ pub(crate) struct Body {
     pub(crate) extras: Section<Extras, Attached>,
     pub(crate) overrides: Overrides,
     pub(crate) slow: bool,
+    /// How objects of its class are asked for it.
+    pub(crate) of: BodyOf,
 }
 
 /// A bound as the core counts it: `size >= maxsize` is `size >= limit`, and `maxsize <= 0` is no bound.
@@ -70,9 +74,10 @@ pub(crate) fn limit_of(maxsize: &Bound<'_, PyAny>) -> PyResult<usize> {
 }
 
 impl Body {
-    pub(crate) fn new(store: Store, overrides: Overrides) -> Self {
+    pub(crate) fn new(store: Store, overrides: Overrides, of: BodyOf) -> Self {
         let slow = store.needs_baton();
-        Self { core: Core::new(store, UNBOUNDED, CoreClock::Monotonic), extras: Section::new(Extras::default()), overrides, slow }
+        let core = Core::new(store, UNBOUNDED, CoreClock::Monotonic);
+        Self { core, extras: Section::new(Extras::default()), overrides, slow, of }
     }
 
     /// Replaces something in the extras; what was there is dropped outside the section.
@@ -104,7 +109,7 @@ impl Body {
     }
 
     pub(crate) fn shut_down_error(&self, py: Python<'_>, operation: &str) -> PyErr {
-        let error = errors::shut_down(py, format!("{operation}: the queue has been shut down"));
+        let error = exceptions::shut_down(py, format!("{operation}: the queue has been shut down"));
         if let Some(cause) = self.extra(py, |extras| &extras.failure) {
             error.set_cause(py, Some(PyErr::from_value(cause.into_bound(py))));
         }
@@ -115,7 +120,7 @@ impl Body {
     pub(crate) fn holds(&self, py: Python<'_>) -> String {
         let size = self.core.size(py);
         let name =
-            self.extra(py, |extras| &extras.name).map_or_else(String::new, |name| format!(" {}", errors::text(name.bind(py))));
+            self.extra(py, |extras| &extras.name).map_or_else(String::new, |name| format!(" {}", arguments::text(name.bind(py))));
         match self.core.limit(py) {
             UNBOUNDED => format!("the queue{name} holds {size} items and has no bound"),
             limit => format!("the queue{name} holds {size} of {limit} items"),
@@ -124,29 +129,16 @@ impl Body {
 
     pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let py = attached_in_traverse();
-        let outcome = RefCell::new(Ok(()));
-        let tell = |result: Result<(), PyTraverseError>| {
-            let mut outcome = outcome.borrow_mut();
-            if outcome.is_ok() {
-                *outcome = result;
-            }
-        };
+        let shown = Shown::to(&visit);
         self.extras.with(py, |extras| {
             let Extras { maxsize, name, clock, failure, storage, maxsize_is_odd: _ } = extras;
             for object in [maxsize, name, clock, failure, storage] {
-                tell(visit.call(&*object));
+                shown.object(&*object);
             }
         });
-        self.core.visit_contents(
-            py,
-            |store| store.items().for_each(|item| tell(visit.call(item))),
-            |waker| {
-                if let Waker::Task(operation) = waker {
-                    tell(visit.call(operation));
-                }
-            },
-        );
-        outcome.into_inner()
+        self.core.with_buffer(py, |store| store.items().for_each(|item| shown.object(item)));
+        self.core.visit_wakers(py, |waker| shown.waker(waker));
+        shown.outcome()
     }
 
     /// Breaks cycles: everything that can be emptied is moved out and dropped here, outside the sections.
@@ -157,18 +149,55 @@ impl Body {
     }
 }
 
-/// A get and the like from a comparison or a hook of the same queue, on the thread that is inside it.
-pub(crate) fn reentered(operation: &str) -> PyErr {
-    PyRuntimeError::new_err(format!(
-        "{operation} was called from inside the same queue: from a comparison of its items or an overridden hook, on the thread that is \
-         running it; only put is possible there"
-    ))
+/// A class with a [`Body`], and the rules in which the two kinds of queue differ.
+pub(crate) trait HasBody: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync {
+    /// For messages.
+    const CLASS: &'static str;
+    /// `get` refuses a timeout that is too long even when it need not wait.
+    const TIMEOUT_FIRST: bool;
+
+    fn body(&self) -> &Body;
 }
 
-/// The token inside `__traverse__`, where none can be had the ordinary way.
-#[allow(unsafe_code)]
-pub(crate) fn attached_in_traverse<'py>() -> Python<'py> {
-    // SAFETY: the garbage collector runs attached, with the world stopped where there is no global lock. The token is used for
-    // entering sections only, and those run no Python.
-    unsafe { Python::assume_attached() }
+/// How an object of one of the classes is asked for its body.
+pub(crate) type BodyOf = for<'a, 'py> fn(&'a Bound<'py, PyAny>) -> &'a Body;
+
+pub(crate) fn body_of<'a, C: HasBody>(this: &'a Bound<'_, PyAny>) -> &'a Body {
+    this.cast::<C>().expect("an object of this class").get().body()
+}
+
+/// A Python object of one of our classes, with its body at hand.
+pub(crate) struct Object<'a, 'py> {
+    pub(crate) this: &'a Bound<'py, PyAny>,
+    pub(crate) body: &'a Body,
+}
+
+impl<'py> Object<'_, 'py> {
+    pub(crate) fn py(&self) -> Python<'py> {
+        self.this.py()
+    }
+}
+
+/// The place of an operation on a queue.
+pub(crate) struct QueuePlace {
+    queue: Py<PyAny>,
+    of: BodyOf,
+    place: (Side, Ticket),
+}
+
+impl QueuePlace {
+    pub(crate) fn of(queue: &Bound<'_, PyAny>, of: BodyOf, spot: &Spot) -> Option<Box<dyn Place>> {
+        let place = spot.place()?;
+        Some(Box::new(Self { queue: queue.clone().unbind(), of, place }))
+    }
+}
+
+impl Place for QueuePlace {
+    fn step_aside(&self, py: Python<'_>) {
+        (self.of)(self.queue.bind(py)).core.step_aside(py, self.place).fire();
+    }
+
+    fn step_back(&self, py: Python<'_>) {
+        (self.of)(self.queue.bind(py)).core.step_back(py, self.place).fire();
+    }
 }

@@ -1,18 +1,5 @@
-//! The hot methods, installed as raw `METH_FASTCALL | METH_KEYWORDS` descriptors on the PyO3 types.
-//!
-//! A PyO3 method costs about three times the queue operation inside it (see `docs/decisions`). These do by hand what PyO3 does otherwise:
-//! parse keywords (with the texts of CPython's own errors), turn panics into exceptions, and attach in PyO3's sense before anything may
-//! drop a reference; the fast path drops none.
-//!
-//! The fast path serves the plain call of a plain object. Everything else, a keyword or a subclass too, takes the slow path, which is the
-//! same operation in the general form; there is nothing that only one of the two can do.
+//! One call from the interpreter: its arguments, and the two ways to go on with it, plainly or in general.
 #![allow(unsafe_code)] // the C calling convention
-
-mod credits;
-mod queue;
-mod rate;
-
-pub(crate) use queue::HasBody;
 
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,32 +12,32 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 use sluicegate_core::wait::Wakes;
 
-use crate::waker::Waker;
+use crate::rt::waker::Waker;
 
-pub(super) type Raw = *mut ffi::PyObject;
-pub(super) type Method = unsafe extern "C" fn(Raw, *const Raw, ffi::Py_ssize_t, Raw) -> Raw;
+pub(crate) type Raw = *mut ffi::PyObject;
+pub(crate) type Method = unsafe extern "C" fn(Raw, *const Raw, ffi::Py_ssize_t, Raw) -> Raw;
 
 /// The arguments of one call.
 #[derive(Clone, Copy)]
-pub(super) struct Call {
-    pub(super) this: Raw,
-    pub(super) args: *const Raw,
-    pub(super) nargs: usize,
-    pub(super) kwnames: Raw,
+pub(crate) struct Call {
+    pub(crate) this: Raw,
+    pub(crate) args: *const Raw,
+    pub(crate) nargs: usize,
+    pub(crate) kwnames: Raw,
 }
 
 impl Call {
-    pub(super) fn new(this: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Self {
+    pub(crate) fn new(this: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Self {
         Self { this, args, nargs: nargs.unsigned_abs(), kwnames }
     }
 
-    pub(super) fn is_plain(self, nargs: usize) -> bool {
+    pub(crate) fn is_plain(self, nargs: usize) -> bool {
         self.nargs == nargs && self.kwnames.is_null()
     }
 
     /// # Safety
     /// The interpreter called, for an instance of `C`, which lives as long as the call.
-    pub(super) unsafe fn instance<'a, C>(self, py: Python<'_>) -> &'a C
+    pub(crate) unsafe fn instance<'a, C>(self, py: Python<'_>) -> &'a C
     where
         C: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync,
     {
@@ -62,7 +49,7 @@ impl Call {
 /// # Safety
 /// As for [`Call::instance`].
 #[inline]
-pub(super) unsafe fn instance<'a, C>(py: Python<'_>, this: Raw) -> &'a C
+pub(crate) unsafe fn instance<'a, C>(py: Python<'_>, this: Raw) -> &'a C
 where
     C: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync,
 {
@@ -72,7 +59,7 @@ where
 
 /// Runs a method: a panic becomes an exception.
 #[inline]
-pub(super) fn guarded(method: impl FnOnce(Python<'_>) -> Raw) -> Raw {
+pub(crate) fn guarded(method: impl FnOnce(Python<'_>) -> Raw) -> Raw {
     // SAFETY: the interpreter calls methods attached.
     let py = unsafe { Python::assume_attached() };
     match catch_unwind(AssertUnwindSafe(|| method(py))) {
@@ -95,7 +82,7 @@ fn panicked(payload: &(dyn std::any::Any + Send)) -> Raw {
 /// The general form: attached in PyO3's sense, so that references may be dropped and errors raised.
 #[cold]
 #[inline(never)]
-pub(super) fn general(method: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> Raw {
+pub(crate) fn general(method: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> Raw {
     // SAFETY: the interpreter is up (it called us), though it may be finalizing, which `attach` would refuse.
     unsafe {
         Python::attach_unchecked(|py| match method(py) {
@@ -109,7 +96,7 @@ pub(super) fn general(method: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) ->
 }
 
 /// Parses positional and keyword arguments as a Python function of these parameters would; the first `required` have no default.
-pub(super) fn parse<'a, 'py, const N: usize>(
+pub(crate) fn parse<'a, 'py, const N: usize>(
     py: Python<'py>,
     call: Call,
     function: (&str, &str),
@@ -163,7 +150,7 @@ fn is_spelled(name: &Bound<'_, PyString>, text: &str) -> bool {
 
 /// # Safety
 /// As [`Call::instance`].
-pub(super) unsafe fn this<'a, 'py>(py: Python<'py>, this: &'a Raw) -> &'a Bound<'py, PyAny> {
+pub(crate) unsafe fn this<'a, 'py>(py: Python<'py>, this: &'a Raw) -> &'a Bound<'py, PyAny> {
     // SAFETY: a borrowed reference that the caller holds for the length of the call.
     unsafe { Bound::ref_from_ptr(py, this) }
 }
@@ -171,7 +158,7 @@ pub(super) unsafe fn this<'a, 'py>(py: Python<'py>, this: &'a Raw) -> &'a Bound<
 /// Delivers wake-ups, attached as PyO3 understands it.
 #[cold]
 #[inline(never)]
-pub(super) fn fire(wakes: Wakes<Waker>) {
+pub(crate) fn fire(wakes: Wakes<Waker>) {
     let outcome = guarded(|_| {
         general(|py| {
             wakes.fire();
@@ -182,7 +169,7 @@ pub(super) fn fire(wakes: Wakes<Waker>) {
     unsafe { if outcome.is_null() { ffi::PyErr_WriteUnraisable(std::ptr::null_mut()) } else { ffi::Py_DECREF(outcome) } }
 }
 
-pub(super) fn install_on<C: PyClass>(py: Python<'_>, methods: &[(&'static CStr, Method, &'static CStr)]) -> PyResult<()> {
+pub(crate) fn install_on<C: PyClass>(py: Python<'_>, methods: &[(&'static CStr, Method, &'static CStr)]) -> PyResult<()> {
     let class: Bound<'_, PyType> = py.get_type::<C>();
     for &(name, method, doc) in methods {
         // The interpreter keeps a pointer to the definition for as long as it lives.
@@ -200,11 +187,4 @@ pub(super) fn install_on<C: PyClass>(py: Python<'_>, methods: &[(&'static CStr, 
         class.setattr(name.to_string_lossy(), descriptor)?;
     }
     Ok(())
-}
-
-/// Puts the hot methods on the classes. Once, at import.
-pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
-    queue::install(py)?;
-    rate::install(py)?;
-    credits::install(py)
 }

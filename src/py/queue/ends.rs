@@ -6,8 +6,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 
-use crate::errors;
-use crate::queue::PyQueue;
+use crate::queue::classes::PyQueue;
+use crate::rt::arguments;
 
 /// A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left, the queue is shut down.
 #[pyclass(frozen, module = "sluicegate._core", subclass)]
@@ -25,7 +25,7 @@ pub(crate) struct Ends {
 impl Ends {
     #[new]
     fn new(queue: Py<PyQueue>, immediate: bool, n: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let expected = errors::positive("n", n)?;
+        let expected = arguments::positive("n", n)?;
         Ok(Self { queue, immediate, expected, entered: AtomicUsize::new(0), left: AtomicUsize::new(0) })
     }
 

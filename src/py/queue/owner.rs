@@ -3,20 +3,66 @@
 //! It happens outside the section, by the holder of the core's baton (see `sluicegate_core::queue`, file `baton`). The holder first merges
 //! the inbox, where puts land that cannot or need not wait for the baton, and does so again before it gives the baton back.
 
+use std::sync::Arc;
+
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use sluicegate_core::buffer::heap;
-use sluicegate_core::queue::{Admitted, BatchError, Linger, PutError, Spot, Turn};
+use sluicegate_core::queue::{Admitted, BatchError, Linger, PutError, Spot, Taken, Turn};
+use sluicegate_core::wait::Parker;
 
-use crate::blocking;
-use crate::body::reentered;
-use crate::foreign;
-use crate::object::Object;
-use crate::operation::Chance;
-use crate::store::{Item, Order, Store};
+use crate::queue::inner::{Object, QueuePlace};
+use crate::queue::items::{Item, Order, Store};
+use crate::rt::blocking;
+use crate::rt::guarded;
+use crate::rt::operation::Chance;
+use crate::rt::process::this_is_the_main_thread;
+use crate::rt::waker::Waker;
 
 fn less(py: Python<'_>, left: &Item, right: &Item) -> PyResult<bool> {
-    foreign::less(left.bind(py), right.bind(py))
+    guarded::less(left.bind(py), right.bind(py))
+}
+
+/// Takes the baton of a queue whose order needs Python, for `operation`; waits for it without a limit.
+fn take_baton(object: &Object<'_, '_>, operation: &str) -> PyResult<()> {
+    let py = object.py();
+    let core = &object.body.core;
+    let parker = Arc::new(Parker::default());
+    let waker = Waker::Thread(Arc::clone(&parker));
+    let mut spot = Spot::default();
+    let (wakes, mut taken) = core.take_baton(py, &mut spot, &waker);
+    wakes.fire();
+    if taken == Taken::Busy {
+        blocking::step_aside(py);
+    }
+    let main = this_is_the_main_thread();
+    let mut outcome = Ok(());
+    while taken == Taken::Busy && outcome.is_ok() {
+        blocking::sleep(py, &parker, None, main);
+        if main {
+            outcome = blocking::run_handlers(py, QueuePlace::of(object.this, object.body.of, &spot));
+        }
+        if outcome.is_ok() && parker.is_notified() {
+            parker.reset();
+            let wakes;
+            (wakes, taken) = core.take_baton(py, &mut spot, &waker);
+            wakes.fire();
+        }
+    }
+    core.leave(py, &mut spot).fire();
+    match taken {
+        Taken::Reentered => Err(reentered(operation)),
+        Taken::Yes | Taken::Busy => outcome,
+    }
+}
+
+/// A get and the like from a comparison or a hook of the same queue, on the thread that is inside it.
+fn reentered(operation: &str) -> PyErr {
+    PyRuntimeError::new_err(format!(
+        "{operation} was called from inside the same queue: from a comparison of its items or an overridden hook, on the thread that is \
+         running it; only put is possible there"
+    ))
 }
 
 /// The baton, held. Dropping it gives it back with nothing changed.
@@ -32,7 +78,7 @@ pub(crate) struct Holding<'a, 'b, 'py> {
 impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     /// Takes the baton, waiting for it if another thread has it.
     pub(crate) fn take(object: &'a Object<'b, 'py>, operation: &str) -> PyResult<Self> {
-        blocking::take_baton(object, operation)?;
+        take_baton(object, operation)?;
         let mut holding = Self::taken(object);
         if let Err(error) = holding.merge() {
             error.write_unraisable(object.py(), Some(object.this));
@@ -77,14 +123,14 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
         if !self.is_hooked() {
             return Ok(None);
         }
-        let size = foreign::call_method(self.object.this, intern!(self.py(), "_qsize"), ())?;
+        let size = guarded::call_method(self.object.this, intern!(self.py(), "_qsize"), ())?;
         Ok(Some(size.extract()?))
     }
 
     fn push(&mut self, item: Item) -> PyResult<()> {
         let py = self.py();
         if self.is_hooked() {
-            return foreign::call_method(self.object.this, intern!(py, "_put"), (item,)).map(drop);
+            return guarded::call_method(self.object.this, intern!(py, "_put"), (item,)).map(drop);
         }
         self.check_out();
         heap::push(&mut self.heap, item, |left, right| less(py, left, right))
@@ -95,7 +141,7 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     pub(crate) fn pop(&mut self) -> PyResult<Option<Item>> {
         let py = self.py();
         if self.is_hooked() {
-            return foreign::call_method(self.object.this, intern!(py, "_get"), ()).map(|item| Some(item.unbind()));
+            return guarded::call_method(self.object.this, intern!(py, "_get"), ()).map(|item| Some(item.unbind()));
         }
         self.check_out();
         match heap::pop(&mut self.heap, |left, right| less(py, left, right)) {
@@ -178,7 +224,7 @@ pub(crate) fn merge(object: &Object<'_, '_>, name: &str) -> PyResult<()> {
     if object.body.core.baton_is_mine(object.py()) {
         return Ok(()); // this thread is inside already, and merges on its way out
     }
-    blocking::take_baton(object, name)?;
+    take_baton(object, name)?;
     let mut holding = Holding::taken(object);
     let outcome = holding.merge();
     holding.finish(0, 0).and(outcome)

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyTuple};
 
-use crate::store::Item;
+use crate::rt::Item;
 
 /// Every how many items out of an iterator signal handlers get a chance (an endless iterator in C gives them none).
 pub(crate) const SIGNAL_CHECK: usize = 1024;

@@ -7,18 +7,29 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use sluicegate_core::wait::{Parker, Wake, Wakes};
 
-use crate::aio::AsyncOperation;
-use crate::credits::PyChannelBody;
+/// How a Python object that waits is told. It knows its own kind; the lines it stands in need not.
+#[derive(Debug)]
+pub(crate) struct Callee {
+    pub(crate) wake: fn(&Bound<'_, PyAny>) -> Wakes<Waker>,
+    /// See [`Wake::group`].
+    pub(crate) group: fn(&Bound<'_, PyAny>) -> usize,
+}
 
 #[derive(Debug)]
 pub(crate) enum Waker {
     Thread(Arc<Parker>),
-    Task(Py<AsyncOperation>),
-    /// Nobody waits: a channel that holds its grants back until this one's sender has credit.
-    Upstream(Py<PyChannelBody>),
+    /// An operation awaited on an event loop; a channel that holds its grants back.
+    Object(Py<PyAny>, &'static Callee),
     /// A task of tokio's (`io`), which holds nothing of Python's where it waits.
     #[cfg(feature = "tokio")]
     Future(Arc<tokio::sync::Notify>),
+}
+
+impl Waker {
+    /// What the garbage collector has to know of it.
+    pub(crate) fn object(&self) -> Option<&Py<PyAny>> {
+        if let Self::Object(object, _) = self { Some(object) } else { None }
+    }
 }
 
 impl Wake for Waker {
@@ -26,9 +37,7 @@ impl Wake for Waker {
         match self {
             Self::Thread(parker) => Self::Thread(Arc::clone(parker)),
             // SAFETY: lines and clocks are only ever touched by attached threads (see `domain`); a new reference runs no Python.
-            Self::Task(operation) => Self::Task(operation.clone_ref(unsafe { Python::assume_attached() })),
-            // SAFETY: as above.
-            Self::Upstream(body) => Self::Upstream(body.clone_ref(unsafe { Python::assume_attached() })),
+            Self::Object(object, callee) => Self::Object(object.clone_ref(unsafe { Python::assume_attached() }), callee),
             #[cfg(feature = "tokio")]
             Self::Future(signal) => Self::Future(Arc::clone(signal)),
         }
@@ -40,11 +49,11 @@ impl Wake for Waker {
 
     fn group(&self) -> usize {
         match self {
-            Self::Thread(_) | Self::Upstream(_) => 0,
+            Self::Thread(_) => 0,
             #[cfg(feature = "tokio")]
             Self::Future(_) => 0, // it never waits on a limiter
             // SAFETY: as above.
-            Self::Task(operation) => operation.bind(unsafe { Python::assume_attached() }).get().event_loop_mark(),
+            Self::Object(object, callee) => (callee.group)(object.bind(unsafe { Python::assume_attached() })),
         }
     }
 
@@ -55,9 +64,7 @@ impl Wake for Waker {
                 Wakes::none()
             }
             // SAFETY: wake-ups are fired by attached threads, right after they have left the section.
-            Self::Task(operation) => AsyncOperation::notify(operation.bind(unsafe { Python::assume_attached() })),
-            // SAFETY: as above.
-            Self::Upstream(body) => body.get().core.release(unsafe { Python::assume_attached() }),
+            Self::Object(object, callee) => (callee.wake)(object.bind(unsafe { Python::assume_attached() })),
             #[cfg(feature = "tokio")]
             Self::Future(signal) => {
                 signal.notify_one();

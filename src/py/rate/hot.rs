@@ -8,10 +8,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 use sluicegate_core::rate::{Scale, Units};
 
-use super::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
-use crate::aio;
 use crate::rate::keyed::PyKeyedTokenBucket;
 use crate::rate::{PyRateLimiter, Target};
+use crate::rt::aio;
+use crate::rt::hot::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
 
 /// The amount of an everyday call: there is nothing to report about it, and it is not zero.
 #[inline(never)] // so that a call without an argument is short
@@ -174,7 +174,7 @@ Take `n` tokens of the key's bucket if they can go now and nobody waits for them
 Raises RateLimited if the key is new and all `max_keys` are needed (see the class), ValueError if `n` can never pass
 at once; ValueError, TypeError or OverflowError for a bad `key` or `n`.";
 
-pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     install_on::<PyRateLimiter>(
         py,
         &[(c"try_acquire", try_acquire, TRY_ACQUIRE), (c"_try_acquire", try_acquire_async, TRY_ACQUIRE_ASYNC)],

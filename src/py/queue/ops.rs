@@ -7,17 +7,18 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyIterator;
 use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::queue::{BatchError, GetError, Linger, PutError, Side, Spot, Turn};
-use sluicegate_core::wait::{Ticket, Wakes};
+use sluicegate_core::wait::Wakes;
 
-use crate::baton::{self, WithBaton};
-use crate::body::Core;
-use crate::errors::{self, Timeout};
-use crate::foreign;
-use crate::object::Object;
-use crate::operation::{Chance, Done, Operation, Place};
-use crate::source::{self, SIGNAL_CHECK, is_exhausted};
-use crate::store::Item;
-use crate::waker::Waker;
+use crate::queue::inner::Body;
+use crate::queue::inner::{BodyOf, Core, Object, QueuePlace};
+use crate::queue::owner::{self, WithBaton};
+use crate::rt::Item;
+use crate::rt::arguments::Timeout;
+use crate::rt::exceptions;
+use crate::rt::guarded;
+use crate::rt::operation::{Chance, Done, Operation, Place};
+use crate::rt::source::{self, SIGNAL_CHECK, is_exhausted};
+use crate::rt::waker::Waker;
 
 fn turn(chance: Chance<'_>) -> Turn {
     if matches!(chance, Chance::Now) { Turn::Now } else { Turn::Arrival }
@@ -58,42 +59,47 @@ enum Work {
 #[derive(Debug)]
 pub(crate) struct QueueOperation {
     work: Work,
+    of: BodyOf,
     /// When it has to end, once that is known: lingering ends no later.
     deadline: Option<Nanos>,
     spot: Spot,
 }
 
 impl QueueOperation {
-    fn new(work: Work) -> Self {
-        Self { work, deadline: None, spot: Spot::default() }
+    fn new(body: &Body, work: Work) -> Self {
+        Self { work, of: body.of, deadline: None, spot: Spot::default() }
     }
 
-    pub(crate) fn put(item: Item) -> Self {
-        Self::new(Work::Put(Some(item)))
+    fn object<'a, 'py>(&self, this: &'a Bound<'py, PyAny>) -> Object<'a, 'py> {
+        Object { this, body: (self.of)(this) }
     }
 
-    pub(crate) fn get() -> Self {
-        Self::new(Work::Get)
+    pub(crate) fn put(body: &Body, item: Item) -> Self {
+        Self::new(body, Work::Put(Some(item)))
     }
 
-    pub(crate) fn join() -> Self {
-        Self::new(Work::Join)
+    pub(crate) fn get(body: &Body) -> Self {
+        Self::new(body, Work::Get)
     }
 
-    pub(crate) fn ready(side: Side) -> Self {
-        Self::new(Work::Ready(side))
+    pub(crate) fn join(body: &Body) -> Self {
+        Self::new(body, Work::Join)
     }
 
-    pub(crate) fn get_many(max: usize, linger: Nanos) -> Self {
-        Self::new(Work::GetMany { max, linger, until: None })
+    pub(crate) fn ready(body: &Body, side: Side) -> Self {
+        Self::new(body, Work::Ready(side))
     }
 
-    pub(crate) fn put_many(items: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn get_many(body: &Body, max: usize, linger: Nanos) -> Self {
+        Self::new(body, Work::GetMany { max, linger, until: None })
+    }
+
+    pub(crate) fn put_many(body: &Body, items: &Bound<'_, PyAny>) -> PyResult<Self> {
         let source = match source::Source::of(items)? {
             source::Source::Items(items) => Source::Items(items.into_iter()),
             source::Source::Iterator { iterator, left } => Source::Iterator { iterator, reserved: false, left },
         };
-        Ok(Self::new(Work::PutMany { source, accepted: 0 }))
+        Ok(Self::new(body, Work::PutMany { source, accepted: 0 }))
     }
 
     /// The operations that move no items and so need no baton.
@@ -119,10 +125,6 @@ impl QueueOperation {
     }
 }
 
-fn object<'a, 'py>(this: &'a Bound<'py, PyAny>) -> Object<'a, 'py> {
-    Object::of(this).expect("it was made for a queue")
-}
-
 impl Operation for QueueOperation {
     fn names(&self) -> (&'static str, &'static str) {
         match self.work {
@@ -137,7 +139,7 @@ impl Operation for QueueOperation {
     }
 
     fn clock(&self, this: &Bound<'_, PyAny>) -> Clock<Waker> {
-        object(this).body.core.clock(this.py())
+        (self.of)(this).core.clock(this.py())
     }
 
     fn set_deadline(&mut self, deadline: Option<Nanos>) {
@@ -152,9 +154,9 @@ impl Operation for QueueOperation {
     }
 
     fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, now: Nanos) -> PyResult<Option<Done>> {
-        let object = &object(this);
+        let object = &self.object(this);
         let name = self.names().0;
-        let Self { work, deadline, spot } = self;
+        let Self { work, deadline, spot, .. } = self;
         let mut visit = Visit { object, name, chance, spot };
         match work {
             Work::Put(slot) => visit.put(slot),
@@ -169,25 +171,25 @@ impl Operation for QueueOperation {
     }
 
     fn place(&self, this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
-        QueuePlace::of(this, &self.spot)
+        QueuePlace::of(this, self.of, &self.spot)
     }
 
     fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker> {
         // A place promised to an iterator stays promised.
-        object(this).body.core.leave(this.py(), &mut self.spot)
+        (self.of)(this).core.leave(this.py(), &mut self.spot)
     }
 
     fn leave(&mut self, this: &Bound<'_, PyAny>) {
         self.withdraw(this).fire();
         if let Work::PutMany { source: Source::Iterator { reserved: reserved @ true, .. }, .. } = &mut self.work {
             *reserved = false;
-            object(this).body.core.unreserve(this.py()).fire();
+            (self.of)(this).core.unreserve(this.py()).fire();
         }
     }
 
     fn refused(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyErr {
         let py = this.py();
-        let object = object(this);
+        let object = self.object(this);
         let (name, _) = self.names();
         let holds = object.body.holds(py);
         let asked = match timeout {
@@ -196,8 +198,8 @@ impl Operation for QueueOperation {
             Timeout::Within(seconds) => format!("{name} with timeout={seconds}"),
         };
         match self.work {
-            Work::Put(_) | Work::PutMany { .. } | Work::Ready(Side::Put) => errors::full(py, format!("{asked}: {holds}")),
-            Work::Get | Work::GetMany { .. } | Work::Ready(_) => errors::empty(py, format!("{asked}: {holds}")),
+            Work::Put(_) | Work::PutMany { .. } | Work::Ready(Side::Put) => exceptions::full(py, format!("{asked}: {holds}")),
+            Work::Get | Work::GetMany { .. } | Work::Ready(_) => exceptions::empty(py, format!("{asked}: {holds}")),
             Work::Join => {
                 let unfinished = object.body.core.unfinished(py);
                 PyTimeoutError::new_err(format!("{asked}: {unfinished} tasks are unfinished"))
@@ -220,29 +222,6 @@ impl Operation for QueueOperation {
             Work::PutMany { source: Source::Iterator { iterator, .. }, .. } => visit.call(iterator),
             _ => Ok(()),
         }
-    }
-}
-
-/// The place of an operation on a queue.
-pub(crate) struct QueuePlace {
-    queue: Py<PyAny>,
-    place: (Side, Ticket),
-}
-
-impl QueuePlace {
-    pub(crate) fn of(queue: &Bound<'_, PyAny>, spot: &Spot) -> Option<Box<dyn Place>> {
-        let place = spot.place()?;
-        Some(Box::new(Self { queue: queue.clone().unbind(), place }))
-    }
-}
-
-impl Place for QueuePlace {
-    fn step_aside(&self, py: Python<'_>) {
-        object(self.queue.bind(py)).body.core.step_aside(py, self.place).fire();
-    }
-
-    fn step_back(&self, py: Python<'_>) {
-        object(self.queue.bind(py)).body.core.step_back(py, self.place).fire();
     }
 }
 
@@ -359,7 +338,7 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
                 Err(PutError::Full(())) => return Ok(None),
                 Err(PutError::ShutDown(())) => return self.shut_down(),
             }
-            let next = foreign::next(iterator);
+            let next = guarded::next(iterator);
             *reserved = false;
             let Some(Ok(item)) = next else {
                 core.unreserve(py).fire();
@@ -376,7 +355,7 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
             *accepted += 1;
             *left = left.map(|left| left.saturating_sub(1));
             if self.is_slow() {
-                baton::merge(self.object, self.name)?;
+                owner::merge(self.object, self.name)?;
             }
             if *accepted % SIGNAL_CHECK == 0 {
                 py.check_signals()?;

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 use sluicegate_core::credits::{Bale, Batch, Load};
 
-use crate::store::Item;
+use crate::rt::Item;
 
 /// What an item is.
 #[derive(Clone, Copy, Debug)]

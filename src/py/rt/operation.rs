@@ -11,9 +11,9 @@ use pyo3::types::PyList;
 use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::wait::Wakes;
 
-use crate::errors::Timeout;
-use crate::store::Item;
-use crate::waker::Waker;
+use crate::rt::Item;
+use crate::rt::arguments::Timeout;
+use crate::rt::waker::Waker;
 
 /// How an attempt may go about it.
 #[derive(Clone, Copy)]

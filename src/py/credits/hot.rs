@@ -8,13 +8,13 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use sluicegate_core::credits::{Load, SendError};
 
-use super::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
-use crate::aio;
+use crate::credits::objects::{Lines, object};
 use crate::credits::receiver::PyReceiver;
 use crate::credits::sender::PySender;
-use crate::errors::Timeout;
-use crate::lines::{Lines, object};
-use crate::store::Item;
+use crate::rt::Item;
+use crate::rt::aio;
+use crate::rt::arguments::Timeout;
+use crate::rt::hot::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
 
 /// Sends an item that weighs one, if that goes at once. It cannot panic, and drops nothing.
 ///
@@ -242,7 +242,7 @@ Raises Empty if there is none, else as `receive`.";
 
 const TRY_RECEIVE: &CStr = c"_try_receive($self)\n--\n\nThe fast path of receive_async.";
 
-pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     install_on::<PySender>(
         py,
         &[(c"send", send, SEND), (c"send_nowait", send_nowait, SEND_NOWAIT), (c"_try_send", try_send, TRY_SEND)],

@@ -32,12 +32,12 @@ use sluicegate_core::clock::{Clock as CoreClock, Enrolled, Nanos, seconds};
 use sluicegate_core::section::Section;
 use sluicegate_core::wait::Wakes;
 
-use crate::body::attached_in_traverse;
-use crate::domain::Attached;
-use crate::errors::Timeout;
-use crate::foreign;
-use crate::operation::{Chance, Operation, annotated};
-use crate::waker::Waker;
+use crate::rt::arguments::Timeout;
+use crate::rt::domain::Attached;
+use crate::rt::gc::attached_in_traverse;
+use crate::rt::guarded;
+use crate::rt::operation::{Chance, Operation, annotated};
+use crate::rt::waker::{Callee, Waker};
 
 /// So many operations in a row may go through on one loop without suspending; the next gives the loop a turn.
 const BUDGET: u8 = 128;
@@ -147,7 +147,7 @@ impl<'py> Late<'py> {
 impl Drop for Late<'_> {
     fn drop(&mut self) {
         if let Some(error) = self.error.take() {
-            foreign::raise_later(self.py, error);
+            guarded::raise_later(self.py, error);
         }
     }
 }
@@ -312,13 +312,17 @@ impl AsyncOperation {
         self.state.with(py, critical)
     }
 
-    /// Tells the tasks of one loop from those of others: never 0.
-    pub(crate) fn event_loop_mark(&self) -> usize {
-        self.mark.load(Ordering::Relaxed)
+    fn waker(slf: &Bound<'_, Self>) -> Waker {
+        static CALLEE: Callee = Callee {
+            wake: |this| AsyncOperation::notify(this.cast().expect("an operation's own")),
+            // Tells the tasks of one loop from those of others: never 0.
+            group: |this| this.cast::<AsyncOperation>().expect("an operation's own").get().mark.load(Ordering::Relaxed),
+        };
+        Waker::Object(slf.clone().into_any().unbind(), &CALLEE)
     }
 
     /// The line says: come and try. Called outside every section, attached, from any thread.
-    pub(crate) fn notify(slf: &Bound<'_, Self>) -> Wakes<Waker> {
+    fn notify(slf: &Bound<'_, Self>) -> Wakes<Waker> {
         let py = slf.py();
         let this = slf.get();
         let Some(mailbox) = this.with(py, |state| state.mailbox.as_ref().map(|mailbox| mailbox.clone_ref(py))) else {
@@ -356,7 +360,7 @@ impl AsyncOperation {
         let _ = mailbox.get().post.send(slf.clone().unbind());
         if !mailbox.get().called.swap(true, Ordering::AcqRel) {
             let ticket = Bound::new(py, MailTicket { mailbox: mailbox.clone().unbind(), used: AtomicBool::new(false) })?;
-            foreign::call_method(event_loop, intern!(py, "call_soon_threadsafe"), (ticket,))?;
+            guarded::call_method(event_loop, intern!(py, "call_soon_threadsafe"), (ticket,))?;
         }
         if !event_loop.call_method0(intern!(py, "is_running"))?.is_truthy()? {
             return Ok(slf.get().retire(py));
@@ -375,12 +379,12 @@ impl AsyncOperation {
         let future = future.bind(py);
         let complete = || -> PyResult<()> {
             if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-                foreign::call_method(future, intern!(py, "set_result"), (py.None(),))?;
+                guarded::call_method(future, intern!(py, "set_result"), (py.None(),))?;
             }
             Ok(())
         };
         if let Err(error) = complete() {
-            foreign::raise_later(py, error);
+            guarded::raise_later(py, error);
         }
     }
 
@@ -397,7 +401,7 @@ impl AsyncOperation {
             (Some((_, LoopTimer::Loop(handle))), _) => {
                 let handle = handle.bind(py);
                 if let Err(error) = handle.call_method0(intern!(py, "cancel")) {
-                    foreign::raise_later(py, error);
+                    guarded::raise_later(py, error);
                 }
             }
             (Some((_, LoopTimer::Manual(enrolled))), CoreClock::Manual(manual)) => drop(manual.withdraw(enrolled)),
@@ -415,7 +419,7 @@ impl AsyncOperation {
         }
         this.stop_timer(py, clock);
         let timer = match (clock, at) {
-            (CoreClock::Manual(manual), at) => LoopTimer::Manual(manual.enroll(at, Waker::Task(slf.clone().unbind()))),
+            (CoreClock::Manual(manual), at) => LoopTimer::Manual(manual.enroll(at, Self::waker(slf))),
             (CoreClock::Monotonic, None) => return Ok(()),
             (CoreClock::Monotonic, Some(at)) => {
                 // One that fired too early is set again for as long as the coarsest of loops can tell.
@@ -474,7 +478,7 @@ impl AsyncOperation {
             let clock = operation.clock(owner);
             let now = clock.now();
             let never = matches!(this.timeout, Timeout::Never);
-            let waker = Waker::Task(slf.clone().unbind());
+            let waker = Self::waker(slf);
             let chance = if never { Chance::Now } else { Chance::Wait(&waker) };
             operation.set_deadline(this.deadline(py, now)?);
             let attempt = operation.attempt(owner, chance, now);

@@ -17,16 +17,13 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use sluicegate_core::clock::{Clock, Enrolled, Nanos};
 use sluicegate_core::fork;
-use sluicegate_core::queue::{Spot, Taken};
 use sluicegate_core::wait::Parker;
 
-use crate::body::reentered;
-use crate::errors::Timeout;
-use crate::foreign;
-use crate::object::Object;
-use crate::operation::{Chance, Done, Operation, Place, annotated};
-use crate::queue_operation::QueuePlace;
-use crate::waker::Waker;
+use crate::rt::arguments::Timeout;
+use crate::rt::guarded;
+use crate::rt::operation::{Chance, Done, Operation, Place, annotated};
+use crate::rt::process::this_is_the_main_thread;
+use crate::rt::waker::Waker;
 
 /// The longest that the main thread is deaf.
 const SLICE: Duration = Duration::from_millis(50);
@@ -45,26 +42,6 @@ const CROWDED_FOR: Duration = Duration::from_millis(250);
 /// Until when nobody yields, in nanoseconds of the core's clock.
 static NO_YIELDS_BEFORE: AtomicU64 = AtomicU64::new(0);
 
-static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
-
-/// Remembers which thread runs signal handlers: at import, and in the child of a fork.
-pub(crate) fn remember_main_thread(py: Python<'_>) -> PyResult<()> {
-    let ident = py.import("threading")?.call_method0("main_thread")?.getattr("ident")?.extract()?;
-    MAIN_THREAD.store(ident, Ordering::Relaxed);
-    Ok(())
-}
-
-pub(crate) fn this_is_the_main_thread() -> bool {
-    thread_ident() == MAIN_THREAD.load(Ordering::Relaxed)
-}
-
-#[allow(unsafe_code)]
-fn thread_ident() -> u64 {
-    // SAFETY: it has no preconditions.
-    #[allow(clippy::useless_conversion, reason = "the width of `c_ulong` differs between platforms")]
-    unsafe { pyo3::ffi::PyThread_get_thread_ident() }.into()
-}
-
 thread_local! {
     /// The waits on this thread in the middle of which signal handlers are running, outermost first.
     static INTERRUPTED: RefCell<Vec<Option<Rc<dyn Place>>>> = const { RefCell::new(Vec::new()) };
@@ -74,7 +51,7 @@ thread_local! {
 ///
 /// A handler may itself wait, on the same object too. The waits around it cannot come meanwhile, so they step aside ([`step_aside`]):
 /// else an item might lie there for one that cannot take it, beside one that could.
-fn run_handlers(py: Python<'_>, place: Option<Box<dyn Place>>) -> PyResult<()> {
+pub(crate) fn run_handlers(py: Python<'_>, place: Option<Box<dyn Place>>) -> PyResult<()> {
     let place: Option<Rc<dyn Place>> = place.map(Rc::from);
     if let Some(place) = &place {
         place.interrupted(py);
@@ -90,7 +67,7 @@ fn run_handlers(py: Python<'_>, place: Option<Box<dyn Place>>) -> PyResult<()> {
 }
 
 /// A wait begins. Those that it is nested in cannot come until it has ended.
-fn step_aside(py: Python<'_>) {
+pub(crate) fn step_aside(py: Python<'_>) {
     let waits: Vec<_> = INTERRUPTED.with_borrow(|waits| waits.iter().flatten().cloned().collect());
     for place in waits {
         place.step_aside(py);
@@ -122,50 +99,17 @@ const fn nanos_of(duration: Duration) -> Nanos {
 }
 
 /// One sleep, detached: until notified, a signal, the end of the slice or of `limit`.
-fn sleep(py: Python<'_>, parker: &Parker, limit: Option<Duration>, main: bool) {
+pub(crate) fn sleep(py: Python<'_>, parker: &Parker, limit: Option<Duration>, main: bool) {
     let limit = match (main, limit) {
         (true, Some(limit)) => Some(limit.min(SLICE)),
         (true, None) => Some(SLICE),
         (false, limit) => limit,
     };
-    foreign::detached(py, || {
+    guarded::detached(py, || {
         if !yield_for(parker) {
             parker.park(limit);
         }
     });
-}
-
-/// Takes the baton of a queue whose order needs Python, for `operation`; waits for it without a limit.
-pub(crate) fn take_baton(object: &Object<'_, '_>, operation: &str) -> PyResult<()> {
-    let py = object.py();
-    let core = &object.body.core;
-    let parker = Arc::new(Parker::default());
-    let waker = Waker::Thread(Arc::clone(&parker));
-    let mut spot = Spot::default();
-    let (wakes, mut taken) = core.take_baton(py, &mut spot, &waker);
-    wakes.fire();
-    if taken == Taken::Busy {
-        step_aside(py);
-    }
-    let main = this_is_the_main_thread();
-    let mut outcome = Ok(());
-    while taken == Taken::Busy && outcome.is_ok() {
-        sleep(py, &parker, None, main);
-        if main {
-            outcome = run_handlers(py, QueuePlace::of(object.this, &spot));
-        }
-        if outcome.is_ok() && parker.is_notified() {
-            parker.reset();
-            let wakes;
-            (wakes, taken) = core.take_baton(py, &mut spot, &waker);
-            wakes.fire();
-        }
-    }
-    core.leave(py, &mut spot).fire();
-    match taken {
-        Taken::Reentered => Err(reentered(operation)),
-        Taken::Yes | Taken::Busy => outcome,
-    }
 }
 
 /// A blocking call: tries, and waits for at most `timeout` if it must.

@@ -11,31 +11,21 @@
 use std::ffi::CStr;
 
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt};
-use pyo3::{PyClass, intern};
 use sluicegate_core::clock::MAX_SECONDS;
 use sluicegate_core::queue::{PutError, Turn};
 
-use super::{Call, Raw, fire, general, guarded, install_on, parse, this};
-use crate::aio;
-use crate::blocking;
-use crate::body::Body;
-use crate::errors::Timeout;
-use crate::operation::Done;
-use crate::queue::{PyQueue, PySimpleQueue};
-use crate::queue_operation::QueueOperation;
-use crate::store::Item;
-
-/// A class with a [`Body`], and the rules in which the two kinds of queue differ.
-pub(crate) trait HasBody: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync {
-    /// For messages.
-    const CLASS: &'static str;
-    /// `get` refuses a timeout that is too long even when it need not wait.
-    const TIMEOUT_FIRST: bool;
-
-    fn body(&self) -> &Body;
-}
+use crate::queue::classes::{PyQueue, PySimpleQueue};
+use crate::queue::inner::{Body, HasBody};
+use crate::queue::ops::QueueOperation;
+use crate::rt::Item;
+use crate::rt::aio;
+use crate::rt::arguments::Timeout;
+use crate::rt::blocking;
+use crate::rt::hot::{Call, Raw, fire, general, guarded, install_on, parse, this};
+use crate::rt::operation::Done;
 
 /// The turn that `block` and `timeout` ask for, if they are of the everyday kind: nothing to report about them, whatever the queue holds.
 fn everyday(block: Option<Borrowed<'_, '_, PyAny>>, timeout: Option<Borrowed<'_, '_, PyAny>>) -> Option<Turn> {
@@ -82,7 +72,7 @@ fn put_in_general(
     } else {
         Timeout::Never
     };
-    blocking::run(this, &mut QueueOperation::put(item), timeout)?.into_object(py)
+    blocking::run(this, &mut QueueOperation::put(body, item), timeout)?.into_object(py)
 }
 
 fn get_in_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
@@ -91,7 +81,7 @@ fn get_in_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Op
         return Err(body.shut_down_error(py, "get"));
     }
     let timeout = if block { Timeout::parse(timeout)? } else { Timeout::Never };
-    match blocking::run(this, &mut QueueOperation::get(), timeout)? {
+    match blocking::run(this, &mut QueueOperation::get(body), timeout)? {
         Done::Item(item) => Ok(item),
         other => other.into_object(py),
     }
@@ -405,7 +395,7 @@ It never waits, so it never stands in line: if there is an item it is taken, who
 const TRY_PUT: &CStr = c"_try_put($self, item)\n--\n\nThe fast path of put_async.";
 const TRY_GET: &CStr = c"_try_get($self)\n--\n\nThe fast path of get_async.";
 
-pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     install_on::<PyQueue>(
         py,
         &[

@@ -1,0 +1,130 @@
+//! What a channel is made of, and what its operations answer.
+
+use super::deliveries::Rules;
+use super::stock::{Batch, NoBale};
+use crate::clock::Nanos;
+use crate::sync::AtomicU32;
+use crate::wait::Wakes;
+
+/// The owner of what is handed on to others: it never waits for itself.
+pub const NOBODY: u64 = u64::MAX;
+
+/// Is a sender without credit, or without room? Written in its channel's section, read in others'.
+pub type Starved = AtomicU32;
+
+/// What a channel is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// 0: nothing flows but what is asked for.
+    pub window: u64,
+    /// Consumed credit is given back in steps of this.
+    pub step: u64,
+    /// The most that may be in the buffer and with the receiver.
+    pub bound: u64,
+    pub control_capacity: usize,
+    /// With deliveries to be settled.
+    pub rules: Option<Rules>,
+}
+
+/// Where a channel is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Open,
+    /// Nothing more is sent; what is there is received.
+    Completing,
+    /// As completing, with an error at the end.
+    Failed,
+    Cancelled,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+/// Why an item was not taken in. It comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SendError<T> {
+    /// No credit, or others are before it.
+    Full(T),
+    /// More than may ever be on its way at once.
+    TooHeavy(T),
+    Ended(T, End),
+}
+
+/// Why there is no item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiveError {
+    Empty,
+    /// First there are control messages to be taken.
+    Control,
+    Ended(End),
+    /// Nothing comes any more but what this very owner has not settled.
+    WaitsForItself,
+}
+
+/// The lines of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Send,
+    Receive,
+}
+
+/// The place of one operation in one of the lines; [`Channel::leave`] gives it up.
+pub type Spot = crate::wait::Spot<Side>;
+
+/// Items that have left the channel without having been received.
+#[must_use = "to be reported, or dropped, outside the section"]
+#[derive(Debug)]
+pub struct Leftovers<T, B = NoBale> {
+    /// Given up: to be reported.
+    pub discarded: Batch<T, B>,
+    /// Settled, or with the receiver already: only to be dropped.
+    pub spent: Vec<T>,
+}
+
+impl<T, B> Leftovers<T, B> {
+    pub fn none() -> Self {
+        Self { discarded: Batch::default(), spent: Vec::new() }
+    }
+}
+
+/// An operation's result, and what it leaves to be done outside the section.
+pub type Outcome<T, W, B, R> = (Wakes<W>, Leftovers<T, B>, R);
+
+/// What a channel has seen so far. Amounts are in units of weight, but for counts of items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    pub phase: Phase,
+    pub ended: bool,
+    pub window: u64,
+    pub granted: u64,
+    pub sent: u64,
+    pub voided: u64,
+    pub permits: u64,
+    /// In the buffer, and with the receiver.
+    pub occupied: u64,
+    pub peak: u64,
+    /// [`UNBOUNDED`]: no end.
+    pub credit: u64,
+    /// Consumed, or asked for, and not granted yet.
+    pub owed: u64,
+    pub items_sent: u64,
+    pub items_received: u64,
+    pub items_discarded: u64,
+    pub items_buffered: usize,
+    pub items_unacked: usize,
+    pub redelivered: u64,
+    pub stale: u64,
+    pub settled_through: u64,
+    pub waiting_senders: usize,
+    pub waiting_receivers: usize,
+    pub send_blocked: Nanos,
+    pub receive_blocked: Nanos,
+    /// For so long a sender stood in line.
+    pub starved_for: Nanos,
+    pub held: bool,
+}

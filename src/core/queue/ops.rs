@@ -1,0 +1,233 @@
+//! The operations on single items, and what is asked about a queue.
+
+use super::state::{GetError, PutError, Side, Spot, State, Statistics, Turn};
+use crate::buffer::Buffer;
+use crate::clock::Clock;
+use crate::monitor::{Monitor, Waits};
+use crate::section::Domain;
+use crate::wait::{Wake, Wakes};
+
+/// A bounded queue, see the head of this file. `W` is how its waiters are told, `D` what guards its section.
+pub type Queue<B, W, D> = Monitor<State<B, W>, W, D, 4>;
+
+impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
+    pub fn new(buffer: B, limit: usize, clock: Clock<W>) -> Self {
+        Self::of(State::new(buffer, limit, clock))
+    }
+
+    /// Puts without waiting.
+    #[inline]
+    pub fn try_put(&self, proof: D::Proof<'_>, item: B::Item, turn: Turn) -> (Wakes<W>, Result<(), PutError<B::Item>>) {
+        self.visit(proof, |state, wakes| state.put(item, turn, wakes))
+    }
+
+    /// Gets without waiting.
+    #[inline]
+    pub fn try_get(&self, proof: D::Proof<'_>, turn: Turn) -> (Wakes<W>, Result<B::Item, GetError>) {
+        self.visit(proof, |state, wakes| state.get(turn, wakes))
+    }
+
+    /// Puts, or takes (or keeps) a place in line: after `Full` the spot is held, and `waker` will be woken.
+    pub fn put_or_wait(
+        &self,
+        proof: D::Proof<'_>,
+        item: B::Item,
+        spot: &mut Spot,
+        waker: &W,
+    ) -> (Wakes<W>, Result<(), PutError<B::Item>>) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            if state.shut {
+                state.give_up(spot, wakes);
+                return Err(PutError::ShutDown(item));
+            }
+            if state.lobby.has_turn(Side::Put, spot) && state.has_room() {
+                state.lobby.vacate(spot, wakes);
+                state.store(item);
+                state.settle(wakes);
+                return Ok(());
+            }
+            state.lobby.stay(Side::Put, 1, spot, waker, wakes);
+            state.note_full();
+            state.settle(wakes);
+            Err(PutError::Full(item))
+        })
+    }
+
+    /// Gets, or takes (or keeps) a place in line: after `Empty` the spot is held, and `waker` will be woken.
+    pub fn get_or_wait(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, Result<B::Item, GetError>) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            if state.lobby.has_turn(Side::Get, spot) {
+                if let Some(item) = state.buffer.pop() {
+                    state.lobby.vacate(spot, wakes);
+                    state.taken(1);
+                    state.settle(wakes);
+                    return Ok(item);
+                }
+            }
+            if state.is_drained() {
+                state.give_up(spot, wakes);
+                return Err(GetError::ShutDown);
+            }
+            state.lobby.stay(Side::Get, 1, spot, waker, wakes);
+            state.settle(wakes);
+            Err(GetError::Empty)
+        })
+    }
+
+    /// True when nothing is unfinished, or was so at some moment since the spot was taken; else the spot is held.
+    pub fn join_or_wait(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, bool) {
+        self.visit(proof, |state, wakes| {
+            let forgotten = state.forget_after_fork();
+            // Released joiners are out of the line: the count reached zero while they waited, whatever it is now.
+            let released = !forgotten && spot.0.as_ref().is_some_and(|held| !state.lobby.line(Side::Join).contains(held.ticket));
+            if released || state.unfinished <= 0 {
+                state.lobby.vacate(spot, wakes);
+                return true;
+            }
+            if forgotten {
+                spot.0 = None;
+            }
+            state.lobby.stay(Side::Join, 1, spot, waker, wakes);
+            false
+        })
+    }
+
+    /// Takes (or keeps) a place in line without wanting to take anything: true once there is room (`Side::Put`) or an item
+    /// (`Side::Get`), or the queue is shut down.
+    pub fn ready_or_wait(&self, proof: D::Proof<'_>, side: Side, spot: &mut Spot, waker: &W) -> (Wakes<W>, bool) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            let ready = state.shut || if side == Side::Put { state.has_room() } else { !state.buffer.is_empty() };
+            if ready {
+                state.lobby.vacate(spot, wakes);
+            } else {
+                state.lobby.stay(side, 1, spot, waker, wakes);
+            }
+            state.settle(wakes); // its turn, if it had one, goes to the next: it takes nothing
+            ready
+        })
+    }
+
+    /// One piece of work done. False if there was none.
+    pub fn task_done(&self, proof: D::Proof<'_>) -> (Wakes<W>, bool) {
+        self.visit(proof, |state, wakes| {
+            if state.unfinished <= 0 {
+                return false;
+            }
+            state.unfinished -= 1;
+            if state.unfinished == 0 {
+                state.settle(wakes);
+            }
+            true
+        })
+    }
+
+    /// No more puts; gets drain what is there. Idempotent.
+    pub fn shut_down(&self, proof: D::Proof<'_>) -> Wakes<W> {
+        self.visit(proof, State::shut_down).0
+    }
+
+    /// Takes items out through `drain`, which says how many, and counts them off the unfinished work; if `shut`, shuts down. All in
+    /// one step.
+    pub fn clear<R>(&self, proof: D::Proof<'_>, shut: bool, drain: impl FnOnce(&mut B) -> (R, usize)) -> (Wakes<W>, R) {
+        self.visit(proof, |state, wakes| {
+            let (drained, count) = drain(&mut state.buffer);
+            state.discarded(count);
+            if shut {
+                state.reserved = 0; // what is still on its way is thrown away too, see `fulfil`
+                state.shut = true;
+            }
+            state.settle(wakes);
+            drained
+        })
+    }
+
+    /// Back to the beginning, with the buffer that `empty` leaves; those who wait go on waiting.
+    pub fn reset<R>(&self, proof: D::Proof<'_>, empty: impl FnOnce(&mut B) -> R, limit: usize, clock: Clock<W>) -> (Wakes<W>, R) {
+        self.visit(proof, |state, wakes| {
+            let old = empty(&mut state.buffer);
+            state.limit = limit;
+            state.lobby.clock = clock;
+            state.reserved = 0;
+            state.shut = false;
+            state.unfinished = 0;
+            state.full_since = None;
+            state.settle(wakes);
+            old
+        })
+    }
+
+    pub fn set_limit(&self, proof: D::Proof<'_>, limit: usize) -> Wakes<W> {
+        self.visit(proof, |state, wakes| {
+            state.limit = limit;
+            if state.has_room() {
+                state.full_since = None;
+            }
+            state.settle(wakes);
+        })
+        .0
+    }
+
+    pub fn limit(&self, proof: D::Proof<'_>) -> usize {
+        self.section.with(proof, |state| state.limit)
+    }
+
+    pub fn set_unfinished(&self, proof: D::Proof<'_>, unfinished: i64) -> Wakes<W> {
+        self.visit(proof, |state, wakes| {
+            state.unfinished = unfinished;
+            state.settle(wakes);
+        })
+        .0
+    }
+
+    #[inline]
+    pub fn size(&self, proof: D::Proof<'_>) -> usize {
+        self.section.with(proof, |state| state.buffer.len())
+    }
+
+    /// The size has reached the limit (places that are promised do not count: nothing is there yet).
+    pub fn is_full(&self, proof: D::Proof<'_>) -> bool {
+        self.section.with(proof, |state| state.buffer.len() >= state.limit)
+    }
+
+    pub fn unfinished(&self, proof: D::Proof<'_>) -> i64 {
+        self.section.with(proof, |state| state.unfinished)
+    }
+
+    pub fn is_shut(&self, proof: D::Proof<'_>) -> bool {
+        self.section.with(proof, |state| state.shut)
+    }
+
+    /// Nothing left, and nothing will come.
+    pub fn is_drained(&self, proof: D::Proof<'_>) -> bool {
+        self.section.with(proof, |state| state.is_drained())
+    }
+
+    pub fn statistics(&self, proof: D::Proof<'_>) -> Statistics {
+        self.section.with(proof, |state| {
+            state.forget_after_fork();
+            let now = state.lobby.clock.now();
+            Statistics {
+                size: state.buffer.len(),
+                puts: state.puts,
+                gets: state.gets,
+                unfinished: state.unfinished,
+                peak_size: state.peak,
+                waiting_putters: state.lobby.line(Side::Put).len(),
+                waiting_getters: state.lobby.line(Side::Get).len(),
+                waiting_joiners: state.lobby.line(Side::Join).len(),
+                put_blocked: state.lobby.blocked(Side::Put, now),
+                get_blocked: state.lobby.blocked(Side::Get, now),
+                full_for: state.full_since.map_or(0, |since| now.saturating_sub(since)),
+                shut: state.shut,
+            }
+        })
+    }
+
+    /// Looks at the buffer, or works on it in ways that change neither its size nor what it counts.
+    pub fn with_buffer<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&mut B) -> R) -> R {
+        self.section.with(proof, |state| look(&mut state.buffer))
+    }
+}

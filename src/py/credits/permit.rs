@@ -1,0 +1,168 @@
+//! `Permit`: credit taken for items that do not exist yet.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::PyTuple;
+use sluicegate_core::credits::{Permit, SendError};
+use sluicegate_core::fork;
+use sluicegate_core::section::Section;
+
+use super::operation::ChannelOperation;
+use super::sender::{PySender, credit_amount};
+use super::{PyChannelBody, last_act};
+use crate::rt::aio::AsyncOperation;
+use crate::rt::arguments::{Argument, Timeout};
+use crate::rt::blocking;
+use crate::rt::domain::Attached;
+use crate::rt::exceptions;
+
+/// Credit taken for items that do not exist yet: what `Sender.permit` returns.
+#[pyclass(frozen, weakref, name = "Permit", module = "sluicegate")]
+#[derive(Debug)]
+pub(crate) struct PyPermit {
+    sender: Py<PySender>,
+    n: u64,
+    timeout: Timeout,
+    /// What is left of it, while it is held.
+    held: Section<Option<Permit>, Attached>,
+    /// The process that holds it: a child of a fork has none of its parent's credit.
+    generation: AtomicU64,
+}
+
+impl PyPermit {
+    pub(crate) fn new(sender: Py<PySender>, n: u64, timeout: Timeout) -> Self {
+        Self { sender, n, timeout, held: Section::new(None), generation: AtomicU64::new(0) }
+    }
+
+    fn body(&self) -> &Py<PyChannelBody> {
+        &self.sender.get().body
+    }
+
+    /// What is held, in this process.
+    fn release(&self, py: Python<'_>) {
+        let held = self.held.with(py, Option::take);
+        if let Some(permit) = held.filter(|_| self.is_ours()) {
+            self.body().get().core.return_permit(py, permit).fire();
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.generation.load(Ordering::Relaxed) == fork::generation()
+    }
+
+    /// The credit has come.
+    fn hold(&self, py: Python<'_>, permit: Permit) {
+        self.generation.store(fork::generation(), Ordering::Relaxed);
+        let before = self.held.with(py, |held| held.replace(permit));
+        if let Some(before) = before {
+            self.body().get().core.return_permit(py, before).fire();
+        }
+    }
+
+    fn operation(&self, py: Python<'_>) -> ChannelOperation {
+        ChannelOperation::permit(self.body().bind(py), self.n, |this, permit| {
+            this.cast::<Self>()?.get().hold(this.py(), permit);
+            Ok(())
+        })
+    }
+
+    fn check_free(&self, py: Python<'_>) -> PyResult<()> {
+        if self.held.with(py, |held| held.is_some()) {
+            return Err(PyRuntimeError::new_err("this permit is held already"));
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl PyPermit {
+    /// How much of it is left.
+    #[getter]
+    fn left(&self, py: Python<'_>) -> u64 {
+        self.held.with(py, |held| held.as_ref().map_or(0, Permit::left))
+    }
+
+    /// Send an item with credit that is held. Never waits.
+    ///
+    /// Raises ValueError if it weighs more than what is left, RuntimeError if the permit is not held, and as
+    /// `Sender.send` when the receiver has gone.
+    fn send(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
+        let body = self.body().get();
+        let weight = body.weight(item)?;
+        let core = body.up_to_date(py);
+        let item = item.clone().unbind();
+        let (wakes, result) = self.held.with(py, |held| match held {
+            Some(permit) if self.is_ours() => {
+                let left = permit.left();
+                if weight > left {
+                    return Err(PyValueError::new_err(format!("the item weighs {weight}, and {left} is left of the permit")));
+                }
+                Ok(core.send_permitted(py, permit, item, weight))
+            }
+            _ => Err(PyRuntimeError::new_err("this permit is not held: use it inside `with sender.permit(n) as permit:`")),
+        })?;
+        wakes.fire();
+        result.map_err(|error| match error {
+            SendError::Ended(_, end) => body.send_ended(py, "permit.send", end),
+            SendError::Full(_) | SendError::TooHeavy(_) => {
+                exceptions::full(py, format!("permit.send of an item without weight: {}", body.holds(py)))
+            }
+        })
+    }
+
+    /// The operation behind `async with`.
+    fn _async_acquire(slf: &Bound<'_, Self>) -> PyResult<AsyncOperation> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_free(py)?;
+        this.sender.get().check_open(py, "permit")?;
+        let operation = this.operation(py);
+        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, this.timeout))
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let (py, this) = (slf.py(), slf.get());
+        this.check_free(py)?;
+        this.sender.get().check_open(py, "permit")?;
+        blocking::run(slf.as_any(), &mut this.operation(py), this.timeout)?;
+        Ok(slf.clone())
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) {
+        self.release(py);
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        match self.held.with(py, |held| held.as_ref().map(Permit::left)) {
+            Some(left) => format!("<sluicegate.Permit n={} left={left}>", self.n),
+            None => format!("<sluicegate.Permit n={} not held>", self.n),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.sender)
+    }
+}
+
+impl Drop for PyPermit {
+    fn drop(&mut self) {
+        last_act(|py| self.release(py));
+    }
+}
+
+#[pymethods]
+impl PySender {
+    /// Credit for items that do not exist yet: `with sender.permit(3) as permit: permit.send(x)`.
+    ///
+    /// It is taken on entry (`with` waits for it, `async with` awaits it), and what is not used goes back on exit.
+    #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
+    fn permit(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<PyPermit> {
+        let n = credit_amount(n)?;
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        slf.get().check_open(slf.py(), "permit")?;
+        Ok(PyPermit::new(slf.clone().unbind(), n, timeout))
+    }
+}

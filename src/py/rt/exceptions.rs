@@ -1,0 +1,87 @@
+//! The exceptions that the binding raises, and the texts in them. The classes themselves are Python's (`sluicegate._exceptions`).
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyResult<Bound<'py, PyType>> {
+    cell.import(py, "sluicegate._exceptions", name).cloned()
+}
+
+macro_rules! exception {
+    ($(#[$doc:meta])* $function:ident, $name:literal) => {
+        $(#[$doc])*
+        pub(crate) fn $function(py: Python<'_>, message: String) -> PyErr {
+            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+            match class(py, &CLASS, $name) {
+                Ok(class) => PyErr::from_type(class, (message,)),
+                Err(error) => error,
+            }
+        }
+    };
+}
+
+exception!(
+    /// There was no room (in time).
+    full, "Full"
+);
+exception!(
+    /// There was no item (in time).
+    empty, "Empty"
+);
+exception!(
+    /// A limiter lets it through only later.
+    rate_limited, "RateLimited"
+);
+exception!(
+    /// The queue has been shut down.
+    shut_down, "ShutDown"
+);
+
+exception!(
+    /// Something about a channel, and nothing more special.
+    channel_error, "ChannelError"
+);
+exception!(
+    /// The channel has been completed.
+    channel_closed, "ChannelClosed"
+);
+exception!(
+    /// The receiver has gone.
+    channel_cancelled, "ChannelCancelled"
+);
+exception!(
+    /// A sender has failed.
+    channel_failed, "ChannelFailed"
+);
+exception!(
+    /// Somebody else has the item by now.
+    stale_delivery, "StaleDelivery"
+);
+
+pub(crate) fn is_channel_closed(py: Python<'_>, error: &PyErr) -> bool {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    is_one_of(py, error, &CLASS, "ChannelClosed")
+}
+
+pub(crate) fn is_stale_delivery(py: Python<'_>, error: &PyErr) -> bool {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    is_one_of(py, error, &CLASS, "StaleDelivery")
+}
+
+/// Is it our Full or Empty?
+pub(crate) fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
+    static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    is_one_of(py, error, &FULL, "Full") || is_one_of(py, error, &EMPTY, "Empty")
+}
+
+/// Is it our ShutDown?
+pub(crate) fn is_shut_down(py: Python<'_>, error: &PyErr) -> bool {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    is_one_of(py, error, &CLASS, "ShutDown")
+}
+
+fn is_one_of(py: Python<'_>, error: &PyErr, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> bool {
+    class(py, cell, name).is_ok_and(|class| error.is_instance(py, &class))
+}
