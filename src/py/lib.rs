@@ -46,11 +46,11 @@ mod core_module {
     #[pymodule_export]
     use super::rate::keyed::{PyKeyedBucket, PyKeyedTokenBucket};
     #[pymodule_export]
-    use super::rate::limiters::{PyLeakyBucket, PySlidingWindow, PyTokenBucket};
-    #[pymodule_export]
     use super::rate::reservation::PyReservation;
     #[pymodule_export]
-    use super::rate::several::PyRateLimits;
+    use super::rate::set::PyRateLimits;
+    #[pymodule_export]
+    use super::rate::shapes::{PyLeakyBucket, PySlidingWindow, PyTokenBucket};
     #[pymodule_export]
     use super::rt::aio::AsyncOperation;
     #[pymodule_export]

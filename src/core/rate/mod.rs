@@ -29,7 +29,7 @@ mod keyed;
 mod limiter;
 mod room;
 mod schedule;
-mod several;
+mod set;
 mod state;
 mod table;
 mod unfetched;
@@ -38,7 +38,7 @@ mod window;
 
 pub use keyed::{Keyed, KeyedStatistics};
 pub use limiter::{Law, Limiter};
-pub use several::{Bookings, Several};
+pub use set::{Bookings, Several};
 pub use state::{Booking, Place, Refusal, Standing, Statistics};
 pub use table::KeyHash;
 pub use units::{MAX_UNITS, Pace, PaceError, Scale, Units};

@@ -9,7 +9,7 @@ pub(crate) mod credit;
 pub(crate) mod delivery;
 pub(crate) mod hot;
 pub(crate) mod objects;
-pub(crate) mod operation;
+pub(crate) mod ops;
 pub(crate) mod permit;
 pub(crate) mod receiver;
 pub(crate) mod sender;

@@ -10,7 +10,7 @@ use sluicegate_core::credits::{Permit, SendError};
 use sluicegate_core::fork;
 use sluicegate_core::section::Section;
 
-use super::operation::ChannelOperation;
+use super::ops::ChannelOperation;
 use super::sender::{PySender, credit_amount};
 use super::{PyChannelBody, last_act};
 use crate::rt::aio::AsyncOperation;

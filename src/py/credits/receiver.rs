@@ -8,7 +8,7 @@ use sluicegate_core::credits::End;
 use sluicegate_core::section::Section;
 
 use super::credit::PyCredit;
-use super::operation::ChannelOperation;
+use super::ops::ChannelOperation;
 use super::{PyChannelBody, defer_no_longer, last_act, not_copied};
 use crate::credits::objects;
 use crate::rt::aio::AsyncOperation;

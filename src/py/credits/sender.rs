@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::credits::{End, SendError};
 
-use super::operation::ChannelOperation;
+use super::ops::ChannelOperation;
 use super::{PyChannelBody, amount_object, last_act, not_copied, whole};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Argument, Timeout, text, type_name};

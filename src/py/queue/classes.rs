@@ -1,4 +1,4 @@
-//! The queue classes: argument checks, and nothing else. The hot methods are in `fastcall`, the awaitable ones in Python.
+//! The queue classes: argument checks, and nothing else. The hot methods are in `hot`, the awaitable ones in Python.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -15,8 +15,8 @@ use sluicegate_core::section::Section;
 use sluicegate_core::wait::Wakes;
 
 use super::amounts::{amount, pace, positive_amount, positive_number, scale};
-use super::limiters::{period_of, set_bucket_rate};
-use super::operation::Line;
+use super::ops::Line;
+use super::shapes::{period_of, set_bucket_rate};
 use super::{
     Common, Given, Keyed, Limiter, PyRateLimiter, Target, cannot_pass, rate_limited, refusal_error, refuse, statistics,
     visit_tasks,

@@ -1,23 +1,23 @@
-//! The limiters: argument checks, and nothing else. The hot methods are in `fastcall`; coroutines and decorators are Python
+//! The limiters: argument checks, and nothing else. The hot methods are in `hot`; coroutines and decorators are Python
 //! (`sluicegate._rates`).
 //!
 //! | file          | what it is for                                         |
 //! |---------------|--------------------------------------------------------|
 //! | this one      | what all limiters have in common                        |
-//! | `limiters`    | `TokenBucket`, `LeakyBucket`, `SlidingWindow`            |
+//! | `shapes`      | `TokenBucket`, `LeakyBucket`, `SlidingWindow`            |
 //! | `keyed`       | `KeyedTokenBucket` and its handles                      |
-//! | `several`     | `RateLimits`                                            |
+//! | `set`         | `RateLimits`                                            |
 //! | `reservation` | `Reservation`                                           |
-//! | `operation`   | the operations that wait                                |
+//! | `ops`         | the operations that wait                                |
 //! | `amounts`     | checks of numbers                                       |
 
 pub(crate) mod amounts;
 pub(crate) mod hot;
 pub(crate) mod keyed;
-pub(crate) mod limiters;
-pub(crate) mod operation;
+pub(crate) mod ops;
 pub(crate) mod reservation;
-pub(crate) mod several;
+pub(crate) mod set;
+pub(crate) mod shapes;
 
 use std::sync::{Arc, Weak};
 
@@ -32,9 +32,9 @@ use sluicegate_core::section::Section;
 
 use self::amounts::{amount, seconds};
 use self::keyed::PyKeyedTokenBucket;
-use self::operation::{Acquire, AwaitMoment, Line};
+use self::ops::{Acquire, AwaitMoment, Line};
 use self::reservation::{Booked, PyReservation};
-use self::several::PyRateLimits;
+use self::set::PyRateLimits;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, text};
 use crate::rt::blocking;
@@ -452,7 +452,7 @@ impl PyRateLimiter {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        limiters::describe(slf)
+        shapes::describe(slf)
     }
 
     fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -11,8 +11,8 @@ use sluicegate_core::rate::{Booking, Bookings, Units};
 use sluicegate_core::section::Section;
 
 use super::amounts::{amount, seconds};
-use super::operation::AwaitMoment;
-use super::several::PyRateLimits;
+use super::ops::AwaitMoment;
+use super::set::PyRateLimits;
 use super::{Limiter, PyRateLimiter, Several, refuse, too_far};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Timeout, text};

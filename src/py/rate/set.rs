@@ -11,7 +11,7 @@ use sluicegate_core::clock::{Clock as CoreClock, nanos};
 use sluicegate_core::rate::Units;
 
 use super::amounts::{amount, seconds};
-use super::operation::{Acquire, Line};
+use super::ops::{Acquire, Line};
 use super::reservation::{Booked, PyReservation};
 use super::{PyRateLimiter, Several, refusal_error, refuse, statistics, too_far, visit_tasks};
 use crate::rt::aio::AsyncOperation;
