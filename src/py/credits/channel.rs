@@ -4,18 +4,18 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBool, PyFloat, PyInt};
-use sluicegate_core::clock::{Clock as CoreClock, nanos};
+use sluicegate_core::clock::nanos;
 use sluicegate_core::credits::{Config, Rules, UNBOUNDED};
 use sluicegate_core::section::Section;
 
 use super::receiver::PyReceiver;
 use super::sender::PySender;
-use super::{Core, Extras, PyChannelBody, not_copied, whole};
+use super::{Core, Extras, PyChannelBody, whole};
 use crate::rt::arguments::{self, Argument, text, type_name};
-use crate::rt::waker::Waker;
+use crate::rt::class::{Common, refuse_copies};
 
 /// The arguments that both kinds have.
-struct Common<'a, 'py> {
+struct Settings<'a, 'py> {
     window: Argument<'a, 'py>,
     threshold: Argument<'a, 'py>,
     buffer: Option<&'a Bound<'py, PyAny>>,
@@ -66,10 +66,10 @@ fn step(threshold: Argument<'_, '_>, window: u64) -> PyResult<u64> {
 }
 
 /// Channel, sender and receiver.
-fn make(py: Python<'_>, common: &Common<'_, '_>, rules: Option<Rules>) -> PyResult<PyChannel> {
-    let window = common.window.given().map_or(Ok(WINDOW), |window| whole("'window'", window, 0))?;
-    let step = step(common.threshold, window)?;
-    let bound = match common.buffer.filter(|buffer| !buffer.is_none()) {
+fn make(py: Python<'_>, settings: &Settings<'_, '_>, rules: Option<Rules>) -> PyResult<PyChannel> {
+    let window = settings.window.given().map_or(Ok(WINDOW), |window| whole("'window'", window, 0))?;
+    let step = step(settings.threshold, window)?;
+    let bound = match settings.buffer.filter(|buffer| !buffer.is_none()) {
         None if window > 0 => window,
         None => {
             return Err(PyTypeError::new_err(
@@ -83,23 +83,20 @@ fn make(py: Python<'_>, common: &Common<'_, '_>, rules: Option<Rules>) -> PyResu
         Some(buffer) => whole("'buffer'", buffer, 1)?,
     };
     let control_capacity =
-        common.control_capacity.given().map_or(Ok(CONTROL_CAPACITY), |n| arguments::positive("control_capacity", n))?;
-    let weigh = callable("weigh", common.weigh)?;
-    let on_discard = callable("on_discard", common.on_discard)?;
-    let name = crate::rt::arguments::name_argument(common.name)?;
-    let clock = crate::rt::clock::choose(py, common.clock)?;
-    let core_clock = clock.as_ref().map_or(CoreClock::<Waker>::Monotonic, |clock| clock.get().clock.clone());
+        settings.control_capacity.given().map_or(Ok(CONTROL_CAPACITY), |n| arguments::positive("control_capacity", n))?;
+    let weigh = callable("weigh", settings.weigh)?;
+    let on_discard = callable("on_discard", settings.on_discard)?;
+    let common = Common::new(py, settings.name, settings.clock)?;
     let body = Py::new(
         py,
         PyChannelBody {
-            core: Core::new(Config { window, step, bound, control_capacity, rules }, core_clock),
+            core: Core::new(Config { window, step, bound, control_capacity, rules }, common.core_clock()),
             acks: rules.is_some(),
             window,
             sends_plainly: weigh.is_none() && rules.is_none_or(|rules| rules.ack_wait.is_none()),
             weigh: weigh.map(Bound::unbind),
             on_discard: on_discard.map(Bound::unbind),
-            name: name.map(Bound::unbind),
-            clock: clock.map(Bound::unbind),
+            common,
             extras: Section::new(Extras::default()),
         },
     )?;
@@ -111,7 +108,7 @@ fn make(py: Python<'_>, common: &Common<'_, '_>, rules: Option<Rules>) -> PyResu
 }
 
 /// What both kinds of channel have in common. It cannot be made itself.
-#[pyclass(frozen, subclass, weakref, name = "Channel", module = "sluicegate")]
+#[pyclass(frozen, subclass, weakref, generic, name = "Channel", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyChannel {
     // In this order: a channel that nobody has taken the ends of is cancelled first, and nobody is warned of.
@@ -156,7 +153,7 @@ impl PyChannel {
     }
 }
 
-not_copied!(PyChannel);
+refuse_copies!(PyChannel);
 
 /// A channel on which the receiver decides how much may be on its way.
 ///
@@ -194,8 +191,8 @@ impl PyCreditChannel {
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let common = Common { window, threshold, buffer, weigh, control_capacity, on_discard, clock, name };
-        Ok(PyClassInitializer::from(make(py, &common, None)?).add_subclass(Self))
+        let settings = Settings { window, threshold, buffer, weigh, control_capacity, on_discard, clock, name };
+        Ok(PyClassInitializer::from(make(py, &settings, None)?).add_subclass(Self))
     }
 }
 
@@ -238,7 +235,7 @@ impl PyAckChannel {
         };
         let max_deliver = max_deliver.given().map_or(Ok(5), |n| arguments::positive("max_deliver", n))?;
         let rules = Rules { ack_wait, max_deliver: u32::try_from(max_deliver).unwrap_or(u32::MAX) };
-        let common = Common { window, threshold, buffer, weigh, control_capacity, on_discard, clock, name };
-        Ok(PyClassInitializer::from(make(py, &common, Some(rules))?).add_subclass(Self))
+        let settings = Settings { window, threshold, buffer, weigh, control_capacity, on_discard, clock, name };
+        Ok(PyClassInitializer::from(make(py, &settings, Some(rules))?).add_subclass(Self))
     }
 }

@@ -9,9 +9,10 @@ use pyo3::types::PyBool;
 use sluicegate_core::clock::nanos;
 use sluicegate_core::credits::{Nack, Receipt};
 
-use super::{PyChannelBody, last_act, not_copied};
+use super::{PyChannelBody, last_act};
 use crate::rt::Item;
 use crate::rt::arguments::{self, text, type_name};
+use crate::rt::class::refuse_copies;
 use crate::rt::exceptions;
 
 /// An item received from an `AckChannel`, to be settled: its credit goes back when it is.
@@ -19,7 +20,7 @@ use crate::rt::exceptions;
 /// As a context manager it is acked at the end of the block, and nacked by an exception; one that only stops the
 /// caller (a cancellation, KeyboardInterrupt) does not count as an attempt. Let go unsettled it comes back, as
 /// after `nack()`.
-#[pyclass(frozen, weakref, name = "Delivery", module = "sluicegate")]
+#[pyclass(frozen, weakref, generic, name = "Delivery", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyDelivery {
     body: Py<PyChannelBody>,
@@ -147,7 +148,7 @@ impl PyDelivery {
     }
 }
 
-not_copied!(PyDelivery);
+refuse_copies!(PyDelivery);
 
 impl Drop for PyDelivery {
     fn drop(&mut self) {

@@ -29,7 +29,7 @@ use sluicegate_core::wait::Wakes;
 use crate::credits::objects::{Lines, object};
 use crate::rt::Item;
 use crate::rt::arguments::{text, type_name};
-use crate::rt::clock::PyClock;
+use crate::rt::class::{Common, repr_head};
 use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
@@ -63,8 +63,7 @@ pub(crate) struct PyChannelBody {
     pub(crate) sends_plainly: bool,
     weigh: Option<Py<PyAny>>,
     on_discard: Option<Py<PyAny>>,
-    name: Option<Py<PyAny>>,
-    clock: Option<Py<PyClock>>,
+    common: Common,
     extras: Section<Extras, Attached>,
 }
 
@@ -156,7 +155,7 @@ impl PyChannelBody {
     }
 
     pub(crate) fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.name.as_ref().map(|name| name.clone_ref(py))
+        self.common.name(py)
     }
 
     pub(crate) fn on_control(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -177,7 +176,7 @@ impl PyChannelBody {
     }
 
     fn label(&self, py: Python<'_>) -> String {
-        self.name.as_ref().map_or_else(String::new, |name| format!(" {}", text(name.bind(py))))
+        self.common.label(py)
     }
 
     /// Why a sender cannot go on.
@@ -273,7 +272,7 @@ impl PyChannelBody {
             (true, _) => "completed",
         };
         let seconds = sluicegate_core::clock::seconds;
-        fields.set_item("name", self.name.as_ref())?;
+        fields.set_item("name", self.name(py))?;
         fields.set_item("state", state)?;
         fields.set_item("window", seen.window)?;
         fields.set_item("credit", amount_object(py, seen.credit)?)?;
@@ -312,9 +311,8 @@ impl PyChannelBody {
         let py = this.py();
         let (wakes, left, seen) = self.core.statistics(py);
         self.finish(py, (wakes, left));
-        let class = this.get_type();
-        let (module, class) = (class.module()?, class.qualname()?);
-        let mut text = format!("<{module}.{class}{} buffered={}", self.label(py), seen.items_buffered);
+        let mut text = repr_head(this, &self.label(py))?;
+        let _ = write!(text, " buffered={}", seen.items_buffered);
         if self.acks {
             let _ = write!(text, " unacked={}", seen.items_unacked);
         }
@@ -338,10 +336,10 @@ impl PyChannelBody {
 impl PyChannelBody {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let py = attached_in_traverse();
-        for object in [&self.weigh, &self.on_discard, &self.name] {
+        for object in [&self.weigh, &self.on_discard] {
             visit.call(object)?;
         }
-        visit.call(&self.clock)?;
+        self.common.traverse(&visit)?;
         self.extras.with(py, |extras| {
             visit.call(&extras.failure)?;
             visit.call(&extras.traceback)?;
@@ -427,44 +425,6 @@ pub(crate) fn amount_object(py: Python<'_>, n: u64) -> PyResult<Bound<'_, PyAny>
 fn amount_text(n: u64) -> String {
     if n == UNBOUNDED { "inf".to_owned() } else { n.to_string() }
 }
-
-/// Neither pickled nor copied.
-pub(crate) fn refuse(this: &Bound<'_, PyAny>, what: &str) -> PyErr {
-    PyTypeError::new_err(format!(
-        "cannot {what} '{}' object: it is shared by reference, and those who wait on it stay with it",
-        type_name(this)
-    ))
-}
-
-/// What every part of a channel answers to pickle and copy.
-macro_rules! not_copied {
-    ($class:ty) => {
-        #[pymethods]
-        impl $class {
-            fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-                Err(crate::credits::refuse(slf.as_any(), "pickle"))
-            }
-
-            fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
-                Err(crate::credits::refuse(slf.as_any(), "copy"))
-            }
-
-            fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-                Err(crate::credits::refuse(slf.as_any(), "copy"))
-            }
-
-            #[classmethod]
-            fn __class_getitem__<'py>(
-                cls: &Bound<'py, pyo3::types::PyType>,
-                item: &Bound<'py, PyAny>,
-            ) -> PyResult<Bound<'py, PyAny>> {
-                static ALIAS: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
-                ALIAS.import(cls.py(), "types", "GenericAlias")?.call1((cls, item))
-            }
-        }
-    };
-}
-pub(crate) use not_copied;
 
 /// Runs what a dying object still has to do. An exception that is on its way meanwhile stays as it is.
 pub(crate) fn last_act(act: impl FnOnce(Python<'_>)) {

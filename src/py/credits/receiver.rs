@@ -9,11 +9,12 @@ use sluicegate_core::section::Section;
 
 use super::credit::PyCredit;
 use super::ops::ChannelOperation;
-use super::{PyChannelBody, defer_no_longer, last_act, not_copied};
+use super::{PyChannelBody, defer_no_longer, last_act};
 use crate::credits::objects;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Timeout};
 use crate::rt::blocking;
+use crate::rt::class::refuse_copies;
 use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 
@@ -22,7 +23,7 @@ use crate::rt::exceptions;
 /// May be used by any number of threads and tasks; each item goes to one of them. Iteration (`for`, `async for`)
 /// ends when the channel is complete, and raises the sender's error if it failed. `with receiver:` cancels at the
 /// end of the block, and so does letting it go.
-#[pyclass(frozen, weakref, name = "Receiver", module = "sluicegate")]
+#[pyclass(frozen, weakref, generic, name = "Receiver", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyReceiver {
     pub(crate) body: Py<PyChannelBody>,
@@ -188,7 +189,7 @@ impl PyReceiver {
     }
 }
 
-not_copied!(PyReceiver);
+refuse_copies!(PyReceiver);
 
 impl Drop for PyReceiver {
     fn drop(&mut self) {

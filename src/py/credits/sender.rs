@@ -8,10 +8,11 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::credits::{End, SendError};
 
 use super::ops::ChannelOperation;
-use super::{PyChannelBody, amount_object, last_act, not_copied, whole};
+use super::{PyChannelBody, amount_object, last_act, whole};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Argument, Timeout, text, type_name};
 use crate::rt::blocking;
+use crate::rt::class::refuse_copies;
 use crate::rt::exceptions;
 use crate::rt::operation::annotated;
 
@@ -20,7 +21,7 @@ use crate::rt::operation::annotated;
 /// May be used by any number of threads and tasks. `with sender:` completes the channel at the end of the block, or
 /// fails it with the exception that leaves the block. One that is let go before it has completed or failed fails
 /// the channel, with a ResourceWarning.
-#[pyclass(frozen, weakref, name = "Sender", module = "sluicegate")]
+#[pyclass(frozen, weakref, generic, name = "Sender", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PySender {
     pub(crate) body: Py<PyChannelBody>,
@@ -238,7 +239,7 @@ impl PySender {
     }
 }
 
-not_copied!(PySender);
+refuse_copies!(PySender);
 
 impl Drop for PySender {
     fn drop(&mut self) {

@@ -17,12 +17,9 @@ use sluicegate_core::wait::Wakes;
 use super::amounts::{amount, pace, positive_amount, positive_number, scale};
 use super::ops::Line;
 use super::shapes::{period_of, set_bucket_rate};
-use super::{
-    Common, Given, Keyed, Limiter, PyRateLimiter, Target, cannot_pass, rate_limited, refusal_error, refuse, statistics,
-    visit_tasks,
-};
+use super::{Given, Keyed, Limiter, PyRateLimiter, Target, cannot_pass, rate_limited, refusal_error, statistics, visit_tasks};
 use crate::rt::arguments::{self, Argument, text, type_name};
-use crate::rt::clock::PyClock;
+use crate::rt::class::{Common, refuse_copies, repr_head};
 use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
 use crate::rt::waker::Waker;
@@ -58,8 +55,7 @@ pub(crate) struct PyKeyedTokenBucket {
     own: Section<BTreeMap<KeyHash, Given>, Attached>,
     max_keys: usize,
     hashers: [RandomState; 2],
-    name: Option<Py<PyAny>>,
-    clock: Option<Py<PyClock>>,
+    common: Common,
 }
 
 /// One key's bucket: what `KeyedTokenBucket.key` returns. A light handle; the bucket itself is the keyed bucket's.
@@ -275,13 +271,12 @@ impl PyKeyedTokenBucket {
         let common = Common::new(py, name, clock)?;
         let given = Given { rate: per_period, size: positive_number("burst", burst)?, period };
         Ok(Self {
-            keyed: Keyed::new(pace, units, scale, max_keys, SHARDS, common.core_clock),
+            keyed: Keyed::new(pace, units, scale, max_keys, SHARDS, common.core_clock()),
             given: Section::new(given),
             own: Section::new(BTreeMap::new()),
             max_keys,
             hashers: [RandomState::new(), RandomState::new()],
-            name: common.name,
-            clock: common.clock,
+            common,
         })
     }
 
@@ -297,8 +292,7 @@ impl PyKeyedTokenBucket {
             key: key.clone().unbind(),
             limiter: Section::new(Weak::new()),
         };
-        let clock = this.clock.as_ref().map(|clock| clock.clone_ref(py));
-        let limiter = PyRateLimiter::new(target, this.given(py), this.name(py), clock);
+        let limiter = PyRateLimiter::new(target, this.given(py), this.common.clone_ref(py));
         Bound::new(py, PyClassInitializer::from(limiter).add_subclass(PyKeyedBucket))
     }
 
@@ -373,7 +367,7 @@ impl PyKeyedTokenBucket {
     /// The name given at creation, for `repr` and statistics.
     #[getter]
     fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.name.as_ref().map(|name| name.clone_ref(py))
+        self.common.name(py)
     }
 
     /// A snapshot of what the buckets of all keys have seen, at this moment.
@@ -397,33 +391,20 @@ impl PyKeyedTokenBucket {
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let py = slf.py();
         let this = slf.get();
-        let class = slf.get_type();
-        let name = this.name.as_ref().map_or_else(String::new, |name| format!(" {}", text(name.bind(py))));
+        let head = repr_head(slf.as_any(), &this.common.label(py))?;
         let Given { rate, size, period } = this.given(py);
         let period = if (period - 1.0).abs() > 0.0 { format!(" period={period:?}") } else { String::new() };
-        let (module, class, keys, most) = (class.module()?, class.qualname()?, this.keyed.len(), this.max_keys);
-        let address = slf.as_ptr().addr();
-        Ok(format!("<{module}.{class}{name} at {address:#x} rate={rate:?} burst={size:?}{period} keys={keys} max_keys={most}>"))
-    }
-
-    fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "pickle"))
-    }
-
-    fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "copy"))
-    }
-
-    fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "copy"))
+        let (keys, most) = (this.keyed.len(), this.max_keys);
+        Ok(format!("{head} rate={rate:?} burst={size:?}{period} keys={keys} max_keys={most}>"))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.name)?;
-        visit.call(&self.clock)?;
+        self.common.traverse(&visit)?;
         visit_tasks(visit, |each| self.keyed.visit_wakers(attached_in_traverse(), each))
     }
 }
+
+refuse_copies!(PyKeyedTokenBucket);
 
 #[pymethods]
 impl PyKeyedBucket {

@@ -21,12 +21,12 @@ pub(crate) mod shapes;
 
 use std::sync::{Arc, Weak};
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType, PyWeakrefMethods, PyWeakrefReference};
-use sluicegate_core::clock::{Clock as CoreClock, Nanos};
+use sluicegate_core::clock::Nanos;
 use sluicegate_core::rate::{self, Booking, KeyHash, Refusal, Statistics, Units};
 use sluicegate_core::section::Section;
 
@@ -38,7 +38,7 @@ use self::set::PyRateLimits;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, text};
 use crate::rt::blocking;
-use crate::rt::clock::PyClock;
+use crate::rt::class::{Common, refuse_copies};
 use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
@@ -130,22 +130,6 @@ pub(crate) fn visit_tasks(visit: PyVisit<'_>, wakers: impl FnOnce(&mut dyn FnMut
     shown.outcome()
 }
 
-/// A name and a clock, checked.
-pub(crate) struct Common {
-    pub(crate) name: Option<Py<PyAny>>,
-    pub(crate) clock: Option<Py<PyClock>>,
-    pub(crate) core_clock: CoreClock<Waker>,
-}
-
-impl Common {
-    pub(crate) fn new(py: Python<'_>, name: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let name = crate::rt::arguments::name_argument(name)?.map(Bound::unbind);
-        let clock = crate::rt::clock::choose(py, clock)?;
-        let core_clock = clock.as_ref().map_or(CoreClock::Monotonic, |clock| clock.get().clock.clone());
-        Ok(Self { name, clock: clock.map(Bound::unbind), core_clock })
-    }
-}
-
 /// Whose bucket it is.
 #[derive(Debug)]
 pub(crate) enum Target {
@@ -175,15 +159,14 @@ pub(crate) struct Given {
 pub(crate) struct PyRateLimiter {
     pub(crate) target: Target,
     pub(crate) given: Section<Given, Attached>,
-    name: Option<Py<PyAny>>,
-    clock: Option<Py<PyClock>>,
+    common: Common,
     /// The sets that it is a member of, by weak references.
     sets: Section<Vec<Py<PyWeakrefReference>>, Attached>,
 }
 
 impl PyRateLimiter {
-    pub(crate) fn new(target: Target, given: Given, name: Option<Py<PyAny>>, clock: Option<Py<PyClock>>) -> Self {
-        Self { target, given: Section::new(given), name, clock, sets: Section::new(Vec::new()) }
+    pub(crate) fn new(target: Target, given: Given, common: Common) -> Self {
+        Self { target, given: Section::new(given), common, sets: Section::new(Vec::new()) }
     }
 
     pub(crate) fn given(&self, py: Python<'_>) -> Given {
@@ -282,7 +265,7 @@ impl PyRateLimiter {
     /// The name given at creation, for `repr` and statistics.
     #[getter]
     fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.name.as_ref().map(|name| name.clone_ref(py))
+        self.common.name(py)
     }
 
     /// Take `n` tokens, waiting for them in line.
@@ -455,22 +438,9 @@ impl PyRateLimiter {
         shapes::describe(slf)
     }
 
-    fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "pickle"))
-    }
-
-    fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "copy"))
-    }
-
-    fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "copy"))
-    }
-
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let py = attached_in_traverse();
-        visit.call(&self.name)?;
-        visit.call(&self.clock)?;
+        self.common.traverse(&visit)?;
         self.sets.with(py, |sets| sets.iter().try_for_each(|set| visit.call(set)))?;
         match &self.target {
             Target::Own(limiter) => visit_tasks(visit, |each| limiter.visit_wakers(py, each)),
@@ -486,6 +456,8 @@ impl PyRateLimiter {
     }
 }
 
+refuse_copies!(PyRateLimiter);
+
 impl Drop for PyRateLimiter {
     /// A key is light again when nobody holds it.
     fn drop(&mut self) {
@@ -494,11 +466,4 @@ impl Drop for PyRateLimiter {
             Python::try_attach(|py| bucket.get().keyed.let_go(py, *hash).fire());
         }
     }
-}
-
-pub(crate) fn refuse(this: &Bound<'_, PyAny>, what: &str) -> PyErr {
-    let name = this.get_type().name().map_or_else(|_| "limiter".to_owned(), |name| name.to_string());
-    PyTypeError::new_err(format!(
-        "cannot {what} '{name}' object: it is shared by reference, and those who wait on it stay with it"
-    ))
 }

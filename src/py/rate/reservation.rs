@@ -13,10 +13,11 @@ use sluicegate_core::section::Section;
 use super::amounts::{amount, seconds};
 use super::ops::AwaitMoment;
 use super::set::PyRateLimits;
-use super::{Limiter, PyRateLimiter, Several, refuse, too_far};
+use super::{Limiter, PyRateLimiter, Several, too_far};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Timeout, text};
 use crate::rt::blocking;
+use crate::rt::class::refuse_copies;
 use crate::rt::domain::Attached;
 use crate::rt::waker::Waker;
 
@@ -259,19 +260,9 @@ impl PyReservation {
         Ok(format!("<sluicegate.Reservation n={n} ready_at={:?} delay={:?}{fate}>", this.ready_at(), this.delay()))
     }
 
-    fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "pickle"))
-    }
-
-    fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "copy"))
-    }
-
-    fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "copy"))
-    }
-
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.owner)
     }
 }
+
+refuse_copies!(PyReservation);

@@ -13,10 +13,11 @@ use sluicegate_core::rate::Units;
 use super::amounts::{amount, seconds};
 use super::ops::{Acquire, Line};
 use super::reservation::{Booked, PyReservation};
-use super::{PyRateLimiter, Several, refusal_error, refuse, statistics, too_far, visit_tasks};
+use super::{PyRateLimiter, Several, refusal_error, statistics, too_far, visit_tasks};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Timeout, text};
 use crate::rt::blocking;
+use crate::rt::class::{refuse_copies, repr_head};
 use crate::rt::gc::attached_in_traverse;
 
 /// Names that the methods' own parameters have.
@@ -340,24 +341,10 @@ impl PyRateLimits {
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let py = slf.py();
         let this = slf.get();
-        let class = slf.get_type();
-        let name = this.name.as_ref().map_or_else(String::new, |name| format!(" {}", text(name.bind(py))));
+        let label = this.name.as_ref().map_or_else(String::new, |name| format!(" {}", text(name.bind(py))));
         let tokens = this.tokens(py)?;
         let each: Vec<_> = tokens.iter().map(|(name, tokens)| format!("{name}={}", text(&tokens))).collect();
-        let (module, class) = (class.module()?, class.qualname()?);
-        Ok(format!("<{module}.{class}{name} at {:#x} tokens: {}>", slf.as_ptr().addr(), each.join(" ")))
-    }
-
-    fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "pickle"))
-    }
-
-    fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "copy"))
-    }
-
-    fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(refuse(slf.as_any(), "copy"))
+        Ok(format!("{} tokens: {}>", repr_head(slf.as_any(), &label)?, each.join(" ")))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -367,3 +354,5 @@ impl PyRateLimits {
         visit_tasks(visit, |each| self.several.visit_wakers(attached_in_traverse(), each))
     }
 }
+
+refuse_copies!(PyRateLimits);

@@ -9,8 +9,9 @@ use sluicegate_core::clock::{MAX_SECONDS, Nanos, nanos};
 use sluicegate_core::rate::{Law, Scale};
 
 use super::amounts::{amount, pace, positive_amount, positive_number, scale};
-use super::{Common, Given, Limiter, PyRateLimiter, Target};
+use super::{Given, Limiter, PyRateLimiter, Target};
 use crate::rt::arguments::{Argument, text, type_name};
+use crate::rt::class::{Common, repr_head};
 
 /// A token bucket: `rate` tokens come in per `period` seconds, up to `burst` of them can be saved.
 ///
@@ -86,8 +87,8 @@ fn window_of(value: &Bound<'_, PyAny>) -> PyResult<(Nanos, f64)> {
 }
 
 fn own(law: Law, scale: Scale, given: Given, common: Common) -> PyRateLimiter {
-    let limiter = Arc::new(Limiter::new(law, scale, common.core_clock));
-    PyRateLimiter::new(Target::Own(limiter), given, common.name, common.clock)
+    let limiter = Arc::new(Limiter::new(law, scale, common.core_clock()));
+    PyRateLimiter::new(Target::Own(limiter), given, common)
 }
 
 #[pymethods]
@@ -303,15 +304,11 @@ pub(crate) fn describe(this: &Bound<'_, PyRateLimiter>) -> PyResult<String> {
     use std::fmt::Write;
     let py = this.py();
     let limiter = this.get();
-    let class = this.get_type();
-    let mut described = format!("<{}.{}", class.module()?, class.qualname()?);
-    if let Some(name) = &limiter.name {
-        let _ = write!(described, " {}", text(name.bind(py)));
-    }
+    let mut label = limiter.common.label(py);
     if let Target::Key { key, .. } = &limiter.target {
-        let _ = write!(described, " key={}", text(key.bind(py)));
+        let _ = write!(label, " key={}", text(key.bind(py)));
     }
-    let _ = write!(described, " at {:#x}", this.as_ptr().addr());
+    let mut described = repr_head(this, &label)?;
     let Given { rate, size, period } = limiter.given(py);
     let _ = if this.is_instance_of::<PySlidingWindow>() {
         write!(described, " limit={size:?} period={period:?}")

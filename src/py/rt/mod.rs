@@ -14,11 +14,13 @@
 //! | `blocking`   | the only way in which a thread waits                                                       |
 //! | `aio`        | the only asyncio code                                                                      |
 //! | `clock`      | `Clock` and `ManualClock`                                                                  |
+//! | `class`      | name, clock, `repr`, and the refusal to be copied                                          |
 //! | `hot`        | methods installed as raw descriptors                                                       |
 
 pub(crate) mod aio;
 pub(crate) mod arguments;
 pub(crate) mod blocking;
+pub(crate) mod class;
 pub(crate) mod clock;
 pub(crate) mod domain;
 pub(crate) mod exceptions;
