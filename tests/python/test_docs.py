@@ -39,8 +39,9 @@ def check_command(words: list[str]) -> None:
             if makefile.exists():  # it is not where a wheel is tested
                 assert re.search(rf"^{re.escape(target)}:", makefile.read_text("utf-8"), re.MULTILINE), f"no target {target!r}"
         case ["pip", "install", requirement]:
-            name, extra = re.fullmatch(r"(\w+)(?:\[(\w+)\])?", requirement).groups()  # type: ignore[union-attr]
-            assert name == "sluicegate"
+            known = re.fullmatch(r"(?:sluicegate|\.)(?:\[(\w+)\])?", requirement)
+            assert known, requirement
+            extra = known[1]
             assert extra is None or extra in importlib.metadata.metadata("sluicegate").get_all("Provides-Extra", [])
         case ["python", "-m", "sluicegate", *_] | ["python", _, *_]:
             command = [sys.executable, *words[1:], "--help"]
