@@ -40,7 +40,7 @@ impl From<GetError> for BatchError {
     }
 }
 
-impl<B: Buffer, W: Wake> State<B, W> {
+impl<B: Buffer, W: Wake, X> State<B, W, X> {
     /// Stores as many of `items` as there is room for. Ok if that is all.
     fn put_batch(&mut self, items: &mut std::vec::IntoIter<B::Item>) -> Result<(), PutError<()>> {
         let fits = self.room().min(items.len());
@@ -56,7 +56,7 @@ impl<B: Buffer, W: Wake> State<B, W> {
     }
 }
 
-impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
+impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
     /// Puts what fits, in one step, without waiting. Ok if nothing is left in `items`.
     pub fn try_put_batch(
         &self,
@@ -180,7 +180,7 @@ impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
                 return Err(GetError::Empty);
             }
             if state.buffer.is_empty() {
-                return Err(if state.is_drained() { GetError::ShutDown } else { GetError::Empty });
+                return Err(state.nothing());
             }
             let batch = state.get_batch(max);
             state.settle(wakes);
@@ -207,7 +207,7 @@ impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
     }
 }
 
-impl<B: Buffer, W: Wake> State<B, W> {
+impl<B: Buffer, W: Wake, X> State<B, W, X> {
     /// How many items may a batch of gets take now? If none it has a place in line, and claims what is there if it lingers.
     pub(super) fn batch_turn(
         &mut self,

@@ -20,7 +20,7 @@ use crate::section::Domain;
 use crate::sync::this_thread;
 use crate::wait::{Wake, Wakes};
 
-impl<B: Buffer, W: Wake> State<B, W> {
+impl<B: Buffer, W: Wake, X> State<B, W, X> {
     fn give_back_baton(&mut self, wakes: &mut Wakes<W>) {
         self.baton.holder = None;
         self.settle_baton(wakes);
@@ -55,7 +55,7 @@ pub enum Admitted {
     ShutDown,
 }
 
-impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
+impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
     /// Takes the baton, or a place in the line for it. `spot` is for this line alone: whoever also waits for room or items keeps
     /// that place in a spot of its own.
     pub fn take_baton(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, Taken) {

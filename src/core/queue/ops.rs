@@ -8,11 +8,29 @@ use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
 /// A bounded queue, see the head of this file. `W` is how its waiters are told, `D` what guards its section.
-pub type Queue<B, W, D> = Monitor<State<B, W>, W, D, 4>;
+pub type Queue<B, W, D, X = ()> = Monitor<State<B, W, X>, W, D, 4>;
 
-impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
+impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
     pub fn new(buffer: B, limit: usize, clock: Clock<W>) -> Self {
-        Self::of(State::new(buffer, limit, clock))
+        Self::with_extras(buffer, (), limit, clock)
+    }
+}
+
+impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
+    /// A queue with something of its owner's in its section, see [`State`].
+    pub fn with_extras(buffer: B, extras: X, limit: usize, clock: Clock<W>) -> Self {
+        Self::of(State::new(buffer, extras, limit, clock))
+    }
+
+    /// Looks at the buffer, the bound and the owner's extras, as they are at one moment.
+    #[inline]
+    pub fn look<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&B, usize, &X) -> R) -> R {
+        self.section.with(proof, |state| look(&state.buffer, state.limit, &state.extras))
+    }
+
+    /// Changes the owner's extras. Nothing may be dropped in `change`: what is displaced is returned, to be dropped outside the section.
+    pub fn change_extras<R>(&self, proof: D::Proof<'_>, change: impl FnOnce(&mut X) -> R) -> R {
+        self.section.with(proof, |state| change(&mut state.extras))
     }
 
     /// Puts without waiting.
@@ -99,7 +117,7 @@ impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
     pub fn ready_or_wait(&self, proof: D::Proof<'_>, side: Side, spot: &mut Spot, waker: &W) -> (Wakes<W>, bool) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            let ready = state.shut || if side == Side::Put { state.has_room() } else { !state.buffer.is_empty() };
+            let ready = state.is_ready(side);
             if ready {
                 state.lobby.vacate(spot, wakes);
             } else {
@@ -144,10 +162,16 @@ impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
         })
     }
 
-    /// Back to the beginning, with the buffer that `empty` leaves; those who wait go on waiting.
-    pub fn reset<R>(&self, proof: D::Proof<'_>, empty: impl FnOnce(&mut B) -> R, limit: usize, clock: Clock<W>) -> (Wakes<W>, R) {
+    /// Back to the beginning, with the buffer and the extras that `empty` leaves; those who wait go on waiting.
+    pub fn reset<R>(
+        &self,
+        proof: D::Proof<'_>,
+        empty: impl FnOnce(&mut B, &mut X) -> R,
+        limit: usize,
+        clock: Clock<W>,
+    ) -> (Wakes<W>, R) {
         self.visit(proof, |state, wakes| {
-            let old = empty(&mut state.buffer);
+            let old = empty(&mut state.buffer, &mut state.extras);
             state.limit = limit;
             state.lobby.clock = clock;
             state.reserved = 0;
@@ -160,14 +184,19 @@ impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
     }
 
     pub fn set_limit(&self, proof: D::Proof<'_>, limit: usize) -> Wakes<W> {
+        self.set_limit_with(proof, limit, |_| ()).0
+    }
+
+    /// Changes the bound and, in the same step, the owner's extras (as [`Queue::change_extras`] does).
+    pub fn set_limit_with<R>(&self, proof: D::Proof<'_>, limit: usize, change: impl FnOnce(&mut X) -> R) -> (Wakes<W>, R) {
         self.visit(proof, |state, wakes| {
             state.limit = limit;
             if state.has_room() {
                 state.full_since = None;
             }
             state.settle(wakes);
+            change(&mut state.extras)
         })
-        .0
     }
 
     pub fn limit(&self, proof: D::Proof<'_>) -> usize {
@@ -187,9 +216,14 @@ impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
         self.section.with(proof, |state| state.buffer.len())
     }
 
-    /// The size has reached the limit (places that are promised do not count: nothing is there yet).
-    pub fn is_full(&self, proof: D::Proof<'_>) -> bool {
-        self.section.with(proof, |state| state.buffer.len() >= state.limit)
+    /// There is room (`Side::Put`) or an item (`Side::Get`), or the queue is shut down.
+    pub fn is_ready(&self, proof: D::Proof<'_>, side: Side) -> bool {
+        self.section.with(proof, |state| state.is_ready(side))
+    }
+
+    /// Shows the item that a get would give.
+    pub fn peek<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&B::Item) -> R) -> Result<R, GetError> {
+        self.section.with(proof, |state| state.buffer.peek().map(look).ok_or_else(|| state.nothing()))
     }
 
     pub fn unfinished(&self, proof: D::Proof<'_>) -> i64 {
@@ -206,11 +240,17 @@ impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
     }
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> Statistics {
+        self.statistics_with(proof, |_| ()).0
+    }
+
+    /// What the queue has seen, and what `look` finds in the owner's extras at that moment.
+    pub fn statistics_with<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&X) -> R) -> (Statistics, R) {
         self.section.with(proof, |state| {
             state.forget_after_fork();
             let now = state.lobby.clock.now();
-            Statistics {
+            let seen = Statistics {
                 size: state.buffer.len(),
+                limit: state.limit,
                 puts: state.puts,
                 gets: state.gets,
                 unfinished: state.unfinished,
@@ -222,7 +262,8 @@ impl<B: Buffer, W: Wake, D: Domain> Monitor<State<B, W>, W, D, 4> {
                 get_blocked: state.lobby.blocked(Side::Get, now),
                 full_for: state.full_since.map_or(0, |since| now.saturating_sub(since)),
                 shut: state.shut,
-            }
+            };
+            (seen, look(&state.extras))
         })
     }
 

@@ -53,6 +53,8 @@ pub type Spot = crate::wait::Spot<Side>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     pub size: usize,
+    /// [`UNBOUNDED`] for none.
+    pub limit: usize,
     pub puts: u64,
     pub gets: u64,
     pub unfinished: i64,
@@ -68,7 +70,7 @@ pub struct Statistics {
     pub shut: bool,
 }
 
-impl<B: Buffer, W: Wake> fmt::Debug for State<B, W> {
+impl<B: Buffer, W: Wake, X> fmt::Debug for State<B, W, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").finish_non_exhaustive()
     }
@@ -90,8 +92,11 @@ impl Baton {
 }
 
 /// Everything a queue knows. Only ever touched inside its section.
-pub struct State<B: Buffer, W: Wake> {
+///
+/// `X` is what the owner of the queue keeps beside it and wants changed in one step with it: whoever sees the one sees the other.
+pub struct State<B: Buffer, W: Wake, X = ()> {
     pub(super) buffer: B,
+    pub(super) extras: X,
     /// [`UNBOUNDED`] for none.
     pub(super) limit: usize,
     /// Places promised to items that are on their way out of an iterator.
@@ -106,10 +111,11 @@ pub struct State<B: Buffer, W: Wake> {
     pub(super) lobby: Lobby<W, 4>,
 }
 
-impl<B: Buffer, W: Wake> State<B, W> {
-    pub(super) fn new(buffer: B, limit: usize, clock: Clock<W>) -> Self {
+impl<B: Buffer, W: Wake, X> State<B, W, X> {
+    pub(super) fn new(buffer: B, extras: X, limit: usize, clock: Clock<W>) -> Self {
         Self {
             buffer,
+            extras,
             limit,
             reserved: 0,
             shut: false,
@@ -135,6 +141,15 @@ impl<B: Buffer, W: Wake> State<B, W> {
     /// Shut, and nothing left that could still come out.
     pub(super) fn is_drained(&self) -> bool {
         self.shut && self.buffer.is_empty() && self.reserved == 0
+    }
+
+    /// Why a get finds no item.
+    pub(super) fn nothing(&self) -> GetError {
+        if self.is_drained() { GetError::ShutDown } else { GetError::Empty }
+    }
+
+    pub(super) fn is_ready(&self, side: Side) -> bool {
+        self.shut || if side == Side::Put { self.has_room() } else { !self.buffer.is_empty() }
     }
 
     #[inline]
@@ -224,7 +239,7 @@ impl<B: Buffer, W: Wake> State<B, W> {
             return Err(GetError::Empty);
         }
         let Some(item) = self.buffer.pop() else {
-            return Err(if self.is_drained() { GetError::ShutDown } else { GetError::Empty });
+            return Err(self.nothing());
         };
         self.taken(1);
         if !self.lobby.line(Side::Put).nobody_waits() {
@@ -259,7 +274,7 @@ impl monitor::Side for Side {
     }
 }
 
-impl<B: Buffer, W: Wake> Waits<W, 4> for State<B, W> {
+impl<B: Buffer, W: Wake, X> Waits<W, 4> for State<B, W, X> {
     type Side = Side;
 
     #[inline]

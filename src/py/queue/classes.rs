@@ -9,8 +9,8 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyInt, PyList, PyTuple, PyType};
 use sluicegate_core::buffer::Buffer;
-use sluicegate_core::clock::{Clock as CoreClock, nanos, seconds};
-use sluicegate_core::queue::{Side, UNBOUNDED};
+use sluicegate_core::clock::{nanos, seconds};
+use sluicegate_core::queue::{GetError, Side, Statistics};
 
 use crate::queue::inner::{Body, BodyOf, HasBody, Object, Overrides, body_of};
 use crate::queue::items::{Item, Order, Store};
@@ -19,7 +19,6 @@ use crate::queue::owner::Holding;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, Truth};
 use crate::rt::blocking;
-use crate::rt::clock;
 use crate::rt::exceptions;
 
 /// A bounded first-in, first-out queue for threads and asyncio.
@@ -92,20 +91,6 @@ fn new_body<C: HasBody>(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>, sto
 
 /// Everything that the classes have in common, by the body.
 impl Body {
-    fn init(&self, py: Python<'_>, name: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let name = arguments::name_argument(name)?;
-        let clock = clock::choose(py, clock)?;
-        let core_clock = clock.as_ref().map_or(CoreClock::Monotonic, |clock| clock.get().clock.clone());
-        drop(self.swap(py, |extras| &mut extras.name, name.map(Bound::unbind)));
-        drop(self.swap(py, |extras| &mut extras.clock, clock.map(|clock| clock.into_any().unbind())));
-        drop(self.swap(py, |extras| &mut extras.failure, None));
-        // The store is emptied, not replaced: its kind was settled when the object was made.
-        let (wakes, old) = self.core.reset(py, Store::take_all, UNBOUNDED, core_clock);
-        wakes.fire();
-        drop(old);
-        Ok(())
-    }
-
     fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.extra(py, |extras| &extras.name)
     }
@@ -115,18 +100,25 @@ impl Body {
     }
 
     fn size(&self, this: &Bound<'_, PyAny>) -> PyResult<usize> {
-        if !self.overrides.hooks {
-            return Ok(self.core.size(this.py()));
-        }
+        self.size_and_limit(this).map(|(size, _)| size)
+    }
+
+    /// Both as they are at one moment: while the baton is held, the size stays.
+    fn size_and_limit(&self, this: &Bound<'_, PyAny>) -> PyResult<(usize, usize)> {
         let py = this.py();
+        let look = || self.core.look(py, |store, limit, _| (store.len(), limit));
+        if !self.overrides.hooks {
+            return Ok(look());
+        }
         if self.core.baton_is_mine(py) {
-            return this.call_method0(intern!(py, "_qsize"))?.extract();
+            return Ok((this.call_method0(intern!(py, "_qsize"))?.extract()?, look().1));
         }
         let object = Object { this, body: self };
         let holding = Holding::take(&object, "qsize")?;
-        let size = holding.measure()?;
+        let measured = holding.measure()?;
+        let (size, limit) = look();
         holding.finish(0, 0)?;
-        Ok(size.unwrap_or_else(|| self.core.size(py)))
+        Ok((measured.unwrap_or(size), limit))
     }
 
     fn clear_items(&self, this: &Bound<'_, PyAny>, shut: bool) -> PyResult<usize> {
@@ -198,7 +190,7 @@ impl Body {
                 "peek() needs sluicegate's own order: this class keeps its items itself (it overrides _init, _qsize, _put or _get)",
             ));
         }
-        let look = || self.core.with_buffer(py, |store| store.peek().map(|item| item.clone_ref(py)));
+        let look = || self.core.peek(py, |item| item.clone_ref(py));
         let item = if self.is_really_simple() {
             look()
         } else {
@@ -208,20 +200,28 @@ impl Body {
             holding.finish(0, 0)?;
             item
         };
-        match item {
-            Some(item) => Ok(item),
-            None if self.core.is_drained(py) => Err(self.shut_down_error(py, "peek")),
-            None => Err(exceptions::empty(py, format!("peek: {}", self.holds(py)))),
-        }
+        item.map_err(|error| match error {
+            GetError::ShutDown => self.shut_down_error(py, "peek"),
+            GetError::Empty => exceptions::empty(py, format!("peek: {}", self.holds(py))),
+        })
     }
 
-    fn statistics<'py>(&self, py: Python<'py>, maxsize: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    /// The statistics, the name, and the object given as `maxsize`, all of one moment.
+    fn seen(&self, py: Python<'_>) -> (Statistics, Option<Py<PyAny>>, Option<Py<PyAny>>) {
+        let (seen, (name, maxsize)) = self.core.statistics_with(py, |extras| {
+            let copy = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
+            (copy(&extras.name), copy(&extras.maxsize))
+        });
+        (seen, name, maxsize)
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let seen = self.core.statistics(py);
+        let (seen, name, maxsize) = self.seen(py);
         let fields = PyDict::new(py);
-        fields.set_item("name", self.name(py))?;
+        fields.set_item("name", name)?;
         fields.set_item("size", seen.size)?;
-        fields.set_item("maxsize", maxsize)?;
+        fields.set_item("maxsize", maxsize.unwrap_or_else(|| zero(py).unbind()))?;
         fields.set_item("puts", seen.puts)?;
         fields.set_item("gets", seen.gets)?;
         fields.set_item("unfinished_tasks", seen.unfinished)?;
@@ -236,19 +236,20 @@ impl Body {
         CLASS.import(py, "sluicegate._statistics", "QueueStatistics")?.call((), Some(&fields))
     }
 
-    fn describe(&self, this: &Bound<'_, PyAny>, maxsize: Option<Py<PyAny>>) -> PyResult<String> {
+    fn describe(&self, this: &Bound<'_, PyAny>, has_maxsize: bool) -> PyResult<String> {
         use std::fmt::Write;
         let py = this.py();
-        let seen = self.core.statistics(py);
+        let (seen, name, maxsize) = self.seen(py);
         let class = this.get_type();
         let mut text = format!("<{}.{}", class.module()?, class.qualname()?);
-        if let Some(name) = self.name(py) {
+        if let Some(name) = name {
             let _ = write!(text, " {}", arguments::text(name.bind(py)));
         }
         let _ = write!(text, " at {:#x}", this.as_ptr().addr());
         let _ = write!(text, " size={}", seen.size);
-        if let Some(maxsize) = maxsize {
-            let _ = write!(text, " maxsize={}", arguments::text(maxsize.bind(py)));
+        if has_maxsize {
+            let maxsize = maxsize.map_or_else(|| zero(py), |maxsize| maxsize.into_bound(py));
+            let _ = write!(text, " maxsize={}", arguments::text(&maxsize));
         }
         for (label, count) in [
             ("waiting_putters", seen.waiting_putters),
@@ -278,7 +279,6 @@ impl Body {
     ) -> PyResult<Py<PyAny>> {
         let py = this.py();
         let timeout = if block { Timeout::parse_strict("timeout", timeout)? } else { Timeout::Never };
-        self.is_bounded(py)?;
         blocking::run(this, &mut QueueOperation::put_many(self, items)?, timeout)?.into_object(py)
     }
 
@@ -383,7 +383,6 @@ macro_rules! shared_methods {
             }
 
             fn _async_put(slf: &Bound<'_, Self>, item: Item, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
-                slf.get().body.is_bounded(slf.py())?;
                 awaitable(slf.as_any(), QueueOperation::put(&slf.get().body, item), timeout)
             }
 
@@ -396,7 +395,6 @@ macro_rules! shared_methods {
                 items: &Bound<'_, PyAny>,
                 timeout: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<AsyncOperation> {
-                slf.get().body.is_bounded(slf.py())?;
                 awaitable(slf.as_any(), QueueOperation::put_many(&slf.get().body, items)?, timeout)
             }
 
@@ -471,8 +469,7 @@ impl PyQueue {
         let py = slf.py();
         let body = &slf.get().body;
         let maxsize = maxsize.given().cloned().unwrap_or_else(|| zero(py));
-        body.init(py, name, clock)?;
-        body.set_maxsize(py, &maxsize);
+        body.init(py, Some(&maxsize), name, clock)?;
         if body.overrides.hooks {
             slf.call_method1(intern!(py, "_init"), (maxsize,))?;
         }
@@ -532,18 +529,19 @@ impl PyQueue {
                  _qsize, _put and _get to keep the items yourself",
             ));
         }
-        let py = storage.py();
-        drop(self.body.swap(py, |extras| &mut extras.storage, Some(storage.clone().unbind())));
+        let fresh = storage.clone().unbind();
+        drop(self.body.core.change_extras(storage.py(), |extras| extras.storage.replace(fresh)));
         Ok(())
     }
 
     /// True if the queue holds `maxsize` items, at this moment. Never, if there is no bound.
     fn full(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        let body = &slf.get().body;
+        // The comparison is the standard library's, with its error for a `maxsize` that is no number.
         if !zero(slf.py()).lt(slf.get().maxsize(slf.py()))? {
             return Ok(false);
         }
-        Ok(body.size(slf.as_any())? >= body.core.limit(slf.py()))
+        let (size, limit) = slf.get().body.size_and_limit(slf.as_any())?;
+        Ok(size >= limit)
     }
 
     /// Say that one item that was got has been dealt with.
@@ -581,11 +579,11 @@ impl PyQueue {
 
     /// What the queue has seen so far, as a frozen snapshot.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.body.statistics(py, self.maxsize(py))
+        self.body.statistics(py)
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        slf.get().body.describe(slf.as_any(), Some(slf.get().maxsize(slf.py())))
+        slf.get().body.describe(slf.as_any(), true)
     }
 
     fn _init(slf: &Bound<'_, Self>, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -643,7 +641,7 @@ impl PyQueue {
 
     /// Remembers by which exception the stream was cut short. The first one stays.
     fn _fail(&self, py: Python<'_>, error: Py<PyAny>) {
-        let refused = self.body.extras.with(py, |extras| {
+        let refused = self.body.core.change_extras(py, |extras| {
             if extras.failure.is_some() {
                 return Some(error);
             }
@@ -711,16 +709,16 @@ impl PySimpleQueue {
 
     #[pyo3(signature = (*, name = None, clock = None))]
     fn __init__(slf: &Bound<'_, Self>, name: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        slf.get().body.init(slf.py(), name, clock)
+        slf.get().body.init(slf.py(), None, name, clock)
     }
 
     /// What the queue has seen so far, as a frozen snapshot.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.body.statistics(py, zero(py).unbind())
+        self.body.statistics(py)
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        slf.get().body.describe(slf.as_any(), None)
+        slf.get().body.describe(slf.as_any(), false)
     }
 }
 

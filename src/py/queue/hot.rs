@@ -25,7 +25,7 @@ use crate::rt::aio;
 use crate::rt::arguments::Timeout;
 use crate::rt::blocking;
 use crate::rt::hot::{Call, Raw, fire, general, guarded, install_on, parse, this};
-use crate::rt::operation::Done;
+use crate::rt::operation::{Chance, Done, Operation};
 
 /// The turn that `block` and `timeout` ask for, if they are of the everyday kind: nothing to report about them, whatever the queue holds.
 fn everyday(block: Option<Borrowed<'_, '_, PyAny>>, timeout: Option<Borrowed<'_, '_, PyAny>>) -> Option<Turn> {
@@ -65,14 +65,15 @@ fn put_in_general(
     if body.core.is_shut(py) {
         return Err(body.shut_down_error(py, "put"));
     }
-    let timeout = if !body.is_bounded(py)? {
-        Timeout::Forever // a queue without a bound never looks at `block` or `timeout`
-    } else if block()? {
-        Timeout::parse(timeout)?
-    } else {
-        Timeout::Never
-    };
-    blocking::run(this, &mut QueueOperation::put(body, item), timeout)?.into_object(py)
+    let mut operation = QueueOperation::put(body, item);
+    if !body.is_bounded(py)? {
+        // Without a bound nobody looks at `block` or `timeout`. Should there be one by the time of the attempt, they count after all.
+        if let Some(done) = operation.attempt(this, Chance::Arrival, 0)? {
+            return done.into_object(py);
+        }
+    }
+    let timeout = if block()? { Timeout::parse(timeout)? } else { Timeout::Never };
+    blocking::run(this, &mut operation, timeout)?.into_object(py)
 }
 
 fn get_in_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {

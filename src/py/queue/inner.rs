@@ -1,25 +1,27 @@
 //! `Body`: what every queue class has inside, whatever its interface.
 //!
-//! The core's queue, and beside it what only Python knows of: names, the object given as `maxsize`, the error a producer left by.
+//! The core's queue, and in its section what only Python knows of: the name, the object given as `maxsize`, the error by which a
+//! producer left. So `maxsize` and the bound change in one step, and a snapshot shows both as they were at one moment.
 
 use pyo3::PyClass;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyInt;
+use sluicegate_core::buffer::Buffer;
 use sluicegate_core::clock::Clock as CoreClock;
 use sluicegate_core::queue::{Queue as CoreQueue, Side, Spot, UNBOUNDED};
-use sluicegate_core::section::Section;
 use sluicegate_core::wait::Ticket;
 
 use crate::queue::items::Store;
 use crate::rt::arguments;
+use crate::rt::clock;
 use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
 use crate::rt::operation::Place;
 use crate::rt::waker::Waker;
 
-pub(crate) type Core = CoreQueue<Store, Waker, Attached>;
+pub(crate) type Core = CoreQueue<Store, Waker, Attached, Extras>;
 
 /// What the class of a queue, a user's subclass perhaps, overrides. Settled when the queue is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,7 +32,7 @@ pub(crate) struct Overrides {
     pub(crate) get: bool,
 }
 
-/// Python's side of the state.
+/// Python's side of the state, inside the core's section: nothing here may be dropped there, so what is displaced is carried out.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     pub(crate) maxsize: Option<Py<PyAny>>,
@@ -47,7 +49,6 @@ pub(crate) struct Extras {
 #[derive(Debug)]
 pub(crate) struct Body {
     pub(crate) core: Core,
-    pub(crate) extras: Section<Extras, Attached>,
     pub(crate) overrides: Overrides,
     pub(crate) slow: bool,
     /// How objects of its class are asked for it.
@@ -76,36 +77,64 @@ pub(crate) fn limit_of(maxsize: &Bound<'_, PyAny>) -> PyResult<usize> {
 impl Body {
     pub(crate) fn new(store: Store, overrides: Overrides, of: BodyOf) -> Self {
         let slow = store.needs_baton();
-        let core = Core::new(store, UNBOUNDED, CoreClock::Monotonic);
-        Self { core, extras: Section::new(Extras::default()), overrides, slow, of }
-    }
-
-    /// Replaces something in the extras; what was there is dropped outside the section.
-    pub(crate) fn swap<T>(&self, py: Python<'_>, place: impl FnOnce(&mut Extras) -> &mut T, value: T) -> T {
-        self.extras.with(py, |extras| std::mem::replace(place(extras), value))
+        let core = Core::with_extras(store, Extras::default(), UNBOUNDED, CoreClock::Monotonic);
+        Self { core, overrides, slow, of }
     }
 
     pub(crate) fn extra(&self, py: Python<'_>, place: impl FnOnce(&Extras) -> &Option<Py<PyAny>>) -> Option<Py<PyAny>> {
-        self.extras.with(py, |extras| place(extras).as_ref().map(|value| value.clone_ref(py)))
+        self.core.look(py, |_, _, extras| place(extras).as_ref().map(|value| value.clone_ref(py)))
+    }
+
+    /// The queue is made, or made anew: empty, with these settings. Those who wait go on waiting.
+    pub(crate) fn init(
+        &self,
+        py: Python<'_>,
+        maxsize: Option<&Bound<'_, PyAny>>,
+        name: Option<&Bound<'_, PyAny>>,
+        clock: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let name = arguments::name_argument(name)?;
+        let clock = clock::choose(py, clock)?;
+        let core_clock = clock.as_ref().map_or(CoreClock::Monotonic, |clock| clock.get().clock.clone());
+        let limit = maxsize.map_or(Ok(UNBOUNDED), limit_of);
+        let fresh = Extras {
+            maxsize: maxsize.map(|maxsize| maxsize.clone().unbind()),
+            maxsize_is_odd: limit.is_err(),
+            name: name.map(Bound::unbind),
+            clock: clock.map(|clock| clock.into_any().unbind()),
+            ..Extras::default()
+        };
+        // The store is emptied, not replaced: its kind was settled when the object was made.
+        let empty = |store: &mut Store, extras: &mut Extras| {
+            let storage = extras.storage.take();
+            (store.take_all(), std::mem::replace(extras, Extras { storage, ..fresh }))
+        };
+        let (wakes, old) = self.core.reset(py, empty, limit.unwrap_or(0), core_clock);
+        wakes.fire();
+        drop(old);
+        Ok(())
     }
 
     /// `maxsize` has been assigned.
     pub(crate) fn set_maxsize(&self, py: Python<'_>, maxsize: &Bound<'_, PyAny>) {
         let limit = limit_of(maxsize);
         let odd = limit.is_err();
-        drop(self.swap(py, |extras| &mut extras.maxsize, Some(maxsize.clone().unbind())));
-        self.swap(py, |extras| &mut extras.maxsize_is_odd, odd);
-        // With a bound of nothing every put comes to the slow path, which reports the error.
-        self.core.set_limit(py, limit.unwrap_or(0)).fire();
+        let maxsize = maxsize.clone().unbind();
+        // With a bound of nothing every put is refused, and then the error is reported.
+        let (wakes, old) = self.core.set_limit_with(py, limit.unwrap_or(0), |extras| {
+            extras.maxsize_is_odd = odd;
+            extras.maxsize.replace(maxsize)
+        });
+        wakes.fire();
+        drop(old);
     }
 
     /// Is there a bound? Raises what comparing an odd `maxsize` raises.
     pub(crate) fn is_bounded(&self, py: Python<'_>) -> PyResult<bool> {
-        if self.extras.with(py, |extras| extras.maxsize_is_odd) {
-            let maxsize = self.extra(py, |extras| &extras.maxsize);
-            return maxsize.map_or(Ok(false), |maxsize| maxsize.bind(py).gt(0));
-        }
-        Ok(self.core.limit(py) != UNBOUNDED)
+        let (limit, odd) = self.core.look(py, |_, limit, extras| {
+            (limit, extras.maxsize.as_ref().filter(|_| extras.maxsize_is_odd).map(|maxsize| maxsize.clone_ref(py)))
+        });
+        odd.map_or(Ok(limit != UNBOUNDED), |maxsize| maxsize.bind(py).gt(0))
     }
 
     pub(crate) fn shut_down_error(&self, py: Python<'_>, operation: &str) -> PyErr {
@@ -118,10 +147,10 @@ impl Body {
 
     /// "3 of 10 items" for messages.
     pub(crate) fn holds(&self, py: Python<'_>) -> String {
-        let size = self.core.size(py);
-        let name =
-            self.extra(py, |extras| &extras.name).map_or_else(String::new, |name| format!(" {}", arguments::text(name.bind(py))));
-        match self.core.limit(py) {
+        let (size, limit, name) =
+            self.core.look(py, |store, limit, extras| (store.len(), limit, extras.name.as_ref().map(|name| name.clone_ref(py))));
+        let name = name.map_or_else(String::new, |name| format!(" {}", arguments::text(name.bind(py))));
+        match limit {
             UNBOUNDED => format!("the queue{name} holds {size} items and has no bound"),
             limit => format!("the queue{name} holds {size} of {limit} items"),
         }
@@ -130,21 +159,21 @@ impl Body {
     pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let py = attached_in_traverse();
         let shown = Shown::to(&visit);
-        self.extras.with(py, |extras| {
+        self.core.look(py, |store, _, extras| {
             let Extras { maxsize, name, clock, failure, storage, maxsize_is_odd: _ } = extras;
             for object in [maxsize, name, clock, failure, storage] {
                 shown.object(&*object);
             }
+            store.items().for_each(|item| shown.object(item));
         });
-        self.core.with_buffer(py, |store| store.items().for_each(|item| shown.object(item)));
         self.core.visit_wakers(py, |waker| shown.waker(waker));
         shown.outcome()
     }
 
-    /// Breaks cycles: everything that can be emptied is moved out and dropped here, outside the sections.
+    /// Breaks cycles: everything that can be emptied is moved out and dropped here, outside the section.
     pub(crate) fn clear(&self, py: Python<'_>) {
         let items = self.core.with_buffer(py, Store::take_all);
-        let extras = self.extras.with(py, std::mem::take);
+        let extras = self.core.change_extras(py, std::mem::take);
         drop((items, extras));
     }
 }

@@ -118,8 +118,8 @@ impl QueueOperation {
                 wakes.fire();
                 ready
             }
-            (Work::Ready(Side::Put), _) => core.is_shut(py) || core.size(py) < core.limit(py),
-            _ => core.is_shut(py) || core.size(py) > 0,
+            (Work::Ready(side), _) => core.is_ready(py, *side),
+            _ => unreachable!("an operation that moves items"),
         };
         done.then_some(Done::Nothing)
     }
@@ -158,16 +158,20 @@ impl Operation for QueueOperation {
         let name = self.names().0;
         let Self { work, deadline, spot, .. } = self;
         let mut visit = Visit { object, name, chance, spot };
-        match work {
-            Work::Put(slot) => visit.put(slot),
-            Work::Get => visit.get(),
-            Work::PutMany { source: Source::Items(items), accepted } => visit.put_items(items, accepted),
+        let done = match work {
+            Work::Put(slot) => visit.put(slot)?,
+            Work::PutMany { source: Source::Items(items), accepted } => visit.put_items(items, accepted)?,
             Work::PutMany { source: Source::Iterator { iterator, reserved, left }, accepted } => {
-                visit.put_from_iterator(iterator, reserved, left, accepted)
+                visit.put_from_iterator(iterator, reserved, left, accepted)?
             }
-            Work::GetMany { max, linger, until } => visit.get_many(*max, *linger, until, *deadline, now),
-            Work::Join | Work::Ready(_) => Ok(self.attempt_without_items(object, chance)),
+            Work::Get => return visit.get(),
+            Work::GetMany { max, linger, until } => return visit.get_many(*max, *linger, until, *deadline, now),
+            Work::Join | Work::Ready(_) => return Ok(self.attempt_without_items(object, chance)),
+        };
+        if done.is_none() {
+            object.body.is_bounded(this.py())?; // refused because `maxsize` cannot be compared?
         }
+        Ok(done)
     }
 
     fn place(&self, this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {

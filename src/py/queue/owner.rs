@@ -298,8 +298,8 @@ impl<'a, 'b, 'py> WithBaton<'a, 'b, 'py, '_> {
                     rest.extend(items.by_ref());
                     *items = rest.into_iter();
                     return match self.chance {
-                        Chance::Now => Ok(false),
-                        _ => Err(reentered("a put that has to wait")),
+                        Chance::Wait(_) => Err(reentered("a put that has to wait")),
+                        Chance::Now | Chance::Arrival => Ok(false),
                     };
                 }
             }
