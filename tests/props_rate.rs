@@ -263,12 +263,17 @@ fn short() -> impl Strategy<Value = Nanos> {
     prop_oneof![2 => Just(0), 4 => (1..=8_u64).prop_map(|n| n * SECOND / 2), 2 => 0..4 * SECOND, 1 => Just(20 * SECOND)]
 }
 
+/// What a booking came to.
+fn actual() -> impl Strategy<Value = Units> {
+    prop_oneof![1 => Just(0), 1 => amount()]
+}
+
 fn order() -> impl Strategy<Value = Order> {
     prop_oneof![
         3 => amount().prop_map(Order::Try),
         6 => amount().prop_map(Order::Reserve),
         5 => (0..6_usize).prop_map(Order::Cancel),
-        1 => (0..6_usize, amount()).prop_map(|(back, actual)| Order::Adjust(back, actual)),
+        3 => (0..6_usize, actual()).prop_map(|(back, actual)| Order::Adjust(back, actual)),
         4 => (0..WAITERS, amount()).prop_map(|(who, n)| Order::Wait(who, n)),
         2 => (0..WAITERS).prop_map(Order::Leave),
         1 => amount().prop_map(Order::Refund),
@@ -376,12 +381,8 @@ impl Scene {
                     let (wakes, done) = self.one.adjust((), booking, actual);
                     wakes.fire();
                     prop_assert_eq!(done, Ok(()));
-                    if actual < booking.units && booking.at > now {
-                        self.ledger.lessen(entry, actual);
-                    } else {
-                        self.ledger.refund(booking.units.saturating_sub(actual), now);
-                        self.refunded |= actual < booking.units;
-                    }
+                    // Long after its moment too: it counts as what it came to, in the windows in which it was let go.
+                    self.ledger.lessen(entry, actual.min(booking.units));
                 }
             }
             Order::Wait(who, n) => {
@@ -701,6 +702,7 @@ enum Act {
     Leave(usize),
     Reserve(Target, [Units; 2]),
     Cancel(usize),
+    Settle(usize, [Units; 2]),
     Refund(usize, Units),
     Pause(usize, Nanos),
     Advance(Nanos),
@@ -717,6 +719,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0..CROWD).prop_map(Act::Leave),
         2 => (target(), amounts()).prop_map(|(target, amounts)| Act::Reserve(target, amounts)),
         2 => (0..4_usize).prop_map(Act::Cancel),
+        2 => (0..8_usize, [actual(), actual()]).prop_map(|(back, actual)| Act::Settle(back, actual)),
         1 => (0..2_usize, amount()).prop_map(|(member, n)| Act::Refund(member, n)),
         1 => (0..2_usize, short()).prop_map(|(member, pause)| Act::Pause(member, pause)),
         5 => short().prop_map(Act::Advance),
@@ -840,6 +843,33 @@ impl Crowd {
         }
     }
 
+    /// One of the last bookings, counted from the end, came to that much.
+    fn settle(&mut self, back: usize, actual: [Units; 2]) -> Result<(), TestCaseError> {
+        let Some(place) = self.held.len().checked_sub(back + 1) else { return Ok(()) };
+        let (held, entries) = self.held.remove(place);
+        let (shares, done): (Vec<_>, _) = match held {
+            Held::One(index, booking) => {
+                let (wakes, done) = self.members[index].adjust((), booking, actual[0]);
+                wakes.fire();
+                (vec![(index, booking.units, actual[0])], done)
+            }
+            Held::Each(index, bookings) => {
+                let (wakes, done) = self.sets[index].adjust((), &bookings, &actual.map(Some));
+                wakes.fire();
+                let booked = SETS[index].into_iter().zip(bookings.amounts()).zip(actual);
+                (booked.map(|((index, booked), actual)| (index, booked, actual)).collect(), done)
+            }
+        };
+        self.members_changed();
+        prop_assert_eq!(done, Ok(()));
+        for (index, booked, actual) in shares {
+            if let Some(entry) = entries[index] {
+                self.ledgers[index].lessen(entry, actual.min(booked));
+            }
+        }
+        Ok(())
+    }
+
     fn act(&mut self, act: Act) -> Result<(), TestCaseError> {
         let now = self.time.now();
         match act {
@@ -915,6 +945,7 @@ impl Crowd {
                     }
                 }
             }
+            Act::Settle(back, actual) => self.settle(back, actual)?,
             // A shaper's law is about neighbours, and a refund is nobody's.
             Act::Refund(index, _) if matches!(self.ledgers[index].rule(), Rule::Shaper { .. }) => {}
             Act::Refund(index, n) => {

@@ -350,19 +350,17 @@ class BucketRun:
             self.model.take(-difference, self.time.seconds)
             for other in self.made:
                 other["last"] = False
-        elif self.time.now < made["ready"]:
-            self.given_back(difference)
-            self.law.grants[made["grant"]][1] -= difference
         else:
-            self.law.refunds.append((self.time.now, self.given_back(difference)))
+            self.given_back(difference, all_of_it=False)
+            self.law.grants[made["grant"]][1] -= difference  # long after its moment, too: what it came to counts there
 
-    def given_back(self, n):
-        """Books a refund in the model: all of it, if nothing is booked ahead; else as much as promises already made allow, which
-        the tokens tell and the law must bear out. That may be what a cancel would have given back."""
+    def given_back(self, n, *, all_of_it):
+        """Books in the model what comes back. Of a refund that is all of it, if nothing is booked ahead; else, and of what is settled, as
+        much as the law allows, which the tokens tell and the law must bear out."""
         for made in self.made:
             made["last"] = False
         before = self.model.look(self.time.seconds)
-        if self.pending() and self.compared:
+        if (self.pending() or not all_of_it) and self.compared:
             given = exact(self.bucket.tokens) - before
             assert -self.model.slack - BILLIONTH <= given <= n + self.model.slack + BILLIONTH
             self.rounded = True  # the tokens tell it to a billionth
@@ -399,7 +397,7 @@ class BucketRun:
 
     def refund(self, n):
         self.bucket.refund(n)
-        self.law.refunds.append((self.time.now, self.given_back(exact(n))))
+        self.law.refunds.append((self.time.now, self.given_back(exact(n), all_of_it=True)))
 
     def debit(self, n):
         self.bucket.debit(n)
@@ -671,16 +669,34 @@ class WindowRun:
         number = self.note(ready, exact(n))
         for made in self.made:
             made["last"] = False
-        self.made.append({"it": reservation, "n": exact(n), "ready": ready, "number": number, "cancelled": False, "last": True})
+        self.made.append({"it": reservation, "n": exact(n), "ready": ready, "number": number, "last": True})
+        self.made[-1].update(cancelled=False, settled=False, late=False)
+
+    def settle(self, index, part):
+        made = self.made[index % len(self.made)] if self.made else None
+        if made is None or made["settled"] or made["cancelled"] or made["late"]:
+            return
+        actual = round(float(made["n"]) * part, 3)
+        made["it"].settle(actual)
+        made["settled"] = True
+        for other in self.made:
+            other["last"] = False
+        if exact(actual) > made["n"]:
+            self.compared = False  # owed from now on
+        elif actual:
+            self.log[made["number"]][1] = exact(actual)
+        else:
+            del self.log[made["number"]]
 
     def cancel(self, index):
         made = self.made[index % len(self.made)] if self.made else None
-        if made is None:
+        if made is None or made["settled"]:
             return
         given_back = exact(made["it"].cancel())
         assert 0 <= given_back <= made["n"]
         if made["cancelled"] or self.time.now > made["ready"]:
             assert given_back == 0
+            made["late"] = True
             return
         if made["last"] and self.time.now < made["ready"]:
             assert given_back == made["n"]
@@ -737,6 +753,7 @@ def window_schedules(draw):
         st.tuples(st.just("take"), n, st.booleans()),
         st.tuples(st.just("due"), n),
         st.tuples(st.just("reserve"), n, st.sampled_from([None, None, 0, 0.5, 1])),
+        st.tuples(st.just("settle"), indexes, parts),
         st.tuples(st.just("cancel"), indexes),
         st.tuples(st.just("advance"), part),
         st.tuples(st.just("advance"), part),
@@ -854,16 +871,43 @@ class LeakyRun:
         number = self.note(ready, exact(n))
         for made in self.made:
             made["last"] = False
-        self.made.append({"it": reservation, "n": exact(n), "ready": ready, "number": number, "cancelled": False, "last": True})
+        self.made.append({"it": reservation, "n": exact(n), "ready": ready, "number": number, "last": True})
+        self.made[-1].update(cancelled=False, settled=False, late=False)
+
+    def settle(self, index, part):
+        made = self.made[index % len(self.made)] if self.made else None
+        if made is None or made["settled"] or made["cancelled"] or made["late"]:
+            return
+        actual = round(float(made["n"]) * part, 3)
+        made["it"].settle(actual)
+        made["settled"] = True
+        for other in self.made:
+            other["last"] = False
+        if exact(actual) > made["n"]:
+            self.free = max(self.free, self.time.seconds) + (exact(actual) - made["n"]) / self.rate
+            self.events += 1
+            return
+        at = made["ready"]
+        del self.grants[made["number"]]
+        if actual:
+            self.grants[made["number"]] = (at, exact(actual))
+        # What follows may rely on it, so not all of it need come back. How much did is told, and the law must bear it out.
+        free = Fraction(self.time.now + ns(self.bucket.retry_after(1)), 10**9)
+        least = self.free - (made["n"] - exact(actual)) / self.rate
+        assert ceil_ns(least) <= max(ceil_ns(free), self.time.now)
+        assert ceil_ns(free) <= max(ceil_ns(self.free) + self.late, self.time.now)
+        self.free = min(self.free, free)
+        self.events += 1
 
     def cancel(self, index):
         made = self.made[index % len(self.made)] if self.made else None
-        if made is None:
+        if made is None or made["settled"]:
             return
         given_back = exact(made["it"].cancel())
         assert 0 <= given_back <= made["n"]
         if made["cancelled"] or self.time.now > made["ready"]:
             assert given_back == 0
+            made["late"] = True
             return
         if made["last"] and self.time.now < made["ready"]:
             assert given_back == made["n"]
@@ -892,6 +936,7 @@ def leaky_schedules(draw):
         st.tuples(st.just("due"), n),
         st.tuples(st.just("reserve"), n),
         st.tuples(st.just("reserve"), n),
+        st.tuples(st.just("settle"), indexes, parts),
         st.tuples(st.just("cancel"), indexes),
         st.tuples(st.just("advance"), shares),
         st.tuples(st.just("advance"), shares),
@@ -973,17 +1018,28 @@ class SetRun:
         amounts = self.amounts(names, parts)
         reservation = limits.reserve(**amounts)
         ready = ns(reservation.ready_at) if reservation.ready_at < 2**52 / 10**9 else self.time.now + ns(reservation.delay)
-        self.made.append({"it": reservation, "ready": ready, "grants": self.grant(ready, amounts), "cancelled": False})
+        self.made.append({"it": reservation, "ready": ready, "grants": self.grant(ready, amounts), "ended": False})
+
+    def settle(self, index, shares):
+        made = self.made[index % len(self.made)] if self.made else None
+        if made is None or made["ended"]:
+            return
+        booked = made["it"].n
+        actual = {name: round(n * share, 3) for (name, n), share in zip(booked.items(), shares, strict=True)}
+        made["it"].settle(**actual)
+        made["ended"] = True
+        for name, number in made["grants"].items():
+            self.laws[name].grants[number][1] = min(exact(actual[name]), exact(booked[name]))
 
     def cancel(self, index):
         made = self.made[index % len(self.made)] if self.made else None
-        if made is None or made["cancelled"]:
+        if made is None or made["ended"]:
             return
+        made["ended"] = True
         given_back = made["it"].cancel()
         if self.time.now > made["ready"]:
             assert not any(given_back.values())
         elif self.time.now < made["ready"] or any(given_back.values()):
-            made["cancelled"] = True
             for name, number in made["grants"].items():
                 del self.laws[name].grants[number]
 
@@ -1005,6 +1061,7 @@ def set_schedules(draw):
         st.tuples(st.just("alone"), st.sampled_from("abc"), part),
         st.tuples(st.just("due"), which, parts),
         st.tuples(st.just("reserve"), which, parts),
+        st.tuples(st.just("settle"), indexes, st.tuples(st.sampled_from([0, 0.5, 1]), st.sampled_from([0, 0.5, 1]))),
         st.tuples(st.just("cancel"), indexes),
         st.tuples(st.just("advance"), shares),
         st.tuples(st.just("advance"), shares),

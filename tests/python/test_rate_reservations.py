@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
-from rates import BUCKETS, KINDS, NANOSECOND, cancelled, figures, in_line, one_per_second, tasks_in_line, used_up
+from rates import BUCKETS, KINDS, NANOSECOND, cancelled, figures, in_line, one_key, one_per_second, tasks_in_line, used_up
 
 from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, Reservation, SlidingWindow, TokenBucket
 from sluicegate.testing import ManualClock
@@ -374,6 +374,71 @@ def test_settle_once(kind):
     with pytest.raises(RuntimeError):
         other.settle(**amounts)
     assert limiter.retry_after() == 2.0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda clock: SlidingWindow(100, 60, clock=clock),
+        lambda clock: TokenBucket(1, burst=100, clock=clock),
+        lambda clock: one_key(KeyedTokenBucket(1, burst=100, max_keys=10, clock=clock)),
+    ],
+    ids=["SlidingWindow", "TokenBucket", "KeyedBucket"],
+)
+def test_settling_gives_back_nothing_that_has_come_in_again(make):
+    """An hour later the limit is full without it, and is taken: what was not used then is not there once more."""
+    clock = ManualClock()
+    limiter = make(clock)
+    old = limiter.reserve(100)
+    clock.advance(3600)
+    assert limiter.try_acquire(100)
+    old.settle(0)
+    assert limiter.tokens == 0
+    assert not limiter.try_acquire(1)
+
+
+def test_settling_in_a_set_gives_back_nothing_that_has_come_in_again():
+    """In each member by itself."""
+    clock = ManualClock()
+    window, bucket = SlidingWindow(5, 60, clock=clock), TokenBucket(1, burst=10, clock=clock)
+    both = RateLimits(window=window, bucket=bucket)
+    old = both.reserve(5)
+    clock.advance(8)  # the bucket is full again, the window is not
+    assert bucket.try_acquire(10)
+    old.settle(window=0, bucket=0)
+    assert both.tokens == {"window": 5.0, "bucket": 0.0}
+    old = both.reserve(5)
+    clock.advance(66)
+    assert both.try_acquire(5)
+    old.settle(window=0, bucket=0)
+    assert both.tokens == {"window": 0.0, "bucket": 5.0}
+
+
+def test_settling_a_leaky_bucket_whose_next_has_gone():
+    """The next went when the first had been paid for: it is of no use to anybody later."""
+    clock = ManualClock()
+    bucket = LeakyBucket(1, capacity=10, clock=clock)
+    first, second = bucket.reserve(4), bucket.reserve(4)
+    clock.advance(4)
+    first.settle(0)
+    assert bucket.retry_after() == 4.0
+    clock.advance(1)
+    second.settle(2)
+    assert bucket.retry_after() == 1.0
+
+
+@buckets
+def test_settling_late_in_a_bucket_that_has_never_been_full(make):
+    """As if it had been the true amount from the beginning: nothing of it has been lost by standing still."""
+    clock = ManualClock()
+    bucket = make(1, 10, clock)
+    bucket.debit(5)
+    guess = bucket.reserve(5)
+    for _ in range(20):
+        clock.advance(1)
+        bucket.debit(1)
+    guess.settle(1)
+    assert bucket.tokens == 4.0
 
 
 @buckets

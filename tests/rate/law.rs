@@ -34,11 +34,9 @@ impl Ledger {
         self.grants[index] = None;
     }
 
-    /// It was less than that.
+    /// It was that much, which is no more. Of nothing, nothing was let go.
     pub(crate) fn lessen(&mut self, index: usize, n: Units) {
-        if let Some(grant) = &mut self.grants[index] {
-            grant.n = n;
-        }
+        self.grants[index] = self.grants[index].map(|grant| Grant { n, ..grant }).filter(|_| n > 0);
     }
 
     pub(crate) fn refund(&mut self, n: Units, at: Nanos) {

@@ -11,8 +11,9 @@
 //! moment that follows from those before it, and is taken when that comes. Promises never move.
 //!
 //! # What is given back
-//! All of an amount that was never granted. Of one that was granted or booked no more than can be had without letting more through in any
-//! window than the law allows: what has gone or was promised since, relying on it, stays where it is.
+//! An amount that was never granted is returned in full. One that was granted, booked or settled is returned as far as no window then holds
+//! more than the law allows: a window returns what is still in its log, a bucket what has not come in again since (see `lowwater`), and what
+//! was promised in reliance on it stays taken. A refund is the caller's word, and is not limited that way.
 //!
 //! # Fairness and cancellation
 //! Strict order, by weight: a large amount at the head holds up small ones behind it. [`Limiter::leave`] gives up a place; those behind
@@ -108,17 +109,15 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R,
     ) -> R {
         self.section.with(proof, |state| {
-            if let (Schedule::Bucket(bucket), Some(gate)) = (&mut state.schedule, &self.gate) {
-                if let Some(tat) = gate.close() {
-                    state.taken += i128::from(tat) - i128::from(state.opened_at);
-                    bucket.gcra.moved(tat);
-                }
+            let passed = self.gate.as_ref().and_then(Gate::close);
+            let now = self.clock.now();
+            if let Some(tat) = passed {
+                state.passed(tat, now);
             }
             let generation = fork::generation();
             if state.generation != generation {
                 state.forget(generation);
             }
-            let now = self.clock.now();
             state.settle(now, wakes);
             // Now that everything dated before now has been booked.
             state.schedule.rebase(now);

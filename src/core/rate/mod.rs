@@ -9,7 +9,7 @@
 //! | `gate`    | the atomic word through which most calls pass                                            |
 //! | `room`    | the line of those who wait, and who keeps time for them                                  |
 //! | `schedule`| one of these two                                                                        |
-//! | `unfetched` | grants that nobody has come for, and how much of each can be given back               |
+//! | `lowwater`| how much of what was taken earlier can still be given back                               |
 //! | `state`   | schedule, line, grants and bookings: what happens inside the section                    |
 //! | `limiter` | one limiter: gate and section                                                           |
 //! | `several` | several limiters, taken together                                                        |
@@ -27,12 +27,12 @@ mod gate;
 mod gcra;
 mod keyed;
 mod limiter;
+mod lowwater;
 mod room;
 mod schedule;
 mod set;
 mod state;
 mod table;
-mod unfetched;
 mod units;
 mod window;
 

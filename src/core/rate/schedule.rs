@@ -37,14 +37,6 @@ impl Schedule {
         }
     }
 
-    /// How much of what was taken before `at` is then still to be worked off. (From a window everything can always be withdrawn.)
-    pub(super) fn backlog(&self, at: Nanos) -> Units {
-        match self {
-            Self::Bucket(bucket) => bucket.gcra.backlog(at),
-            Self::Window(_) => Units::MAX,
-        }
-    }
-
     /// What could still be taken at `at`: nothing that is booked at a moment to come leaves any.
     pub(super) fn spare(&self, at: Nanos) -> i128 {
         match self {

@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::bucket::Apart;
 use super::gcra::Rule;
+use super::lowwater::{LowWater, Taking};
 use super::room::{NEVER, Room};
 use super::schedule::{Projection, Schedule};
-use super::unfetched::Unfetched;
 use super::units::Units;
 use crate::clock::Nanos;
 use crate::fork;
@@ -61,13 +61,18 @@ impl Place {
 pub struct Booking {
     pub at: Nanos,
     pub units: Units,
-    pub(super) number: u64,
+    /// When it was taken, or will be: its number is that of the booking.
+    taking: Taking,
 }
 
 impl Booking {
+    fn number(self) -> u64 {
+        self.taking.number
+    }
+
     /// Of nothing, now: there is nothing to wait for and nothing to give back.
     pub fn nothing(now: Nanos) -> Self {
-        Self { at: now, units: 0, number: u64::MAX }
+        Self { at: now, units: 0, taking: Taking { at: now, number: u64::MAX } }
     }
 }
 
@@ -86,11 +91,18 @@ pub struct Statistics {
 /// A turn in the line: after this waiter, and everybody before it.
 pub(super) type Turn = Option<Ticket>;
 
-/// Whose a grant is: that of somebody in line, or a booking's that a set holds for somebody in its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Owner of a grant: a waiter in this line, or a booking that a set holds for a waiter in its own line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Whose {
     Waiter(Ticket),
     Booking(u64),
+}
+
+/// A grant whose owner has not come for it.
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    n: Units,
+    taking: Taking,
 }
 
 /// What somebody in line comes for.
@@ -115,7 +127,9 @@ pub(super) struct Promise {
 pub(super) struct State<W> {
     pub(super) schedule: Schedule,
     pub(super) room: Room<W>,
-    pub(super) unfetched: Unfetched<Whose>,
+    unfetched: BTreeMap<Whose, Grant>,
+    /// What can be given back of what was taken.
+    low_water: LowWater,
     unfit: BTreeSet<Ticket>,
     /// By moment and number.
     pub(super) promises: BTreeMap<(Nanos, u64), Promise>,
@@ -143,7 +157,8 @@ impl<W: Wake> State<W> {
         Self {
             schedule,
             room: Room::new(),
-            unfetched: Unfetched::new(),
+            unfetched: BTreeMap::new(),
+            low_water: LowWater::new(),
             unfit: BTreeSet::new(),
             promises: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -167,24 +182,56 @@ impl<W: Wake> State<W> {
         plain && self.room.is_empty() && self.unfetched.is_empty() && now >= self.paused_until
     }
 
-    /// Takes for good, or for somebody who has not come yet.
-    fn take_for(&mut self, n: Units, at: Nanos, whose: Option<Whose>) {
-        let backlog = self.schedule.backlog(at);
-        match whose {
-            Some(whose) => self.unfetched.granted(whose, n, at, backlog),
-            None => self.unfetched.taken(backlog),
+    /// The gate has let through what moved `tat` to there, at moments up to `now`.
+    pub(super) fn passed(&mut self, tat: u64, now: Nanos) {
+        if tat == self.opened_at {
+            return;
         }
-        self.schedule.take(n, at);
+        // The least that any of them can have found: what was there when the gate was opened, as far as it has not been worked off by now.
+        self.number_taking(now);
+        self.taken += i128::from(tat) - i128::from(self.opened_at);
+        if let Schedule::Bucket(bucket) = &mut self.schedule {
+            bucket.gcra.moved(tat);
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// Something is about to be taken, or has been worked off at a rate that ends here.
+    fn number_taking(&mut self, at: Nanos) -> Taking {
+        let number = self.next_number();
+        self.note(Taking { at, number })
+    }
+
+    fn note(&mut self, taking: Taking) -> Taking {
+        match &self.schedule {
+            Schedule::Bucket(bucket) => self.low_water.taking(taking, bucket.gcra.backlog(taking.at)),
+            Schedule::Window(_) => taking, // its log knows
+        }
+    }
+
+    /// Takes for good, or for an owner who has not come yet.
+    fn take_as(&mut self, n: Units, taking: Taking, whose: Option<Whose>) -> Taking {
+        let noted = self.note(taking);
+        if let Some(whose) = whose {
+            self.unfetched.insert(whose, Grant { n, taking: noted });
+        }
+        self.schedule.take(n, taking.at);
         self.taken += i128::from(n);
+        noted
     }
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
-        self.take_for(n, at, None);
+        let number = self.next_number();
+        self.take_as(n, Taking { at, number }, None);
     }
 
     /// What is owed, or used up, without anybody having been let through.
     pub(super) fn charge(&mut self, n: Units, now: Nanos) {
-        self.unfetched.taken(self.schedule.backlog(now));
+        self.number_taking(now);
         self.schedule.take(n, now);
     }
 
@@ -208,13 +255,14 @@ impl<W: Wake> State<W> {
                     if let Schedule::Bucket(bucket) = &mut self.schedule {
                         bucket.remove_first();
                     }
-                    self.take_for(n, at, self.held.contains(&number).then_some(Whose::Booking(number)));
+                    self.take_as(n, Taking { at, number }, self.held.contains(&number).then_some(Whose::Booking(number)));
                     if let Some(promise) = self.promises.get_mut(&(at, number)) {
                         promise.mark = Some(self.taken + self.schedule.spare(at));
                     }
                 }
                 (_, Some((at, ticket, n))) if at <= now => {
-                    self.take_for(n, at, Some(Whose::Waiter(ticket)));
+                    let number = self.next_number();
+                    self.take_as(n, Taking { at, number }, Some(Whose::Waiter(ticket)));
                     self.room.grant(ticket, at, wakes);
                     self.not_before = self.not_before.max(at); // the next goes no earlier
                 }
@@ -318,14 +366,13 @@ impl<W: Wake> State<W> {
 
     /// Promises `n` at a moment that was foreseen. With `hold` it is for somebody in a set's line, and can be taken back as a grant can.
     pub(super) fn book_at(&mut self, n: Units, at: Nanos, hold: bool, now: Nanos) -> Booking {
-        self.next_number += 1;
-        let number = self.next_number;
+        let number = self.next_number();
         let alone = !hold && self.room.nobody_waits();
-        let mut mark = None;
+        let (mut mark, mut taking) = (None, Taking { at, number });
         match &mut self.schedule {
             Schedule::Window(window) => window.take(n, at),
             Schedule::Bucket(bucket) if alone && bucket.is_plain() && bucket.gcra.ready_at(n, now) == at => {
-                self.take(n, at);
+                taking = self.take_as(n, taking, None);
                 mark = Some(self.taken + self.schedule.spare(at));
             }
             Schedule::Bucket(bucket) => bucket.book(Apart { at, number, n }),
@@ -334,42 +381,48 @@ impl<W: Wake> State<W> {
         if hold {
             self.held.insert(number);
         }
-        Booking { at, units: n, number }
+        Booking { at, units: n, taking }
     }
 
     /// What a set held has been fetched.
     pub(super) fn release(&mut self, booking: Booking) {
-        self.held.remove(&booking.number);
-        self.unfetched.fetch(&Whose::Booking(booking.number));
+        self.held.remove(&booking.number());
+        self.unfetched.remove(&Whose::Booking(booking.number()));
     }
 
     /// Takes back what a set held, whether its moment has come or not.
     pub(super) fn take_back(&mut self, booking: Booking, now: Nanos, wakes: &mut Wakes<W>) {
-        let Booking { at, units, number } = booking;
+        let (Booking { at, units, .. }, number) = (booking, booking.number());
         self.held.remove(&number);
         self.promises.remove(&(at, number));
-        let granted = self.unfetched.give_back(&Whose::Booking(number));
+        let granted = self.unfetched.remove(&Whose::Booking(number));
         match (&mut self.schedule, granted) {
             (Schedule::Window(window), _) => drop(window.withdraw(units, at)),
             (Schedule::Bucket(bucket), None) => bucket.cut(number, 0),
-            (Schedule::Bucket(_), Some((_, _, returned))) => drop(self.withdraw(returned, now)),
+            (Schedule::Bucket(_), Some(Grant { n, taking })) => self.withdraw(n, taking, now),
         }
         self.not_before = now;
         self.settle(now, wakes);
     }
 
-    /// Takes `n` out of the bucket's schedule again, but nothing that a promise needs. Returns how much that was.
+    /// Gives `n` back to the bucket, or as much of it as no promise needs. Returns how much that was.
     fn put_back(&mut self, n: Units, now: Nanos) -> Units {
         let Schedule::Bucket(bucket) = &mut self.schedule else { return 0 };
         let promised = self.promises.range((now + 1, 0)..).filter(|(_, promise)| promise.mark.is_some());
         bucket.gcra.give_back(n, promised.map(|((at, _), promise)| (*at, promise.n)))
     }
 
-    /// As `put_back`, of what was taken and has been given up: it does not count as taken any more.
-    fn withdraw(&mut self, n: Units, now: Nanos) -> Units {
-        let returned = self.put_back(n, now);
-        self.taken -= i128::from(returned);
+    /// Gives back `n` of what was taken from the bucket then, as if it had never been taken: what has come in again since is gone.
+    /// Returns how much that was.
+    fn take_out(&mut self, n: Units, taking: Taking, now: Nanos) -> Units {
+        let returned = self.put_back(n.min(self.low_water.since(taking)), now);
+        self.low_water.given_back(taking, returned);
         returned
+    }
+
+    /// As `take_out`, of what has been given up: it does not count as taken any more.
+    fn withdraw(&mut self, n: Units, taking: Taking, now: Nanos) {
+        self.taken -= i128::from(self.take_out(n, taking, now));
     }
 
     /// Can `n` be booked, at a moment that is not too late to be counted?
@@ -379,12 +432,12 @@ impl<W: Wake> State<W> {
 
     /// Could `take_back` give all of it back? Before its moment, yes.
     pub(super) fn is_movable(&self, booking: Booking, now: Nanos) -> bool {
-        booking.at > now && self.promises.contains_key(&(booking.at, booking.number))
+        booking.at > now && self.promises.contains_key(&(booking.at, booking.number()))
     }
 
     /// Gives a booking back, as far as that is possible, but for `keep`. Returns how much that was.
     pub(super) fn cancel(&mut self, booking: Booking, keep: Units, now: Nanos, wakes: &mut Wakes<W>) -> Units {
-        let Booking { at, number, .. } = booking;
+        let (at, number) = (booking.at, booking.number());
         let Some(promise) = self.promises.remove(&(at, number)).filter(|_| at >= now) else { return 0 };
         let wanted = promise.n.saturating_sub(keep);
         let mut returned = match (&mut self.schedule, promise.mark) {
@@ -409,7 +462,9 @@ impl<W: Wake> State<W> {
             self.promises.insert((at, number), Promise { n: n - returned, mark, returnable: returnable - returned });
         }
         if promise.mark.is_some() {
-            returned = self.withdraw(returned, now);
+            returned = self.put_back(returned, now);
+            self.taken -= i128::from(returned);
+            self.low_water.given_back(booking.taking, returned);
         }
         self.not_before = now;
         self.settle(now, wakes);
@@ -418,7 +473,7 @@ impl<W: Wake> State<W> {
 
     /// Somebody in line comes for what it has been given.
     pub(super) fn fetch(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) -> Option<Fetched> {
-        let fetched = if self.unfetched.fetch(&Whose::Waiter(ticket)) {
+        let fetched = if self.unfetched.remove(&Whose::Waiter(ticket)).is_some() {
             self.admitted += 1;
             self.waited += 1;
             Fetched::Grant
@@ -435,10 +490,10 @@ impl<W: Wake> State<W> {
 
     pub(super) fn leave(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) {
         self.unfit.remove(&ticket);
-        if let Some((n, at, returned)) = self.unfetched.give_back(&Whose::Waiter(ticket)) {
+        if let Some(Grant { n, taking }) = self.unfetched.remove(&Whose::Waiter(ticket)) {
             match &mut self.schedule {
-                Schedule::Window(window) => drop(window.withdraw(n, at)),
-                Schedule::Bucket(_) => drop(self.withdraw(returned, now)),
+                Schedule::Window(window) => drop(window.withdraw(n, taking.at)),
+                Schedule::Bucket(_) => self.withdraw(n, taking, now),
             }
         }
         self.room.leave(ticket, now, wakes);
@@ -446,7 +501,7 @@ impl<W: Wake> State<W> {
         self.settle(now, wakes);
     }
 
-    /// Gives `n` back that was let through before.
+    /// Gives back `n` that was not used, whoever took it.
     pub(super) fn give_back(&mut self, n: Units, now: Nanos) {
         match &mut self.schedule {
             Schedule::Window(window) => window.give_back(n, now),
@@ -455,7 +510,8 @@ impl<W: Wake> State<W> {
         self.not_before = now;
     }
 
-    /// What a booking came to: the difference is given back, as far as that is possible, or charged.
+    /// What a booking came to: the difference is charged; or it is given back as if it had never been booked, of a bucket what has not come
+    /// in again, of a window what is still in its log. Call it once.
     pub(super) fn adjust(&mut self, booking: Booking, actual: Units, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), Refusal> {
         if actual > booking.units {
             let more = actual - booking.units;
@@ -466,16 +522,22 @@ impl<W: Wake> State<W> {
         } else if booking.at > now {
             self.cancel(booking, actual, now, wakes);
         } else {
-            self.give_back(booking.units - actual, now);
+            let unused = booking.units - actual;
+            match &mut self.schedule {
+                Schedule::Window(window) => drop(window.withdraw(unused, booking.at)),
+                Schedule::Bucket(_) => drop(self.take_out(unused, booking.taking, now)),
+            }
+            self.not_before = now;
         }
         self.settle(now, wakes);
         Ok(())
     }
 
-    /// The law is about to change. A bucket that is full by now stays as full as it is: nobody gives back later what has drained away before.
+    /// The law is about to change: what has come in until now at the old rate is gone, and nobody gives it back later.
     pub(super) fn will_change(&mut self, now: Nanos) {
-        let backlog = self.schedule.backlog(now);
-        self.unfetched.taken(backlog);
+        self.number_taking(now);
+        let Schedule::Bucket(bucket) = &self.schedule else { return };
+        let backlog = bucket.gcra.backlog(now);
         for promise in self.promises.values_mut() {
             if let Some(mark) = promise.mark {
                 let later = Units::try_from((self.taken - mark).max(0)).unwrap_or(Units::MAX);

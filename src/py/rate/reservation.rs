@@ -152,9 +152,11 @@ impl PyReservation {
         Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, timeout))
     }
 
-    /// Say what it really came to: the difference is given back or taken, without asking.
+    /// Report the amount actually used: the difference is given back, or taken, even if that leaves a debt.
     ///
-    /// Before its moment as much is given back as `cancel` would.
+    /// What has come in again since its moment is not given back a second time: of a sliding window comes back what still
+    /// counts there, of a bucket what it would have more if `actual` had been booked. Before its moment no more comes back than
+    /// `cancel` gives.
     ///
     /// For `RateLimits` by name, `settle(tokens=950)`; a limit that is not named stays as it was booked.
     ///
