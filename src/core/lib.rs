@@ -7,6 +7,7 @@
 //! - [`queue`]: bounded queues (admission, unfinished work, shutdown, batches, the baton)
 //! - [`rate`]: token buckets, shapers and sliding windows, with a line, bookings and grants on schedule
 //! - [`credits`]: channels on which the receiver decides how much may be on its way; deliveries to be settled
+//! - [`mailbox`]: wake-ups on their way to an event loop, and who answers for them while the loop may stop or close
 //! - [`clock`]: the monotonic clock, and one that tests set by hand
 //! - `sync`: locks, atomics and cells, from `std` or from loom
 //!
@@ -21,6 +22,7 @@ pub mod buffer;
 pub mod clock;
 pub mod credits;
 pub mod fork;
+pub mod mailbox;
 pub mod monitor;
 pub mod queue;
 pub mod rate;

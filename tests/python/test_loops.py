@@ -11,7 +11,7 @@ import threading
 import warnings
 
 import pytest
-from helpers import LOOP_KINDS, PATIENCE, LoopThread, collect, finish, new_loop, on_loops, run_on, settle, spawn, step, wait_until
+from helpers import LOOP_KINDS, PATIENCE, LoopThread, Worker, collect, finish, new_loop, on_loops, run_on, settle, spawn, step, wait_until
 
 from sluicegate import BlockingInEventLoopWarning, Full, PriorityQueue, Queue, ShutDown
 from sluicegate.testing import ManualClock
@@ -280,6 +280,48 @@ def test_timeouts_of_dead_loops(loop_kind, clock):
     queue.put("item")
     assert behind.result() == "item"
     del task
+
+
+class HeldLoop(asyncio.SelectorEventLoop):
+    """Holds whoever is told to be held in the middle of `call_soon_threadsafe`, where a thread may lose the GIL."""
+
+    def __init__(self):
+        super().__init__()
+        self.hold, self.held, self.go_on = False, threading.Event(), threading.Event()
+
+    def call_soon_threadsafe(self, callback, *arguments, context=None):
+        self._check_closed()
+        if self.hold and isinstance(threading.current_thread(), Worker):
+            self.held.set()
+            assert self.go_on.wait(PATIENCE)
+        handle = self._call_soon(callback, arguments, context)
+        self._write_to_self()
+        return handle
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "stopped"])
+def test_a_loop_that_ends_while_it_is_being_rung(closed, clock):
+    """One thread is in the middle of telling the loop, another relies on that; then the loop ends. Both turns are passed on."""
+    first, second = Queue(clock=clock), Queue(clock=clock)
+    running = LoopThread(loop=quiet(HeldLoop()))
+    loop = running.loop
+    for queue in (first, second):
+        running.submit(queue.get_async())
+    clock.wait_for_waiters(2)
+    behind = [spawn(queue.get) for queue in (first, second)]
+    clock.wait_for_waiters(4)
+    loop.hold = True
+    ringing = spawn(first.put, "one")
+    assert loop.held.wait(PATIENCE)
+    second.put("two")  # the loop runs and is being rung: nothing more to do
+    loop.call_soon_threadsafe(loop.stop)
+    running.thread.join(PATIENCE)
+    if closed:
+        loop.close()
+    loop.go_on.set()
+    ringing.result()
+    assert [thread.result() for thread in behind] == ["one", "two"]
+    loop.close()
 
 
 # -------------------------------------------------------------------------------------------------- what a wake costs

@@ -6,9 +6,8 @@
 //! # A wake-up's way to its loop
 //! From a task of the same loop: the future is completed on the spot. From anywhere else, and from the loop's own thread when no task is
 //! running (a signal handler while the loop sleeps in `select`): into the loop's mailbox, and one `call_soon_threadsafe` for all that is
-//! in it. The callback is a ticket: dropped without having been called (a closed loop throws its callbacks away) it gives every
-//! wake-up in the mailbox to the next in line. So does a loop that is found closed. A loop that is found stopped keeps its future
-//! completed, but the turn goes to the next in line at once.
+//! in it (`mailbox`). A closed loop gives every wake-up in its mailbox to the next in line. A stopped loop keeps them, but the turns go to
+//! the next in line at once.
 //!
 //! # Cancellation
 //! A wake-up carries no item. Whatever is thrown into the coroutine while it waits, it calls `abandon`, which gives up the place in line
@@ -18,20 +17,21 @@
 //! A line holds the operation; the operation holds its queue and its future, and shows both to the garbage collector. Mailboxes are kept
 //! in a weak dictionary by loop and know their loop weakly; what passes through a mailbox stays in its line meanwhile.
 
+mod mailbox;
+
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyWeakrefReference;
 use sluicegate_core::clock::{Clock as CoreClock, Enrolled, Nanos, seconds};
 use sluicegate_core::section::Section;
 use sluicegate_core::wait::Wakes;
 
+use self::mailbox::Mailbox;
 use crate::rt::arguments::Timeout;
 use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
@@ -46,9 +46,6 @@ const UNSEEN: u8 = u8::MAX;
 
 /// Loops' timers are no finer than that, and fire early by less (uvloop's; asyncio's are exact).
 const TICK: Nanos = 1_000_000;
-
-/// So often a wake-up is tried again that a signal handler's exception has cut short.
-const DELIVERY_ATTEMPTS: u32 = 8;
 
 thread_local!(static LEFT: Cell<u8> = const { Cell::new(UNSEEN) });
 
@@ -124,125 +121,6 @@ pub(crate) fn whose_turn(py: Python<'_>) -> PyResult<u64> {
         }
     }
     Ok(thread_number())
-}
-
-/// What signal handlers have raised in the middle of telling a loop something. It is for the caller of the operation, right after that
-/// has returned, and must not come up again in what is still to be done here.
-struct Late<'py> {
-    py: Python<'py>,
-    error: Option<PyErr>,
-}
-
-impl<'py> Late<'py> {
-    fn new(py: Python<'py>) -> Self {
-        Self { py, error: None }
-    }
-
-    /// The first one counts.
-    fn keep(&mut self, error: PyErr) {
-        self.error.get_or_insert(error);
-    }
-}
-
-impl Drop for Late<'_> {
-    fn drop(&mut self) {
-        if let Some(error) = self.error.take() {
-            guarded::raise_later(self.py, error);
-        }
-    }
-}
-
-/// The wake-ups on their way to one loop.
-#[pyclass(frozen, module = "sluicegate._core")]
-#[derive(Debug)]
-pub(crate) struct Mailbox {
-    event_loop: Py<PyWeakrefReference>,
-    post: Sender<Py<AsyncOperation>>,
-    inbox: Receiver<Py<AsyncOperation>>,
-    /// A ticket is with the loop.
-    called: AtomicBool,
-}
-
-impl Mailbox {
-    fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
-        static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let py = event_loop.py();
-        let mailboxes = MAILBOXES
-            .get_or_try_init(py, || py.import("weakref")?.getattr("WeakKeyDictionary")?.call0().map(Bound::unbind))?
-            .bind(py);
-        let found = mailboxes.call_method1(intern!(py, "get"), (event_loop,))?;
-        if let Ok(mailbox) = found.cast::<Self>() {
-            return Ok(mailbox.clone().unbind());
-        }
-        let (post, inbox) = unbounded();
-        let event_loop_ref = PyWeakrefReference::new(event_loop)?.unbind();
-        let mailbox = Py::new(py, Self { event_loop: event_loop_ref, post, inbox, called: AtomicBool::new(false) })?;
-        mailboxes.set_item(event_loop, &mailbox)?;
-        Ok(mailbox)
-    }
-
-    fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        use pyo3::types::PyWeakrefMethods;
-        self.event_loop.bind(py).upgrade()
-    }
-
-    /// Will the loop never run a callback again?
-    fn is_dead(&self, late: &mut Late<'_>) -> bool {
-        let py = late.py;
-        let Some(event_loop) = self.event_loop(py) else { return true };
-        loop {
-            match event_loop.call_method0(intern!(py, "is_closed")).and_then(|closed| closed.is_truthy()) {
-                Ok(closed) => return closed,
-                Err(error) => late.keep(error),
-            }
-        }
-    }
-
-    /// Gives every wake-up that has not been delivered to the next in line.
-    fn return_to_sender(&self, py: Python<'_>) -> Wakes<Waker> {
-        let mut wakes = Wakes::none();
-        self.called.store(false, Ordering::Release);
-        for operation in self.inbox.try_iter() {
-            wakes.append(operation.get().retire(py));
-        }
-        wakes
-    }
-}
-
-/// One pending visit of a loop to its mailbox.
-#[pyclass(frozen, module = "sluicegate._core")]
-#[derive(Debug)]
-struct MailTicket {
-    mailbox: Py<Mailbox>,
-    used: AtomicBool,
-}
-
-#[pymethods]
-impl MailTicket {
-    fn __call__(&self, py: Python<'_>) {
-        self.used.store(true, Ordering::Relaxed);
-        let mailbox = self.mailbox.get();
-        // First the mark, then the mail: what is posted from now on calls again.
-        mailbox.called.store(false, Ordering::Release);
-        for operation in mailbox.inbox.try_iter() {
-            operation.get().complete(py);
-        }
-    }
-}
-
-impl Drop for MailTicket {
-    fn drop(&mut self) {
-        if !self.used.load(Ordering::Relaxed) {
-            // No interpreter any more: nobody is left to be woken.
-            Python::try_attach(|py| {
-                let mailbox = self.mailbox.get();
-                // A loop that lives has not taken the ticket (a signal handler raised); whoever posts calls again, see `notify`.
-                if mailbox.is_dead(&mut Late::new(py)) {
-                    mailbox.return_to_sender(py).fire();
-                }
-            });
-        }
-    }
 }
 
 /// One turn of the loop, awaited: yields once.
@@ -330,46 +208,24 @@ impl AsyncOperation {
             return Wakes::none();
         };
         let mailbox = mailbox.bind(py);
-        let Some(event_loop) = mailbox.get().event_loop(py) else {
-            return this.retire(py);
-        };
-        let mut late = Late::new(py);
-        for _ in 0..DELIVERY_ATTEMPTS {
-            match Self::deliver(slf, mailbox, &event_loop) {
-                Ok(wakes) => return wakes,
-                Err(_) if mailbox.get().is_dead(&mut late) => break,
-                Err(error) => {
-                    // A signal handler has raised in the middle of the loop's Python code, perhaps before the loop was told.
-                    mailbox.get().called.store(false, Ordering::Release);
-                    late.keep(error);
-                }
+        match Self::is_called_by_its_loop(mailbox) {
+            Ok(true) => {
+                this.complete(py);
+                Wakes::none()
             }
+            // Not known: the mailbox is right from everywhere.
+            Ok(false) | Err(_) => Mailbox::post(mailbox, slf.clone().unbind()),
         }
-        // Closed. Whatever is in its mailbox, ours too, goes to the next.
-        mailbox.get().return_to_sender(py)
     }
 
-    fn deliver(slf: &Bound<'_, Self>, mailbox: &Bound<'_, Mailbox>, event_loop: &Bound<'_, PyAny>) -> PyResult<Wakes<Waker>> {
-        let py = slf.py();
-        let running_here = running_loop_or_none(py)?;
-        if running_here.is(event_loop) && a_task_is_running(event_loop)? {
-            slf.get().complete(py);
-            return Ok(Wakes::none());
-        }
-        // An unbounded channel whose receiver lives beside it takes everything.
-        let _ = mailbox.get().post.send(slf.clone().unbind());
-        if !mailbox.get().called.swap(true, Ordering::AcqRel) {
-            let ticket = Bound::new(py, MailTicket { mailbox: mailbox.clone().unbind(), used: AtomicBool::new(false) })?;
-            guarded::call_method(event_loop, intern!(py, "call_soon_threadsafe"), (ticket,))?;
-        }
-        if !event_loop.call_method0(intern!(py, "is_running"))?.is_truthy()? {
-            return Ok(slf.get().retire(py));
-        }
-        Ok(Wakes::none())
+    /// Does a task of that loop run on this thread?
+    fn is_called_by_its_loop(mailbox: &Bound<'_, Mailbox>) -> PyResult<bool> {
+        let running = running_loop_or_none(mailbox.py())?;
+        Ok(!running.is_none() && mailbox.get().is_of(&running) && a_task_is_running(&running)?)
     }
 
     /// Completes the future, on its loop's thread.
-    fn complete(&self, py: Python<'_>) {
+    pub(super) fn complete(&self, py: Python<'_>) {
         let future = self.with(py, |state| {
             state.signalled = true;
             // Not kept: since Python 3.14 a future keeps the task that awaits it, and a loop that dies now must let go of both.
@@ -389,7 +245,7 @@ impl AsyncOperation {
     }
 
     /// Its loop will not run it (for now): out of the line, the turn to the next. Should it run after all it comes as a new arrival.
-    fn retire(&self, py: Python<'_>) -> Wakes<Waker> {
+    pub(super) fn retire(&self, py: Python<'_>) -> Wakes<Waker> {
         let Some(mut operation) = self.with(py, |state| state.operation.take()) else { return Wakes::none() };
         let wakes = operation.withdraw(self.owner.bind(py));
         self.with(py, |state| state.operation = Some(operation));
