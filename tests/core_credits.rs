@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::{RwLock, RwLockReadGuard};
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Batch, Channel, Config, End, Handed, Load, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError, Rules, SendError,
-    Spot, Statistics, UNBOUNDED,
+    Bale, Batch, Channel, Config, DeferralCycle, End, Handed, Load, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError,
+    Rules, SendError, Spot, Statistics, UNBOUNDED,
 };
 use sluicegate_core::fork;
 use sluicegate_core::section::Threads;
@@ -331,9 +331,12 @@ impl Chan {
 
     /// Holds this channel's grants while the sender of `other` is starved.
     fn defer_to(&self, other: &Self) {
-        let watcher = Tell::Release(Arc::downgrade(&self.inner));
-        let starved = other.inner.watch((), watcher);
-        self.fire(self.inner.defer_to((), Some(starved)));
+        assert_eq!(self.try_defer_to(other), Ok(()));
+    }
+
+    fn try_defer_to(&self, other: &Self) -> Result<(), DeferralCycle> {
+        let observer = Tell::Release(Arc::downgrade(&self.inner));
+        self.done(self.inner.defer_to((), Some((&other.inner, observer))))
     }
 }
 
@@ -1402,7 +1405,7 @@ fn grants_collect_while_the_channel_after_is_starved() {
     assert_eq!((first.seen().granted, second.seen().granted), (8, 8));
     assert_eq!(first.wait_to_send(4, 1, &mut one), Ok(()));
     assert_eq!(second.wait_to_send(4, 1, &mut two), Ok(()));
-    first.inner.defer_to((), None).fire();
+    first.done(first.inner.defer_to((), None)).unwrap();
 }
 
 #[test]
@@ -1421,6 +1424,53 @@ fn a_channel_that_ends_holds_nobody() {
         }
         assert_eq!((first.credit(), first.seen().held), (4, false));
     }
+}
+
+/// Neither directly nor around several; a deferral that has ended, in any way, is no part of a cycle.
+#[test]
+fn a_cycle_of_deferrals_is_refused() {
+    let (first, second, third) = (Chan::window(4), Chan::window(4), Chan::window(4));
+    assert_eq!(first.try_defer_to(&first), Err(DeferralCycle));
+    first.defer_to(&second);
+    second.defer_to(&third);
+    for downstream in [&first, &second] {
+        assert_eq!(third.try_defer_to(downstream), Err(DeferralCycle));
+    }
+    third.send_all(0..4);
+    assert!(second.seen().held, "what was refused has changed nothing");
+    assert!(!third.seen().held && !first.seen().held);
+    second.done(second.inner.defer_to((), None)).unwrap();
+    third.defer_to(&first);
+    third.defer_to(&first); // once more is no change
+    assert_eq!(second.try_defer_to(&third).and(first.try_defer_to(&third)), Err(DeferralCycle));
+    let _ = third.cancel();
+    first.defer_to(&third);
+    assert_eq!(third.try_defer_to(&first), Ok(()), "a channel that has ended ignores it");
+    drop(second);
+    let ended = Chan::window(1);
+    ended.complete();
+    ended.defer_to(&first);
+    first.defer_to(&ended);
+}
+
+/// Who defers to another is told by that one alone.
+#[test]
+fn a_deferral_replaces_the_one_before() {
+    let (first, second, third) = (Chan::window(1), Chan::window(1), Chan::window(1));
+    second.send_all(0..1);
+    first.defer_to(&second);
+    first.send_all(0..1);
+    first.receive_all(0..1);
+    assert_eq!((first.credit(), first.seen().held), (0, true));
+    first.defer_to(&third);
+    assert_eq!((first.credit(), first.seen().held), (1, false), "the other one's sender has credit");
+    third.send_all(0..1);
+    first.send_all(1..2);
+    first.receive_all(1..2);
+    second.receive_all(0..1);
+    assert_eq!((first.credit(), first.seen().held), (0, true));
+    drop(third);
+    assert!(!first.seen().held, "a channel that is gone holds nobody");
 }
 
 #[test]
@@ -1567,7 +1617,7 @@ fn what_is_in_it_can_be_seen_and_taken_by_the_garbage_collector() {
     c.done(c.inner.send_control((), 99)).unwrap();
     let mut waiter = Waiter::new();
     let _ = c.wait_to_send(5, 9, &mut waiter);
-    c.defer_to(&Chan::window(1)); // watches another, and is not in it
+    c.defer_to(&Chan::window(1)); // observes another, and is not in it
     let (mut seen, mut wakers) = (Vec::new(), 0);
     c.inner.visit_contents((), |&item| seen.push(item), |_| wakers += 1);
     seen.sort_unstable();

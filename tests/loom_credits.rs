@@ -9,7 +9,7 @@ use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Channel, Config, End, Handed, Load, Nack, Offer, Receipt, ReceiveError, Rules, SendError, Spot,
+    Bale, Channel, Config, DeferralCycle, End, Handed, Load, Nack, Offer, Receipt, ReceiveError, Rules, SendError, Spot,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::{Parker, Wake, Wakes};
@@ -396,14 +396,60 @@ fn a_permit_races_with_completion_and_a_receiver() {
     });
 }
 
+fn defer(upstream: &Arc<Chan>, downstream: &Chan) -> Result<(), DeferralCycle> {
+    let (wakes, result) = upstream.defer_to((), Some((downstream, Tell::Release(Arc::clone(upstream)))));
+    wakes.fire();
+    result
+}
+
+/// Two threads defer in opposite directions: one of them is refused, whatever the order, and no channel is held back for ever.
+#[test]
+fn deferrals_in_opposite_directions_race() {
+    loom::model(|| {
+        let (one, other) = (window(1), window(1));
+        let there = thread::spawn({
+            let (one, other) = (Arc::clone(&one), Arc::clone(&other));
+            move || defer(&one, &other)
+        });
+        let outcomes = [defer(&other, &one), there.join().unwrap()];
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        for channel in [&one, &other] {
+            assert_eq!(send_now(channel, 0), Ok(()));
+        }
+        for channel in [&one, &other] {
+            assert_eq!(receive_now(channel), Ok(0));
+        }
+        assert_eq!([&one, &other].map(|channel| channel.credit(()).1), [1, 1]);
+        // Each holds the other one's observer: a deferral ends before its channels go.
+        for channel in [&one, &other] {
+            channel.defer_to((), None).0.fire();
+        }
+    });
+}
+
+/// A deferral that begins while the channel is cancelled does not outlive it, and a replacement leaves one observer.
+#[test]
+fn a_deferral_races_with_the_end_of_its_channel() {
+    loom::model(|| {
+        let (upstream, downstream) = (window(1), window(1));
+        let canceller = spawn(&upstream, |upstream| assert!(cancel(upstream).is_empty()));
+        defer(&upstream, &downstream).unwrap();
+        canceller.join().unwrap();
+        let mut observers = 0;
+        downstream.visit_contents((), |_| (), |_| observers += 1);
+        assert_eq!(observers, 0);
+        assert_eq!(defer(&downstream, &upstream), Ok(()));
+        downstream.defer_to((), None).0.fire();
+    });
+}
+
 /// No release is lost: credit consumed just when the channel after it gets going again is granted, by whoever sees it last.
 #[test]
 fn a_deferred_grant_races_with_the_grant_it_waits_for() {
     loom::model(|| {
         let (upstream, downstream) = (window(1), window(1));
         assert_eq!((send_now(&upstream, 0), send_now(&downstream, 0)), (Ok(()), Ok(())));
-        let starved = downstream.watch((), Tell::Release(Arc::clone(&upstream)));
-        upstream.defer_to((), Some(starved)).fire();
+        defer(&upstream, &downstream).unwrap();
         let sender = spawn(&upstream, |upstream| send(upstream, 1));
         let stage = spawn(&upstream, |upstream| assert_eq!(receive_now(upstream), Ok(0)));
         assert_eq!(receive_now(&downstream), Ok(0));
@@ -418,8 +464,7 @@ fn a_deferred_grant_races_with_one_that_comes_and_goes() {
     loom::model(|| {
         let (upstream, downstream) = (window(1), window(1));
         assert_eq!((send_now(&upstream, 0), send_now(&downstream, 0)), (Ok(()), Ok(())));
-        let starved = downstream.watch((), Tell::Release(Arc::clone(&upstream)));
-        upstream.defer_to((), Some(starved)).fire();
+        defer(&upstream, &downstream).unwrap();
         let stage = spawn(&upstream, |upstream| assert_eq!(receive_now(upstream), Ok(0)));
         let filler = spawn(&downstream, |downstream| send(downstream, 1).unwrap());
         assert_eq!(receive_now(&downstream), Ok(0));
@@ -438,8 +483,7 @@ fn a_deferred_grant_races_with_a_cancel() {
         assert_eq!((send_now(&upstream, 0), send_now(&downstream, 0)), (Ok(()), Ok(())));
         let canceller = spawn(&downstream, |downstream| assert_eq!(cancel(downstream), [0]));
         let stage = spawn(&upstream, |upstream| assert_eq!(receive_now(upstream), Ok(0)));
-        let starved = downstream.watch((), Tell::Release(Arc::clone(&upstream)));
-        upstream.defer_to((), Some(starved)).fire();
+        defer(&upstream, &downstream).unwrap();
         canceller.join().unwrap();
         stage.join().unwrap();
         assert_eq!(upstream.credit(()).1, 1);

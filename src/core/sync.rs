@@ -13,6 +13,25 @@ pub(crate) use loom::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
 };
+/// A value that is made when it is first used: one for the whole process, or, in a model, for each of its runs.
+#[cfg(not(loom))]
+macro_rules! process_wide {
+    ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
+        $(#[$meta])*
+        static $name: std::sync::LazyLock<$type> = std::sync::LazyLock::new(|| $value);
+    };
+}
+#[cfg(loom)]
+macro_rules! process_wide {
+    ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
+        loom::lazy_static! {
+            $(#[$meta])*
+            static ref $name: $type = $value;
+        }
+    };
+}
+pub(crate) use process_wide;
+
 /// For counts that are no part of any modelled protocol.
 pub(crate) use std::sync::atomic::AtomicU64 as Count;
 

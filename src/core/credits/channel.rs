@@ -8,7 +8,6 @@ use super::stock::{Bale, NoBale};
 use super::types::{Config, End, Leftovers, Outcome, Phase, Side, Spot, Statistics};
 use crate::clock::Clock;
 use crate::section::{Domain, Section};
-use crate::sync::Ordering;
 use crate::wait::{Ticket, Wake, Wakes};
 
 /// A credit channel, see the head of this file. `W` is how its waiters are told, `D` what guards its section, `B` what may hold several items.
@@ -163,9 +162,10 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     }
 
     /// Every item in it, and every waker, each once. (What is in bales does not exist yet.)
-    pub fn visit_contents(&self, proof: D::Proof<'_>, item: impl FnMut(&T), waker: impl FnMut(&W)) {
+    pub fn visit_contents(&self, proof: D::Proof<'_>, item: impl FnMut(&T), mut waker: impl FnMut(&W)) {
         self.section.with(proof, |state| {
-            state.wakers().for_each(waker);
+            state.wakers().for_each(&mut waker);
+            state.starvation.visit_observers(waker);
             state.items().for_each(item);
         });
     }
@@ -173,11 +173,12 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     /// Moves everything out, only to be dropped, outside: for the garbage collector's use.
     pub fn take_contents(&self, proof: D::Proof<'_>) -> Leftovers<T, B> {
         let mut left = Leftovers::none();
-        self.section.with(proof, |state| {
+        let observers = self.section.with(proof, |state| {
             state.cancel(&mut left);
             left.spent.extend(state.controls.drain(..)); // of one that had ended before
-            state.starved.store(0, Ordering::SeqCst);
+            state.starvation.end()
         });
+        drop(observers);
         left
     }
 }

@@ -1,12 +1,11 @@
-//! What the receiver's hand does about credit: demand, leases, drains, and grants that are held back.
+//! Manual credit control: demand, leases, drains, pauses.
 
 use super::channel::Channel;
 use super::state::State;
 use super::stock::Bale;
-use super::types::{Phase, Starved};
+use super::types::Phase;
 use crate::clock::Nanos;
 use crate::section::Domain;
-use crate::sync::{Arc, Ordering};
 use crate::wait::{Wake, Wakes};
 
 impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
@@ -71,47 +70,6 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
                 state.grant_all();
                 state.settle(wakes);
             }
-        })
-        .0
-    }
-
-    /// Holds grants while the sender of another channel, whose [`Channel::watch`] gave this, is starved.
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn defer_to(&self, proof: D::Proof<'_>, downstream: Option<Arc<Starved>>) -> Wakes<W> {
-        self.visit(proof, |state, wakes| {
-            state.hold.downstream = downstream;
-            state.grant_all();
-            state.settle(wakes);
-        })
-        .0
-    }
-
-    /// Whether this channel's sender is starved, kept up to date from now on; `watcher` is told when it is no longer.
-    pub fn watch(&self, proof: D::Proof<'_>, watcher: W) -> Arc<Starved> {
-        self.section.with(proof, |state| {
-            state.watchers.push(watcher);
-            let starved = state.phase == Phase::Open && state.ledger.sendable() == 0;
-            state.starved.store(u32::from(starved), Ordering::SeqCst);
-            Arc::clone(&state.starved)
-        })
-    }
-
-    /// Ends that for the watchers that `is_it` names. They are the caller's to drop, outside the section.
-    #[must_use = "they are dropped outside the section"]
-    pub fn unwatch(&self, proof: D::Proof<'_>, is_it: impl Fn(&W) -> bool) -> Vec<W> {
-        self.section.with(proof, |state| {
-            let (gone, left) = std::mem::take(&mut state.watchers).into_iter().partition(is_it);
-            state.watchers = left;
-            gone
-        })
-    }
-
-    /// What a watcher does: grants what has been held, if it may.
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn release(&self, proof: D::Proof<'_>) -> Wakes<W> {
-        self.visit(proof, |state, wakes| {
-            state.grant_all();
-            state.settle(wakes);
         })
         .0
     }

@@ -10,6 +10,7 @@
 //! | `stock`      | the buffer: items, and bales of items that are made when received  |
 //! | `state`      | these and the lines: what happens inside the section               |
 //! | `sending`, `receiving`, `granting` | the operations                                |
+//! | `deferral`   | grants that wait for another channel's sender; the check for cycles |
 //!
 //! # States
 //!
@@ -50,11 +51,10 @@
 //!
 //! # Deferred grants
 //! A channel may hold its grants while another one's sender is starved ([`Channel::defer_to`]): then only sources need to look at whether
-//! they are blocked (RabbitMQ's `credit_flow`). Whether that is so is one word, written in the other's section. When it changes back, the
-//! other tells its watchers, after its section, and they grant what they owe ([`Channel::release`]). A grant that was just being held back
-//! is not forgotten: it was held inside a section that `release` enters later.
+//! they are blocked (RabbitMQ's `credit_flow`). The protocol, and why no cycle can come about, is at the head of `deferral`.
 
 mod channel;
+mod deferral;
 mod deliveries;
 mod granting;
 mod ledger;
@@ -65,9 +65,10 @@ mod stock;
 mod types;
 
 pub use channel::Channel;
+pub use deferral::DeferralCycle;
 pub use deliveries::Rules;
 pub use deliveries::{Handed, Nack, Receipt};
 pub use ledger::{Permit, UNBOUNDED};
 pub use sending::Offer;
 pub use stock::{Bale, Batch, Load, NoBale};
-pub use types::{Config, End, Leftovers, NOBODY, Outcome, Phase, ReceiveError, SendError, Side, Spot, Starved, Statistics};
+pub use types::{Config, End, Leftovers, NOBODY, Outcome, Phase, ReceiveError, SendError, Side, Spot, Statistics};

@@ -135,7 +135,8 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
 
     /// The receiver wants nothing more. Idempotent.
     pub fn cancel(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T, B>) {
-        let (wakes, left, ()) = self.visit_all(proof, |state, _, left| state.cancel(left));
+        let (mut wakes, left, ()) = self.visit_all(proof, |state, _, left| state.cancel(left));
+        wakes.append(self.defer_to(proof, None).0);
         (wakes, left)
     }
 }

@@ -2,27 +2,28 @@
 
 use std::collections::VecDeque;
 
+use super::deferral::Starvation;
 use super::deliveries::{Deliveries, Handed, Nack, Parcel, Receipt, Settled};
 use super::ledger::{Ledger, UNBOUNDED};
 use super::stock::{Bale, Load, Stock};
-use super::types::{Config, End, Leftovers, NOBODY, Phase, ReceiveError, Side, Spot, Starved};
+use super::types::{Config, End, Leftovers, NOBODY, Phase, ReceiveError, Side, Spot};
 use crate::clock::{Clock, Nanos};
 use crate::fork;
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 use crate::wait::spot::Held;
 use crate::wait::{Blocked, Line, Ticket, Wake, Wakes};
 
 /// Who holds grants back.
-#[derive(Debug, Default)]
-pub(super) struct Hold {
+#[derive(Debug)]
+pub(super) struct Hold<W> {
     pub(super) paused: bool,
     /// Another channel, while its sender is starved.
-    pub(super) downstream: Option<Arc<Starved>>,
+    pub(super) downstream: Option<Arc<Starvation<W>>>,
 }
 
-impl Hold {
+impl<W: Wake> Hold<W> {
     pub(super) fn is_on(&self) -> bool {
-        self.paused || self.downstream.as_ref().is_some_and(|starved| starved.load(Ordering::SeqCst) != 0)
+        self.paused || self.downstream.as_ref().is_some_and(|downstream| downstream.is_on())
     }
 }
 
@@ -41,12 +42,12 @@ pub(super) struct State<T, W: Wake, B> {
     /// Bales that stand in the senders' line: their owners sleep while the channel sends what there is credit for.
     pub(super) offers: Vec<(Ticket, B)>,
     pub(super) receivers: Line<W>,
-    pub(super) hold: Hold,
-    /// Told when this channel's sender is starved no longer.
-    pub(super) watchers: Vec<W>,
+    pub(super) hold: Hold<W>,
+    pub(super) starvation: Arc<Starvation<W>>,
+    /// Other channels may defer to this one.
+    pub(super) is_observed: bool,
     /// Told once, when nothing can be sent any more.
     pub(super) mourners: Line<W>,
-    pub(super) starved: Arc<Starved>,
     pub(super) sends: u64,
     pub(super) receives: u64,
     pub(super) discarded: u64,
@@ -78,10 +79,10 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
             senders: Line::default(),
             offers: Vec::new(),
             receivers: Line::default(),
-            hold: Hold::default(),
-            watchers: Vec::new(),
+            hold: Hold { paused: false, downstream: None },
+            starvation: Arc::new(Starvation::new()),
+            is_observed: false,
             mourners: Line::default(),
-            starved: Arc::new(Starved::new(0)),
             sends: 0,
             receives: 0,
             discarded: 0,
@@ -238,7 +239,9 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
             self.note_due(wakes);
             self.note_waits_for_itself(wakes);
         }
-        self.note_starved(wakes);
+        if self.is_observed {
+            self.tell_observers(wakes);
+        }
     }
 
     /// Wakes those at the head of the line that may go, `most` at most.
@@ -300,21 +303,6 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         is_over && self.buffered() == 0 && self.unacked() > 0
     }
 
-    /// Watchers hold their own grants back while this channel's sender is starved.
-    fn note_starved(&mut self, wakes: &mut Wakes<W>) {
-        if self.watchers.is_empty() {
-            return;
-        }
-        let starved = self.phase == Phase::Open && self.ledger.sendable() == 0;
-        let was = self.starved.load(Ordering::SeqCst) != 0;
-        if starved != was {
-            self.starved.store(u32::from(starved), Ordering::SeqCst);
-            if !starved {
-                self.watchers.iter().for_each(|watcher| wakes.push(watcher.share()));
-            }
-        }
-    }
-
     #[inline]
     pub(super) fn put_in(&mut self, item: T, weight: u64) {
         self.buffer.push(item, weight);
@@ -325,7 +313,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     /// After a change that lets receivers go, or may starve the sender.
     #[inline]
     pub(super) fn sent(&mut self, wakes: &mut Wakes<W>) {
-        if !self.receivers.nobody_waits() || !self.watchers.is_empty() {
+        if !self.receivers.nobody_waits() || self.is_observed {
             self.settle(wakes);
         }
     }
@@ -343,10 +331,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     #[inline]
     pub(super) fn received(&mut self, wakes: &mut Wakes<W>) {
         let granted = self.replenish(self.buffer.is_empty());
-        if (!self.senders.nobody_waits() && (granted || self.has_made_room()))
-            || self.phase != Phase::Open
-            || !self.watchers.is_empty()
-        {
+        if (!self.senders.nobody_waits() && (granted || self.has_made_room())) || self.phase != Phase::Open || self.is_observed {
             self.settle(wakes);
         }
     }
@@ -519,7 +504,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     pub(super) fn wakers(&self) -> impl Iterator<Item = &W> {
         let lines = self.generation == fork::generation();
         let lines = lines.then(|| self.senders.wakers().chain(self.receivers.wakers()).chain(self.mourners.wakers()));
-        lines.into_iter().flatten().chain(&self.watchers)
+        lines.into_iter().flatten()
     }
 
     pub(super) fn items(&self) -> impl Iterator<Item = &T> {

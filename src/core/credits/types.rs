@@ -3,14 +3,10 @@
 use super::deliveries::Rules;
 use super::stock::{Batch, NoBale};
 use crate::clock::Nanos;
-use crate::sync::AtomicU32;
 use crate::wait::Wakes;
 
 /// The owner of what is handed on to others: it never waits for itself.
 pub const NOBODY: u64 = u64::MAX;
-
-/// Is a sender without credit, or without room? Written in its channel's section, read in others'.
-pub type Starved = AtomicU32;
 
 /// What a channel is made of.
 #[derive(Clone, Copy, Debug)]

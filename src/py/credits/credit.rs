@@ -1,14 +1,12 @@
 //! What the receiver's hand can do about credit.
 
-use std::sync::Arc;
-
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::nanos;
 
 use super::sender::PySender;
-use super::{PyChannelBody, amount_object, defer_no_longer, demand, upstream};
+use super::{PyChannelBody, amount_object, demand, upstream};
 use crate::rt::arguments::{self, text, type_name};
 
 /// How much may be on its way, decided by hand: what `Receiver.credit` is.
@@ -117,8 +115,7 @@ impl PyCredit {
     fn defer_to(&self, py: Python<'_>, sender: &Bound<'_, PyAny>) -> PyResult<()> {
         let body = self.body.get();
         if sender.is_none() {
-            defer_no_longer(py, &self.body);
-            body.core.defer_to(py, None).fire();
+            body.core.defer_to(py, None).0.fire();
             return Ok(());
         }
         let Ok(sender) = sender.cast::<PySender>() else {
@@ -128,22 +125,10 @@ impl PyCredit {
                 type_name(sender)
             )));
         };
-        if body.has_ended(py) {
-            return Ok(());
-        }
-        let downstream = &sender.get().body;
-        let mut next = Some(downstream.clone_ref(py));
-        while let Some(one) = next {
-            if one.is(&self.body) {
-                return Err(PyValueError::new_err("defer_to: the channels would wait for each other in a cycle"));
-            }
-            next = one.get().downstream(py);
-        }
-        defer_no_longer(py, &self.body);
-        drop(body.set_downstream(py, Some(downstream.clone_ref(py))));
-        let starved = downstream.get().up_to_date(py).watch(py, upstream(self.body.bind(py)));
-        body.core.defer_to(py, Some(Arc::clone(&starved))).fire();
-        Ok(())
+        let downstream = sender.get().body.get().up_to_date(py);
+        let (wakes, result) = body.up_to_date(py).defer_to(py, Some((downstream, upstream(self.body.bind(py)))));
+        wakes.fire();
+        result.map_err(|cycle| PyValueError::new_err(format!("defer_to: {cycle}")))
     }
 
     /// What is called with each control message (see `Sender.send_control`), on the thread or loop that receives,

@@ -47,8 +47,6 @@ struct Extras {
     /// Its traceback then: it is raised again and again, and each time adds to it.
     traceback: Option<Py<PyAny>>,
     on_control: Option<Py<PyAny>>,
-    /// Whose sender's need decides over our grants.
-    downstream: Option<Py<PyChannelBody>>,
 }
 
 /// The inside of a channel.
@@ -165,14 +163,6 @@ impl PyChannelBody {
     /// What was there before is the caller's to drop.
     pub(crate) fn set_on_control(&self, py: Python<'_>, handler: Option<Py<PyAny>>) -> Option<Py<PyAny>> {
         self.extras.with(py, |extras| std::mem::replace(&mut extras.on_control, handler))
-    }
-
-    pub(crate) fn downstream(&self, py: Python<'_>) -> Option<Py<Self>> {
-        self.extra(py, |extras| &extras.downstream)
-    }
-
-    pub(crate) fn set_downstream(&self, py: Python<'_>, body: Option<Py<Self>>) -> Option<Py<Self>> {
-        self.extras.with(py, |extras| std::mem::replace(&mut extras.downstream, body))
     }
 
     fn label(&self, py: Python<'_>) -> String {
@@ -343,8 +333,7 @@ impl PyChannelBody {
         self.extras.with(py, |extras| {
             visit.call(&extras.failure)?;
             visit.call(&extras.traceback)?;
-            visit.call(&extras.on_control)?;
-            visit.call(&extras.downstream)
+            visit.call(&extras.on_control)
         })?;
         let shown = Shown::to(&visit);
         self.core.visit_contents(py, |item| shown.object(item), |waker| shown.waker(waker));
@@ -365,13 +354,6 @@ pub(crate) fn upstream(body: &Bound<'_, PyChannelBody>) -> Waker {
         group: |_| 0,
     };
     Waker::Object(body.clone().into_any().unbind(), &CALLEE)
-}
-
-/// The channel that this one has deferred to need not tell it any more.
-pub(crate) fn defer_no_longer(py: Python<'_>, body: &Py<PyChannelBody>) {
-    let Some(downstream) = body.get().set_downstream(py, None) else { return };
-    let ours = body.as_ptr();
-    drop(downstream.get().core.unwatch(py, |watcher| watcher.object().is_some_and(|body| body.as_ptr() == ours)));
 }
 
 /// A whole number of at least `least`, for an argument, or a weight. What cannot be counted saturates, for credit; see `bounded`.

@@ -9,7 +9,7 @@ use sluicegate_core::section::Section;
 
 use super::credit::PyCredit;
 use super::ops::ChannelOperation;
-use super::{PyChannelBody, defer_no_longer, last_act};
+use super::{PyChannelBody, last_act};
 use crate::credits::objects;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Timeout};
@@ -87,7 +87,6 @@ impl PyReceiver {
     fn cancel(&self, py: Python<'_>) {
         let body = self.body.get();
         body.finish(py, body.core.cancel(py));
-        defer_no_longer(py, &self.body);
     }
 
     /// How much may be on its way, decided by hand: `request`, `drain`, `pause` and the like.
@@ -196,7 +195,6 @@ impl Drop for PyReceiver {
         last_act(|py| {
             let body = self.body.get();
             body.finish(py, body.core.cancel(py));
-            defer_no_longer(py, &self.body);
         });
     }
 }
