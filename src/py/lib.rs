@@ -17,65 +17,66 @@ mod queue;
 mod rate;
 mod rt;
 
-use pyo3::pymodule;
+use pyo3::prelude::*;
 
+use self::rt::{aio, process};
+
+/// Fills the module, and first asks whether this interpreter may have it: a refused import has touched nothing.
 #[pymodule(name = "_core")]
-mod core_module {
-    use super::rt::{aio, process};
-    use super::{credits, queue, rate};
-    use pyo3::prelude::*;
+fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    process::refuse_subinterpreters(py)?;
+    process::remember_main_thread(py)?;
 
-    #[pymodule_export]
-    use super::credits::channel::{PyAckChannel, PyChannel, PyCreditChannel};
-    #[pymodule_export]
-    use super::credits::credit::PyCredit;
-    #[pymodule_export]
-    use super::credits::delivery::PyDelivery;
-    #[pymodule_export]
-    use super::credits::permit::PyPermit;
-    #[pymodule_export]
-    use super::credits::receiver::PyReceiver;
-    #[pymodule_export]
-    use super::credits::sender::PySender;
-    #[pymodule_export]
-    use super::queue::classes::{PyLifoQueue, PyPriorityQueue, PyQueue, PySimpleQueue};
-    #[pymodule_export]
-    use super::queue::ends::Ends;
-    #[pymodule_export]
-    use super::rate::PyRateLimiter;
-    #[pymodule_export]
-    use super::rate::keyed::{PyKeyedBucket, PyKeyedTokenBucket};
-    #[pymodule_export]
-    use super::rate::reservation::PyReservation;
-    #[pymodule_export]
-    use super::rate::set::PyRateLimits;
-    #[pymodule_export]
-    use super::rate::shapes::{PyLeakyBucket, PySlidingWindow, PyTokenBucket};
-    #[pymodule_export]
-    use super::rt::aio::AsyncOperation;
-    #[pymodule_export]
-    use super::rt::clock::{PyClock, PyManualClock};
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("WAIT", aio::wait_marker_object(py))?;
+    module.add_class::<aio::AsyncOperation>()?;
+    module.add_class::<rt::clock::PyClock>()?;
+    module.add_class::<rt::clock::PyManualClock>()?;
+    module.add_function(wrap_pyfunction!(_after_fork_in_child, module)?)?;
+
+    module.add_class::<queue::classes::PyQueue>()?;
+    module.add_class::<queue::classes::PyLifoQueue>()?;
+    module.add_class::<queue::classes::PyPriorityQueue>()?;
+    module.add_class::<queue::classes::PySimpleQueue>()?;
+    module.add_class::<queue::ends::Ends>()?;
+    module.add("STAND_INS", queue::classes::stand_ins(py))?;
+    queue::hot::install(py)?;
+
+    module.add_class::<rate::PyRateLimiter>()?;
+    module.add_class::<rate::shapes::PyTokenBucket>()?;
+    module.add_class::<rate::shapes::PyLeakyBucket>()?;
+    module.add_class::<rate::shapes::PySlidingWindow>()?;
+    module.add_class::<rate::reservation::PyReservation>()?;
+    module.add_class::<rate::set::PyRateLimits>()?;
+    module.add_class::<rate::keyed::PyKeyedTokenBucket>()?;
+    module.add_class::<rate::keyed::PyKeyedBucket>()?;
+    rate::hot::install(py)?;
+
+    module.add_class::<credits::channel::PyChannel>()?;
+    module.add_class::<credits::channel::PyCreditChannel>()?;
+    module.add_class::<credits::channel::PyAckChannel>()?;
+    module.add_class::<credits::sender::PySender>()?;
+    module.add_class::<credits::receiver::PyReceiver>()?;
+    module.add_class::<credits::credit::PyCredit>()?;
+    module.add_class::<credits::permit::PyPermit>()?;
+    module.add_class::<credits::delivery::PyDelivery>()?;
+    credits::hot::install(py)?;
 
     #[cfg(feature = "tokio")]
-    #[pymodule_export]
-    use super::io::{_io_close, _read_chunks, _read_lines, _write_from, PyTransfer};
-
-    /// In the child of a fork: there are no waiters, and this is the main thread.
-    #[pyfunction]
-    fn _after_fork_in_child(py: Python<'_>) -> PyResult<()> {
-        sluicegate_core::fork::after_fork_in_child();
-        process::remember_main_thread(py)
+    {
+        module.add_class::<io::PyTransfer>()?;
+        module.add_function(wrap_pyfunction!(io::_read_lines, module)?)?;
+        module.add_function(wrap_pyfunction!(io::_read_chunks, module)?)?;
+        module.add_function(wrap_pyfunction!(io::_write_from, module)?)?;
+        module.add_function(wrap_pyfunction!(io::_io_close, module)?)?;
     }
+    Ok(())
+}
 
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        let py = module.py();
-        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        module.add("WAIT", aio::wait_marker_object(py))?;
-        module.add("STAND_INS", queue::classes::stand_ins(py))?;
-        queue::hot::install(py)?;
-        rate::hot::install(py)?;
-        credits::hot::install(py)?;
-        process::remember_main_thread(py)
-    }
+/// In the child of a fork: there are no waiters, and this is the main thread.
+#[pyfunction]
+fn _after_fork_in_child(py: Python<'_>) -> PyResult<()> {
+    sluicegate_core::fork::after_fork_in_child();
+    process::remember_main_thread(py)
 }

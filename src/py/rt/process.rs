@@ -1,8 +1,22 @@
-//! This process: which thread runs Python's signal handlers.
+//! This process: which of its interpreters may have the module, and which thread runs Python's signal handlers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
+
+/// Refuses every interpreter but the main one. The types and the once cells of the binding are the process's, so an interpreter that
+/// shared them would change and free objects of another. `PyO3` checks submodules alone, and the interpreter itself only asks the
+/// modules of those that do not share the GIL.
+#[allow(unsafe_code)]
+pub(crate) fn refuse_subinterpreters(_: Python<'_>) -> PyResult<()> {
+    // SAFETY: attached, which is all that the first call asks for; the second asks for nothing.
+    let (this, main) = unsafe { (pyo3::ffi::PyInterpreterState_Get(), pyo3::ffi::PyInterpreterState_Main()) };
+    if this == main {
+        return Ok(());
+    }
+    Err(PyImportError::new_err("sluicegate works in the main interpreter only, and this is a subinterpreter"))
+}
 
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
