@@ -31,7 +31,13 @@ from sluicegate._rates import (
     SlidingWindow,
     TokenBucket,
 )
-from sluicegate._statistics import ChannelStatistics, KeyedRateStatistics, QueueStatistics, RateStatistics
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sluicegate import io as io
+    from sluicegate import janus as janus
+    from sluicegate import testing as testing
+    from sluicegate._statistics import ChannelStatistics, KeyedRateStatistics, QueueStatistics, RateStatistics
 
 __all__ = [
     "AckChannel",
@@ -72,3 +78,29 @@ __all__ = [
     "TokenBucket",
     "__version__",
 ]
+
+# Imported when they are asked for: what they need (asyncio, dataclasses) takes longer to import than all of the above.
+_LATER = {name: "sluicegate._statistics" for name in __all__ if name.endswith("Statistics")}
+_SUBMODULES = ("io", "janus", "testing")
+
+
+if not TYPE_CHECKING:  # or every other name would be there too
+
+    def __getattr__(name: str) -> object:
+        import importlib
+
+        if name in _LATER:
+            value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+            return value
+        if name in _SUBMODULES:
+            try:
+                return importlib.import_module(f"sluicegate.{name}")
+            except ImportError as error:  # `io`, in a build without it
+                raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {error}") from error
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_SUBMODULES})
+
+
+del TYPE_CHECKING

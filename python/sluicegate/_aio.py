@@ -7,13 +7,23 @@ wake-up it may have been given goes to the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import sys
 
 from sluicegate._core import WAIT, AsyncOperation
 from sluicegate._exceptions import ShutDown
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
 __all__ = ["AsyncQueueIterator", "QueueMethods", "SimpleQueueMethods"]
+
+
+def running_loop() -> Any:
+    """The event loop that runs on this thread, or None. Where asyncio has not been imported, there is none."""
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return running and running()
 
 
 async def drive(operation: AsyncOperation) -> Any:

@@ -24,6 +24,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _Key: TypeAlias = str | bytes | int | UUID | IPv4Address | IPv6Address | tuple[_Key, ...]
 
 __all__ = [
+    "CLASSES",
     "STAND_INS",
     "WAIT",
     "AckChannel",
@@ -1487,6 +1488,8 @@ class AsyncOperation:
 WAIT: Final[object]
 #: What `__class__` answers, by class.
 STAND_INS: Final[dict[type, type]]
+#: The classes that are written in Python and that the binary uses, by name.
+CLASSES: Final[dict[str, Any]]
 
 def _after_fork_in_child() -> None: ...
 

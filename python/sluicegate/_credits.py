@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import threading
-from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any
-
-from sluicegate._aio import drive
+from sluicegate._aio import drive, running_loop
+from sluicegate._classes import public
 from sluicegate._core import (
     WAIT,
     AckChannel,
@@ -23,6 +17,12 @@ from sluicegate._core import (
 )
 from sluicegate._exceptions import ChannelClosed, ChannelError, ChannelFailed
 from sluicegate._methods import copy_methods, set_methods
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Any
 
 __all__ = ["AckChannel", "Channel", "Credit", "CreditChannel", "Delivery", "Permit", "Receiver", "Sender", "Subscription"]
 
@@ -92,6 +92,7 @@ class AsyncReceiverIterator:
             raise ChannelFailed("receive_async: a sender of the channel has failed") from error
 
 
+@public
 class Subscription:
     """What a subscriber holds: demand, and the end of it. Made by `Receiver.subscribe`."""
 
@@ -115,9 +116,6 @@ class Subscription:
 
     def __repr__(self) -> str:
         return f"<sluicegate.Subscription of {self._receiver!r}>"
-
-
-Subscription.__module__ = "sluicegate"
 
 
 class _Subscriber:
@@ -181,6 +179,8 @@ class _Subscriber:
             del item
 
     async def run_async(self) -> None:
+        import asyncio  # which runs this
+
         while True:
             try:
                 item = await self.next_async()
@@ -244,14 +244,16 @@ class _ReceiverMethods:
         subscriber = _Subscriber(self, on_next, on_error, on_complete)
         if on_subscribe is not None and not subscriber.signal(on_subscribe, subscription):
             return subscription
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
+        running = running_loop()
+        if running is None:
+            import contextvars
+            import threading
+
             run = contextvars.copy_context().run
             threading.Thread(target=run, args=(subscriber.run,), name="sluicegate-subscriber", daemon=True).start()
         else:
             # While it waits its channel keeps it, and else its loop: a task that nothing can wake any more goes, and with it the receiver.
-            running.create_task(subscriber.run_async())  # noqa: RUF006
+            running.create_task(subscriber.run_async())
         return subscription
 
 

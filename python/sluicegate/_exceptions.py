@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import sys
-import warnings
+
+from sluicegate._asyncio_bases import watch
+from sluicegate._classes import public
 
 __all__ = [
     "BlockingInEventLoopWarning",
@@ -21,37 +22,48 @@ __all__ = [
 ]
 
 
-class Empty(queue.Empty, asyncio.QueueEmpty):
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+
+    class _Empty(queue.Empty, asyncio.QueueEmpty): ...
+
+    class _Full(queue.Full, asyncio.QueueFull): ...
+
+    if sys.version_info >= (3, 13):
+
+        class _ShutDown(queue.ShutDown, asyncio.QueueShutDown): ...
+
+    else:
+        _ShutDown = Exception
+else:
+    # asyncio's are added when asyncio is there.
+    _Empty, _Full, _ShutDown = queue.Empty, queue.Full, getattr(queue, "ShutDown", Exception)
+
+
+@public
+class Empty(_Empty):
     """There was no item (in time)."""
 
 
-class Full(queue.Full, asyncio.QueueFull):
+@public
+class Full(_Full):
     """There was no room (in time). From `put_many`, `accepted` says how many items were put before."""
 
     accepted: int
 
 
-if sys.version_info >= (3, 13):
+@public
+class ShutDown(_ShutDown):
+    """The queue has been shut down.
 
-    class ShutDown(queue.ShutDown, asyncio.QueueShutDown):
-        """The queue has been shut down.
+    `__cause__` is the exception by which a producer left, if one did. From `put_many`, `accepted` says how many items were put before.
+    """
 
-        `__cause__` is the exception by which a producer left, if one did. From `put_many`, `accepted` says how many items were put before.
-        """
-
-        accepted: int
-
-else:
-
-    class ShutDown(Exception):
-        """The queue has been shut down.
-
-        `__cause__` is the exception by which a producer left, if one did. From `put_many`, `accepted` says how many items were put before.
-        """
-
-        accepted: int
+    accepted: int
 
 
+@public
 class RateLimited(Exception):
     """A limiter lets it through only later. Nothing has been taken."""
 
@@ -59,34 +71,42 @@ class RateLimited(Exception):
     retry_after: float = 0.0
 
 
+@public
 class ChannelError(Exception):
     """Something about a channel. From `send_many`, `accepted` says how many items were sent before."""
 
     accepted: int
 
 
+@public
 class ChannelClosed(ChannelError):
     """The channel has been completed: nothing can be sent, or everything has been received."""
 
 
+@public
 class ChannelCancelled(ChannelError):
     """The receiver wants nothing more."""
 
 
+@public
 class ChannelFailed(ChannelError):
     """A sender has failed; `__cause__` is the exception by which it did."""
 
 
+@public
 class StaleDelivery(ChannelError):
     """A delivery was settled too late: the item has come back meanwhile. Nothing has changed."""
 
 
+@public
 class BlockingInEventLoopWarning(RuntimeWarning):
     """A blocking call is about to stop a running event loop."""
 
 
 def warn_blocking(blocking: str, awaitable: str) -> None:
     """Warn of a blocking call on an event loop's thread, at the caller's line (the first outside this package)."""
+    import warnings
+
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("sluicegate."):
         level, frame = level + 1, frame.f_back
@@ -95,17 +115,7 @@ def warn_blocking(blocking: str, awaitable: str) -> None:
     warnings.warn(message, BlockingInEventLoopWarning, stacklevel=level)
 
 
-for _class in (
-    Empty,
-    Full,
-    ShutDown,
-    RateLimited,
-    ChannelError,
-    ChannelClosed,
-    ChannelCancelled,
-    ChannelFailed,
-    StaleDelivery,
-    BlockingInEventLoopWarning,
-):
-    _class.__module__ = "sluicegate"
-del _class
+_THEIRS: dict[type, str] = {Empty: "QueueEmpty", Full: "QueueFull"}
+if sys.version_info >= (3, 13):
+    _THEIRS[ShutDown] = "QueueShutDown"
+watch(_THEIRS)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import os
 import queue
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any
 
 from sluicegate import _aio, _core
 from sluicegate._core import STAND_INS, Ends, LifoQueue, PriorityQueue, Queue, SimpleQueue
 from sluicegate._methods import copy_methods, set_methods
 from sluicegate._views import AsyncQueueView, SyncQueueView
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable
-from typing import Any
 
 from sluicegate._aio import drive
 from sluicegate._core import (
@@ -21,6 +18,14 @@ from sluicegate._core import (
 )
 from sluicegate._methods import copy_methods, set_methods
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+#: The default of `RateLimits.acquire_async`, to be told apart from a 1 that was given.
+_ONE: float = type("_One", (int,), {})(1)
+
 __all__ = [
     "KeyedBucket",
     "KeyedTokenBucket",
@@ -35,6 +40,8 @@ __all__ = [
 
 def _limited(function: Callable[..., Any], acquire: Callable[[], Any], acquire_async: Callable[[], Any]) -> Callable[..., Any]:
     """`function`, with tokens taken before its body runs: of a generator when iteration begins."""
+    import inspect
+
     if inspect.isasyncgenfunction(function):
 
         @functools.wraps(function)
@@ -141,12 +148,13 @@ class _LimiterMethods:
 
 
 class _SeveralMethods:
-    async def acquire_async(self: Any, /, *n: float, timeout: float | None = None, **amounts: float) -> bool:
+    async def acquire_async(self: Any, n: float = _ONE, /, *, timeout: float | None = None, **amounts: float) -> bool:
         """Take `n` of each limit, or amounts by name, waiting for them in line, from a coroutine. All or none.
 
         As `acquire`. Cancelled, it has taken nothing.
         """
-        return await drive(self._async_acquire(timeout, *n, **amounts))
+        position = () if n is _ONE else (n,)
+        return await drive(self._async_acquire(timeout, *position, **amounts))
 
     def __call__(self: Any, function: Any = None, /, *, n: float | None = None, timeout: float | None = None, **amounts: float) -> Any:
         """Decorate a function: each call first takes `n` of each limit, or amounts by name.
@@ -191,6 +199,4 @@ for _class in (RateLimiter, RateLimits):
 set_methods(_LimiterMethods, RateLimiter)
 set_methods(_SeveralMethods, RateLimits)
 set_methods(_ReservationMethods, Reservation)
-# Its own has `*n`, to tell apart what was given from what was not.
-RateLimits.acquire_async.__signature__ = inspect.signature(RateLimits.acquire)
 del _class

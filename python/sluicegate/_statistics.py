@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sluicegate._classes import public
+
 __all__ = ["ChannelStatistics", "KeyedRateStatistics", "QueueStatistics", "RateStatistics"]
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class QueueStatistics:
     """What a queue has seen, at one moment."""
@@ -34,6 +37,7 @@ class QueueStatistics:
     is_shutdown: bool
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class RateStatistics:
     """What a rate limiter has seen, at one moment."""
@@ -51,6 +55,7 @@ class RateStatistics:
     waiters: int
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class KeyedRateStatistics:
     """What the buckets of all keys have seen, at one moment."""
@@ -73,6 +78,7 @@ class KeyedRateStatistics:
     forgotten: int
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
     """What a credit channel has seen, at one moment. Amounts are in items, or in units of weight where it weighs them."""
@@ -117,8 +123,3 @@ class ChannelStatistics:
     starved_for: float
     #: Grants are held back: it is paused, or deferred to a channel whose sender is starved.
     grants_held: bool
-
-
-for _class in (QueueStatistics, RateStatistics, KeyedRateStatistics, ChannelStatistics):
-    _class.__module__ = "sluicegate"
-del _class

@@ -14,17 +14,21 @@ its queue alive. What they raise are sluicegate's exceptions, which *are* ``queu
 from __future__ import annotations
 
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sluicegate._aio import drive
 from sluicegate._core import WAIT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Generic, TypeVar
+
     from sluicegate._core import Queue
 
-__all__ = ["AsyncQueueView", "SyncQueueView"]
+    T = TypeVar("T")
+else:
+    T, Generic = None, {None: object}  # `typing` takes longer to import than the rest of the package
 
-T = TypeVar("T")
+__all__ = ["AsyncQueueView", "SyncQueueView"]
 
 
 class _View(Generic[T]):

@@ -19,7 +19,8 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-import sluicegate
+from sluicegate import _queues
+from sluicegate._exceptions import ShutDown
 from sluicegate._views import AsyncQueueView, SyncQueueView
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if sys.version_info >= (3, 13):
     from asyncio import QueueShutDown as AsyncQueueShutDown
     from queue import ShutDown as SyncQueueShutDown
 else:
-    AsyncQueueShutDown = SyncQueueShutDown = sluicegate.ShutDown
+    AsyncQueueShutDown = SyncQueueShutDown = ShutDown
 
 __all__ = (
     "AsyncQueue",
@@ -127,12 +128,12 @@ class _AsyncQueueProxy(AsyncQueueView[T]):
 _HOOKS = ("_init", "_qsize", "_put", "_get")
 
 
-def _plain(owner: Queue[Any], maxsize: int) -> sluicegate.Queue[Any]:
+def _plain(owner: Queue[Any], maxsize: int) -> _queues.Queue[Any]:
     return owner._kind(maxsize)
 
 
 @functools.cache
-def _hooked(kind: type[sluicegate.Queue[Any]]) -> Callable[[Queue[Any], int], sluicegate.Queue[Any]]:
+def _hooked(kind: type[_queues.Queue[Any]]) -> Callable[[Queue[Any], int], _queues.Queue[Any]]:
     """A queue of this kind that asks another object, its owner, how to store items."""
 
     class Hooked(kind):
@@ -160,9 +161,9 @@ def _hooked(kind: type[sluicegate.Queue[Any]]) -> Callable[[Queue[Any], int], sl
 class Queue(Generic[T]):
     """A queue with two faces: ``sync_q`` for threads, ``async_q`` for coroutines; if ``maxsize`` is 0 or less it has no bound."""
 
-    _kind: ClassVar[type[sluicegate.Queue[Any]]] = sluicegate.Queue
-    _make: ClassVar[Callable[[Queue[Any], int], sluicegate.Queue[Any]]] = _plain
-    _core: sluicegate.Queue[T]
+    _kind: ClassVar[type[_queues.Queue[Any]]] = _queues.Queue
+    _make: ClassVar[Callable[[Queue[Any], int], _queues.Queue[Any]]] = _plain
+    _core: _queues.Queue[T]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -244,10 +245,10 @@ class Queue(Generic[T]):
 class LifoQueue(Queue[T]):
     """A :class:`Queue` that gives the newest item first."""
 
-    _kind = sluicegate.LifoQueue
+    _kind = _queues.LifoQueue
 
 
 class PriorityQueue(Queue[T]):
     """A :class:`Queue` that gives the smallest item first."""
 
-    _kind = sluicegate.PriorityQueue
+    _kind = _queues.PriorityQueue

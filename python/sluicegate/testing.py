@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from sluicegate._core import ManualClock
@@ -15,6 +14,8 @@ _TURNS = 10
 
 async def advance_async(self: Any, seconds: float) -> None:
     """Move the clock by `seconds`, then let this loop settle: whoever was woken on it has run when this returns."""
+    import asyncio  # which runs this
+
     self.advance(seconds)
     for _ in range(_TURNS):
         await asyncio.sleep(0)

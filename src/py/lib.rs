@@ -29,6 +29,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     process::remember_main_thread(py)?;
 
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("CLASSES", rt::exceptions::classes(py))?;
     module.add("WAIT", aio::wait_marker_object(py))?;
     module.add_class::<aio::AsyncOperation>()?;
     module.add_class::<rt::clock::PyClock>()?;

@@ -22,7 +22,7 @@ use sluicegate_core::wait::Parker;
 use crate::rt::arguments::Timeout;
 use crate::rt::guarded;
 use crate::rt::operation::{Chance, Done, Operation, Place, annotated};
-use crate::rt::process::this_is_the_main_thread;
+use crate::rt::process::{running_loop, this_is_the_main_thread};
 use crate::rt::waker::Waker;
 
 /// The longest that the main thread is deaf.
@@ -225,10 +225,8 @@ impl Timer<'_> {
 
 /// A thread that is about to sleep while an event loop runs on it stops that loop.
 fn warn_on_a_loop(py: Python<'_>, operation: &dyn Operation) -> PyResult<()> {
-    static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let running = RUNNING_LOOP.import(py, "asyncio", "_get_running_loop")?.call0()?;
-    if running.is_none() {
+    if running_loop(py)?.is_none() {
         return Ok(());
     }
     let (blocking, awaitable) = operation.names();

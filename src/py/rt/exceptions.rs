@@ -1,11 +1,37 @@
 //! The exceptions that the binding raises, and the texts in them. The classes themselves are Python's (`sluicegate._exceptions`).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyDict, PyType};
+
+/// The classes that the package has written in Python, by name: whoever imports it a second time finds those of the first, which the once
+/// cells here and elsewhere hold.
+pub(crate) fn classes(py: Python<'_>) -> &Py<PyDict> {
+    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    CLASSES.get_or_init(py, || PyDict::new(py).unbind())
+}
 
 fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyResult<Bound<'py, PyType>> {
     cell.import(py, "sluicegate._exceptions", name).cloned()
+}
+
+/// Sees to it that `except asyncio.QueueFull` catches what is about to be raised, should asyncio have come without our finder's noticing
+/// (`sluicegate._asyncio_bases`).
+fn look_for_asyncio(py: Python<'_>) -> PyResult<()> {
+    // Relaxed: only ever a reason to look once more.
+    static SEEN: AtomicBool = AtomicBool::new(false);
+    if SEEN.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
+    if modules.contains(intern!(py, "asyncio.queues"))? {
+        let adopted = py.import(intern!(py, "sluicegate._asyncio_bases"))?.call_method0(intern!(py, "adopt"))?;
+        SEEN.store(adopted.is_truthy()?, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 macro_rules! exception {
@@ -13,7 +39,7 @@ macro_rules! exception {
         $(#[$doc])*
         pub(crate) fn $function(py: Python<'_>, message: String) -> PyErr {
             static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-            match class(py, &CLASS, $name) {
+            match look_for_asyncio(py).and_then(|()| class(py, &CLASS, $name)) {
                 Ok(class) => PyErr::from_type(class, (message,)),
                 Err(error) => error,
             }

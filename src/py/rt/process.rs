@@ -1,9 +1,11 @@
-//! This process: which of its interpreters may have the module, and which thread runs Python's signal handlers.
+//! This process: which of its interpreters may have the module, which thread runs Python's signal handlers, which event loop runs on a thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::exceptions::PyImportError;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 /// Refuses every interpreter but the main one. The types and the once cells of the binding are the process's, so an interpreter that
 /// shared them would change and free objects of another. `PyO3` checks submodules alone, and the interpreter itself only asks the
@@ -36,4 +38,18 @@ fn thread_ident() -> u64 {
     // SAFETY: it has no preconditions.
     #[allow(clippy::useless_conversion, reason = "the width of `c_ulong` differs between platforms")]
     unsafe { pyo3::ffi::PyThread_get_thread_ident() }.into()
+}
+
+/// The event loop that runs on this thread, or None. Where asyncio has not been imported there is none, and it is not imported for this.
+pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if let Some(function) = FUNCTION.get(py) {
+        return function.bind(py).call0();
+    }
+    let asyncio = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.call_method1(intern!(py, "get"), ("asyncio",))?;
+    // In the middle of its import it may not have the function yet, and no loop either.
+    match asyncio.getattr_opt(intern!(py, "_get_running_loop"))? {
+        Some(function) => FUNCTION.get_or_init(py, || function.unbind()).bind(py).call0(),
+        None => Ok(py.None().into_bound(py)),
+    }
 }

@@ -37,6 +37,7 @@ use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
 use crate::rt::guarded;
 use crate::rt::operation::{Chance, Operation, annotated};
+use crate::rt::process;
 use crate::rt::waker::{Callee, Waker};
 
 /// So many operations in a row may go through on one loop without suspending; the next gives the loop a turn.
@@ -81,13 +82,8 @@ fn asyncio<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyAny>>, name: &st
     cell.import(py, "asyncio", name).cloned()
 }
 
-fn running_loop_or_none(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    asyncio(py, &FUNCTION, "_get_running_loop")?.call0()
-}
-
 fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let running = running_loop_or_none(py)?;
+    let running = process::running_loop(py)?;
     if running.is_none() {
         return Err(PyRuntimeError::new_err(
             "sluicegate's *_async methods need a running asyncio event loop (asyncio's own or uvloop's); there is none on this thread, \
@@ -113,7 +109,7 @@ fn thread_number() -> u64 {
 /// Who calls: the task that runs on this thread, else the thread. Two that exist at the same time have different marks.
 pub(crate) fn whose_turn(py: Python<'_>) -> PyResult<u64> {
     static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let running = running_loop_or_none(py)?;
+    let running = process::running_loop(py)?;
     if !running.is_none() {
         let task = asyncio(py, &FUNCTION, "current_task")?.call1((running,))?;
         if !task.is_none() {
@@ -220,7 +216,7 @@ impl AsyncOperation {
 
     /// Does a task of that loop run on this thread?
     fn is_called_by_its_loop(mailbox: &Bound<'_, Mailbox>) -> PyResult<bool> {
-        let running = running_loop_or_none(mailbox.py())?;
+        let running = process::running_loop(mailbox.py())?;
         Ok(!running.is_none() && mailbox.get().is_of(&running) && a_task_is_running(&running)?)
     }
 
