@@ -21,6 +21,7 @@
 pub mod buffer;
 pub mod clock;
 pub mod credits;
+mod error;
 pub mod fork;
 pub mod mailbox;
 pub mod monitor;

@@ -1,0 +1,101 @@
+//! What the errors of the core say. Each is defined beside the operation that returns it; here they become [`std::error::Error`]s.
+
+use std::error::Error;
+use std::fmt::{self, Debug, Display, Formatter};
+
+use crate::credits::{End, ReceiveError, SendError};
+use crate::queue::{BatchError, GetError, PutError};
+use crate::rate::{PaceError, Refusal};
+
+impl<T> Display for PutError<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the queue is full",
+            Self::ShutDown(_) => "the queue has been shut down",
+        })
+    }
+}
+
+impl<T: Debug> Error for PutError<T> {}
+
+impl Display for GetError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the queue is empty",
+            Self::ShutDown => "the queue has been shut down",
+        })
+    }
+}
+
+impl Error for GetError {}
+
+impl Display for BatchError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the queue is empty",
+            Self::Lingering => "the batch waits for more items",
+            Self::ShutDown => "the queue has been shut down",
+        })
+    }
+}
+
+impl Error for BatchError {}
+
+impl Display for End {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Completed => "the channel has been completed",
+            Self::Failed => "a sender of the channel has failed",
+            Self::Cancelled => "the receiver of the channel has gone",
+        })
+    }
+}
+
+impl<T> Display for SendError<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the channel has no credit"),
+            Self::TooHeavy(_) => f.write_str("the item is heavier than the channel ever grants"),
+            Self::Ended(_, end) => write!(f, "{end}"),
+        }
+    }
+}
+
+impl<T: Debug> Error for SendError<T> {}
+
+impl Display for ReceiveError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the channel is empty"),
+            Self::Control => f.write_str("a control message has to be received first"),
+            Self::Ended(end) => write!(f, "{end}"),
+            Self::WaitsForItself => f.write_str("only deliveries that the receiver itself has not settled are left"),
+        }
+    }
+}
+
+impl Error for ReceiveError {}
+
+impl Display for Refusal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Until(at) => write!(f, "the limit does not admit it before {at} ns on the limiter's clock"),
+            Self::LineFull(at) => write!(f, "the wait queue of the limiter is full until {at} ns on its clock"),
+            Self::NeverFits => f.write_str("the limit never admits so much at once"),
+            Self::TooFar => f.write_str("more is booked or owed than the limiter can count"),
+        }
+    }
+}
+
+impl Error for Refusal {}
+
+impl Display for PaceError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooFast => "the rate is too high to be represented",
+            Self::TooSlow => "the rate is too low to be represented",
+        })
+    }
+}
+
+impl Error for PaceError {}
