@@ -15,11 +15,16 @@ endif
 
 # --- which Python, which environment --------------------------------------------------------------------------
 
+# The supported ones, oldest first: pyproject.toml's classifiers are the list. Free-threaded is the newest.
+PYTHONS := $(shell sed -n 's/^.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/python\1/p' pyproject.toml)
+FREE_THREADED := $(lastword $(PYTHONS))t
+reversed = $(if $1,$(call reversed,$(wordlist 2,$(words $1),$1)) $(firstword $1))
+
 # PYTHON given: that interpreter, in its own environment (.venv-3.12 for python3.12). Not given: .venv, made by
 # the first interpreter on PATH that is new enough and can make environments. Each environment has its own
 # target directory, because a switch of interpreters builds PyO3 anew.
 ifeq ($(PYTHON),)
-  CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 python
+  CANDIDATES := python3 $(call reversed,$(PYTHONS)) python
   VENV ?= .venv
   TARGET_DIR := target
 else
@@ -32,7 +37,9 @@ endif
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 PIP := $(PY) -m pip install
-MATURIN := VIRTUAL_ENV='$(abspath $(VENV))' $(BIN)/maturin
+# Panics say where in the source they arose; where that lies on this machine is nobody's business.
+REMAP = --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo --remap-path-prefix=$$(rustc --print sysroot)=rust
+MATURIN = RUSTFLAGS="$$RUSTFLAGS $(REMAP)" VIRTUAL_ENV='$(abspath $(VENV))' $(BIN)/maturin
 QUIET := $(if $(V),,--quiet)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -116,7 +123,7 @@ bench-core: ## the Rust core alone (criterion)
 # --- tests ------------------------------------------------------------------------------------------------------
 
 .PHONY: test test-core test-python test-threads test-free-threaded test-all
-test: test-core test-python test-free-threaded ## Rust core, Python suite, and the suite on python3.14t if there is one
+test: test-core test-python test-free-threaded ## Rust core, Python suite, and the suite on a free-threaded Python if there is one
 
 test-core: ## the Rust core's tests (no Python needed)
 	echo '== cargo test: the core'
@@ -133,15 +140,15 @@ test-threads: $(BUILT) ## the Python suite, each test in several threads at once
 	echo "== pytest, each test in $(THREADS) threads, on $$($(PY) -c 'import sys; print(sys.version)')"
 	$(PY) -m pytest -q --parallel-threads=$(THREADS) --skip-thread-unsafe=True $(ARGS)
 
-test-free-threaded: ## both of the above on python3.14t, where that is on PATH
-	if python3.14t -c '' >/dev/null 2>&1; then \
-	    $(MAKE) --no-print-directory PYTHON=python3.14t test-python test-threads; \
+test-free-threaded: ## both of the above on the newest free-threaded Python, where that is on PATH
+	if $(FREE_THREADED) -c '' >/dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory PYTHON=$(FREE_THREADED) test-python test-threads; \
 	else \
-	    echo 'skipped: python3.14t is not on PATH'; \
+	    echo 'skipped: $(FREE_THREADED) is not on PATH'; \
 	fi
 
-test-all: test ## `test`, and the Python suite on every python3.10 to python3.14 on PATH
-	for one in python3.10 python3.11 python3.12 python3.13 python3.14; do \
+test-all: test ## `test`, and the Python suite on every supported Python on PATH
+	for one in $(PYTHONS); do \
 	    if "$$one" -c '' >/dev/null 2>&1; then \
 	        $(MAKE) --no-print-directory PYTHON=$$one test-python || exit 1; \
 	    else \
@@ -151,14 +158,25 @@ test-all: test ## `test`, and the Python suite on every python3.10 to python3.14
 
 # --- checks -----------------------------------------------------------------------------------------------------
 
-.PHONY: check check-rust check-style check-types check-stubs check-docs check-oracles check-loom
-check: check-rust check-style check-types check-stubs check-docs check-oracles check-loom ## all of the following
+.PHONY: check check-house check-rust check-style check-types check-stubs check-docs check-oracles check-loom
+check: check-house check-rust check-style check-types check-stubs check-docs check-oracles check-loom ## all of the following
 
-check-rust: $(TOOLS) ## rustfmt, and clippy with warnings as errors
+check-house: $(TOOLS) ## no import circle, no long file, no old name; one list of Pythons; licences of what is linked in
+	for each in check_circles.py check_sizes.py check_old_name.py check_versions.py 'licences.py --check'; do \
+	    echo "== $$each"; \
+	    $(PY) .ci/$$each || failed=1; \
+	done; [ -z "$$failed" ]
+
+check-rust: export PYO3_PYTHON = $(abspath $(PY))
+check-rust: $(TOOLS) ## rustfmt, clippy (without the feature tokio too) and rustdoc, with warnings as errors
 	echo '== cargo fmt'
 	cargo fmt --all --check
 	echo '== cargo clippy'
-	PYO3_PYTHON='$(abspath $(PY))' cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	echo '== cargo clippy, without default features'
+	cargo clippy --locked --package sluicegate-py --no-default-features --quiet -- -D warnings
+	echo '== cargo doc'
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items --quiet
 
 check-style: $(TOOLS) ## ruff: format and lint
 	echo '== ruff'
@@ -213,7 +231,10 @@ sdist: $(TOOLS) ## the source distribution in dist/, then installed from in an e
 
 # --- the rest ---------------------------------------------------------------------------------------------------
 
-.PHONY: fmt clean
+.PHONY: licences fmt clean
+licences: $(TOOLS) ## LICENSES-THIRD-PARTY.txt, from Cargo.lock
+	$(PY) .ci/licences.py
+
 fmt: $(TOOLS) ## format Rust and Python, and mend what the linter can mend by itself
 	cargo fmt --all
 	$(BIN)/ruff check --quiet --fix-only .

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """No import circle: prints the files that need each other, in Rust's crates and in the Python package, and fails if there are any.
 
-A file needs what its paths name (`crate::a::b`, `super::c`, `child::d`; `import`, `from ... import`), tests apart. What a `mod.rs` only passes
-on (`pub use child::Name`) it does not need. A Python import inside a function counts: it hides a circle from the interpreter, not from
-the reader.
+A file needs what its paths name (`crate::a::b`, `super::c`, `child::d`; `import`, `from ... import`), tests apart. What a `mod.rs` only
+passes on (`pub use child::Name`) it does not need. A Python import inside a function counts: it hides a circle from the interpreter, not
+from the reader.
 """
 
 import ast

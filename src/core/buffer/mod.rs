@@ -2,7 +2,7 @@
 //!
 //! A [`Buffer`] is plain data inside a queue's section: it never blocks, never runs foreign code, and drops nothing that it was
 //! given except when it is dropped itself. Orders that need foreign code (a heap of items with their own `<`) keep their storage
-//! here and are worked on outside the section, see [`baton`](crate::baton).
+//! here and are worked on outside the section, see [`Baton`](crate::queue::Baton).
 
 mod fifo;
 pub mod heap;

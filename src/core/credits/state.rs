@@ -166,7 +166,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         is_first && Self::fits(&self.ledger, self.slots(), want, self.senders.claimed_before(ticket))
     }
 
-    /// What one who comes now may send. [`UNBOUNDED`](super::UNBOUNDED): whatever it likes.
+    /// What one who comes now may send. [`UNBOUNDED`]: whatever it likes.
     pub(super) fn credit(&self) -> u64 {
         if !self.senders.nobody_waits() || self.phase != Phase::Open {
             return 0;

@@ -69,7 +69,7 @@ pub enum Side {
     Receive,
 }
 
-/// The place of one operation in one of the lines; [`Channel::leave`] gives it up.
+/// The place of one operation in one of the lines; [`Channel::leave`](super::Channel::leave) gives it up.
 pub type Spot = crate::wait::Spot<Side>;
 
 /// Items that have left the channel without having been received.
@@ -104,7 +104,7 @@ pub struct Statistics {
     /// In the buffer, and with the receiver.
     pub occupied: u64,
     pub peak: u64,
-    /// [`UNBOUNDED`]: no end.
+    /// [`UNBOUNDED`](super::UNBOUNDED): no end.
     pub credit: u64,
     /// Consumed, or asked for, and not granted yet.
     pub owed: u64,

@@ -1,4 +1,4 @@
-//! A bounded queue: items in a [`Buffer`], putters and getters in two lines, unfinished work and shutdown, in one section.
+//! A bounded queue: items in a [`Buffer`](crate::buffer::Buffer), putters and getters in two lines, unfinished work and shutdown, in one section.
 //!
 //! # Algorithm
 //! A monitor without a held lock. Every operation is one visit to the section, which either happens wholly or leaves a place in a

@@ -46,7 +46,7 @@ pub enum Side {
     Baton,
 }
 
-/// The place of one operation in one of the lines; [`Queue::leave`] gives it up.
+/// The place of one operation in one of the lines; [`Queue::leave`](super::Queue::leave) gives it up.
 pub type Spot = crate::wait::Spot<Side>;
 
 /// What a queue has seen so far.

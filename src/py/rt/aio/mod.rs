@@ -1,6 +1,6 @@
 //! Everything that knows of asyncio.
 //!
-//! The `*_async` methods are native coroutine functions in Python. Their fast path is one call of `*_try` here; when that says [`WAIT`],
+//! The `*_async` methods are native coroutine functions in Python. Their fast path is one call of `*_try` here; when that says `WAIT`,
 //! the coroutine makes an [`AsyncOperation`] and awaits what its `step` gives: a future of the running loop, or one turn of the loop.
 //!
 //! # A wake-up's way to its loop
