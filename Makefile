@@ -190,7 +190,9 @@ check-types: $(BUILT) ## pyright on package and tests; every public name has a t
 	echo '== pyright --verifytypes sluicegate'
 	PATH='$(abspath $(BIN))':"$$PATH" pyright --ignoreexternal --verifytypes sluicegate
 
-check-stubs: $(BUILT) ## the stub beside the binary (stubtest)
+check-stubs: $(BUILT) ## the stub beside the binary: docstrings, and names and signatures (stubtest)
+	echo '== docstrings of the stub'
+	$(PY) .ci/stubs.py --check
 	echo '== stubtest'
 	$(PY) -m mypy.stubtest sluicegate --concise --mypy-config-file pyproject.toml \
 	    --allowlist tests/python/typing/stubtest.txt --ignore-unused-allowlist
@@ -231,7 +233,10 @@ sdist: $(TOOLS) ## the source distribution in dist/, then installed from in an e
 
 # --- the rest ---------------------------------------------------------------------------------------------------
 
-.PHONY: licences fmt clean
+.PHONY: stubs licences fmt clean
+stubs: $(BUILT) ## the stub's docstrings, copied from the binary
+	$(PY) .ci/stubs.py
+
 licences: $(TOOLS) ## LICENSES-THIRD-PARTY.txt, from Cargo.lock
 	$(PY) .ci/licences.py
 

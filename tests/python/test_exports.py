@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import importlib
 import inspect
@@ -14,7 +13,6 @@ import pytest
 import sluicegate
 import sluicegate.io
 import sluicegate.testing
-from sluicegate import _core
 
 NAMES = {
     "AckChannel",
@@ -419,69 +417,3 @@ def test_version_is_the_distributions():
     """`__version__` is the version of what is installed."""
     metadata = importlib.import_module("importlib.metadata")
     assert sluicegate.__version__ == metadata.version("sluicegate")
-
-
-# ---------------------------------------------------------------------------------------------------------- the stub
-
-STUB = Path(sluicegate.__file__).with_name("_core.pyi")
-
-
-def stub_docstrings():
-    """(qualified name, docstring) of everything the stub documents; an overload may carry it for all."""
-    if not STUB.is_file():
-        return {}
-    found = {}
-
-    def visit(body, prefix):
-        for node in body:
-            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                name = f"{prefix}{node.name}"
-                doc = ast.get_docstring(node)
-                if doc:
-                    found[name] = doc
-                else:
-                    found.setdefault(name, None)
-                if isinstance(node, ast.ClassDef):
-                    visit(node.body, f"{name}.")
-
-    visit(ast.parse(STUB.read_text(encoding="utf-8")).body, "")
-    return found
-
-
-STUBBED = stub_docstrings()
-
-
-def resolve(name):
-    thing = _core
-    for part in name.split("."):
-        thing = inspect.getattr_static(thing, part) if inspect.isclass(thing) else getattr(thing, part)
-    return thing
-
-
-IN_THE_STUB = ["Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "Clock", "ManualClock", "RateLimiter", *RATES]
-
-
-def test_the_stub_documents_the_classes():
-    """The stub has the classes and their docstrings."""
-    for name in IN_THE_STUB:
-        assert STUBBED.get(name), f"{name} has no docstring in the stub"
-
-
-@pytest.mark.parametrize("name", [name for name, doc in STUBBED.items() if doc])
-def test_the_stubs_docstrings_are_the_binarys(name):
-    """Editors read docstrings from the stub; they must not tell another story than `help()`."""
-    assert inspect.cleandoc(resolve(name).__doc__ or "") == STUBBED[name]
-
-
-@pytest.mark.parametrize("kind", IN_THE_STUB)
-def test_the_stub_leaves_nothing_out(kind):
-    """Every public member of the binary's classes is in the stub, with its docstring."""
-    binary = getattr(_core, kind)
-    for name, member in vars(binary).items():
-        if name.startswith("_"):
-            continue
-        assert (
-            f"{kind}.{name}" in STUBBED or any(f"{base.__name__}.{name}" in STUBBED for base in binary.__mro__[1:]) or not callable(member)
-        ), f"{kind}.{name} is not in the stub"
-        if callable(member):
-            assert STUBBED.get(f"{kind}.{name}"), f"{kind}.{name} has no docstring in the stub"
