@@ -96,7 +96,7 @@ $(PEERS): $(BUILT)
 
 # --- what people run --------------------------------------------------------------------------------------------
 
-.PHONY: help build demo bench bench-core docs
+.PHONY: help build demo bench bench-goals bench-core docs
 help: ## this list
 	echo 'make TARGET, where TARGET is one of'
 	sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
@@ -109,6 +109,10 @@ demo: $(BUILT) ## the demonstration; ARGS="--queue stdlib" or ARGS=/some/folder
 
 bench: $(PEERS) ## sluicegate beside its peers; ARGS="--quick --json figures.json"
 	$(PY) -m sluicegate bench $(ARGS)
+
+bench-goals: $(PEERS) ## the rows that have a goal of ours, judged, and what a key weighs; ARGS="--quick --only async"
+	$(PY) benches/python/goals.py $(ARGS)
+	$(if $(ARGS),,$(PY) benches/python/keyed_memory.py)
 
 docs: $(BUILT) ## the guide's pictures, drawn anew from runs of what they show
 	$(PIP) --group docs

@@ -1,34 +1,28 @@
 """The bench: fair rounds, honest counts, and a table that says what is missing. Nothing here asserts a duration."""
 
 import gc
+import io
 import json
+import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sluicegate import _cli
-from sluicegate._bench import gates, harness, keyed, measure, select
+from sluicegate._bench import harness, measure, select
+from sluicegate._bench import summary as closing
 from sluicegate._bench.environment import PEERS, Environment, find_peers
-from sluicegate._bench.gates import Gate
 from sluicegate._bench.harness import BenchError, Face, Stopwatch
+from sluicegate._bench.loops import limiters as limiter_loops
+from sluicegate._bench.loops.limiters import LimiterFace
 from sluicegate._bench.measure import Settings, round_up, run_row
-from sluicegate._bench.model import (
-    OURS,
-    Contender,
-    Faster,
-    Figures,
-    KeyBytes,
-    Nanoseconds,
-    Row,
-    Sample,
-    ShareOf,
-    Switches,
-    many_cores,
-    one_core,
-)
+from sluicegate._bench.model import OURS, Contender, Figures, Result, Row, Sample
+from sluicegate._bench.report import compare
 from sluicegate._bench.rows import find_rows
+from sluicegate._screen import Column, PlainScreen, RichScreen, open_screen
 
 ROWS = find_rows()
 
@@ -67,14 +61,6 @@ def test_every_contender_does_its_work(row: Row, contender: Contender) -> None:
     assert sample.nanoseconds == pytest.approx(sample.seconds * 1e9 / items)
 
 
-def test_goals_name_contenders_of_their_row(environment: Environment) -> None:
-    for row in ROWS:
-        all_present = {contender.name: figures(contender.name, 1.0) for contender in row.contenders}
-        for goal in row.goals:
-            peer = getattr(goal, "than", getattr(goal, "peer", OURS))
-            assert peer in all_present
-
-
 def test_rows_are_chosen_by_name_and_by_pattern() -> None:
     assert select(ROWS, None) == ROWS
     assert [row.name for row in select(ROWS, ["lifo"])] == ["lifo"]
@@ -99,36 +85,34 @@ def fake(name: str, log: list[str], *, needs: str | None = None, error: Exceptio
 SETTINGS = Settings(rounds=3, seconds=1.0)
 
 
-def test_contenders_take_turns(environment: Environment) -> None:
+def test_contenders_take_turns() -> None:
     log: list[str] = []
     row = Row("r", "a row", (fake(OURS, log), fake("a", log), fake("b", log)))
-    result = run_row(row, SETTINGS, environment)
+    result = run_row(row, SETTINGS)
     assert log == [OURS, "a", "b"] + 3 * [OURS, "a", "b"]  # calibration, then the rounds
     assert [len(each.samples) for each in result.figures] == [3, 3, 3]
 
 
-def test_a_peer_that_is_missing_or_fails_is_left_out_and_told(environment: Environment) -> None:
+def test_a_peer_that_is_missing_or_fails_is_left_out_and_told() -> None:
     log: list[str] = []
     contenders = (
         fake(OURS, log),
         fake("absent", log, needs="sluicegate_no_such_package"),
         fake("broken", log, error=OSError("no luck")),
     )
-    goals = (Faster("absent", 2), Nanoseconds(1e12))
-    result = run_row(Row("r", "a row", contenders, goals), SETTINGS, environment)
+    result = run_row(Row("r", "a row", contenders), SETTINGS)
     assert result.left_out == {"absent": "not installed", "broken": "failed: OSError: no luck"}
     assert [each.name for each in result.figures] == [OURS]
-    assert [verdict.met for verdict in result.verdicts] == [True]
     assert "absent" not in log
 
 
-def test_when_ours_fails_the_bench_fails(environment: Environment) -> None:
+def test_when_ours_fails_the_bench_fails() -> None:
     row = Row("r", "a row", (fake(OURS, [], error=OSError("no luck")), fake("a", [])))
     with pytest.raises(OSError, match="no luck"):
-        run_row(row, SETTINGS, environment)
+        run_row(row, SETTINGS)
 
 
-def test_calibration_takes_as_many_items_as_fit_the_time(environment: Environment) -> None:
+def test_calibration_takes_as_many_items_as_fit_the_time() -> None:
     asked: list[int] = []
 
     def run(n: int) -> Sample:
@@ -136,40 +120,27 @@ def test_calibration_takes_as_many_items_as_fit_the_time(environment: Environmen
         return Sample(n * 1e-6, n, None, None)
 
     row = Row("r", "a row", (Contender(OURS, run),), step=7, least=10)
-    run_row(row, Settings(rounds=2, seconds=1.0), environment)
+    run_row(row, Settings(rounds=2, seconds=1.0))
     assert asked[0] == 14
     assert asked[-2:] == [round_up(1_000_000, 7)] * 2
     assert all(n % 7 == 0 for n in asked)
 
 
-def test_a_row_of_fixed_size_is_run_with_that_and_no_more_often_than_it_says(environment: Environment) -> None:
-    asked: list[int] = []
-
-    def run(n: int) -> Sample:
-        asked.append(n)
-        return Sample(1e-6, n, None, None)
-
-    row = Row("r", "a row", (Contender(OURS, run),), least=100, fixed=True, rounds=2)
-    result = run_row(row, Settings(rounds=5, seconds=1.0, least=0.1), environment)
-    assert asked == [10, 10]
-    assert len(result.figures[0].samples) == 2
-
-
 # The limiters' loops.
 
 
-@pytest.mark.parametrize("work", [gates.one_thread, lambda make, admits: gates.threads(make, 2, admits=admits)])
+@pytest.mark.parametrize("work", [limiter_loops.one_thread, lambda make, admits: limiter_loops.threads(make, 2, admits=admits)])
 def test_a_limiter_that_answers_what_its_row_is_not_about_is_an_error(work: Any) -> None:
     with pytest.raises(BenchError, match="it refuses where it should not"):
-        work(lambda: Gate(lambda: False), admits=True)(10)
+        work(lambda: LimiterFace(lambda: False), admits=True)(10)
     with pytest.raises(BenchError, match="it admits where it should not"):
-        work(lambda: Gate(lambda: 1, lambda answer: answer == 1), admits=False)(10)
+        work(lambda: LimiterFace(lambda: 1, lambda answer: answer == 1), admits=False)(10)
 
 
 def test_a_limiter_that_runs_out_while_it_is_measured_is_an_error() -> None:
     left = iter([True] * 10 + [False] * 10)
     with pytest.raises(BenchError, match="it refuses where it should not"):
-        gates.one_thread(lambda: Gate(lambda: next(left)), admits=True)(12)
+        limiter_loops.one_thread(lambda: LimiterFace(lambda: next(left)), admits=True)(12)
 
 
 def test_threads_share_the_items() -> None:
@@ -179,7 +150,7 @@ def test_threads_share_the_items() -> None:
         asked.append(None)
         return True
 
-    assert gates.threads(lambda: Gate(ask), 4, admits=True)(100).items == 100
+    assert limiter_loops.threads(lambda: LimiterFace(ask), 4, admits=True)(100).items == 100
     assert len(asked) == 102
 
 
@@ -189,18 +160,15 @@ def test_an_answer_that_nobody_awaited_is_an_error() -> None:
 
     forgotten = acquire()
     with pytest.raises(BenchError, match="not awaited"):
-        gates.check(Gate(acquire), forgotten, True)
+        limiter_loops.check(LimiterFace(acquire), forgotten, True)
     forgotten.close()
 
 
-# The row of the many keys.
-
-
-def test_keys_are_all_asked_for_and_some_of_them_again() -> None:
+def test_keys_are_all_asked_for_before_the_clock_runs() -> None:
     asked: list[str] = []
 
     def make(keys: int) -> Any:
-        assert keys == 5 * keyed.KEYS
+        assert keys == 5
 
         def ask(key: str) -> bool:
             asked.append(key)
@@ -208,17 +176,9 @@ def test_keys_are_all_asked_for_and_some_of_them_again() -> None:
 
         return ask
 
-    sample = keyed.measure(make, 5)
-    assert sample.items == 5
-    filled, again, last = asked[: 5 * keyed.KEYS], asked[5 * keyed.KEYS : -1], asked[-1]
-    assert len(set(filled)) == len(filled)
-    assert len(set(again)) == 5
-    assert {*again, last} <= set(filled)
-
-
-def test_what_a_child_says_is_what_went_wrong() -> None:
-    with pytest.raises(BenchError, match="KeyError: 'nobody'"):
-        keyed.in_a_child("nobody")(1)
+    assert limiter_loops.by_key(make, 5)(7).items == 7
+    assert len(set(asked[:5])) == 5
+    assert asked[5:] == [*asked[:5], *asked[:2], asked[0]]
 
 
 # The harness.
@@ -279,42 +239,63 @@ def test_figures() -> None:
     assert figures("x", 10).voluntary_per_item is None
 
 
-def test_goals(environment: Environment) -> None:
-    field = {OURS: figures(OURS, 10, voluntary=200), "peer": figures("peer", 200)}
-
-    def met(goal: Any) -> bool | None:
-        verdict = goal.judge(field, environment)
-        return None if verdict is None else verdict.met
-
-    assert met(Faster("peer", 20)) is True
-    assert met(Faster("peer", 21)) is False
-    assert met(Faster("nobody", 1)) is None
-    assert met(ShareOf("peer", 0.05)) is True
-    assert met(ShareOf("peer", 0.04)) is False
-    assert met(Nanoseconds(10.1)) is True
-    assert met(Nanoseconds(9.9)) is False
-    assert met(Switches(2)) is True
-    assert met(Switches(1.9)) is False
-    assert met(KeyBytes(1)) is None
-    assert {met(Faster("peer", 20, (one_core,))), met(Faster("peer", 20, (many_cores,)))} == {True, None}
-    assert met(Nanoseconds(10.1, (one_core, many_cores))) is None
+# What it comes to.
 
 
-def test_bytes_a_key(environment: Environment) -> None:
-    weighed = Figures(OURS, tuple(Sample(1.0, 10, None, None, each) for each in (90.0, 120.0, 80.0)))
-    assert weighed.key_bytes == 90
-    for goal, met in ((KeyBytes(90), True), (KeyBytes(89), False)):
-        verdict = goal.judge({OURS: weighed}, environment)
-        assert verdict is not None
-        assert verdict.met is met
+def result(name: str, gain: str = "", **nanoseconds: float) -> Result:
+    contenders = tuple(Contender(each, lambda n: Sample(1.0, n, None, None), peer=each != "variant") for each in nanoseconds)
+    return Result(Row(name, f"the row {name}", contenders, gain=gain), tuple(figures(each, ns) for each, ns in nanoseconds.items()), {})
+
+
+def test_a_gain_names_the_first_peer_and_the_fastest() -> None:
+    said = "It moved {rate} items a second"
+    assert closing.gain(result("r", said, sluicegate=200.0, stdlib=5400.0, other=800.0, variant=1.0)) == (
+        "It moved 5 million items a second, 27 times as many as stdlib and 4 times as many as other, the fastest other here."
+    )
+    assert closing.gain(result("r", said, sluicegate=20_000.0, stdlib=10_000.0)) == (
+        "It moved 50,000 items a second, 0.5 times as many as stdlib."
+    )
+    assert closing.gain(result("r", said, sluicegate=1.0, variant=1.0)) == ""
+    assert closing.gain(result("r", "", sluicegate=1.0, stdlib=1.0)) == ""
+
+
+def test_where_others_are_faster_is_said_by_name() -> None:
+    rows = [result("a", sluicegate=100.0, p=300.0, q=101.0, variant=1.0), result("b", sluicegate=100.0, p=50.0)]
+    assert list(closing.comparisons(rows)) == [
+        "sluicegate was faster in 1 of 3 comparisons with others.",
+        "Equally fast: a q.",
+        "Faster than sluicegate: b p (takes 0.5 of our time).",
+    ]
+    assert list(closing.comparisons([])) == []
+
+
+@pytest.mark.parametrize(
+    "load, rounds, verdict",
+    [
+        (0.1, (100, 101, 102), "quiet"),
+        (1.9, (100, 101, 102), "not quite quiet"),
+        (0.1, (100, 120, 150), "not quite quiet"),
+        (3.5, (100, 101, 102), "busy"),
+        (0.1, (100, 200, 400), "busy"),
+        (None, (100, 101, 102), "quiet"),
+    ],
+)
+def test_the_machine_is_judged_by_its_load_and_by_the_spread(
+    environment: Environment, load: float | None, rounds: tuple[int, ...], verdict: str
+) -> None:
+    four_cores = replace(environment, load=load, cores_of_machine=4)
+    row = Row("r", "a row", (Contender(OURS, lambda n: Sample(1.0, n, None, None)),))
+    results = [Result(row, (figures(OURS, *rounds),), {})]
+    assert closing.Machine.judge(four_cores, results).verdict == verdict
+    assert closing.machine_in_words(four_cores, results).startswith(f"The machine was {verdict}: ")
+    assert (closing.warning(four_cores) == "") is (load is None or load < 1)
+
+
+def test_a_comparison_says_which_is_faster() -> None:
+    assert [compare(ratio) for ratio in (27.04, 1.0, 0.25, 1234.5)] == ["27x slower", "1x slower", "4x faster", "1,234x slower"]
 
 
 # The command.
-
-
-@pytest.fixture
-def _rich() -> None:
-    pytest.importorskip("rich")
 
 
 def run_command(file: Path, *rows: str) -> dict[str, Any]:
@@ -323,10 +304,10 @@ def run_command(file: Path, *rows: str) -> dict[str, Any]:
     return json.loads(file.read_text())
 
 
-@pytest.mark.usefixtures("_rich")
 def test_quick_rows_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = run_command(tmp_path / "bench.json", "simple", "hand-off")
-    assert set(figures) == {"environment", "settings", "rows"}
+    assert set(figures) == {"environment", "settings", "machine", "rows"}
+    assert figures["machine"]["verdict"] in {"quiet", "not quite quiet", "busy"}
     assert figures["environment"]["peers"] == find_peers()
     assert figures["environment"]["cores"] >= 1
     assert [row["name"] for row in figures["rows"]] == ["simple", "hand-off"]
@@ -342,13 +323,12 @@ def test_quick_rows_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             assert contender["median_ns"] <= contender["quartiles_ns"][1] <= high
             assert len(contender["samples"]) == figures["settings"]["rounds"]
             assert len({sample["items"] for sample in contender["samples"]}) == 1
-        assert all(set(goal) == {"goal", "measured", "met"} for goal in row["goals"])
     printed = capsys.readouterr().out
     assert "simple: put + get, one thread, SimpleQueue" in printed
-    assert "goals met" in printed
+    assert re.search(r"sluicegate was faster in \d of 2 comparisons with others\.", printed)
+    assert "The machine was " in printed
 
 
-@pytest.mark.usefixtures("_rich")
 def test_missing_peers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def absent(package: str) -> None:
         """Nothing is installed."""
@@ -366,30 +346,94 @@ def test_missing_peers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(f"  {peer}: not installed" in printed for row in figures["rows"] for peer in row["left_out"])
 
 
-@pytest.mark.usefixtures("_rich")
-def test_many_keys_are_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sluicegate._bench.measure.find_spec", lambda package: None)  # the packages take their time
-    (row,) = run_command(tmp_path / "bench.json", "keyed")["rows"]
-    printed = capsys.readouterr().out
-    assert [contender["name"] for contender in row["contenders"]] == [OURS, "hand-written bucket"]
-    for contender in row["contenders"]:
-        assert len({sample["items"] for sample in contender["samples"]}) == 1
-        if contender["bytes_per_key"] is not None:  # not every system tells
-            assert "bytes" in printed
-            assert "/key" in printed
-            assert contender["bytes_per_key"] > 0
-
-
-@pytest.mark.usefixtures("_rich")
 def test_the_list_of_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert _cli.main(["bench", "--list"]) == 0
     printed = capsys.readouterr().out
     assert all(row.name in printed for row in ROWS)
 
 
-@pytest.mark.usefixtures("_rich")
-def test_the_picture(tmp_path: Path) -> None:
+def test_details_say_what_a_switch_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.main(["bench", "--quick", "--only", "hand-off"]) == 0
+    assert "switches" not in capsys.readouterr().out
+    assert _cli.main(["bench", "--quick", "--only", "hand-off", "--details"]) == 0
+    printed = capsys.readouterr().out
+    assert "switches/1000: how often a thread went to sleep" in printed
+    assert "items a round" in printed
+
+
+def test_the_picture_says_what_when_and_where(tmp_path: Path, environment: Environment) -> None:
     pytest.importorskip("matplotlib")
     file = tmp_path / "ratios.svg"
     assert _cli.main(["bench", "--quick", "--only", "simple", "--plot", str(file)]) == 0
-    assert "queue.SimpleQueue" in file.read_text() or file.stat().st_size > 0
+    text = file.read_text()
+    for each in ("queue.SimpleQueue", environment.sluicegate, environment.python, "the machine was", "log scale"):
+        assert f"<!-- {each}" in text or each in text
+
+
+@pytest.mark.parametrize("name", ["x.bmp", "picture", "no/such/folder/x.png"])
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_measuring(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(_cli.COMMANDS["bench"], "main")  # it must not come to that
+    with pytest.raises(SystemExit) as exit_:
+        _cli.main(["bench", "--plot", name])
+    assert exit_.value.code == 2
+    assert "--plot: " in capsys.readouterr().err
+
+
+# The screen.
+
+
+class Terminal(io.StringIO):
+    """A file that says it is a terminal."""
+
+    encoding = "utf-8"  # pyright: ignore[reportAssignmentType]
+
+    def isatty(self) -> bool:
+        return True
+
+
+COLUMNS = (Column("who"), Column("ns", right=True, width=5))
+LONG = "word " * 60
+
+
+def test_a_pipe_gets_plain_text_with_a_sentence_a_line() -> None:
+    file = io.StringIO()
+    screen = open_screen(file)
+    assert isinstance(screen, PlainScreen)
+    screen.say(LONG)
+    screen.flash("soon gone")
+    screen.table(COLUMNS, [("a", "1"), ("long name", "1,234")], title="row: title")
+    assert file.getvalue() == (f"{LONG}\nrow: title\n  who           ns\n  ---------  -----\n  a              1\n  long name  1,234\n")
+
+
+def test_a_terminal_gets_rich_where_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich")
+    monkeypatch.setenv("COLUMNS", "60")
+    file = Terminal()
+    screen = open_screen(file)
+    assert isinstance(screen, RichScreen)
+    screen.say("[b]no markup[/b] " + LONG)
+    screen.table(COLUMNS, [("[a]", "1")], title="row: [title]")
+    assert "[b]no markup[/b]" in file.getvalue()
+    assert "row: [title]" in file.getvalue()
+    assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).splitlines())) <= 60
+
+
+def test_a_terminal_without_rich_gets_plain_text_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluicegate._screen.find_spec", lambda package: None)
+    monkeypatch.setenv("COLUMNS", "60")
+    file = Terminal()
+    screen = open_screen(file)
+    screen.say("  " + LONG)
+    lines = file.getvalue().splitlines()
+    assert len(lines) > 1
+    assert all(line.startswith("  word") and len(line) <= 60 for line in lines)
+
+
+def test_what_the_encoding_lacks_is_replaced() -> None:
+    raw = io.BytesIO()
+    screen = open_screen(io.TextIOWrapper(raw, encoding="ascii"))
+    screen.say("größe")
+    assert not screen.draws
+    assert raw.getvalue() == b"gr??e\n"

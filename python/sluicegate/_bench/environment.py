@@ -53,6 +53,15 @@ class Environment:
             peers=find_peers(),
         )
 
+    def in_words(self, *, version: bool = True) -> str:
+        """Return a line that says where this is."""
+        build = "GIL" if self.gil else "free-threaded"
+        if self.gil and self.free_threaded_build:
+            build = "free-threaded build running with the GIL"
+        load = "" if self.load is None else f", load {self.load:.2f}"
+        ours = f"sluicegate {self.sluicegate} on " if version else ""
+        return f"{ours}{self.python} ({build}), {self.system} {self.machine}, {self.cores} of {self.cores_of_machine} cores{load}"
+
     def as_json(self) -> dict[str, Any]:
         """Return all fields."""
         return asdict(self)

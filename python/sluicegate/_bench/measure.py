@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from .environment import Environment
 from .model import Contender, Figures, Result, Row, Sample
 
 
@@ -29,7 +28,7 @@ FULL = Settings(rounds=7, seconds=0.25)
 QUICK = Settings(rounds=3, seconds=0.02, least=0.1)
 
 
-def run_row(row: Row, settings: Settings, environment: Environment) -> Result:
+def run_row(row: Row, settings: Settings) -> Result:
     """Run the contenders in turn: A B C, A B C, ... so that a machine that gets busier does so for everybody.
 
     A peer that is not installed or that fails is left out, and told; when ours fails, the bench fails.
@@ -37,10 +36,10 @@ def run_row(row: Row, settings: Settings, environment: Environment) -> Result:
     trial = _Trial(row, settings)
     for contender in row.contenders:
         trial.calibrate(contender)
-    for _ in range(min(settings.rounds, row.rounds or settings.rounds)):
+    for _ in range(settings.rounds):
         for contender in row.contenders:
             trial.measure(contender)
-    return trial.result(environment)
+    return trial.result()
 
 
 class _Trial:
@@ -60,9 +59,6 @@ class _Trial:
         with self.leaving_out(contender):
             least = round_up(int(self.row.least * self.settings.least), self.row.step)
             items = least
-            if self.row.fixed:
-                self.items[contender.name] = items
-                return
             while (sample := contender.run(items)).seconds < self.settings.seconds / 4:
                 items *= 4
             wanted = int(items * self.settings.seconds / sample.seconds)
@@ -86,16 +82,10 @@ class _Trial:
             cause = error.__cause__ or error
             self.left_out[contender.name] = f"failed: {type(cause).__name__}: {cause}"
 
-    def result(self, environment: Environment) -> Result:
-        """Judge what was measured."""
-        figures = {name: Figures(name, tuple(samples)) for name, samples in self.samples.items() if name not in self.left_out}
-        verdicts = [goal.judge(figures, environment) for goal in self.row.goals]
-        return Result(
-            row=self.row,
-            figures=tuple(figures.values()),
-            left_out=self.left_out,
-            verdicts=tuple(verdict for verdict in verdicts if verdict is not None),
-        )
+    def result(self) -> Result:
+        """Return what was measured."""
+        figures = tuple(Figures(name, tuple(samples)) for name, samples in self.samples.items() if name not in self.left_out)
+        return Result(self.row, figures, self.left_out)
 
 
 def is_installed(contender: Contender) -> bool:

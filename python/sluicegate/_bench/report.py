@@ -5,76 +5,59 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
+from .._screen import Column, Screen
 from .environment import Environment
 from .measure import Settings
-from .model import Figures, Result, Row, Verdict
+from .model import Figures, Result, Row
+from .summary import Machine
+
+SWITCHES = "switches/1000: how often a thread went to sleep, for 1000 items, all threads together; fewer is better"
 
 
-def listing(rows: Sequence[Row]) -> Table:
-    """Return the names of the rows."""
-    table = Table(box=None, show_header=False)
-    for row in rows:
-        table.add_row(row.name, row.title)
-    return table
+def listing(screen: Screen, rows: Sequence[Row]) -> None:
+    """Print the names of the rows."""
+    screen.table([Column("row"), Column("what is measured")], [(row.name, row.title) for row in rows])
 
 
-def preamble(environment: Environment, settings: Settings) -> Text:
+def preamble(environment: Environment, settings: Settings) -> str:
     """Return what to know before one reads the figures."""
-    build = "GIL" if environment.gil else "free-threaded"
-    if environment.gil and environment.free_threaded_build:
-        build = "free-threaded build running with the GIL"
-    load = "" if environment.load is None else f", load {environment.load:.2f}"
     peers = [f"{name} {version}" for name, version in environment.peers.items() if version is not None]
     absent = [name for name, version in environment.peers.items() if version is None]
-    text = Text(
-        f"sluicegate {environment.sluicegate} on {environment.python} ({build}), {environment.system} "
-        f"{environment.machine}, {environment.cores} of {environment.cores_of_machine} cores{load}\n"
-        f"peers: {', '.join(peers)}\n"
-    )
+    lines = [environment.in_words(), f"peers: {', '.join(peers)}"]
     if absent:
-        text.append(f"not installed: {', '.join(absent)} (pip install 'sluicegate[bench]')\n")
-    return text.append(
-        f"{settings.rounds} interleaved rounds of about {settings.seconds:g} s each, medians; every figure "
-        f"includes the loop around it ({environment.loop_nanoseconds:.0f} ns a turn), ours and theirs"
+        lines.append(f"not installed: {', '.join(absent)} (pip install 'sluicegate[bench]')")
+    lines.append(
+        f"{settings.rounds} rounds of about {settings.seconds:g} s for each contender, in turn. ns/item is the median time of an item in "
+        f"nanoseconds, less is better; it includes the loop around it ({environment.loop_nanoseconds:.0f} ns a turn), ours and theirs."
     )
+    return "\n".join(lines)
 
 
-def table(result: Result) -> Group:
-    """Return a row of the table with its goals; the columns are as wide for each, so that they line up."""
-    made = Table(title=f"{result.row.name}: {result.row.title}", title_justify="left", title_style="bold", box=SIMPLE)
-    made.add_column("who", width=20)
-    made.add_column("ns/item", justify="right", width=8)
-    made.add_column("min .. max", justify="right", width=18)
-    made.add_column("vs ours", justify="right", width=8)
-    made.add_column(last_column(result), justify="right", width=8)
-    for number, figures in enumerate(result.figures):
-        made.add_row(
+def table(screen: Screen, result: Result, *, details: bool) -> None:
+    """Print a row of the table; the columns are as wide for each, so that they line up."""
+    columns = [
+        Column("who", width=24),
+        Column("ns/item", right=True, width=9),
+        Column("lowest .. highest", right=True, width=19),
+        Column("than sluicegate", right=True, width=15),
+    ]
+    rows = [
+        [
             figures.name,
             show(figures.median),
             f"{show(min(figures.nanoseconds))} .. {show(max(figures.nanoseconds))}",
-            f"{result.ratio(figures):.3g}x" if number else "",
-            show_bytes(figures) if is_keyed(result) else switches(result.row, figures),
-        )
-    notes = [Text(f"  {result.row.rounds} rounds at most")] if result.row.rounds else []
-    notes += [Text(f"  {name}: {reason}") for name, reason in result.left_out.items()]
-    notes += [Text("  goal: ").append_text(show_verdict(verdict)) for verdict in result.verdicts]
-    return Group("", made, *notes)
-
-
-def closing(results: Sequence[Result], seconds: float) -> Text:
-    """Return the sum of the goals."""
-    verdicts = [(result.row, verdict) for result in results for verdict in result.verdicts]
-    met = sum(verdict.met for _, verdict in verdicts)
-    text = Text(f"\n{met} of {len(verdicts)} goals met; {seconds:.0f} s")
-    for row, verdict in verdicts:
-        if not verdict.met:
-            text.append(f"\n{row.name}: ").append_text(show_verdict(verdict))
-    return text
+            compare(result.ratio(figures)) if number else "",
+        ]
+        for number, figures in enumerate(result.figures)
+    ]
+    if details:
+        columns += [Column("items a round", right=True, width=13), Column("switches/1000", right=True, width=13)]
+        for row, figures in zip(rows, result.figures, strict=True):
+            row += [f"{figures.samples[0].items:,}", switches(result.row, figures)]
+    screen.say()
+    screen.table(columns, rows, title=f"{result.row.name}: {result.row.title}")
+    for name, reason in result.left_out.items():
+        screen.say(f"  {name}: {reason}")
 
 
 def as_json(environment: Environment, settings: Settings, results: Sequence[Result]) -> dict[str, Any]:
@@ -82,6 +65,7 @@ def as_json(environment: Environment, settings: Settings, results: Sequence[Resu
     return {
         "environment": environment.as_json(),
         "settings": settings.as_json(),
+        "machine": Machine.judge(environment, results).as_json(),
         "rows": [result_as_json(result) for result in results],
     }
 
@@ -93,7 +77,6 @@ def result_as_json(result: Result) -> dict[str, Any]:
         "title": result.row.title,
         "contended": result.row.contended,
         "left_out": dict(result.left_out),
-        "goals": [{"goal": verdict.goal, "measured": verdict.measured, "met": verdict.met} for verdict in result.verdicts],
         "contenders": [
             {
                 "name": figures.name,
@@ -103,14 +86,12 @@ def result_as_json(result: Result) -> dict[str, Any]:
                 "ratio": result.ratio(figures),
                 "ratio_range": list(result.ratio_spread(figures)),
                 "voluntary_switches_per_1000": per_thousand(figures),
-                "bytes_per_key": figures.key_bytes,
                 "samples": [
                     {
                         "seconds": sample.seconds,
                         "items": sample.items,
                         "voluntary": sample.voluntary,
                         "involuntary": sample.involuntary,
-                        "bytes_per_key": sample.key_bytes,
                     }
                     for sample in figures.samples
                 ],
@@ -120,40 +101,22 @@ def result_as_json(result: Result) -> dict[str, Any]:
     }
 
 
-def show(nanoseconds: float) -> str:
-    """Return a time with three digits that matter."""
-    return f"{nanoseconds:,.0f}" if nanoseconds >= 100 else f"{nanoseconds:.3g}"
+def show(number: float) -> str:
+    """Return a number with three digits that matter."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
-def is_keyed(result: Result) -> bool:
-    """Return whether the row is about memory, too."""
-    return any(figures.key_bytes is not None for figures in result.figures)
-
-
-def last_column(result: Result) -> str:
-    """Return what the last column says, if anything."""
-    if is_keyed(result):
-        return "bytes\n/key"
-    return "switches\n/1000" if result.row.contended else ""
-
-
-def show_bytes(figures: Figures) -> str:
-    """Return the bytes of a key."""
-    return "" if figures.key_bytes is None else f"{figures.key_bytes:,.0f}"
+def compare(ratio: float) -> str:
+    """Say how a contender that takes `ratio` times as long as ours does beside it."""
+    return f"{show(ratio)}x slower" if ratio >= 1 else f"{show(1 / ratio)}x faster"
 
 
 def switches(row: Row, figures: Figures) -> str:
     """Return the voluntary context switches of a contended row."""
     count = per_thousand(figures)
-    return "" if count is None or not row.contended else f"{count:,.3g}" if count < 100 else f"{count:,.0f}"
+    return "" if count is None or not row.contended else show(count)
 
 
 def per_thousand(figures: Figures) -> float | None:
     """Return the voluntary context switches per 1000 items."""
     return None if figures.voluntary_per_item is None else figures.voluntary_per_item * 1000
-
-
-def show_verdict(verdict: Verdict) -> Text:
-    """Return a goal, what came out, and whether that is good enough."""
-    text = Text(f"{verdict.goal}: {verdict.measured:.3g}, ")
-    return text.append("met", "green") if verdict.met else text.append("not met", "bold red")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from sluicegate._bench.model import Row
+from ..model import Row
 
 
 def find_rows() -> list[Row]:

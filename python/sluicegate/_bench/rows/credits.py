@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any
 
 import sluicegate
-from sluicegate._bench import harness
-from sluicegate._bench.harness import Face, Make
-from sluicegate._bench.model import OURS, Contender, Nanoseconds, Row, with_gil
+
+from ..harness import Face, Make
+from ..loops import queues as loops
+from ..model import OURS, Contender, Row
 
 WINDOW = 256
 BATCH = 100
@@ -74,39 +75,38 @@ def queue_async() -> Face:
     return Face(q.put_async, q.get_async, q.qsize)
 
 
-one_to_one = partial(harness.threads, producers=1, consumers=1)
-four_to_four = partial(harness.threads, producers=4, consumers=4)
-in_batches = partial(harness.put_get_batches, size=BATCH)
+one_to_one = partial(loops.threads, producers=1, consumers=1)
+four_to_four = partial(loops.threads, producers=4, consumers=4)
+in_batches = partial(loops.put_get_batches, size=BATCH)
 
 ROWS = (
     Row(
         "credit",
         f"send + receive, one thread, window {WINDOW}",
         (
-            Contender(OURS, harness.put_get(channel())),
-            Contender(QUEUE, harness.put_get(queue())),
-            Contender("sluicegate.AckChannel", harness.put_get(acknowledged)),
+            Contender(OURS, loops.put_get(channel())),
+            Contender(QUEUE, loops.put_get(queue()), peer=False),
+            Contender("sluicegate.AckChannel", loops.put_get(acknowledged), peer=False),
         ),
         least=1_000,
     ),
     Row(
         "credit-batches",
         f"send_many + receive_many of {BATCH}, one thread, per item",
-        (Contender(OURS, in_batches(channel_in_batches)), Contender(QUEUE, in_batches(queue_in_batches))),
-        goals=(Nanoseconds(10, (with_gil,)),),
+        (Contender(OURS, in_batches(channel_in_batches)), Contender(QUEUE, in_batches(queue_in_batches), peer=False)),
         step=BATCH,
         least=10_000,
     ),
     Row(
         "credit-async",
         f"await send + await receive, one loop, window {WINDOW}",
-        (Contender(OURS, harness.on_one_loop(channel_async)), Contender(QUEUE, harness.on_one_loop(queue_async))),
+        (Contender(OURS, loops.on_one_loop(channel_async)), Contender(QUEUE, loops.on_one_loop(queue_async), peer=False)),
         least=1_000,
     ),
     Row(
         "credit-threads-4-4",
         f"4 -> 4 threads, window {WINDOW}",
-        (Contender(OURS, four_to_four(channel())), Contender(QUEUE, four_to_four(queue()))),
+        (Contender(OURS, four_to_four(channel())), Contender(QUEUE, four_to_four(queue()), peer=False)),
         step=4,
         least=20_000,
         contended=True,
@@ -116,8 +116,8 @@ ROWS = (
         f"1 -> 1 threads, window {WINDOW}, and other windows",
         (
             Contender(OURS, one_to_one(channel())),
-            Contender(QUEUE, one_to_one(queue())),
-            *(Contender(f"window {window}", one_to_one(channel(window))) for window in WINDOWS),
+            Contender(QUEUE, one_to_one(queue()), peer=False),
+            *(Contender(f"window {window}", one_to_one(channel(window)), peer=False) for window in WINDOWS),
         ),
         least=20_000,
         contended=True,

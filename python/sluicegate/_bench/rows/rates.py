@@ -1,33 +1,22 @@
-"""The rows about rate limits: ours, the bucket people write by hand, and four packages. How each is set up: `limiters`."""
+"""The rows about rate limits: ours, the bucket people write by hand, and four packages. How each is set up: `peers.limiters`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 
-from sluicegate._bench import gates, limiters
-from sluicegate._bench.gates import Gate
-from sluicegate._bench.keyed import HANDWRITTEN, KEYS, LIMITS, PYRATE, THROTTLED, in_a_child
-from sluicegate._bench.limiters import AMPLE, emptied
-from sluicegate._bench.model import OURS, Contender, Faster, KeyBytes, Row, Run, with_gil, without_gil
+from ..loops import limiters as loops
+from ..loops.limiters import Ask, LimiterFace, MakeLimiter
+from ..model import OURS, Contender, Row, Run
+from ..peers import limiters
+from ..peers.limiters import AIOLIMITER, AMPLE, KEYED, NEEDS, PYRATE, SYNC, THROTTLED, emptied
 
-AIOLIMITER = "aiolimiter"
 EMPTY = "empty coroutine"
 CREW = 4
-
-# The package without which a contender cannot work, by the name it is imported by.
-NEEDS = {PYRATE: "pyrate_limiter", LIMITS: "limits", THROTTLED: "throttled"}
-
-SYNC: dict[str, Callable[[int], Gate]] = {
-    OURS: limiters.ours,
-    HANDWRITTEN: limiters.handwritten,
-    PYRATE: limiters.pyrate,
-    LIMITS: limiters.limits_window,
-    THROTTLED: limiters.throttled_window,
-}
+KEYS = 10_000
 
 
-def make(limiter: Callable[[int], Gate], *, admits: bool) -> Gate:
+def make(limiter: Callable[[int], LimiterFace], *, admits: bool) -> LimiterFace:
     """A limiter that always has one more, or one that never has."""
     return limiter(AMPLE) if admits else emptied(limiter(1))
 
@@ -39,43 +28,43 @@ def contenders(work: Callable[..., Run], *, admits: bool) -> tuple[Contender, ..
     )
 
 
-def four_threads(make: gates.MakeGate, *, admits: bool) -> Run:
+def ample(limiter: Callable[[int, int], Ask]) -> Callable[[int], Ask]:
+    """A limiter with keys, each of which always has one more."""
+    return lambda keys: limiter(keys, AMPLE)
+
+
+def four_threads(make: MakeLimiter, *, admits: bool) -> Run:
     """Four threads ask the same limiter."""
-    return gates.threads(make, CREW, admits=admits)
+    return loops.threads(make, CREW, admits=admits)
 
-
-FASTER_THAN_BY_HAND = (Faster(HANDWRITTEN, 12, (with_gil,)), Faster(HANDWRITTEN, 8, (without_gil,)))
-FASTER_THAN_PACKAGES = (Faster(PYRATE, 120), Faster(LIMITS, 50))
 
 ROWS = (
     Row(
         "try-acquire",
         "try_acquire, admitted, one thread",
-        contenders(gates.one_thread, admits=True),
-        goals=FASTER_THAN_BY_HAND + FASTER_THAN_PACKAGES,
+        contenders(loops.one_thread, admits=True),
         least=1_000,
+        gain="A token bucket gave {rate} answers a second",
     ),
     Row(
         "try-acquire-denied",
         "try_acquire, denied, one thread",
-        contenders(gates.one_thread, admits=False),
-        goals=FASTER_THAN_BY_HAND + FASTER_THAN_PACKAGES,
+        contenders(loops.one_thread, admits=False),
         least=1_000,
     ),
     Row(
         "try-acquire-threads",
         f"try_acquire, admitted, {CREW} threads on one limiter",
         contenders(four_threads, admits=True),
-        goals=FASTER_THAN_BY_HAND,
         step=CREW,
         least=20_000,
         contended=True,
+        gain="Asked by 4 threads, a token bucket gave {rate} answers a second",
     ),
     Row(
         "try-acquire-denied-threads",
         f"try_acquire, denied, {CREW} threads on one limiter",
         contenders(four_threads, admits=False),
-        goals=FASTER_THAN_BY_HAND,
         step=CREW,
         least=20_000,
         contended=True,
@@ -84,21 +73,19 @@ ROWS = (
         "acquire-async",
         "await acquire_async, nobody waits, one loop",
         (
-            Contender(OURS, gates.one_loop(limiters.ours_async)),
-            Contender(EMPTY, gates.one_loop(limiters.empty_coroutine)),
-            Contender(AIOLIMITER, gates.one_loop(limiters.aiolimiter_bucket), "aiolimiter"),
-            Contender(PYRATE, gates.one_loop(limiters.pyrate_async), NEEDS[PYRATE]),
-            Contender(THROTTLED, gates.one_loop(limiters.throttled_async), NEEDS[THROTTLED]),
+            Contender(OURS, loops.one_loop(limiters.ours_async)),
+            Contender(EMPTY, loops.one_loop(limiters.empty_coroutine), peer=False),
+            Contender(AIOLIMITER, loops.one_loop(limiters.aiolimiter_bucket), NEEDS[AIOLIMITER]),
+            Contender(PYRATE, loops.one_loop(limiters.pyrate_async), NEEDS[PYRATE]),
+            Contender(THROTTLED, loops.one_loop(limiters.throttled_async), NEEDS[THROTTLED]),
         ),
         least=1_000,
     ),
     Row(
         "keyed",
-        "try_acquire by key, one thread, over a million keys (--quick: 100,000)",
-        tuple(Contender(name, in_a_child(name), NEEDS.get(name)) for name in (OURS, HANDWRITTEN, PYRATE, LIMITS, THROTTLED)),
-        goals=(KeyBytes(100),),
-        least=1_000_000 // KEYS,
-        fixed=True,
-        rounds=3,
+        f"try_acquire by key, admitted, one thread, {KEYS:,} keys",
+        tuple(Contender(name, loops.by_key(ample(limiter), KEYS), NEEDS.get(name)) for name, limiter in KEYED.items()),
+        least=1_000,
+        gain="A limiter of 10,000 keys gave {rate} answers a second",
     ),
 )

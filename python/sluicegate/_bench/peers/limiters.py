@@ -21,10 +21,20 @@ from typing import Any
 
 import sluicegate
 
-from .gates import Gate
+from ..loops.limiters import Ask, LimiterFace
+from ..model import OURS
 
 AMPLE = 10**8
 DAY = 86_400
+
+HANDWRITTEN = "hand-written bucket"
+AIOLIMITER = "aiolimiter"
+PYRATE = "pyrate-limiter"
+LIMITS = "limits"
+THROTTLED = "throttled-py"
+
+NEEDS = {AIOLIMITER: "aiolimiter", PYRATE: "pyrate_limiter", LIMITS: "limits", THROTTLED: "throttled"}
+"""The package without which a contender cannot work, by the name it is imported by."""
 
 
 class Bucket:
@@ -49,52 +59,52 @@ class Bucket:
             return True
 
 
-def emptied(gate: Gate) -> Gate:
+def emptied(limiter: LimiterFace) -> LimiterFace:
     """Use up a limiter's only token."""
-    gate.ask()
-    return gate
+    limiter.ask()
+    return limiter
 
 
 # One limiter, from threads. Each has a burst of its own; the refill of a day does not matter while it is measured.
 
 
-def ours(burst: int) -> Gate:
+def ours(burst: int) -> LimiterFace:
     """Our token bucket."""
-    return Gate(sluicegate.TokenBucket(burst, burst, period=DAY).try_acquire)
+    return LimiterFace(sluicegate.TokenBucket(burst, burst, period=DAY).try_acquire)
 
 
-def handwritten(burst: int) -> Gate:
+def handwritten(burst: int) -> LimiterFace:
     """The one above."""
-    return Gate(Bucket(burst / DAY, burst).allow)
+    return LimiterFace(Bucket(burst / DAY, burst).allow)
 
 
-def pyrate(burst: int) -> Gate:
+def pyrate(burst: int) -> LimiterFace:
     """A pyrate-limiter with its default bucket."""
     from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate, SingleBucketFactory
 
     bucket = InMemoryBucket([Rate(burst, Duration.DAY)])
     limiter = Limiter(SingleBucketFactory(bucket, schedule_leak=False))
     if burst == AMPLE:
-        return Gate(limiter.try_acquire)  # `blocking=False` would also refuse whenever another thread is inside
-    return Gate(partial(limiter.try_acquire, blocking=False))
+        return LimiterFace(limiter.try_acquire)  # `blocking=False` would also refuse whenever another thread is inside
+    return LimiterFace(partial(limiter.try_acquire, blocking=False))
 
 
-def limits_window(burst: int) -> Gate:
+def limits_window(burst: int) -> LimiterFace:
     """A fixed window of limits."""
     from limits import RateLimitItemPerDay
     from limits.storage import MemoryStorage
     from limits.strategies import FixedWindowRateLimiter
 
-    return Gate(partial(FixedWindowRateLimiter(MemoryStorage()).hit, RateLimitItemPerDay(burst)))
+    return LimiterFace(partial(FixedWindowRateLimiter(MemoryStorage()).hit, RateLimitItemPerDay(burst)))
 
 
-def throttled_window(burst: int) -> Gate:
+def throttled_window(burst: int) -> LimiterFace:
     """A fixed window of throttled-py."""
     from throttled import MemoryStore, RateLimiterType, Throttled, rate_limiter
 
     quota = rate_limiter.per_day(burst)
     limiter = Throttled(key="bench", using=RateLimiterType.FIXED_WINDOW.value, quota=quota, store=MemoryStore())
-    return Gate(limiter.limit, is_not_limited)
+    return LimiterFace(limiter.limit, is_not_limited)
 
 
 def is_not_limited(result: Any) -> bool:
@@ -102,60 +112,67 @@ def is_not_limited(result: Any) -> bool:
     return not result.limited
 
 
+SYNC: dict[str, Callable[[int], LimiterFace]] = {
+    OURS: ours,
+    HANDWRITTEN: handwritten,
+    PYRATE: pyrate,
+    LIMITS: limits_window,
+    THROTTLED: throttled_window,
+}
+"""Those that threads can use."""
+
+
 # One limiter, awaited.
 
 
-def ours_async() -> Gate:
+def ours_async() -> LimiterFace:
     """Our token bucket, awaited."""
-    return Gate(sluicegate.TokenBucket(AMPLE, AMPLE, period=DAY).acquire_async)
+    return LimiterFace(sluicegate.TokenBucket(AMPLE, AMPLE, period=DAY).acquire_async)
 
 
-def empty_coroutine() -> Gate:
+def empty_coroutine() -> LimiterFace:
     """The least that an awaited coroutine function can cost."""
 
     async def acquire() -> bool:
         return True
 
-    return Gate(acquire)
+    return LimiterFace(acquire)
 
 
-def aiolimiter_bucket() -> Gate:
+def aiolimiter_bucket() -> LimiterFace:
     """An aiolimiter, whose `acquire` returns None."""
     from aiolimiter import AsyncLimiter
 
-    return Gate(AsyncLimiter(AMPLE, DAY).acquire, lambda answer: answer is None)
+    return LimiterFace(AsyncLimiter(AMPLE, DAY).acquire, lambda answer: answer is None)
 
 
-def pyrate_async() -> Gate:
+def pyrate_async() -> LimiterFace:
     """A pyrate-limiter, awaited."""
     from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate, SingleBucketFactory
 
     bucket = InMemoryBucket([Rate(AMPLE, Duration.DAY)])
-    return Gate(Limiter(SingleBucketFactory(bucket, schedule_leak=False)).try_acquire_async)
+    return LimiterFace(Limiter(SingleBucketFactory(bucket, schedule_leak=False)).try_acquire_async)
 
 
-def throttled_async() -> Gate:
+def throttled_async() -> LimiterFace:
     """A fixed window of throttled-py, awaited."""
     from throttled import RateLimiterType, rate_limiter
     from throttled.asyncio import MemoryStore, Throttled
 
     quota = rate_limiter.per_day(AMPLE)
     limiter = Throttled(key="bench", using=RateLimiterType.FIXED_WINDOW.value, quota=quota, store=MemoryStore())
-    return Gate(limiter.limit, is_not_limited)
+    return LimiterFace(limiter.limit, is_not_limited)
 
 
-# A limit for each key. What is returned asks for one, by key; each key has BURST a day.
-
-BURST = 10
-Ask = Callable[[str], Any]
+# A limit for each key. What is returned asks for one, by key; each key has `burst` a day.
 
 
-def ours_keyed(keys: int) -> Ask:
+def ours_keyed(keys: int, burst: int) -> Ask:
     """Our keyed bucket."""
-    return sluicegate.KeyedTokenBucket(BURST, BURST, period=DAY, max_keys=keys).try_acquire
+    return sluicegate.KeyedTokenBucket(burst, burst, period=DAY, max_keys=keys).try_acquire
 
 
-def handwritten_keyed(keys: int) -> Ask:
+def handwritten_keyed(keys: int, burst: int) -> Ask:
     """A dict of the buckets above."""
     buckets: dict[str, Bucket] = {}
     lock = threading.Lock()
@@ -164,17 +181,17 @@ def handwritten_keyed(keys: int) -> Ask:
         bucket = buckets.get(key)
         if bucket is None:
             with lock:
-                bucket = buckets.setdefault(key, Bucket(BURST / DAY, BURST))
+                bucket = buckets.setdefault(key, Bucket(burst / DAY, burst))
         return bucket.allow()
 
     return allow
 
 
-def pyrate_keyed(keys: int) -> Ask:
+def pyrate_keyed(keys: int, burst: int) -> Ask:
     """A dict of pyrate-limiter's buckets: its factories are there to be written by the user."""
     from pyrate_limiter import BucketFactory, Duration, Limiter, MonotonicClock, Rate, RateItem, StateBucket
 
-    rates = [Rate(BURST, Duration.DAY)]
+    rates = [Rate(burst, Duration.DAY)]
     clock = MonotonicClock()
 
     class Factory(BucketFactory):
@@ -193,24 +210,34 @@ def pyrate_keyed(keys: int) -> Ask:
     return Limiter(Factory()).try_acquire
 
 
-def limits_keyed(keys: int) -> Ask:
+def limits_keyed(keys: int, burst: int) -> Ask:
     """A fixed window of limits, which knows keys."""
     from limits import RateLimitItemPerDay
     from limits.storage import MemoryStorage
     from limits.strategies import FixedWindowRateLimiter
 
-    return partial(FixedWindowRateLimiter(MemoryStorage()).hit, RateLimitItemPerDay(BURST))
+    return partial(FixedWindowRateLimiter(MemoryStorage()).hit, RateLimitItemPerDay(burst))
 
 
-def throttled_keyed(keys: int) -> Ask:
+def throttled_keyed(keys: int, burst: int) -> Ask:
     """A fixed window of throttled-py, which knows keys, in a store made large enough to forget none."""
     from throttled import MemoryStore, RateLimiterType, Throttled, rate_limiter
 
     store = MemoryStore(options={"MAX_SIZE": keys})
-    quota = rate_limiter.per_day(BURST)
+    quota = rate_limiter.per_day(burst)
     limit = Throttled(using=RateLimiterType.FIXED_WINDOW.value, quota=quota, store=store).limit
 
     def ask(key: str) -> bool:
         return not limit(key).limited
 
     return ask
+
+
+KEYED: dict[str, Callable[[int, int], Ask]] = {
+    OURS: ours_keyed,
+    HANDWRITTEN: handwritten_keyed,
+    PYRATE: pyrate_keyed,
+    LIMITS: limits_keyed,
+    THROTTLED: throttled_keyed,
+}
+"""Those that know keys."""
