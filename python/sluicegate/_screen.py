@@ -183,7 +183,9 @@ class RichScreen:
         from rich.table import Table
         from rich.text import Text
 
-        made = Table(title=Text(title, style="bold") if title else None, title_justify="left", box=SIMPLE)
+        if title:
+            self.say(title, bold=True)  # rich would wrap its own title at the width of the table
+        made = Table(box=SIMPLE)
         for column in columns:
             made.add_column(column.name, justify="right" if column.right else "left", min_width=column.width)
         for row in rows:

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import sluicegate
-from sluicegate import _cli, _screen
+from sluicegate import _cli, _demo, _screen
 from sluicegate._bench import measure
 
 
@@ -51,34 +52,24 @@ def finding_all_but(*absent: str) -> Callable[[str], object]:
     return lambda package: None if package in absent else object()
 
 
-@pytest.mark.parametrize(
-    "arguments, absent, line",
-    [
-        (["demo"], ["rich"], "sluicegate demo needs rich: pip install 'sluicegate[demo]'\n"),
-        (["bench", "--plot", "x.svg"], ["matplotlib"], "sluicegate bench needs matplotlib: pip install 'sluicegate[plot]'\n"),
-    ],
-)
-def test_a_missing_extra_is_named_with_the_line_that_brings_it(
-    arguments: list[str],
-    absent: list[str],
-    line: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(_cli, "find_spec", finding_all_but(*absent))
-    assert _cli.main(arguments) == 2
-    assert capsys.readouterr().err == line
+def test_a_missing_extra_is_named_with_the_line_that_brings_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(_cli, "find_spec", finding_all_but("matplotlib"))
+    assert _cli.main(["bench", "--plot", "x.svg"]) == 2
+    assert capsys.readouterr().err == "sluicegate bench needs matplotlib: pip install 'sluicegate[plot]'\n"
 
 
-def test_the_bench_needs_nothing_else(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for module in (_cli, _screen, measure):
+def test_neither_command_needs_anything_else(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for module in (_cli, _screen, measure, _demo):
         monkeypatch.setattr(module, "find_spec", lambda package: None)
-    for package in ("rich", "matplotlib"):
+    for package in ("rich", "plotext", "matplotlib"):
         monkeypatch.setitem(sys.modules, package, None)  # an import of it fails
+    (tmp_path / "one.py").write_text("value = other\n")
     assert _cli.main(["bench", "--list"]) == 0
     assert _cli.main(["bench", "--quick", "--only", "simple"]) == 0
+    assert _cli.main(["demo", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "queue.SimpleQueue" in printed
+    assert "every line read was counted" in printed
 
 
 @pytest.mark.parametrize("command", ["demo", "bench"])

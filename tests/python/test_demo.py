@@ -15,12 +15,15 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
+import helpers
 import pytest
 
-from sluicegate import _cli
+from sluicegate import _cli, _demo
 from sluicegate._demo import pipeline, sources
 from sluicegate._demo.pipeline import Config, Outcome, PipelineError, Sample
+from sluicegate._demo.report import watcher
 from sluicegate._demo.stdlib_queue import StdlibQueue
+from sluicegate._screen import LineProgress, PlainScreen, RichScreen, Screen
 
 KINDS = ["sluicegate", "stdlib"]
 SOURCES = ["sluicegate", "python"]
@@ -299,13 +302,29 @@ def test_an_error_while_watching_ends_the_run_too(tree: Path, kind: str, error: 
         run(tree, kind, watch, maxsize=2)
 
 
+@both_kinds
+def test_a_queue_that_is_full_while_the_last_stage_is_busy_is_seen_to_be_full(
+    tree: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = threading.Event()
+    add = pipeline.Totals.add
+
+    def busy(self: pipeline.Totals, part: sources.Count) -> None:
+        seen.wait(helpers.PATIENCE / 3 if not late else 0)
+        late.append(part)
+        add(self, part)
+
+    def watch(sample: Sample) -> None:
+        if sample.results_depth == 1:
+            seen.set()
+
+    late: list[sources.Count] = []
+    monkeypatch.setattr(pipeline.Totals, "add", busy)
+    run(tree, kind, watch, maxsize=7)
+    assert seen.is_set()
+
+
 # The command.
-
-
-@pytest.fixture
-def programs() -> None:
-    pytest.importorskip("rich")
-    pytest.importorskip("plotext")
 
 
 def command(tree: Path, kind: str, source: str, file: Path) -> dict[str, object]:
@@ -314,7 +333,6 @@ def command(tree: Path, kind: str, source: str, file: Path) -> dict[str, object]
     return json.loads(file.read_text())
 
 
-@pytest.mark.usefixtures("programs")
 def test_both_kinds_write_the_identical_result(
     tree: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -330,7 +348,6 @@ def test_both_kinds_write_the_identical_result(
     assert "peak memory" in printed
 
 
-@pytest.mark.usefixtures("programs")
 def test_json_on_the_standard_output_is_alone_there(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _cli.main(["demo", str(tree), "--json", "-"]) == 0
     printed = capsys.readouterr()
@@ -338,7 +355,6 @@ def test_json_on_the_standard_output_is_alone_there(tree: Path, capsys: pytest.C
     assert "most frequent identifiers" in printed.err
 
 
-@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize("arguments", [["--workers", "0"], ["--maxsize", "-1"], ["--queue", "fast"], ["--source", "c"], ["no/such/path"]])
 def test_bad_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -347,26 +363,55 @@ def test_bad_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureF
     assert arguments[-1] in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("programs")
-def test_progress_goes_through_a_terminal_only(tree: Path) -> None:
-    from rich.console import Console
-
-    from sluicegate._demo.report import LiveProgress
-
-    config = Config(sources.find_files(tree))
-    sample = Sample(seconds=1.0, lines_depth=3, results_depth=2, files=5, lines=1234)
-    shown = {}
-    for terminal in (True, False):
-        screen = io.StringIO()
-        with LiveProgress(config, Console(file=screen, force_terminal=terminal, width=150), enabled=True) as progress:
-            progress.update(sample)
-        shown[terminal] = screen.getvalue()
-    assert "1,234 lines counted · lines 3/512 · results 2/32" in shown[True]
-    assert shown[False].strip() == ""
+SAMPLE = Sample(seconds=1.0, lines_depth=3, results_depth=2, files=5, lines=1234)
 
 
-@pytest.mark.usefixtures("programs")
+def shown(screen: Screen) -> None:
+    with screen.progress("files read", 14) as progress:
+        watch = watcher(Config([]), progress)
+        assert watch is not None
+        watch(SAMPLE)
+        watch(SAMPLE)
+
+
+def test_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LineProgress, "EVERY", 0.0)
+    file = io.StringIO()
+    shown(PlainScreen(file))
+    assert file.getvalue() == 2 * "  5 of 14 files read, 1,234 lines counted, lines 3/512, results 2/32\n"
+    monkeypatch.setattr(LineProgress, "EVERY", 1000.0)
+    file = io.StringIO()
+    shown(PlainScreen(file))
+    assert file.getvalue() == ""
+
+
+def test_progress_is_a_bar_on_a_terminal_with_rich() -> None:
+    pytest.importorskip("rich")
+    file = io.StringIO()
+    shown(RichScreen(file, force_terminal=True, width=150))
+    assert "5/14" in file.getvalue()
+    assert "1,234 lines counted, lines 3/512, results 2/32" in file.getvalue()
+
+
+def test_without_plotext_the_report_is_text_and_says_what_is_missing(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_demo, "find_spec", lambda package: None)
+    monkeypatch.setitem(sys.modules, "plotext", None)
+    assert _cli.main(["demo", str(tree)]) == 0
+    printed = capsys.readouterr().out
+    assert "pip install 'sluicegate[demo]'" in printed
+    assert "every line read was counted" in printed
+    assert printed.isascii()
+
+
+def test_a_sentence_is_a_line_in_a_pipe(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.main(["demo", str(tree)]) == 0
+    assert any(line.startswith("14 files (3 with") and line.endswith(" distinct") for line in capsys.readouterr().out.splitlines())
+
+
 def test_the_plot_keeps_every_peak() -> None:
+    pytest.importorskip("plotext")
     from sluicegate._demo.plot import plot, thin
 
     values = [0] * 1000
@@ -381,12 +426,11 @@ def test_the_plot_keeps_every_peak() -> None:
     assert max(map(len, picture.splitlines())) <= 60
 
 
-@pytest.mark.usefixtures("programs")
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a child")
 @both_kinds
 def test_ctrl_c_ends_the_program(kind: str) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-u", "-m", "sluicegate", "demo", "--queue", kind],
+        [sys.executable, "-u", "-m", "sluicegate", "demo", "--no-progress", "--queue", kind],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,8 +9,13 @@ comparison, `report` and `plot` show what happened.
 from __future__ import annotations
 
 import argparse
+import sys
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from .._screen import open_screen
 
 SUMMARY = "count the identifiers in a tree of Python files, with threads and asyncio on two bounded queues"
 
@@ -31,18 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def extras(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
-    """Return the packages that are needed."""
-    return {"demo": ("rich", "plotext")}
+    """Return the packages that are needed: none. With plotext the report has plots, with rich a terminal has colours."""
+    return {}
 
 
 def main(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the demo, print its report, and return it as JSON."""
-    from rich.console import Console
-
     from . import memory, report, sources
     from .pipeline import Config, run
 
-    console = Console(stderr=arguments.json == "-", highlight=False)
+    screen = open_screen(sys.stderr if arguments.json == "-" else sys.stdout)
     path: Path = arguments.path or sources.standard_library()
     config = Config(
         sources.find_files(path),
@@ -52,11 +55,15 @@ def main(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.maxsize,
         arguments.source or ("sluicegate" if arguments.queue == "sluicegate" else "python"),
     )
-    console.print(f"{len(config.files):,} Python files under {path}", markup=False, soft_wrap=True)
-    with report.LiveProgress(config, console, enabled=not arguments.no_progress) as progress:
-        outcome = run(config, progress.update)
+    screen.show(f"{len(config.files):,} Python files under {path}")
+    with nullcontext() if arguments.no_progress else screen.progress("files read", len(config.files)) as progress:
+        outcome = run(config, report.watcher(config, progress))
     peak_memory = memory.peak_bytes()
-    console.print(report.render(config, outcome, peak_memory, width=console.width))
+    if find_spec("plotext") is None:
+        screen.say("To see the depth of the queues over time: pip install 'sluicegate[demo]'")
+    elif screen.draws:
+        report.plots(screen, outcome)
+    report.show(screen, config, outcome, peak_memory)
     return report.as_json(config, outcome, peak_memory)
 
 

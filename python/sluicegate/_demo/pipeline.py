@@ -17,7 +17,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -134,7 +133,7 @@ Watcher: TypeAlias = Callable[[Sample], None]
 
 
 def run(config: Config, watch: Watcher | None = None) -> Outcome:
-    """Run the pipeline to its end, or to its first error; `watch` is called on this thread with each sample."""
+    """Run the pipeline to its end, or to its first error; `watch` is called with each sample, on a thread of its own."""
     return _Run(config, watch or (lambda sample: None)).run()
 
 
@@ -151,6 +150,7 @@ class _Run:
         self.totals = Totals()
         self.samples: list[Sample] = []
         self.failures: list[BaseException] = []
+        self.ended = threading.Event()
         self.started = time.perf_counter()
 
     def run(self) -> Outcome:
@@ -161,6 +161,7 @@ class _Run:
             pass  # a stage before this one failed: its error is among the failures
         finally:
             self.stop()
+            self.ended.set()
             self.join(threads)
         if self.failures:
             raise self.failures[0]
@@ -198,22 +199,15 @@ class _Run:
             self.results.put(sources.count(batch))
 
     async def aggregate(self) -> None:
-        """Add the counts up, and look at the queues from time to time."""
-        sampler = asyncio.create_task(self.sample())
-        sampler.add_done_callback(lambda task: self.stop())  # an error in `watch` ends the run
-        try:
-            with self.results.consumers(1):
-                async for part in self.results:
-                    self.totals.add(part)
-        finally:
-            sampler.cancel()
-            with suppress(asyncio.CancelledError):
-                await sampler
+        """Add the counts up."""
+        with self.results.consumers(1):
+            async for part in self.results:
+                self.totals.add(part)
 
     # Their threads.
 
     def start(self) -> list[threading.Thread]:
-        """Start the readers and the workers."""
+        """Start the readers, the workers and the sampler."""
         readers, workers = self.config.readers, self.config.workers
         reading = self.lines.producers(readers)
         parsing = self.lines.consumers(workers)
@@ -229,6 +223,7 @@ class _Run:
 
         stages = [(f"reader-{n}", partial(reader, n)) for n in range(readers)]
         stages += [(f"worker-{n}", worker) for n in range(workers)]
+        stages.append(("sampler", self.sample))
         threads = [threading.Thread(target=self.guard, args=(stage,), name=name, daemon=True) for name, stage in stages]
         for thread in threads:
             thread.start()
@@ -259,8 +254,11 @@ class _Run:
 
     # What there is to see.
 
-    async def sample(self) -> None:
-        """Look at the depth of the queues until cancelled."""
+    def sample(self) -> None:
+        """Look at the depth of the queues until the end.
+
+        Not on the event loop: that has its turn when `results` is empty, and would see it so each time.
+        """
         while True:
             sample = Sample(
                 seconds=time.perf_counter() - self.started,
@@ -271,7 +269,8 @@ class _Run:
             )
             self.samples.append(sample)
             self.watch(sample)
-            await asyncio.sleep(SAMPLE_EVERY)
+            if self.ended.wait(SAMPLE_EVERY):
+                return
 
     def outcome(self, seconds: float) -> Outcome:
         """Check the promises, and sum up."""

@@ -2,71 +2,57 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, final
+from typing import Any
 
-from rich.box import SIMPLE
-from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
-
-from .pipeline import Config, Outcome, QueueFigures, Sample
-from .plot import plot
+from .._screen import Column, Progress, Screen
+from .pipeline import Config, Outcome, QueueFigures, Sample, Watcher
 
 
-@final
-class LiveProgress:
-    """A progress bar over the files, with the depth of both queues beside it; a context manager."""
+def watcher(config: Config, progress: Progress | None) -> Watcher | None:
+    """Return what shows each sample as progress."""
+    if progress is None:
+        return None
 
-    def __init__(self, config: Config, console: Console, *, enabled: bool) -> None:
-        self._config = config
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            auto_refresh=False,
-            disable=not (enabled and console.is_terminal),
+    def watch(sample: Sample) -> None:
+        progress.update(
+            sample.files,
+            f"{sample.lines:,} lines counted, lines {sample.lines_depth}/{config.maxsize}"
+            f", results {sample.results_depth}/{config.results_maxsize}",
         )
-        self._task = self._progress.add_task("files read", total=len(config.files), state="")
-        self._next_refresh = 0.0
 
-    def __enter__(self) -> LiveProgress:
-        """Start to show."""
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        """Take the progress off the screen."""
-        self._progress.stop()
-
-    def update(self, sample: Sample) -> None:
-        """Show a sample, ten times a second at most."""
-        if sample.seconds < self._next_refresh:
-            return
-        self._next_refresh = sample.seconds + 0.1
-        state = (
-            f"{sample.lines:,} lines counted · lines {sample.lines_depth}/{self._config.maxsize}"
-            f" · results {sample.results_depth}/{self._config.results_maxsize}"
-        )
-        self._progress.update(self._task, completed=sample.files, state=state)
-        self._progress.refresh()
+    return watch
 
 
-def render(config: Config, outcome: Outcome, peak_memory: int | None, *, width: int) -> RenderableType:
-    """Return the whole report."""
-    return Group(
-        _plots(outcome, width),
-        "The queues",
-        _queues(outcome),
-        "The 10 most frequent identifiers",
-        _result(outcome),
-        _summary(config, outcome, peak_memory),
-    )
+def plots(screen: Screen, outcome: Outcome) -> None:
+    """Draw the depth of both queues over time."""
+    from .plot import plot
+
+    seconds = [sample.seconds for sample in outcome.samples]
+    if len(seconds) < 2:
+        screen.say("The run was too short to plot the depth of its queues.")
+        return
+    lines, results = outcome.queues
+    depths = ((lines, [sample.lines_depth for sample in outcome.samples]), (results, [sample.results_depth for sample in outcome.samples]))
+    for queue, values in depths:
+        title = f"{queue.name}: depth over time (s), bound {queue.maxsize}"
+        screen.show(plot(seconds, values, title=title, bound=queue.maxsize, width=min(screen.width, 100)))
+
+
+def show(screen: Screen, config: Config, outcome: Outcome, peak_memory: int | None) -> None:
+    """Print the queues, the result, and the run in three lines."""
+    columns = [Column("queue"), *(Column(name, right=True) for name in ("bound", "peak depth", "blocked in put", "blocked in get"))]
+    rows = [(queue.name, f"{queue.maxsize:,}", f"{queue.peak:,}", *_blocked(queue)) for queue in _all(outcome)]
+    screen.say()
+    screen.table(columns, rows, title="The queues")
+    if outcome.queues[0].put_blocked_seconds is None:
+        screen.say("  peak depth as sampled; queue.Queue keeps no statistics")
+    else:
+        screen.say("  blocked: summed over the threads and tasks of that side")
+    screen.say()
+    columns = [Column("identifier"), Column("times", right=True)]
+    screen.table(columns, [(name, f"{times:,}") for name, times in outcome.top()], title="The 10 most frequent identifiers")
+    screen.say()
+    screen.say(_summary(config, outcome, peak_memory))
 
 
 def as_json(config: Config, outcome: Outcome, peak_memory: int | None) -> dict[str, Any]:
@@ -102,55 +88,6 @@ def as_json(config: Config, outcome: Outcome, peak_memory: int | None) -> dict[s
     }
 
 
-def _plots(outcome: Outcome, width: int) -> RenderableType:
-    seconds = [sample.seconds for sample in outcome.samples]
-    lines, results = outcome.queues
-    pictures = (
-        (lines, [sample.lines_depth for sample in outcome.samples], "cyan"),
-        (results, [sample.results_depth for sample in outcome.samples], "magenta"),
-    )
-    if len(seconds) < 2:
-        return Text("The run was too short to plot the depth of its queues.\n")
-    return Group(
-        *(
-            Text(
-                plot(
-                    seconds,
-                    values,
-                    title=f"{queue.name}: depth over time (s), bound {queue.maxsize}",
-                    bound=queue.maxsize,
-                    width=min(width, 100),
-                ),
-                style=style,
-                no_wrap=True,
-            )
-            for queue, values, style in pictures
-        )
-    )
-
-
-def _result(outcome: Outcome) -> Table:
-    table = Table(box=SIMPLE)
-    table.add_column("identifier")
-    table.add_column("times", justify="right")
-    for name, times in outcome.top():
-        table.add_row(Text(name), f"{times:,}")
-    return table
-
-
-def _queues(outcome: Outcome) -> Group:
-    table = Table(box=SIMPLE)
-    for column in ("queue", "bound", "peak depth", "blocked in put", "blocked in get"):
-        table.add_column(column, justify="left" if column == "queue" else "right")
-    for queue in _all(outcome):
-        table.add_row(queue.name, f"{queue.maxsize:,}", f"{queue.peak:,}", *_blocked(queue))
-    if outcome.queues[0].put_blocked_seconds is None:
-        note = "peak depth as sampled; queue.Queue keeps no statistics"
-    else:
-        note = "blocked: summed over the threads and tasks of that side"
-    return Group(table, f"  {note}\n")
-
-
 def _all(outcome: Outcome) -> tuple[QueueFigures, ...]:
     return outcome.queues if outcome.channels is None else (outcome.channels, *outcome.queues)
 
@@ -162,12 +99,12 @@ def _blocked(queue: QueueFigures) -> tuple[str, str]:
     return show(queue.put_blocked_seconds), show(queue.get_blocked_seconds)
 
 
-def _summary(config: Config, outcome: Outcome, peak_memory: int | None) -> Text:
+def _summary(config: Config, outcome: Outcome, peak_memory: int | None) -> str:
     memory = "not known on this platform" if peak_memory is None else f"{peak_memory / 2**20:.1f} MiB"
     damaged = f" ({outcome.damaged} with bytes that had to be replaced)" if outcome.damaged else ""
     rate = outcome.lines / outcome.seconds if outcome.seconds else 0.0
     reader = "sluicegate.io" if config.source == "sluicegate" else "Python"
-    return Text(
+    return (
         f"{outcome.files:,} files{damaged}, {outcome.lines:,} lines, {outcome.names.total():,} identifiers, "
         f"{len(outcome.names):,} distinct\n"
         f"{outcome.seconds:.2f} s on {config.queue} queues, files read by {reader}, {rate:,.0f} lines/s, "
