@@ -1,8 +1,10 @@
 """The bench: fair rounds, honest counts, and a table that says what is missing. Nothing here asserts a duration."""
 
+import asyncio
 import gc
 import io
 import json
+import queue
 import re
 import threading
 from dataclasses import replace
@@ -16,10 +18,13 @@ from sluicegate._bench import harness, measure, select
 from sluicegate._bench import summary as closing
 from sluicegate._bench.environment import PEERS, Environment, find_peers
 from sluicegate._bench.harness import BenchError, Face, Stopwatch
+from sluicegate._bench.loops import crowds
 from sluicegate._bench.loops import limiters as limiter_loops
+from sluicegate._bench.loops import queues as queue_loops
 from sluicegate._bench.loops.limiters import LimiterFace
 from sluicegate._bench.measure import Settings, round_up, run_row
 from sluicegate._bench.model import OURS, Contender, Figures, Result, Row, Sample
+from sluicegate._bench.peers.queues import sync
 from sluicegate._bench.report import compare
 from sluicegate._bench.rows import find_rows
 from sluicegate._screen import Column, PlainScreen, RichScreen, open_screen
@@ -206,6 +211,45 @@ def test_a_hang_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         release.set()
         assert gc.isenabled()
+
+
+def test_a_loop_that_hangs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "LIMIT", 0.2)
+
+    async def hang() -> Sample:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with pytest.raises(BenchError, match="the loop still runs"):
+        harness.run_loop(hang())
+
+
+def test_what_is_not_refused_where_it_should_be_is_an_error() -> None:
+    generous = sync(queue.SimpleQueue)
+    with pytest.raises(BenchError, match="4 of 4 were not refused"):
+        queue_loops.put_refused(generous, queue.Full)(4)
+    with pytest.raises(BenchError, match="4 of 4 were not refused"):
+        queue_loops.get_refused(lambda: Face(print, lambda: 1, lambda: 0), queue.Empty)(4)
+    with pytest.raises(BenchError, match="4 of 4 were not refused"):
+        limiter_loops.one_thread_refused(lambda: LimiterFace(lambda timeout: True), TimeoutError)(4)
+
+
+def test_those_who_were_served_come_again_at_the_end_of_the_line() -> None:
+    order: list[int] = []
+    line: list[asyncio.Future[None]] = []
+    of: dict[asyncio.Task[Any], int] = {}
+
+    async def wait() -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        turn = asyncio.get_running_loop().create_future()
+        line.append(turn)
+        await turn
+        order.append(of.setdefault(me, len(of)))
+
+    sample = crowds.tasks(lambda: crowds.Crowded(wait, lambda: line.pop(0).set_result(None)), 10)(25)
+    assert sample.items == 25
+    assert order == [*range(10), *range(10), *range(5)]
 
 
 def test_items_left_over_are_an_error() -> None:

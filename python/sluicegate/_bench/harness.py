@@ -179,6 +179,9 @@ def run_loop(work: Coroutine[Any, Any, Sample]) -> Sample:
     """Run a coroutine on a fresh asyncio loop."""
 
     async def bounded() -> Sample:
-        return await asyncio.wait_for(work, LIMIT)
+        try:
+            return await asyncio.wait_for(work, LIMIT)
+        except asyncio.TimeoutError:  # before 3.11 not the built-in one
+            raise BenchError(f"the loop still runs after {LIMIT:g} s") from None
 
     return asyncio.run(bounded())

@@ -21,7 +21,7 @@ from ..model import Run, Sample
 class LimiterFace:
     """A limiter: what asks it for one, and how to read the answer."""
 
-    ask: Callable[[], Any]
+    ask: Callable[..., Any]
     admits: Callable[[Any], bool] = bool
     close: Callable[[], None] = nothing
 
@@ -81,6 +81,57 @@ def one_loop(make: MakeLimiter) -> Run:
             for _ in repeat(None, n):
                 await ask()
         check(limiter, await ask(), True)
+        limiter.close()
+        return watch.sample(n)
+
+    return lambda n: run_loop(work(n))
+
+
+def one_thread_refused(make: MakeLimiter, error: type[Exception]) -> Run:
+    """One thread asks with `timeout=0` and is refused by an exception, which is raised and caught."""
+
+    def run(n: int) -> Sample:
+        ask = make().ask
+        refused = 0
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                try:
+                    ask(timeout=0)
+                except error:
+                    refused += 1
+        if refused != n:
+            raise BenchError(f"{n - refused} of {n} were not refused")
+        return watch.sample(n)
+
+    return run
+
+
+def one_thread_with_timeout(make: MakeLimiter) -> Run:
+    """One thread asks with a timeout that is not needed."""
+
+    def run(n: int) -> Sample:
+        limiter = make()
+        ask = limiter.ask
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                ask(timeout=1.0)
+        check(limiter, ask(timeout=1.0), True)
+        limiter.close()
+        return watch.sample(n)
+
+    return run
+
+
+def one_loop_with_timeout(make: MakeLimiter) -> Run:
+    """One task asks with a timeout that is not needed."""
+
+    async def work(n: int) -> Sample:
+        limiter = make()
+        ask = limiter.ask
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                await ask(timeout=1.0)
+        check(limiter, await ask(timeout=1.0), True)
         limiter.close()
         return watch.sample(n)
 

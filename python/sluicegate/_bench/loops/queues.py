@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any
 
-from ..harness import ITEM, Face, Make, Stopwatch, beside_a_thread, finish, run_loop, run_threads
+from ..harness import ITEM, BenchError, Face, Make, Stopwatch, beside_a_thread, finish, run_loop, run_threads
 from ..model import Run, Sample
 
 # One thread.
@@ -182,5 +183,107 @@ def loop_to_thread(make: Make) -> Run:
                 await local_put(thing)
 
         return await beside_a_thread(consume, produce, face, n)
+
+    return lambda n: run_loop(work(n))
+
+
+# Refusals: what is measured includes the exception, raised and caught.
+
+
+def put_refused(make: Make, error: type[Exception]) -> Run:
+    """One thread puts where there is no room."""
+
+    def run(n: int) -> Sample:
+        face = make()
+        put, thing = face.put, ITEM
+        put(thing)  # the queues of this row have room for one
+        refused = 0
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                try:
+                    put(thing)
+                except error:
+                    refused += 1
+        face.get()
+        check_refused(refused, n)
+        finish(face)
+        return watch.sample(n)
+
+    return run
+
+
+def get_refused(make: Make, error: type[Exception]) -> Run:
+    """One thread gets where there is nothing."""
+
+    def run(n: int) -> Sample:
+        face = make()
+        get = face.get
+        refused = 0
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                try:
+                    get()
+                except error:
+                    refused += 1
+        check_refused(refused, n)
+        finish(face)
+        return watch.sample(n)
+
+    return run
+
+
+def check_refused(refused: int, n: int) -> None:
+    """Complain about a contender that let something through."""
+    if refused != n:
+        raise BenchError(f"{n - refused} of {n} were not refused")
+
+
+# Limits of time that are not needed.
+
+
+def put_get_with_timeout(make: Make) -> Run:
+    """One thread puts and gets, each with a timeout."""
+
+    def run(n: int) -> Sample:
+        face = make()
+        put, get, thing = face.put, face.get, ITEM
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                put(thing, timeout=1.0)
+                get(timeout=1.0)
+        finish(face)
+        return watch.sample(n)
+
+    return run
+
+
+def on_one_loop_with_timeout(make: Make) -> Run:
+    """One task awaits a put and awaits a get, each with a timeout."""
+
+    async def work(n: int) -> Sample:
+        face = make()
+        put, get, thing = face.put, face.get, ITEM
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                await put(thing, timeout=1.0)
+                await get(timeout=1.0)
+        finish(face)
+        return watch.sample(n)
+
+    return lambda n: run_loop(work(n))
+
+
+def on_one_loop_in_wait_for(make: Make) -> Run:
+    """The same for those whose methods take no timeout: each in `asyncio.wait_for`."""
+
+    async def work(n: int) -> Sample:
+        face = make()
+        put, get, thing = face.put, face.get, ITEM
+        with Stopwatch() as watch:
+            for _ in repeat(None, n):
+                await asyncio.wait_for(put(thing), 1.0)
+                await asyncio.wait_for(get(), 1.0)
+        finish(face)
+        return watch.sample(n)
 
     return lambda n: run_loop(work(n))

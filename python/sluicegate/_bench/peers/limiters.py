@@ -122,6 +122,11 @@ SYNC: dict[str, Callable[[int], LimiterFace]] = {
 """Those that threads can use."""
 
 
+def ours_waiting() -> LimiterFace:
+    """Our token bucket, asked by a call that would wait."""
+    return LimiterFace(sluicegate.TokenBucket(AMPLE, AMPLE, period=DAY).acquire)
+
+
 # One limiter, awaited.
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import sluicegate
@@ -32,6 +33,16 @@ def sync(make: Callable[[], Any]) -> Make:
     def face() -> Face:
         q = make()
         return Face(q.put, q.get, q.qsize)
+
+    return face
+
+
+def without_waiting(make: Callable[[], Any]) -> Make:
+    """Threads and tasks, with what never waits."""
+
+    def face() -> Face:
+        q = make()
+        return Face(q.put_nowait, q.get_nowait, q.qsize)
 
     return face
 
@@ -109,25 +120,25 @@ def empty_coroutines() -> Face:
     return Face(put, get, lambda: 0)
 
 
-def janus_queue(put: str, get: str) -> Make:
-    """A janus queue; `put` and `get` name the proxy each operation goes through."""
+def janus_queue(put: str, get: str, maxsize: int = BOUND) -> Make:
+    """A janus queue; `put` and `get` name each operation, proxy first."""
 
     def face() -> Face:
         import janus
 
-        q: janus.Queue[Any] = janus.Queue(BOUND)
-        return Face(getattr(q, put).put, getattr(q, get).get, q.sync_q.qsize, q.close)
+        q: janus.Queue[Any] = janus.Queue(maxsize)
+        return Face(attrgetter(put)(q), attrgetter(get)(q), q.sync_q.qsize, q.close)
 
     return face
 
 
-def culsans_queue(put: str, get: str) -> Make:
+def culsans_queue(put: str, get: str, maxsize: int = BOUND) -> Make:
     """A culsans queue."""
 
     def face() -> Face:
         import culsans
 
-        q: culsans.Queue[Any] = culsans.Queue(BOUND)
+        q: culsans.Queue[Any] = culsans.Queue(maxsize)
         return Face(getattr(q, put), getattr(q, get), q.qsize)
 
     return face
@@ -149,7 +160,7 @@ def peers(work: Callable[[Make], Run], *, put: str, get: str) -> tuple[Contender
     """The three queues for threads and asyncio; `put` and `get` say from which side: 'sync' or 'async'."""
     green = {"sync": "green", "async": "async"}
     return (
-        Contender("janus", work(janus_queue(f"{put}_q", f"{get}_q")), "janus"),
+        Contender("janus", work(janus_queue(f"{put}_q.put", f"{get}_q.get")), "janus"),
         Contender("culsans", work(culsans_queue(f"{put}_put", f"{get}_get")), "culsans"),
         Contender("aiologic", work(aiologic_queue(f"{green[put]}_put", f"{green[get]}_get")), "aiologic"),
     )
