@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Protocol, TextIO, final
+from typing import Any, TextIO
 
 
 @dataclass(frozen=True)
@@ -24,71 +24,8 @@ class Column:
     width: int = 0
 
 
-class Progress(Protocol):
-    """Shows how far something has come; a context manager."""
-
-    def __enter__(self) -> Progress:
-        """Start to show."""
-        ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        """Stop to show."""
-        ...
-
-    def update(self, done: int, state: str) -> None:
-        """Show that so much is done."""
-        ...
-
-
-class Screen(Protocol):
-    """Where a program's report goes."""
-
-    @property
-    def width(self) -> int:
-        """The number of columns to draw in."""
-        ...
-
-    @property
-    def draws(self) -> bool:
-        """Whether characters beyond ASCII can be shown."""
-        ...
-
-    def say(self, text: str = "", *, bold: bool = False) -> None:
-        """Print text."""
-        ...
-
-    def show(self, picture: str) -> None:
-        """Print text as it is, each line in one line."""
-        ...
-
-    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """Print a table."""
-        ...
-
-    def flash(self, text: str) -> None:
-        """Show a line that the next one takes the place of; on terminals only."""
-        ...
-
-    def progress(self, what: str, total: int) -> Progress:
-        """Return something to show progress with."""
-        ...
-
-
-def open_screen(file: TextIO) -> Screen:
-    """Return rich's screen for a terminal that can show it, a plain one otherwise."""
-    if file.isatty() and speaks_unicode(file) and find_spec("rich") is not None:
-        return RichScreen(file)
-    return PlainScreen(file)
-
-
-def speaks_unicode(file: TextIO) -> bool:
-    """Return whether every character can be written."""
-    return (file.encoding or "").lower().replace("-", "").startswith("utf")
-
-
-@final
-class PlainScreen:
-    """Text and nothing else; what the file's encoding lacks is replaced."""
+class Screen:
+    """Plain text; what the file's encoding lacks is replaced. `draws` says whether anything beyond ASCII can be shown."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -103,7 +40,7 @@ class PlainScreen:
             self.show(textwrap.fill(line, self.width, subsequent_indent=indent) if self._wraps else line)
 
     def show(self, picture: str) -> None:
-        """Print text as it is."""
+        """Print text as it is, each line in one line."""
         if not self.draws:
             encoding = self._file.encoding or "ascii"
             picture = picture.encode(encoding, "replace").decode(encoding)
@@ -123,59 +60,55 @@ class PlainScreen:
         self.show("\n".join(lines))
 
     def flash(self, text: str) -> None:
-        """Show nothing: there is no taking a line back."""
+        """Show a line that the next one takes the place of: not here, where there is no taking it back."""
 
     def progress(self, what: str, total: int) -> Progress:
-        """Return one that prints a line now and then."""
-        return LineProgress(self, what, total)
+        """Return something to show progress with, a context manager."""
+        return Progress(self, what, total)
 
 
-@final
-class LineProgress:
-    """A line of progress every second or so."""
+class Progress:
+    """A line of progress now and then."""
 
     EVERY = 1.0
 
-    def __init__(self, screen: PlainScreen, what: str, total: int) -> None:
+    def __init__(self, screen: Screen, what: str, total: int) -> None:
         self._screen = screen
         self._what = what
         self._total = total
         self._next = 0.0
 
-    def __enter__(self) -> LineProgress:
+    def __enter__(self) -> Progress:
         """Start the clock."""
         self._next = time.monotonic() + self.EVERY
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        """Nothing has to be taken off the screen."""
+        """Leave what was printed."""
 
     def update(self, done: int, state: str) -> None:
-        """Print a line, if the last one is old enough."""
+        """Show that so much is done, if the last time is long enough ago."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.EVERY
-            self._screen.say(f"  {done:,} of {self._total:,} {self._what}, {state}")
+            self.draw(done, state)
+
+    def draw(self, done: int, state: str) -> None:
+        """Show it."""
+        self._screen.say(f"  {done:,} of {self._total:,} {self._what}, {state}")
 
 
-@final
-class RichScreen:
+class RichScreen(Screen):
     """A terminal, by rich."""
-
-    draws = True
 
     def __init__(self, file: TextIO, **options: Any) -> None:
         from rich.console import Console
 
+        super().__init__(file)
         self.console = Console(file=file, highlight=False, markup=False, emoji=False, **options)
-        self.width = self.console.width
 
     def say(self, text: str = "", *, bold: bool = False) -> None:
         """Print text, wrapped between words."""
         self.console.print(text, style="bold" if bold else None)
-
-    def show(self, picture: str) -> None:
-        """Print text as it is."""
-        self.console.print(picture, no_wrap=True)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """Print a table."""
@@ -201,20 +134,21 @@ class RichScreen:
         return BarProgress(self, what, total)
 
 
-@final
-class BarProgress:
+class BarProgress(Progress):
     """A bar that is gone once it is full."""
+
+    EVERY = 0.1
 
     def __init__(self, screen: RichScreen, what: str, total: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+        super().__init__(screen, what, total)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
         # Without a thread of its own to refresh it: that would be one more in a program about threads.
         self._bar = Progress(*columns, TimeElapsedColumn(), console=screen.console, transient=True, auto_refresh=False)
         self._task = self._bar.add_task(what, total=total, state="")
-        self._next = 0.0
 
-    def __enter__(self) -> BarProgress:
+    def __enter__(self) -> Progress:
         """Draw the bar."""
         self._bar.start()
         return self
@@ -223,9 +157,19 @@ class BarProgress:
         """Take it off the screen."""
         self._bar.stop()
 
-    def update(self, done: int, state: str) -> None:
-        """Draw it again, ten times a second at most."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + 0.1
-            self._bar.update(self._task, completed=done, state=state)
-            self._bar.refresh()
+    def draw(self, done: int, state: str) -> None:
+        """Draw it again."""
+        self._bar.update(self._task, completed=done, state=state)
+        self._bar.refresh()
+
+
+def open_screen(file: TextIO) -> Screen:
+    """Return rich's screen for a terminal that can show it, a plain one otherwise."""
+    if file.isatty() and speaks_unicode(file) and find_spec("rich") is not None:
+        return RichScreen(file)
+    return Screen(file)
+
+
+def speaks_unicode(file: TextIO) -> bool:
+    """Return whether every character can be written."""
+    return (file.encoding or "").lower().replace("-", "").startswith("utf")

@@ -24,10 +24,10 @@ from sluicegate._bench.loops import queues as queue_loops
 from sluicegate._bench.loops.limiters import LimiterFace
 from sluicegate._bench.measure import Settings, round_up, run_row
 from sluicegate._bench.model import OURS, Contender, Figures, Result, Row, Sample
-from sluicegate._bench.peers.queues import sync
+from sluicegate._bench.peers.queues import named
 from sluicegate._bench.report import compare
 from sluicegate._bench.rows import find_rows
-from sluicegate._screen import Column, PlainScreen, RichScreen, open_screen
+from sluicegate._screen import Column, RichScreen, Screen, open_screen
 
 ROWS = find_rows()
 
@@ -225,13 +225,29 @@ def test_a_loop_that_hangs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_not_refused_where_it_should_be_is_an_error() -> None:
-    generous = sync(queue.SimpleQueue)
-    with pytest.raises(BenchError, match="4 of 4 were not refused"):
-        queue_loops.put_refused(generous, queue.Full)(4)
-    with pytest.raises(BenchError, match="4 of 4 were not refused"):
-        queue_loops.get_refused(lambda: Face(print, lambda: 1, lambda: 0), queue.Empty)(4)
-    with pytest.raises(BenchError, match="4 of 4 were not refused"):
-        limiter_loops.one_thread_refused(lambda: LimiterFace(lambda timeout: True), TimeoutError)(4)
+    generous = Face(lambda item: None, lambda: 1, lambda: 0)
+    for statement in (queue_loops.PUT_REFUSED, queue_loops.GET_REFUSED):
+        with pytest.raises(BenchError, match="it was not refused"):
+            queue_loops.turns(lambda: generous, statement, error=queue.Full)(4)
+    with pytest.raises(BenchError, match="it was not refused"):
+        limiter_loops.refused(lambda: LimiterFace(lambda timeout: True), TimeoutError)(4)
+
+
+def test_a_statement_is_run_as_often_as_there_are_items() -> None:
+    held: list[int] = []
+    face = Face(held.append, held.pop, lambda: len(held), item=7)
+    assert queue_loops.turns(lambda: face)(5).items == 5
+    taken: list[int] = []
+    queue_loops.turns(lambda: face, "put(item); put(item); taken.append(get()); get()", items=2, taken=taken)(10)
+    assert taken == [7] * 5
+    with pytest.raises(BenchError, match="3 items left over"):
+        queue_loops.turns(lambda: face, "put(item)")(3)
+
+
+def test_what_a_queue_holds_beforehand_is_left_to_it() -> None:
+    held = queue.SimpleQueue[int]()
+    queue_loops.turns(queue_loops.holding(named(lambda: held), [1, 2, 3]))(2)
+    assert [held.get_nowait() for _ in range(3)] == [3, 1, 1]
 
 
 def test_those_who_were_served_come_again_at_the_end_of_the_line() -> None:
@@ -444,7 +460,7 @@ LONG = "word " * 60
 def test_a_pipe_gets_plain_text_with_a_sentence_a_line() -> None:
     file = io.StringIO()
     screen = open_screen(file)
-    assert isinstance(screen, PlainScreen)
+    assert type(screen) is Screen
     screen.say(LONG)
     screen.flash("soon gone")
     screen.table(COLUMNS, [("a", "1"), ("long name", "1,234")], title="row: title")

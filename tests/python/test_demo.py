@@ -23,7 +23,7 @@ from sluicegate._demo import pipeline, sources
 from sluicegate._demo.pipeline import Config, Outcome, PipelineError, Sample
 from sluicegate._demo.report import watcher
 from sluicegate._demo.stdlib_queue import StdlibQueue
-from sluicegate._screen import LineProgress, PlainScreen, RichScreen, Screen
+from sluicegate._screen import Progress, RichScreen, Screen
 
 KINDS = ["sluicegate", "stdlib"]
 SOURCES = ["sluicegate", "python"]
@@ -375,13 +375,13 @@ def shown(screen: Screen) -> None:
 
 
 def test_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LineProgress, "EVERY", 0.0)
+    monkeypatch.setattr(Progress, "EVERY", 0.0)
     file = io.StringIO()
-    shown(PlainScreen(file))
+    shown(Screen(file))
     assert file.getvalue() == 2 * "  5 of 14 files read, 1,234 lines counted, lines 3/512, results 2/32\n"
-    monkeypatch.setattr(LineProgress, "EVERY", 1000.0)
+    monkeypatch.setattr(Progress, "EVERY", 1000.0)
     file = io.StringIO()
-    shown(PlainScreen(file))
+    shown(Screen(file))
     assert file.getvalue() == ""
 
 

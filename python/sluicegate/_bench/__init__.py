@@ -60,6 +60,7 @@ def main(arguments: argparse.Namespace) -> dict[str, Any] | None:
     started = time.perf_counter()
     results = []
     for row in rows:
+        screen.say()
         screen.flash(f"{row.name} ...")  # nothing that moves: a thread that draws would be measured too
         results.append(run_row(row, settings))
         report.table(screen, results[-1], details=arguments.details)

@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
+from textwrap import indent
 from types import TracebackType
 from typing import Any, TypeAlias, final
 
@@ -34,15 +36,44 @@ def nothing() -> None:
 
 @dataclass(frozen=True)
 class Face:
-    """The two operations of a contender's object, and how many items it still holds at the end."""
+    """The two operations of a contender's object, and how many items it holds at the end: `holds` is how many it should.
+
+    `item` is what is put; `items` is what `async for` runs over.
+    """
 
     put: Callable[..., Any]
     get: Callable[..., Any]
     size: Callable[[], int]
     close: Callable[[], None] = nothing
+    item: Any = ITEM
+    items: Any = None
+    holds: int = 0
 
 
 Make: TypeAlias = Callable[[], Face]
+
+
+REFUSED = """
+try:
+    {call}
+except error:
+    pass
+else:
+    raise BenchError("it was not refused")
+"""
+"""A statement that fails, with an exception that is raised and caught."""
+
+
+def loop_of(statement: str, *names: str) -> Callable[..., Any]:
+    """Compile a loop around a statement, as timeit does: nothing else is measured, and its names are local.
+
+    The function takes the number of turns and what the names stand for; it is a coroutine function if the statement awaits.
+    """
+    head = "async def" if "await " in statement else "def"
+    source = f"{head} loop(n, {', '.join(names)}):\n    for _ in repeat(None, n):\n{indent(statement, ' ' * 8)}\n"
+    scope: dict[str, Any] = {"repeat": repeat, "wait_for": asyncio.wait_for, "BenchError": BenchError}
+    exec(source, scope)  # noqa: S102 - the statements are our own
+    return scope["loop"]
 
 
 @final
@@ -106,7 +137,7 @@ def context_switches(*, this_thread: bool = False) -> tuple[int, int] | None:
 
 def finish(face: Face) -> None:
     """Check that all that was put has been got, and let the object go."""
-    left = face.size()
+    left = face.size() - face.holds
     face.close()
     if left:
         raise BenchError(f"{left} items left over")

@@ -9,7 +9,7 @@ from .._screen import Column, Screen
 from .environment import Environment
 from .measure import Settings
 from .model import Figures, Result, Row
-from .summary import Machine
+from .summary import Machine, peers_of
 
 SWITCHES = "switches/1000: how often a thread went to sleep, for 1000 items, all threads together; fewer is better"
 
@@ -54,7 +54,6 @@ def table(screen: Screen, result: Result, *, details: bool) -> None:
         columns += [Column("items a round", right=True, width=13), Column("switches/1000", right=True, width=13)]
         for row, figures in zip(rows, result.figures, strict=True):
             row += [f"{figures.samples[0].items:,}", switches(result.row, figures)]
-    screen.say()
     screen.table(columns, rows, title=f"{result.row.name}: {result.row.title}")
     for name, reason in result.left_out.items():
         screen.say(f"  {name}: {reason}")
@@ -71,7 +70,8 @@ def as_json(environment: Environment, settings: Settings, results: Sequence[Resu
 
 
 def result_as_json(result: Result) -> dict[str, Any]:
-    """Return a row; a ratio is how many times longer the peer takes."""
+    """Return a row; a ratio is how many times as long as ours somebody takes."""
+    peers = {figures.name for figures in peers_of(result)}
     return {
         "name": result.row.name,
         "title": result.row.title,
@@ -80,6 +80,7 @@ def result_as_json(result: Result) -> dict[str, Any]:
         "contenders": [
             {
                 "name": figures.name,
+                "peer": figures.name in peers,
                 "median_ns": figures.median,
                 "quartiles_ns": list(figures.quartiles),
                 "range_ns": [min(figures.nanoseconds), max(figures.nanoseconds)],

@@ -13,7 +13,7 @@ from inspect import isawaitable
 from itertools import cycle, islice, repeat
 from typing import Any, TypeAlias
 
-from ..harness import BenchError, Stopwatch, nothing, run_loop, run_threads
+from ..harness import REFUSED, BenchError, Stopwatch, loop_of, nothing, run_loop, run_threads
 from ..model import Run, Sample
 
 
@@ -32,17 +32,31 @@ Ask: TypeAlias = Callable[[str], Any]
 """Asks a limiter with keys for one, by key."""
 
 
-def one_thread(make: MakeLimiter, *, admits: bool) -> Run:
+def one_thread(make: MakeLimiter, statement: str = "ask()", *, admits: bool = True) -> Run:
     """One thread asks."""
+    loop = loop_of(statement, "ask")
 
     def run(n: int) -> Sample:
         limiter = make()
         ask = limiter.ask
         check(limiter, ask(), admits)
         with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                ask()
+            loop(n, ask)
         check(limiter, ask(), admits)
+        limiter.close()
+        return watch.sample(n)
+
+    return run
+
+
+def refused(make: MakeLimiter, error: type[Exception]) -> Run:
+    """One thread asks with `timeout=0` and is refused by an exception."""
+    loop = loop_of(REFUSED.format(call="ask(timeout=0)"), "ask", "error")
+
+    def run(n: int) -> Sample:
+        limiter = make()
+        with Stopwatch() as watch:
+            loop(n, limiter.ask, error)
         limiter.close()
         return watch.sample(n)
 
@@ -70,68 +84,17 @@ def threads(make: MakeLimiter, crew: int, *, admits: bool) -> Run:
     return run
 
 
-def one_loop(make: MakeLimiter) -> Run:
+def one_loop(make: MakeLimiter, statement: str = "await ask()") -> Run:
     """One task asks and awaits the answer, which is yes."""
+    loop = loop_of(statement, "ask")
 
     async def work(n: int) -> Sample:
         limiter = make()
         ask = limiter.ask
         check(limiter, await ask(), True)
         with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                await ask()
+            await loop(n, ask)
         check(limiter, await ask(), True)
-        limiter.close()
-        return watch.sample(n)
-
-    return lambda n: run_loop(work(n))
-
-
-def one_thread_refused(make: MakeLimiter, error: type[Exception]) -> Run:
-    """One thread asks with `timeout=0` and is refused by an exception, which is raised and caught."""
-
-    def run(n: int) -> Sample:
-        ask = make().ask
-        refused = 0
-        with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                try:
-                    ask(timeout=0)
-                except error:
-                    refused += 1
-        if refused != n:
-            raise BenchError(f"{n - refused} of {n} were not refused")
-        return watch.sample(n)
-
-    return run
-
-
-def one_thread_with_timeout(make: MakeLimiter) -> Run:
-    """One thread asks with a timeout that is not needed."""
-
-    def run(n: int) -> Sample:
-        limiter = make()
-        ask = limiter.ask
-        with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                ask(timeout=1.0)
-        check(limiter, ask(timeout=1.0), True)
-        limiter.close()
-        return watch.sample(n)
-
-    return run
-
-
-def one_loop_with_timeout(make: MakeLimiter) -> Run:
-    """One task asks with a timeout that is not needed."""
-
-    async def work(n: int) -> Sample:
-        limiter = make()
-        ask = limiter.ask
-        with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                await ask(timeout=1.0)
-        check(limiter, await ask(timeout=1.0), True)
         limiter.close()
         return watch.sample(n)
 

@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import repeat
 from typing import Any
 
-from ..harness import ITEM, BenchError, Face, Make, Stopwatch, beside_a_thread, finish, run_loop, run_threads
+from ..harness import ITEM, REFUSED, Face, Make, Stopwatch, beside_a_thread, finish, loop_of, run_loop, run_threads
 from ..model import Run, Sample
 
-# One thread.
+PUT_GET = "put(item); get()"
+AWAITED = "await put(item); await get()"
+WITH_TIMEOUT = "put(item, timeout=1.0); get(timeout=1.0)"
+AWAITED_WITH_TIMEOUT = "await put(item, timeout=1.0); await get(timeout=1.0)"
+AWAITED_IN_WAIT_FOR = "await wait_for(put(item), 1.0); await wait_for(get(), 1.0)"
+PUT_REFUSED = REFUSED.format(call="put(item)")
+GET_REFUSED = REFUSED.format(call="get()")
 
 
-def put_get(make: Make, item: Callable[[], Any] = lambda: ITEM, fill: Sequence[Any] = ()) -> Run:
-    """One thread puts an item and gets one, over a queue that already holds `fill`."""
+# One thread, or one task.
 
-    def run(n: int) -> Sample:
+
+def turns(make: Make, statement: str = PUT_GET, *, items: int = 1, **names: Any) -> Run:
+    """Run a statement again and again that knows `put`, `get`, `item` and `names`; it moves so many items each time."""
+    loop = loop_of(statement, "put", "get", "item", *(names.keys() - {"item"}))
+
+    def known(face: Face) -> dict[str, Any]:
+        return {"put": face.put, "get": face.get, "item": face.item} | names
+
+    async def awaited(n: int) -> Sample:
         face = make()
-        put, get, thing = face.put, face.get, item()
-        for each in fill:
-            put(each)
         with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                put(thing)
-                get()
-        for _ in fill:
-            get()
+            await loop(n // items, **known(face))
         finish(face)
         return watch.sample(n)
 
-    return run
-
-
-def put_get_batches(make: Make, size: int) -> Run:
-    """One thread puts a batch and gets a batch."""
-
-    def run(n: int) -> Sample:
+    def called(n: int) -> Sample:
         face = make()
-        put, get, batch = face.put, face.get, [ITEM] * size
         with Stopwatch() as watch:
-            for _ in repeat(None, n // size):
-                put(batch)
-                get(size)
+            loop(n // items, **known(face))
         finish(face)
         return watch.sample(n)
 
-    return run
+    return (lambda n: run_loop(awaited(n))) if "await " in statement else called
+
+
+def holding(make: Make, items: Sequence[Any]) -> Make:
+    """The same object with some items in it, of which the first is what is put."""
+
+    def face() -> Face:
+        made = make()
+        for item in items:
+            made.put(item)
+        return replace(made, item=items[0], holds=len(items))
+
+    return face
 
 
 # Several threads.
@@ -103,22 +112,6 @@ def threads_in_batches(make: Make, size: int) -> Run:
 # Event loops.
 
 
-def on_one_loop(make: Make) -> Run:
-    """One task awaits a put and awaits a get."""
-
-    async def work(n: int) -> Sample:
-        face = make()
-        put, get, thing = face.put, face.get, ITEM
-        with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                await put(thing)
-                await get()
-        finish(face)
-        return watch.sample(n)
-
-    return lambda n: run_loop(work(n))
-
-
 def thread_to_loop(make: Make) -> Run:
     """A thread puts, a task gets."""
 
@@ -141,11 +134,11 @@ def thread_to_loop(make: Make) -> Run:
     return lambda n: run_loop(work(n))
 
 
-def thread_to_loop_iterated(make: Callable[[], tuple[Face, Any]]) -> Run:
+def thread_to_loop_iterated(make: Make) -> Run:
     """A thread puts, a task iterates."""
 
     async def work(n: int) -> Sample:
-        face, source = make()
+        face = make()
         put = face.put
 
         def produce() -> None:
@@ -155,7 +148,7 @@ def thread_to_loop_iterated(make: Callable[[], tuple[Face, Any]]) -> Run:
 
         async def consume() -> None:
             left = n
-            async for _ in source:
+            async for _ in face.items:
                 left -= 1
                 if not left:
                     break
@@ -183,107 +176,5 @@ def loop_to_thread(make: Make) -> Run:
                 await local_put(thing)
 
         return await beside_a_thread(consume, produce, face, n)
-
-    return lambda n: run_loop(work(n))
-
-
-# Refusals: what is measured includes the exception, raised and caught.
-
-
-def put_refused(make: Make, error: type[Exception]) -> Run:
-    """One thread puts where there is no room."""
-
-    def run(n: int) -> Sample:
-        face = make()
-        put, thing = face.put, ITEM
-        put(thing)  # the queues of this row have room for one
-        refused = 0
-        with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                try:
-                    put(thing)
-                except error:
-                    refused += 1
-        face.get()
-        check_refused(refused, n)
-        finish(face)
-        return watch.sample(n)
-
-    return run
-
-
-def get_refused(make: Make, error: type[Exception]) -> Run:
-    """One thread gets where there is nothing."""
-
-    def run(n: int) -> Sample:
-        face = make()
-        get = face.get
-        refused = 0
-        with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                try:
-                    get()
-                except error:
-                    refused += 1
-        check_refused(refused, n)
-        finish(face)
-        return watch.sample(n)
-
-    return run
-
-
-def check_refused(refused: int, n: int) -> None:
-    """Complain about a contender that let something through."""
-    if refused != n:
-        raise BenchError(f"{n - refused} of {n} were not refused")
-
-
-# Limits of time that are not needed.
-
-
-def put_get_with_timeout(make: Make) -> Run:
-    """One thread puts and gets, each with a timeout."""
-
-    def run(n: int) -> Sample:
-        face = make()
-        put, get, thing = face.put, face.get, ITEM
-        with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                put(thing, timeout=1.0)
-                get(timeout=1.0)
-        finish(face)
-        return watch.sample(n)
-
-    return run
-
-
-def on_one_loop_with_timeout(make: Make) -> Run:
-    """One task awaits a put and awaits a get, each with a timeout."""
-
-    async def work(n: int) -> Sample:
-        face = make()
-        put, get, thing = face.put, face.get, ITEM
-        with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                await put(thing, timeout=1.0)
-                await get(timeout=1.0)
-        finish(face)
-        return watch.sample(n)
-
-    return lambda n: run_loop(work(n))
-
-
-def on_one_loop_in_wait_for(make: Make) -> Run:
-    """The same for those whose methods take no timeout: each in `asyncio.wait_for`."""
-
-    async def work(n: int) -> Sample:
-        face = make()
-        put, get, thing = face.put, face.get, ITEM
-        with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                await asyncio.wait_for(put(thing), 1.0)
-                await asyncio.wait_for(get(), 1.0)
-        finish(face)
-        return watch.sample(n)
 
     return lambda n: run_loop(work(n))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
@@ -19,7 +18,7 @@ from ..loops import queues as loops
 from ..loops.crowds import Crowded, MakeCrowded, tasks
 from ..model import OURS, Contender, Row
 from ..peers.limiters import AMPLE, DAY
-from ..peers.queues import ASYNCIO, STDLIB, ours, stdlib
+from ..peers.queues import ASYNCIO, STDLIB, of_package, ours, stdlib
 
 MANY = 10_000
 FEW = 10
@@ -53,15 +52,6 @@ def senders() -> Crowded:
     return Crowded(partial(channel.sender.send_async, ITEM), channel.receiver.receive_nowait)
 
 
-def package_queue(package: str) -> Callable[[], Any]:
-    """A queue of a package, unbounded."""
-
-    def make() -> Any:
-        return import_module(package).Queue()
-
-    return make
-
-
 def lines(make: MakeCrowded) -> tuple[Contender, ...]:
     """Ours, in a long line and in a short one."""
     return Contender(OURS, tasks(make, MANY)), Contender(f"line of {FEW}", tasks(make, FEW), peer=False)
@@ -74,8 +64,8 @@ ROWS = (
         (
             *lines(getters(sluicegate.Queue, "get_async", "put_nowait")),
             Contender(ASYNCIO, tasks(getters(asyncio.Queue, "get", "put_nowait"), MANY)),
-            Contender("culsans", tasks(getters(package_queue("culsans"), "async_get", "put_nowait"), MANY), "culsans"),
-            Contender("janus", tasks(getters(package_queue("janus"), "async_q.get", "async_q.put_nowait"), MANY), "janus"),
+            Contender("culsans", tasks(getters(of_package("culsans", 0), "async_get", "put_nowait"), MANY), "culsans"),
+            Contender("janus", tasks(getters(of_package("janus", 0), "async_q.get", "async_q.put_nowait"), MANY), "janus"),
         ),
         step=5,
         least=10_000,
@@ -98,10 +88,10 @@ ROWS = (
         "crowd-threads",
         f"1 -> {THREADS} threads, maxsize 1",
         (
-            Contender(OURS, loops.threads(ours(1), 1, THREADS)),
-            Contender(f"{FEW} threads", loops.threads(ours(1), 1, FEW), peer=False),
-            Contender(STDLIB, loops.threads(stdlib(1), 1, THREADS)),
-            Contender(f"{STDLIB}, {FEW} threads", loops.threads(stdlib(1), 1, FEW), peer=False),
+            Contender(OURS, loops.threads(ours(maxsize=1), 1, THREADS)),
+            Contender(f"{FEW} threads", loops.threads(ours(maxsize=1), 1, FEW), peer=False),
+            Contender(STDLIB, loops.threads(stdlib(maxsize=1), 1, THREADS)),
+            Contender(f"{STDLIB}, {FEW} threads", loops.threads(stdlib(maxsize=1), 1, FEW), peer=False),
         ),
         step=THREADS,
         least=2_000,

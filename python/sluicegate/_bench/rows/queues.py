@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import random
 from functools import partial
 
 import sluicegate
 
-from ..harness import Make
+from ..harness import ITEM, Make
 from ..loops import queues as loops
+from ..loops.queues import AWAITED, holding, turns
 from ..model import OURS, Contender, Row, Run
 from ..peers.queues import (
     ASYNCIO,
@@ -18,50 +18,29 @@ from ..peers.queues import (
     EMPTY,
     SIMPLE,
     STDLIB,
+    asyncios,
     empty_coroutines,
+    named,
     ours,
-    ours_async,
-    ours_async_face,
-    ours_in_batches,
-    ours_loop_to_thread,
-    ours_thread_to_loop,
-    ours_thread_to_loop_iterated,
     peers,
     stdlib,
     stdlib_in_batches,
-    sync,
 )
 
 BATCH = 100
 HEAP = [random.Random(1).randrange(1 << 30) for _ in range(256)]
 
-
-# Work that takes more than one argument, bound for the tables below.
-
-
-def one_to_one(make: Make) -> Run:
-    """One thread puts, one gets."""
-    return loops.threads(make, 1, 1)
-
-
-def four_to_four(make: Make) -> Run:
-    """Four threads put, four get."""
-    return loops.threads(make, 4, 4)
-
-
-def in_batches(make: Make) -> Run:
-    """One thread, a hundred items at a time."""
-    return loops.put_get_batches(make, BATCH)
-
-
-def one_to_one_in_batches(make: Make) -> Run:
-    """One thread puts batches, one gets them."""
-    return loops.threads_in_batches(make, BATCH)
+ours_in_batches = ours("put_many", "get_many")
+one_to_one = partial(loops.threads, producers=1, consumers=1)
+four_to_four = partial(loops.threads, producers=4, consumers=4)
+in_batches = partial(turns, statement=f"put(item); get({BATCH})", items=BATCH, item=[ITEM] * BATCH)
+one_to_one_in_batches = partial(loops.threads_in_batches, size=BATCH)
+awaited = partial(turns, statement=AWAITED)
 
 
 def through_a_heap(make: Make) -> Run:
     """One thread puts and gets a number, over a heap of others."""
-    return loops.put_get(make, item=lambda: HEAP[0], fill=HEAP)
+    return turns(holding(make, HEAP))
 
 
 ROWS = (
@@ -69,10 +48,10 @@ ROWS = (
         "put-get",
         f"put + get, one thread, maxsize {BOUND}",
         (
-            Contender(OURS, loops.put_get(ours())),
-            Contender(STDLIB, loops.put_get(stdlib())),
-            Contender(SIMPLE, loops.put_get(sync(queue.SimpleQueue))),
-            *peers(loops.put_get, put="sync", get="sync"),
+            Contender(OURS, turns(ours())),
+            Contender(STDLIB, turns(stdlib())),
+            Contender(SIMPLE, turns(named(queue.SimpleQueue))),
+            *peers(turns, put="sync", get="sync"),
         ),
         least=1_000,
         gain="In one thread, sluicegate.Queue took and gave back {rate} items a second",
@@ -81,8 +60,8 @@ ROWS = (
         "simple",
         "put + get, one thread, SimpleQueue",
         (
-            Contender(OURS, loops.put_get(sync(sluicegate.SimpleQueue))),
-            Contender(SIMPLE, loops.put_get(sync(queue.SimpleQueue))),
+            Contender(OURS, turns(named(sluicegate.SimpleQueue))),
+            Contender(SIMPLE, turns(named(queue.SimpleQueue))),
         ),
         least=1_000,
     ),
@@ -90,9 +69,9 @@ ROWS = (
         "lifo",
         f"put + get, one thread, LifoQueue, maxsize {BOUND}",
         (
-            Contender(OURS, loops.put_get(sync(partial(sluicegate.LifoQueue, BOUND)))),
-            Contender("queue.LifoQueue", loops.put_get(sync(partial(queue.LifoQueue, BOUND)))),
-            Contender("sluicegate.Queue", loops.put_get(ours()), peer=False),
+            Contender(OURS, turns(named(partial(sluicegate.LifoQueue, BOUND)))),
+            Contender("queue.LifoQueue", turns(named(partial(queue.LifoQueue, BOUND)))),
+            Contender("sluicegate.Queue", turns(ours()), peer=False),
         ),
         least=1_000,
     ),
@@ -100,8 +79,8 @@ ROWS = (
         "priority",
         f"put + get of an int, one thread, PriorityQueue over {len(HEAP)} others",
         (
-            Contender(OURS, through_a_heap(sync(partial(sluicegate.PriorityQueue, BOUND)))),
-            Contender("queue.PriorityQueue", through_a_heap(sync(partial(queue.PriorityQueue, BOUND)))),
+            Contender(OURS, through_a_heap(named(partial(sluicegate.PriorityQueue, BOUND)))),
+            Contender("queue.PriorityQueue", through_a_heap(named(partial(queue.PriorityQueue, BOUND)))),
             Contender("sluicegate.Queue", through_a_heap(ours()), peer=False),
         ),
         least=1_000,
@@ -134,7 +113,7 @@ ROWS = (
     Row(
         "hand-off",
         "1 -> 1 threads, maxsize 1",
-        (Contender(OURS, one_to_one(ours(1))), Contender(STDLIB, one_to_one(stdlib(1)))),
+        (Contender(OURS, one_to_one(ours(maxsize=1))), Contender(STDLIB, one_to_one(stdlib(maxsize=1)))),
         least=2_000,
         contended=True,
     ),
@@ -161,11 +140,11 @@ ROWS = (
         "async",
         f"await put + await get, one loop, maxsize {BOUND}",
         (
-            Contender(OURS, loops.on_one_loop(ours_async)),
-            Contender("sluicegate async_q", loops.on_one_loop(ours_async_face), peer=False),
-            Contender(ASYNCIO, loops.on_one_loop(sync(partial(asyncio.Queue, BOUND)))),
-            Contender(EMPTY, loops.on_one_loop(empty_coroutines), peer=False),
-            *peers(loops.on_one_loop, put="async", get="async"),
+            Contender(OURS, awaited(ours("put_async", "get_async"))),
+            Contender("sluicegate async_q", awaited(ours("async_q.put", "async_q.get")), peer=False),
+            Contender(ASYNCIO, awaited(asyncios())),
+            Contender(EMPTY, awaited(empty_coroutines), peer=False),
+            *peers(awaited, put="async", get="async"),
         ),
         least=1_000,
         gain="On one event loop, sluicegate.Queue moved {rate} awaited items a second",
@@ -174,8 +153,8 @@ ROWS = (
         "thread-to-loop",
         f"thread -> asyncio, maxsize {BOUND}",
         (
-            Contender(OURS, loops.thread_to_loop(ours_thread_to_loop)),
-            Contender("sluicegate async for", loops.thread_to_loop_iterated(ours_thread_to_loop_iterated), peer=False),
+            Contender(OURS, loops.thread_to_loop(ours("put", "get_async"))),
+            Contender("sluicegate async for", loops.thread_to_loop_iterated(ours("put", "get_async")), peer=False),
             *peers(loops.thread_to_loop, put="sync", get="async"),
         ),
         least=20_000,
@@ -186,7 +165,7 @@ ROWS = (
         "loop-to-thread",
         f"asyncio -> thread, maxsize {BOUND}",
         (
-            Contender(OURS, loops.loop_to_thread(ours_loop_to_thread)),
+            Contender(OURS, loops.loop_to_thread(ours("put_async", "get"))),
             *peers(loops.loop_to_thread, put="async", get="sync"),
         ),
         least=20_000,

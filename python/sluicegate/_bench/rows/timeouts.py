@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
 from functools import partial
 
-from ..harness import Make
 from ..loops import limiters as limiter_loops
-from ..loops import queues as loops
+from ..loops.queues import AWAITED, AWAITED_IN_WAIT_FOR, AWAITED_WITH_TIMEOUT, WITH_TIMEOUT, turns
 from ..model import OURS, Contender, Row
-from ..peers import limiters
-from ..peers.queues import ASYNCIO, BOUND, SIMPLE, STDLIB, culsans_queue, janus_queue, ours, ours_async, stdlib, sync
+from ..peers.limiters import AMPLE, NEEDS, THROTTLED, ours_async, ours_waiting, throttled_async, throttled_window
+from ..peers.queues import ASYNCIO, BOUND, SIMPLE, STDLIB, asyncios, culsans, janus, named, ours, stdlib
 
 WITHOUT = "sluicegate without"
-IN_WAIT_FOR = "asyncio.Queue, wait_for"
 
-asyncio_queue: Make = sync(partial(asyncio.Queue, BOUND))
+with_timeout = partial(turns, statement=WITH_TIMEOUT)
+asking = partial(limiter_loops.one_thread, statement="ask(timeout=1.0)")
+asking_async = partial(limiter_loops.one_loop, statement="await ask(timeout=1.0)")
+ours_awaited = ours("put_async", "get_async")
 
 ROWS = (
     Row(
         "put-get-timeout",
         f"put(timeout=1) + get(timeout=1), no need to wait, one thread, maxsize {BOUND}",
         (
-            Contender(OURS, loops.put_get_with_timeout(ours())),
-            Contender(WITHOUT, loops.put_get(ours()), peer=False),
-            Contender(STDLIB, loops.put_get_with_timeout(stdlib())),
-            Contender(SIMPLE, loops.put_get_with_timeout(sync(queue.SimpleQueue))),
-            Contender("janus", loops.put_get_with_timeout(janus_queue("sync_q.put", "sync_q.get")), "janus"),
-            Contender("culsans", loops.put_get_with_timeout(culsans_queue("sync_put", "sync_get")), "culsans"),
+            Contender(OURS, with_timeout(ours())),
+            Contender(WITHOUT, turns(ours()), peer=False),
+            Contender(STDLIB, with_timeout(stdlib())),
+            Contender(SIMPLE, with_timeout(named(queue.SimpleQueue))),
+            Contender("janus", with_timeout(janus("sync_q.put", "sync_q.get")), "janus"),
+            Contender("culsans", with_timeout(culsans("sync_put", "sync_get")), "culsans"),
         ),
         least=1_000,
     ),
@@ -36,10 +36,10 @@ ROWS = (
         "async-timeout",
         f"await put(timeout=1) + await get(timeout=1), no need to wait, one loop, maxsize {BOUND}",
         (
-            Contender(OURS, loops.on_one_loop_with_timeout(ours_async)),
-            Contender(WITHOUT, loops.on_one_loop(ours_async), peer=False),
-            Contender(IN_WAIT_FOR, loops.on_one_loop_in_wait_for(asyncio_queue)),
-            Contender(f"{ASYNCIO} without", loops.on_one_loop(asyncio_queue), peer=False),
+            Contender(OURS, turns(ours_awaited, AWAITED_WITH_TIMEOUT)),
+            Contender(WITHOUT, turns(ours_awaited, AWAITED), peer=False),
+            Contender(f"{ASYNCIO}, wait_for", turns(asyncios(), AWAITED_IN_WAIT_FOR)),
+            Contender(f"{ASYNCIO} without", turns(asyncios(), AWAITED), peer=False),
         ),
         least=1_000,
     ),
@@ -47,13 +47,9 @@ ROWS = (
         "acquire-timeout",
         "acquire(timeout=1), no need to wait, one thread",
         (
-            Contender(OURS, limiter_loops.one_thread_with_timeout(limiters.ours_waiting)),
-            Contender(WITHOUT, limiter_loops.one_thread(limiters.ours_waiting, admits=True), peer=False),
-            Contender(
-                limiters.THROTTLED,
-                limiter_loops.one_thread_with_timeout(partial(limiters.throttled_window, limiters.AMPLE)),
-                limiters.NEEDS[limiters.THROTTLED],
-            ),
+            Contender(OURS, asking(ours_waiting)),
+            Contender(WITHOUT, limiter_loops.one_thread(ours_waiting), peer=False),
+            Contender(THROTTLED, asking(partial(throttled_window, AMPLE)), NEEDS[THROTTLED]),
         ),
         least=1_000,
     ),
@@ -61,11 +57,9 @@ ROWS = (
         "acquire-async-timeout",
         "await acquire_async(timeout=1), no need to wait, one loop",
         (
-            Contender(OURS, limiter_loops.one_loop_with_timeout(limiters.ours_async)),
-            Contender(WITHOUT, limiter_loops.one_loop(limiters.ours_async), peer=False),
-            Contender(
-                limiters.THROTTLED, limiter_loops.one_loop_with_timeout(limiters.throttled_async), limiters.NEEDS[limiters.THROTTLED]
-            ),
+            Contender(OURS, asking_async(ours_async)),
+            Contender(WITHOUT, limiter_loops.one_loop(ours_async), peer=False),
+            Contender(THROTTLED, asking_async(throttled_async), NEEDS[THROTTLED]),
         ),
         least=1_000,
     ),
