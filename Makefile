@@ -96,7 +96,7 @@ $(PEERS): $(BUILT)
 
 # --- what people run --------------------------------------------------------------------------------------------
 
-.PHONY: help build demo bench bench-goals bench-core docs
+.PHONY: help build demo bench bench-goals bench-pythons bench-core docs
 help: ## this list
 	echo 'make TARGET, where TARGET is one of'
 	sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
@@ -113,6 +113,22 @@ bench: $(PEERS) ## sluicegate beside its peers; ARGS="--quick --json figures.jso
 bench-goals: $(PEERS) ## the rows that have a goal of ours, judged, and what a key weighs; ARGS="--quick --only async"
 	$(PY) benches/python/goals.py $(ARGS)
 	$(if $(ARGS),,$(PY) benches/python/keyed_memory.py)
+
+# Names on PATH or paths, and a set of rows that shows each kind of object once.
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13 python3.14 python3.14t
+ROWS ?= put-get simple lifo priority get-refused put-refused put-get-timeout threads-1-1 threads-4-4 hand-off batches async async-timeout \
+    thread-to-loop loop-to-thread crowd-get try-acquire try-acquire-threads acquire-async acquire-timeout credit credit-async
+bench-pythons: $(MADE) ## one table, a column for each of PYTHONS that is there; ROWS="put-get async" ARGS=--quick
+	rm -rf target/bench && mkdir -p target/bench
+	for one in $(PYTHONS); do \
+	    if "$$one" -c '' >/dev/null 2>&1; then \
+	        $(MAKE) --no-print-directory PYTHON=$$one bench \
+	            ARGS="--json target/bench/$${one##*/}.json $(addprefix --only ,$(ROWS)) $(ARGS)" || exit 1; \
+	    else \
+	        echo "skipped: $$one is not there"; \
+	    fi; \
+	done
+	$(PY) benches/python/side_by_side.py --markdown target/bench/*.json
 
 docs: $(BUILT) ## the guide's pictures, drawn anew from runs of what they show
 	$(PIP) --group docs

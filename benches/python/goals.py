@@ -144,6 +144,9 @@ AS_C_DOES = (ShareOf(SIMPLE, 0.75, (with_gil, before_3_13)), ShareOf(SIMPLE, 0.8
 BY_HAND = (Faster("hand-written bucket", 12, (with_gil,)), Faster("hand-written bucket", 8, (without_gil,)))
 PACKAGES = (Faster("pyrate-limiter", 120), Faster("limits", 50))
 
+NO_DEARER_WHEN_LONG = (ShareOf("line of 10", 1.25),)
+TIMEOUT_ALMOST_FREE = (ShareOf("sluicegate without", 1.5),)
+
 GOALS: dict[str, tuple[Goal, ...]] = {
     "put-get": (Faster(STDLIB, 40, (with_gil,)), *AS_C_DOES),
     "simple": AS_C_DOES,
@@ -163,6 +166,13 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     "try-acquire-threads": BY_HAND,
     "try-acquire-denied-threads": BY_HAND,
     "credit-batches": (Nanoseconds(10, (with_gil,)),),
+    "crowd-get": NO_DEARER_WHEN_LONG,
+    "crowd-acquire": NO_DEARER_WHEN_LONG,
+    "crowd-send": NO_DEARER_WHEN_LONG,
+    "put-get-timeout": TIMEOUT_ALMOST_FREE,
+    "async-timeout": TIMEOUT_ALMOST_FREE,
+    "acquire-timeout": TIMEOUT_ALMOST_FREE,
+    "acquire-async-timeout": TIMEOUT_ALMOST_FREE,
     "lines": (Faster("a loop, sluicegate.Queue", 5),),
 }
 

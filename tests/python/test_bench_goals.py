@@ -1,4 +1,4 @@
-"""Our own goals, in `benches/`: each names what its row has, and is judged where it is meant for. Nothing here asserts a duration."""
+"""The programs in `benches/`: goals name what their rows have, and runs stand side by side. Nothing here asserts a duration."""
 
 import importlib
 import json
@@ -37,6 +37,11 @@ def goals(programs: None) -> ModuleType:
 @pytest.fixture(scope="module")
 def keyed_memory(programs: None) -> ModuleType:
     return importlib.import_module("keyed_memory")
+
+
+@pytest.fixture(scope="module")
+def side_by_side(programs: None) -> ModuleType:
+    return importlib.import_module("side_by_side")
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +127,46 @@ def test_keys_are_weighed(keyed_memory: ModuleType, monkeypatch: pytest.MonkeyPa
     assert "1,000 keys" in printed
     assert "pyrate-limiter       not installed" in printed
     assert "bytes" in printed
+
+
+def run_on(python: str, *, gil: bool, rows: dict[str, dict[str, float]]) -> dict[str, Any]:
+    environment = {"python": f"CPython {python}", "gil": gil, "sluicegate": "1.0", "system": "S", "machine": "m", "cores": 2, "load": 9.0}
+    return {
+        "environment": environment,
+        "settings": {"rounds": 3, "seconds": 0.02},
+        "machine": {"verdict": "busy", "spread": 0.5},
+        "rows": [
+            {
+                "name": name,
+                "contenders": [
+                    {"name": who, "peer": who in {"queue.Queue", "x"}, "median_ns": ns, "ratio": ns / times[OURS]}
+                    for who, ns in times.items()
+                ],
+            }
+            for name, times in rows.items()
+        ],
+    }
+
+
+def test_runs_stand_side_by_side_in_the_order_of_their_pythons(
+    side_by_side: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = {
+        "c": run_on("3.14.7", gil=False, rows={"put-get": {OURS: 40.0, "queue.Queue": 1000.0}}),
+        "b": run_on("3.14.7", gil=True, rows={"put-get": {OURS: 30.0}}),
+        "a": run_on(
+            "3.9.1",
+            gil=True,
+            rows={"put-get": {OURS: 25.0, "sluicegate without": 20.0, "queue.Queue": 1000.0, "x": 2.0}, "credit": {OURS: 1234.0}},
+        ),
+    }
+    for name, run in runs.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(run))
+    assert side_by_side.main(["--markdown", *(str(tmp_path / f"{name}.json") for name in runs)]) == 0
+    caption, table = capsys.readouterr().out.split("\n\n")
+    assert "3.9.1: busy (load 9.0, rounds within 50%)" in caption
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "---" not in line] == [
+        ["row", "beside", "3.9.1", "3.14.7", "3.14.7t"],
+        ["put-get", "queue.Queue", "25 (40x)", "30", "40 (25x)"],
+        ["credit", "", "1,234", "-", "-"],
+    ]
