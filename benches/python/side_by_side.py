@@ -1,6 +1,6 @@
 """Several runs of the bench side by side, a column each: every supported Python, or before and after a change.
 
-    python benches/python/side_by_side.py [--markdown] FILE.json FILE.json ...
+    python benches/python/side_by_side.py [--markdown] [--lowest] FILE.json FILE.json ...
 
 The files are those of `python -m sluicegate bench --json FILE`. A cell says what an item of ours takes, in
 nanoseconds, and how many times as long the row's first peer takes in the same run: the second figure is the one that
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,22 @@ def label(run: dict[str, Any]) -> str:
     return f"{environment['python'].split()[-1]}{build}"
 
 
-def cell(run: dict[str, Any], row: str, peer: str | None) -> str:
+def cell(run: dict[str, Any], row: str, peer: str | None, time_of: Callable[[dict[str, Any]], float]) -> str:
     """Return our time in a row, and how many times as long the peer's is."""
     found = [each for each in run["rows"] if each["name"] == row]
     if not found:
         return "-"
     ours, *others = found[0]["contenders"]
-    ratio = next((f" ({short(other['ratio'])}x)" for other in others if other["name"] == peer), "")
-    return f"{short(ours['median_ns'])}{ratio}"
+    ratio = next((f" ({short(time_of(other) / time_of(ours))}x)" for other in others if other["name"] == peer), "")
+    return f"{short(time_of(ours))}{ratio}"
+
+
+def median(contender: dict[str, Any]) -> float:
+    return contender["median_ns"]
+
+
+def lowest(contender: dict[str, Any]) -> float:
+    return contender["range_ns"][0]
 
 
 def short(number: float) -> str:
@@ -39,11 +48,11 @@ def short(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
-def table(runs: list[dict[str, Any]]) -> list[list[str]]:
+def table(runs: list[dict[str, Any]], time_of: Callable[[dict[str, Any]], float]) -> list[list[str]]:
     """Return the cells, the head first."""
     rows = {row["name"]: first_peer(row) for run in runs for row in run["rows"]}
     head = ["row", "beside", *map(label, runs)]
-    return [head, *([row, peer or "", *(cell(run, row, peer) for run in runs)] for row, peer in rows.items())]
+    return [head, *([row, peer or "", *(cell(run, row, peer, time_of) for run in runs)] for row, peer in rows.items())]
 
 
 def first_peer(row: dict[str, Any]) -> str | None:
@@ -79,11 +88,14 @@ def as_text(cells: list[list[str]], *, markdown: bool) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Print several runs of the bench side by side.")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.json")
+    parser.add_argument("--lowest", action="store_true", help="the lowest round instead of the median: for a machine that was busy")
     parser.add_argument("--markdown", action="store_true", help="a table for a README")
     arguments = parser.parse_args(argv)
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in arguments.files]
     runs.sort(key=lambda run: ([int(part) for part in label(run).rstrip("t").split(".")[:2]], not run["environment"]["gil"]))
-    print(caption(runs), as_text(table(runs), markdown=arguments.markdown), sep="\n\n")
+    cells = table(runs, lowest if arguments.lowest else median)
+    which = "The lowest round of each" if arguments.lowest else "Medians"
+    print(f"{caption(runs)} {which}.", as_text(cells, markdown=arguments.markdown), sep="\n\n")
     return 0
 
 

@@ -139,8 +139,8 @@ def run_on(python: str, *, gil: bool, rows: dict[str, dict[str, float]]) -> dict
             {
                 "name": name,
                 "contenders": [
-                    {"name": who, "peer": who in {"queue.Queue", "x"}, "median_ns": ns, "ratio": ns / times[OURS]}
-                    for who, ns in times.items()
+                    {"name": who, "peer": who in {"queue.Queue", "x"}, "median_ns": ns, "range_ns": [ns / number, 2 * ns]}
+                    for number, (who, ns) in enumerate(times.items(), 2)
                 ],
             }
             for name, times in rows.items()
@@ -162,7 +162,8 @@ def test_runs_stand_side_by_side_in_the_order_of_their_pythons(
     }
     for name, run in runs.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(run))
-    assert side_by_side.main(["--markdown", *(str(tmp_path / f"{name}.json") for name in runs)]) == 0
+    files = [str(tmp_path / f"{name}.json") for name in runs]
+    assert side_by_side.main(["--markdown", *files]) == 0
     caption, table = capsys.readouterr().out.split("\n\n")
     assert "3.9.1: busy (load 9.0, rounds within 50%)" in caption
     assert [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "---" not in line] == [
@@ -170,3 +171,5 @@ def test_runs_stand_side_by_side_in_the_order_of_their_pythons(
         ["put-get", "queue.Queue", "25 (40x)", "30", "40 (25x)"],
         ["credit", "", "1,234", "-", "-"],
     ]
+    assert side_by_side.main(["--lowest", *files]) == 0
+    assert "12.5 (20x)" in capsys.readouterr().out

@@ -72,13 +72,13 @@ def warning(environment: Environment) -> str:
 def closing(environment: Environment, results: Sequence[Result], seconds: float) -> str:
     """Return the sentences for the end of the bench."""
     gains = [f"  {sentence}" for result in results if (sentence := gain(result))]
-    lines = ["What sluicegate gains on this machine:", *gains] if gains else []
+    lines = ["What a program gets on this machine:", *gains] if gains else []
     lines += [*comparisons(results), machine_in_words(environment, results), f"The bench took {seconds:.0f} s."]
     return "\n".join(lines)
 
 
 def gain(result: Result) -> str:
-    """Return what a row means for a program, beside the best-known peer and the fastest; nothing if there is no peer or no words."""
+    """Return what a row means for a program, beside the first peer and the fastest; nothing if there is no peer or no words."""
     peers = peers_of(result)
     if not peers or not result.row.gain:
         return ""
