@@ -100,6 +100,23 @@ struct ManualState<W> {
 }
 
 /// A clock that stands still until it is told to move.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use sluicegate_core::clock::Manual;
+/// use sluicegate_core::wait::Parker;
+///
+/// let clock = Manual::new(0);
+/// let parker = Arc::new(Parker::default());
+/// let wait = clock.enroll(Some(1_000), Arc::clone(&parker));
+/// clock.advance(999);
+/// assert!(!parker.is_notified());
+/// clock.advance(1);
+/// assert!(parker.is_notified());
+/// assert_eq!(clock.now(), 1_000);
+/// # let _ = clock.withdraw(wait);
+/// ```
 pub struct Manual<W> {
     state: Mutex<ManualState<W>>,
     changed: Condvar,

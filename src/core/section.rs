@@ -97,6 +97,17 @@ unsafe impl Domain for Threads {
 }
 
 /// State that is only ever touched inside its own critical section.
+///
+/// ```
+/// use sluicegate_core::section::{Section, Threads};
+///
+/// let items: Section<Vec<String>, Threads> = Section::new(Vec::new());
+/// items.with((), |items| items.push("item".to_owned()));
+///
+/// // What is displaced leaves the section as a value, and is dropped outside.
+/// let displaced = items.with((), std::mem::take);
+/// assert_eq!(displaced, ["item"]);
+/// ```
 pub struct Section<T, D: Domain> {
     gate: D::Gate,
     state: UnsafeCell<T>,

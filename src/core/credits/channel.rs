@@ -11,6 +11,41 @@ use crate::section::{Domain, Section};
 use crate::wait::{Ticket, Wake, Wakes};
 
 /// A credit channel, see the head of this file. `W` is how its waiters are told, `D` what guards its section, `B` what may hold several items.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use sluicegate_core::clock::Clock;
+/// use sluicegate_core::credits::{Channel, Config, End, Load, ReceiveError, SendError};
+/// use sluicegate_core::section::Threads;
+/// use sluicegate_core::wait::Parker;
+///
+/// let config = Config { window: 2, step: 1, bound: 2, control_capacity: 1, rules: None };
+/// let channel: Channel<&str, Arc<Parker>, Threads> = Channel::new(config, Clock::Monotonic);
+///
+/// // The window is the credit that a sender begins with.
+/// for (item, expected) in [("one", Ok(())), ("two", Ok(())), ("three", Err(SendError::Full("three")))] {
+///     let (wakes, sent) = channel.try_send((), item, 1);
+///     wakes.fire();
+///     assert_eq!(sent, expected);
+/// }
+///
+/// // What is received is granted anew.
+/// let (wakes, received) = channel.try_receive(());
+/// wakes.fire();
+/// assert_eq!(received.map(Load::into_item), Ok("one"));
+/// let (wakes, sent) = channel.try_send((), "three", 1);
+/// wakes.fire();
+/// assert_eq!(sent, Ok(()));
+///
+/// // After the end of the sender, what is there is still received.
+/// channel.complete(()).fire();
+/// for expected in [Ok("two"), Ok("three"), Err(ReceiveError::Ended(End::Completed))] {
+///     let (wakes, received) = channel.try_receive(());
+///     wakes.fire();
+///     assert_eq!(received.map(Load::into_item), expected);
+/// }
+/// ```
 pub struct Channel<T, W: Wake, D: Domain, B = NoBale> {
     pub(super) section: Section<State<T, W, B>, D>,
 }

@@ -8,6 +8,38 @@ use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
 /// A bounded queue, see the head of this file. `W` is how its waiters are told, `D` what guards its section.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use sluicegate_core::buffer::Fifo;
+/// use sluicegate_core::clock::Clock;
+/// use sluicegate_core::queue::{GetError, PutError, Queue, Spot, Turn};
+/// use sluicegate_core::section::Threads;
+/// use sluicegate_core::wait::Parker;
+///
+/// let queue: Queue<Fifo<&str>, Arc<Parker>, Threads> = Queue::new(Fifo::default(), 1, Clock::Monotonic);
+///
+/// // A getter finds nothing and waits in line. A thread would sleep on the parker now.
+/// let (parker, mut spot) = (Arc::new(Parker::default()), Spot::default());
+/// let (wakes, got) = queue.get_or_wait((), &mut spot, &parker);
+/// wakes.fire();
+/// assert_eq!(got, Err(GetError::Empty));
+///
+/// // A put wakes it, when the wake-ups that have left the section are fired.
+/// let (wakes, put) = queue.try_put((), "item", Turn::Now);
+/// wakes.fire();
+/// assert_eq!(put, Ok(()));
+/// assert!(parker.is_notified());
+///
+/// let (wakes, put) = queue.try_put((), "another", Turn::Now);
+/// wakes.fire();
+/// assert_eq!(put, Err(PutError::Full("another")));
+///
+/// let (wakes, got) = queue.get_or_wait((), &mut spot, &parker);
+/// wakes.fire();
+/// assert_eq!(got, Ok("item"));
+/// ```
 pub type Queue<B, W, D, X = ()> = Monitor<State<B, W, X>, W, D, 4>;
 
 impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {

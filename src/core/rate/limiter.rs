@@ -49,6 +49,39 @@ pub enum Law {
 }
 
 /// A rate limiter, see the head of this file. `W` is how its waiters are told, `D` what guards its section.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use sluicegate_core::clock::{Clock, Manual};
+/// use sluicegate_core::rate::{Law, Limiter, Pace, Refusal, Scale};
+/// use sluicegate_core::section::Threads;
+/// use sluicegate_core::wait::Parker;
+///
+/// let clock = Arc::new(Manual::new(0));
+/// let scale = Scale::for_largest(1e9).unwrap();
+/// let token = 1_000_000_000; // in units of this scale
+/// let law = Law::Bucket { pace: Pace::new(10.0, 1.0, scale)?, burst: 2 * token, debt: 0 };
+/// let bucket: Limiter<Arc<Parker>, Threads> = Limiter::new(law, scale, Clock::Manual(Arc::clone(&clock)));
+///
+/// let (wakes, admitted) = bucket.try_acquire((), 2 * token);
+/// wakes.fire();
+/// assert_eq!(admitted, Ok(true));
+///
+/// let (wakes, admitted) = bucket.try_acquire((), token);
+/// wakes.fire();
+/// assert_eq!(admitted, Ok(false));
+///
+/// clock.advance(100_000_000); // in a tenth of a second one token comes in
+/// let (wakes, admitted) = bucket.try_acquire((), token);
+/// wakes.fire();
+/// assert_eq!(admitted, Ok(true));
+///
+/// let (wakes, wait) = bucket.retry_after((), 3 * token);
+/// wakes.fire();
+/// assert_eq!(wait, Err(Refusal::NeverFits));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Limiter<W: Wake, D: Domain> {
     gate: Option<Gate>,
     scale: Scale,

@@ -33,6 +33,28 @@ impl<W: Wake> Place<W> {
 }
 
 /// Those who wait for one thing, first come first served.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use sluicegate_core::wait::{Line, Parker, Wakes};
+///
+/// let parkers = [Arc::new(Parker::default()), Arc::new(Parker::default())];
+/// let mut line = Line::default();
+/// let first = line.join(Arc::clone(&parkers[0]), 1);
+/// line.join(Arc::clone(&parkers[1]), 1);
+///
+/// // One is there to be taken: it is enough for the first, less what those who have been woken already may take.
+/// let mut wakes = Wakes::none();
+/// line.wake_while(&mut wakes, |want, claimed| claimed + want <= 1);
+/// wakes.fire();
+/// assert!(parkers[0].is_notified());
+/// assert!(!parkers[1].is_notified());
+///
+/// // Whoever leaves lowers the claim, whether it took anything or not.
+/// line.leave(first);
+/// assert_eq!(line.claimed(), 0);
+/// ```
 #[derive(Debug)]
 pub struct Line<W> {
     waiting: BTreeMap<Ticket, Place<W>>,

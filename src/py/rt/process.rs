@@ -46,7 +46,8 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     if let Some(function) = FUNCTION.get(py) {
         return function.bind(py).call0();
     }
-    let asyncio = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.call_method1(intern!(py, "get"), ("asyncio",))?;
+    let asyncio =
+        py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.call_method1(intern!(py, "get"), ("asyncio",))?;
     // In the middle of its import it may not have the function yet, and no loop either.
     match asyncio.getattr_opt(intern!(py, "_get_running_loop"))? {
         Some(function) => FUNCTION.get_or_init(py, || function.unbind()).bind(py).call0(),
