@@ -233,3 +233,26 @@ print("end")
 def test_star():
     """`from sluicegate import *` gives everything that is public."""
     assert run_script("from sluicegate import *\nprint(QueueStatistics.__name__, Queue.__name__)") == "QueueStatistics Queue\n"
+
+
+def test_statistics_asked_for_in_the_middle_of_their_import():
+    """By what Python runs there: a finder here, a signal handler elsewhere. It gets an error, and does not wait for itself."""
+    source = """
+import sys
+import sluicegate
+q = sluicegate.Queue()
+seen = []
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == "dataclasses" and not seen:
+            seen.append(name)
+            try:
+                q.statistics()
+            except AttributeError as error:
+                seen.append(error)
+sys.meta_path.insert(0, Finder)
+assert q.statistics().size == 0
+assert len(seen) == 2, seen
+print("end")
+"""
+    assert run_script(source, limit=20) == "end\n"

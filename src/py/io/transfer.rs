@@ -39,6 +39,7 @@ use crate::rt::arguments::Timeout;
 use crate::rt::blocking;
 use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
+use crate::rt::imported::imported;
 use crate::rt::operation::{Chance, Done, Operation, Place};
 use crate::rt::waker::Waker;
 
@@ -310,7 +311,7 @@ impl PyTransfer {
     }
 
     fn cancelled_error(py: Python<'_>, module: &'static str, cell: &'static PyOnceLock<Py<PyType>>) -> PyErr {
-        match cell.import(py, module, "CancelledError") {
+        match imported(py, cell, module, "CancelledError") {
             Ok(class) => PyErr::from_type(class.clone(), ("the transfer was cancelled; resume() goes on",)),
             Err(error) => error,
         }

@@ -20,6 +20,7 @@ use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, Truth};
 use crate::rt::blocking;
 use crate::rt::exceptions;
+use crate::rt::imported::imported;
 
 /// A bounded first-in, first-out queue for threads and asyncio.
 #[pyclass(frozen, subclass, weakref, dict, generic, name = "Queue", module = "sluicegate")]
@@ -233,7 +234,7 @@ impl Body {
         fields.set_item("get_blocked_seconds", seconds(seen.get_blocked))?;
         fields.set_item("full_for", seconds(seen.full_for))?;
         fields.set_item("is_shutdown", seen.shut)?;
-        CLASS.import(py, "sluicegate._statistics", "QueueStatistics")?.call((), Some(&fields))
+        imported(py, &CLASS, "sluicegate._statistics", "QueueStatistics")?.call((), Some(&fields))
     }
 
     fn describe(&self, this: &Bound<'_, PyAny>, has_maxsize: bool) -> PyResult<String> {

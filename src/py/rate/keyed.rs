@@ -22,6 +22,7 @@ use crate::rt::arguments::{self, Argument, text, type_name};
 use crate::rt::class::{Common, refuse_copies, repr_head};
 use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
+use crate::rt::imported::imported;
 use crate::rt::waker::Waker;
 
 /// So many sections share the keys: on the build with a global lock more than one would be no use.
@@ -136,11 +137,11 @@ fn other_kind<'py>(key: &Bound<'py, PyAny>) -> PyResult<(Kind, Bound<'py, PyByte
     static ADDRESS4: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static ADDRESS6: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = key.py();
-    let (kind, attribute) = if key.is_instance(UUID.import(py, "uuid", "UUID")?)? {
+    let (kind, attribute) = if key.is_instance(imported(py, &UUID, "uuid", "UUID")?)? {
         (Kind::Uuid, "bytes")
-    } else if key.is_instance(ADDRESS4.import(py, "ipaddress", "IPv4Address")?)? {
+    } else if key.is_instance(imported(py, &ADDRESS4, "ipaddress", "IPv4Address")?)? {
         (Kind::Address4, "packed")
-    } else if key.is_instance(ADDRESS6.import(py, "ipaddress", "IPv6Address")?)? {
+    } else if key.is_instance(imported(py, &ADDRESS6, "ipaddress", "IPv6Address")?)? {
         (Kind::Address6, "packed")
     } else {
         let (key, kind) = (text(key), type_name(key));

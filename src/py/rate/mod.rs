@@ -42,6 +42,7 @@ use crate::rt::class::{Common, refuse_copies};
 use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
+use crate::rt::imported::imported;
 use crate::rt::waker::Waker;
 
 pub(crate) type Limiter = rate::Limiter<Waker, Attached>;
@@ -120,7 +121,7 @@ pub(crate) fn statistics<'py>(
     for (key, value) in more {
         fields.set_item(key, value)?;
     }
-    cell.import(py, "sluicegate._statistics", class)?.call((), Some(&fields))
+    imported(py, cell, "sluicegate._statistics", class)?.call((), Some(&fields))
 }
 
 /// Shows the garbage collector the tasks in a line.

@@ -21,6 +21,7 @@ use sluicegate_core::wait::Parker;
 
 use crate::rt::arguments::Timeout;
 use crate::rt::guarded;
+use crate::rt::imported::imported;
 use crate::rt::operation::{Chance, Done, Operation, Place, annotated};
 use crate::rt::process::{running_loop, this_is_the_main_thread};
 use crate::rt::waker::Waker;
@@ -230,5 +231,5 @@ fn warn_on_a_loop(py: Python<'_>, operation: &dyn Operation) -> PyResult<()> {
         return Ok(());
     }
     let (blocking, awaitable) = operation.names();
-    WARN.import(py, "sluicegate._exceptions", "warn_blocking")?.call1((blocking, awaitable)).map(drop)
+    imported(py, &WARN, "sluicegate._exceptions", "warn_blocking")?.call1((blocking, awaitable)).map(drop)
 }

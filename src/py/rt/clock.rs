@@ -58,12 +58,13 @@ pub(crate) fn choose<'py>(py: Python<'py>, given: Option<&Bound<'py, PyAny>>) ->
 
 fn in_force(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let variable = VARIABLE.get_or_try_init(py, || -> PyResult<_> {
-        let none = PyDict::new(py);
-        none.set_item("default", py.None())?;
-        Ok(py.import("contextvars")?.getattr("ContextVar")?.call(("sluicegate.clock",), Some(&none))?.unbind())
-    })?;
-    Ok(variable.bind(py))
+    if let Some(variable) = VARIABLE.get(py) {
+        return Ok(variable.bind(py));
+    }
+    let none = PyDict::new(py);
+    none.set_item("default", py.None())?;
+    let made = py.import("contextvars")?.getattr("ContextVar")?.call(("sluicegate.clock",), Some(&none))?;
+    Ok(VARIABLE.get_or_init(py, || made.unbind()).bind(py))
 }
 
 /// A clock that stands still until it is told to move, for tests of anything that waits or measures.

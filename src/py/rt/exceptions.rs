@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
+use crate::rt::imported::{imported, modules};
+
 /// The classes that the package has written in Python, by name: whoever imports it a second time finds those of the first, which the once
 /// cells here and elsewhere hold.
 pub(crate) fn classes(py: Python<'_>) -> &Py<PyDict> {
@@ -15,7 +17,7 @@ pub(crate) fn classes(py: Python<'_>) -> &Py<PyDict> {
 }
 
 fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyResult<Bound<'py, PyType>> {
-    cell.import(py, "sluicegate._exceptions", name).cloned()
+    imported(py, cell, "sluicegate._exceptions", name).cloned()
 }
 
 /// Sees to it that `except asyncio.QueueFull` catches what is about to be raised, should asyncio have come without our finder's noticing
@@ -26,8 +28,7 @@ fn look_for_asyncio(py: Python<'_>) -> PyResult<()> {
     if SEEN.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
-    if modules.contains(intern!(py, "asyncio.queues"))? {
+    if modules(py)?.contains(intern!(py, "asyncio.queues"))? {
         let adopted = py.import(intern!(py, "sluicegate._asyncio_bases"))?.call_method0(intern!(py, "adopt"))?;
         SEEN.store(adopted.is_truthy()?, Ordering::Relaxed);
     }

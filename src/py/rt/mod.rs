@@ -16,6 +16,7 @@
 //! | `clock`      | `Clock` and `ManualClock`                                                                  |
 //! | `class`      | name, clock, `repr`, and the refusal to be copied                                          |
 //! | `hot`        | methods installed as raw descriptors                                                       |
+//! | `imported`   | names from Python's modules, looked up on first use                                        |
 
 pub(crate) mod aio;
 pub(crate) mod arguments;
@@ -27,6 +28,7 @@ pub(crate) mod exceptions;
 pub(crate) mod gc;
 pub(crate) mod guarded;
 pub(crate) mod hot;
+pub(crate) mod imported;
 pub(crate) mod operation;
 pub(crate) mod process;
 pub(crate) mod source;

@@ -7,6 +7,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::rt::imported::modules;
+
 /// Refuses every interpreter but the main one. The types and the once cells of the binding are the process's, so an interpreter that
 /// shared them would change and free objects of another. `PyO3` checks submodules alone, and the interpreter itself only asks the
 /// modules of those that do not share the GIL.
@@ -46,8 +48,7 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     if let Some(function) = FUNCTION.get(py) {
         return function.bind(py).call0();
     }
-    let asyncio =
-        py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.call_method1(intern!(py, "get"), ("asyncio",))?;
+    let Some(asyncio) = modules(py)?.get_item(intern!(py, "asyncio"))? else { return Ok(py.None().into_bound(py)) };
     // In the middle of its import it may not have the function yet, and no loop either.
     match asyncio.getattr_opt(intern!(py, "_get_running_loop"))? {
         Some(function) => FUNCTION.get_or_init(py, || function.unbind()).bind(py).call0(),

@@ -74,12 +74,19 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(super) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
+    /// The mailboxes, weakly by loop.
+    fn all(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
         static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if let Some(mailboxes) = MAILBOXES.get(py) {
+            return Ok(mailboxes.bind(py));
+        }
+        let made = py.import("weakref")?.getattr("WeakKeyDictionary")?.call0()?;
+        Ok(MAILBOXES.get_or_init(py, || made.unbind()).bind(py))
+    }
+
+    pub(super) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
         let py = event_loop.py();
-        let mailboxes = MAILBOXES
-            .get_or_try_init(py, || py.import("weakref")?.getattr("WeakKeyDictionary")?.call0().map(Bound::unbind))?
-            .bind(py);
+        let mailboxes = Self::all(py)?;
         let found = mailboxes.call_method1(intern!(py, "get"), (event_loop,))?;
         if let Ok(mailbox) = found.cast::<Self>() {
             return Ok(mailbox.clone().unbind());

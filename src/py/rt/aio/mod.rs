@@ -36,6 +36,7 @@ use crate::rt::arguments::Timeout;
 use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
 use crate::rt::guarded;
+use crate::rt::imported::imported;
 use crate::rt::operation::{Chance, Operation, annotated};
 use crate::rt::process;
 use crate::rt::waker::{Callee, Waker};
@@ -79,7 +80,7 @@ fn refill() {
 }
 
 fn asyncio<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyAny>>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    cell.import(py, "asyncio", name).cloned()
+    imported(py, cell, "asyncio", name).cloned()
 }
 
 fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
