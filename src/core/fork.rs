@@ -7,6 +7,7 @@
 use crate::sync::Count;
 use std::sync::atomic::Ordering;
 
+/// Relaxed: it is changed by a process that has one thread, and every thread that reads the new value is started by that one.
 static GENERATION: Count = Count::new(0);
 
 /// How many forks lie between the first process and this one.

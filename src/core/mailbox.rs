@@ -52,7 +52,7 @@ pub enum Presence {
 /// See the head of this file.
 pub struct Mailbox<B> {
     bag: B,
-    /// A ticket is out, or somebody is about to hand one out.
+    /// A ticket is out, or somebody is about to hand one out. Acquire and release on both sides, see `knock` and `collect`.
     rung: AtomicBool,
 }
 

@@ -36,8 +36,11 @@ pub(super) enum Passage {
 
 #[derive(Debug)]
 pub(super) struct Gate {
+    /// Release where it is stored open, acquire where it is read: whoever sees an open word sees the course that belongs to it.
     word: AtomicU64,
     rule: Rule,
+    /// The course, from here on. Relaxed: changed only while the word is closed, and what was read counts only if the word, read again after
+    /// a fence, is the same.
     multiplier: AtomicU64,
     shift: AtomicU64,
     grain: AtomicU64,

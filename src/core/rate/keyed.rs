@@ -180,6 +180,7 @@ pub struct KeyedStatistics {
 /// A bucket for each of very many keys, see the head of this file.
 pub struct Keyed<W: Wake, D: Domain> {
     shards: Box<[Section<Shard<W, D>, D>]>,
+    /// Relaxed: how many places are taken. What is in a place is ordered by the section of its shard.
     keys: Count,
     max_keys: u64,
     scale: Scale,

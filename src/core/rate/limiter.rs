@@ -86,6 +86,7 @@ pub struct Limiter<W: Wake, D: Domain> {
     gate: Option<Gate>,
     scale: Scale,
     clock: Clock<W>,
+    /// Relaxed, as `refused`: numbers for `statistics`, by which nothing else is ordered.
     admitted: Count,
     refused: Count,
     section: Section<State<W>, D>,

@@ -17,6 +17,7 @@ const NOTIFIED: u32 = 2;
 /// Where one thread sleeps during one wait.
 #[derive(Debug)]
 pub struct Parker {
+    /// Release by a waker, acquire by the owner: what the waker did before is seen by an owner who sees NOTIFIED.
     word: AtomicU32,
     #[cfg(any(loom, not(target_os = "linux")))]
     bell: bell::Bell,
