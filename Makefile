@@ -181,8 +181,8 @@ test-all: test ## `test`, and the Python suite on every supported Python on PATH
 .PHONY: check check-house check-rust check-style check-types check-stubs check-docs check-oracles check-loom
 check: check-house check-rust check-style check-types check-stubs check-docs check-oracles check-loom ## all of the following
 
-check-house: $(TOOLS) ## no import circle, no long file, no old name; one list of Pythons; licences of what is linked in
-	for each in check_circles.py check_sizes.py check_old_name.py check_versions.py 'licences.py --check'; do \
+check-house: $(TOOLS) ## no import circle, no long file, no old name; one list of Pythons, one of unsafe files; licences
+	for each in check_circles.py check_sizes.py check_unsafe.py check_old_name.py check_versions.py 'licences.py --check'; do \
 	    echo "== $$each"; \
 	    $(PY) .ci/$$each || failed=1; \
 	done; [ -z "$$failed" ]
