@@ -8,12 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    T = TypeVar("T")
+    _T = TypeVar("_T")
 
 __all__ = ["add_bases", "public"]
 
 
-def public(cls: type[T]) -> type[T]:
+def public(cls: type[_T]) -> type[_T]:
     """Put the class into the package's namespace; return the one of an earlier import instead, if there was one.
 
     The binary outlives a module that is taken out of `sys.modules`, and goes on raising and returning what it was given first.

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    T = TypeVar("T")
+    _T = TypeVar("_T")
 
 __all__ = ["ChannelStatistics", "KeyedRateStatistics", "QueueStatistics", "RateStatistics"]
 
@@ -31,7 +31,7 @@ def _counter(doc: str, unit: str) -> dict[str, str]:
     return {"kind": "counter", "unit": unit, "doc": doc}
 
 
-def _documented(cls: type[T]) -> type[T]:
+def _documented(cls: type[_T]) -> type[_T]:
     """Let `help()` show the fields."""
     lines = [f"    {each.name}: {each.metadata['doc']}" for each in fields(cls)]  # type: ignore[arg-type]
     cls.__doc__ = "\n".join([cls.__doc__ or "", "", "Attributes:", *lines])
