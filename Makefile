@@ -115,12 +115,12 @@ bench-goals: $(PEERS) ## the rows that have a goal of ours, judged, and what a k
 	$(if $(ARGS),,$(PY) benches/python/keyed_memory.py)
 
 # Names on PATH or paths, and a set of rows that shows each kind of object once.
-PYTHONS ?= python3.10 python3.11 python3.12 python3.13 python3.14 python3.14t
+BENCH_PYTHONS ?= $(PYTHONS) $(FREE_THREADED)
 ROWS ?= put-get simple lifo priority get-refused put-refused put-get-timeout threads-1-1 threads-4-4 hand-off batches async async-timeout \
     thread-to-loop loop-to-thread crowd-get try-acquire try-acquire-threads acquire-async acquire-timeout credit credit-async
-bench-pythons: $(MADE) ## one table, a column for each of PYTHONS that is there; ROWS="put-get async" ARGS=--quick
+bench-pythons: $(MADE) ## one table, a column for each of BENCH_PYTHONS that is there; ROWS="put-get async" ARGS=--quick
 	rm -rf target/bench && mkdir -p target/bench
-	for one in $(PYTHONS); do \
+	for one in $(BENCH_PYTHONS); do \
 	    if "$$one" -c '' >/dev/null 2>&1; then \
 	        $(MAKE) --no-print-directory PYTHON=$$one bench \
 	            ARGS="--json target/bench/$${one##*/}.json $(addprefix --only ,$(ROWS)) $(ARGS)" || exit 1; \
