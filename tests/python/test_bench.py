@@ -412,6 +412,13 @@ def test_the_list_of_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(row.name in printed for row in ROWS)
 
 
+def test_the_number_of_rounds(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    assert _cli.main(["bench", "--quick", "--rounds", "5", "--only", "simple", "--json", str(file)]) == 0
+    (row,) = json.loads(file.read_text())["rows"]
+    assert [len(contender["samples"]) for contender in row["contenders"]] == [5, 5]
+
+
 def test_details_say_what_a_switch_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert _cli.main(["bench", "--quick", "--only", "hand-off"]) == 0
     assert "switches" not in capsys.readouterr().out

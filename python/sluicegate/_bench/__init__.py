@@ -13,6 +13,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -30,6 +31,7 @@ SUMMARY = "measure sluicegate against its peers, interleaved, and print the tabl
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a measurement")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each contender is run; many short rounds suit a busy machine")
     parser.add_argument("--only", action="append", metavar="NAME", help="rows to run, by name or pattern ('lifo', 'thread*'); repeatable")
     parser.add_argument(
         "--plot", type=picture_file, metavar="FILE", help=f"draw the ratios to FILE ({', '.join(FORMATS)}), with matplotlib"
@@ -52,6 +54,7 @@ def main(arguments: argparse.Namespace) -> dict[str, Any] | None:
         return None
     environment = Environment.look()
     settings = QUICK if arguments.quick else FULL
+    settings = replace(settings, rounds=max(1, arguments.rounds or settings.rounds))
     screen.say(report.preamble(environment, settings))
     if arguments.details:
         screen.say(report.SWITCHES)
