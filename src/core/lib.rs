@@ -6,6 +6,7 @@
 //! - [`buffer`]: in which order a queue gives back what it holds
 //! - [`queue`]: bounded queues (admission, unfinished work, shutdown, batches, the baton)
 //! - [`rate`]: token buckets, shapers and sliding windows, with a line, bookings and grants on schedule
+//! - [`semaphore`]: weighted, resizable semaphores, strictly first come first served
 //! - [`credits`]: channels on which the receiver decides how much may be on its way; deliveries to be settled
 //! - [`mailbox`]: wake-ups on their way to an event loop, and who answers for them while the loop may stop or close
 //! - [`clock`]: the monotonic clock, and one that tests set by hand
@@ -28,5 +29,6 @@ pub mod monitor;
 pub mod queue;
 pub mod rate;
 pub mod section;
+pub mod semaphore;
 pub mod sync;
 pub mod wait;
