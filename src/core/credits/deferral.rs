@@ -119,7 +119,9 @@ impl<W: Wake> Starvation<W> {
             let was = self.is_on();
             self.starved.store(u32::from(starved), Ordering::Relaxed);
             if was && !starved {
-                observers.iter().for_each(|(_, observer)| wakes.push(observer.share()));
+                for (_, observer) in observers.iter() {
+                    wakes.push(observer.share());
+                }
             }
             !observers.is_empty()
         })

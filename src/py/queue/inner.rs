@@ -162,7 +162,7 @@ impl Body {
         self.core.look(py, |store, _, extras| {
             let Extras { maxsize, name, clock, failure, storage, maxsize_is_odd: _ } = extras;
             for object in [maxsize, name, clock, failure, storage] {
-                shown.object(&*object);
+                shown.object(object);
             }
             store.items().for_each(|item| shown.object(item));
         });
