@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use sluicegate_core::clock::Clock;
-use sluicegate_core::rate::{KeyHash, Keyed, Law, Limiter, Pace, Scale, Several, Units};
+use sluicegate_core::keys::KeyHash;
+use sluicegate_core::rate::{Keyed, Law, Limiter, Pace, Scale, Several, Terms, Units};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -132,7 +133,7 @@ fn one_thread(c: &mut Criterion) {
 
     let members: Vec<_> = (0..2).map(|_| Arc::new(Ours::bucket(AMPLE).limiter)).collect();
     let amounts: Vec<_> = members.iter().map(|member| member.scale().per_token()).collect();
-    let both = Several::new(members, Clock::Monotonic);
+    let both = Several::new((), members, Clock::Monotonic);
     c.bench_function("try_acquire of two limiters", |b| {
         b.iter(|| {
             let (wakes, admitted) = both.try_acquire((), &amounts, false);
@@ -146,7 +147,8 @@ fn one_thread(c: &mut Criterion) {
 fn keyed(c: &mut Criterion) {
     let scale = scale(AMPLE);
     let burst = scale.units(AMPLE).expect("it fits");
-    let buckets = Keyed::<Waker, Threads>::new(pace(AMPLE, scale), burst, scale, KEYS, SHARDS, Clock::Monotonic);
+    let buckets =
+        Keyed::<Waker, Threads>::new((pace(AMPLE, scale), burst, Terms::default()), scale, KEYS, SHARDS, Clock::Monotonic);
     let ask = |number: u64| {
         let (wakes, admitted) = buckets.try_acquire((), key(number), scale.per_token());
         wakes.fire();

@@ -7,7 +7,8 @@
 use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
-use sluicegate_core::rate::{KeyHash, Keyed, Law, Limiter, Pace, Place, Refusal, Scale, Several, Standing, Units};
+use sluicegate_core::keys::KeyHash;
+use sluicegate_core::rate::{Keyed, Law, Limiter, Pace, Place, Refusal, Scale, Several, Standing, Terms, Units};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -202,7 +203,7 @@ fn a_caller_races_with_a_change_that_leaves_nothing() {
             thread::spawn(move || bucket.pass((), 1))
         };
         // One unit less, so that the new debt plus one is the old debt.
-        bucket.set_pace((), pace(1.0), 10 * TOKEN - 1, None).fire();
+        bucket.set_pace((), pace(1.0), Some(10 * TOKEN - 1), None, |_| ()).fire();
         assert_ne!(caller.join().unwrap(), Some(true));
         assert_eq!(level(&bucket), 0);
     });
@@ -220,7 +221,7 @@ fn a_caller_races_with_a_change_of_rate_and_burst() {
             let bucket = Arc::clone(&bucket);
             thread::spawn(move || (bucket.pass((), 2 * TOKEN), bucket.pass((), TOKEN)))
         };
-        bucket.set_pace((), pace(100.0), 2 * TOKEN, None).fire();
+        bucket.set_pace((), pace(100.0), Some(2 * TOKEN), None, |_| ()).fire();
         let (two, one) = callers.join().unwrap();
         assert_ne!(two, Some(true));
         assert_ne!(one, Some(false));
@@ -237,7 +238,7 @@ fn a_caller_races_with_a_change_and_a_refund() {
             let bucket = Arc::clone(&bucket);
             thread::spawn(move || bucket.pass((), 4 * TOKEN))
         };
-        bucket.set_pace((), pace(1.0), 3 * TOKEN, None).fire(); // two or three are left
+        bucket.set_pace((), pace(1.0), Some(3 * TOKEN), None, |_| ()).fire(); // two or three are left
         bucket.refund((), 1).fire();
         let went = caller.join().unwrap() == Some(true);
         // Before the change there was room for it, afterwards never: it went before, or not at all.
@@ -425,7 +426,7 @@ fn a_rising_rate_races_with_a_waiter_falling_asleep() {
             let (bucket, time) = (Arc::clone(&bucket), time.clone());
             thread::spawn(move || wait_to_be_woken(&time, |place, parker| look(&bucket, 1, place, parker)))
         };
-        bucket.set_pace((), pace(1.0), 2 * TOKEN, None).fire();
+        bucket.set_pace((), pace(1.0), Some(2 * TOKEN), None, |_| ()).fire();
         assert_eq!(waiter.join().unwrap(), Standing::Granted);
         assert!(time.0.now() <= SECOND);
     });
@@ -441,15 +442,15 @@ fn a_falling_burst_races_with_a_waiter_falling_asleep() {
             let (bucket, time) = (Arc::clone(&bucket), time.clone());
             thread::spawn(move || wait(&time, |place, parker| look(&bucket, 2, place, parker)))
         };
-        bucket.set_pace((), pace(1e-9), TOKEN, None).fire();
+        bucket.set_pace((), pace(1e-9), Some(TOKEN), None, |_| ()).fire();
         let standing = waiter.join().unwrap();
         assert!(matches!(standing, Standing::Granted | Standing::Refused(Refusal::NeverFits)), "{standing:?}");
         assert_eq!(take(&bucket, 1), standing != Standing::Granted);
     });
 }
 
-fn set(time: &Time, members: [&Arc<One>; 2]) -> Set {
-    Several::new(members.map(Arc::clone).to_vec(), time.clock())
+fn set(time: &Time, members: [&Arc<One>; 2]) -> std::sync::Arc<Set> {
+    Several::new((), members.map(Arc::clone).to_vec(), time.clock())
 }
 
 fn take_each(set: &Set) -> bool {
@@ -518,7 +519,7 @@ fn a_set_waits_beside_a_waiter_of_its_member() {
 fn a_key_becomes_heavy_while_somebody_tries_it() {
     loom::model(|| {
         let time = Time::new();
-        let keyed: Keyed<Waker, Threads> = Keyed::new(pace(1.0), 2 * TOKEN, scale(), 1, 1, time.clock());
+        let keyed: Keyed<Waker, Threads> = Keyed::new((pace(1.0), 2 * TOKEN, Terms::default()), scale(), 1, 1, time.clock());
         let (keyed, key) = (Arc::new(keyed), KeyHash::new([1, 2]));
         let other = {
             let keyed = Arc::clone(&keyed);
@@ -543,7 +544,8 @@ fn a_key_becomes_heavy_while_somebody_tries_it() {
 fn two_new_keys_race_for_the_last_place() {
     loom::model(|| {
         let time = Time::new();
-        let keyed: Arc<Keyed<Waker, Threads>> = Arc::new(Keyed::new(pace(1.0), TOKEN, scale(), 1, 2, time.clock()));
+        let keyed: Arc<Keyed<Waker, Threads>> =
+            Arc::new(Keyed::new((pace(1.0), TOKEN, Terms::default()), scale(), 1, 2, time.clock()));
         let attempt = |keyed: &Keyed<Waker, Threads>, key| {
             let (wakes, goes) = keyed.try_acquire((), KeyHash::new([key, 7]), TOKEN);
             wakes.fire();

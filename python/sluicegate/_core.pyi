@@ -800,7 +800,7 @@ class RateLimits:
     def debit(self, n: float = 1, /, **amounts: float) -> None:
         """Take tokens without asking: `n` of each limit, or amounts by name of those that are named.
 
-        That may leave debts, which those who come later wait off. Raises as `refund` does.
+        That may leave debts, which those who come later wait off. Raises as `refund` does, with nothing taken.
         """
 
     @property

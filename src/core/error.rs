@@ -82,6 +82,7 @@ impl Display for Refusal {
             Self::Until(at) => write!(f, "the limit does not admit it before {at} ns on the limiter's clock"),
             Self::LineFull(at) => write!(f, "the wait queue of the limiter is full until {at} ns on its clock"),
             Self::NeverFits => f.write_str("the limit never admits so much at once"),
+            Self::NeverFitsIn(index) => write!(f, "limit {index} of the set never admits so much at once"),
             Self::TooFar => f.write_str("more is booked or owed than the limiter can count"),
         }
     }

@@ -8,6 +8,7 @@
 //! - [`rate`]: token buckets, shapers and sliding windows, with a line, bookings and grants on schedule
 //! - [`semaphore`]: weighted, resizable semaphores, strictly first come first served
 //! - [`credits`]: channels on which the receiver decides how much may be on its way; deliveries to be settled
+//! - [`keys`]: hashes of keys, and tables of very many of them in bounded memory
 //! - [`mailbox`]: wake-ups on their way to an event loop, and who answers for them while the loop may stop or close
 //! - [`clock`]: the monotonic clock, and one that tests set by hand
 //! - `sync`: locks, atomics and cells, from `std` or from loom
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod credits;
 mod error;
 pub mod fork;
+pub mod keys;
 pub mod mailbox;
 pub mod monitor;
 pub mod queue;

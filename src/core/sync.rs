@@ -124,3 +124,6 @@ impl<T> UnsafeCell<T> {
         result
     }
 }
+
+/// Counted references that loom need not see: what they lead to is only touched in a section. (loom has no weak ones.)
+pub(crate) use std::sync::{Arc as Shared, Weak};

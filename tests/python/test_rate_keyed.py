@@ -10,7 +10,7 @@ import uuid
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn
+from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, run_script, settle, spawn
 from rates import NANOSECOND, cancelled, in_line, tasks_in_line
 
 from sluicegate import KeyedBucket, KeyedTokenBucket, RateLimited, RateLimits, TokenBucket
@@ -379,6 +379,42 @@ def test_keys_that_are_waited_for_or_paused_are_kept():
     clock.advance(94)
     assert keyed.try_acquire("another")
     assert keyed.try_acquire("paused")
+
+
+def test_a_zone_is_a_part_of_its_address():
+    """Wherever it stands in a tuple, it does not flow together with what follows."""
+    keyed = KeyedTokenBucket(1, 1, max_keys=10, clock=ManualClock())
+    one, two = IPv6Address("fe80::1%w"), IPv6Address("fe80::2%z")
+    assert keyed.try_acquire(((one, IPv6Address("fe80::2")), "z"))
+    assert keyed.try_acquire(((IPv6Address("fe80::1"), "w"), two))
+    assert len(keyed) == 2
+
+
+def test_the_first_uuid_ever_while_another_is_looked_up():
+    """What runs in the middle of the first use of a kind of key (a signal handler, an import hook) may use that kind too."""
+    script = """
+        import builtins, ipaddress, uuid
+        from sluicegate import KeyedTokenBucket
+
+        keyed = KeyedTokenBucket(1, 100, max_keys=10)
+        keys, inside = [uuid.UUID(int=1), ipaddress.ip_address("::1")], []
+        plain = builtins.__import__
+
+        def hooked(name, *args, **kwargs):
+            if not inside:
+                inside.append(name)
+                for key in keys:
+                    keyed.try_acquire(key)
+                inside.clear()
+            return plain(name, *args, **kwargs)
+
+        builtins.__import__ = hooked
+        for key in keys:
+            assert keyed.try_acquire(key)
+        builtins.__import__ = plain
+        print(len(keyed))
+    """
+    assert run_script(script, limit=20.0) == "2\n"
 
 
 def test_debts_through_handles_and_reservations_count():

@@ -356,6 +356,35 @@ def test_settling_with_the_true_cost():
     assert api.left() == (1.0, -250.0)
 
 
+def test_a_debit_of_all_or_of_none():
+    """Where one member cannot count it, the others owe nothing."""
+    api = Api()
+    with pytest.raises(OverflowError):
+        for _ in range(10):
+            api.both.debit(tokens=10**9)
+    left = api.both.tokens
+    with pytest.raises(OverflowError):
+        api.both.debit(requests=1, tokens=10**9)
+    assert api.both.tokens == left
+
+
+@on_loops
+async def test_the_set_goes_earlier_when_somebody_leaves_a_members_line():
+    """Who stands before it there, and gives up, holds it up no longer."""
+    clock = ManualClock()
+    bucket = TokenBucket(1, burst=10, initial=0, clock=clock)
+    both = RateLimits(bucket=bucket, other=TokenBucket(1, burst=10, clock=clock))
+    large = asyncio.create_task(bucket.acquire_async(10))
+    await settle()
+    small = asyncio.create_task(both.acquire_async())
+    await settle()
+    await cancelled(large)
+    clock.advance(1)
+    await settle(30)
+    assert small.done()
+    assert await small
+
+
 def test_settling_wants_names():
     """Unknown ones are told."""
     api = Api()

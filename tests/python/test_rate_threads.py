@@ -723,3 +723,60 @@ def test_two_clocks_of_the_same_time():
     manual.acquire()
     assert manual.reserve().ready_at == 51.0
     assert ns(manual.reserve().delay) == 2 * 10**9
+
+
+# ------------------------------------------------------------------------------------------------- changed by two at once
+
+CHANGED = {
+    "TokenBucket": (
+        lambda: TokenBucket(1, burst=1),
+        lambda limiter, n: limiter.set_rate(n, n),
+        lambda limiter: (limiter.rate, limiter.burst),
+    ),
+    "SlidingWindow": (
+        lambda: SlidingWindow(1, 1),
+        lambda limiter, n: limiter.set_limit(n, n),
+        lambda limiter: (limiter.period, limiter.limit),
+    ),
+    "KeyedBucket": (
+        lambda: one_key(KeyedTokenBucket(1, burst=1, max_keys=4)),
+        lambda limiter, n: limiter.set_rate(n, n),
+        lambda limiter: (limiter.rate, limiter.burst),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "change", "read"), CHANGED.values(), ids=CHANGED)
+def test_two_changes_at_once(make, change, read):
+    """Whichever comes last: what is told of it is what holds, all of it of one change."""
+    for _ in range(300):
+        limiter, start = make(), threading.Barrier(2)
+
+        def run(n, limiter=limiter, start=start):
+            start.wait()
+            change(limiter, n)
+
+        for worker in [spawn(run, 2), spawn(run, 3)]:
+            worker.result()
+        one, other = read(limiter)
+        assert one == other
+        assert limiter.retry_after(other) >= 0
+        with pytest.raises(ValueError, match="can never pass"):
+            limiter.retry_after(other + 1)
+
+
+def test_two_changes_of_all_keys_at_once():
+    """Every key has the same, and what is told."""
+    for _ in range(100):
+        keyed, start = KeyedTokenBucket(1, burst=1, max_keys=1000), threading.Barrier(2)
+
+        def run(n, keyed=keyed, start=start):
+            start.wait()
+            keyed.set_rate(n, n)
+
+        for worker in [spawn(run, 2), spawn(run, 3)]:
+            worker.result()
+        assert keyed.rate == keyed.burst
+        for key in range(20):
+            assert keyed.key(key).burst == keyed.burst
+            assert keyed.key(key).tokens == keyed.burst

@@ -46,8 +46,8 @@ impl Time {
         self.0.advance(moment.saturating_sub(self.0.now()));
     }
 
-    pub(crate) fn set(&self, members: &[&Arc<One>]) -> Set {
-        Several::new(members.iter().map(|member| Arc::clone(member)).collect(), self.clock())
+    pub(crate) fn set(&self, members: &[&Arc<One>]) -> Arc<Set> {
+        Several::new((), members.iter().map(|member| Arc::clone(member)).collect(), self.clock())
     }
 
     pub(crate) fn make(&self, law: Law) -> Arc<One> {
@@ -85,6 +85,11 @@ pub(crate) fn cancel(one: &One, booking: Booking) -> Units {
     returned
 }
 
+/// Without saying which member of a set it is that never fits.
+pub(crate) fn plain(refusal: Refusal) -> Refusal {
+    if matches!(refusal, Refusal::NeverFitsIn(_)) { Refusal::NeverFits } else { refusal }
+}
+
 /// One who waits, in its own place and on its own parker.
 #[derive(Default)]
 pub(crate) struct Waiter {
@@ -106,7 +111,10 @@ impl Waiter {
         self.parker.reset();
         let (wakes, standing) = set.acquire_or_wait((), amounts, &mut self.place, &self.parker, None);
         wakes.fire();
-        self.was_told(standing)
+        match self.was_told(standing) {
+            Standing::Refused(refusal) => Standing::Refused(plain(refusal)),
+            standing => standing,
+        }
     }
 
     fn was_told(&mut self, standing: Standing) -> Standing {

@@ -15,16 +15,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::Ordering;
 
 use super::gcra::{Course, Gcra, Rule};
-use super::limiter::Limiter;
-use super::state::{Refusal, Statistics};
-use super::table::{KeyHash, Table};
+use super::limiter::{Changed, Limiter};
+use super::state::{Refusal, Statistics, Terms};
 use super::units::{Pace, Scale, Units};
 use crate::clock::{Clock, Nanos};
+use crate::keys::{KeyHash, Room, Table};
 use crate::section::{Domain, Section};
-use crate::sync::{Arc, Count};
+use crate::sync::Arc;
 use crate::wait::{Wake, Wakes};
 
 /// In a slot: the key is heavy.
@@ -46,7 +45,8 @@ struct Heavy<W: Wake, D: Domain> {
 
 struct Shard<W: Wake, D: Domain> {
     course: Course,
-    table: Table,
+    terms: Terms,
+    table: Table<u64>,
     heavy: BTreeMap<KeyHash, Heavy<W, D>>,
     /// No bucket fills up before this, as far as is known.
     none_full_before: Nanos,
@@ -180,20 +180,27 @@ pub struct KeyedStatistics {
 /// A bucket for each of very many keys, see the head of this file.
 pub struct Keyed<W: Wake, D: Domain> {
     shards: Box<[Section<Shard<W, D>, D>]>,
-    /// Relaxed: how many places are taken. What is in a place is ordered by the section of its shard.
-    keys: Count,
-    max_keys: u64,
+    /// Entered before any shard by whoever changes the rate of all, so that two who do leave the same in each. Holds what they were told last.
+    terms: Section<Terms, D>,
+    room: Room,
     scale: Scale,
     clock: Clock<W>,
 }
 
 impl<W: Wake, D: Domain> Keyed<W, D> {
     /// `shards` is a power of two.
-    pub fn new(pace: Pace, burst: Units, scale: Scale, max_keys: usize, shards: usize, clock: Clock<W>) -> Self {
+    pub fn new(
+        (pace, burst, terms): (Pace, Units, Terms),
+        scale: Scale,
+        max_keys: usize,
+        shards: usize,
+        clock: Clock<W>,
+    ) -> Self {
         let anchor = clock.now();
         let shard = |_| {
             Section::new(Shard {
                 course: Course { rule: Rule::Burst, pace, burst, anchor, base: 0 },
+                terms,
                 table: Table::default(),
                 heavy: BTreeMap::new(),
                 none_full_before: 0,
@@ -205,7 +212,8 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             })
         };
         debug_assert!(shards.is_power_of_two());
-        Self { shards: (0..shards).map(shard).collect(), keys: Count::new(0), max_keys: max_keys as u64, scale, clock }
+        let shards = (0..shards).map(shard).collect();
+        Self { shards, terms: Section::new(terms), room: Room::new(max_keys), scale, clock }
     }
 
     pub fn scale(&self) -> Scale {
@@ -217,9 +225,8 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
     }
 
     /// How many keys are remembered.
-    #[expect(clippy::cast_possible_truncation, reason = "they are in memory")]
     pub fn len(&self) -> usize {
-        self.keys.load(Ordering::Relaxed) as usize
+        self.room.keys()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -252,13 +259,6 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         })
     }
 
-    /// Takes one of the places for keys, if one is free. Call it in the key's own section, in the visit that puts the key in.
-    fn claim(&self) -> bool {
-        let claimed =
-            self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |keys| (keys < self.max_keys).then_some(keys + 1));
-        claimed.is_ok()
-    }
-
     /// Forgets a full bucket for one more key: its place is then the caller's. Err: when there may be one; `None` if a place is on its way
     /// from one key to another.
     fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
@@ -277,11 +277,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 return Ok(());
             }
         }
-        Err((seen >= self.max_keys).then_some(next))
-    }
-
-    fn unclaim(&self) {
-        self.keys.fetch_sub(1, Ordering::Relaxed);
+        Err((seen >= self.room.most()).then_some(next))
     }
 
     /// Takes `n` of the key's bucket if it may go now and nobody is before it.
@@ -300,7 +296,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 }
                 let (floor, ceil) = (shard.course.floor(now), shard.course.ceil(now));
                 match tat {
-                    None if !claimed && !self.claim() => Err(()),
+                    None if !claimed && !self.room.claim() => Err(()),
                     None => {
                         shard.table.insert(key, ceil + n);
                         shard.none_full_before = 0;
@@ -329,7 +325,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 },
                 Ok(answer) => {
                     if claimed {
-                        self.unclaim(); // somebody else has put the key in meanwhile
+                        self.room.give_up(); // somebody else has put the key in meanwhile
                     }
                     return match answer {
                         Ok(answer) => (wakes, answer),
@@ -357,33 +353,42 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             let floor = shard.course.floor(now);
             if matches!(shard.find(proof, key, now, wakes), Some(Found::Light(tat)) if tat <= floor) {
                 shard.table.remove(key); // full is the same as none
-                self.unclaim();
+                self.room.give_up();
             }
         });
         wakes
     }
 
     /// A rate for this key alone. It is remembered until [`Keyed::forget`].
-    pub fn set_pace_of(&self, proof: D::Proof<'_>, key: KeyHash, pace: Pace, burst: Units) -> (Wakes<W>, Result<(), Refusal>) {
+    pub fn set_pace_of(
+        &self,
+        proof: D::Proof<'_>,
+        key: KeyHash,
+        (pace, burst): (Pace, Option<Units>),
+        terms: impl FnOnce(&mut Terms),
+    ) -> (Wakes<W>, Result<(), Refusal>) {
         let (mut wakes, limiter) = self.heavy(proof, key, |heavy| {
             heavy.own = true;
             Arc::clone(&heavy.limiter)
         });
-        let done = limiter.map(|limiter| wakes.append(limiter.set_pace(proof, pace, burst, None)));
+        let done = limiter.map(|limiter| wakes.append(limiter.set_pace(proof, pace, burst, None, terms)));
         (wakes, done)
     }
 
     /// The key's own rate is dropped: that of all others holds for it. False if it had none.
     pub fn forget(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, bool) {
         let mut wakes = Wakes::none();
-        let found = self.visit(proof, self.shard(key), &mut wakes, |shard, _, wakes| {
-            let course = shard.course;
-            let Some(heavy) = shard.heavy.get_mut(&key).filter(|heavy| heavy.own) else { return false };
+        let changed = self.visit(proof, self.shard(key), &mut wakes, |shard, _, wakes| {
+            let (course, all) = (shard.course, shard.terms);
+            let heavy = shard.heavy.get_mut(&key).filter(|heavy| heavy.own)?;
             heavy.own = false;
             shard.none_full_before = 0;
-            wakes.append(heavy.limiter.set_pace(proof, course.pace, course.burst, None));
-            true
+            Some(heavy.limiter.set_pace_inside(proof, (course.pace, Some(course.burst)), |terms| *terms = all, wakes))
         });
+        let found = changed.is_some();
+        if let Some(changed) = changed {
+            changed.tell(proof, &mut wakes);
+        }
         (wakes, found)
     }
 
@@ -403,7 +408,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                         return Some(with(shard.heavy.get_mut(&key).expect("found above")));
                     }
                     Some(Found::Light(tat)) => tat,
-                    None if claimed || self.claim() => {
+                    None if claimed || self.room.claim() => {
                         shard.table.insert(key, HEAVY);
                         shard.none_full_before = 0;
                         claimed = false;
@@ -411,7 +416,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                     }
                     None => return None,
                 };
-                let limiter = Arc::new(Limiter::resume(shard.course, tat, self.scale, self.clock.clone()));
+                let limiter = Arc::new(Limiter::resume(shard.course, tat, shard.terms, self.scale, self.clock.clone()));
                 *shard.table.get_mut(key).expect("it is there by now") = HEAVY;
                 shard.heavy.insert(key, Heavy { limiter, own: false });
                 shard.heavy.get_mut(&key).map(&with)
@@ -419,7 +424,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             match attempt {
                 Some(result) => {
                     if claimed {
-                        self.unclaim();
+                        self.room.give_up();
                     }
                     return (wakes, Ok(result));
                 }
@@ -476,20 +481,39 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
 
     /// Another rate and burst, from now on, for every key without its own. What is there stays there, as far as it fits; so do debts.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn set_pace(&self, proof: D::Proof<'_>, pace: Pace, burst: Units) -> Wakes<W> {
-        let mut wakes = Wakes::none();
-        for shard in &self.shards {
-            self.visit(proof, shard, &mut wakes, |shard, now, wakes| {
-                let old = shard.course.burst;
-                shard.shift(now, |debt| (debt + burst).saturating_sub(old));
-                shard.course.pace = pace;
-                shard.course.burst = burst;
-                for heavy in shard.heavy.values().filter(|heavy| !heavy.own) {
-                    wakes.append(heavy.limiter.set_pace(proof, pace, burst, None));
-                }
-            });
-        }
+    pub fn set_pace(
+        &self,
+        proof: D::Proof<'_>,
+        (pace, burst): (Pace, Option<Units>),
+        change: impl FnOnce(&mut Terms),
+    ) -> Wakes<W> {
+        let (mut wakes, mut changed) = (Wakes::none(), Changed::nobody());
+        self.terms.with(proof, |terms| {
+            change(terms);
+            for shard in &self.shards {
+                self.visit(proof, shard, &mut wakes, |shard, now, wakes| {
+                    let old = shard.course.burst;
+                    let burst = burst.unwrap_or(old);
+                    shard.shift(now, |debt| (debt + burst).saturating_sub(old));
+                    (shard.course.pace, shard.course.burst, shard.terms) = (pace, burst, *terms);
+                    for Heavy { limiter, .. } in shard.heavy.values().filter(|heavy| !heavy.own) {
+                        changed.and(limiter.set_pace_inside(proof, (pace, Some(burst)), |each| *each = *terms, wakes));
+                    }
+                });
+            }
+        });
+        changed.tell(proof, &mut wakes);
         wakes
+    }
+
+    /// What it was told, last, for the keys without a rate of their own.
+    pub fn terms(&self, proof: D::Proof<'_>) -> Terms {
+        self.terms.with(proof, |terms| *terms)
+    }
+
+    /// What holds for this key.
+    pub fn terms_of(&self, proof: D::Proof<'_>, key: KeyHash) -> Terms {
+        self.shard(key).with(proof, |shard| shard.heavy.get(&key).map_or(shard.terms, |heavy| heavy.limiter.terms(proof)))
     }
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, KeyedStatistics) {

@@ -15,6 +15,10 @@
 //! more than the law allows: a window returns what is still in its log, a bucket what has not come in again since (see `lowwater`), and what
 //! was promised in reliance on it stays taken. A refund is the caller's word, and is not limited that way.
 //!
+//! # Sets
+//! A limiter knows the sets that it is a member of, weakly, in its own section. A visit that changes its law, or what it has let through,
+//! leaves with those sets ([`Changed`]), and they look again before the call returns: nobody else has to remember to tell them.
+//!
 //! # Fairness and cancellation
 //! Strict order, by weight: a large amount at the head holds up small ones behind it. [`Limiter::leave`] gives up a place; those behind
 //! go earlier.
@@ -27,13 +31,13 @@ use super::gate::{Gate, Passage};
 use super::gcra::{Course, Gcra, Rule};
 use super::room::NEVER;
 use super::schedule::Schedule;
-use super::state::{Booking, Fetched, Place, Refusal, Standing, State, Statistics};
+use super::state::{Booking, Fetched, Place, Refusal, Standing, State, Statistics, Terms};
 use super::units::{Pace, Scale, Units};
 use super::window::Window;
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::section::{Domain, Gate as _, Section};
-use crate::sync::Count;
+use crate::sync::{Count, Shared, Weak};
 use crate::wait::{Ticket, Wake, Wakes};
 
 /// What a limiter is made of.
@@ -46,6 +50,50 @@ pub enum Law {
     Spaced { pace: Pace, capacity: usize },
     /// At most `limit` in any `period`.
     Window { limit: Units, period: Nanos },
+}
+
+/// What depends on what a limiter lets through: a set that it is a member of.
+pub(super) trait Depends<W: Wake, D: Domain>: Send + Sync {
+    /// A member's law, or what it has let through, has been changed from outside.
+    fn members_changed(&self, proof: D::Proof<'_>) -> Wakes<W>;
+}
+
+type Dependent<W, D> = dyn Depends<W, D>;
+
+/// What a limiter's section guards.
+struct Inside<W: Wake, D: Domain> {
+    state: State<W>,
+    sets: Vec<Weak<Dependent<W, D>>>,
+}
+
+/// The sets that have to look again, because a member of theirs has changed. What leaves its section with them are the wake-ups.
+#[must_use = "the sets are told by `tell`, outside of every section"]
+pub(super) struct Changed<W: Wake, D: Domain>(Vec<Shared<Dependent<W, D>>>);
+
+impl<W: Wake, D: Domain> Changed<W, D> {
+    pub(super) fn nobody() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(super) fn and(&mut self, other: Self) {
+        for set in other.0 {
+            if !self.0.iter().any(|known| Shared::ptr_eq(known, &set)) {
+                self.0.push(set);
+            }
+        }
+    }
+
+    /// Without this one, which knows.
+    pub(super) fn but<S>(mut self, set: &S) -> Self {
+        self.0.retain(|other| !std::ptr::addr_eq(Shared::as_ptr(other), set));
+        self
+    }
+
+    pub(super) fn tell(self, proof: D::Proof<'_>, wakes: &mut Wakes<W>) {
+        for set in self.0 {
+            wakes.append(set.members_changed(proof));
+        }
+    }
 }
 
 /// A rate limiter, see the head of this file. `W` is how its waiters are told, `D` what guards its section.
@@ -89,11 +137,16 @@ pub struct Limiter<W: Wake, D: Domain> {
     /// Relaxed, as `refused`: numbers for `statistics`, by which nothing else is ordered.
     admitted: Count,
     refused: Count,
-    section: Section<State<W>, D>,
+    section: Section<Inside<W, D>, D>,
 }
 
 impl<W: Wake, D: Domain> Limiter<W, D> {
+    /// A limiter whose terms nobody asks for.
     pub fn new(law: Law, scale: Scale, clock: Clock<W>) -> Self {
+        Self::with_terms(law, Terms::default(), scale, clock)
+    }
+
+    pub fn with_terms(law: Law, terms: Terms, scale: Scale, clock: Clock<W>) -> Self {
         let now = clock.now();
         let (schedule, capacity) = match law {
             Law::Bucket { pace, burst, debt } => {
@@ -106,18 +159,18 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             Schedule::Bucket(bucket) => Some(Gate::new(bucket.gcra.course)),
             Schedule::Window(_) => None,
         };
-        Self::of(schedule, gate, capacity, scale, clock)
+        Self::of(State::new(schedule, terms, capacity), gate, scale, clock)
     }
 
     /// A bucket that goes on where another form of it has stopped.
-    pub(super) fn resume(course: Course, tat: u64, scale: Scale, clock: Clock<W>) -> Self {
+    pub(super) fn resume(course: Course, tat: u64, terms: Terms, scale: Scale, clock: Clock<W>) -> Self {
         let schedule = Schedule::Bucket(Bucket::new(Gcra::resume(course, tat)));
-        Self::of(schedule, Some(Gate::new(course)), usize::MAX, scale, clock)
+        Self::of(State::new(schedule, terms, usize::MAX), Some(Gate::new(course)), scale, clock)
     }
 
-    fn of(schedule: Schedule, gate: Option<Gate>, capacity: usize, scale: Scale, clock: Clock<W>) -> Self {
-        let state = State::new(schedule, capacity);
-        Self { gate, scale, clock, admitted: Count::new(0), refused: Count::new(0), section: Section::new(state) }
+    fn of(state: State<W>, gate: Option<Gate>, scale: Scale, clock: Clock<W>) -> Self {
+        let section = Section::new(Inside { state, sets: Vec::new() });
+        Self { gate, scale, clock, admitted: Count::new(0), refused: Count::new(0), section }
     }
 
     pub fn scale(&self) -> Scale {
@@ -142,34 +195,75 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         wakes: &mut Wakes<W>,
         critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R,
     ) -> R {
-        self.section.with(proof, |state| {
-            let passed = self.gate.as_ref().and_then(Gate::close);
-            let now = self.clock.now();
-            if let Some(tat) = passed {
-                state.passed(tat, now);
+        self.section.with(proof, |inside| self.inside(&mut inside.state, wakes, critical))
+    }
+
+    fn inside<R>(
+        &self,
+        state: &mut State<W>,
+        wakes: &mut Wakes<W>,
+        critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R,
+    ) -> R {
+        let passed = self.gate.as_ref().and_then(Gate::close);
+        let now = self.clock.now();
+        if let Some(tat) = passed {
+            state.passed(tat, now);
+        }
+        let generation = fork::generation();
+        if state.generation != generation {
+            state.forget(generation);
+        }
+        state.settle(now, wakes);
+        // Now that everything dated before now has been booked.
+        state.schedule.rebase(now);
+        let result = critical(state, now, wakes);
+        if let (Schedule::Bucket(Bucket { gcra, .. }), Some(gate)) = (&state.schedule, &self.gate) {
+            if state.is_quiet(now) && gcra.tat < Gcra::FAR {
+                state.opened_at = gcra.tat;
+                gate.open(gcra);
             }
-            let generation = fork::generation();
-            if state.generation != generation {
-                state.forget(generation);
-            }
-            state.settle(now, wakes);
-            // Now that everything dated before now has been booked.
-            state.schedule.rebase(now);
-            let result = critical(state, now, wakes);
-            if let (Schedule::Bucket(Bucket { gcra, .. }), Some(gate)) = (&state.schedule, &self.gate) {
-                if state.is_quiet(now) && gcra.tat < Gcra::FAR {
-                    state.opened_at = gcra.tat;
-                    gate.open(gcra);
-                }
-            }
-            result
-        })
+        }
+        result
     }
 
     fn visited<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R) -> (Wakes<W>, R) {
         let mut wakes = Wakes::none();
         let result = self.visit(proof, &mut wakes, critical);
         (wakes, result)
+    }
+
+    /// A visit that may let the sets that it is a member of go earlier, or later.
+    fn visit_to_change<R>(
+        &self,
+        proof: D::Proof<'_>,
+        wakes: &mut Wakes<W>,
+        critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R,
+    ) -> (R, Changed<W, D>) {
+        self.section.with(proof, |inside| {
+            let result = self.inside(&mut inside.state, wakes, critical);
+            (result, Changed(inside.sets.iter().filter_map(Weak::upgrade).collect()))
+        })
+    }
+
+    /// The same, and the sets have been told.
+    fn change<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R) -> (Wakes<W>, R) {
+        let mut wakes = Wakes::none();
+        let (result, changed) = self.visit_to_change(proof, &mut wakes, critical);
+        changed.tell(proof, &mut wakes);
+        (wakes, result)
+    }
+
+    /// It is a member of that set from now on.
+    pub(super) fn join(&self, proof: D::Proof<'_>, set: Weak<Dependent<W, D>>) {
+        self.section.with(proof, |Inside { sets, .. }| {
+            sets.retain(|known| known.strong_count() > 0);
+            sets.push(set);
+        });
+    }
+
+    /// Another member of a set has changed this one.
+    pub(super) fn changed(&self, proof: D::Proof<'_>) -> Changed<W, D> {
+        self.section.with(proof, |inside| Changed(inside.sets.iter().filter_map(Weak::upgrade).collect()))
     }
 
     /// Through the gate, if that is possible. `None`: ask [`Limiter::try_acquire`]. Cannot panic.
@@ -275,7 +369,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place) -> Wakes<W> {
         let Some(ticket) = place.0.take() else { return Wakes::none() };
-        self.visited(proof, |state, now, wakes| {
+        self.change(proof, |state, now, wakes| {
             if state.room.contains(ticket) {
                 state.leave(ticket, now, wakes);
             }
@@ -328,18 +422,18 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
 
     /// Gives a booking back, as far as that is possible; returns how much that was.
     pub fn cancel(&self, proof: D::Proof<'_>, booking: Booking) -> (Wakes<W>, Units) {
-        self.visited(proof, |state, now, wakes| state.cancel(booking, 0, now, wakes))
+        self.change(proof, |state, now, wakes| state.cancel(booking, 0, now, wakes))
     }
 
     /// What a booking really came to: the difference is given back, as far as that is possible, or charged.
     pub fn adjust(&self, proof: D::Proof<'_>, booking: Booking, actual: Units) -> (Wakes<W>, Result<(), Refusal>) {
-        self.visited(proof, |state, now, wakes| state.adjust(booking, actual, now, wakes))
+        self.change(proof, |state, now, wakes| state.adjust(booking, actual, now, wakes))
     }
 
     /// Gives `n` back; never above the burst.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn refund(&self, proof: D::Proof<'_>, n: Units) -> Wakes<W> {
-        self.visited(proof, |state, now, wakes| {
+        self.change(proof, |state, now, wakes| {
             state.give_back(n, now);
             state.settle(now, wakes);
         })
@@ -348,7 +442,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
 
     /// Takes `n` without asking.
     pub fn debit(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<(), Refusal>) {
-        self.visited(proof, |state, now, wakes| {
+        self.change(proof, |state, now, wakes| {
             if !state.can_book(n) {
                 return Err(Refusal::TooFar);
             }
@@ -358,41 +452,60 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
-    /// Another rate and burst for a bucket, or rate and capacity for a shaper, from now on.
+    /// Another rate, and burst of a bucket or capacity of a shaper, from now on. What is not given stays. `terms` says it as it was told.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn set_pace(&self, proof: D::Proof<'_>, pace: Pace, burst: Units, capacity: Option<usize>) -> Wakes<W> {
-        self.visited(proof, |state, now, wakes| {
-            state.will_change(now);
-            if let Schedule::Bucket(bucket) = &mut state.schedule {
-                bucket.gcra.set(pace, burst, now);
+    pub fn set_pace(
+        &self,
+        proof: D::Proof<'_>,
+        pace: Pace,
+        burst: Option<Units>,
+        capacity: Option<usize>,
+        terms: impl FnOnce(&mut Terms),
+    ) -> Wakes<W> {
+        self.change(proof, |state, now, wakes| state.set_pace((pace, burst, capacity), terms, now, wakes)).0
+    }
+
+    /// The same for a key's limiter, from inside the section of its keyed limiter: the sets are to be told outside.
+    pub(super) fn set_pace_inside(
+        &self,
+        proof: D::Proof<'_>,
+        (pace, burst): (Pace, Option<Units>),
+        terms: impl FnOnce(&mut Terms),
+        wakes: &mut Wakes<W>,
+    ) -> Changed<W, D> {
+        self.visit_to_change(proof, wakes, |state, now, wakes| state.set_pace((pace, burst, None), terms, now, wakes)).1
+    }
+
+    /// Another limit, and period, for a window. What is not given stays. `terms` says it as it was told.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn set_window(
+        &self,
+        proof: D::Proof<'_>,
+        limit: Units,
+        period: Option<Nanos>,
+        terms: impl FnOnce(&mut Terms),
+    ) -> Wakes<W> {
+        self.change(proof, |state, now, wakes| {
+            if let Schedule::Window(window) = &mut state.schedule {
+                window.limit = limit;
+                window.period = period.unwrap_or(window.period);
             }
-            if let Some(capacity) = capacity {
-                state.capacity = capacity;
-            }
+            terms(&mut state.terms);
             state.changed(now, wakes);
         })
         .0
     }
 
-    /// Another limit and period for a window.
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn set_window(&self, proof: D::Proof<'_>, limit: Units, period: Nanos) -> Wakes<W> {
-        self.visited(proof, |state, now, wakes| {
-            if let Schedule::Window(window) = &mut state.schedule {
-                window.limit = limit;
-                window.period = period;
-            }
-            state.changed(now, wakes);
-        })
-        .0
+    /// What it was told, last.
+    pub fn terms(&self, proof: D::Proof<'_>) -> Terms {
+        self.section.with(proof, |inside| inside.state.terms)
     }
 
     /// Nobody goes before `pause` has passed.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn pause(&self, proof: D::Proof<'_>, pause: Nanos) -> Wakes<W> {
-        self.visited(proof, |state, now, wakes| {
-            state.paused_until = state.paused_until.max(now.saturating_add(pause));
-            state.settle(now, wakes);
+        self.change(proof, |state, now, wakes| {
+            state.pause(pause, now, wakes);
         })
         .0
     }
@@ -421,7 +534,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
 
     /// Is it more than may ever go at once?
     pub fn never_fits(&self, proof: D::Proof<'_>, n: Units) -> bool {
-        self.section.with(proof, |state| state.never_fits(n))
+        self.section.with(proof, |inside| inside.state.never_fits(n))
     }
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, Statistics) {
@@ -436,7 +549,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
 
     /// Every waker in the line, each once. Grants nobody anything.
     pub fn visit_wakers(&self, proof: D::Proof<'_>, waker: impl FnMut(&W)) {
-        self.section.with(proof, |state| {
+        self.section.with(proof, |Inside { state, .. }| {
             if state.generation == fork::generation() {
                 state.room.wakers().for_each(waker);
             }

@@ -14,7 +14,6 @@
 //! | `limiter` | one limiter: gate and section                                                           |
 //! | `several` | several limiters, taken together                                                        |
 //! | `keyed`   | a bucket for each of very many keys                                                     |
-//! | `table`   | one number for each key                                                                 |
 //!
 //! # Promises
 //! - The law holds in every window, whatever the order of calls, waits, cancellations, changes of the rate, and readings of the clock;
@@ -32,13 +31,11 @@ mod room;
 mod schedule;
 mod set;
 mod state;
-mod table;
 mod units;
 mod window;
 
 pub use keyed::{Keyed, KeyedStatistics};
 pub use limiter::{Law, Limiter};
 pub use set::{Bookings, Several};
-pub use state::{Booking, Place, Refusal, Standing, Statistics};
-pub use table::KeyHash;
+pub use state::{Booking, Place, Refusal, Standing, Statistics, Terms};
 pub use units::{MAX_UNITS, Pace, PaceError, Scale, Units};

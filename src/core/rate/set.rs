@@ -10,13 +10,13 @@
 //! the set and of its members get their turns in the order in which they came to the front. When the moment comes the head is granted, and the next is booked, from
 //! that moment on. A head that leaves gives its bookings back; those behind it have taken nothing.
 //!
-//! A booking is a promise and would not move when a member's rate changes. So whoever changes a member says so to its sets
-//! ([`Several::members_changed`]): a head whose bookings can be given back whole is then booked anew.
+//! A booking is a promise and would not move when a member's rate changes. So a member that changes says so to its sets (see `limiter`): a
+//! head whose bookings can be given back whole is then booked anew.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use super::limiter::Limiter;
+use super::limiter::{Changed, Depends, Limiter};
 use super::room::{NEVER, Room};
 use super::schedule::Projection;
 use super::state::{Booking, Place, Refusal, Standing, State as Member, Statistics, Turn};
@@ -24,7 +24,7 @@ use super::units::Units;
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::section::{Domain, Section};
-use crate::sync::Arc;
+use crate::sync::{Arc, Shared};
 use crate::wait::{Ticket, Wake, Wakes};
 
 /// A promise by all members: everything may go at `at`.
@@ -100,8 +100,12 @@ impl<W: Wake> Held<'_, '_, W> {
         first_of_all(&members, amounts, from, |(member, turn), n, from| member.foresee_from(n, from, **turn, self.now))
     }
 
-    fn never_fits(&self, amounts: &[Units]) -> bool {
-        self.members.iter().zip(amounts).any(|(member, &n)| member.never_fits(n))
+    /// The first member of which more is asked than may ever go at once.
+    fn never_fits(&self, amounts: &[Units]) -> Result<(), Refusal> {
+        match self.members.iter().zip(amounts).position(|(member, &n)| member.never_fits(n)) {
+            Some(index) => Err(Refusal::NeverFitsIn(index)),
+            None => Ok(()),
+        }
     }
 
     fn may_go(&mut self, amounts: &[Units]) -> bool {
@@ -190,7 +194,7 @@ impl<W: Wake> State<W> {
     fn book_anew(&mut self, held: &mut Held<'_, '_, W>) {
         self.unbook(held);
         self.not_before = held.now;
-        let unfit: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.wants[ticket].amounts)).collect();
+        let unfit: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.wants[ticket].amounts).is_err()).collect();
         for ticket in unfit {
             self.grants.insert(ticket, None);
             self.room.grant(ticket, held.now, held.wakes);
@@ -221,9 +225,9 @@ pub struct Several<W: Wake, D: Domain> {
     section: Section<State<W>, D>,
 }
 
-impl<W: Wake, D: Domain> Several<W, D> {
-    /// The members are different from each other, and have the same clock.
-    pub fn new(members: Vec<Arc<Limiter<W, D>>>, clock: Clock<W>) -> Self {
+impl<W: Wake + Send + 'static, D: Domain> Several<W, D> {
+    /// The members are different from each other, and have the same clock. They know it from now on.
+    pub fn new(proof: D::Proof<'_>, members: Vec<Arc<Limiter<W, D>>>, clock: Clock<W>) -> Shared<Self> {
         let mut order: Vec<usize> = (0..members.len()).collect();
         order.sort_by_key(|&index| Arc::as_ptr(&members[index]).addr());
         let state = State {
@@ -238,9 +242,15 @@ impl<W: Wake, D: Domain> Several<W, D> {
             waited: 0,
             generation: fork::generation(),
         };
-        Self { members, order, clock, section: Section::new(state) }
+        let set = Shared::new(Self { members, order, clock, section: Section::new(state) });
+        for member in &set.members {
+            member.join(proof, Shared::downgrade(&set) as _);
+        }
+        set
     }
+}
 
+impl<W: Wake, D: Domain> Several<W, D> {
     pub fn members(&self) -> &[Arc<Limiter<W, D>>] {
         &self.members
     }
@@ -289,12 +299,32 @@ impl<W: Wake, D: Domain> Several<W, D> {
         (wakes, result)
     }
 
+    /// A visit that changes what the members have let through: the other sets that they are in are told.
+    fn change<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, &mut Held<'_, '_, W>) -> R) -> (Wakes<W>, R) {
+        let (mut wakes, result) = self.visit(proof, |state, held| {
+            // First what is booked for those in line, so that all of it can be given back.
+            state.unbook(held);
+            let result = critical(state, held);
+            state.book_anew(held);
+            result
+        });
+        self.tell_others(proof, &mut wakes);
+        (wakes, result)
+    }
+
+    /// The other sets that the members are in look again.
+    fn tell_others(&self, proof: D::Proof<'_>, wakes: &mut Wakes<W>) {
+        let mut changed = Changed::nobody();
+        for member in &self.members {
+            changed.and(member.changed(proof));
+        }
+        changed.but(self).tell(proof, wakes);
+    }
+
     /// Takes everything if it may go now and nobody is before it. For somebody who waits if it does not a refusal is none.
     pub fn try_acquire(&self, proof: D::Proof<'_>, amounts: &[Units], or_wait: bool) -> (Wakes<W>, Result<bool, Refusal>) {
         self.visit(proof, |state, held| {
-            if held.never_fits(amounts) {
-                return Err(Refusal::NeverFits);
-            }
+            held.never_fits(amounts)?;
             let goes = state.try_now(amounts, held);
             state.refused += u64::from(!goes && !or_wait);
             Ok(goes)
@@ -318,7 +348,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
                     place.0 = None;
                     let Some(bookings) = grant else {
                         state.refused += 1;
-                        return Standing::Refused(Refusal::NeverFits);
+                        return Standing::Refused(held.never_fits(amounts).err().unwrap_or(Refusal::NeverFits));
                     };
                     held.release(&bookings);
                     state.admitted += 1;
@@ -346,23 +376,28 @@ impl<W: Wake, D: Domain> Several<W, D> {
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place) -> Wakes<W> {
         let Some(ticket) = place.0.take() else { return Wakes::none() };
-        self.visit(proof, |state, held| {
+        let (mut wakes, gave_back) = self.visit(proof, |state, held| {
             if !state.room.contains(ticket) {
-                return;
+                return false;
             }
             // First those behind it, so that all of it can be given back.
             state.unbook(held);
             let granted = state.grants.remove(&ticket).flatten();
             let booked = state.booked.iter().position(|(holder, _)| *holder == ticket);
             let booked = booked.and_then(|index| state.booked.remove(index)).map(|(_, bookings)| bookings);
+            let gave_back = granted.is_some() || booked.is_some();
             for bookings in granted.into_iter().chain(booked) {
                 held.take_back(&bookings);
             }
             state.not_before = held.now;
             state.remove(ticket, held);
             state.settle(held);
-        })
-        .0
+            gave_back
+        });
+        if gave_back {
+            self.tell_others(proof, &mut wakes);
+        }
+        wakes
     }
 
     /// See [`Limiter::step_aside`].
@@ -392,43 +427,28 @@ impl<W: Wake, D: Domain> Several<W, D> {
         max_wait: Option<Nanos>,
     ) -> (Wakes<W>, Result<Bookings, Refusal>) {
         self.visit(proof, |state, held| {
-            let outcome = if held.never_fits(amounts) {
-                Err(Refusal::NeverFits)
+            held.never_fits(amounts)?;
+            let at = state.foresee(amounts, held);
+            let outcome = if max_wait.is_some_and(|limit| at - held.now > limit) {
+                Err(Refusal::Until(at))
             } else {
-                let at = state.foresee(amounts, held);
-                if max_wait.is_some_and(|limit| at - held.now > limit) {
-                    Err(Refusal::Until(at))
-                } else {
-                    let waiting: Vec<_> = state.unbooked().collect();
-                    waiting
-                        .into_iter()
-                        .try_for_each(|ticket| state.book(ticket, held))
-                        .and_then(|()| held.book(amounts, at, false))
-                }
+                let waiting: Vec<_> = state.unbooked().collect();
+                let booked = waiting.into_iter().try_for_each(|ticket| state.book(ticket, held));
+                booked.and_then(|()| held.book(amounts, at, false))
             };
-            match outcome {
-                Ok(_) => state.admitted += 1,
-                Err(Refusal::NeverFits) => {}
-                Err(_) => state.refused += 1,
-            }
+            *if outcome.is_ok() { &mut state.admitted } else { &mut state.refused } += 1;
             outcome
         })
     }
 
     /// Gives bookings back, as far as that is possible; returns how much of each that was.
     pub fn cancel(&self, proof: D::Proof<'_>, bookings: &Bookings) -> (Wakes<W>, Vec<Units>) {
-        self.visit(proof, |state, held| {
-            state.unbook(held);
-            let returned = held.cancel(bookings);
-            state.book_anew(held);
-            returned
-        })
+        self.change(proof, |_, held| held.cancel(bookings))
     }
 
     /// What bookings really came to, where that is known: see [`Limiter::adjust`].
     pub fn adjust(&self, proof: D::Proof<'_>, bookings: &Bookings, actual: &[Option<Units>]) -> (Wakes<W>, Result<(), Refusal>) {
-        self.visit(proof, |state, held| {
-            state.unbook(held);
+        self.change(proof, |_, held| {
             let (now, mut outcome) = (held.now, Ok(()));
             for ((member, booking), actual) in held.members.iter_mut().zip(&bookings.each).zip(actual) {
                 let result = match (*booking, *actual) {
@@ -442,23 +462,46 @@ impl<W: Wake, D: Domain> Several<W, D> {
                 };
                 outcome = outcome.and(result);
             }
-            state.book_anew(held);
             outcome
         })
     }
 
-    /// A member's law, or what it has let through, has been changed from outside.
+    /// Gives amounts back to the members: see [`Limiter::refund`].
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn members_changed(&self, proof: D::Proof<'_>) -> Wakes<W> {
-        self.visit(proof, State::book_anew).0
+    pub fn refund(&self, proof: D::Proof<'_>, amounts: &[Units]) -> Wakes<W> {
+        self.change(proof, |_, held| {
+            for (member, &n) in held.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0) {
+                member.give_back(n, held.now);
+                member.settle(held.now, held.wakes);
+            }
+        })
+        .0
+    }
+
+    /// Takes amounts of the members without asking, of all or of none: see [`Limiter::debit`].
+    pub fn debit(&self, proof: D::Proof<'_>, amounts: &[Units]) -> (Wakes<W>, Result<(), Refusal>) {
+        self.change(proof, |_, held| {
+            if held.members.iter().zip(amounts).any(|(member, &n)| n > 0 && !member.can_book(n)) {
+                return Err(Refusal::TooFar);
+            }
+            for (member, &n) in held.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0) {
+                member.charge(n, held.now);
+                member.settle(held.now, held.wakes);
+            }
+            Ok(())
+        })
+    }
+
+    /// Nobody goes to any member before `pause` has passed.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn pause(&self, proof: D::Proof<'_>, pause: Nanos) -> Wakes<W> {
+        self.change(proof, |_, held| held.members.iter_mut().for_each(|member| member.pause(pause, held.now, held.wakes))).0
     }
 
     /// How long until everything could go, those in line being served first.
     pub fn retry_after(&self, proof: D::Proof<'_>, amounts: &[Units]) -> (Wakes<W>, Result<Nanos, Refusal>) {
         self.visit(proof, |state, held| {
-            if held.never_fits(amounts) {
-                return Err(Refusal::NeverFits);
-            }
+            held.never_fits(amounts)?;
             Ok(match state.foresee(amounts, held) {
                 NEVER => NEVER,
                 at => at - held.now,
@@ -499,8 +542,8 @@ impl<W: Wake> State<W> {
 
     /// Takes everything, or foresees and refuses; `None`: it may take a place in line.
     fn arrive(&mut self, amounts: &[Units], deadline: Option<Nanos>, held: &mut Held<'_, '_, W>) -> Option<Standing> {
-        if held.never_fits(amounts) {
-            return Some(Standing::Refused(Refusal::NeverFits));
+        if let Err(refusal) = held.never_fits(amounts) {
+            return Some(Standing::Refused(refusal));
         }
         if self.try_now(amounts, held) {
             return Some(Standing::Granted);
@@ -532,6 +575,12 @@ impl<W: Wake> State<W> {
     fn remove(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) {
         self.wants.remove(&ticket);
         self.room.leave(ticket, held.now, held.wakes);
+    }
+}
+
+impl<W: Wake + Send, D: Domain> Depends<W, D> for Several<W, D> {
+    fn members_changed(&self, proof: D::Proof<'_>) -> Wakes<W> {
+        self.visit(proof, State::book_anew).0
     }
 }
 

@@ -19,7 +19,7 @@ use super::gcra::Rule;
 use super::lowwater::{LowWater, Taking};
 use super::room::{NEVER, Room};
 use super::schedule::{Projection, Schedule};
-use super::units::Units;
+use super::units::{Pace, Units};
 use crate::clock::Nanos;
 use crate::fork;
 use crate::wait::{Ticket, Wake, Wakes};
@@ -33,6 +33,8 @@ pub enum Refusal {
     LineFull(Nanos),
     /// More than may ever go at once.
     NeverFits,
+    /// The same, of the member of a set with this index.
+    NeverFitsIn(usize),
     /// So much is booked or owed that it cannot be counted.
     TooFar,
 }
@@ -74,6 +76,15 @@ impl Booking {
     pub fn nothing(now: Nanos) -> Self {
         Self { at: now, units: 0, taking: Taking { at: now, number: u64::MAX } }
     }
+}
+
+/// What a limiter was told, in tokens and seconds as they were given, for those who ask. It changes together with the law.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Terms {
+    pub rate: f64,
+    /// Of a bucket the burst, of a leaky bucket the capacity, of a window the limit.
+    pub size: f64,
+    pub period: f64,
 }
 
 /// What a limiter has seen so far.
@@ -126,6 +137,7 @@ pub(super) struct Promise {
 #[derive(Debug)]
 pub(super) struct State<W> {
     pub(super) schedule: Schedule,
+    pub(super) terms: Terms,
     pub(super) room: Room<W>,
     unfetched: BTreeMap<Whose, Grant>,
     /// What can be given back of what was taken.
@@ -153,9 +165,10 @@ pub(super) struct State<W> {
 }
 
 impl<W: Wake> State<W> {
-    pub(super) fn new(schedule: Schedule, capacity: usize) -> Self {
+    pub(super) fn new(schedule: Schedule, terms: Terms, capacity: usize) -> Self {
         Self {
             schedule,
+            terms,
             room: Room::new(),
             unfetched: BTreeMap::new(),
             low_water: LowWater::new(),
@@ -533,8 +546,30 @@ impl<W: Wake> State<W> {
         Ok(())
     }
 
+    pub(super) fn pause(&mut self, pause: Nanos, now: Nanos, wakes: &mut Wakes<W>) {
+        self.paused_until = self.paused_until.max(now.saturating_add(pause));
+        self.settle(now, wakes);
+    }
+
+    /// Another rate, and burst or capacity, where one is given.
+    pub(super) fn set_pace(
+        &mut self,
+        (pace, burst, capacity): (Pace, Option<Units>, Option<usize>),
+        terms: impl FnOnce(&mut Terms),
+        now: Nanos,
+        wakes: &mut Wakes<W>,
+    ) {
+        self.will_change(now);
+        if let Schedule::Bucket(bucket) = &mut self.schedule {
+            bucket.gcra.set(pace, burst.unwrap_or(bucket.gcra.course.burst), now);
+        }
+        self.capacity = capacity.unwrap_or(self.capacity);
+        terms(&mut self.terms);
+        self.changed(now, wakes);
+    }
+
     /// The law is about to change: what has come in until now at the old rate is gone, and nobody gives it back later.
-    pub(super) fn will_change(&mut self, now: Nanos) {
+    fn will_change(&mut self, now: Nanos) {
         self.number_taking(now);
         let Schedule::Bucket(bucket) = &self.schedule else { return };
         let backlog = bucket.gcra.backlog(now);

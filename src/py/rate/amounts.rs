@@ -1,15 +1,15 @@
-//! The checks of rates and amounts.
+//! The checks of rates and amounts, by position and by name.
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt};
-use sluicegate_core::clock::{self, Nanos};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt};
+use sluicegate_core::clock::{self, MAX_SECONDS, Nanos};
 use sluicegate_core::rate::{Pace, PaceError, Scale, Units};
 
 use crate::rt::arguments::{text, type_name};
 
 /// A finite number that is not negative, by the name of its argument.
-pub(crate) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+pub(super) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     if value.is_instance_of::<PyBool>() || !(value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) {
         let (value, kind) = (text(value), type_name(value));
         return Err(PyTypeError::new_err(format!("'{name}' must be an int or float, not {value} ({kind})")));
@@ -24,7 +24,7 @@ pub(crate) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
 }
 
 /// The same, and not zero.
-pub(crate) fn positive_number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+pub(super) fn positive_number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     match number(name, value)? {
         number if number > 0.0 => Ok(number),
         _ => Err(PyValueError::new_err(format!("'{name}' must be more than zero, not {}", text(value)))),
@@ -43,7 +43,7 @@ fn too_large(name: &str, value: &Bound<'_, PyAny>, scale: Scale) -> PyErr {
 }
 
 /// An amount in units, by the name of its argument.
-pub(crate) fn amount(name: &str, value: &Bound<'_, PyAny>, scale: Scale) -> PyResult<Units> {
+pub(super) fn amount(name: &str, value: &Bound<'_, PyAny>, scale: Scale) -> PyResult<Units> {
     let tokens = number(name, value)?;
     match scale.units(tokens) {
         Some(0) if tokens > 0.0 => {
@@ -59,13 +59,13 @@ pub(crate) fn amount(name: &str, value: &Bound<'_, PyAny>, scale: Scale) -> PyRe
 }
 
 /// The same, and not zero.
-pub(crate) fn positive_amount(name: &str, value: &Bound<'_, PyAny>, scale: Scale) -> PyResult<Units> {
+pub(super) fn positive_amount(name: &str, value: &Bound<'_, PyAny>, scale: Scale) -> PyResult<Units> {
     positive_number(name, value)?;
     amount(name, value, scale)
 }
 
 /// The scale for a limiter that lets at most so much through at once.
-pub(crate) fn scale(name: &str, largest: &Bound<'_, PyAny>) -> PyResult<Scale> {
+pub(super) fn scale(name: &str, largest: &Bound<'_, PyAny>) -> PyResult<Scale> {
     let tokens = positive_number(name, largest)?;
     Scale::for_largest(tokens).ok_or_else(|| {
         PyOverflowError::new_err(format!("'{name}' is too large: {}; at most 1e18 is possible", shortened(largest)))
@@ -73,7 +73,7 @@ pub(crate) fn scale(name: &str, largest: &Bound<'_, PyAny>) -> PyResult<Scale> {
 }
 
 /// A rate per period.
-pub(crate) fn pace(rate: (&Bound<'_, PyAny>, f64), period: f64, scale: Scale) -> PyResult<Pace> {
+pub(super) fn pace(rate: (&Bound<'_, PyAny>, f64), period: f64, scale: Scale) -> PyResult<Pace> {
     let (given, rate) = rate;
     Pace::new(rate, period, scale).map_err(|error| match error {
         PaceError::TooFast => {
@@ -83,8 +83,76 @@ pub(crate) fn pace(rate: (&Bound<'_, PyAny>, f64), period: f64, scale: Scale) ->
     })
 }
 
+/// The period of a rate.
+pub(super) fn period_of(value: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
+    let Some(value) = value else { return Ok(1.0) };
+    let period = positive_number("period", value)?;
+    if period > MAX_SECONDS {
+        let period = text(value);
+        return Err(PyOverflowError::new_err(format!("'period' is {period} seconds, at most {MAX_SECONDS} are possible")));
+    }
+    Ok(period)
+}
+
 /// A time in seconds, rounded up, so that whoever waits so long does not come too early.
-pub(crate) fn seconds(time: Nanos) -> f64 {
+pub(super) fn seconds(time: Nanos) -> f64 {
     let seconds = clock::seconds(time);
-    if clock::nanos(seconds.min(clock::MAX_SECONDS)) < time { f64::from_bits(seconds.to_bits() + 1) } else { seconds }
+    if clock::nanos(seconds.min(MAX_SECONDS)) < time { f64::from_bits(seconds.to_bits() + 1) } else { seconds }
+}
+
+/// The names of a set's members, in their order, and how each counts.
+#[derive(Debug)]
+pub(super) struct Names(Vec<(String, Scale)>);
+
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}
+
+impl Names {
+    pub(super) fn new(names: Vec<(String, Scale)>) -> Self {
+        Self(names)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The amounts that are named.
+    pub(super) fn named(&self, function: &str, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Option<Units>>> {
+        let mut each = vec![None; self.0.len()];
+        let mut unknown = Vec::new();
+        for (name, value) in amounts.into_iter().flatten() {
+            let name: String = name.extract()?;
+            match self.iter().position(|known| known == name) {
+                Some(index) => each[index] = Some(amount(&name, &value, self.0[index].1)?),
+                None => unknown.push(name),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(each);
+        }
+        let (unknown, known) = (quoted(unknown.iter().map(String::as_str)), quoted(self.iter()));
+        Err(PyTypeError::new_err(format!("{function}() got an unknown limit {unknown}; the limits are {known}")))
+    }
+
+    /// The same; with `all` every member must be named, else nothing is asked of the others.
+    pub(super) fn amounts(&self, function: &str, amounts: Option<&Bound<'_, PyDict>>, all: bool) -> PyResult<Vec<Units>> {
+        let each = self.named(function, amounts)?;
+        let missing = quoted(self.iter().zip(&each).filter(|(_, n)| n.is_none()).map(|(name, _)| name));
+        if all && !missing.is_empty() {
+            return Err(PyTypeError::new_err(format!(
+                "{function}() with amounts by name must name every limit; missing: {missing}"
+            )));
+        }
+        Ok(each.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// Amounts in the members' order, by name and in tokens.
+    pub(super) fn tokens<'py>(&self, py: Python<'py>, amounts: impl Iterator<Item = Units>) -> PyResult<Bound<'py, PyDict>> {
+        let by_name = PyDict::new(py);
+        for ((name, scale), units) in self.0.iter().zip(amounts) {
+            by_name.set_item(name, scale.tokens(units.into()))?;
+        }
+        Ok(by_name)
+    }
 }

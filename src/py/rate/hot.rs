@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 use sluicegate_core::rate::{Scale, Units};
 
-use crate::rate::keyed::PyKeyedTokenBucket;
-use crate::rate::{PyRateLimiter, Target};
+use super::keyed::PyKeyedTokenBucket;
+use super::limiter::{PyRateLimiter, Target};
 use crate::rt::aio;
 use crate::rt::hot::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
 
@@ -78,7 +78,7 @@ fn try_acquire_after_all(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, k
             let [n] = parse(py, call, ("RateLimiter", "try_acquire"), ["n"], 0)?;
             // SAFETY: the interpreter called, for an instance of the class.
             let (limiter, this) = unsafe { (call.instance::<PyRateLimiter>(py), this(py, &call.this)) };
-            let went = limiter.try_acquire(this, limiter.amount("n", n.as_deref())?)?;
+            let went = limiter.try_acquire(this, limiter.amount("n", n.as_deref())?, false)?;
             Ok(PyBool::new(py, went).to_owned().into_any().unbind())
         })
     })
@@ -109,7 +109,7 @@ fn try_acquire_async_after_all(this_: Raw, args: *const Raw, nargs: ffi::Py_ssiz
             let [n] = parse(py, call, ("RateLimiter", "_try_acquire"), ["n"], 0)?;
             // SAFETY: the interpreter called, for an instance of the class.
             let (limiter, this) = unsafe { (call.instance::<PyRateLimiter>(py), this(py, &call.this)) };
-            let went = limiter.try_or_wait(this, limiter.amount("n", n.as_deref())?)?;
+            let went = limiter.try_acquire(this, limiter.amount("n", n.as_deref())?, true)?;
             Ok(if went {
                 PyBool::new(py, true).to_owned().into_any().unbind()
             } else {
@@ -125,7 +125,7 @@ unsafe extern "C" fn try_acquire_key(this_: Raw, args: *const Raw, nargs: ffi::P
         // SAFETY: called by the interpreter, attached, for an instance of the class.
         let bucket = unsafe { call.instance::<PyKeyedTokenBucket>(py) };
         // SAFETY: as above.
-        if let Some(n) = unsafe { amount(py, args, nargs, kwnames, 1, bucket.keyed.scale()) } {
+        if let Some(n) = unsafe { amount(py, args, nargs, kwnames, 1, bucket.buckets.core.scale()) } {
             // SAFETY: an amount was found behind the key, or none was given.
             let key = unsafe { Bound::ref_from_ptr(py, &*call.args) };
             if let Some((wakes, result)) = bucket.everyday(key, n) {
@@ -147,7 +147,7 @@ unsafe extern "C" fn try_acquire_key(this_: Raw, args: *const Raw, nargs: ffi::P
                 return Ok(PyBool::new(py, true).to_owned().into_any().unbind());
             }
             // SAFETY: as above.
-            let went = bucket.try_acquire(unsafe { this(py, &call.this) }, hash, n)?;
+            let went = bucket.buckets.try_acquire(unsafe { this(py, &call.this) }, hash, n)?;
             Ok(PyBool::new(py, went).to_owned().into_any().unbind())
         })
     })

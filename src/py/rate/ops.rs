@@ -2,26 +2,28 @@
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::rate::{self, Refusal, Standing, Units};
 use sluicegate_core::wait::{Ticket, Wakes};
 
-use super::{Limiter, Several, refusal_error};
-use crate::rt::arguments::Timeout;
+use super::refusal::{cannot_pass, member_cannot_pass, rate_limited, too_far};
+use super::{Limiter, Several};
+use crate::rt::arguments::{Timeout, text};
 use crate::rt::operation::{Chance, Done, Operation, Place};
 use crate::rt::waker::Waker;
 
 /// What can be waited for in a line.
 #[derive(Clone, Debug)]
-pub(crate) enum Line {
+pub(super) enum Line {
     One(Arc<Limiter>, Units),
     Several(Arc<Several>, Arc<[Units]>),
 }
 
 impl Line {
-    pub(crate) fn clock(&self) -> &Clock<Waker> {
+    pub(super) fn clock(&self) -> &Clock<Waker> {
         match self {
             Self::One(limiter, _) => limiter.clock(),
             Self::Several(several, _) => several.clock(),
@@ -36,7 +38,7 @@ impl Line {
         }
     }
 
-    pub(crate) fn try_acquire(&self, py: Python<'_>, or_wait: bool) -> Result<bool, Refusal> {
+    pub(super) fn try_acquire(&self, py: Python<'_>, or_wait: bool) -> Result<bool, Refusal> {
         if self.is_nothing() {
             return Ok(true);
         }
@@ -50,10 +52,27 @@ impl Line {
     }
 
     /// Raises if it could never go.
-    pub(crate) fn check(&self, this: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(super) fn check(&self, this: &Bound<'_, PyAny>) -> PyResult<()> {
         match self.retry_after(this.py()) {
-            Err(refusal @ Refusal::NeverFits) => Err(refusal_error(this, refusal, self)),
+            Err(refusal @ (Refusal::NeverFits | Refusal::NeverFitsIn(_))) => Err(self.error(this, refusal)),
             _ => Ok(()),
+        }
+    }
+
+    /// The exception for a refusal of it by `this`.
+    pub(super) fn error(&self, this: &Bound<'_, PyAny>, refusal: Refusal) -> PyErr {
+        let py = this.py();
+        let after = |at: Nanos| if at == Nanos::MAX { at } else { at.saturating_sub(self.clock().now()) };
+        match (refusal, self) {
+            (Refusal::Until(at), _) => rate_limited(py, &format!("not now: {}", text(this)), after(at)),
+            (Refusal::LineFull(at), _) => rate_limited(py, &format!("no place is free: {}", text(this)), after(at)),
+            (Refusal::NeverFits, Self::One(limiter, n)) => cannot_pass("n", limiter.scale().tokens((*n).into()), this),
+            (Refusal::NeverFitsIn(index), Self::Several(several, amounts)) => {
+                member_cannot_pass(this, index, several.members()[index].scale().tokens(amounts[index].into()))
+            }
+            (Refusal::TooFar, _) => too_far(this),
+            // It did not fit when it was its turn; the limit has been changed once more since.
+            (Refusal::NeverFits | Refusal::NeverFitsIn(_), _) => PyValueError::new_err("that can never pass at once"),
         }
     }
 
@@ -76,7 +95,7 @@ impl Line {
         }
     }
 
-    pub(crate) fn retry_after(&self, py: Python<'_>) -> Result<Nanos, Refusal> {
+    pub(super) fn retry_after(&self, py: Python<'_>) -> Result<Nanos, Refusal> {
         if self.is_nothing() {
             return Ok(0);
         }
@@ -90,7 +109,7 @@ impl Line {
 }
 
 #[derive(Debug)]
-pub(crate) struct Acquire {
+pub(super) struct Acquire {
     line: Line,
     place: rate::Place,
     deadline: Option<Nanos>,
@@ -98,7 +117,7 @@ pub(crate) struct Acquire {
 }
 
 impl Acquire {
-    pub(crate) fn new(line: Line) -> Self {
+    pub(super) fn new(line: Line) -> Self {
         Self { line, place: rate::Place::default(), deadline: None, look_again_at: None }
     }
 }
@@ -123,10 +142,8 @@ impl Operation for Acquire {
     fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
         let py = this.py();
         let Chance::Wait(waker) = chance else {
-            let went = self
-                .line
-                .try_acquire(py, matches!(chance, Chance::Arrival))
-                .map_err(|refusal| refusal_error(this, refusal, &self.line))?;
+            let went =
+                self.line.try_acquire(py, matches!(chance, Chance::Arrival)).map_err(|refusal| self.line.error(this, refusal))?;
             return Ok(went.then_some(Done::Yes));
         };
         match self.line.acquire_or_wait(py, &mut self.place, waker, self.deadline) {
@@ -135,7 +152,7 @@ impl Operation for Acquire {
                 self.look_again_at = at;
                 Ok(None)
             }
-            Standing::Refused(refusal) => Err(refusal_error(this, refusal, &self.line)),
+            Standing::Refused(refusal) => Err(self.line.error(this, refusal)),
         }
     }
 
@@ -153,7 +170,7 @@ impl Operation for Acquire {
             Ok(time) => Refusal::Until(self.line.clock().now().saturating_add(time)),
             Err(refusal) => refusal,
         };
-        refusal_error(this, refusal, &self.line)
+        self.line.error(this, refusal)
     }
 
     fn traverse(&self, _visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -189,19 +206,19 @@ impl Place for PlaceInLine {
 
 /// Waiting for a booked moment. Nothing is held meanwhile but the booking, which stays.
 #[derive(Debug)]
-pub(crate) struct AwaitMoment {
+pub(super) struct AwaitMoment {
     at: Nanos,
     clock: Clock<Waker>,
     deadline: Option<Nanos>,
 }
 
 impl AwaitMoment {
-    pub(crate) fn new(at: Nanos, clock: Clock<Waker>) -> Self {
+    pub(super) fn new(at: Nanos, clock: Clock<Waker>) -> Self {
         Self { at, clock, deadline: None }
     }
 
     fn too_late(&self, this: &Bound<'_, PyAny>) -> PyErr {
-        super::rate_limited(this.py(), "the reservation is not ready in time", self.at.saturating_sub(self.clock.now()))
+        rate_limited(this.py(), "the reservation is not ready in time", self.at.saturating_sub(self.clock.now()))
     }
 }
 

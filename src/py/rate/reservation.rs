@@ -10,10 +10,10 @@ use sluicegate_core::clock::{Clock as CoreClock, Nanos, seconds as seconds_of};
 use sluicegate_core::rate::{Booking, Bookings, Units};
 use sluicegate_core::section::Section;
 
-use super::amounts::{amount, seconds};
+use super::amounts::{Names, amount, seconds};
 use super::ops::AwaitMoment;
-use super::set::PyRateLimits;
-use super::{Limiter, PyRateLimiter, Several, too_far};
+use super::refusal::too_far;
+use super::{Limiter, Several};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Timeout, text};
 use crate::rt::blocking;
@@ -22,23 +22,23 @@ use crate::rt::domain::Attached;
 use crate::rt::waker::Waker;
 
 #[derive(Debug)]
-pub(crate) enum Booked {
+pub(super) enum Booked {
     One(Arc<Limiter>, Booking),
-    Several(Arc<Several>, Bookings),
+    Several(Arc<Several>, Arc<Names>, Bookings),
 }
 
 impl Booked {
     fn at(&self) -> Nanos {
         match self {
             Self::One(_, booking) => booking.at,
-            Self::Several(_, bookings) => bookings.at,
+            Self::Several(.., bookings) => bookings.at,
         }
     }
 
     fn clock(&self) -> &CoreClock<Waker> {
         match self {
             Self::One(limiter, _) => limiter.clock(),
-            Self::Several(several, _) => several.clock(),
+            Self::Several(several, ..) => several.clock(),
         }
     }
 }
@@ -64,7 +64,7 @@ pub(crate) struct PyReservation {
 }
 
 impl PyReservation {
-    pub(crate) fn new(owner: Py<PyAny>, booked: Booked) -> Self {
+    pub(super) fn new(owner: Py<PyAny>, booked: Booked) -> Self {
         Self { owner, booked, fate: Section::new(Fate::Open) }
     }
 
@@ -78,32 +78,6 @@ impl PyReservation {
             (before != Fate::Open).then_some(before)
         })
     }
-
-    fn changed(&self, py: Python<'_>) {
-        match self.owner.bind(py).cast::<PyRateLimiter>() {
-            Ok(limiter) => limiter.get().changed(py),
-            Err(_) => {
-                if let Ok(set) = self.owner.bind(py).cast::<PyRateLimits>() {
-                    set.get().members_changed(py);
-                }
-            }
-        }
-    }
-
-    /// Amounts by name, in the members' order.
-    fn by_name<'py>(
-        &self,
-        py: Python<'py>,
-        scales: &Several,
-        amounts: impl Iterator<Item = Units>,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let owner = self.owner.bind(py).cast::<PyRateLimits>()?;
-        let by_name = PyDict::new(py);
-        for ((name, member), units) in owner.get().names.iter().zip(scales.members()).zip(amounts) {
-            by_name.set_item(name, member.scale().tokens(units.into()))?;
-        }
-        Ok(by_name)
-    }
 }
 
 #[pymethods]
@@ -115,7 +89,7 @@ impl PyReservation {
             Booked::One(limiter, booking) => {
                 Ok(limiter.scale().tokens(booking.units.into()).into_pyobject(py)?.into_any().unbind())
             }
-            Booked::Several(several, bookings) => Ok(self.by_name(py, several, bookings.amounts())?.into_any().unbind()),
+            Booked::Several(_, names, bookings) => Ok(names.tokens(py, bookings.amounts())?.into_any().unbind()),
         }
     }
 
@@ -179,7 +153,7 @@ impl PyReservation {
             Booked::Several(..) if !args.is_empty() => {
                 return Err(PyTypeError::new_err("settle() of several limits takes the actual amounts by name"));
             }
-            Booked::Several(..) => owner.cast::<PyRateLimits>()?.get().named_amounts("settle", amounts)?,
+            Booked::Several(_, names, _) => names.named("settle", amounts)?,
         };
         match this.end(py, Fate::Settled) {
             None => {}
@@ -188,10 +162,9 @@ impl PyReservation {
         }
         let (wakes, outcome) = match &this.booked {
             Booked::One(limiter, booking) => limiter.adjust(py, *booking, actual[0].unwrap_or(booking.units)),
-            Booked::Several(several, bookings) => several.adjust(py, bookings, &actual),
+            Booked::Several(several, _, bookings) => several.adjust(py, bookings, &actual),
         };
         wakes.fire();
-        this.changed(py);
         outcome.map_err(|_| too_far(owner))
     }
 
@@ -218,7 +191,7 @@ impl PyReservation {
                 };
                 limiter.scale().tokens(returned.into()).into_pyobject(py)?.into_any().unbind()
             }
-            Booked::Several(several, bookings) => {
+            Booked::Several(several, names, bookings) => {
                 let returned = if before.is_some() {
                     vec![0; several.members().len()]
                 } else {
@@ -226,12 +199,9 @@ impl PyReservation {
                     wakes.fire();
                     returned
                 };
-                self.by_name(py, several, returned.into_iter())?.into_any().unbind()
+                names.tokens(py, returned.into_iter())?.into_any().unbind()
             }
         };
-        if before.is_none() {
-            self.changed(py);
-        }
         Ok(returned)
     }
 

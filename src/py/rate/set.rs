@@ -5,20 +5,23 @@ use std::sync::Arc;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyMappingProxy, PyTuple, PyType};
+use pyo3::types::{PyDict, PyMappingProxy, PyTuple};
 use sluicegate_core::clock::{Clock as CoreClock, nanos};
-use sluicegate_core::rate::Units;
+use sluicegate_core::rate::{Scale, Units};
 
-use super::amounts::{amount, seconds};
+use super::amounts::{Names, amount, seconds};
+use super::class::{statistics, visit_tasks};
+use super::limiter::PyRateLimiter;
 use super::ops::{Acquire, Line};
+use super::refusal::too_far;
 use super::reservation::{Booked, PyReservation};
-use super::{PyRateLimiter, Several, refusal_error, statistics, too_far, visit_tasks};
+use super::{Limiter, Several};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Timeout, text};
 use crate::rt::blocking;
 use crate::rt::class::{refuse_copies, repr_head};
 use crate::rt::gc::attached_in_traverse;
+use crate::rt::waker::Waker;
 
 /// Names that the methods' own parameters have.
 const RESERVED: [&str; 4] = ["name", "n", "timeout", "max_wait"];
@@ -34,14 +37,14 @@ const RESERVED: [&str; 4] = ["name", "n", "timeout", "max_wait"];
 #[pyclass(frozen, subclass, weakref, name = "RateLimits", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyRateLimits {
-    pub(crate) several: Arc<Several>,
-    pub(crate) names: Vec<String>,
+    several: Arc<Several>,
+    names: Arc<Names>,
     limits: Py<PyDict>,
     members: Vec<Py<PyRateLimiter>>,
     name: Option<Py<PyAny>>,
 }
 
-fn same_clock(one: &CoreClock<crate::rt::waker::Waker>, other: &CoreClock<crate::rt::waker::Waker>) -> bool {
+fn same_clock(one: &CoreClock<Waker>, other: &CoreClock<Waker>) -> bool {
     match (one, other) {
         (CoreClock::Monotonic, CoreClock::Monotonic) => true,
         (CoreClock::Manual(one), CoreClock::Manual(other)) => Arc::ptr_eq(one, other),
@@ -49,39 +52,7 @@ fn same_clock(one: &CoreClock<crate::rt::waker::Waker>, other: &CoreClock<crate:
     }
 }
 
-fn quoted<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
-}
-
 impl PyRateLimits {
-    pub(crate) fn members_changed(&self, py: Python<'_>) {
-        for member in &self.members {
-            member.get().changed(py);
-        }
-    }
-
-    pub(crate) fn member<'a, 'py>(&'a self, py: Python<'py>, index: usize) -> (&'a str, &'a Bound<'py, PyRateLimiter>) {
-        (&self.names[index], self.members[index].bind(py))
-    }
-
-    /// The amounts that are named, in the members' order.
-    pub(crate) fn named_amounts(&self, function: &str, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Option<Units>>> {
-        let mut each = vec![None; self.names.len()];
-        let mut unknown = Vec::new();
-        for (name, value) in amounts.into_iter().flatten() {
-            let name: String = name.extract()?;
-            match self.names.iter().position(|known| *known == name) {
-                Some(index) => each[index] = Some(amount(&name, &value, self.several.members()[index].scale())?),
-                None => unknown.push(name),
-            }
-        }
-        if unknown.is_empty() {
-            return Ok(each);
-        }
-        let (unknown, known) = (quoted(unknown.iter()), quoted(self.names.iter()));
-        Err(PyTypeError::new_err(format!("{function}() got an unknown limit {unknown}; the limits are {known}")))
-    }
-
     /// The amounts of a call: one for all, or each by name.
     fn amounts(
         &self,
@@ -93,17 +64,7 @@ impl PyRateLimits {
         let py = args.py();
         let amounts = amounts.filter(|amounts| !amounts.is_empty());
         let n = match (args.len(), amounts) {
-            (0, Some(_)) => {
-                let each = self.named_amounts(function, amounts)?;
-                let missing = self.names.iter().zip(&each).filter(|(_, n)| n.is_none()).map(|(name, _)| name);
-                let missing = quoted(missing);
-                if all && !missing.is_empty() {
-                    return Err(PyTypeError::new_err(format!(
-                        "{function}() with amounts by name must name every limit; missing: {missing}"
-                    )));
-                }
-                return Ok(each.into_iter().map(Option::unwrap_or_default).collect());
-            }
+            (0, Some(_)) => return self.names.amounts(function, amounts, all),
             (0, None) => 1_u8.into_pyobject(py)?.into_any(),
             (1, None) => args.get_item(0)?,
             (1, Some(_)) => {
@@ -145,9 +106,9 @@ impl PyRateLimits {
             Some(limits) if !limits.is_empty() => limits.copy()?,
             _ => return Err(PyValueError::new_err("RateLimits needs at least one limit, by name")),
         };
-        let mut names = Vec::new();
+        let mut names: Vec<(String, Scale)> = Vec::new();
         let mut members: Vec<Py<PyRateLimiter>> = Vec::new();
-        let mut cores: Vec<Arc<super::Limiter>> = Vec::new();
+        let mut cores: Vec<Arc<Limiter>> = Vec::new();
         for (label, limit) in &limits {
             let label: String = label.extract()?;
             if RESERVED.contains(&label.as_str()) {
@@ -158,25 +119,29 @@ impl PyRateLimits {
             };
             let core = limiter.get().limiter(&limit)?;
             if let Some(same) = cores.iter().position(|other| Arc::ptr_eq(other, &core)) {
-                return Err(PyValueError::new_err(format!("'{label}' is the same limiter as '{}'", names[same])));
+                return Err(PyValueError::new_err(format!("'{label}' is the same limiter as '{}'", names[same].0)));
             }
             if cores.first().is_some_and(|first| !same_clock(first.clock(), core.clock())) {
-                return Err(PyValueError::new_err(format!("'{label}' has another clock than '{}'", names[0])));
+                return Err(PyValueError::new_err(format!("'{label}' has another clock than '{}'", names[0].0)));
             }
-            names.push(label);
+            names.push((label, core.scale()));
             members.push(limiter.clone().unbind());
             cores.push(core);
         }
         let clock = cores[0].clock().clone();
-        let _ = py;
-        Ok(Self { several: Arc::new(Several::new(cores, clock)), names, limits: limits.unbind(), members, name })
+        Ok(Self {
+            several: Several::new(py, cores, clock),
+            names: Arc::new(Names::new(names)),
+            limits: limits.unbind(),
+            members,
+            name,
+        })
     }
 
+    /// A subclass may pass on what it was given.
     #[pyo3(signature = (*_args, **_kwargs))]
-    fn __init__(slf: &Bound<'_, Self>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
-        let joined = slf.get().members.iter();
-        joined.into_iter().try_for_each(|member| member.get().joins(slf))
-    }
+    #[expect(clippy::unused_self, reason = "Python's protocol")]
+    fn __init__(&self, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) {}
 
     /// The name given at creation, for `repr` and statistics.
     #[getter]
@@ -196,7 +161,7 @@ impl PyRateLimits {
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
     fn try_acquire(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<bool> {
         let line = slf.get().line(slf.get().amounts("try_acquire", args, amounts, true)?);
-        line.try_acquire(slf.py(), false).map_err(|refusal| refusal_error(slf.as_any(), refusal, &line))
+        line.try_acquire(slf.py(), false).map_err(|refusal| line.error(slf.as_any(), refusal))
     }
 
     /// Take `n` of each limit, or amounts by name, waiting for them in line. All or none.
@@ -240,7 +205,6 @@ impl PyRateLimits {
     ) -> PyResult<AsyncOperation> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         let line = slf.get().line(slf.get().amounts("acquire_async", args, amounts, true)?);
-        line.check(slf.as_any())?;
         Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(line), timeout))
     }
 
@@ -258,9 +222,10 @@ impl PyRateLimits {
         wakes.fire();
         match bookings {
             Ok(bookings) => {
-                Ok(PyReservation::new(slf.clone().into_any().unbind(), Booked::Several(Arc::clone(&this.several), bookings)))
+                let booked = Booked::Several(Arc::clone(&this.several), Arc::clone(&this.names), bookings);
+                Ok(PyReservation::new(slf.clone().into_any().unbind(), booked))
             }
-            Err(refusal) => Err(refusal_error(slf.as_any(), refusal, &this.line(amounts))),
+            Err(refusal) => Err(this.line(amounts).error(slf.as_any(), refusal)),
         }
     }
 
@@ -271,28 +236,20 @@ impl PyRateLimits {
     fn refund(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let this = slf.get();
         let amounts = this.amounts("refund", args, amounts, false)?;
-        for (member, n) in this.several.members().iter().zip(amounts).filter(|(_, n)| *n > 0) {
-            member.refund(slf.py(), n).fire();
-        }
-        this.members_changed(slf.py());
+        this.several.refund(slf.py(), &amounts).fire();
         Ok(())
     }
 
     /// Take tokens without asking: `n` of each limit, or amounts by name of those that are named.
     ///
-    /// That may leave debts, which those who come later wait off. Raises as `refund` does.
+    /// That may leave debts, which those who come later wait off. Raises as `refund` does, with nothing taken.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
     fn debit(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let this = slf.get();
         let amounts = this.amounts("debit", args, amounts, false)?;
-        let mut outcome = Ok(());
-        for (member, n) in this.several.members().iter().zip(amounts).filter(|(_, n)| *n > 0) {
-            let (wakes, result) = member.debit(slf.py(), n);
-            wakes.fire();
-            outcome = outcome.and(result.map_err(|_| too_far(slf.as_any())));
-        }
-        this.members_changed(slf.py());
-        outcome
+        let (wakes, outcome) = this.several.debit(slf.py(), &amounts);
+        wakes.fire();
+        outcome.map_err(|_| too_far(slf.as_any()))
     }
 
     /// The tokens available now, by name.
@@ -313,7 +270,7 @@ impl PyRateLimits {
         let line = slf.get().line(slf.get().amounts("retry_after", args, amounts, true)?);
         match line.retry_after(slf.py()) {
             Ok(time) => Ok(seconds(time)),
-            Err(refusal) => Err(refusal_error(slf.as_any(), refusal, &line)),
+            Err(refusal) => Err(line.error(slf.as_any(), refusal)),
         }
     }
 
@@ -322,20 +279,16 @@ impl PyRateLimits {
     /// Raises ValueError, TypeError or OverflowError for bad `seconds`.
     fn pause_for(&self, py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
         let pause = nanos(arguments::duration("seconds", seconds)?);
-        for member in self.several.members() {
-            member.pause(py, pause).fire();
-        }
-        self.members_changed(py);
+        self.several.pause(py, pause).fire();
         Ok(())
     }
 
     /// A snapshot of what the set has seen, at this moment. The members have their own.
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let py = slf.py();
         let (wakes, seen) = slf.get().several.statistics(py);
         wakes.fire();
-        statistics(py, &CLASS, "RateStatistics", slf.get().name(py), seen, &[])
+        statistics(py, "RateStatistics", slf.get().name(py), seen, &[])
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

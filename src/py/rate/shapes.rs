@@ -5,13 +5,14 @@ use std::sync::Arc;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};
-use sluicegate_core::clock::{MAX_SECONDS, Nanos, nanos};
-use sluicegate_core::rate::{Law, Scale};
+use sluicegate_core::clock::{Nanos, nanos};
+use sluicegate_core::rate::{Law, Scale, Terms};
 
-use super::amounts::{amount, pace, positive_amount, positive_number, scale};
-use super::{Given, Limiter, PyRateLimiter, Target};
+use super::Limiter;
+use super::amounts::{amount, pace, period_of, positive_amount, positive_number, scale};
+use super::limiter::{PyRateLimiter, Shape, Target, burst_of, told};
 use crate::rt::arguments::{Argument, text, type_name};
-use crate::rt::class::{Common, repr_head};
+use crate::rt::class::Common;
 
 /// A token bucket: `rate` tokens come in per `period` seconds, up to `burst` of them can be saved.
 ///
@@ -53,16 +54,6 @@ pub(crate) struct PyLeakyBucket;
 #[derive(Debug)]
 pub(crate) struct PySlidingWindow;
 
-pub(crate) fn period_of(value: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
-    let Some(value) = value else { return Ok(1.0) };
-    let period = positive_number("period", value)?;
-    if period > MAX_SECONDS {
-        let period = text(value);
-        return Err(PyOverflowError::new_err(format!("'period' is {period} seconds, at most {MAX_SECONDS} are possible")));
-    }
-    Ok(period)
-}
-
 /// How many may stand in line.
 fn capacity_of(value: &Bound<'_, PyAny>) -> PyResult<(usize, f64)> {
     if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
@@ -86,9 +77,14 @@ fn window_of(value: &Bound<'_, PyAny>) -> PyResult<(Nanos, f64)> {
     }
 }
 
-fn own(law: Law, scale: Scale, given: Given, common: Common) -> PyRateLimiter {
-    let limiter = Arc::new(Limiter::new(law, scale, common.core_clock()));
-    PyRateLimiter::new(Target::Own(limiter), given, common)
+fn own(law: Law, terms: Terms, scale: Scale, common: Common) -> PyRateLimiter {
+    let shape = match law {
+        Law::Bucket { .. } => Shape::Bucket,
+        Law::Spaced { .. } => Shape::Leaky,
+        Law::Window { .. } => Shape::Window,
+    };
+    let limiter = Arc::new(Limiter::with_terms(law, terms, scale, common.core_clock()));
+    PyRateLimiter::new(Target::Own(limiter), shape, common)
 }
 
 #[pymethods]
@@ -106,7 +102,7 @@ impl PyTokenBucket {
     ) -> PyResult<PyClassInitializer<Self>> {
         let per_period = positive_number("rate", rate)?;
         let scale = scale("burst", burst)?;
-        let units = positive_amount("burst", burst, scale)?;
+        let (units, size) = burst_of(burst, scale)?;
         let period = period_of(period.given())?;
         let pace = pace((rate, per_period), period, scale)?;
         let initial_units = initial.map_or(Ok(units), |initial| amount("initial", initial, scale))?;
@@ -115,26 +111,26 @@ impl PyTokenBucket {
             return Err(PyValueError::new_err(format!("'initial' must not be more than the burst of {burst}, not {initial}")));
         }
         let law = Law::Bucket { pace, burst: units, debt: units - initial_units };
-        let given = Given { rate: per_period, size: positive_number("burst", burst)?, period };
-        Ok(PyClassInitializer::from(own(law, scale, given, Common::new(py, name, clock)?)).add_subclass(Self))
+        let terms = Terms { rate: per_period, size, period };
+        Ok(PyClassInitializer::from(own(law, terms, scale, Common::new(py, name, clock)?)).add_subclass(Self))
     }
 
     /// Tokens that come in per `period`.
     #[getter]
     fn rate(slf: &Bound<'_, Self>) -> f64 {
-        slf.as_super().get().given(slf.py()).rate
+        slf.as_super().get().terms(slf.py()).rate
     }
 
     /// Tokens that can be saved.
     #[getter]
     fn burst(slf: &Bound<'_, Self>) -> f64 {
-        slf.as_super().get().given(slf.py()).size
+        slf.as_super().get().terms(slf.py()).size
     }
 
     /// Seconds that `rate` is counted over.
     #[getter]
     fn period(slf: &Bound<'_, Self>) -> f64 {
-        slf.as_super().get().given(slf.py()).period
+        slf.as_super().get().terms(slf.py()).period
     }
 
     /// Change the rate, per the same period, and the burst, if one is given, from now on.
@@ -145,37 +141,8 @@ impl PyTokenBucket {
     /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
     #[pyo3(signature = (rate, burst = None))]
     fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        set_bucket_rate(slf.as_super(), rate, burst)
+        PyRateLimiter::set_rate(slf.as_super(), rate, burst)
     }
-}
-
-/// `set_rate` for a bucket of its own, and for a key's.
-pub(crate) fn set_bucket_rate(
-    this: &Bound<'_, PyRateLimiter>,
-    rate: &Bound<'_, PyAny>,
-    burst: Option<&Bound<'_, PyAny>>,
-) -> PyResult<()> {
-    let py = this.py();
-    let limiter = this.get();
-    let old = limiter.given(py);
-    let scale = limiter.scale();
-    let per_period = positive_number("rate", rate)?;
-    let (units, size) = match burst {
-        Some(burst) => (positive_amount("burst", burst, scale)?, positive_number("burst", burst)?),
-        None => (scale.units(old.size).expect("it was counted before"), old.size),
-    };
-    let pace = pace((rate, per_period), old.period, scale)?;
-    let given = Given { rate: per_period, size, ..old };
-    match &limiter.target {
-        Target::Own(own) => {
-            // First what is said of it: who is woken, because it fits no longer, tells its caller.
-            limiter.given.with(py, |now| *now = given);
-            own.set_pace(py, pace, units, None).fire();
-        }
-        Target::Key { bucket, hash, .. } => bucket.get().set_pace_of(this.as_any(), *hash, (pace, units), given)?,
-    }
-    limiter.changed(py);
-    Ok(())
 }
 
 #[pymethods]
@@ -195,28 +162,28 @@ impl PyLeakyBucket {
         let period = period_of(period.given())?;
         let scale = Scale::for_largest(1e6).expect("a million can be counted");
         let pace = pace((rate, per_period), period, scale)?;
-        let given = Given { rate: per_period, size, period };
-        let limiter = own(Law::Spaced { pace, capacity }, scale, given, Common::new(py, name, clock)?);
+        let terms = Terms { rate: per_period, size, period };
+        let limiter = own(Law::Spaced { pace, capacity }, terms, scale, Common::new(py, name, clock)?);
         Ok(PyClassInitializer::from(limiter).add_subclass(Self))
     }
 
     /// Tokens let go per `period`.
     #[getter]
     fn rate(slf: &Bound<'_, Self>) -> f64 {
-        slf.as_super().get().given(slf.py()).rate
+        slf.as_super().get().terms(slf.py()).rate
     }
 
     /// How many may stand in line.
     #[getter]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was made of a u32")]
     fn capacity(slf: &Bound<'_, Self>) -> u32 {
-        slf.as_super().get().given(slf.py()).size as u32
+        slf.as_super().get().terms(slf.py()).size as u32
     }
 
     /// Seconds that `rate` is counted over.
     #[getter]
     fn period(slf: &Bound<'_, Self>) -> f64 {
-        slf.as_super().get().given(slf.py()).period
+        slf.as_super().get().terms(slf.py()).period
     }
 
     /// Change the rate, per the same period, and the capacity, if one is given, from now on.
@@ -229,15 +196,12 @@ impl PyLeakyBucket {
     fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, capacity: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.as_super().get();
-        let old = this.given(py);
         let per_period = positive_number("rate", rate)?;
         let capacity = capacity.map(capacity_of).transpose()?;
-        let pace = pace((rate, per_period), old.period, this.scale())?;
+        let pace = pace((rate, per_period), this.terms(py).period, this.scale())?;
         let Target::Own(limiter) = &this.target else { unreachable!("a leaky bucket is its own") };
-        let size = capacity.map_or(old.size, |(_, size)| size);
-        this.given.with(py, |given| *given = Given { rate: per_period, size, ..*given });
-        limiter.set_pace(py, pace, 0, capacity.map(|(capacity, _)| capacity)).fire();
-        this.changed(py);
+        let told = told(per_period, capacity.map(|(_, size)| size));
+        limiter.set_pace(py, pace, None, capacity.map(|(capacity, _)| capacity), told).fire();
         Ok(())
     }
 }
@@ -258,20 +222,20 @@ impl PySlidingWindow {
         let (window, period) = window_of(period)?;
         let size = positive_number("limit", limit)?;
         let law = Law::Window { limit: units, period: window };
-        let limiter = own(law, scale, Given { rate: size, size, period }, Common::new(py, name, clock)?);
+        let limiter = own(law, Terms { rate: size, size, period }, scale, Common::new(py, name, clock)?);
         Ok(PyClassInitializer::from(limiter).add_subclass(Self))
     }
 
     /// Tokens that may be taken in any window.
     #[getter]
     fn limit(slf: &Bound<'_, Self>) -> f64 {
-        slf.as_super().get().given(slf.py()).size
+        slf.as_super().get().terms(slf.py()).size
     }
 
     /// The length of the window, in seconds.
     #[getter]
     fn period(slf: &Bound<'_, Self>) -> f64 {
-        slf.as_super().get().given(slf.py()).period
+        slf.as_super().get().terms(slf.py()).period
     }
 
     /// Change the limit, and the period, if one is given, from now on.
@@ -287,40 +251,13 @@ impl PySlidingWindow {
         let this = slf.as_super().get();
         let units = positive_amount("limit", limit, this.scale())?;
         let size = positive_number("limit", limit)?;
-        let (window, period) = match period {
-            Some(period) => window_of(period)?,
-            None => (nanos(this.given(py).period), this.given(py).period),
-        };
+        let period = period.map(window_of).transpose()?;
         let Target::Own(limiter) = &this.target else { unreachable!("a window is its own") };
-        this.given.with(py, |given| *given = Given { rate: size, size, period });
-        limiter.set_window(py, units, window).fire();
-        this.changed(py);
+        let told = |terms: &mut Terms| {
+            let period = period.map_or(terms.period, |(_, period)| period);
+            *terms = Terms { rate: size, size, period };
+        };
+        limiter.set_window(py, units, period.map(|(window, _)| window), told).fire();
         Ok(())
     }
-}
-
-/// What a limiter looks like.
-pub(crate) fn describe(this: &Bound<'_, PyRateLimiter>) -> PyResult<String> {
-    use std::fmt::Write;
-    let py = this.py();
-    let limiter = this.get();
-    let mut label = limiter.common.label(py);
-    if let Target::Key { key, .. } = &limiter.target {
-        let _ = write!(label, " key={}", text(key.bind(py)));
-    }
-    let mut described = repr_head(this, &label)?;
-    let Given { rate, size, period } = limiter.given(py);
-    let _ = if this.is_instance_of::<PySlidingWindow>() {
-        write!(described, " limit={size:?} period={period:?}")
-    } else if this.is_instance_of::<PyLeakyBucket>() {
-        write!(described, " rate={rate:?} capacity={size:.0}")
-    } else {
-        write!(described, " rate={rate:?} burst={size:?}")
-    };
-    if !this.is_instance_of::<PySlidingWindow>() && (period - 1.0).abs() > 0.0 {
-        let _ = write!(described, " period={period:?}");
-    }
-    let tokens: f64 = this.getattr("tokens")?.extract()?;
-    let _ = write!(described, " tokens={tokens:?}>");
-    Ok(described)
 }

@@ -15,6 +15,7 @@
 //! | `aio`        | the only asyncio code                                                                      |
 //! | `clock`      | `Clock` and `ManualClock`                                                                  |
 //! | `class`      | name, clock, `repr`, and the refusal to be copied                                          |
+//! | `keys`       | how a key becomes a hash                                                                   |
 //! | `hot`        | methods installed as raw descriptors                                                       |
 //! | `imported`   | names from Python's modules, looked up on first use                                        |
 
@@ -29,6 +30,7 @@ pub(crate) mod gc;
 pub(crate) mod guarded;
 pub(crate) mod hot;
 pub(crate) mod imported;
+pub(crate) mod keys;
 pub(crate) mod operation;
 pub(crate) mod process;
 pub(crate) mod source;

@@ -1,12 +1,25 @@
-//! `Table`: many keys, one number each, 24 bytes a slot.
+//! Very many keys in bounded memory: what every primitive with keys stands on.
 //!
+//! - [`KeyHash`]: what is kept of a key, a keyed hash of 128 bits.
+//! - [`Table`]: a small value for each key; 24 bytes a slot where that is a number.
+//! - [`Room`]: how many keys there may be, in all tables of an object together.
+//!
+//! # Algorithm
 //! An open-addressing hash table with linear probing and deletion by shifting back (Knuth, *The Art of Computer Programming*, vol. 3,
 //! 6.4, algorithm R), at most three quarters full. The keys are 128-bit hashes already, keyed so that nobody can aim at a slot.
 //!
 //! Its own, and not a map of the library, for two things that those do not have: a *hand* that walks over the slots and takes up where it
 //! stopped, and a slot without padding.
+//!
+//! # What may be forgotten
+//! That is for the owner to say, who knows what a value is worth: [`Table::remove_one`] asks it about one key after the other. Nothing is
+//! forgotten otherwise. Whoever puts a key in has a place of the [`Room`] for it, and gives that up when it takes the key out.
 
-/// A keyed 128-bit hash of a key. Two keys with the same one share a bucket, with a chance of one in 2^64 at 2^32 keys.
+use std::sync::atomic::Ordering;
+
+use crate::sync::Count;
+
+/// A keyed 128-bit hash of a key. Two keys with the same one are taken for the same, with a chance of one in 2^64 at 2^32 keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyHash([u64; 2]);
 
@@ -16,7 +29,7 @@ impl KeyHash {
     }
 
     /// For the choice of a shard; the table uses the other half.
-    pub(super) fn shard(self, shards: usize) -> usize {
+    pub(crate) fn shard(self, shards: usize) -> usize {
         #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
         let low = self.0[0] as usize;
         low & (shards - 1)
@@ -27,20 +40,21 @@ const EMPTY: KeyHash = KeyHash([0, 0]);
 const SMALLEST: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct Slot<V> {
     key: KeyHash,
-    value: u64,
+    value: V,
 }
 
+/// A value for each of many keys.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    slots: Vec<Slot>,
+pub(crate) struct Table<V> {
+    slots: Vec<Slot<V>>,
     len: usize,
     hand: usize,
 }
 
-impl Table {
-    pub(super) fn len(&self) -> usize {
+impl<V: Copy + Default> Table<V> {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
@@ -62,7 +76,7 @@ impl Table {
         at
     }
 
-    pub(super) fn get_mut(&mut self, key: KeyHash) -> Option<&mut u64> {
+    pub(crate) fn get_mut(&mut self, key: KeyHash) -> Option<&mut V> {
         if self.slots.is_empty() {
             return None;
         }
@@ -72,7 +86,7 @@ impl Table {
     }
 
     /// The key must not be there.
-    pub(super) fn insert(&mut self, key: KeyHash, value: u64) {
+    pub(crate) fn insert(&mut self, key: KeyHash, value: V) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
             self.grow();
         }
@@ -83,7 +97,7 @@ impl Table {
 
     fn grow(&mut self) {
         let larger = (self.slots.len() * 2).max(SMALLEST);
-        let old = std::mem::replace(&mut self.slots, vec![Slot { key: EMPTY, value: 0 }; larger]);
+        let old = std::mem::replace(&mut self.slots, vec![Slot { key: EMPTY, value: V::default() }; larger]);
         for slot in old.into_iter().filter(|slot| slot.key != EMPTY) {
             let at = self.find(slot.key);
             self.slots[at] = slot;
@@ -91,7 +105,7 @@ impl Table {
     }
 
     /// The key must be there.
-    pub(super) fn remove(&mut self, key: KeyHash) {
+    pub(crate) fn remove(&mut self, key: KeyHash) {
         let at = self.find(key);
         self.remove_at(at);
     }
@@ -113,7 +127,7 @@ impl Table {
     }
 
     /// Moves the hand on until it finds a value of which `goes` says yes (it may change those it says no of), and removes that. False after a whole round.
-    pub(super) fn remove_one(&mut self, mut goes: impl FnMut(KeyHash, &mut u64) -> bool) -> bool {
+    pub(crate) fn remove_one(&mut self, mut goes: impl FnMut(KeyHash, &mut V) -> bool) -> bool {
         for _ in 0..self.slots.len() {
             let at = self.hand & self.mask();
             let slot = &mut self.slots[at];
@@ -126,8 +140,42 @@ impl Table {
         false
     }
 
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.slots.iter_mut().filter(|slot| slot.key != EMPTY).map(|slot| &mut slot.value)
+    }
+}
+
+/// So many keys there may be.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// Relaxed: how many places are taken. What is done with a place is ordered by the section of the key.
+    keys: Count,
+    most: u64,
+}
+
+impl Room {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { keys: Count::new(0), most: most as u64 }
+    }
+
+    pub(crate) fn most(&self) -> u64 {
+        self.most
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "they are in memory")]
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.load(Ordering::Relaxed) as usize
+    }
+
+    /// Takes a place for one more key, if one is free. Call it in the key's own section, in the visit that puts the key in.
+    pub(crate) fn claim(&self) -> bool {
+        let claimed = self.keys.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |keys| (keys < self.most).then_some(keys + 1));
+        claimed.is_ok()
+    }
+
+    /// Gives a place up.
+    pub(crate) fn give_up(&self) {
+        self.keys.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -139,7 +187,7 @@ mod tests {
     /// Against a map of the library, with keys that collide.
     #[test]
     fn as_a_map() {
-        let mut table = Table::default();
+        let mut table: Table<u64> = Table::default();
         let mut model: BTreeMap<KeyHash, u64> = BTreeMap::new();
         let mut random = 1_u64;
         for step in 0..20_000_u64 {

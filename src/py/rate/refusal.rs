@@ -1,0 +1,46 @@
+//! The exceptions for what a limiter refuses.
+
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use sluicegate_core::clock::Nanos;
+
+use super::amounts::seconds;
+use crate::rt::arguments::text;
+use crate::rt::exceptions;
+
+/// `RateLimited`, with the time after which it is worth trying again.
+pub(super) fn rate_limited(py: Python<'_>, message: &str, after: Nanos) -> PyErr {
+    let after = seconds(after);
+    let error = exceptions::rate_limited(py, format!("{message}; retry after {after:.6} seconds"));
+    match error.value(py).setattr("retry_after", after) {
+        Ok(()) => error,
+        Err(other) => other,
+    }
+}
+
+/// More than may ever go at once.
+pub(super) fn cannot_pass(name: &str, asked: f64, limiter: &Bound<'_, PyAny>) -> PyErr {
+    let limiter = text(limiter);
+    PyValueError::new_err(format!("'{name}' is {asked:?}, which can never pass: {limiter} lets less through at once"))
+}
+
+/// The same, of the member of a set with that index. (The set's `limits` are in the order of the members.)
+pub(super) fn member_cannot_pass(set: &Bound<'_, PyAny>, index: usize, asked: f64) -> PyErr {
+    let member = || -> PyResult<(String, Bound<'_, PyAny>)> {
+        let limits = set.getattr(intern!(set.py(), "limits"))?;
+        limits.call_method0(intern!(set.py(), "items"))?.try_iter()?.nth(index).transpose()?.map_or_else(
+            || Err(PyValueError::new_err("that can never pass at once")), // a subclass has other limits
+            |item| item.extract(),
+        )
+    };
+    match member() {
+        Ok((name, limiter)) => cannot_pass(&name, asked, &limiter),
+        Err(error) => error,
+    }
+}
+
+/// More is booked or owed than can be counted.
+pub(super) fn too_far(this: &Bound<'_, PyAny>) -> PyErr {
+    PyOverflowError::new_err(format!("'n' is too large: so much is booked of {} that more cannot be counted", text(this)))
+}
