@@ -127,7 +127,13 @@ class _LimiterMethods:
         As `acquire`. Does not suspend when they can be had at once, except that after 128 operations in a row the loop
         gets a turn. Cancelled, it has taken nothing, and those behind it go earlier.
         """
-        if timeout is None and self._try_acquire(n) is not WAIT:
+        # A timeout that is valid at first sight (nan is not) matters only to those who wait.
+        plainly = (
+            timeout is None
+            or (timeout.__class__ is float and 0.0 <= timeout <= 1e9)
+            or (timeout.__class__ is int and 0 <= timeout <= 10**9)
+        )
+        if plainly and self._try_acquire(n) is not WAIT:
             return True
         return await drive(self._async_acquire(n, timeout))
 
