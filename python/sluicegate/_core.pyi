@@ -963,8 +963,9 @@ class KeyedBucket(RateLimiter):
 class Reservation:
     """Tokens booked for a moment to come: what `reserve` returns.
 
-    Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry. An exception in the
-    body gives nothing back; `cancel` does, as far as that is possible. When the true amount is known, `settle` it.
+    Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry and raise RuntimeError
+    if it has been cancelled. An exception in the body gives nothing back; `cancel` does, as far as that is possible. When the
+    true amount is known, `settle` it.
     """
 
     def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn: ...
@@ -1024,6 +1025,7 @@ class Reservation:
     def __copy__(self) -> NoReturn: ...
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
     def _async_wait(self, timeout: float | None) -> AsyncOperation: ...
+    def _check_open(self) -> None: ...
 
 # Credit channels.
 

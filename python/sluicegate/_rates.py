@@ -189,8 +189,10 @@ class _ReservationMethods:
         return await drive(self._async_wait(timeout))
 
     async def __aenter__(self: Any) -> Any:
+        self._check_open()
         try:
             await self.wait_async()
+            self._check_open()  # somebody else may have cancelled it meanwhile
         except BaseException:
             self.cancel()  # the body will not run
             raise

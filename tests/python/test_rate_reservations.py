@@ -251,6 +251,33 @@ def test_with(kind):
 
 @kinds
 @on_loops
+async def test_a_cancelled_booking_lets_nobody_in(kind):
+    """Cancelled before, or by another while it is waited for on entry: nothing is booked for whoever enters."""
+    clock = ManualClock()
+    limiter = used_up(kind, clock)
+    reservation = limiter.reserve()
+    reservation.cancel()
+    with pytest.raises(RuntimeError, match="cancelled"):
+        with reservation:
+            pytest.fail("let in")
+    with pytest.raises(RuntimeError, match="cancelled"):
+        async with reservation:
+            pytest.fail("let in")
+    later = limiter.reserve()
+
+    async def enter():
+        async with later:
+            pytest.fail("let in")
+
+    (task,) = await tasks_in_line(enter())
+    later.cancel()
+    await clock.advance_async(1)
+    with pytest.raises(RuntimeError, match="cancelled"):
+        await task
+
+
+@kinds
+@on_loops
 async def test_async_with(kind):
     """`async with reservation:` too."""
     clock = ManualClock()

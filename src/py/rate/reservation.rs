@@ -52,8 +52,9 @@ enum Fate {
 
 /// Tokens booked for a moment to come: what `reserve` returns.
 ///
-/// Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry. An exception in the
-/// body gives nothing back; `cancel` does, as far as that is possible. When the true amount is known, `settle` it.
+/// Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry and raise RuntimeError
+/// if it has been cancelled. An exception in the body gives nothing back; `cancel` does, as far as that is possible. When the
+/// true amount is known, `settle` it.
 #[pyclass(frozen, weakref, name = "Reservation", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyReservation {
@@ -205,9 +206,23 @@ impl PyReservation {
         Ok(returned)
     }
 
+    /// Raises if it has been cancelled: whoever enters with it would go without having booked.
+    #[pyo3(name = "_check_open")]
+    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        match self.fate.with(py, |fate| *fate) {
+            Fate::Cancelled => {
+                Err(PyRuntimeError::new_err("the reservation has been cancelled: nothing is booked to enter with"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        match Self::wait(slf, None) {
-            Ok(_) => Ok(slf.clone()),
+        let this = slf.get();
+        this.check_open(slf.py())?;
+        // Cancelled by somebody else meanwhile, it lets nobody in either.
+        match Self::wait(slf, None).and_then(|_| this.check_open(slf.py())) {
+            Ok(()) => Ok(slf.clone()),
             Err(error) => {
                 // The body will not run.
                 slf.get().cancel(slf.py())?;
