@@ -137,6 +137,8 @@ pub struct Limiter<W: Wake, D: Domain> {
     /// Relaxed, as `refused`: numbers for `statistics`, by which nothing else is ordered.
     admitted: Count,
     refused: Count,
+    /// The most that may ever go at once, for those who ask without a visit. Written in the section.
+    largest: Count,
     section: Section<Inside<W, D>, D>,
 }
 
@@ -169,8 +171,9 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     }
 
     fn of(state: State<W>, gate: Option<Gate>, scale: Scale, clock: Clock<W>) -> Self {
+        let largest = Count::new(state.schedule.largest());
         let section = Section::new(Inside { state, sets: Vec::new() });
-        Self { gate, scale, clock, admitted: Count::new(0), refused: Count::new(0), section }
+        Self { gate, scale, clock, admitted: Count::new(0), refused: Count::new(0), largest, section }
     }
 
     pub fn scale(&self) -> Scale {
@@ -241,6 +244,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     ) -> (R, Changed<W, D>) {
         self.section.with(proof, |inside| {
             let result = self.inside(&mut inside.state, wakes, critical);
+            // Relaxed: it is a number by itself, and who needs the truth asks in the section.
+            self.largest.store(inside.state.schedule.largest(), Ordering::Relaxed);
             (result, Changed(inside.sets.iter().filter_map(Weak::upgrade).collect()))
         })
     }
@@ -532,9 +537,9 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
-    /// Is it more than may ever go at once?
-    pub fn never_fits(&self, proof: D::Proof<'_>, n: Units) -> bool {
-        self.section.with(proof, |inside| inside.state.never_fits(n))
+    /// Is it more than may ever go at once? Without a visit: whoever tries is told for certain.
+    pub fn never_fits(&self, n: Units) -> bool {
+        n > self.largest.load(Ordering::Relaxed)
     }
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, Statistics) {

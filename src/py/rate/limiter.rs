@@ -191,7 +191,9 @@ impl PyRateLimiter {
             };
             return Ok(AsyncOperation::new(owner, AwaitMoment::new(0, clock.clone()), timeout));
         }
-        Ok(AsyncOperation::new(owner, Acquire::new(this.request(slf.as_any(), n)?), timeout))
+        let request = this.request(slf.as_any(), n)?;
+        request.check(slf.as_any())?;
+        Ok(AsyncOperation::new(owner, Acquire::new(request), timeout))
     }
 
     /// The arguments of a decorator, before anything is called.
@@ -200,7 +202,7 @@ impl PyRateLimiter {
         let n = this.amount("n", Some(n))?;
         Timeout::parse_strict("timeout", timeout)?;
         let never_fits = match &this.target {
-            Target::Own(limiter) => limiter.never_fits(slf.py(), n),
+            Target::Own(limiter) => limiter.never_fits(n),
             Target::Key { buckets, hash, .. } => buckets.never_fits(slf.py(), *hash, n),
         };
         if never_fits { Err(this.cannot_pass(slf.as_any(), n)) } else { Ok(()) }

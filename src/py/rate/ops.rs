@@ -51,12 +51,16 @@ impl Line {
         result
     }
 
-    /// Raises if it could never go.
+    /// Raises if it could never go: at the door, before anything waits or gives the loop a turn.
     pub(super) fn check(&self, this: &Bound<'_, PyAny>) -> PyResult<()> {
-        match self.retry_after(this.py()) {
-            Err(refusal @ (Refusal::NeverFits | Refusal::NeverFitsIn(_))) => Err(self.error(this, refusal)),
-            _ => Ok(()),
-        }
+        let refusal = match self {
+            Self::One(limiter, n) => limiter.never_fits(*n).then_some(Refusal::NeverFits),
+            Self::Several(several, amounts) => {
+                let mut members = several.members().iter().zip(amounts.iter());
+                members.position(|(member, n)| member.never_fits(*n)).map(Refusal::NeverFitsIn)
+            }
+        };
+        refusal.map_or(Ok(()), |refusal| Err(self.error(this, refusal)))
     }
 
     /// The exception for a refusal of it by `this`.

@@ -205,6 +205,7 @@ impl PyRateLimits {
     ) -> PyResult<AsyncOperation> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         let line = slf.get().line(slf.get().amounts("acquire_async", args, amounts, true)?);
+        line.check(slf.as_any())?;
         Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(line), timeout))
     }
 
