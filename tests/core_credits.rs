@@ -9,7 +9,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
     Bale, Batch, Channel, Config, DeferralCycle, End, Handed, Load, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError,
-    Rules, SendError, Spot, Statistics, UNBOUNDED,
+    Rules, SendError, SenderEnd, Spot, Statistics, UNBOUNDED,
 };
 use sluicegate_core::fork;
 use sluicegate_core::section::Threads;
@@ -274,16 +274,16 @@ impl Chan {
     }
 
     fn complete(&self) {
-        self.fire(self.inner.complete(()));
+        self.fire(self.inner.complete((), &SenderEnd::default()));
     }
 
     fn fail(&self) -> bool {
-        self.done(self.inner.fail(()))
+        self.done(self.inner.fail((), &SenderEnd::default(), |()| ()))
     }
 
     /// What is to be reported, and what is only to be dropped.
     fn cancel(&self) -> (Vec<u32>, Vec<u32>) {
-        let (wakes, left) = self.inner.cancel(());
+        let (wakes, left) = self.inner.cancel((), |()| ());
         self.fire(wakes);
         (unpack_all(left.discarded), left.spent)
     }
@@ -992,7 +992,7 @@ fn a_cancel_hands_out_what_bales_hold_in_order() {
     let mut sender = Waiter::new();
     assert_eq!(c.receive(), Ok(0));
     assert_eq!(c.offer(wares(22..30), &mut sender), Offer::Standing);
-    let (wakes, left) = c.inner.cancel(());
+    let (wakes, left) = c.inner.cancel((), |()| ());
     c.fire(wakes);
     assert_eq!(left.discarded.count(), 10);
     assert_eq!(unpack_all(left.discarded), [1, 2, 3, 4, 5, 6, 20, 21, 22, 23]);
@@ -1500,7 +1500,7 @@ fn control_messages_need_no_credit() {
     assert_eq!((control(1), control(2), control(3)), (Ok(()), Ok(()), Err(SendError::Full(3))));
     assert!(!receiver.is_told(), "it does not listen");
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty));
-    c.fire(c.inner.listen((), true));
+    c.fire(c.inner.listen((), true, |()| ()).0);
     assert!(receiver.is_told());
     c.request(1);
     c.send_all(0..1);
@@ -1508,7 +1508,7 @@ fn control_messages_need_no_credit() {
     assert_eq!(c.receive_batch(1), Err(ReceiveError::Control));
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Control));
     assert!(receiver.spot.is_held());
-    assert_eq!(c.inner.take_controls(()), [1, 2]);
+    assert_eq!(c.inner.take_controls((), |()| ()).0, [1, 2]);
     assert_eq!(c.wait_to_receive(&mut receiver), Ok(0));
     c.complete();
     assert_eq!(control(4), ended(4, End::Completed));
@@ -1579,19 +1579,56 @@ fn what_can_be_done_in_which_phase() {
 
 #[test]
 fn the_last_clone_that_ends_completes() {
-    let c = Chan::window(2);
-    c.inner.add_sender(());
-    c.complete();
+    let (c, first) = (Chan::window(2), SenderEnd::default());
+    let second = c.inner.add_sender((), &first).unwrap();
+    c.fire(c.inner.complete((), &first));
+    c.fire(c.inner.complete((), &first)); // the same one, once too often
+    assert!(first.has_ended() && !second.has_ended());
+    assert_eq!(c.inner.add_sender((), &first).unwrap_err(), End::Completed, "it has ended, though the channel has not");
     assert_eq!((c.inner.phase(()), c.send(0)), (Phase::Open, Ok(())));
-    c.complete();
+    c.fire(c.inner.complete((), &second));
     assert_eq!((c.inner.phase(()), c.send(1)), (Phase::Completing, ended(1, End::Completed)));
-    c.complete(); // once too often
+    assert_eq!(c.inner.add_sender((), &SenderEnd::default()).unwrap_err(), End::Completed);
     assert_eq!((c.receive(), c.receive()), (Ok(0), Err(ReceiveError::Ended(End::Completed))));
-    let c = Chan::window(2);
-    c.inner.add_sender(());
-    assert!(c.fail(), "one failure is enough");
+    let (c, first) = (Chan::window(2), SenderEnd::default());
+    let second = c.inner.add_sender((), &first).unwrap();
+    c.fire(c.inner.complete((), &first));
+    assert!(!c.done(c.inner.fail((), &first, |()| ())), "it has nothing more to say");
+    assert!(c.done(c.inner.fail((), &second, |()| ())), "one failure is enough");
     c.complete();
     assert_eq!(c.inner.end(()), Some(End::Failed));
+}
+
+/// What the owner notes of an end is noted in the same step, and only if it is the end.
+#[test]
+fn an_end_and_its_note_are_one_step() {
+    type Noted = Channel<u32, Tell, Threads, NoBale, Vec<&'static str>>;
+    let config = Config { window: 1, step: 1, bound: 1, control_capacity: 1, rules: None };
+    let channel = Noted::new(config, Clock::Monotonic);
+    let (one, other) = (SenderEnd::default(), SenderEnd::default());
+    for (sender, note, first) in [(&one, "failed", true), (&other, "failed again", false)] {
+        let (wakes, ends) = channel.fail((), sender, |notes| notes.push(note));
+        wakes.fire();
+        assert_eq!(ends, first);
+    }
+    channel.cancel((), |notes| notes.push("cancelled")).0.fire();
+    assert_eq!(channel.with_extras((), std::mem::take), ["failed"]);
+    let channel = Noted::new(config, Clock::Monotonic);
+    for _ in 0..2 {
+        channel.cancel((), |notes| notes.push("cancelled")).0.fire();
+    }
+    assert!(!channel.fail((), &one, |notes| notes.push("failed")).1);
+    assert_eq!(channel.with_extras((), std::mem::take), ["cancelled"]);
+}
+
+/// Without somebody who takes them they stay where they are.
+#[test]
+fn control_messages_stay_while_nobody_takes_them() {
+    let c = Chan::window(1);
+    c.done(c.inner.send_control((), 1)).unwrap();
+    assert_eq!(c.inner.take_controls((), |()| "looked"), (vec![], "looked"));
+    c.fire(c.inner.listen((), true, |()| ()).0);
+    assert_eq!(c.inner.take_controls((), |()| ()).0, [1]);
 }
 
 #[test]

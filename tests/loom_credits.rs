@@ -9,7 +9,8 @@ use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Channel, Config, DeferralCycle, End, Handed, Load, Nack, Offer, Receipt, ReceiveError, Rules, SendError, Spot,
+    Bale, Channel, Config, DeferralCycle, End, Handed, Load, Nack, Offer, Receipt, ReceiveError, Rules, SendError, SenderEnd,
+    Spot,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::{Parker, Wake, Wakes};
@@ -194,7 +195,7 @@ fn receive_now(channel: &Chan) -> Result<u32, ReceiveError> {
 
 /// What is to be reported.
 fn cancel(channel: &Chan) -> Vec<u32> {
-    let (wakes, left) = channel.cancel(());
+    let (wakes, left) = channel.cancel((), |()| ());
     wakes.fire();
     left.discarded.into_items().map(unpack).collect()
 }
@@ -349,7 +350,7 @@ fn a_nack_with_delay_races_with_a_receiver_falling_asleep() {
 fn completion_races_with_the_holder_of_the_last_delivery() {
     model_with(3, || {
         let (channel, receipt) = acking(&time(), None, 2);
-        let completer = spawn(&channel, |channel| channel.complete(()).fire());
+        let completer = spawn(&channel, |channel| channel.complete((), &SenderEnd::default()).fire());
         let other = spawn(&channel, |channel| receive_delivery(channel, 2, || {}));
         assert_eq!(receive_delivery(&channel, 1, || {}), Err(ReceiveError::WaitsForItself));
         let (wakes, _, acked) = channel.ack((), receipt);
@@ -388,7 +389,7 @@ fn a_permit_races_with_completion_and_a_receiver() {
             assert_eq!(sent, Ok(()));
             channel.return_permit((), permit).fire();
         });
-        let completer = spawn(&channel, |channel| channel.complete(()).fire());
+        let completer = spawn(&channel, |channel| channel.complete((), &SenderEnd::default()).fire());
         assert_eq!(receive(&channel), Ok(7));
         assert_eq!(receive(&channel), Err(ReceiveError::Ended(End::Completed)));
         sender.join().unwrap();
@@ -497,7 +498,7 @@ fn completion_races_with_receivers_falling_asleep() {
         let channel = window(1);
         let receivers = [1, 2].map(|_| spawn(&channel, receive));
         assert_eq!(send_now(&channel, 7), Ok(()));
-        channel.complete(()).fire();
+        channel.complete((), &SenderEnd::default()).fire();
         let mut received = receivers.map(|receiver| receiver.join().unwrap());
         received.sort_unstable_by_key(Result::is_err);
         assert_eq!(received, [Ok(7), Err(ReceiveError::Ended(End::Completed))]);

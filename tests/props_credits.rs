@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
     Bale, Batch, Channel, Config, End, Leftovers, Load, Nack, Offer, Permit, Phase, Receipt, ReceiveError, Rules, SendError,
-    Spot, UNBOUNDED,
+    SenderEnd, Spot, UNBOUNDED,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
@@ -943,13 +943,13 @@ impl Bench {
                 self.model.now += by;
             }
             Step::Complete => {
-                self.channel.complete(()).fire();
+                self.channel.complete((), &SenderEnd::default()).fire();
                 if self.model.phase == Phase::Open {
                     self.model.phase = Phase::Completing;
                 }
             }
             Step::Fail => {
-                let (wakes, failed) = self.channel.fail(());
+                let (wakes, failed) = self.channel.fail((), &SenderEnd::default(), |()| ());
                 wakes.fire();
                 let may = matches!(self.model.phase, Phase::Open | Phase::Completing) && self.model.end().is_none();
                 prop_assert_eq!(failed, may);
@@ -958,7 +958,7 @@ impl Bench {
                 }
             }
             Step::Cancel => {
-                let (wakes, left) = self.channel.cancel(());
+                let (wakes, left) = self.channel.cancel((), |()| ());
                 wakes.fire();
                 self.keep(left);
                 self.model.cancel();

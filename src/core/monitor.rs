@@ -48,35 +48,56 @@ impl<W: Wake, const N: usize> Lobby<W, N> {
         &mut self.lines[side.index()]
     }
 
+    /// How long all waits in the line have taken together.
     pub(crate) fn blocked(&self, side: impl Side, now: Nanos) -> Nanos {
         self.blocked[side.index()].total(now)
     }
 
-    /// May the operation with this spot go, if there is something to go for?
-    pub(crate) fn has_turn<S: Side>(&mut self, side: S, spot: &mut Spot<S>) -> bool {
-        match &spot.0 {
-            Some(held) if held.side == side => {
-                let ticket = held.ticket;
-                if self.line(side).contains(ticket) {
-                    return self.line(side).may_try(ticket);
-                }
-                spot.0 = None; // forgotten after a fork: it comes again
-                !self.line(side).door_is_shut()
-            }
-            _ => !self.line(side).door_is_shut(),
+    /// For how long there was somebody in the line.
+    pub(crate) fn occupied(&self, side: impl Side, now: Nanos) -> Nanos {
+        self.blocked[side.index()].occupied(now)
+    }
+
+    /// Has the place that this operation holds in the line been woken? `None` if it holds none there: it comes as an arrival.
+    pub(crate) fn is_woken<S: Side>(&mut self, side: S, spot: &mut Spot<S>) -> Option<bool> {
+        let (_, ticket) = spot.place().filter(|(held, _)| *held == side)?;
+        if self.line(side).contains(ticket) {
+            return Some(self.line(side).may_try(ticket));
         }
+        spot.0 = None; // forgotten after a fork: it comes again
+        None
+    }
+
+    /// May the operation with this spot go, if there is something to go for? An arrival may while the door is open.
+    pub(crate) fn has_turn<S: Side>(&mut self, side: S, spot: &mut Spot<S>) -> bool {
+        self.is_woken(side, spot).unwrap_or_else(|| !self.line(side).door_is_shut())
     }
 
     /// The operation has to wait: it takes a place, or goes back to waiting in the one it has.
     pub(crate) fn stay<S: Side>(&mut self, side: S, want: u64, spot: &mut Spot<S>, waker: &W, wakes: &mut Wakes<W>) {
+        if let Some(ticket) = self.keep_or_join(side, want, spot, waker, wakes) {
+            self.line_mut(side).miss(ticket);
+        }
+    }
+
+    /// The ticket of the place that the operation has in the line already; else it takes the last one.
+    pub(crate) fn keep_or_join<S: Side>(
+        &mut self,
+        side: S,
+        want: u64,
+        spot: &mut Spot<S>,
+        waker: &W,
+        wakes: &mut Wakes<W>,
+    ) -> Option<Ticket> {
         match spot.place() {
-            Some((held, ticket)) if held == side && self.line(side).contains(ticket) => self.line_mut(side).miss(ticket),
+            Some((held, ticket)) if held == side && self.line(side).contains(ticket) => Some(ticket),
             _ => {
                 self.vacate(spot, wakes);
                 let since = self.clock.now();
                 let ticket = self.line_mut(side).join(waker.share(), want);
                 self.blocked[side.index()].begin(since);
                 spot.0 = Some(Held { side, ticket, since });
+                None
             }
         }
     }
@@ -101,6 +122,11 @@ pub trait Waits<W: Wake, const N: usize> {
 
     /// Wakes whom the state now allows to go, in every line.
     fn settle_all(&mut self, wakes: &mut Wakes<W>);
+
+    /// The operation waits no longer.
+    fn vacate(&mut self, spot: &mut Spot<Self::Side>, wakes: &mut Wakes<W>) {
+        self.lobby_mut().vacate(spot, wakes);
+    }
 
     /// What else was the parent's, in the child of a fork.
     fn forget_more(&mut self) {}
@@ -162,7 +188,7 @@ impl<T: Waits<W, N>, W: Wake, D: Domain, const N: usize> Monitor<T, W, D, N> {
             return Wakes::none();
         }
         self.visit(proof, |state, wakes| {
-            state.lobby_mut().vacate(spot, wakes);
+            state.vacate(spot, wakes);
             state.settle_all(wakes);
         })
         .0

@@ -1,13 +1,12 @@
 //! `Channel`: a state in its section, and the operations that belong to neither end.
 
-use std::fmt;
-
 use super::deliveries::Deliveries;
 use super::state::State;
 use super::stock::{Bale, NoBale};
-use super::types::{Config, End, Leftovers, Outcome, Phase, Side, Spot, Statistics};
+use super::types::{Config, End, Leftovers, Outcome, Phase, Side, Statistics};
 use crate::clock::Clock;
-use crate::section::{Domain, Section};
+use crate::monitor::{Monitor, Waits};
+use crate::section::Domain;
 use crate::wait::{Ticket, Wake, Wakes};
 
 /// A credit channel, see the head of this file. `W` is how its waiters are told, `D` what guards its section, `B` what may hold several items.
@@ -16,7 +15,7 @@ use crate::wait::{Ticket, Wake, Wakes};
 /// use std::sync::Arc;
 ///
 /// use sluicegate_core::clock::Clock;
-/// use sluicegate_core::credits::{Channel, Config, End, Load, ReceiveError, SendError};
+/// use sluicegate_core::credits::{Channel, Config, End, Load, ReceiveError, SendError, SenderEnd};
 /// use sluicegate_core::section::Threads;
 /// use sluicegate_core::wait::Parker;
 ///
@@ -39,38 +38,33 @@ use crate::wait::{Ticket, Wake, Wakes};
 /// assert_eq!(sent, Ok(()));
 ///
 /// // After the end of the sender, what is there is still received.
-/// channel.complete(()).fire();
+/// channel.complete((), &SenderEnd::default()).fire();
 /// for expected in [Ok("two"), Ok("three"), Err(ReceiveError::Ended(End::Completed))] {
 ///     let (wakes, received) = channel.try_receive(());
 ///     wakes.fire();
 ///     assert_eq!(received.map(Load::into_item), expected);
 /// }
 /// ```
-pub struct Channel<T, W: Wake, D: Domain, B = NoBale> {
-    pub(super) section: Section<State<T, W, B>, D>,
-}
+pub type Channel<T, W, D, B = NoBale, X = ()> = Monitor<State<T, W, B, X>, W, D, 3>;
 
-impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
-    pub fn new(config: Config, clock: Clock<W>) -> Self {
-        Self { section: Section::new(State::new(config, clock)) }
+impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
+    pub fn new(config: Config, clock: Clock<W>) -> Self
+    where
+        X: Default,
+    {
+        Self::of(State::new(config, clock, X::default()))
     }
 
-    #[inline]
-    pub(super) fn visit<R>(
-        &self,
-        proof: D::Proof<'_>,
-        critical: impl FnOnce(&mut State<T, W, B>, &mut Wakes<W>) -> R,
-    ) -> (Wakes<W>, R) {
-        let mut wakes = Wakes::none();
-        let result = self.section.with(proof, |state| critical(state, &mut wakes));
-        (wakes, result)
+    /// Looks at what the owner of the channel keeps with it.
+    pub fn with_extras<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&mut X) -> R) -> R {
+        self.section.with(proof, |state| look(&mut state.extras))
     }
 
     /// As `visit`, for what may leave items behind; first what is due by itself is done.
     pub(super) fn visit_all<R>(
         &self,
         proof: D::Proof<'_>,
-        critical: impl FnOnce(&mut State<T, W, B>, &mut Wakes<W>, &mut Leftovers<T, B>) -> R,
+        critical: impl FnOnce(&mut State<T, W, B, X>, &mut Wakes<W>, &mut Leftovers<T, B>) -> R,
     ) -> Outcome<T, W, B, R> {
         let mut left = Leftovers::none();
         let (wakes, result) = self.visit(proof, |state, wakes| {
@@ -83,55 +77,13 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
         (wakes, left, result)
     }
 
-    /// Is this thread inside the section already? Every other operation would then panic.
-    #[inline]
-    pub fn is_entered(&self, proof: D::Proof<'_>) -> bool {
-        self.section.is_entered(proof)
-    }
-
-    pub fn clock(&self, proof: D::Proof<'_>) -> Clock<W> {
-        self.section.with(proof, |state| state.clock.clone())
-    }
-
     // -------------------------------------------------------------------------------------------------------------------- waiting
-
-    /// Stops waiting. What it had been woken for goes to the next. Safe to call at any time, any number of times.
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn leave(&self, proof: D::Proof<'_>, spot: &mut Spot) -> Wakes<W> {
-        if !spot.is_held() {
-            return Wakes::none();
-        }
-        self.visit(proof, |state, wakes| {
-            state.vacate(spot, wakes);
-            state.settle(wakes);
-        })
-        .0
-    }
-
-    /// Whoever holds this place is kept from coming: what it has been woken for goes to the next. It keeps its place.
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn step_aside(&self, proof: D::Proof<'_>, (side, ticket): (Side, Ticket)) -> Wakes<W> {
-        self.visit(proof, |state, wakes| {
-            state.line(side).step_aside(ticket);
-            state.settle(wakes);
-        })
-        .0
-    }
-
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn step_back(&self, proof: D::Proof<'_>, (side, ticket): (Side, Ticket)) -> Wakes<W> {
-        self.visit(proof, |state, wakes| {
-            state.line(side).step_back(ticket);
-            state.settle(wakes);
-        })
-        .0
-    }
 
     /// `waker` is told, once, when nothing can be sent any more, for somebody who has nothing to send yet. At once if that is so.
     pub fn watch_end(&self, proof: D::Proof<'_>, waker: W) -> (Wakes<W>, Ticket) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            let ticket = state.mourners.join(waker, 0);
+            let ticket = state.lobby.line_mut(Side::Close).join(waker, 0);
             state.settle(wakes);
             ticket
         })
@@ -141,7 +93,7 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     pub fn unwatch_end(&self, proof: D::Proof<'_>, ticket: Ticket) -> Option<W> {
         self.section.with(proof, |state| {
             state.forget_after_fork();
-            state.mourners.leave(ticket)
+            state.lobby.line_mut(Side::Close).leave(ticket)
         })
     }
 
@@ -164,7 +116,7 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     pub fn statistics(&self, proof: D::Proof<'_>) -> Outcome<T, W, B, Statistics> {
         self.visit_all(proof, |state, wakes, _| {
             state.settle(wakes); // what has become due is in it
-            let now = state.clock.now();
+            let now = state.lobby.clock.now();
             let deliveries = state.deliveries.as_ref();
             Statistics {
                 phase: state.phase,
@@ -186,11 +138,11 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
                 redelivered: deliveries.map_or(0, |deliveries| deliveries.requeued),
                 stale: deliveries.map_or(0, |deliveries| deliveries.stale),
                 settled_through: deliveries.map_or(state.receives, Deliveries::settled_through),
-                waiting_senders: state.senders.len(),
-                waiting_receivers: state.receivers.len(),
-                send_blocked: state.send_blocked.total(now),
-                receive_blocked: state.receive_blocked.total(now),
-                starved_for: state.starved_for(now),
+                waiting_senders: state.senders().len(),
+                waiting_receivers: state.receivers().len(),
+                send_blocked: state.lobby.blocked(Side::Send, now),
+                receive_blocked: state.lobby.blocked(Side::Receive, now),
+                starved_for: state.lobby.occupied(Side::Send, now),
                 held: state.hold.is_on(),
             }
         })
@@ -199,10 +151,10 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     /// Every item in it, and every waker, each once. (What is in bales does not exist yet.)
     pub fn visit_contents(&self, proof: D::Proof<'_>, item: impl FnMut(&T), mut waker: impl FnMut(&W)) {
         self.section.with(proof, |state| {
-            state.wakers().for_each(&mut waker);
-            state.starvation.visit_observers(waker);
+            state.starvation.visit_observers(&mut waker);
             state.items().for_each(item);
         });
+        self.visit_wakers(proof, waker);
     }
 
     /// Moves everything out, only to be dropped, outside: for the garbage collector's use.
@@ -215,11 +167,5 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
         });
         drop(observers);
         left
-    }
-}
-
-impl<T, W: Wake, D: Domain, B> fmt::Debug for Channel<T, W, D, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").finish_non_exhaustive()
     }
 }

@@ -138,7 +138,7 @@ impl<W: Wake> Starvation<W> {
     }
 }
 
-impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
+impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     /// Holds this channel's grants while the sender of another channel is starved, and no longer while that of the one before is;
     /// `None` ends that. The waker is told when this channel may have to grant, see [`Channel::release`]. After the end of this channel
     /// it has no effect.
@@ -194,7 +194,7 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     }
 }
 
-impl<T, W: Wake, B: Bale> State<T, W, B> {
+impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     fn is_starved(&self) -> bool {
         self.phase == Phase::Open && self.ledger.sendable() == 0
     }
@@ -213,7 +213,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     }
 }
 
-impl<T, W: Wake, B> Drop for State<T, W, B> {
+impl<T, W: Wake, B, X> Drop for State<T, W, B, X> {
     fn drop(&mut self) {
         drop(self.starvation.end());
         if let Some(downstream) = self.hold.downstream.take() {

@@ -8,7 +8,7 @@ use crate::clock::Nanos;
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
-impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
+impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     /// Asks for `n` more. False if the channel takes no more.
     pub fn request(&self, proof: D::Proof<'_>, n: u64) -> (Wakes<W>, bool) {
         self.grant(proof, |state| {
@@ -27,13 +27,13 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
         self.grant(proof, |state| {
             let free = !state.hold.is_on();
             if free {
-                state.ledger.lease(n, state.clock.now().saturating_add(ttl));
+                state.ledger.lease(n, state.lobby.clock.now().saturating_add(ttl));
             }
             free
         })
     }
 
-    fn grant(&self, proof: D::Proof<'_>, more: impl FnOnce(&mut State<T, W, B>) -> bool) -> (Wakes<W>, bool) {
+    fn grant(&self, proof: D::Proof<'_>, more: impl FnOnce(&mut State<T, W, B, X>) -> bool) -> (Wakes<W>, bool) {
         self.visit(proof, |state, wakes| {
             state.prepare_to_send(wakes);
             let granted = state.phase == Phase::Open && more(state);
@@ -75,12 +75,12 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
     }
 }
 
-impl<T, W: Wake, B: Bale> State<T, W, B> {
+impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     /// Grants all that is owed, unless that is held. True if that was anything.
     pub(super) fn grant_all(&mut self) -> bool {
         let due = self.ledger.owed > 0 && !self.hold.is_on();
         if due {
-            let clock = &self.clock;
+            let clock = &self.lobby.clock;
             self.ledger.expire(|| clock.now()); // else what it has left might take room
             self.ledger.grant();
         }

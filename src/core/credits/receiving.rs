@@ -6,10 +6,11 @@ use super::state::State;
 use super::stock::{Bale, Batch, Load};
 use super::types::{Leftovers, Outcome, ReceiveError, Side, Spot};
 use crate::clock::Nanos;
+use crate::monitor::Waits;
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
-impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
+impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     /// Receives without waiting. `owner` is whoever receives, see [`ReceiveError::WaitsForItself`].
     #[inline]
     pub fn try_receive(&self, proof: D::Proof<'_>) -> (Wakes<W>, Result<Load<T, B>, ReceiveError>) {
@@ -118,30 +119,37 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
         self.visit_all(proof, |state, _, left| state.settle_delivery(receipt, Some(nack), left))
     }
 
-    /// Takes the control messages that are there.
-    pub fn take_controls(&self, proof: D::Proof<'_>) -> Vec<T> {
-        self.section.with(proof, |state| state.controls.drain(..).collect())
+    /// Takes the control messages that are there, if the receiver takes any, and looks at what the owner keeps.
+    pub fn take_controls<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&mut X) -> R) -> (Vec<T>, R) {
+        self.section.with(proof, |state| {
+            let messages = if state.listens { state.controls.drain(..).collect() } else { Vec::new() };
+            (messages, look(&mut state.extras))
+        })
     }
 
-    /// Does the receiver take control messages?
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn listen(&self, proof: D::Proof<'_>, listens: bool) -> Wakes<W> {
+    /// Does the receiver take control messages? `note` is called in the same step.
+    pub fn listen<R>(&self, proof: D::Proof<'_>, listens: bool, note: impl FnOnce(&mut X) -> R) -> (Wakes<W>, R) {
         self.visit(proof, |state, wakes| {
             state.listens = listens;
+            let noted = note(&mut state.extras);
             state.settle(wakes);
+            noted
         })
-        .0
     }
 
-    /// The receiver wants nothing more. Idempotent.
-    pub fn cancel(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T, B>) {
-        let (mut wakes, left, ()) = self.visit_all(proof, |state, _, left| state.cancel(left));
+    /// The receiver wants nothing more. Idempotent. `note` is called if that is the end of the channel, in the same step.
+    pub fn cancel(&self, proof: D::Proof<'_>, note: impl FnOnce(&mut X)) -> (Wakes<W>, Leftovers<T, B>) {
+        let (mut wakes, left, ()) = self.visit_all(proof, |state, _, left| {
+            if state.cancel(left) {
+                note(&mut state.extras);
+            }
+        });
         wakes.append(self.defer_to(proof, None).0);
         (wakes, left)
     }
 }
 
-impl<T, W: Wake, B: Bale> State<T, W, B> {
+impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     #[inline]
     fn must_listen(&self) -> bool {
         self.listens && !self.controls.is_empty()
@@ -150,15 +158,13 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     /// May one who comes now receive? Those in line are before it.
     #[inline]
     fn may_receive(&self) -> bool {
-        self.receivers.nobody_waits() && self.buffer.len() as u64 > self.receivers.claimed()
+        self.receivers().nobody_waits() && self.buffer.len() as u64 > self.receivers().claimed()
     }
 
     /// One that has been woken may; one that comes now if there is more than those have been woken for.
     fn may_take(&mut self, spot: &mut Spot) -> bool {
-        if spot.is_held() {
-            return self.has_turn(Side::Receive, spot);
-        }
-        self.receivers.nobody_waits() && self.receivable() as u64 > self.receivers.claimed()
+        let woken = self.lobby.is_woken(Side::Receive, spot);
+        woken.unwrap_or_else(|| self.receivers().nobody_waits() && self.receivable() as u64 > self.receivers().claimed())
     }
 
     #[inline]
@@ -192,7 +198,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
 
     /// So much is there that nobody has been woken for.
     fn unclaimed(&self) -> usize {
-        self.buffer.len().saturating_sub(usize::try_from(self.receivers.claimed()).unwrap_or(usize::MAX))
+        self.buffer.len().saturating_sub(usize::try_from(self.receivers().claimed()).unwrap_or(usize::MAX))
     }
 
     fn take_batch(&mut self, max: usize) -> Batch<T, B> {
@@ -206,7 +212,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     fn wait_to_receive(&mut self, owner: u64, spot: &mut Spot, waker: &W, wakes: &mut Wakes<W>) -> ReceiveError {
         let why = if self.must_listen() { ReceiveError::Control } else { self.nothing_there(owner) };
         if matches!(why, ReceiveError::Empty | ReceiveError::Control) {
-            self.stay(Side::Receive, 1, spot, waker);
+            self.stay(Side::Receive, 1, spot, waker, wakes);
             self.keep_time(spot);
         } else {
             self.vacate(spot, wakes);

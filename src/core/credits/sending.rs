@@ -4,11 +4,12 @@ use super::channel::Channel;
 use super::ledger::Permit;
 use super::state::State;
 use super::stock::{Bale, Entry, Stock};
-use super::types::{End, Phase, SendError, Side, Spot};
+use super::types::{End, Phase, SendError, SenderEnd, Side, Spot};
+use crate::monitor::Waits;
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
-impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
+impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     /// Sends without waiting.
     #[inline]
     pub fn try_send(&self, proof: D::Proof<'_>, item: T, weight: u64) -> (Wakes<W>, Result<(), SendError<T>>) {
@@ -82,7 +83,7 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
             let offer = match result {
                 Ok(()) => Offer::Sent,
                 Err(SendError::Full(())) => {
-                    state.stay(Side::Send, 0, spot, waker);
+                    state.stay(Side::Send, 0, spot, waker, wakes);
                     state.offers.extend(spot.place().map(|(_, ticket)| (ticket, bale)));
                     Offer::Standing
                 }
@@ -236,33 +237,46 @@ impl<T, W: Wake, D: Domain, B: Bale> Channel<T, W, D, B> {
         })
     }
 
-    /// One more sender, that ends by itself.
-    pub fn add_sender(&self, proof: D::Proof<'_>) {
-        self.section.with(proof, |state| state.senders_left += 1);
+    /// One more sender, which ends independently of the others, made from one that has not ended.
+    ///
+    /// # Errors
+    /// How that sender has ended, or the channel.
+    pub fn add_sender(&self, proof: D::Proof<'_>, from: &SenderEnd) -> Result<SenderEnd, End> {
+        self.section.with(proof, |state| {
+            if let Some(end) = state.closed().or_else(|| from.has_ended().then_some(End::Completed)) {
+                return Err(end);
+            }
+            state.senders_left += 1;
+            Ok(SenderEnd::default())
+        })
     }
 
-    /// One sender has nothing more to send. With the last the channel is complete.
+    /// A sender has nothing more to send. With the last one the channel is complete. No effect on one that has ended.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn complete(&self, proof: D::Proof<'_>) -> Wakes<W> {
+    pub fn complete(&self, proof: D::Proof<'_>, sender: &SenderEnd) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
-            state.senders_left = state.senders_left.saturating_sub(1);
-            if state.senders_left == 0 && state.phase == Phase::Open {
-                state.phase = Phase::Completing;
+            if sender.end() {
+                state.senders_left = state.senders_left.saturating_sub(1);
+                if state.senders_left == 0 && state.phase == Phase::Open {
+                    state.phase = Phase::Completing;
+                }
+                state.settle(wakes);
             }
-            state.settle(wakes);
         })
         .0
     }
 
-    /// A sender has failed: receivers are told, after what is there. False if the channel had ended before.
-    pub fn fail(&self, proof: D::Proof<'_>) -> (Wakes<W>, bool) {
+    /// A sender has failed: receivers are told, after what is buffered. `note` is called if that is the end of the channel, inside the
+    /// section: whoever finds the channel failed finds what it wrote. False, and no effect, if the channel or this sender had ended.
+    pub fn fail(&self, proof: D::Proof<'_>, sender: &SenderEnd, note: impl FnOnce(&mut X)) -> (Wakes<W>, bool) {
         self.visit(proof, |state, wakes| {
-            let open = matches!(state.phase, Phase::Open | Phase::Completing) && state.end().is_none();
-            if open {
+            let ends = sender.end() && matches!(state.phase, Phase::Open | Phase::Completing) && state.end().is_none();
+            if ends {
                 state.phase = Phase::Failed;
+                note(&mut state.extras);
             }
             state.settle(wakes);
-            open
+            ends
         })
     }
 
@@ -363,12 +377,12 @@ enum Credit {
     Ended(End),
 }
 
-impl<T, W: Wake, B: Bale> State<T, W, B> {
+impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     /// Before anything is said about credit.
     pub(super) fn prepare_to_send(&mut self, wakes: &mut Wakes<W>) {
         self.forget_after_fork();
         if self.ledger.has_lease() {
-            let clock = &self.clock;
+            let clock = &self.lobby.clock;
             self.ledger.expire(|| clock.now());
             self.settle(wakes);
         }
@@ -415,14 +429,17 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
             self.vacate(spot, wakes);
             return Credit::Here;
         }
-        self.stay(Side::Send, n, spot, waker);
+        self.stay(Side::Send, n, spot, waker, wakes);
         self.settle(wakes);
         Credit::Wait
     }
 
     /// One that has been woken has its credit reserved; one that comes now finds what others leave.
     fn may_go(&mut self, n: u64, spot: &mut Spot) -> bool {
-        if spot.is_held() { self.has_turn(Side::Send, spot) && self.is_covered(n, spot) } else { self.may_send(n) }
+        match self.lobby.is_woken(Side::Send, spot) {
+            Some(woken) => woken && self.is_covered(n, spot),
+            None => self.may_send(n),
+        }
     }
 
     fn send_lot_or_wait(
@@ -449,7 +466,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
             result = self.send_lot(lot, wakes);
         }
         if let (Err(SendError::Full(())), Some(weight)) = (&result, lot.first_weight()) {
-            self.stay(Side::Send, weight, spot, waker);
+            self.stay(Side::Send, weight, spot, waker, wakes);
         }
         self.settle(wakes);
         result
@@ -460,7 +477,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         if let Some(end) = self.closed() {
             return if lot.left() == 0 { Ok(()) } else { Err(SendError::Ended((), end)) };
         }
-        let outcome = if self.senders.nobody_waits() { self.send_covered(lot) } else { self.send_none(lot) };
+        let outcome = if self.senders().nobody_waits() { self.send_covered(lot) } else { self.send_none(lot) };
         self.sent(wakes);
         outcome
     }
@@ -489,7 +506,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     }
 
     fn take_weights(&mut self, lot: &impl Lot<T, B>) -> (usize, Result<(), SendError<()>>) {
-        let (slots, claimed) = (self.slots(), self.senders.claimed());
+        let (slots, claimed) = (self.slots(), self.senders().claimed());
         for index in 0..lot.left() {
             let weight = lot.weight(index);
             if weight > self.ledger.bound {
@@ -527,9 +544,9 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     #[cold]
     #[inline(never)]
     pub(super) fn serve_senders(&mut self, closed: bool, wakes: &mut Wakes<W>) {
-        let clock = &self.clock;
+        let clock = &self.lobby.clock;
         self.ledger.expire(|| clock.now());
-        while let Some((ticket, _)) = self.senders.head() {
+        while let Some((ticket, _)) = self.senders().head() {
             if let Some(index) = self.offers.iter().position(|(offered, _)| *offered == ticket) {
                 let (_, mut bale) = self.offers.swap_remove(index);
                 let outcome = if closed { Ok(()) } else { self.send_covered(&mut bale) };
@@ -538,10 +555,10 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
                     return;
                 }
                 // All of it has gone, or nothing more can: its owner has to know that, and claims nothing.
-                self.senders.wake(ticket, wakes);
+                self.lobby.line_mut(Side::Send).wake(ticket, wakes);
             } else {
                 self.wake_senders(1, closed, wakes);
-                if self.senders.head().is_some_and(|(head, _)| head == ticket) {
+                if self.senders().head().is_some_and(|(head, _)| head == ticket) {
                     return;
                 }
             }

@@ -1,6 +1,7 @@
 //! `State`: everything a credit channel knows. Only ever touched inside its section.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use super::deferral::Starvation;
 use super::deliveries::{Deliveries, Handed, Nack, Parcel, Receipt, Settled};
@@ -8,10 +9,9 @@ use super::ledger::{Ledger, UNBOUNDED};
 use super::stock::{Bale, Load, Stock};
 use super::types::{Config, End, Leftovers, NOBODY, Phase, ReceiveError, Side, Spot};
 use crate::clock::{Clock, Nanos};
-use crate::fork;
+use crate::monitor::{self, Lobby, Waits};
 use crate::sync::Arc;
-use crate::wait::spot::Held;
-use crate::wait::{Blocked, Line, Ticket, Wake, Wakes};
+use crate::wait::{Line, Ticket, Wake, Wakes};
 
 /// Who holds grants back.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ impl<W: Wake> Hold<W> {
     }
 }
 
-pub(super) struct State<T, W: Wake, B> {
+/// See the head of this file.
+pub struct State<T, W: Wake, B, X> {
     pub(super) ledger: Ledger,
     pub(super) buffer: Stock<T, B>,
     pub(super) deliveries: Option<Deliveries<T>>,
@@ -38,34 +39,27 @@ pub(super) struct State<T, W: Wake, B> {
     pub(super) phase: Phase,
     /// Clones of the sender that have not ended.
     pub(super) senders_left: usize,
-    pub(super) senders: Line<W>,
     /// Bales that stand in the senders' line: their owners sleep while the channel sends what there is credit for.
     pub(super) offers: Vec<(Ticket, B)>,
-    pub(super) receivers: Line<W>,
     pub(super) hold: Hold<W>,
     pub(super) starvation: Arc<Starvation<W>>,
     /// Other channels may defer to this one.
     pub(super) is_observed: bool,
-    /// Told once, when nothing can be sent any more.
-    pub(super) mourners: Line<W>,
     pub(super) sends: u64,
     pub(super) receives: u64,
     pub(super) discarded: u64,
     pub(super) peak: u64,
-    pub(super) send_blocked: Blocked,
-    pub(super) receive_blocked: Blocked,
-    starved_since: Option<Nanos>,
-    starved_for: Nanos,
     /// Who looks after what becomes due by itself, and has been told to look when.
     timekeeper: Option<(Side, Ticket, Nanos)>,
     /// The one that waits for nothing but what it has itself.
     waits_for_itself: Option<u64>,
-    pub(super) clock: Clock<W>,
-    generation: u64,
+    pub(super) lobby: Lobby<W, 3>,
+    /// What the owner of the channel keeps with it.
+    pub(super) extras: X,
 }
 
-impl<T, W: Wake, B: Bale> State<T, W, B> {
-    pub(super) fn new(config: Config, clock: Clock<W>) -> Self {
+impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
+    pub(super) fn new(config: Config, clock: Clock<W>, extras: X) -> Self {
         let Config { window, step, bound, control_capacity, rules } = config;
         Self {
             ledger: Ledger::new(window, step, bound),
@@ -76,25 +70,18 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
             listens: false,
             phase: Phase::Open,
             senders_left: 1,
-            senders: Line::default(),
             offers: Vec::new(),
-            receivers: Line::default(),
             hold: Hold { paused: false, downstream: None },
             starvation: Arc::new(Starvation::new()),
             is_observed: false,
-            mourners: Line::default(),
             sends: 0,
             receives: 0,
             discarded: 0,
             peak: 0,
-            send_blocked: Blocked::default(),
-            receive_blocked: Blocked::default(),
-            starved_since: None,
-            starved_for: 0,
             timekeeper: None,
             waits_for_itself: None,
-            clock,
-            generation: fork::generation(),
+            lobby: Lobby::new(clock),
+            extras,
         }
     }
 
@@ -155,20 +142,20 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     /// May one who comes now send so much? Whoever waits, or has been woken for credit, is before it.
     #[inline]
     pub(super) fn may_send(&self, want: u64) -> bool {
-        self.senders.nobody_waits()
-            && Self::fits(&self.ledger, if want == 0 { self.slots() } else { 0 }, want, self.senders.claimed())
+        self.senders().nobody_waits()
+            && Self::fits(&self.ledger, if want == 0 { self.slots() } else { 0 }, want, self.senders().claimed())
     }
 
     /// May one that has been woken still send so much? What was claimed for it, and for those before it, may have been taken back.
     pub(super) fn is_covered(&self, want: u64, spot: &Spot) -> bool {
         let Some((_, ticket)) = spot.place() else { return self.may_send(want) };
-        let is_first = self.senders.head().is_none_or(|(head, _)| ticket < head);
-        is_first && Self::fits(&self.ledger, self.slots(), want, self.senders.claimed_before(ticket))
+        let is_first = self.senders().head().is_none_or(|(head, _)| ticket < head);
+        is_first && Self::fits(&self.ledger, self.slots(), want, self.senders().claimed_before(ticket))
     }
 
     /// What one who comes now may send. [`UNBOUNDED`]: whatever it likes.
     pub(super) fn credit(&self) -> u64 {
-        if !self.senders.nobody_waits() || self.phase != Phase::Open {
+        if !self.senders().nobody_waits() || self.phase != Phase::Open {
             return 0;
         }
         self.unclaimed_credit()
@@ -178,7 +165,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     pub(super) fn unclaimed_credit(&self) -> u64 {
         match self.ledger.credit() {
             UNBOUNDED => UNBOUNDED,
-            credit => credit.saturating_sub(self.senders.claimed()),
+            credit => credit.saturating_sub(self.senders().claimed()),
         }
     }
 
@@ -186,7 +173,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
 
     /// Does what has become due by itself.
     pub(super) fn catch_up(&mut self, left: &mut Leftovers<T, B>) {
-        let clock = &self.clock;
+        let clock = &self.lobby.clock;
         self.ledger.expire(|| clock.now());
         let Some(deliveries) = self.deliveries.as_mut().filter(|deliveries| deliveries.next_due().is_some()) else { return };
         let (ledger, discarded) = (&mut self.ledger, &mut self.discarded);
@@ -220,20 +207,20 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         // Not what is delayed: until that comes back there is nothing to do but to send more.
         self.replenish(self.receivable() == 0);
         let closed = self.phase != Phase::Open;
-        if !self.senders.nobody_waits() {
+        if !self.senders().nobody_waits() {
             if self.offers.is_empty() {
                 self.wake_senders(usize::MAX, closed, wakes);
             } else {
                 self.serve_senders(closed, wakes);
             }
         }
-        if !self.receivers.nobody_waits() {
+        if !self.receivers().nobody_waits() {
             let ended = self.end().is_some() || (self.listens && !self.controls.is_empty());
             let there = self.receivable() as u64;
-            self.receivers.wake_while(wakes, |want, claimed| ended || claimed.saturating_add(want) <= there);
+            self.lobby.line_mut(Side::Receive).wake_while(wakes, |want, claimed| ended || claimed.saturating_add(want) <= there);
         }
-        if closed && !self.mourners.is_empty() {
-            self.mourners.release_all(wakes);
+        if closed && !self.lobby.line(Side::Close).is_empty() {
+            self.lobby.line_mut(Side::Close).release_all(wakes);
         }
         if self.deliveries.is_some() {
             self.note_due(wakes);
@@ -247,8 +234,8 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     /// Wakes those at the head of the line that may go, `most` at most.
     pub(super) fn wake_senders(&mut self, most: usize, closed: bool, wakes: &mut Wakes<W>) {
         let (slots, mut left) = (self.slots(), most);
-        let Self { senders, ledger, .. } = self;
-        senders.wake_while(wakes, |want, claimed| {
+        let Self { lobby, ledger, .. } = self;
+        lobby.line_mut(Side::Send).wake_while(wakes, |want, claimed| {
             let goes = left > 0 && (closed || Self::fits(ledger, slots, want, claimed));
             left -= usize::from(goes);
             goes
@@ -261,15 +248,15 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         let keeper = self.keeper();
         if let Some((side, ticket, due)) = keeper {
             if self.timekeeper.is_none_or(|(of, told, at)| (of, told) != (side, ticket) || due < at) {
-                self.line(side).nudge(ticket, wakes);
+                self.lobby.line(side).nudge(ticket, wakes);
             }
         }
         self.timekeeper = keeper;
     }
 
     fn keeper(&self) -> Option<(Side, Ticket, Nanos)> {
-        let receiver = self.receivers.head().map(|(ticket, _)| (Side::Receive, ticket));
-        let (side, ticket) = receiver.or_else(|| self.senders.head().map(|(ticket, _)| (Side::Send, ticket)))?;
+        let receiver = self.receivers().head().map(|(ticket, _)| (Side::Receive, ticket));
+        let (side, ticket) = receiver.or_else(|| self.senders().head().map(|(ticket, _)| (Side::Send, ticket)))?;
         Some((side, ticket, self.deliveries.as_ref()?.next_due()?))
     }
 
@@ -288,7 +275,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         } else if self.waits_for_itself.is_none() {
             self.waits_for_itself = self.deliveries.as_ref().and_then(Deliveries::only_owner);
             if self.waits_for_itself.is_some() {
-                self.receivers.waiting().for_each(|(ticket, _)| self.receivers.nudge(ticket, wakes));
+                self.receivers().waiting().for_each(|(ticket, _)| self.receivers().nudge(ticket, wakes));
             }
         }
     }
@@ -313,7 +300,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     /// After a change that lets receivers go, or may starve the sender.
     #[inline]
     pub(super) fn sent(&mut self, wakes: &mut Wakes<W>) {
-        if !self.receivers.nobody_waits() || self.is_observed {
+        if !self.receivers().nobody_waits() || self.is_observed {
             self.settle(wakes);
         }
     }
@@ -331,14 +318,15 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
     #[inline]
     pub(super) fn received(&mut self, wakes: &mut Wakes<W>) {
         let granted = self.replenish(self.buffer.is_empty());
-        if (!self.senders.nobody_waits() && (granted || self.has_made_room())) || self.phase != Phase::Open || self.is_observed {
+        if (!self.senders().nobody_waits() && (granted || self.has_made_room())) || self.phase != Phase::Open || self.is_observed
+        {
             self.settle(wakes);
         }
     }
 
     /// The next item, to be settled.
     pub(super) fn hand_out(&mut self, owner: u64, share: impl Fn(&T) -> T) -> Option<Handed<T>> {
-        let now = self.clock.now();
+        let now = self.lobby.clock.now();
         let deliveries = self.deliveries.as_mut()?;
         let (sequence, parcel) = if let Some(ready) = deliveries.next_ready() {
             ready
@@ -356,7 +344,7 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         if self.phase == Phase::Cancelled {
             return true; // what was out has gone with the rest
         }
-        let now = self.clock.now();
+        let now = self.lobby.clock.now();
         let Some(deliveries) = &mut self.deliveries else { return false };
         let settled = match nack {
             None => deliveries.ack(receipt),
@@ -378,10 +366,10 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         true
     }
 
-    /// The receiver has gone: nothing is left.
-    pub(super) fn cancel(&mut self, left: &mut Leftovers<T, B>) {
+    /// The receiver has gone: nothing is left. False if the channel had ended before.
+    pub(super) fn cancel(&mut self, left: &mut Leftovers<T, B>) -> bool {
         if self.phase == Phase::Cancelled || self.end().is_some() {
-            return;
+            return false;
         }
         self.phase = Phase::Cancelled;
         let before = left.discarded.count(); // counted already
@@ -395,74 +383,26 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         // Who sent them is told by the end; they are nobody's.
         left.spent.extend(self.controls.drain(..));
         self.ledger.close();
+        true
     }
 
     // ------------------------------------------------------------------------------------------------------------------- waiting
 
-    pub(super) fn line(&mut self, side: Side) -> &mut Line<W> {
-        match side {
-            Side::Send => &mut self.senders,
-            Side::Receive => &mut self.receivers,
-        }
+    #[inline]
+    pub(super) fn senders(&self) -> &Line<W> {
+        self.lobby.line(Side::Send)
     }
 
-    fn blocked(&mut self, side: Side) -> &mut Blocked {
-        match side {
-            Side::Send => &mut self.send_blocked,
-            Side::Receive => &mut self.receive_blocked,
-        }
+    #[inline]
+    pub(super) fn receivers(&self) -> &Line<W> {
+        self.lobby.line(Side::Receive)
     }
 
-    /// May the operation with this spot go, if there is something to go for?
-    pub(super) fn has_turn(&mut self, side: Side, spot: &mut Spot) -> bool {
-        match &spot.0 {
-            Some(held) if held.side == side => {
-                let ticket = held.ticket;
-                if self.line(side).contains(ticket) {
-                    return self.line(side).may_try(ticket);
-                }
-                spot.0 = None; // forgotten after a fork: it comes again
-                self.line(side).nobody_waits()
-            }
-            _ => self.line(side).nobody_waits(),
+    /// The operation has to wait: it takes a place, or waits again in the one it has, from now on for so much.
+    pub(super) fn stay(&mut self, side: Side, want: u64, spot: &mut Spot, waker: &W, wakes: &mut Wakes<W>) {
+        if let Some(ticket) = self.lobby.keep_or_join(side, want, spot, waker, wakes) {
+            self.lobby.line_mut(side).set_want(ticket, want, false);
         }
-    }
-
-    /// The operation has to wait: it takes a place, or goes back to waiting in the one it has.
-    pub(super) fn stay(&mut self, side: Side, want: u64, spot: &mut Spot, waker: &W) {
-        match spot.place() {
-            Some((_, ticket)) if self.line(side).contains(ticket) => self.line(side).set_want(ticket, want, false),
-            _ => {
-                let now = self.clock.now();
-                if side == Side::Send && self.senders.is_empty() {
-                    self.starved_since = Some(now);
-                }
-                let ticket = self.line(side).join(waker.share(), want);
-                self.blocked(side).begin(now);
-                spot.0 = Some(Held { side, ticket, since: now });
-            }
-        }
-    }
-
-    /// The operation waits no longer.
-    pub(super) fn vacate(&mut self, spot: &mut Spot, wakes: &mut Wakes<W>) {
-        let Some(held) = spot.0.take() else { return };
-        if held.side == Side::Send {
-            self.offers.retain(|(ticket, _)| *ticket != held.ticket);
-        }
-        if let Some(waker) = self.line(held.side).leave(held.ticket) {
-            wakes.discard(waker);
-            let now = self.clock.now();
-            self.blocked(held.side).end(held.since, now);
-            if self.senders.is_empty() {
-                self.starved_for += self.starved_since.take().map_or(0, |since| now.saturating_sub(since));
-            }
-        }
-    }
-
-    /// So long there was a sender in line.
-    pub(super) fn starved_for(&self, now: Nanos) -> Nanos {
-        self.starved_for + self.starved_since.map_or(0, |since| now.saturating_sub(since))
     }
 
     /// Why an operation that found nothing waits, or does not.
@@ -477,37 +417,51 @@ impl<T, W: Wake, B: Bale> State<T, W, B> {
         ReceiveError::Empty
     }
 
-    /// Everybody in the lines is the parent's, and so are the permits. True if there was something to forget.
-    #[inline]
-    pub(super) fn forget_after_fork(&mut self) -> bool {
-        let generation = fork::generation();
-        if self.generation == generation {
-            return false;
-        }
-        self.forget(generation);
-        true
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn forget(&mut self, generation: u64) {
-        self.generation = generation;
-        self.senders.forget();
-        self.receivers.forget();
-        self.mourners.forget();
-        self.ledger.forget_permits();
-        self.send_blocked.forget();
-        self.receive_blocked.forget();
-        self.starved_since = None;
-    }
-
-    pub(super) fn wakers(&self) -> impl Iterator<Item = &W> {
-        let lines = self.generation == fork::generation();
-        let lines = lines.then(|| self.senders.wakers().chain(self.receivers.wakers()).chain(self.mourners.wakers()));
-        lines.into_iter().flatten()
-    }
-
     pub(super) fn items(&self) -> impl Iterator<Item = &T> {
         self.buffer.items().chain(&self.controls).chain(self.deliveries.iter().flat_map(Deliveries::items))
+    }
+}
+
+impl<T, W: Wake, B, X> fmt::Debug for State<T, W, B, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
+impl monitor::Side for Side {
+    #[inline]
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl<T, W: Wake, B: Bale, X> Waits<W, 3> for State<T, W, B, X> {
+    type Side = Side;
+
+    #[inline]
+    fn lobby(&self) -> &Lobby<W, 3> {
+        &self.lobby
+    }
+
+    #[inline]
+    fn lobby_mut(&mut self) -> &mut Lobby<W, 3> {
+        &mut self.lobby
+    }
+
+    fn settle_all(&mut self, wakes: &mut Wakes<W>) {
+        self.settle(wakes);
+    }
+
+    /// What a sender has offered goes with its place.
+    fn vacate(&mut self, spot: &mut Spot, wakes: &mut Wakes<W>) {
+        if let Some((Side::Send, ticket)) = spot.place() {
+            self.offers.retain(|(offered, _)| *offered != ticket);
+        }
+        self.lobby.vacate(spot, wakes);
+    }
+
+    /// The permits are the parent's too.
+    fn forget_more(&mut self) {
+        self.ledger.forget_permits();
     }
 }

@@ -3,6 +3,7 @@
 use super::deliveries::Rules;
 use super::stock::{Batch, NoBale};
 use crate::clock::Nanos;
+use crate::sync::{AtomicBool, Ordering};
 use crate::wait::Wakes;
 
 /// The owner of what is handed on to others: it never waits for itself.
@@ -41,6 +42,25 @@ pub enum End {
     Cancelled,
 }
 
+/// One sender's part in the end of its channel, which is complete when all of its senders have ended. It is changed inside the
+/// channel's section; a look from outside may be a moment old.
+#[derive(Debug, Default)]
+pub struct SenderEnd(AtomicBool);
+
+impl SenderEnd {
+    #[inline]
+    pub fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Relaxed) // whoever has to know exactly asks inside the section
+    }
+
+    /// False if it had ended before.
+    pub(super) fn end(&self) -> bool {
+        let first = !self.has_ended();
+        self.0.store(true, Ordering::Relaxed); // inside the section: nobody else writes
+        first
+    }
+}
+
 /// Why an item was not taken in. It comes back.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SendError<T> {
@@ -67,6 +87,8 @@ pub enum ReceiveError {
 pub enum Side {
     Send,
     Receive,
+    /// Of those who have nothing to send yet, and are told once, when nothing can be sent any more.
+    Close,
 }
 
 /// The place of one operation in one of the lines; [`Channel::leave`](super::Channel::leave) gives it up.

@@ -6,11 +6,11 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBool, PyFloat, PyInt};
 use sluicegate_core::clock::nanos;
 use sluicegate_core::credits::{Config, Rules, UNBOUNDED};
-use sluicegate_core::section::Section;
 
+use super::amounts::whole;
+use super::inner::{Core, PyChannelBody};
 use super::receiver::PyReceiver;
 use super::sender::PySender;
-use super::{Core, Extras, PyChannelBody, whole};
 use crate::rt::arguments::{self, Argument, text, type_name};
 use crate::rt::class::{Common, refuse_copies};
 
@@ -97,7 +97,6 @@ fn make(py: Python<'_>, settings: &Settings<'_, '_>, rules: Option<Rules>) -> Py
             weigh: weigh.map(Bound::unbind),
             on_discard: on_discard.map(Bound::unbind),
             common,
-            extras: Section::new(Extras::default()),
         },
     )?;
     Ok(PyChannel {

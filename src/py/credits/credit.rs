@@ -5,8 +5,9 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::nanos;
 
+use super::amounts::{amount_object, demand};
+use super::inner::{PyChannelBody, upstream};
 use super::sender::PySender;
-use super::{PyChannelBody, amount_object, demand, upstream};
 use crate::rt::arguments::{self, text, type_name};
 
 /// How much may be on its way, decided by hand: what `Receiver.credit` is.
@@ -146,9 +147,7 @@ impl PyCredit {
         if !handler.is_none() && !handler.is_callable() {
             return Err(PyTypeError::new_err(format!("'on_control' must be callable or None, not {}", text(handler))));
         }
-        let listens = !handler.is_none();
-        drop(self.body.get().set_on_control(py, listens.then(|| handler.clone().unbind())));
-        self.body.get().core.listen(py, listens).fire();
+        drop(self.body.get().set_on_control(py, (!handler.is_none()).then(|| handler.clone().unbind())));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use pyo3::types::PyBool;
 use sluicegate_core::clock::nanos;
 use sluicegate_core::credits::{Nack, Receipt};
 
-use super::{PyChannelBody, last_act};
+use super::inner::{PyChannelBody, last_act};
 use crate::rt::Item;
 use crate::rt::arguments::{self, text, type_name};
 use crate::rt::class::refuse_copies;

@@ -2,7 +2,6 @@
 #![allow(unsafe_code)] // the C calling convention
 
 use std::ffi::CStr;
-use std::sync::atomic::Ordering;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -25,7 +24,7 @@ unsafe fn send_plainly(sender: &PySender, item: Raw) -> Option<Raw> {
     // SAFETY: see above.
     let py = unsafe { Python::assume_attached() };
     let body = sender.body.get();
-    if !body.sends_plainly || sender.ended.load(Ordering::Relaxed) || body.core.is_entered(py) {
+    if !body.sends_plainly || sender.end.has_ended() || body.core.is_entered(py) {
         return None;
     }
     // SAFETY: see above.

@@ -1,19 +1,27 @@
-//! Credit channels: what both kinds have inside, and how their parts hang together.
+//! Credit channels: `CreditChannel`, `AckChannel`, and their ends.
 //!
-//! Sender, receiver, deliveries and the channel itself share one [`PyChannelBody`], which owns the core's channel and everything of Python's
-//! in it, and shows that to the garbage collector. None of them owns another, so each can be handed to whom it belongs, and each notices
-//! when it is let go.
+//! | file         | what is in it                                                              |
+//! |--------------|----------------------------------------------------------------------------|
+//! | `inner`      | what the parts of a channel share, shown to the garbage collector           |
+//! | `channel`, `sender`, `receiver`, `credit`, `permit`, `delivery` | Python's classes          |
+//! | `ops`        | the operations that may have to wait                                       |
+//! | `objects`    | items of a block of bytes, which become objects when they are received      |
+//! | `amounts`    | amounts of credit: arguments and results                                   |
+//! | `hot`        | the hot methods                                                            |
 
+mod amounts;
 pub(crate) mod channel;
 pub(crate) mod credit;
 pub(crate) mod delivery;
 pub(crate) mod hot;
+pub(crate) mod inner;
 pub(crate) mod objects;
 pub(crate) mod ops;
 pub(crate) mod permit;
 pub(crate) mod receiver;
 pub(crate) mod sender;
 
+<<<<<<< HEAD
 use std::fmt::Write;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
@@ -420,3 +428,7 @@ pub(crate) fn last_act(act: impl FnOnce(Python<'_>)) {
         }
     });
 }
+=======
+#[cfg(feature = "tokio")]
+pub(crate) use inner::PyChannelBody;
+>>>>>>> 6d5af30 (The channel stands on Monitor; what belongs to a channel is in its one section)

@@ -1,7 +1,5 @@
 //! `Permit`: credit taken for items that do not exist yet.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -10,9 +8,9 @@ use sluicegate_core::credits::{Permit, SendError};
 use sluicegate_core::fork;
 use sluicegate_core::section::Section;
 
+use super::inner::{PyChannelBody, last_act};
 use super::ops::ChannelOperation;
 use super::sender::{PySender, credit_amount};
-use super::{PyChannelBody, last_act};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Argument, Timeout};
 use crate::rt::blocking;
@@ -27,14 +25,25 @@ pub(crate) struct PyPermit {
     n: u64,
     timeout: Timeout,
     /// What is left of it, while it is held.
-    held: Section<Option<Permit>, Attached>,
+    held: Section<Option<Held>, Attached>,
+}
+
+#[derive(Debug)]
+struct Held {
+    permit: Permit,
     /// The process that holds it: a child of a fork has none of its parent's credit.
-    generation: AtomicU64,
+    generation: u64,
+}
+
+impl Held {
+    fn is_ours(&self) -> bool {
+        self.generation == fork::generation()
+    }
 }
 
 impl PyPermit {
     pub(crate) fn new(sender: Py<PySender>, n: u64, timeout: Timeout) -> Self {
-        Self { sender, n, timeout, held: Section::new(None), generation: AtomicU64::new(0) }
+        Self { sender, n, timeout, held: Section::new(None) }
     }
 
     fn body(&self) -> &Py<PyChannelBody> {
@@ -44,36 +53,38 @@ impl PyPermit {
     /// What is held, in this process.
     fn release(&self, py: Python<'_>) {
         let held = self.held.with(py, Option::take);
-        if let Some(permit) = held.filter(|_| self.is_ours()) {
-            self.body().get().core.return_permit(py, permit).fire();
+        if let Some(held) = held.filter(Held::is_ours) {
+            self.body().get().core.return_permit(py, held.permit).fire();
         }
     }
 
-    fn is_ours(&self) -> bool {
-        self.generation.load(Ordering::Relaxed) == fork::generation()
+    /// The credit has come. Another thread may have been faster with the same permit: then it goes back.
+    fn hold(&self, py: Python<'_>, permit: Permit) -> PyResult<()> {
+        let mut new = Some(Held { permit, generation: fork::generation() });
+        self.held.with(py, |held| {
+            if held.as_ref().is_none_or(|held| !held.is_ours()) {
+                *held = new.take();
+            }
+        });
+        match new {
+            None => Ok(()),
+            Some(new) => {
+                self.body().get().core.return_permit(py, new.permit).fire();
+                Err(Self::held_already())
+            }
+        }
     }
 
-    /// The credit has come.
-    fn hold(&self, py: Python<'_>, permit: Permit) {
-        self.generation.store(fork::generation(), Ordering::Relaxed);
-        let before = self.held.with(py, |held| held.replace(permit));
-        if let Some(before) = before {
-            self.body().get().core.return_permit(py, before).fire();
-        }
+    fn held_already() -> PyErr {
+        PyRuntimeError::new_err("this permit is held already")
     }
 
     fn operation(&self, py: Python<'_>) -> ChannelOperation {
-        ChannelOperation::permit(self.body().bind(py), self.n, |this, permit| {
-            this.cast::<Self>()?.get().hold(this.py(), permit);
-            Ok(())
-        })
+        ChannelOperation::permit(self.body().bind(py), self.n, |this, permit| this.cast::<Self>()?.get().hold(this.py(), permit))
     }
 
     fn check_free(&self, py: Python<'_>) -> PyResult<()> {
-        if self.held.with(py, |held| held.is_some()) {
-            return Err(PyRuntimeError::new_err("this permit is held already"));
-        }
-        Ok(())
+        if self.held.with(py, |held| held.is_some()) { Err(Self::held_already()) } else { Ok(()) }
     }
 }
 
@@ -82,7 +93,7 @@ impl PyPermit {
     /// How much of it is left.
     #[getter]
     fn left(&self, py: Python<'_>) -> u64 {
-        self.held.with(py, |held| held.as_ref().map_or(0, Permit::left))
+        self.held.with(py, |held| held.as_ref().map_or(0, |held| held.permit.left()))
     }
 
     /// Send an item with credit that is held. Never waits.
@@ -95,7 +106,8 @@ impl PyPermit {
         let core = body.up_to_date(py);
         let item = item.clone().unbind();
         let (wakes, result) = self.held.with(py, |held| match held {
-            Some(permit) if self.is_ours() => {
+            Some(held) if held.is_ours() => {
+                let permit = &mut held.permit;
                 let left = permit.left();
                 if weight > left {
                     return Err(PyValueError::new_err(format!("the item weighs {weight}, and {left} is left of the permit")));
@@ -136,7 +148,7 @@ impl PyPermit {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        match self.held.with(py, |held| held.as_ref().map(Permit::left)) {
+        match self.held.with(py, |held| held.as_ref().map(|held| held.permit.left())) {
             Some(left) => format!("<sluicegate.Permit n={} left={left}>", self.n),
             None => format!("<sluicegate.Permit n={} not held>", self.n),
         }

@@ -8,8 +8,8 @@ use sluicegate_core::credits::End;
 use sluicegate_core::section::Section;
 
 use super::credit::PyCredit;
+use super::inner::{PyChannelBody, last_act};
 use super::ops::ChannelOperation;
-use super::{PyChannelBody, last_act};
 use crate::credits::objects;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Timeout};
@@ -86,7 +86,7 @@ impl PyReceiver {
     /// May be called from anywhere, any number of times, and never raises.
     fn cancel(&self, py: Python<'_>) {
         let body = self.body.get();
-        body.finish(py, body.core.cancel(py));
+        body.finish(py, body.core.cancel(py, |_| ()));
     }
 
     /// How much may be on its way, decided by hand: `request`, `drain`, `pause` and the like.
@@ -194,7 +194,7 @@ impl Drop for PyReceiver {
     fn drop(&mut self) {
         last_act(|py| {
             let body = self.body.get();
-            body.finish(py, body.core.cancel(py));
+            body.finish(py, body.core.cancel(py, |_| ()));
         });
     }
 }

@@ -1,14 +1,13 @@
 //! The sending end of a channel.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use pyo3::exceptions::{PyBaseException, PyResourceWarning, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use sluicegate_core::credits::{End, SendError};
+use sluicegate_core::credits::{End, Phase, SendError, SenderEnd};
 
+use super::amounts::{amount_object, whole};
+use super::inner::{PyChannelBody, last_act};
 use super::ops::ChannelOperation;
-use super::{PyChannelBody, amount_object, last_act, whole};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Argument, Timeout, text, type_name};
 use crate::rt::blocking;
@@ -26,20 +25,20 @@ use crate::rt::operation::annotated;
 pub(crate) struct PySender {
     pub(crate) body: Py<PyChannelBody>,
     /// It has completed, or failed.
-    pub(crate) ended: AtomicBool,
+    pub(super) end: SenderEnd,
 }
 
 impl PySender {
     pub(crate) fn new(body: Py<PyChannelBody>) -> Self {
-        Self { body, ended: AtomicBool::new(false) }
+        Self { body, end: SenderEnd::default() }
     }
 
     /// Raises if this sender has ended, though others may not have.
     pub(crate) fn check_open(&self, py: Python<'_>, operation: &str) -> PyResult<()> {
-        if self.ended.load(Ordering::Relaxed) {
+        if self.end.has_ended() {
             let end = match self.body.get().core.phase(py) {
-                sluicegate_core::credits::Phase::Failed => End::Failed,
-                sluicegate_core::credits::Phase::Cancelled => End::Cancelled,
+                Phase::Failed => End::Failed,
+                Phase::Cancelled => End::Cancelled,
                 _ => End::Completed,
             };
             return Err(self.body.get().send_ended(py, operation, end));
@@ -118,7 +117,7 @@ impl PySender {
     /// end to it.
     #[getter]
     fn credit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        if self.ended.load(Ordering::Relaxed) {
+        if self.end.has_ended() {
             return amount_object(py, 0);
         }
         let (wakes, credit) = self.body.get().up_to_date(py).credit(py);
@@ -163,9 +162,7 @@ impl PySender {
     ///
     /// A second time does nothing.
     pub(crate) fn complete(&self, py: Python<'_>) {
-        if !self.ended.swap(true, Ordering::Relaxed) {
-            self.body.get().up_to_date(py).complete(py).fire();
-        }
+        self.body.get().up_to_date(py).complete(py, &self.end).fire();
     }
 
     /// End the channel with an error: receivers get what is buffered, and then exactly this exception.
@@ -180,9 +177,7 @@ impl PySender {
                 type_name(error)
             )));
         }
-        if !self.ended.swap(true, Ordering::Relaxed) {
-            self.body.get().fail(py, error.clone().unbind());
-        }
+        self.body.get().fail(py, &self.end, error.clone().unbind());
         Ok(())
     }
 
@@ -205,9 +200,9 @@ impl PySender {
 
     /// Another sender of the same channel, which ends by itself: the channel is complete when all have.
     fn clone(&self, py: Python<'_>) -> PyResult<Self> {
-        self.check_open(py, "clone")?;
-        self.body.get().core.add_sender(py);
-        Ok(Self::new(self.body.clone_ref(py)))
+        let body = self.body.get();
+        let end = body.core.add_sender(py, &self.end).map_err(|end| body.send_ended(py, "clone", end))?;
+        Ok(Self { body: self.body.clone_ref(py), end })
     }
 
     /// A snapshot of what the channel has seen, at this moment.
@@ -243,12 +238,12 @@ refuse_copies!(PySender);
 
 impl Drop for PySender {
     fn drop(&mut self) {
-        if self.ended.load(Ordering::Relaxed) {
+        if self.end.has_ended() {
             return;
         }
         last_act(|py| {
             let body = self.body.get();
-            if body.core.phase(py) != sluicegate_core::credits::Phase::Open {
+            if body.core.phase(py) != Phase::Open {
                 return;
             }
             let message = "a sender was let go without having completed or failed; use `with sender:`, or sender.complete()";
@@ -258,7 +253,7 @@ impl Drop for PySender {
                 error.write_unraisable(py, None);
             }
             let failure = exceptions::channel_failed(py, message.to_owned());
-            body.fail(py, failure.into_value(py).into_any());
+            body.fail(py, &self.end, failure.into_value(py).into_any());
         });
     }
 }

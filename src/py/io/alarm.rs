@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use sluicegate_core::clock::{Clock, Enrolled};
 use sluicegate_core::wait::Wake;
 
-use crate::credits::Core;
+use crate::credits::inner::Core;
 use crate::rt::waker::Waker;
 
 #[derive(Debug, Default)]

@@ -70,10 +70,7 @@ pub(crate) struct User {
 
 impl User {
     pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
-        if CLOSING.load(Ordering::Acquire) {
-            return Err(PyRuntimeError::new_err("sluicegate.io: the interpreter is about to end"));
-        }
-        if let Some(user) = Self::of_current(py, None) {
+        if let Some(user) = Self::of_current(py, None)? {
             return Ok(user);
         }
         let runtime = Builder::new_multi_thread()
@@ -82,13 +79,17 @@ impl User {
             .enable_all()
             .build()
             .map_err(|error| PyOSError::new_err(format!("sluicegate.io: no runtime could be made: {error}")))?;
-        Ok(Self::of_current(py, Some(runtime)).expect("there is one now"))
+        Ok(Self::of_current(py, Some(runtime))?.expect("there is one now"))
     }
 
     /// A user of the runtime that runs, or of this one if there is none.
-    fn of_current(py: Python<'_>, fresh: Option<Runtime>) -> Option<Self> {
+    fn of_current(py: Python<'_>, fresh: Option<Runtime>) -> PyResult<Option<Self>> {
         let generation = fork::generation();
         let (user, not_needed) = RUNNING.with(py, |running| {
+            // Looked at inside the section that `close` enters next: what begins here it finds.
+            if CLOSING.load(Ordering::Acquire) {
+                return (Err(()), fresh);
+            }
             if running.as_ref().is_some_and(|running| running.generation != generation) {
                 std::mem::forget(running.take());
             }
@@ -102,12 +103,12 @@ impl User {
                 running.visits += 1;
                 Self { handle: running.runtime.handle().clone(), generation }
             });
-            (user, not_needed)
+            (Ok(user), not_needed)
         });
         if let Some(runtime) = not_needed {
             runtime.shutdown_background();
         }
-        user
+        user.map_err(|()| PyRuntimeError::new_err("sluicegate.io: the interpreter is about to end"))
     }
 
     pub(crate) fn handle(&self) -> &Handle {

@@ -98,18 +98,23 @@ impl State {
     fn catch_up(&mut self, py: Python<'_>) {
         let Some(standing) = &mut self.standing else { return };
         let left = standing.body.get().core.with_offer(py, &standing.spot, |bale| (bale.count(), bale.position()));
-        let (items, bytes) = standing.progress(left);
-        self.items += items;
-        self.bytes += bytes;
+        let progress = standing.progress(left);
+        self.count(progress);
     }
 
     /// Takes the bale out of the channel's line. The wake-ups are for outside the section.
     pub(crate) fn take_back(&mut self, py: Python<'_>) -> Wakes<Waker> {
-        self.catch_up(py);
         let Some(mut standing) = self.standing.take() else { return Wakes::none() };
         let (wakes, rest) = standing.body.get().core.take_back(py, &mut standing.spot);
+        // Counted from what has come back: the channel may have sent some of it until that very moment.
+        self.count(standing.progress(rest.as_ref().map(|bale| (bale.count(), bale.position()))));
         self.rest = rest.filter(|bale| bale.count() > 0);
         wakes
+    }
+
+    fn count(&mut self, (items, bytes): (u64, u64)) {
+        self.items += items;
+        self.bytes += bytes;
     }
 }
 
@@ -154,11 +159,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// For coroutines, then for threads; the wake-ups are fired here, outside the section.
+    /// Tells those who wait that it stands still, unless it goes on already; the wake-ups are fired here, outside the section.
     fn announce(&self, py: Python<'_>) {
         let mut wakes = Wakes::none();
-        self.state.with(py, |state| state.line.release_all(&mut wakes));
-        self.over.send_replace(true);
+        self.state.with(py, |state| {
+            if matches!(state.stage, Stage::Stopped | Stage::Ended) {
+                state.line.release_all(&mut wakes);
+                self.over.send_replace(true); // it wakes tasks of tokio's, and runs nothing of Python's
+            }
+        });
         wakes.fire();
     }
 
@@ -372,12 +381,12 @@ impl PyTransfer {
         let job = this.shared.state.with(py, |state| match state.stage {
             Stage::Stopping | Stage::Stopped => {
                 state.stage = Stage::Running;
+                this.shared.over.send_replace(false); // in the same step: an announcement that is late finds it running
                 state.job.take()
             }
             Stage::Running | Stage::Ended => None,
         });
         if let Some(job) = job {
-            this.shared.over.send_replace(false);
             if let Err(error) = this.shared.start(py, job) {
                 this.shared.end(py, Some(&error));
                 return Err(error);

@@ -25,14 +25,14 @@ use super::alarm::Alarm;
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error};
 use super::runtime::{attached, unless};
 use super::transfer::{Job, Outcome, Shared};
+use crate::credits::PyChannelBody;
 use crate::credits::objects::Lines;
 use crate::credits::receiver::PyReceiver;
-use crate::credits::{self, PyChannelBody};
 use crate::rt::Item;
 use crate::rt::arguments::type_name;
 use crate::rt::waker::Waker;
 
-type News = (Wakes<Waker>, credits::Leftovers);
+type News = (Wakes<Waker>, Leftovers<Item, Lines>);
 
 /// So many items are received in one step, at most.
 const BATCH: usize = 1024;
