@@ -1057,3 +1057,31 @@ def test_threads_work_and_fail():
     assert (seen.state, seen.discarded, seen.unacked, seen.buffered) == ("completed", len(given_up), 0, 0)
     assert seen.received == 500 + seen.redelivered
     assert seen.peak_outstanding <= 8
+
+
+# ------------------------------------------------------------------------------------------------------------ who has it
+
+
+@on_loops
+async def test_a_new_task_is_not_taken_for_one_that_has_gone():
+    """A task that ended with a delivery is not the one that waits for it now, though it may lie at the same address."""
+
+    async def take(channel, taken):
+        taken.append(await channel.receiver.receive_async())
+
+    for _ in range(20):
+        channel, taken = give("item"), []
+        task = asyncio.create_task(take(channel, taken))
+        await task
+        channel.sender.complete()
+        following = [take(channel, taken) for _ in range(3)]  # before the place is free
+        del task
+        await asyncio.sleep(0)  # the loop has let go of it too
+        tasks = [asyncio.create_task(coroutine) for coroutine in following]
+        await settle()
+        assert not any(task.done() for task in tasks), tasks
+        taken.pop().ack()
+        for task in tasks:
+            with pytest.raises(ChannelClosed):
+                await task
+        del tasks, following

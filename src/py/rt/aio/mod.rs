@@ -20,13 +20,14 @@
 mod mailbox;
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyWeakrefReference};
 use sluicegate_core::clock::{Clock as CoreClock, Enrolled, Nanos, seconds};
 use sluicegate_core::section::Section;
 use sluicegate_core::wait::Wakes;
@@ -100,21 +101,36 @@ fn a_task_is_running(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(!task.is_none())
 }
 
-/// A thread's number: odd, as no address of a task is, and never given again, as its identifier soon is.
+/// A thread's number: odd, as no task's is, and never given again, as its identifier soon is.
 fn thread_number() -> u64 {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     thread_local!(static NUMBER: usize = NEXT.fetch_add(2, Ordering::Relaxed));
     NUMBER.with(|&number| number as u64)
 }
 
-/// Who calls: the task that runs on this thread, else the thread. Two that exist at the same time have different marks.
+/// A task's number: even, and never given again, as its address soon is.
+fn task_number(task: &Bound<'_, PyAny>) -> PyResult<u64> {
+    static NEXT: AtomicU64 = AtomicU64::new(2);
+    // By weak reference, as in `weakref.WeakKeyDictionary`; an entry goes with its task.
+    static NUMBERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let py = task.py();
+    let numbers = NUMBERS.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+    if let Some(number) = numbers.get_item(PyWeakrefReference::new(task)?)? {
+        return number.extract();
+    }
+    let number = NEXT.fetch_add(2, Ordering::Relaxed);
+    numbers.set_item(PyWeakrefReference::new_with(task, numbers.getattr(intern!(py, "pop"))?)?, number)?;
+    Ok(number)
+}
+
+/// Who calls: the task that runs on this thread, else the thread. The number is never given again.
 pub(crate) fn whose_turn(py: Python<'_>) -> PyResult<u64> {
     static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let running = process::running_loop(py)?;
     if !running.is_none() {
         let task = asyncio(py, &FUNCTION, "current_task")?.call1((running,))?;
         if !task.is_none() {
-            return Ok(task.as_ptr().addr() as u64);
+            return task_number(&task);
         }
     }
     Ok(thread_number())
