@@ -19,6 +19,7 @@ use super::objects::{Lines, object};
 use crate::rt::Item;
 use crate::rt::class::{Common, repr_head};
 use crate::rt::domain::Attached;
+use crate::rt::drops::drop_flat;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
 use crate::rt::guarded;
@@ -97,8 +98,13 @@ impl PyChannelBody {
     /// Reports what has been given up, and drops the rest.
     pub(crate) fn dispose(&self, py: Python<'_>, left: Leftovers) {
         let Leftovers { discarded, spent } = left;
-        drop(spent);
-        let Some(on_discard) = &self.on_discard else { return };
+        if !spent.is_empty() {
+            drop_flat(spent);
+        }
+        if discarded.is_empty() {
+            return;
+        }
+        let Some(on_discard) = &self.on_discard else { return drop_flat(discarded) };
         for item in discarded.into_items() {
             let item = object(py, item);
             let called =
@@ -321,7 +327,7 @@ impl PyChannelBody {
     fn __clear__(&self, py: Python<'_>) {
         let left = self.core.take_contents(py);
         let extras = self.core.with_extras(py, std::mem::take);
-        drop((left, extras));
+        drop_flat((left, extras));
     }
 }
 

@@ -6,6 +6,8 @@
 use pyo3::prelude::*;
 use sluicegate_core::buffer::{Buffer, Fifo};
 
+use crate::rt::drops::drop_flat;
+
 pub(crate) type Item = Py<PyAny>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +56,15 @@ impl Store {
     /// Moves everything out, to be dropped outside the section.
     pub(crate) fn take_all(&mut self) -> Self {
         std::mem::replace(self, Self::new(self.order))
+    }
+}
+
+/// The items may hold queues, and so on.
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.items.len() + self.heap.len() + self.inbox.len() > 0 {
+            drop_flat((std::mem::take(&mut self.items), std::mem::take(&mut self.heap), std::mem::take(&mut self.inbox)));
+        }
     }
 }
 

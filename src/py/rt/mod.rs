@@ -4,6 +4,7 @@
 //! |--------------|-------------------------------------------------------------------------------------------|
 //! | `domain`     | what guards the core's sections here: being attached to the interpreter                    |
 //! | `process`    | this process: its main thread                                                              |
+//! | `drops`      | items are dropped with a stack that does not grow with the length of a chain               |
 //! | `exceptions` | the exceptions that are raised                                                             |
 //! | `arguments`  | checks of arguments, and how a value looks in a message                                    |
 //! | `waker`      | who is told by the core                                                                    |
@@ -25,6 +26,7 @@ pub(crate) mod blocking;
 pub(crate) mod class;
 pub(crate) mod clock;
 pub(crate) mod domain;
+pub(crate) mod drops;
 pub(crate) mod exceptions;
 pub(crate) mod gc;
 pub(crate) mod guarded;
