@@ -9,9 +9,10 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
     Bale, Batch, Channel, Config, DeferralCycle, End, Handed, Load, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError,
-    Rules, SendError, SenderEnd, Spot, Statistics, UNBOUNDED,
+    Removed, Rules, SendError, SenderEnd, Spot, Statistics, UNBOUNDED,
 };
 use sluicegate_core::fork;
+use sluicegate_core::leaving::Leaving;
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::{Parker, Wake, Wakes};
 
@@ -157,11 +158,17 @@ impl Chan {
     }
 
     fn seen(&self) -> Statistics {
-        let (wakes, left, seen) = self.inner.statistics(());
-        wakes.fire();
-        assert!(left.discarded.is_empty() && left.spent.is_empty(), "{left:?}");
+        let (leaving, seen) = self.inner.statistics(());
+        let left = leaving.fire_and_keep();
+        assert!(left.is_empty(), "{left:?}");
         check_books(&seen);
         seen
+    }
+
+    fn keep(&self, leaving: Leaving<Tell, Removed<u32, Wares>>) -> Removed<u32, Wares> {
+        let removed = leaving.fire_and_keep();
+        self.seen();
+        removed
     }
 
     fn done<R>(&self, (wakes, result): (Wakes<Tell>, R)) -> R {
@@ -283,9 +290,8 @@ impl Chan {
 
     /// What is to be reported, and what is only to be dropped.
     fn cancel(&self) -> (Vec<u32>, Vec<u32>) {
-        let (wakes, left) = self.inner.cancel((), |()| ());
-        self.fire(wakes);
-        (unpack_all(left.discarded), left.spent)
+        let left = self.keep(self.inner.cancel((), |()| ()));
+        (unpack_all(left.dropped), left.settled)
     }
 
     fn credit(&self) -> u64 {
@@ -295,28 +301,28 @@ impl Chan {
     // With deliveries.
 
     fn take(&self, owner: u64) -> Result<Handed<u32>, ReceiveError> {
-        let (wakes, left, result) = self.inner.try_receive_delivery((), owner, |&item| item);
-        assert!(left.discarded.is_empty());
-        self.done((wakes, result))
+        let (leaving, result) = self.inner.try_receive_delivery((), owner, |&item| item);
+        assert!(self.keep(leaving).dropped.is_empty());
+        result
     }
 
     fn take_or_wait(&self, owner: u64, waiter: &mut Waiter) -> Result<Handed<u32>, ReceiveError> {
         let waker = waiter.tell();
-        let (wakes, left, result) = self.inner.receive_delivery_or_wait((), owner, |&item| item, &mut waiter.spot, &waker);
-        assert!(left.discarded.is_empty());
-        self.done((wakes, result))
+        let (leaving, result) = self.inner.receive_delivery_or_wait((), owner, |&item| item, &mut waiter.spot, &waker);
+        assert!(self.keep(leaving).dropped.is_empty());
+        result
     }
 
     fn ack(&self, receipt: Receipt) -> bool {
-        let (wakes, left, settled) = self.inner.ack((), receipt);
-        assert!(left.discarded.is_empty());
-        self.done((wakes, settled))
+        let (leaving, settled) = self.inner.ack((), receipt);
+        assert!(self.keep(leaving).dropped.is_empty());
+        settled
     }
 
     /// True if it was in time, and what was given up.
     fn nack(&self, receipt: Receipt, nack: Nack) -> (bool, Vec<u32>) {
-        let (wakes, left, settled) = self.inner.nack((), receipt, nack);
-        self.done((wakes, (settled, unpack_all(left.discarded))))
+        let (leaving, settled) = self.inner.nack((), receipt, nack);
+        (settled, unpack_all(self.keep(leaving).dropped))
     }
 
     fn at(&self, moment: Nanos) {
@@ -324,9 +330,7 @@ impl Chan {
     }
 
     fn catch_up(&self) -> Vec<u32> {
-        let (wakes, left) = self.inner.catch_up(());
-        self.fire(wakes);
-        unpack_all(left.discarded)
+        unpack_all(self.keep(self.inner.catch_up(())).dropped)
     }
 
     /// Holds this channel's grants while the sender of `other` is starved.
@@ -992,11 +996,10 @@ fn a_cancel_hands_out_what_bales_hold_in_order() {
     let mut sender = Waiter::new();
     assert_eq!(c.receive(), Ok(0));
     assert_eq!(c.offer(wares(22..30), &mut sender), Offer::Standing);
-    let (wakes, left) = c.inner.cancel((), |()| ());
-    c.fire(wakes);
-    assert_eq!(left.discarded.count(), 10);
-    assert_eq!(unpack_all(left.discarded), [1, 2, 3, 4, 5, 6, 20, 21, 22, 23]);
-    assert!(left.spent.is_empty());
+    let left = c.keep(c.inner.cancel((), |()| ()));
+    assert_eq!(left.dropped.count(), 10);
+    assert_eq!(unpack_all(left.dropped), [1, 2, 3, 4, 5, 6, 20, 21, 22, 23]);
+    assert!(left.settled.is_empty());
     let seen = c.seen();
     assert_eq!((seen.items_sent, seen.items_received, seen.items_discarded, seen.items_buffered), (11, 1, 10, 0));
     assert!(sender.is_told());
@@ -1016,7 +1019,7 @@ fn bales_are_not_seen_and_taken() {
     c.inner.visit_contents((), |&item| seen.push(item), |_| wakers += 1);
     assert_eq!((seen, wakers), (vec![2], 1));
     let left = c.inner.take_contents(());
-    assert_eq!((unpack_all(left.discarded), left.spent), (vec![0, 1, 2, 3], vec![]));
+    assert_eq!((unpack_all(left.dropped), left.settled), (vec![0, 1, 2, 3], vec![]));
     assert_eq!(c.look_at_offer(&mut sender), Offer::Ended(wares(4..9), End::Cancelled));
 }
 
@@ -1611,11 +1614,11 @@ fn an_end_and_its_note_are_one_step() {
         wakes.fire();
         assert_eq!(ends, first);
     }
-    channel.cancel((), |notes| notes.push("cancelled")).0.fire();
+    channel.cancel((), |notes| notes.push("cancelled")).fire();
     assert_eq!(channel.with_extras((), std::mem::take), ["failed"]);
     let channel = Noted::new(config, Clock::Monotonic);
     for _ in 0..2 {
-        channel.cancel((), |notes| notes.push("cancelled")).0.fire();
+        channel.cancel((), |notes| notes.push("cancelled")).fire();
     }
     assert!(!channel.fail((), &one, |notes| notes.push("failed")).1);
     assert_eq!(channel.with_extras((), std::mem::take), ["cancelled"]);
@@ -1660,7 +1663,7 @@ fn what_is_in_it_can_be_seen_and_taken_by_the_garbage_collector() {
     seen.sort_unstable();
     assert_eq!((seen, wakers), (vec![0, 1, 2, 3, 99], 1));
     let left = c.inner.take_contents(());
-    let mut taken = [unpack_all(left.discarded), left.spent].concat();
+    let mut taken = [unpack_all(left.dropped), left.settled].concat();
     taken.sort_unstable();
     assert_eq!(taken, [0, 1, 2, 3, 99]);
     assert!(c.ack(out.receipt));
@@ -1668,7 +1671,7 @@ fn what_is_in_it_can_be_seen_and_taken_by_the_garbage_collector() {
     let c = Chan::window(1);
     c.done(c.inner.send_control((), 99)).unwrap();
     c.complete();
-    assert_eq!(c.inner.take_contents(()).spent, [99]);
+    assert_eq!(c.inner.take_contents(()).settled, [99]);
 }
 
 // ----------------------------------------------------------------------------------------------------------------------- deliveries

@@ -114,8 +114,8 @@ fn acking(time: &std::sync::Arc<Manual<Tell>>, ack_wait: Option<Nanos>, max_deli
     let config = Config { window: 1, step: 1, bound: 1, control_capacity: 1, rules };
     let channel: Arc<Chan> = Arc::new(Channel::new(config, Clock::Manual(std::sync::Arc::clone(time))));
     assert_eq!(send_now(&channel, 7), Ok(()));
-    let (wakes, _, delivery) = channel.try_receive_delivery((), 1, |&item| item);
-    wakes.fire();
+    let (leaving, delivery) = channel.try_receive_delivery((), 1, |&item| item);
+    leaving.fire();
     (channel, delivery.unwrap().receipt)
 }
 
@@ -170,9 +170,8 @@ fn receive(channel: &Chan) -> Result<u32, ReceiveError> {
 
 fn receive_delivery(channel: &Chan, owner: u64, mut empty: impl FnMut()) -> Delivery {
     until(|spot, waker| {
-        let (wakes, left, result) = channel.receive_delivery_or_wait((), owner, |&item| item, spot, waker);
-        wakes.fire();
-        assert!(left.discarded.is_empty());
+        let (leaving, result) = channel.receive_delivery_or_wait((), owner, |&item| item, spot, waker);
+        assert!(leaving.fire_and_keep().dropped.is_empty());
         if result == Err(ReceiveError::Empty) {
             empty();
             return None;
@@ -195,9 +194,7 @@ fn receive_now(channel: &Chan) -> Result<u32, ReceiveError> {
 
 /// What is to be reported.
 fn cancel(channel: &Chan) -> Vec<u32> {
-    let (wakes, left) = channel.cancel((), |()| ());
-    wakes.fire();
-    left.discarded.into_items().map(unpack).collect()
+    channel.cancel((), |()| ()).fire_and_keep().dropped.into_items().map(unpack).collect()
 }
 
 /// A sender in line is woken by a grant or by a cancel, whichever comes, and what it sends between the two is handed out.
@@ -270,13 +267,12 @@ fn an_ack_races_with_the_redelivery() {
         let time = time();
         let (channel, receipt) = acking(&time, Some(SECOND), 2);
         let acker = spawn(&channel, move |channel| {
-            let (wakes, left, acked) = channel.ack((), receipt);
-            wakes.fire();
-            (acked, left.spent.len())
+            let (leaving, acked) = channel.ack((), receipt);
+            (acked, leaving.fire_and_keep().settled.len())
         });
         time.advance(SECOND);
-        let (wakes, _, delivery) = channel.try_receive_delivery((), 2, |&item| item);
-        wakes.fire();
+        let (leaving, delivery) = channel.try_receive_delivery((), 2, |&item| item);
+        leaving.fire();
         let (acked, spent) = acker.join().unwrap();
         assert_eq!((acked, spent), (delivery == Err(ReceiveError::Empty), usize::from(acked)));
         if let Ok(again) = delivery {
@@ -295,15 +291,13 @@ fn an_ack_races_with_giving_up() {
         let (channel, receipt) = acking(&time, Some(SECOND), 1);
         let sender = spawn(&channel, |channel| send(channel, 8));
         let acker = spawn(&channel, move |channel| {
-            let (wakes, left, acked) = channel.ack((), receipt);
-            wakes.fire();
-            (acked, left.discarded.count())
+            let (leaving, acked) = channel.ack((), receipt);
+            (acked, leaving.fire_and_keep().dropped.count())
         });
         time.advance(SECOND);
-        let (wakes, left) = channel.catch_up(());
-        wakes.fire();
+        let left = channel.catch_up(()).fire_and_keep();
         let (acked, discarded) = acker.join().unwrap();
-        assert_eq!(usize::from(acked) + discarded + left.discarded.count(), 1);
+        assert_eq!(usize::from(acked) + discarded + left.dropped.count(), 1);
         assert_eq!(sender.join().unwrap(), Ok(()));
         assert_eq!(channel.credit(()).1, 0);
     });
@@ -316,8 +310,8 @@ fn a_nack_with_delay_races_with_a_receiver_falling_asleep() {
         let time = time();
         let (channel, receipt) = acking(&time, None, 2);
         let nacker = spawn(&channel, move |channel| {
-            let (wakes, _, in_time) = channel.nack((), receipt, Nack { requeue: true, delay: SECOND, counts: true });
-            wakes.fire();
+            let (leaving, in_time) = channel.nack((), receipt, Nack { requeue: true, delay: SECOND, counts: true });
+            leaving.fire();
             assert!(in_time);
         });
         // Whoever knows the moment comes then.
@@ -326,8 +320,8 @@ fn a_nack_with_delay_races_with_a_receiver_falling_asleep() {
         let delivery = loop {
             parker.reset();
             let waker = Tell::Parker(Arc::clone(&parker));
-            let (wakes, _, result) = channel.receive_delivery_or_wait((), 2, |&item| item, &mut spot, &waker);
-            wakes.fire();
+            let (leaving, result) = channel.receive_delivery_or_wait((), 2, |&item| item, &mut spot, &waker);
+            leaving.fire();
             if result != Err(ReceiveError::Empty) {
                 break result;
             }
@@ -353,8 +347,8 @@ fn completion_races_with_the_holder_of_the_last_delivery() {
         let completer = spawn(&channel, |channel| channel.complete((), &SenderEnd::default()).fire());
         let other = spawn(&channel, |channel| receive_delivery(channel, 2, || {}));
         assert_eq!(receive_delivery(&channel, 1, || {}), Err(ReceiveError::WaitsForItself));
-        let (wakes, _, acked) = channel.ack((), receipt);
-        wakes.fire();
+        let (leaving, acked) = channel.ack((), receipt);
+        leaving.fire();
         assert!(acked);
         assert_eq!(other.join().unwrap(), Err(ReceiveError::Ended(End::Completed)));
         completer.join().unwrap();

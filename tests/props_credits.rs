@@ -8,11 +8,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Batch, Channel, Config, End, Leftovers, Load, Nack, Offer, Permit, Phase, Receipt, ReceiveError, Rules, SendError,
+    Bale, Batch, Channel, Config, End, Load, Nack, Offer, Permit, Phase, Receipt, ReceiveError, Removed, Rules, SendError,
     SenderEnd, Spot, UNBOUNDED,
 };
+use sluicegate_core::leaving::Leaving;
 use sluicegate_core::section::Threads;
-use sluicegate_core::wait::Parker;
+use sluicegate_core::wait::{Parker, Wakes};
 
 type Waker = Arc<Parker>;
 type Chan = Channel<u32, Waker, Threads, Wares>;
@@ -673,8 +674,9 @@ impl Bench {
         }
     }
 
-    fn keep(&mut self, left: Leftovers<u32, Wares>) {
-        self.discarded.extend(unpack_all(left.discarded));
+    fn keep(&mut self, leaving: Leaving<Arc<Parker>, Removed<u32, Wares>>) {
+        let left = leaving.fire_and_keep();
+        self.discarded.extend(unpack_all(left.dropped));
     }
 
     fn item(&mut self) -> u32 {
@@ -824,9 +826,9 @@ impl Bench {
             }
             Step::Receive(owner) => {
                 let (wakes, result) = if is_acking {
-                    let (wakes, left, result) = self.channel.try_receive_delivery((), owner as u64, |&item| item);
-                    self.keep(left);
-                    (wakes, result.map(|handed| self.note(handed.item, handed.receipt)))
+                    let (leaving, result) = self.channel.try_receive_delivery((), owner as u64, |&item| item);
+                    self.keep(leaving);
+                    (Wakes::none(), result.map(|handed| self.note(handed.item, handed.receipt)))
                 } else {
                     let (wakes, result) = self.channel.try_receive(());
                     (wakes, result.map(unpack))
@@ -852,11 +854,11 @@ impl Bench {
                 let waiter = &mut self.receivers[n];
                 waiter.parker.reset();
                 let (wakes, result) = if is_acking {
-                    let (wakes, left, result) =
+                    let (leaving, result) =
                         self.channel.receive_delivery_or_wait((), n as u64, |&item| item, &mut waiter.spot, &waiter.parker);
                     waiter.due = self.channel.next_due(());
-                    self.keep(left);
-                    (wakes, result.map(|handed| self.note(handed.item, handed.receipt)))
+                    self.keep(leaving);
+                    (Wakes::none(), result.map(|handed| self.note(handed.item, handed.receipt)))
                 } else {
                     let (wakes, result) = self.channel.receive_or_wait((), &mut waiter.spot, &waiter.parker);
                     (wakes, result.map(unpack))
@@ -879,16 +881,14 @@ impl Bench {
             }
             Step::Ack(back) if back < self.receipts.len() => {
                 let number = self.receipts.len() - 1 - back;
-                let (wakes, left, settled) = self.channel.ack((), self.receipts[number]);
-                wakes.fire();
-                self.keep(left);
+                let (leaving, settled) = self.channel.ack((), self.receipts[number]);
+                self.keep(leaving);
                 prop_assert_eq!(settled, self.model.settle_delivery(number, None));
             }
             Step::Nack(back, nack) if back < self.receipts.len() => {
                 let number = self.receipts.len() - 1 - back;
-                let (wakes, left, settled) = self.channel.nack((), self.receipts[number], nack);
-                wakes.fire();
-                self.keep(left);
+                let (leaving, settled) = self.channel.nack((), self.receipts[number], nack);
+                self.keep(leaving);
                 prop_assert_eq!(settled, self.model.settle_delivery(number, Some(nack)));
             }
             Step::Request(n) if !has_window => {
@@ -958,9 +958,8 @@ impl Bench {
                 }
             }
             Step::Cancel => {
-                let (wakes, left) = self.channel.cancel((), |()| ());
-                wakes.fire();
-                self.keep(left);
+                let leaving = self.channel.cancel((), |()| ());
+                self.keep(leaving);
                 self.model.cancel();
             }
             _ => {} // not on this kind of channel
@@ -974,9 +973,8 @@ impl Bench {
     }
 
     fn compare(&mut self) -> Result<(), TestCaseError> {
-        let (wakes, left, seen) = self.channel.statistics(());
-        wakes.fire();
-        self.keep(left);
+        let (leaving, seen) = self.channel.statistics(());
+        self.keep(leaving);
         self.model.settle();
         let model = &self.model;
         prop_assert_eq!((seen.phase, seen.ended), (model.phase, model.end().is_some()));
@@ -1099,8 +1097,8 @@ fn play(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
     for waiter in bench.senders.iter_mut().chain(&mut bench.receivers) {
         bench.channel.leave((), &mut waiter.spot).fire();
     }
-    let (wakes, _, seen) = bench.channel.statistics(());
-    wakes.fire();
+    let (leaving, seen) = bench.channel.statistics(());
+    leaving.fire();
     prop_assert_eq!((seen.waiting_senders, seen.waiting_receivers), (0, 0));
     Ok(())
 }

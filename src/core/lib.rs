@@ -2,6 +2,7 @@
 //!
 //! # Map
 //! - [`section`]: the one critical section that each object keeps its state in, and the rule that no foreign code runs inside it
+//! - [`leaving`]: what leaves a section, to be done after it: wake-ups and displaced items
 //! - [`wait`]: the one waiter list under every primitive; the protocol, its state tables and its fairness
 //! - [`buffer`]: in which order a queue gives back what it holds
 //! - [`queue`]: bounded queues (admission, unfinished work, shutdown, batches, the baton)
@@ -26,6 +27,7 @@ pub mod credits;
 mod error;
 pub mod fork;
 pub mod keys;
+pub mod leaving;
 pub mod mailbox;
 pub mod monitor;
 pub mod queue;

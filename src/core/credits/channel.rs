@@ -3,7 +3,7 @@
 use super::deliveries::Deliveries;
 use super::state::State;
 use super::stock::{Bale, NoBale};
-use super::types::{Config, End, Leftovers, Outcome, Phase, Side, Statistics};
+use super::types::{Config, End, Outcome, Phase, Removed, Side, Statistics};
 use crate::clock::Clock;
 use crate::monitor::{Monitor, Waits};
 use crate::section::Domain;
@@ -64,17 +64,18 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     pub(super) fn visit_all<R>(
         &self,
         proof: D::Proof<'_>,
-        critical: impl FnOnce(&mut State<T, W, B, X>, &mut Wakes<W>, &mut Leftovers<T, B>) -> R,
+        critical: impl FnOnce(&mut State<T, W, B, X>, &mut Wakes<W>, &mut Removed<T, B>) -> R,
     ) -> Outcome<T, W, B, R> {
-        let mut left = Leftovers::none();
+        let mut removed = Removed::default();
         let (wakes, result) = self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            state.catch_up(&mut left);
-            let result = critical(state, wakes, &mut left);
+            state.catch_up(&mut removed);
+            let result = critical(state, wakes, &mut removed);
             state.settle(wakes);
             result
         });
-        (wakes, left, result)
+        let leaving = if removed.is_empty() { wakes.without_items() } else { wakes.with_items(removed) };
+        (leaving, result)
     }
 
     // -------------------------------------------------------------------------------------------------------------------- waiting
@@ -158,14 +159,14 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     }
 
     /// Moves everything out, only to be dropped, outside: for the garbage collector's use.
-    pub fn take_contents(&self, proof: D::Proof<'_>) -> Leftovers<T, B> {
-        let mut left = Leftovers::none();
+    pub fn take_contents(&self, proof: D::Proof<'_>) -> Removed<T, B> {
+        let mut removed = Removed::default();
         let observers = self.section.with(proof, |state| {
-            state.cancel(&mut left);
-            left.spent.extend(state.controls.drain(..)); // of one that had ended before
+            state.cancel(&mut removed);
+            removed.settled.extend(state.controls.drain(..)); // of one that had ended before
             state.starvation.end()
         });
         drop(observers);
-        left
+        removed
     }
 }

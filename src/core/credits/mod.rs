@@ -71,4 +71,4 @@ pub use deliveries::{Handed, Nack, Receipt};
 pub use ledger::{Permit, UNBOUNDED};
 pub use sending::Offer;
 pub use stock::{Bale, Batch, Load, NoBale};
-pub use types::{Config, End, Leftovers, NOBODY, Outcome, Phase, ReceiveError, SendError, SenderEnd, Side, Spot, Statistics};
+pub use types::{Config, End, NOBODY, Outcome, Phase, ReceiveError, Removed, SendError, SenderEnd, Side, Spot, Statistics};

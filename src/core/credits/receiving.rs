@@ -4,8 +4,9 @@ use super::channel::Channel;
 use super::deliveries::{Deliveries, Handed, Nack, Receipt};
 use super::state::State;
 use super::stock::{Bale, Batch, Load};
-use super::types::{Leftovers, Outcome, ReceiveError, Side, Spot};
+use super::types::{Outcome, ReceiveError, Removed, Side, Spot};
 use crate::clock::Nanos;
+use crate::leaving::Leaving;
 use crate::monitor::Waits;
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
@@ -104,19 +105,18 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     }
 
     /// Does what is due by itself.
-    pub fn catch_up(&self, proof: D::Proof<'_>) -> (Wakes<W>, Leftovers<T, B>) {
-        let (wakes, left, ()) = self.visit_all(proof, |_, _, _| ());
-        (wakes, left)
+    pub fn catch_up(&self, proof: D::Proof<'_>) -> Leaving<W, Removed<T, B>> {
+        self.visit_all(proof, |_, _, _| ()).0
     }
 
     /// A delivery is done. False if it is not this one's any more.
     pub fn ack(&self, proof: D::Proof<'_>, receipt: Receipt) -> Outcome<T, W, B, bool> {
-        self.visit_all(proof, |state, _, left| state.settle_delivery(receipt, None, left))
+        self.visit_all(proof, |state, _, removed| state.settle_delivery(receipt, None, removed))
     }
 
     /// A delivery has failed. False if it is not this one's any more.
     pub fn nack(&self, proof: D::Proof<'_>, receipt: Receipt, nack: Nack) -> Outcome<T, W, B, bool> {
-        self.visit_all(proof, |state, _, left| state.settle_delivery(receipt, Some(nack), left))
+        self.visit_all(proof, |state, _, removed| state.settle_delivery(receipt, Some(nack), removed))
     }
 
     /// Takes the control messages that are there, if the receiver takes any, and looks at what the owner keeps.
@@ -138,14 +138,14 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     }
 
     /// The receiver wants nothing more. Idempotent. `note` is called if that is the end of the channel, in the same step.
-    pub fn cancel(&self, proof: D::Proof<'_>, note: impl FnOnce(&mut X)) -> (Wakes<W>, Leftovers<T, B>) {
-        let (mut wakes, left, ()) = self.visit_all(proof, |state, _, left| {
-            if state.cancel(left) {
+    pub fn cancel(&self, proof: D::Proof<'_>, note: impl FnOnce(&mut X)) -> Leaving<W, Removed<T, B>> {
+        let (mut leaving, ()) = self.visit_all(proof, |state, _, removed| {
+            if state.cancel(removed) {
                 note(&mut state.extras);
             }
         });
-        wakes.append(self.defer_to(proof, None).0);
-        (wakes, left)
+        leaving.append(self.defer_to(proof, None).0);
+        leaving
     }
 }
 

@@ -7,7 +7,7 @@ use super::deferral::Starvation;
 use super::deliveries::{Deliveries, Handed, Nack, Parcel, Receipt, Settled};
 use super::ledger::{Ledger, UNBOUNDED};
 use super::stock::{Bale, Load, Stock};
-use super::types::{Config, End, Leftovers, NOBODY, Phase, ReceiveError, Side, Spot};
+use super::types::{Config, End, NOBODY, Phase, ReceiveError, Removed, Side, Spot};
 use crate::clock::{Clock, Nanos};
 use crate::monitor::{self, Lobby, Waits};
 use crate::sync::Arc;
@@ -172,7 +172,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     // ------------------------------------------------------------------------------------------------------------------- changes
 
     /// Does what has become due by itself.
-    pub(super) fn catch_up(&mut self, left: &mut Leftovers<T, B>) {
+    pub(super) fn catch_up(&mut self, removed: &mut Removed<T, B>) {
         let clock = &self.lobby.clock;
         self.ledger.expire(|| clock.now());
         let Some(deliveries) = self.deliveries.as_mut().filter(|deliveries| deliveries.next_due().is_some()) else { return };
@@ -180,7 +180,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         deliveries.settle_due(clock.now(), |parcel| {
             ledger.consumed(parcel.weight);
             *discarded += 1;
-            left.discarded.items.push(parcel.item);
+            removed.dropped.items.push(parcel.item);
         });
     }
 
@@ -340,7 +340,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     }
 
     /// A delivery has been settled. False if the receipt is stale.
-    pub(super) fn settle_delivery(&mut self, receipt: Receipt, nack: Option<Nack>, left: &mut Leftovers<T, B>) -> bool {
+    pub(super) fn settle_delivery(&mut self, receipt: Receipt, nack: Option<Nack>, removed: &mut Removed<T, B>) -> bool {
         if self.phase == Phase::Cancelled {
             return true; // what was out has gone with the rest
         }
@@ -355,33 +355,33 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
             Some(Settled::Requeued) => {}
             Some(Settled::Done(parcel)) => {
                 self.ledger.consumed(parcel.weight);
-                left.spent.push(parcel.item);
+                removed.settled.push(parcel.item);
             }
             Some(Settled::Discarded(parcel)) => {
                 self.ledger.consumed(parcel.weight);
                 self.discarded += 1;
-                left.discarded.items.push(parcel.item);
+                removed.dropped.items.push(parcel.item);
             }
         }
         true
     }
 
     /// The receiver has gone: nothing is left. False if the channel had ended before.
-    pub(super) fn cancel(&mut self, left: &mut Leftovers<T, B>) -> bool {
+    pub(super) fn cancel(&mut self, removed: &mut Removed<T, B>) -> bool {
         if self.phase == Phase::Cancelled || self.end().is_some() {
             return false;
         }
         self.phase = Phase::Cancelled;
-        let before = left.discarded.count(); // counted already
+        let before = removed.dropped.count(); // counted already
         if let Some(deliveries) = &mut self.deliveries {
             let (waiting, out) = deliveries.take_all();
-            left.discarded.items.extend(waiting.into_iter().map(|parcel| parcel.item));
-            left.spent.extend(out.into_iter().map(|parcel| parcel.item));
+            removed.dropped.items.extend(waiting.into_iter().map(|parcel| parcel.item));
+            removed.settled.extend(out.into_iter().map(|parcel| parcel.item));
         }
-        left.discarded.append(self.buffer.pop_batch(usize::MAX).0);
-        self.discarded += (left.discarded.count() - before) as u64;
+        removed.dropped.append(self.buffer.pop_batch(usize::MAX).0);
+        self.discarded += (removed.dropped.count() - before) as u64;
         // Who sent them is told by the end; they are nobody's.
-        left.spent.extend(self.controls.drain(..));
+        removed.settled.extend(self.controls.drain(..));
         self.ledger.close();
         true
     }

@@ -1,10 +1,10 @@
 //! What a channel is made of, and what its operations answer.
 
 use super::deliveries::Rules;
-use super::stock::{Batch, NoBale};
+use super::stock::{Bale, Batch, NoBale};
 use crate::clock::Nanos;
+use crate::leaving::Leaving;
 use crate::sync::{AtomicBool, Ordering};
-use crate::wait::Wakes;
 
 /// The owner of what is handed on to others: it never waits for itself.
 pub const NOBODY: u64 = u64::MAX;
@@ -95,23 +95,28 @@ pub enum Side {
 pub type Spot = crate::wait::Spot<Side>;
 
 /// Items that have left the channel without having been received.
-#[must_use = "to be reported, or dropped, outside the section"]
 #[derive(Debug)]
-pub struct Leftovers<T, B = NoBale> {
+pub struct Removed<T, B = NoBale> {
     /// Given up: to be reported.
-    pub discarded: Batch<T, B>,
+    pub dropped: Batch<T, B>,
     /// Settled, or with the receiver already: only to be dropped.
-    pub spent: Vec<T>,
+    pub settled: Vec<T>,
 }
 
-impl<T, B> Leftovers<T, B> {
-    pub fn none() -> Self {
-        Self { discarded: Batch::default(), spent: Vec::new() }
+impl<T, B> Default for Removed<T, B> {
+    fn default() -> Self {
+        Self { dropped: Batch::default(), settled: Vec::new() }
     }
 }
 
-/// An operation's result, and what it leaves to be done outside the section.
-pub type Outcome<T, W, B, R> = (Wakes<W>, Leftovers<T, B>, R);
+impl<T, B: Bale> Removed<T, B> {
+    pub fn is_empty(&self) -> bool {
+        self.dropped.is_empty() && self.settled.is_empty()
+    }
+}
+
+/// What an operation leaves to be done outside the section, and its result.
+pub type Outcome<T, W, B, R> = (Leaving<W, Removed<T, B>>, R);
 
 /// What a channel has seen so far. Amounts are in units of weight, but for counts of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

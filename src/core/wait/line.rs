@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::wakes::{Wake, Wakes};
+use crate::leaving::{Wake, Wakes};
 
 /// After this many fruitless tries a waiter may no longer be overtaken.
 const MISSES_ALLOWED: u8 = 2;

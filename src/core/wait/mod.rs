@@ -47,10 +47,9 @@ pub(crate) mod blocked;
 pub(crate) mod line;
 pub(crate) mod parker;
 pub(crate) mod spot;
-pub(crate) mod wakes;
 
+pub use crate::leaving::{Wake, Wakes};
 pub use blocked::Blocked;
 pub use line::{Line, Ticket};
 pub use parker::Parker;
 pub use spot::Spot;
-pub use wakes::{Wake, Wakes};

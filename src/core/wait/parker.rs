@@ -7,7 +7,8 @@
 //! variable, and a caller that must see signals waits in slices.
 #![allow(unsafe_code)] // futex(2)
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::leaving::{Wake, Wakes};
+use crate::sync::{Arc, AtomicU32, Ordering};
 use std::time::Duration;
 
 const EMPTY: u32 = 0;
@@ -30,6 +31,21 @@ impl Default for Parker {
             #[cfg(any(loom, not(target_os = "linux")))]
             bell: bell::Bell::default(),
         }
+    }
+}
+
+impl Wake for Arc<Parker> {
+    fn share(&self) -> Self {
+        Arc::clone(self)
+    }
+
+    fn is_thread(&self) -> bool {
+        true
+    }
+
+    fn wake(self) -> Wakes<Self> {
+        self.unpark();
+        Wakes::none()
     }
 }
 

@@ -41,11 +41,11 @@ impl PyDelivery {
             return Ok(());
         }
         let body = self.body.get();
-        let (wakes, left, known) = match nack {
+        let (leaving, known) = match nack {
             None => body.core.ack(py, self.receipt),
             Some(nack) => body.core.nack(py, self.receipt, nack),
         };
-        body.finish(py, (wakes, left));
+        body.finish(py, leaving);
         if known {
             return Ok(());
         }
@@ -157,8 +157,8 @@ impl Drop for PyDelivery {
         }
         last_act(|py| {
             let body = self.body.get();
-            let (wakes, left, _) = body.core.nack(py, self.receipt, Nack { requeue: true, delay: 0, counts: true });
-            body.finish(py, (wakes, left));
+            let (leaving, _) = body.core.nack(py, self.receipt, Nack { requeue: true, delay: 0, counts: true });
+            body.finish(py, leaving);
         });
     }
 }

@@ -12,7 +12,7 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use sluicegate_core::credits::{self, End, Phase, SenderEnd, UNBOUNDED};
-use sluicegate_core::wait::Wakes;
+use sluicegate_core::leaving::Leaving;
 
 use super::amounts::{amount_object, amount_text, whole};
 use super::objects::{Lines, object};
@@ -26,7 +26,7 @@ use crate::rt::guarded;
 use crate::rt::waker::{Callee, Waker};
 
 pub(crate) type Core = credits::Channel<Item, Waker, Attached, Lines, Extras>;
-pub(crate) type Leftovers = credits::Leftovers<Item, Lines>;
+pub(crate) type Removed = credits::Removed<Item, Lines>;
 
 /// What Python's side keeps with the channel, in its section. What is not in it never changes.
 #[derive(Debug, Default)]
@@ -96,16 +96,16 @@ impl PyChannelBody {
     }
 
     /// Reports what has been given up, and drops the rest.
-    pub(crate) fn dispose(&self, py: Python<'_>, left: Leftovers) {
-        let Leftovers { discarded, spent } = left;
-        if !spent.is_empty() {
-            drop_flat(spent);
+    pub(crate) fn dispose(&self, py: Python<'_>, removed: Removed) {
+        let Removed { dropped, settled } = removed;
+        if !settled.is_empty() {
+            drop_flat(settled);
         }
-        if discarded.is_empty() {
+        if dropped.is_empty() {
             return;
         }
-        let Some(on_discard) = &self.on_discard else { return drop_flat(discarded) };
-        for item in discarded.into_items() {
+        let Some(on_discard) = &self.on_discard else { return drop_flat(dropped) };
+        for item in dropped.into_items() {
             let item = object(py, item);
             let called =
                 item.and_then(|item| PyTuple::new(py, [item])).and_then(|args| guarded::call(on_discard.bind(py), &args));
@@ -116,9 +116,10 @@ impl PyChannelBody {
     }
 
     /// As `dispose`, after the wake-ups: who waits must not wait for a callback.
-    pub(crate) fn finish(&self, py: Python<'_>, (wakes, left): (Wakes<Waker>, Leftovers)) {
-        wakes.fire();
-        self.dispose(py, left);
+    pub(crate) fn finish(&self, py: Python<'_>, leaving: Leaving<Waker, Removed>) {
+        if !leaving.is_empty() {
+            self.dispose(py, leaving.fire_and_keep());
+        }
     }
 
     /// Gives the control messages that are there to their handler.
@@ -218,8 +219,8 @@ impl PyChannelBody {
 
     /// "of 256" and the like, for messages.
     pub(crate) fn holds(&self, py: Python<'_>) -> String {
-        let (wakes, left, seen) = self.core.statistics(py);
-        self.finish(py, (wakes, left));
+        let (leaving, seen) = self.core.statistics(py);
+        self.finish(py, leaving);
         let label = self.label(py);
         let bound = match self.core.bound(py) {
             UNBOUNDED => "no bound".to_owned(),
@@ -235,8 +236,8 @@ impl PyChannelBody {
 
     pub(crate) fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let (wakes, left, seen) = self.core.statistics(py);
-        self.finish(py, (wakes, left));
+        let (leaving, seen) = self.core.statistics(py);
+        self.finish(py, leaving);
         let fields = PyDict::new(py);
         let state = match (seen.ended, seen.phase) {
             (_, Phase::Cancelled) => "cancelled",
@@ -283,8 +284,8 @@ impl PyChannelBody {
 
     pub(crate) fn describe(&self, this: &Bound<'_, PyAny>) -> PyResult<String> {
         let py = this.py();
-        let (wakes, left, seen) = self.core.statistics(py);
-        self.finish(py, (wakes, left));
+        let (leaving, seen) = self.core.statistics(py);
+        self.finish(py, leaving);
         let mut text = repr_head(this, &self.label(py))?;
         let _ = write!(text, " buffered={}", seen.items_buffered);
         if self.acks {

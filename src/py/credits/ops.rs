@@ -351,11 +351,11 @@ impl Visit<'_, '_, '_> {
         let owner = if self.hands_on { NOBODY } else { aio::whose_turn(py)? };
         loop {
             let share = |item: &Item| item.clone_ref(py);
-            let (wakes, left, result) = match self.chance {
+            let (leaving, result) = match self.chance {
                 Chance::Wait(waker) => body.core.receive_delivery_or_wait(py, owner, share, self.spot, waker),
                 _ => body.core.try_receive_delivery(py, owner, share),
             };
-            body.finish(py, (wakes, left));
+            body.finish(py, leaving);
             match result {
                 Ok(Handed { item, receipt, attempt }) => {
                     return Ok(Some(

@@ -99,8 +99,8 @@ impl PyReceiver {
     #[getter]
     fn settled_through(&self, py: Python<'_>) -> u64 {
         let body = self.body.get();
-        let (wakes, left, seen) = body.core.statistics(py);
-        body.finish(py, (wakes, left));
+        let (leaving, seen) = body.core.statistics(py);
+        body.finish(py, leaving);
         seen.settled_through
     }
 

@@ -16,8 +16,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
-use sluicegate_core::credits::{Batch, End, Handed, Leftovers, Load, NOBODY, Nack, Receipt, ReceiveError, Spot};
-use sluicegate_core::wait::Wakes;
+use sluicegate_core::credits::{Batch, End, Handed, Load, NOBODY, Nack, Receipt, ReceiveError, Removed, Spot};
+use sluicegate_core::leaving::Leaving;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -32,7 +32,7 @@ use crate::rt::Item;
 use crate::rt::arguments::type_name;
 use crate::rt::waker::Waker;
 
-type News = (Wakes<Waker>, Leftovers<Item, Lines>);
+type News = Leaving<Waker, Removed<Item, Lines>>;
 
 /// So many items are received in one step, at most.
 const BATCH: usize = 1024;
@@ -146,8 +146,8 @@ impl Writing {
                 let written = self.receipts.len().min(items);
                 let receiver = self.receiver.get().body.get();
                 for receipt in self.receipts.drain(..written) {
-                    let (wakes, left, _) = receiver.core.ack(py, receipt); // one that came too late is counted
-                    receiver.finish(py, (wakes, left));
+                    let (leaving, _) = receiver.core.ack(py, receipt); // one that came too late is counted
+                    receiver.finish(py, leaving);
                 }
             });
         }
@@ -214,7 +214,7 @@ impl Writing {
                             }
                         }
                     }
-                    body.dispose(py, Leftovers { discarded: loads.collect(), spent: Vec::new() });
+                    body.dispose(py, Removed { dropped: loads.collect(), ..Removed::default() });
                     return Next::Write;
                 }
                 Err(ReceiveError::Empty | ReceiveError::WaitsForItself) => {
@@ -234,16 +234,16 @@ impl Writing {
         let (core, spot, waker) = (&body.core, &mut self.spot, &self.waker);
         if !body.acks {
             let (wakes, result) = core.receive_batch_or_wait(py, BATCH, spot, waker);
-            return (vec![(wakes, Leftovers::none())], result.map(Taken::Batch));
+            return (vec![wakes.without_items()], result.map(Taken::Batch));
         }
         let share = |item: &Item| item.clone_ref(py);
-        let (wakes, left, first) = core.receive_delivery_or_wait(py, NOBODY, share, spot, waker);
-        let mut news = vec![(wakes, left)];
+        let (leaving, first) = core.receive_delivery_or_wait(py, NOBODY, share, spot, waker);
+        let mut news = vec![leaving];
         let result = first.map(|first| {
             let mut deliveries = vec![first];
             while deliveries.len() < BATCH {
-                let (wakes, left, next) = core.try_receive_delivery(py, NOBODY, share);
-                news.push((wakes, left));
+                let (leaving, next) = core.try_receive_delivery(py, NOBODY, share);
+                news.push(leaving);
                 match next {
                     Ok(next) => deliveries.push(next),
                     Err(_) => break, // it is met again
@@ -288,8 +288,8 @@ impl Job for Writing {
         self.alarm.stop(py, &body.core);
         body.core.leave(py, &mut self.spot).fire();
         for receipt in self.receipts.drain(..) {
-            let (wakes, left, _) = body.core.nack(py, receipt, Nack { requeue: true, delay: 0, counts: false });
-            body.finish(py, (wakes, left));
+            let (leaving, _) = body.core.nack(py, receipt, Nack { requeue: true, delay: 0, counts: false });
+            body.finish(py, leaving);
         }
         if let Some(stream) = self.stream.take() {
             match stream.stop() {
