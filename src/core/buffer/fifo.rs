@@ -25,6 +25,12 @@ impl<T> Fifo<T> {
         self.ring.iter()
     }
 
+    /// As [`Buffer::pop_in_place`], of `pop_last`.
+    #[inline]
+    pub fn pop_last_in_place(&mut self) -> Option<T> {
+        if self.ring.capacity() > KEEP { None } else { self.ring.pop_back() }
+    }
+
     /// Halve under a quarter: each move is paid for by as many pops as it moves items.
     #[inline]
     fn wastes_memory(&self) -> bool {
@@ -87,6 +93,16 @@ impl<T> Buffer for Fifo<T> {
             self.shrink();
         }
         item
+    }
+
+    #[inline]
+    fn has_slot(&self) -> bool {
+        self.ring.len() < self.ring.capacity()
+    }
+
+    #[inline]
+    fn pop_in_place(&mut self) -> Option<T> {
+        if self.ring.capacity() > KEEP { None } else { self.ring.pop_front() }
     }
 
     #[inline]

@@ -16,6 +16,19 @@ pub trait Buffer {
     fn len(&self) -> usize;
     fn push(&mut self, item: Self::Item);
     fn pop(&mut self) -> Option<Self::Item>;
+
+    /// The next push is a matter of a few instructions: it needs no memory.
+    #[inline]
+    fn has_slot(&self) -> bool {
+        false
+    }
+
+    /// As `pop`, if that is a matter of a few instructions. `None` says nothing about whether there is an item.
+    #[inline]
+    fn pop_in_place(&mut self) -> Option<Self::Item> {
+        None
+    }
+
     /// The item that `pop` would give.
     fn peek(&self) -> Option<&Self::Item>;
     /// Pushes the first `count` of `items`.

@@ -69,7 +69,7 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
             if state.shut {
                 return Err(PutError::ShutDown(()));
             }
-            if turn == Turn::Arrival && state.lobby.line(Side::Put).door_is_shut() {
+            if state.is_barred(Side::Put, turn) {
                 return Err(PutError::Full(()));
             }
             let result = state.put_batch(items);
@@ -118,7 +118,7 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
             if state.shut {
                 return Err(PutError::ShutDown(()));
             }
-            if !state.has_room() || (turn == Turn::Arrival && state.lobby.line(Side::Put).door_is_shut()) {
+            if !state.has_room() || state.is_barred(Side::Put, turn) {
                 if turn == Turn::Now {
                     state.note_full();
                 }
@@ -176,7 +176,7 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
     pub fn try_get_batch(&self, proof: D::Proof<'_>, max: usize, turn: Turn) -> (Wakes<W>, Result<Vec<B::Item>, GetError>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            if turn == Turn::Arrival && state.lobby.line(Side::Get).door_is_shut() {
+            if state.is_barred(Side::Get, turn) {
                 return Err(GetError::Empty);
             }
             if state.buffer.is_empty() {

@@ -65,14 +65,47 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
         self.section.with(proof, |state| change(&mut state.extras))
     }
 
+    /// The everyday case of [`Queue::try_put`], small enough to become part of its caller: there is room, in memory too, and nobody waits.
+    /// The item is made only then. False: nothing has happened, and `try_put` knows why.
+    #[expect(clippy::inline_always, reason = "the point of it")]
+    #[inline(always)]
+    pub fn put_at_once(&self, proof: D::Proof<'_>, turn: Turn, item: impl FnOnce() -> B::Item) -> bool {
+        !self.section.is_entered(proof)
+            && self.section.with(proof, |state| {
+                let free = !state.shut && state.has_room() && !state.is_barred(Side::Put, turn);
+                let free = free && state.lobby.line(Side::Get).nobody_waits() && state.buffer.has_slot();
+                if free {
+                    state.store(item());
+                }
+                free
+            })
+    }
+
+    /// The everyday case of [`Queue::try_get`], as [`Queue::put_at_once`] is that of `try_put`.
+    #[expect(clippy::inline_always, reason = "the point of it")]
+    #[inline(always)]
+    pub fn get_at_once(&self, proof: D::Proof<'_>, turn: Turn) -> Option<B::Item> {
+        if self.section.is_entered(proof) {
+            return None;
+        }
+        self.section.with(proof, |state| {
+            if state.is_barred(Side::Get, turn) || !state.lobby.line(Side::Put).nobody_waits() {
+                return None;
+            }
+            let item = state.buffer.pop_in_place();
+            if item.is_some() {
+                state.taken(1);
+            }
+            item
+        })
+    }
+
     /// Puts without waiting.
-    #[inline]
     pub fn try_put(&self, proof: D::Proof<'_>, item: B::Item, turn: Turn) -> (Wakes<W>, Result<(), PutError<B::Item>>) {
         self.visit(proof, |state, wakes| state.put(item, turn, wakes))
     }
 
     /// Gets without waiting.
-    #[inline]
     pub fn try_get(&self, proof: D::Proof<'_>, turn: Turn) -> (Wakes<W>, Result<B::Item, GetError>) {
         self.visit(proof, |state, wakes| state.get(turn, wakes))
     }

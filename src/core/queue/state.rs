@@ -143,6 +143,12 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         self.shut && self.buffer.is_empty() && self.reserved == 0
     }
 
+    /// Must whoever comes to this line in this way go to its end, whatever there is?
+    #[inline]
+    pub(super) fn is_barred(&self, side: Side, turn: Turn) -> bool {
+        turn == Turn::Arrival && self.lobby.line(side).door_is_shut()
+    }
+
     /// Why a get finds no item.
     pub(super) fn nothing(&self) -> GetError {
         if self.is_drained() { GetError::ShutDown } else { GetError::Empty }
@@ -212,7 +218,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         if self.shut {
             return Err(PutError::ShutDown(item));
         }
-        if !self.has_room() || (turn == Turn::Arrival && self.lobby.line(Side::Put).door_is_shut()) {
+        if !self.has_room() || self.is_barred(Side::Put, turn) {
             return self.put_refused(item, turn, wakes);
         }
         self.store(item);
@@ -235,7 +241,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
 
     #[inline]
     pub(super) fn get(&mut self, turn: Turn, wakes: &mut Wakes<W>) -> Result<B::Item, GetError> {
-        if turn == Turn::Arrival && self.lobby.line(Side::Get).door_is_shut() && !self.forget_after_fork() {
+        if self.is_barred(Side::Get, turn) && !self.forget_after_fork() {
             return Err(GetError::Empty);
         }
         let Some(item) = self.buffer.pop() else {

@@ -1,201 +1,210 @@
 //! The hot methods of channels' ends.
-#![allow(unsafe_code)] // the C calling convention
+#![expect(clippy::inline_always, reason = "a fast form is a part of its entry, see `rt::hot`")]
 
 use std::ffi::CStr;
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use sluicegate_core::credits::{Load, SendError};
 
-use crate::credits::objects::{Lines, object};
+use crate::credits::objects::object;
 use crate::credits::receiver::PyReceiver;
 use crate::credits::sender::PySender;
-use crate::rt::Item;
 use crate::rt::aio;
 use crate::rt::arguments::Timeout;
-use crate::rt::hot::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
+use crate::rt::hot::{Arguments, Hot, Parameter, Plain, attached, deliver, install as install_on, is_trivial_timeout, method};
 
-/// Sends an item that weighs one, if that goes at once. It cannot panic, and drops nothing.
-///
-/// # Safety
-/// Called attached; `item` is a borrowed reference that is valid for the call.
-#[inline]
-unsafe fn send_plainly(sender: &PySender, item: Raw) -> Option<Raw> {
-    // SAFETY: see above.
-    let py = unsafe { Python::assume_attached() };
+static ITEM: Parameter = Parameter::new("item");
+static TIMEOUT: Parameter = Parameter::new("timeout");
+
+/// Sends an item that weighs one, if that goes at once.
+#[inline(always)]
+fn send_fast(sender: &PySender, item: Borrowed<'_, '_, PyAny>) -> Plain {
+    let py = item.py();
     let body = sender.body.get();
     if !body.sends_plainly || sender.end.has_ended() || body.core.is_entered(py) {
-        return None;
+        return Plain::Declined;
     }
-    // SAFETY: see above.
-    let item: Item = unsafe { Bound::from_borrowed_ptr(py, item) }.unbind();
-    let (wakes, result) = body.core.try_send(py, item, 1);
-    if wakes.is_empty() {
-        std::mem::forget(wakes);
-    } else {
-        fire(wakes);
-    }
+    let (wakes, result) = body.core.try_send(py, item.to_owned().unbind(), 1);
+    deliver(wakes);
     match result {
-        Ok(()) => Some(py.None().into_ptr()),
+        Ok(()) => Plain::Done(py.None()),
         Err(SendError::Full(item) | SendError::TooHeavy(item) | SendError::Ended(item, _)) => {
             drop(item.into_bound(py)); // the caller holds it too
-            None
+            Plain::Declined
         }
     }
 }
 
-/// Receives an item, if there is one. As `send_plainly`.
-///
-/// # Safety
-/// Called attached.
-#[inline]
-unsafe fn receive_plainly(receiver: &PyReceiver) -> Option<Raw> {
-    // SAFETY: see above.
-    let py = unsafe { Python::assume_attached() };
+/// Receives an item, if there is one.
+#[inline(always)]
+fn receive_fast(py: Python<'_>, receiver: &PyReceiver) -> Plain {
     let body = receiver.body.get();
     if body.acks || body.core.is_entered(py) {
-        return None;
+        return Plain::Declined;
     }
     let (wakes, result) = body.core.try_receive(py);
-    if wakes.is_empty() {
-        std::mem::forget(wakes);
-    } else {
-        fire(wakes);
-    }
+    deliver(wakes);
     match result {
-        Ok(Load::Item(item)) => Some(item.into_ptr()),
-        Ok(Load::Bale(lines)) => Some(made(py, lines)),
-        Err(_) => None,
+        Ok(Load::Item(item)) => Plain::Done(item),
+        Ok(load) => attached(|py| object(py, load)),
+        Err(_) => Plain::Declined,
     }
 }
 
-/// The object of a line, or null with an error set.
-#[cold]
-#[inline(never)]
-fn made(py: Python<'_>, lines: Lines) -> Raw {
-    match object(py, Load::Bale(lines)) {
-        Ok(item) => item.into_ptr(),
-        Err(error) => {
-            error.restore(py);
-            std::ptr::null_mut()
+fn required<'a, 'py>(item: Option<Borrowed<'a, 'py, PyAny>>) -> Borrowed<'a, 'py, PyAny> {
+    item.expect("required")
+}
+
+struct Send;
+
+impl Hot<2> for Send {
+    type Class = PySender;
+    const CLASS: &'static str = "Sender";
+    const NAME: &'static CStr = c"send";
+    const DOC: &'static CStr = SEND;
+    const REQUIRED: usize = 1;
+
+    fn parameters() -> [&'static Parameter; 2] {
+        [&ITEM, &TIMEOUT]
+    }
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, PySender>, [item, timeout]: Arguments<'_, 'py, 2>) -> Plain {
+        match item {
+            Some(item) if is_trivial_timeout(timeout) => send_fast(this.get(), item),
+            _ => Plain::Declined,
         }
     }
-}
 
-/// # Safety
-/// The interpreter called, attached, for an instance of the class.
-unsafe extern "C" fn send(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    if nargs == 1 && kwnames.is_null() {
-        // SAFETY: as above; one argument was passed.
-        if let Some(done) = unsafe { send_plainly(instance(Python::assume_attached(), this_), *args) } {
-            return done;
-        }
+    fn in_general<'py>(this: &Bound<'py, PySender>, [item, timeout]: Arguments<'_, 'py, 2>) -> PyResult<Py<PyAny>> {
+        let timeout = Timeout::parse_strict("timeout", timeout.as_deref())?;
+        PySender::send_in_general(this, &required(item), timeout)?;
+        Ok(this.py().None())
     }
-    send_after_all(this_, args, nargs, kwnames)
 }
 
-#[cold]
-#[inline(never)]
-fn send_after_all(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    guarded(|_| {
-        general(|py| {
-            let [item, timeout] = parse(py, call, ("Sender", "send"), ["item", "timeout"], 1)?;
-            let timeout = Timeout::parse_strict("timeout", timeout.as_deref())?;
-            // SAFETY: the interpreter called, for an instance of the class.
-            let sender = unsafe { this(py, &call.this).cast_unchecked::<PySender>() };
-            PySender::send_in_general(sender, &item.expect("required"), timeout)?;
-            Ok(py.None())
-        })
-    })
-}
+struct SendNowait;
 
-unsafe extern "C" fn send_nowait(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    if nargs == 1 && kwnames.is_null() {
-        // SAFETY: called by the interpreter, attached, for an instance of the class; one argument was passed.
-        if let Some(done) = unsafe { send_plainly(instance(Python::assume_attached(), this_), *args) } {
-            return done;
-        }
+impl Hot<1> for SendNowait {
+    type Class = PySender;
+    const CLASS: &'static str = "Sender";
+    const NAME: &'static CStr = c"send_nowait";
+    const DOC: &'static CStr = SEND_NOWAIT;
+    const REQUIRED: usize = 1;
+
+    fn parameters() -> [&'static Parameter; 1] {
+        [&ITEM]
     }
-    let call = Call::new(this_, args, nargs, kwnames);
-    guarded(|_| {
-        general(|py| {
-            let [item] = parse(py, call, ("Sender", "send_nowait"), ["item"], 1)?;
-            // SAFETY: the interpreter called, for an instance of the class.
-            let sender = unsafe { this(py, &call.this).cast_unchecked::<PySender>() };
-            PySender::send_in_general(sender, &item.expect("required"), Timeout::Never)?;
-            Ok(py.None())
-        })
-    })
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, PySender>, [item]: Arguments<'_, 'py, 1>) -> Plain {
+        item.map_or(Plain::Declined, |item| send_fast(this.get(), item))
+    }
+
+    fn in_general<'py>(this: &Bound<'py, PySender>, [item]: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
+        PySender::send_in_general(this, &required(item), Timeout::Never)?;
+        Ok(this.py().None())
+    }
 }
 
 /// The fast path of `send_async`: None if it is done, `WAIT` if the coroutine has to go the long way.
-unsafe extern "C" fn try_send(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: called by the interpreter, attached, for an instance of the class.
-    let py = unsafe { Python::assume_attached() };
-    if nargs == 1 && kwnames.is_null() && aio::spend() {
-        // SAFETY: as above; one argument was passed.
-        if let Some(done) = unsafe { send_plainly(instance(py, this_), *args) } {
-            return done;
-        }
+struct TrySend;
+
+impl Hot<1> for TrySend {
+    type Class = PySender;
+    const CLASS: &'static str = "Sender";
+    const NAME: &'static CStr = c"_try_send";
+    const DOC: &'static CStr = c"_try_send($self, item)\n--\n\nThe fast path of send_async.";
+    const REQUIRED: usize = 1;
+
+    fn parameters() -> [&'static Parameter; 1] {
+        [&ITEM]
     }
-    aio::wait_marker(py)
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, PySender>, [item]: Arguments<'_, 'py, 1>) -> Plain {
+        let plain = match item {
+            Some(item) if aio::spend() => send_fast(this.get(), item),
+            _ => Plain::Declined,
+        };
+        plain.or_wait(this.py())
+    }
+
+    fn in_general<'py>(this: &Bound<'py, PySender>, _: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
+        Ok(aio::wait_marker(this.py()))
+    }
 }
 
-unsafe extern "C" fn receive(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    if nargs == 0 && kwnames.is_null() {
-        // SAFETY: called by the interpreter, attached, for an instance of the class.
-        if let Some(item) = unsafe { receive_plainly(instance(Python::assume_attached(), this_)) } {
-            return item;
-        }
+struct Receive;
+
+impl Hot<1> for Receive {
+    type Class = PyReceiver;
+    const CLASS: &'static str = "Receiver";
+    const NAME: &'static CStr = c"receive";
+    const DOC: &'static CStr = RECEIVE;
+    const REQUIRED: usize = 0;
+
+    fn parameters() -> [&'static Parameter; 1] {
+        [&TIMEOUT]
     }
-    receive_after_all(this_, args, nargs, kwnames)
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, PyReceiver>, [timeout]: Arguments<'_, 'py, 1>) -> Plain {
+        if is_trivial_timeout(timeout) { receive_fast(this.py(), this.get()) } else { Plain::Declined }
+    }
+
+    fn in_general<'py>(this: &Bound<'py, PyReceiver>, [timeout]: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
+        PyReceiver::receive_in_general(this, Timeout::parse_strict("timeout", timeout.as_deref())?)
+    }
 }
 
-#[cold]
-#[inline(never)]
-fn receive_after_all(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    guarded(|_| {
-        general(|py| {
-            let [timeout] = parse(py, call, ("Receiver", "receive"), ["timeout"], 0)?;
-            let timeout = Timeout::parse_strict("timeout", timeout.as_deref())?;
-            // SAFETY: the interpreter called, for an instance of the class.
-            let receiver = unsafe { this(py, &call.this).cast_unchecked::<PyReceiver>() };
-            PyReceiver::receive_in_general(receiver, timeout)
-        })
-    })
-}
+struct ReceiveNowait;
 
-unsafe extern "C" fn receive_nowait(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    if nargs == 0 && kwnames.is_null() {
-        // SAFETY: called by the interpreter, attached, for an instance of the class.
-        if let Some(item) = unsafe { receive_plainly(instance(Python::assume_attached(), this_)) } {
-            return item;
-        }
+impl Hot<0> for ReceiveNowait {
+    type Class = PyReceiver;
+    const CLASS: &'static str = "Receiver";
+    const NAME: &'static CStr = c"receive_nowait";
+    const DOC: &'static CStr = RECEIVE_NOWAIT;
+    const REQUIRED: usize = 0;
+
+    fn parameters() -> [&'static Parameter; 0] {
+        []
     }
-    let call = Call::new(this_, args, nargs, kwnames);
-    guarded(|_| {
-        general(|py| {
-            let [] = parse(py, call, ("Receiver", "receive_nowait"), [], 0)?;
-            // SAFETY: the interpreter called, for an instance of the class.
-            let receiver = unsafe { this(py, &call.this).cast_unchecked::<PyReceiver>() };
-            PyReceiver::receive_in_general(receiver, Timeout::Never)
-        })
-    })
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, PyReceiver>, []: Arguments<'_, 'py, 0>) -> Plain {
+        receive_fast(this.py(), this.get())
+    }
+
+    fn in_general<'py>(this: &Bound<'py, PyReceiver>, []: Arguments<'_, 'py, 0>) -> PyResult<Py<PyAny>> {
+        PyReceiver::receive_in_general(this, Timeout::Never)
+    }
 }
 
 /// The fast path of `receive_async`: an item, or `WAIT`.
-unsafe extern "C" fn try_receive(this_: Raw, _args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: called by the interpreter, attached, for an instance of the class.
-    let py = unsafe { Python::assume_attached() };
-    if nargs == 0 && kwnames.is_null() && aio::spend() {
-        // SAFETY: as above.
-        if let Some(item) = unsafe { receive_plainly(instance(py, this_)) } {
-            return item;
-        }
+struct TryReceive;
+
+impl Hot<0> for TryReceive {
+    type Class = PyReceiver;
+    const CLASS: &'static str = "Receiver";
+    const NAME: &'static CStr = c"_try_receive";
+    const DOC: &'static CStr = c"_try_receive($self)\n--\n\nThe fast path of receive_async.";
+    const REQUIRED: usize = 0;
+
+    fn parameters() -> [&'static Parameter; 0] {
+        []
     }
-    aio::wait_marker(py)
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, PyReceiver>, []: Arguments<'_, 'py, 0>) -> Plain {
+        let py = this.py();
+        let plain = if aio::spend() { receive_fast(py, this.get()) } else { Plain::Declined };
+        plain.or_wait(py)
+    }
+
+    fn in_general<'py>(this: &Bound<'py, PyReceiver>, []: Arguments<'_, 'py, 0>) -> PyResult<Py<PyAny>> {
+        Ok(aio::wait_marker(this.py()))
+    }
 }
 
 const SEND: &CStr = c"send($self, item, timeout=None)
@@ -217,8 +226,6 @@ Send an item if there is credit for it and nobody waits. Never waits.
 
 Raises Full if there is none, else as `send`.";
 
-const TRY_SEND: &CStr = c"_try_send($self, item)\n--\n\nThe fast path of send_async.";
-
 const RECEIVE: &CStr = c"receive($self, timeout=None)
 --
 
@@ -239,19 +246,13 @@ Receive the next item if there is one. Never waits.
 
 Raises Empty if there is none, else as `receive`.";
 
-const TRY_RECEIVE: &CStr = c"_try_receive($self)\n--\n\nThe fast path of receive_async.";
-
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
-    install_on::<PySender>(
-        py,
-        &[(c"send", send, SEND), (c"send_nowait", send_nowait, SEND_NOWAIT), (c"_try_send", try_send, TRY_SEND)],
+    install_on(
+        &py.get_type::<PySender>(),
+        &[method::<Send, 2>(), method::<SendNowait, 1>(), method::<TrySend, 1>()],
     )?;
-    install_on::<PyReceiver>(
-        py,
-        &[
-            (c"receive", receive, RECEIVE),
-            (c"receive_nowait", receive_nowait, RECEIVE_NOWAIT),
-            (c"_try_receive", try_receive, TRY_RECEIVE),
-        ],
+    install_on(
+        &py.get_type::<PyReceiver>(),
+        &[method::<Receive, 1>(), method::<ReceiveNowait, 0>(), method::<TryReceive, 0>()],
     )
 }

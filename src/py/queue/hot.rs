@@ -1,34 +1,36 @@
-//! The hot methods, installed as raw `METH_FASTCALL | METH_KEYWORDS` descriptors on the PyO3 types.
+//! The hot methods of the queues.
 //!
-//! A PyO3 method costs about three times the queue operation inside it (see `docs/decisions`). These do by hand what PyO3 does otherwise:
-//! parse keywords (with the texts of CPython's own errors), turn panics into exceptions, and attach in PyO3's sense before anything may
-//! drop a reference; the fast path drops none.
-//!
-//! The fast path serves the plain call of a plain queue. Everything else, a keyword or a subclass too, takes the slow path, which is the
-//! same operation in the general form; there is nothing that only one of the two can do.
-#![allow(unsafe_code)] // the C calling convention
+//! The fast form serves a queue whose order needs no Python, when it need not wait. First it asks the core for the everyday case, which is a
+//! part of the entry itself, then for the whole operation, with wake-ups. It drops no reference but those that the caller holds too.
+#![expect(clippy::inline_always, reason = "a fast form is a part of its entry, see `rt::hot`")]
 
 use std::ffi::CStr;
+use std::marker::PhantomData;
 
-use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt};
-use sluicegate_core::clock::MAX_SECONDS;
+use pyo3::types::{PyBool, PyDict, PyString};
 use sluicegate_core::queue::{PutError, Turn};
 
-use crate::queue::classes::{PyQueue, PySimpleQueue};
+use crate::queue::classes::{PyLifoQueue, PyPriorityQueue, PyQueue, PySimpleQueue};
 use crate::queue::inner::{Body, HasBody};
 use crate::queue::ops::QueueOperation;
 use crate::rt::Item;
 use crate::rt::aio;
 use crate::rt::arguments::Timeout;
 use crate::rt::blocking;
-use crate::rt::hot::{Call, Raw, fire, general, guarded, install_on, parse, this};
+use crate::rt::hot::{Arguments, Hot, Method, Parameter, Plain, deliver, install as install_on, is_trivial_timeout, method};
 use crate::rt::operation::{Chance, Done, Operation};
 
-/// The turn that `block` and `timeout` ask for, if they are of the everyday kind: nothing to report about them, whatever the queue holds.
-fn everyday(block: Option<Borrowed<'_, '_, PyAny>>, timeout: Option<Borrowed<'_, '_, PyAny>>) -> Option<Turn> {
+static ITEM: Parameter = Parameter::new("item");
+static BLOCK: Parameter = Parameter::new("block");
+static TIMEOUT: Parameter = Parameter::new("timeout");
+
+type Argument<'a, 'py> = Option<Borrowed<'a, 'py, PyAny>>;
+
+/// How an operation comes to the door with these arguments, if there is nothing to report about them whatever the queue holds.
+#[inline]
+fn is_trivial(block: Argument<'_, '_>, timeout: Argument<'_, '_>) -> Option<Turn> {
     let block = match block {
         None => true,
         Some(block) => block.cast_exact::<PyBool>().ok()?.is_true(),
@@ -36,25 +38,57 @@ fn everyday(block: Option<Borrowed<'_, '_, PyAny>>, timeout: Option<Borrowed<'_,
     if !block {
         return Some(Turn::Now);
     }
-    match timeout {
-        None => Some(Turn::Arrival),
-        Some(timeout) if timeout.is_none() => Some(Turn::Arrival),
-        Some(timeout) => {
-            let seconds = match timeout.cast_exact::<PyFloat>() {
-                Ok(float) => float.value(),
-                Err(_) => f64::from(timeout.cast_exact::<PyInt>().ok()?.extract::<i32>().ok()?),
-            };
-            (0.0..=MAX_SECONDS).contains(&seconds).then_some(Turn::Arrival)
+    is_trivial_timeout(timeout).then_some(Turn::Arrival)
+}
+
+fn is_true(value: Argument<'_, '_>) -> PyResult<bool> {
+    value.map_or(Ok(true), |value| value.is_truthy())
+}
+
+#[inline(always)]
+fn put_fast(body: &Body, item: Borrowed<'_, '_, PyAny>, turn: Turn) -> Plain {
+    let py = item.py();
+    if body.core.put_at_once(py, turn, || item.to_owned().unbind()) { Plain::Done(py.None()) } else { put_slow(body, item, turn) }
+}
+
+/// A put that has somebody to wake, or memory to ask for.
+#[inline(never)]
+fn put_slow(body: &Body, item: Borrowed<'_, '_, PyAny>, turn: Turn) -> Plain {
+    let py = item.py();
+    if body.slow || body.core.is_entered(py) {
+        return Plain::Declined;
+    }
+    let (wakes, result) = body.core.try_put(py, item.to_owned().unbind(), turn);
+    deliver(wakes);
+    match result {
+        Ok(()) => Plain::Done(py.None()),
+        Err(PutError::Full(item) | PutError::ShutDown(item)) => {
+            drop(item.into_bound(py)); // the caller holds it too
+            Plain::Declined
         }
     }
 }
 
-fn is_true(value: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<bool> {
-    value.map_or(Ok(true), |value| value.is_truthy())
+#[inline(always)]
+fn get_fast(py: Python<'_>, body: &Body, turn: Turn) -> Plain {
+    match body.core.get_at_once(py, turn) {
+        Some(item) => Plain::Done(item),
+        None => get_slow(py, body, turn),
+    }
+}
+
+#[inline(never)]
+fn get_slow(py: Python<'_>, body: &Body, turn: Turn) -> Plain {
+    if body.slow || body.core.is_entered(py) {
+        return Plain::Declined;
+    }
+    let (wakes, result) = body.core.try_get(py, turn);
+    deliver(wakes);
+    result.map_or(Plain::Declined, Plain::Done)
 }
 
 /// `put` in the general form: the standard library's checks, in its order.
-fn put_in_general(
+fn put_general(
     this: &Bound<'_, PyAny>,
     body: &Body,
     item: Item,
@@ -76,7 +110,7 @@ fn put_in_general(
     blocking::run(this, &mut operation, timeout)?.into_object(py)
 }
 
-fn get_in_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+fn get_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
     let py = this.py();
     if body.core.is_drained(py) {
         return Err(body.shut_down_error(py, "get"));
@@ -88,234 +122,217 @@ fn get_in_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Op
     }
 }
 
-unsafe extern "C" fn put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    // SAFETY: called by the interpreter, attached, for an instance of C.
-    let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
-    if call.is_plain(1) && !body.slow {
-        // SAFETY: one argument was passed.
-        return unsafe { put_plainly(body, this_, *args, Turn::Arrival) };
-    }
-    guarded(|_| {
-        general(|py| {
-            let [item, block, timeout] = parse(py, call, (C::CLASS, "put"), ["item", "block", "timeout"], 1)?;
-            let mut item = item.expect("required").to_owned().unbind();
-            if let Some(turn) = everyday(block, timeout).filter(|_| !body.slow) {
-                let (wakes, result) = body.core.try_put(py, item, turn);
-                wakes.fire();
-                match result {
-                    Ok(()) => return Ok(py.None()),
-                    Err(PutError::Full(back) | PutError::ShutDown(back)) => item = back,
-                }
-            }
-            // A simple queue has no bound: it takes `block` and `timeout` and never looks at them.
-            // SAFETY: as above.
-            put_in_general(unsafe { this(py, &call.this) }, body, item, || is_true(block), timeout.as_deref())
-        })
-    })
+/// What `put_nowait` and `get_nowait` are where a subclass has its own `put` or `get`: that one, with `block=False`.
+fn call_without_blocking<'py, A>(this: &Bound<'py, PyAny>, method: &Bound<'py, PyString>, arguments: A) -> PyResult<Py<PyAny>>
+where
+    A: pyo3::call::PyCallArgs<'py>,
+{
+    let block = PyDict::new(this.py());
+    block.set_item(intern!(this.py(), "block"), false)?;
+    this.call_method(method, arguments, Some(&block)).map(Bound::unbind)
 }
 
-/// The fast path of a put. It cannot panic (the section is not entered, and nothing else in it does), so it needs no guard.
-///
-/// It is given words and no [`Call`]: a struct is written to the stack and copied from there before its words have arrived (5 ns).
-///
-/// # Safety
-/// Called attached; `item` is a borrowed reference that is valid for the call.
-#[inline]
-unsafe fn put_plainly(body: &Body, this_: Raw, item: Raw, turn: Turn) -> Raw {
-    // SAFETY: see above.
-    let py = unsafe { Python::assume_attached() };
-    // SAFETY: see above.
-    let item: Item = unsafe { Bound::from_borrowed_ptr(py, item) }.unbind();
-    if body.core.is_entered(py) {
-        return put_after_all(body, this_, item, turn);
+fn required<'py>(argument: Argument<'_, 'py>) -> Bound<'py, PyAny> {
+    argument.expect("required").to_owned()
+}
+
+struct Put<C>(PhantomData<C>);
+
+impl<C: Documented> Hot<3> for Put<C> {
+    type Class = C;
+    const CLASS: &'static str = C::CLASS;
+    const NAME: &'static CStr = c"put";
+    const DOC: &'static CStr = C::PUT;
+    const REQUIRED: usize = 1;
+
+    fn parameters() -> [&'static Parameter; 3] {
+        [&ITEM, &BLOCK, &TIMEOUT]
     }
-    let (wakes, result) = body.core.try_put(py, item, turn);
-    match result {
-        Ok(()) => {
-            if wakes.is_empty() {
-                std::mem::forget(wakes);
-            } else {
-                fire(wakes);
-            }
-            py.None().into_ptr()
-        }
-        Err(PutError::Full(item) | PutError::ShutDown(item)) => {
-            fire(wakes);
-            put_after_all(body, this_, item, turn)
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item, block, timeout]: Arguments<'_, 'py, 3>) -> Plain {
+        match (item, is_trivial(block, timeout)) {
+            (Some(item), Some(turn)) => put_fast(this.get().body(), item, turn),
+            _ => Plain::Declined,
         }
     }
-}
 
-/// What the fast path could not do.
-#[cold]
-#[inline(never)]
-fn put_after_all(body: &Body, this_: Raw, item: Item, turn: Turn) -> Raw {
-    guarded(|_| {
-        general(|py| {
-            // SAFETY: the interpreter called.
-            put_in_general(unsafe { this(py, &this_) }, body, item, || Ok(turn == Turn::Arrival), None)
-        })
-    })
-}
-
-unsafe extern "C" fn get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    // SAFETY: called by the interpreter, attached, for an instance of C.
-    let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
-    if call.is_plain(0) && !body.slow {
-        // SAFETY: as above.
-        return unsafe { get_plainly(body, this_, Turn::Arrival) };
+    fn in_general<'py>(this: &Bound<'py, C>, [item, block, timeout]: Arguments<'_, 'py, 3>) -> PyResult<Py<PyAny>> {
+        // A simple queue has no bound: it takes `block` and `timeout` and never looks at them.
+        put_general(this.as_any(), this.get().body(), required(item).unbind(), || is_true(block), timeout.as_deref())
     }
-    guarded(|_| {
-        general(|py| {
-            let [block, timeout] = parse(py, call, (C::CLASS, "get"), ["block", "timeout"], 0)?;
-            if let Some(turn) = everyday(block, timeout).filter(|_| !body.slow) {
-                let (wakes, result) = body.core.try_get(py, turn);
-                wakes.fire();
-                if let Ok(item) = result {
-                    return Ok(item);
-                }
-            }
-            let block = is_true(block)?;
-            if C::TIMEOUT_FIRST && block {
-                Timeout::parse(timeout.as_deref())?.limit()?;
-            }
-            // SAFETY: as above.
-            get_in_general(unsafe { this(py, &call.this) }, body, block, timeout.as_deref())
-        })
-    })
 }
 
-/// The fast path of a get; see `put_plainly`.
-///
-/// # Safety
-/// Called attached.
+struct Get<C>(PhantomData<C>);
+
+impl<C: Documented> Hot<2> for Get<C> {
+    type Class = C;
+    const CLASS: &'static str = C::CLASS;
+    const NAME: &'static CStr = c"get";
+    const DOC: &'static CStr = C::GET;
+    const REQUIRED: usize = 0;
+
+    fn parameters() -> [&'static Parameter; 2] {
+        [&BLOCK, &TIMEOUT]
+    }
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [block, timeout]: Arguments<'_, 'py, 2>) -> Plain {
+        match is_trivial(block, timeout) {
+            Some(turn) => get_fast(this.py(), this.get().body(), turn),
+            None => Plain::Declined,
+        }
+    }
+
+    fn in_general<'py>(this: &Bound<'py, C>, [block, timeout]: Arguments<'_, 'py, 2>) -> PyResult<Py<PyAny>> {
+        let block = is_true(block)?;
+        if C::TIMEOUT_FIRST && block {
+            Timeout::parse(timeout.as_deref())?.limit()?;
+        }
+        get_general(this.as_any(), this.get().body(), block, timeout.as_deref())
+    }
+}
+
+struct PutNowait<C>(PhantomData<C>);
+
+impl<C: Documented> Hot<1> for PutNowait<C> {
+    type Class = C;
+    const CLASS: &'static str = C::CLASS;
+    const NAME: &'static CStr = c"put_nowait";
+    const DOC: &'static CStr = C::PUT_NOWAIT;
+    const REQUIRED: usize = 1;
+
+    fn parameters() -> [&'static Parameter; 1] {
+        [&ITEM]
+    }
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item]: Arguments<'_, 'py, 1>) -> Plain {
+        let body = this.get().body();
+        match item {
+            Some(item) if !body.overrides.put => put_fast(body, item, Turn::Now),
+            _ => Plain::Declined,
+        }
+    }
+
+    fn in_general<'py>(this: &Bound<'py, C>, [item]: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
+        let body = this.get().body();
+        if body.overrides.put {
+            return call_without_blocking(this.as_any(), intern!(this.py(), "put"), (required(item),));
+        }
+        put_general(this.as_any(), body, required(item).unbind(), || Ok(false), None)
+    }
+}
+
+struct GetNowait<C>(PhantomData<C>);
+
+impl<C: Documented> Hot<0> for GetNowait<C> {
+    type Class = C;
+    const CLASS: &'static str = C::CLASS;
+    const NAME: &'static CStr = c"get_nowait";
+    const DOC: &'static CStr = C::GET_NOWAIT;
+    const REQUIRED: usize = 0;
+
+    fn parameters() -> [&'static Parameter; 0] {
+        []
+    }
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, C>, []: Arguments<'_, 'py, 0>) -> Plain {
+        let body = this.get().body();
+        if body.overrides.get { Plain::Declined } else { get_fast(this.py(), body, Turn::Now) }
+    }
+
+    fn in_general<'py>(this: &Bound<'py, C>, []: Arguments<'_, 'py, 0>) -> PyResult<Py<PyAny>> {
+        let body = this.get().body();
+        if body.overrides.get {
+            return call_without_blocking(this.as_any(), intern!(this.py(), "get"), ());
+        }
+        get_general(this.as_any(), body, false, None)
+    }
+}
+
+/// May a coroutine try now? Else it goes the long way: the loop has its turn there, and Python its say.
 #[inline]
-unsafe fn get_plainly(body: &Body, this_: Raw, turn: Turn) -> Raw {
-    // SAFETY: see above.
-    let py = unsafe { Python::assume_attached() };
-    if body.core.is_entered(py) {
-        return get_after_all(body, this_, turn);
-    }
-    let (wakes, result) = body.core.try_get(py, turn);
-    if wakes.is_empty() {
-        std::mem::forget(wakes);
-    } else {
-        fire(wakes);
-    }
-    match result {
-        Ok(item) => item.into_ptr(),
-        Err(_) => get_after_all(body, this_, turn),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn get_after_all(body: &Body, this_: Raw, turn: Turn) -> Raw {
-    guarded(|_| {
-        general(|py| {
-            // SAFETY: the interpreter called.
-            get_in_general(unsafe { this(py, &this_) }, body, turn == Turn::Arrival, None)
-        })
-    })
-}
-
-unsafe extern "C" fn put_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    // SAFETY: called by the interpreter, attached, for an instance of C.
-    let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
-    if call.is_plain(1) && !body.slow && !body.overrides.put {
-        // SAFETY: one argument was passed.
-        return unsafe { put_plainly(body, this_, *args, Turn::Now) };
-    }
-    guarded(|_| {
-        general(|py| {
-            let [item] = parse(py, call, (C::CLASS, "put_nowait"), ["item"], 1)?;
-            let item = item.expect("required").to_owned();
-            // SAFETY: as above.
-            let this = unsafe { this(py, &call.this) };
-            if body.overrides.put {
-                let block = PyDict::new(py);
-                block.set_item(intern!(py, "block"), false)?;
-                return this.call_method(intern!(py, "put"), (item,), Some(&block)).map(Bound::unbind);
-            }
-            put_in_general(this, body, item.unbind(), || Ok(false), None)
-        })
-    })
-}
-
-unsafe extern "C" fn get_nowait<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    // SAFETY: called by the interpreter, attached, for an instance of C.
-    let body = unsafe { call.instance::<C>(Python::assume_attached()).body() };
-    if call.is_plain(0) && !body.slow && !body.overrides.get {
-        // SAFETY: as above.
-        return unsafe { get_plainly(body, this_, Turn::Now) };
-    }
-    guarded(|_| {
-        general(|py| {
-            let [] = parse(py, call, (C::CLASS, "get_nowait"), [], 0)?;
-            // SAFETY: as above.
-            let this = unsafe { this(py, &call.this) };
-            if body.overrides.get {
-                let block = PyDict::new(py);
-                block.set_item(intern!(py, "block"), false)?;
-                return this.call_method(intern!(py, "get"), (), Some(&block)).map(Bound::unbind);
-            }
-            get_in_general(this, body, false, None)
-        })
-    })
+fn may_try(py: Python<'_>, body: &Body) -> bool {
+    !body.slow && !body.core.is_entered(py) && aio::spend()
 }
 
 /// The fast path of `put_async`: None if it is done, `WAIT` if the coroutine has to go the long way.
-unsafe extern "C" fn try_put<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    // SAFETY: called by the interpreter, attached, for an instance of C.
-    let (py, body) = unsafe { (Python::assume_attached(), call.instance::<C>(Python::assume_attached()).body()) };
-    if !call.is_plain(1) {
-        return guarded(|_| general(|py| parse(py, call, (C::CLASS, "_try_put"), ["item"], 1).map(|_| py.None())));
+struct TryPut<C>(PhantomData<C>);
+
+impl<C: Documented> Hot<1> for TryPut<C> {
+    type Class = C;
+    const CLASS: &'static str = C::CLASS;
+    const NAME: &'static CStr = c"_try_put";
+    const DOC: &'static CStr = c"_try_put($self, item)\n--\n\nThe fast path of put_async.";
+    const REQUIRED: usize = 1;
+
+    fn parameters() -> [&'static Parameter; 1] {
+        [&ITEM]
     }
-    if body.slow || body.core.is_entered(py) || !aio::spend() {
-        return aio::wait_marker(py);
-    }
-    // SAFETY: one argument was passed.
-    let item: Item = unsafe { Bound::from_borrowed_ptr(py, *args) }.unbind();
-    let (wakes, result) = body.core.try_put(py, item, Turn::Arrival);
-    if wakes.is_empty() {
-        std::mem::forget(wakes);
-    } else {
-        fire(wakes);
-    }
-    match result {
-        Ok(()) => py.None().into_ptr(),
-        Err(PutError::Full(item) | PutError::ShutDown(item)) => {
-            // The caller holds the item too, so this runs nothing.
-            // SAFETY: attached; one reference of ours.
-            unsafe { ffi::Py_DECREF(item.into_ptr()) };
-            aio::wait_marker(py)
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item]: Arguments<'_, 'py, 1>) -> Plain {
+        let (py, body) = (this.py(), this.get().body());
+        match item {
+            Some(item) if may_try(py, body) => put_fast(body, item, Turn::Arrival),
+            _ => Plain::Declined,
         }
+        .or_wait(py)
+    }
+
+    fn in_general<'py>(this: &Bound<'py, C>, _: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
+        Ok(aio::wait_marker(this.py()))
     }
 }
 
 /// The fast path of `get_async`: the item, or `WAIT`.
-unsafe extern "C" fn try_get<C: HasBody>(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    // SAFETY: called by the interpreter, attached, for an instance of C.
-    let (py, body) = unsafe { (Python::assume_attached(), call.instance::<C>(Python::assume_attached()).body()) };
-    if !call.is_plain(0) {
-        return guarded(|_| general(|py| parse(py, call, (C::CLASS, "_try_get"), [], 0).map(|[]| py.None())));
+struct TryGet<C>(PhantomData<C>);
+
+impl<C: Documented> Hot<0> for TryGet<C> {
+    type Class = C;
+    const CLASS: &'static str = C::CLASS;
+    const NAME: &'static CStr = c"_try_get";
+    const DOC: &'static CStr = c"_try_get($self)\n--\n\nThe fast path of get_async.";
+    const REQUIRED: usize = 0;
+
+    fn parameters() -> [&'static Parameter; 0] {
+        []
     }
-    if body.slow || body.core.is_entered(py) || !aio::spend() {
-        return aio::wait_marker(py);
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, C>, []: Arguments<'_, 'py, 0>) -> Plain {
+        let (py, body) = (this.py(), this.get().body());
+        let plain = if may_try(py, body) { get_fast(py, body, Turn::Arrival) } else { Plain::Declined };
+        plain.or_wait(py)
     }
-    let (wakes, result) = body.core.try_get(py, Turn::Arrival);
-    if wakes.is_empty() {
-        std::mem::forget(wakes);
-    } else {
-        fire(wakes);
+
+    fn in_general<'py>(this: &Bound<'py, C>, []: Arguments<'_, 'py, 0>) -> PyResult<Py<PyAny>> {
+        Ok(aio::wait_marker(this.py()))
     }
-    result.map_or_else(|_| aio::wait_marker(py), Item::into_ptr)
+}
+
+/// The docstrings, where the two kinds of queue differ.
+trait Documented: HasBody {
+    const PUT: &'static CStr;
+    const GET: &'static CStr;
+    const PUT_NOWAIT: &'static CStr;
+    const GET_NOWAIT: &'static CStr;
+}
+
+impl Documented for PyQueue {
+    const PUT: &'static CStr = PUT;
+    const GET: &'static CStr = GET;
+    const PUT_NOWAIT: &'static CStr = PUT_NOWAIT;
+    const GET_NOWAIT: &'static CStr = GET_NOWAIT;
+}
+
+impl Documented for PySimpleQueue {
+    const PUT: &'static CStr = SIMPLE_PUT;
+    const GET: &'static CStr = SIMPLE_GET;
+    const PUT_NOWAIT: &'static CStr = SIMPLE_PUT_NOWAIT;
+    const GET_NOWAIT: &'static CStr = SIMPLE_GET_NOWAIT;
 }
 
 const PUT: &CStr = c"put($self, item, block=True, timeout=None)
@@ -393,30 +410,20 @@ been shut down and is drained.
 
 It never waits, so it never stands in line: if there is an item it is taken, whoever waits.";
 
-const TRY_PUT: &CStr = c"_try_put($self, item)\n--\n\nThe fast path of put_async.";
-const TRY_GET: &CStr = c"_try_get($self)\n--\n\nThe fast path of get_async.";
+const fn methods<C: Documented>() -> [Method<C>; 6] {
+    [
+        method::<Put<C>, 3>(),
+        method::<Get<C>, 2>(),
+        method::<PutNowait<C>, 1>(),
+        method::<GetNowait<C>, 0>(),
+        method::<TryPut<C>, 1>(),
+        method::<TryGet<C>, 0>(),
+    ]
+}
 
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
-    install_on::<PyQueue>(
-        py,
-        &[
-            (c"put", put::<PyQueue>, PUT),
-            (c"get", get::<PyQueue>, GET),
-            (c"put_nowait", put_nowait::<PyQueue>, PUT_NOWAIT),
-            (c"get_nowait", get_nowait::<PyQueue>, GET_NOWAIT),
-            (c"_try_put", try_put::<PyQueue>, TRY_PUT),
-            (c"_try_get", try_get::<PyQueue>, TRY_GET),
-        ],
-    )?;
-    install_on::<PySimpleQueue>(
-        py,
-        &[
-            (c"put", put::<PySimpleQueue>, SIMPLE_PUT),
-            (c"get", get::<PySimpleQueue>, SIMPLE_GET),
-            (c"put_nowait", put_nowait::<PySimpleQueue>, SIMPLE_PUT_NOWAIT),
-            (c"get_nowait", get_nowait::<PySimpleQueue>, SIMPLE_GET_NOWAIT),
-            (c"_try_put", try_put::<PySimpleQueue>, TRY_PUT),
-            (c"_try_get", try_get::<PySimpleQueue>, TRY_GET),
-        ],
-    )
+    for class in [py.get_type::<PyQueue>(), py.get_type::<PyLifoQueue>(), py.get_type::<PyPriorityQueue>()] {
+        install_on(&class, &methods::<PyQueue>())?;
+    }
+    install_on(&py.get_type::<PySimpleQueue>(), &methods::<PySimpleQueue>())
 }

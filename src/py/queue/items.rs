@@ -94,6 +94,17 @@ impl Buffer for Store {
         }
     }
 
+    /// The ring of an order that needs the baton stays empty, so it has no slot.
+    #[inline]
+    fn has_slot(&self) -> bool {
+        self.items.has_slot()
+    }
+
+    #[inline]
+    fn pop_in_place(&mut self) -> Option<Item> {
+        if self.order == Order::Stack { self.items.pop_last_in_place() } else { self.items.pop_in_place() }
+    }
+
     fn peek(&self) -> Option<&Item> {
         match self.order {
             Order::Fifo => self.items.peek(),

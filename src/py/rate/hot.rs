@@ -1,9 +1,8 @@
 //! The hot methods of limiters.
-#![allow(unsafe_code)] // the C calling convention
+#![expect(clippy::inline_always, reason = "a fast form is a part of its entry, see `rt::hot`")]
 
 use std::ffi::CStr;
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 use sluicegate_core::rate::{Scale, Units};
@@ -11,11 +10,22 @@ use sluicegate_core::rate::{Scale, Units};
 use super::keyed::PyKeyedTokenBucket;
 use super::limiter::{PyRateLimiter, Target};
 use crate::rt::aio;
-use crate::rt::hot::{Call, Raw, fire, general, guarded, install_on, instance, parse, this};
+use crate::rt::hot::{Arguments, Hot, Parameter, Plain, attached, deliver, install as install_on, method};
 
-/// The amount of an everyday call: there is nothing to report about it, and it is not zero.
+static N: Parameter = Parameter::new("n");
+static KEY: Parameter = Parameter::new("key");
+
+/// The amount, if there is nothing to report about it and it is not zero.
+#[inline]
+fn trivial_amount(n: Option<Borrowed<'_, '_, PyAny>>, scale: Scale) -> Option<Units> {
+    match n {
+        None => Some(scale.per_token()),
+        Some(n) => trivial_units(n, scale),
+    }
+}
+
 #[inline(never)] // so that a call without an argument is short
-fn everyday(n: Borrowed<'_, '_, PyAny>, scale: Scale) -> Option<Units> {
+fn trivial_units(n: Borrowed<'_, '_, PyAny>, scale: Scale) -> Option<Units> {
     let tokens = match n.cast_exact::<PyInt>() {
         Ok(int) => f64::from(int.extract::<u32>().ok()?),
         Err(_) => n.cast_exact::<PyFloat>().ok()?.value(),
@@ -26,131 +36,109 @@ fn everyday(n: Borrowed<'_, '_, PyAny>, scale: Scale) -> Option<Units> {
     scale.units(tokens).filter(|&units| units > 0)
 }
 
-/// The amount of a call with at most one argument, beginning at `first`.
-///
-/// It is given words and no [`Call`]: see the queues'.
-///
-/// # Safety
-/// The interpreter called, attached.
 #[inline]
-unsafe fn amount(
-    py: Python<'_>,
-    args: *const Raw,
-    nargs: ffi::Py_ssize_t,
-    kwnames: Raw,
-    first: usize,
-    scale: Scale,
-) -> Option<Units> {
-    let nargs = nargs.unsigned_abs();
-    if nargs == first && kwnames.is_null() {
-        return Some(scale.per_token());
-    }
-    if nargs != first + 1 || !kwnames.is_null() {
-        return None;
-    }
-    // SAFETY: so many arguments were passed.
-    everyday(unsafe { Borrowed::from_ptr(py, *args.add(first)) }, scale)
+fn boolean(py: Python<'_>, value: bool) -> Py<PyAny> {
+    PyBool::new(py, value).to_owned().into_any().unbind()
 }
 
-#[inline]
-fn boolean(py: Python<'_>, value: bool) -> Raw {
-    PyBool::new(py, value).to_owned().into_ptr()
-}
+struct TryAcquire;
 
-unsafe extern "C" fn try_acquire(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: called by the interpreter, attached, for an instance of the class.
-    let (py, limiter) = unsafe { (Python::assume_attached(), instance::<PyRateLimiter>(Python::assume_attached(), this_)) };
-    if let Target::Own(own) = &limiter.target {
-        // SAFETY: as above.
-        if let Some(passed) = unsafe { amount(py, args, nargs, kwnames, 0, own.scale()) }.and_then(|n| own.pass(py, n)) {
-            return boolean(py, passed);
+impl Hot<1> for TryAcquire {
+    type Class = PyRateLimiter;
+    const CLASS: &'static str = "RateLimiter";
+    const NAME: &'static CStr = c"try_acquire";
+    const DOC: &'static CStr = TRY_ACQUIRE;
+    const REQUIRED: usize = 0;
+
+    fn parameters() -> [&'static Parameter; 1] {
+        [&N]
+    }
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, PyRateLimiter>, [n]: Arguments<'_, 'py, 1>) -> Plain {
+        let py = this.py();
+        let Target::Own(own) = &this.get().target else { return Plain::Declined };
+        match trivial_amount(n, own.scale()).and_then(|n| own.pass(py, n)) {
+            Some(passed) => Plain::Done(boolean(py, passed)),
+            None => Plain::Declined,
         }
     }
-    try_acquire_after_all(this_, args, nargs, kwnames)
-}
 
-#[cold]
-#[inline(never)]
-fn try_acquire_after_all(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    guarded(|_| {
-        general(|py| {
-            let [n] = parse(py, call, ("RateLimiter", "try_acquire"), ["n"], 0)?;
-            // SAFETY: the interpreter called, for an instance of the class.
-            let (limiter, this) = unsafe { (call.instance::<PyRateLimiter>(py), this(py, &call.this)) };
-            let went = limiter.try_acquire(this, limiter.amount("n", n.as_deref())?, false)?;
-            Ok(PyBool::new(py, went).to_owned().into_any().unbind())
-        })
-    })
+    fn in_general<'py>(this: &Bound<'py, PyRateLimiter>, [n]: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
+        let limiter = this.get();
+        let went = limiter.try_acquire(this.as_any(), limiter.amount("n", n.as_deref())?, false)?;
+        Ok(boolean(this.py(), went))
+    }
 }
 
 /// The fast path of `acquire_async`: True if it is done, `WAIT` if the coroutine has to go the long way.
-unsafe extern "C" fn try_acquire_async(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    // SAFETY: called by the interpreter, attached, for an instance of the class.
-    let (py, limiter) = unsafe { (Python::assume_attached(), instance::<PyRateLimiter>(Python::assume_attached(), this_)) };
-    if !aio::spend() {
-        return aio::wait_marker(py);
+struct TryAcquireAsync;
+
+impl Hot<1> for TryAcquireAsync {
+    type Class = PyRateLimiter;
+    const CLASS: &'static str = "RateLimiter";
+    const NAME: &'static CStr = c"_try_acquire";
+    const DOC: &'static CStr = c"_try_acquire($self, n=1)\n--\n\nThe fast path of acquire_async.";
+    const REQUIRED: usize = 0;
+
+    fn parameters() -> [&'static Parameter; 1] {
+        [&N]
     }
-    if let Target::Own(own) = &limiter.target {
-        // SAFETY: as above.
-        if unsafe { amount(py, args, nargs, kwnames, 0, own.scale()) }.is_some_and(|n| own.pass_or_wait(py, n)) {
-            return boolean(py, true);
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, PyRateLimiter>, [n]: Arguments<'_, 'py, 1>) -> Plain {
+        let py = this.py();
+        if !aio::spend() {
+            return Plain::Done(aio::wait_marker(py));
+        }
+        let Target::Own(own) = &this.get().target else { return Plain::Declined };
+        if trivial_amount(n, own.scale()).is_some_and(|n| own.pass_or_wait(py, n)) {
+            Plain::Done(boolean(py, true))
+        } else {
+            Plain::Declined
         }
     }
-    try_acquire_async_after_all(this_, args, nargs, kwnames)
+
+    fn in_general<'py>(this: &Bound<'py, PyRateLimiter>, [n]: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
+        let limiter = this.get();
+        let went = limiter.try_acquire(this.as_any(), limiter.amount("n", n.as_deref())?, true)?;
+        Ok(if went { boolean(this.py(), true) } else { aio::wait_marker(this.py()) })
+    }
 }
 
-#[cold]
-#[inline(never)]
-fn try_acquire_async_after_all(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    guarded(|_| {
-        general(|py| {
-            let [n] = parse(py, call, ("RateLimiter", "_try_acquire"), ["n"], 0)?;
-            // SAFETY: the interpreter called, for an instance of the class.
-            let (limiter, this) = unsafe { (call.instance::<PyRateLimiter>(py), this(py, &call.this)) };
-            let went = limiter.try_acquire(this, limiter.amount("n", n.as_deref())?, true)?;
-            Ok(if went {
-                PyBool::new(py, true).to_owned().into_any().unbind()
-            } else {
-                aio::wait_marker_object(py).clone_ref(py)
-            })
-        })
-    })
-}
+struct TryAcquireKey;
 
-unsafe extern "C" fn try_acquire_key(this_: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
-    let call = Call::new(this_, args, nargs, kwnames);
-    guarded(|py| {
-        // SAFETY: called by the interpreter, attached, for an instance of the class.
-        let bucket = unsafe { call.instance::<PyKeyedTokenBucket>(py) };
-        // SAFETY: as above.
-        if let Some(n) = unsafe { amount(py, args, nargs, kwnames, 1, bucket.buckets.core.scale()) } {
-            // SAFETY: an amount was found behind the key, or none was given.
-            let key = unsafe { Bound::ref_from_ptr(py, &*call.args) };
-            if let Some((wakes, result)) = bucket.everyday(key, n) {
-                if !wakes.is_empty() {
-                    fire(wakes);
-                }
-                return match result {
-                    Ok(went) => boolean(py, went),
-                    // SAFETY: as above.
-                    Err(refusal) => general(|py| Err(bucket.refused(unsafe { this(py, &call.this) }, key, n, refusal))),
-                };
-            }
+impl Hot<2> for TryAcquireKey {
+    type Class = PyKeyedTokenBucket;
+    const CLASS: &'static str = "KeyedTokenBucket";
+    const NAME: &'static CStr = c"try_acquire";
+    const DOC: &'static CStr = TRY_ACQUIRE_KEY;
+    const REQUIRED: usize = 1;
+    const GUARDED: bool = true;
+
+    fn parameters() -> [&'static Parameter; 2] {
+        [&KEY, &N]
+    }
+
+    #[inline(always)]
+    fn plainly<'py>(this: Borrowed<'_, 'py, PyKeyedTokenBucket>, [key, n]: Arguments<'_, 'py, 2>) -> Plain {
+        let (py, bucket) = (this.py(), this.get());
+        let (Some(key), Some(n)) = (key, trivial_amount(n, bucket.buckets.core.scale())) else { return Plain::Declined };
+        let Some((wakes, result)) = bucket.everyday(&key, n) else { return Plain::Declined };
+        deliver(wakes);
+        match result {
+            Ok(went) => Plain::Done(boolean(py, went)),
+            Err(refusal) => attached(|_| Err(bucket.refused(this.as_any(), &key, n, refusal))),
         }
-        general(|py| {
-            let [key, n] = parse(py, call, ("KeyedTokenBucket", "try_acquire"), ["key", "n"], 1)?;
-            let hash = bucket.hash(&key.expect("required"))?;
-            let n = bucket.amount(n.as_deref())?;
-            if n == 0 {
-                return Ok(PyBool::new(py, true).to_owned().into_any().unbind());
-            }
-            // SAFETY: as above.
-            let went = bucket.buckets.try_acquire(unsafe { this(py, &call.this) }, hash, n)?;
-            Ok(PyBool::new(py, went).to_owned().into_any().unbind())
-        })
-    })
+    }
+
+    fn in_general<'py>(this: &Bound<'py, PyKeyedTokenBucket>, [key, n]: Arguments<'_, 'py, 2>) -> PyResult<Py<PyAny>> {
+        let (py, bucket) = (this.py(), this.get());
+        let hash = bucket.hash(&key.expect("required"))?;
+        let n = bucket.amount(n.as_deref())?;
+        let went = n == 0 || bucket.buckets.try_acquire(this.as_any(), hash, n)?;
+        Ok(boolean(py, went))
+    }
 }
 
 const TRY_ACQUIRE: &CStr = c"try_acquire($self, n=1)
@@ -161,8 +149,6 @@ Take `n` tokens if they can go now and nobody waits. Returns whether it did. Nev
 It overtakes nobody: while others wait in line it is refused. `n=0` goes always and changes nothing.
 
 Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.";
-
-const TRY_ACQUIRE_ASYNC: &CStr = c"_try_acquire($self, n=1)\n--\n\nThe fast path of acquire_async.";
 
 const TRY_ACQUIRE_KEY: &CStr = c"try_acquire($self, key, n=1)
 --
@@ -175,9 +161,6 @@ Raises RateLimited if the key is new and all `max_keys` are needed (see the clas
 at once; ValueError, TypeError or OverflowError for a bad `key` or `n`.";
 
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
-    install_on::<PyRateLimiter>(
-        py,
-        &[(c"try_acquire", try_acquire, TRY_ACQUIRE), (c"_try_acquire", try_acquire_async, TRY_ACQUIRE_ASYNC)],
-    )?;
-    install_on::<PyKeyedTokenBucket>(py, &[(c"try_acquire", try_acquire_key, TRY_ACQUIRE_KEY)])
+    install_on(&py.get_type::<PyRateLimiter>(), &[method::<TryAcquire, 1>(), method::<TryAcquireAsync, 1>()])?;
+    install_on(&py.get_type::<PyKeyedTokenBucket>(), &[method::<TryAcquireKey, 2>()])
 }

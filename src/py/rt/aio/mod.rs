@@ -72,8 +72,8 @@ pub(crate) fn wait_marker_object(py: Python<'_>) -> &Py<PyAny> {
 }
 
 /// A new reference to it.
-pub(crate) fn wait_marker(py: Python<'_>) -> *mut pyo3::ffi::PyObject {
-    wait_marker_object(py).clone_ref(py).into_ptr()
+pub(crate) fn wait_marker(py: Python<'_>) -> Py<PyAny> {
+    wait_marker_object(py).clone_ref(py)
 }
 
 fn refill() {
