@@ -240,11 +240,11 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     /// One more sender, which ends independently of the others, made from one that has not ended.
     ///
     /// # Errors
-    /// How that sender has ended, or the channel.
+    /// How that sender has ended. (After another end of the channel there can still be one more sender, which has nothing to do.)
     pub fn add_sender(&self, proof: D::Proof<'_>, from: &SenderEnd) -> Result<SenderEnd, End> {
         self.section.with(proof, |state| {
-            if let Some(end) = state.closed().or_else(|| from.has_ended().then_some(End::Completed)) {
-                return Err(end);
+            if from.has_ended() {
+                return Err(state.closed().unwrap_or(End::Completed));
             }
             state.senders_left += 1;
             Ok(SenderEnd::default())

@@ -23,6 +23,7 @@ use crate::rt::drops::drop_flat;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
 use crate::rt::guarded;
+use crate::rt::imported::imported;
 use crate::rt::waker::{Callee, Waker};
 
 pub(crate) type Core = credits::Channel<Item, Waker, Attached, Lines, Extras>;
@@ -279,7 +280,7 @@ impl PyChannelBody {
         fields.set_item("receive_blocked_seconds", seconds(seen.receive_blocked))?;
         fields.set_item("starved_for", seconds(seen.starved_for))?;
         fields.set_item("grants_held", seen.held)?;
-        CLASS.import(py, "sluicegate._statistics", "ChannelStatistics")?.call((), Some(&fields))
+        imported(py, &CLASS, "sluicegate._statistics", "ChannelStatistics")?.call((), Some(&fields))
     }
 
     pub(crate) fn describe(&self, this: &Bound<'_, PyAny>) -> PyResult<String> {
