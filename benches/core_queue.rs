@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sluicegate_core::buffer::Fifo;
 use sluicegate_core::clock::Clock;
-use sluicegate_core::queue::{GetError, Linger, PutError, Queue, Spot, Turn};
+use sluicegate_core::queue::{Admission, GetError, Linger, PutError, Queue, Spot};
 use sluicegate_core::section::{Domain, Flag, Threads};
 use sluicegate_core::wait::Parker;
 
@@ -67,7 +67,7 @@ fn rest(parker: &Parker) {
 
 impl Channel for Fair<Threads> {
     fn put(&self, item: Item) {
-        let (wakes, result) = self.try_put((), item, Turn::Arrival);
+        let (wakes, result) = self.try_put((), item, Admission::Queued);
         wakes.fire();
         let Err(PutError::Full(mut item)) = result else { return };
         let parker = Arc::new(Parker::default());
@@ -85,7 +85,7 @@ impl Channel for Fair<Threads> {
     }
 
     fn get(&self) -> Item {
-        let (wakes, result) = self.try_get((), Turn::Arrival);
+        let (wakes, result) = self.try_get((), Admission::Queued);
         wakes.fire();
         if let Ok(item) = result {
             return item;
@@ -185,9 +185,9 @@ fn one_thread(c: &mut Criterion) {
     let queue = fair::<Alone>();
     group.bench_function("sluicegate, attached", |b| {
         b.iter(|| {
-            let (wakes, accepted) = queue.try_put(here, black_box(1), Turn::Arrival);
+            let (wakes, accepted) = queue.try_put(here, black_box(1), Admission::Queued);
             wakes.fire();
-            let (wakes, item) = queue.try_get(here, Turn::Arrival);
+            let (wakes, item) = queue.try_get(here, Admission::Queued);
             wakes.fire();
             (accepted, item)
         });
@@ -233,7 +233,7 @@ fn bench_batch<D: Domain>(group: &mut Group<'_>, name: &str, queue: &Fair<D>, pr
     group.bench_function(name, |b| {
         b.iter(|| {
             let mut items = vec![1; BATCH].into_iter();
-            let (wakes, accepted) = queue.try_put_batch(proof, &mut items, Turn::Arrival);
+            let (wakes, accepted) = queue.try_put_batch(proof, &mut items, Admission::Queued);
             wakes.fire();
             let (wakes, batch) = queue.get_batch_or_wait(proof, BATCH, Linger::Over, &mut spot, &parker);
             wakes.fire();

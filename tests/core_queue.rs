@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sluicegate_core::buffer::Fifo;
 use sluicegate_core::clock::Clock;
-use sluicegate_core::queue::{BatchError, GetError, Linger, PutError, Queue, Side, Spot, Turn, UNBOUNDED};
+use sluicegate_core::queue::{Admission, BatchError, GetError, Linger, PutError, Queue, Side, Spot, UNBOUNDED};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -21,13 +21,13 @@ fn parker() -> Waker {
 }
 
 fn put(queue: &Fifos, item: u32) -> Result<(), PutError<u32>> {
-    let (wakes, result) = queue.try_put((), item, Turn::Now);
+    let (wakes, result) = queue.try_put((), item, Admission::Immediate);
     wakes.fire();
     result
 }
 
 fn get(queue: &Fifos) -> Result<u32, GetError> {
-    let (wakes, result) = queue.try_get((), Turn::Now);
+    let (wakes, result) = queue.try_get((), Admission::Immediate);
     wakes.fire();
     result
 }
@@ -97,16 +97,16 @@ fn after_two_misses_the_door_shuts_until_the_waiter_has_been_served() {
     let _ = wait_to_get(&queue, &mut spot, &waker);
     for _ in 0..2 {
         put(&queue, 1).unwrap();
-        assert!(queue.try_get((), Turn::Arrival).1.is_ok(), "an arrival passes a woken waiter");
+        assert!(queue.try_get((), Admission::Queued).1.is_ok(), "an arrival passes a woken waiter");
         assert_eq!(wait_to_get(&queue, &mut spot, &waker), Err(GetError::Empty));
     }
     put(&queue, 2).unwrap();
-    assert_eq!(queue.try_get((), Turn::Arrival).1, Err(GetError::Empty), "the door is shut");
+    assert_eq!(queue.try_get((), Admission::Queued).1, Err(GetError::Empty), "the door is shut");
     put(&queue, 3).unwrap();
     assert_eq!(get(&queue), Ok(2), "one that cannot wait is told the truth");
     assert_eq!(wait_to_get(&queue, &mut spot, &waker), Ok(3));
     put(&queue, 4).unwrap();
-    assert_eq!(queue.try_get((), Turn::Arrival).1, Ok(4), "the door is open again");
+    assert_eq!(queue.try_get((), Admission::Queued).1, Ok(4), "the door is open again");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_lingering_batch_claims_what_is_there_and_takes_it_under_pressure() {
     assert_eq!(linger(&mut one, Linger::On), Err(BatchError::Empty));
     put(&queue, 1).unwrap();
     assert_eq!(linger(&mut one, Linger::On), Err(BatchError::Lingering));
-    assert_eq!(queue.try_get((), Turn::Arrival).1, Err(GetError::Empty), "its place in line is kept");
+    assert_eq!(queue.try_get((), Admission::Queued).1, Err(GetError::Empty), "its place in line is kept");
     for n in 2..=4 {
         put(&queue, n).unwrap();
     }
@@ -242,7 +242,7 @@ fn a_lingering_batch_claims_what_is_there_and_takes_it_under_pressure() {
 #[test]
 fn a_reserved_place_holds_off_the_end_until_it_is_filled() {
     let queue = queue(1);
-    assert_eq!(queue.try_reserve((), Turn::Now), Ok(()));
+    assert_eq!(queue.try_reserve((), Admission::Immediate), Ok(()));
     assert_eq!(put(&queue, 9), Err(PutError::Full(9)));
     queue.shut_down(()).fire();
     assert_eq!(get(&queue), Err(GetError::Empty));

@@ -8,7 +8,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use sluicegate_core::buffer::Fifo;
 use sluicegate_core::clock::Clock;
-use sluicegate_core::queue::{GetError, PutError, Queue, Spot, Taken, Turn, UNBOUNDED};
+use sluicegate_core::queue::{Admission, GetError, PutError, Queue, Spot, Taken, UNBOUNDED};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -56,7 +56,7 @@ fn put(queue: &Fifos, item: u32) -> Result<(), PutError<u32>> {
 }
 
 fn put_now(queue: &Fifos, item: u32) {
-    let (wakes, result) = queue.try_put((), item, Turn::Now);
+    let (wakes, result) = queue.try_put((), item, Admission::Immediate);
     wakes.fire();
     assert_eq!(result, Ok(()));
 }
@@ -147,7 +147,7 @@ fn an_arrival_overtakes_a_woken_waiter() {
             thread::spawn(move || get(&queue).unwrap())
         };
         put_now(&queue, 1);
-        let (wakes, taken) = queue.try_get((), Turn::Arrival);
+        let (wakes, taken) = queue.try_get((), Admission::Queued);
         wakes.fire();
         if taken.is_ok() {
             put_now(&queue, 2);
@@ -218,7 +218,7 @@ fn the_last_task_done_races_with_a_join() {
 fn a_reserved_place_races_with_shutdown() {
     loom::model(|| {
         let queue = queue(1);
-        assert_eq!(queue.try_reserve((), Turn::Now), Ok(()));
+        assert_eq!(queue.try_reserve((), Admission::Immediate), Ok(()));
         let putter = {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sluicegate_core::buffer::Fifo;
 use sluicegate_core::clock::Clock;
-use sluicegate_core::queue::{GetError, PutError, Queue, Spot, Turn};
+use sluicegate_core::queue::{Admission, GetError, PutError, Queue, Spot};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -15,8 +15,8 @@ const WAITERS: usize = 4;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Put(Turn),
-    Get(Turn),
+    Put(Admission),
+    Get(Admission),
     /// A putter or getter comes, or comes back to look.
     WaitToPut(usize),
     WaitToGet(usize),
@@ -27,10 +27,10 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let turn = prop_oneof![Just(Turn::Now), Just(Turn::Arrival)];
+    let admission = prop_oneof![Just(Admission::Immediate), Just(Admission::Queued)];
     prop_oneof![
-        4 => turn.clone().prop_map(Step::Put),
-        4 => turn.prop_map(Step::Get),
+        4 => admission.clone().prop_map(Step::Put),
+        4 => admission.prop_map(Step::Get),
         4 => (0..WAITERS).prop_map(Step::WaitToPut),
         4 => (0..WAITERS).prop_map(Step::WaitToGet),
         1 => (0..WAITERS).prop_map(Step::LeavePut),
@@ -60,9 +60,9 @@ proptest! {
         let mut getters: Vec<Waiter> = (0..WAITERS).map(|_| Waiter::default()).collect();
         for step in steps {
             match step {
-                Step::Put(turn) => {
+                Step::Put(admission) => {
                     next += 1;
-                    let (wakes, result) = queue.try_put((), next, turn);
+                    let (wakes, result) = queue.try_put((), next, admission);
                     wakes.fire();
                     match result {
                         Ok(()) => {
@@ -72,17 +72,17 @@ proptest! {
                         Err(PutError::ShutDown(item)) => prop_assert!(shut && item == next),
                         Err(PutError::Full(item)) => {
                             prop_assert!(item == next && !shut);
-                            prop_assert!(model.len() >= limit || turn == Turn::Arrival, "a false Full");
+                            prop_assert!(model.len() >= limit || admission == Admission::Queued, "a false Full");
                         }
                     }
                 }
-                Step::Get(turn) => {
-                    let (wakes, result) = queue.try_get((), turn);
+                Step::Get(admission) => {
+                    let (wakes, result) = queue.try_get((), admission);
                     wakes.fire();
                     match result {
                         Ok(item) => prop_assert_eq!(Some(item), model.pop_front()),
                         Err(GetError::ShutDown) => prop_assert!(shut && model.is_empty()),
-                        Err(GetError::Empty) => prop_assert!(model.is_empty() || turn == Turn::Arrival, "a false Empty"),
+                        Err(GetError::Empty) => prop_assert!(model.is_empty() || admission == Admission::Queued, "a false Empty"),
                     }
                 }
                 Step::WaitToPut(n) => {

@@ -55,10 +55,13 @@ def groups():
     }
     kinds = [_queue.SimpleQueue, *(getattr(sluicegate, n) for n in ("Queue", "SimpleQueue", "LifoQueue", "PriorityQueue"))]
     method = {f"{kind.__module__}.{kind.__name__}": loop(["q.put(1)", "q.get()"], q=kind()) for kind in kinds}
+    words, positions = ["put(1, timeout=1.0)", "get(timeout=1.0)"], ["put(1, True, 1.0)", "get(True, 1.0)"]
     timeout = {
-        "q.put(1); q.get()": loop(["q.put(1)", "q.get()"], q=queue),
-        "q.put(1, timeout=1.0); q.get(timeout=1.0)": loop(["q.put(1, timeout=1.0)", "q.get(timeout=1.0)"], q=queue),
-        "q.put(1, True, 1.0); q.get(True, 1.0)": loop(["q.put(1, True, 1.0)", "q.get(True, 1.0)"], q=queue),
+        "put(1); get()": loop(["put(1)", "get()"], put=queue.put, get=queue.get),
+        "put(1, timeout=1.0); get(timeout=1.0)": loop(words, put=queue.put, get=queue.get),
+        "the same, empty": loop(words, put=empty, get=empty),
+        "put(1, True, 1.0); get(True, 1.0)": loop(positions, put=queue.put, get=queue.get),
+        "the same, empty ": loop(positions, put=empty, get=empty),
     }
     channel = sluicegate.CreditChannel(10)
     ends = {"s": channel.sender, "r": channel.receiver}

@@ -34,7 +34,6 @@ __all__ = [
     "Credit",
     "CreditChannel",
     "Delivery",
-    "Ends",
     "KeyedBucket",
     "KeyedTokenBucket",
     "LeakyBucket",
@@ -50,6 +49,7 @@ __all__ = [
     "Sender",
     "SimpleQueue",
     "SlidingWindow",
+    "StreamEnds",
     "TokenBucket",
     "Transfer",
     "__version__",
@@ -1467,7 +1467,7 @@ class Delivery(Generic[_T]):
 # What the package's Python is made of.
 
 @disjoint_base
-class Ends:
+class StreamEnds:
     """A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left, the queue is shut down."""
 
     def __new__(cls, queue: Queue[Any], immediate: bool, n: int) -> Self: ...

@@ -7,7 +7,7 @@ import os
 import queue
 
 from sluicegate import _aio, _core
-from sluicegate._core import STAND_INS, Ends, LifoQueue, PriorityQueue, Queue, SimpleQueue
+from sluicegate._core import STAND_INS, LifoQueue, PriorityQueue, Queue, SimpleQueue, StreamEnds
 from sluicegate._methods import copy_methods, set_methods
 from sluicegate._views import AsyncQueueView, SyncQueueView
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
 
 
-class _Ends(Ends):
+class _StreamEnds(StreamEnds):
     """`with` from the core, and `async with`."""
 
     async def __aenter__(self) -> Any:
@@ -71,7 +71,7 @@ class _QueueMethods(_aio.QueueMethods):
         When the last of them has left, the queue is shut down. If one left by an exception, consumers get
         ShutDown with the first such exception as `__cause__`, once they have drained the queue.
         """
-        return _Ends(self, False, n)
+        return _StreamEnds(self, False, n)
 
     def consumers(self: Any, n: int = 1) -> Any:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as consumers.
@@ -79,7 +79,7 @@ class _QueueMethods(_aio.QueueMethods):
         When the last of them has left, the queue is shut down at once, and what is in it is removed, so
         that no producer waits for ever.
         """
-        return _Ends(self, True, n)
+        return _StreamEnds(self, True, n)
 
     @property
     def async_q(self: Any) -> Any:

@@ -40,8 +40,8 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<queue::classes::PyLifoQueue>()?;
     module.add_class::<queue::classes::PyPriorityQueue>()?;
     module.add_class::<queue::classes::PySimpleQueue>()?;
-    module.add_class::<queue::ends::Ends>()?;
-    module.add("STAND_INS", queue::classes::stand_ins(py))?;
+    module.add_class::<queue::ends::StreamEnds>()?;
+    module.add("STAND_INS", queue::stdlib::stand_ins(py))?;
     queue::hot::install(py)?;
 
     module.add_class::<rate::PyRateLimiter>()?;

@@ -9,7 +9,7 @@
 //!
 //! A batch of gets may *linger* for more. While it does it claims what is there, in its place in line, and takes nothing.
 
-use super::state::{GetError, PutError, Side, Spot, State, Turn};
+use super::state::{Admission, GetError, PutError, Side, Spot, State};
 use crate::buffer::Buffer;
 use crate::monitor::{Monitor, Waits};
 use crate::section::Domain;
@@ -62,18 +62,18 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
         &self,
         proof: D::Proof<'_>,
         items: &mut std::vec::IntoIter<B::Item>,
-        turn: Turn,
+        admission: Admission,
     ) -> (Wakes<W>, Result<(), PutError<()>>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
             if state.shut {
                 return Err(PutError::ShutDown(()));
             }
-            if state.is_barred(Side::Put, turn) {
+            if state.is_barred(Side::Put, admission) {
                 return Err(PutError::Full(()));
             }
             let result = state.put_batch(items);
-            if result.is_err() && turn == Turn::Now {
+            if result.is_err() && admission == Admission::Immediate {
                 state.note_full();
             }
             state.settle(wakes);
@@ -112,14 +112,14 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
     }
 
     /// Promises a place to an item that is about to come out of an iterator, without waiting.
-    pub fn try_reserve(&self, proof: D::Proof<'_>, turn: Turn) -> Result<(), PutError<()>> {
+    pub fn try_reserve(&self, proof: D::Proof<'_>, admission: Admission) -> Result<(), PutError<()>> {
         self.section.with(proof, |state| {
             state.forget_after_fork();
             if state.shut {
                 return Err(PutError::ShutDown(()));
             }
-            if !state.has_room() || state.is_barred(Side::Put, turn) {
-                if turn == Turn::Now {
+            if !state.has_room() || state.is_barred(Side::Put, admission) {
+                if admission == Admission::Immediate {
                     state.note_full();
                 }
                 return Err(PutError::Full(()));
@@ -173,10 +173,15 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
     }
 
     /// Gets 1 to `max` items without waiting.
-    pub fn try_get_batch(&self, proof: D::Proof<'_>, max: usize, turn: Turn) -> (Wakes<W>, Result<Vec<B::Item>, GetError>) {
+    pub fn try_get_batch(
+        &self,
+        proof: D::Proof<'_>,
+        max: usize,
+        admission: Admission,
+    ) -> (Wakes<W>, Result<Vec<B::Item>, GetError>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            if state.is_barred(Side::Get, turn) {
+            if state.is_barred(Side::Get, admission) {
                 return Err(GetError::Empty);
             }
             if state.buffer.is_empty() {

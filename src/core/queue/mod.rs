@@ -7,7 +7,7 @@
 //!
 //! # Fairness
 //! Items leave in the buffer's order. Waiters are woken in the order they came; an arrival may pass a woken one until that has missed
-//! twice, then arrivals that can wait go to the end of the line. [`Turn::Now`] never waits and so never stands in line: it answers
+//! twice, then arrivals that can wait go to the end of the line. [`Admission::Immediate`] never waits and so never stands in line: it answers
 //! truthfully from what is there.
 //!
 //! # Cancellation
@@ -27,4 +27,4 @@ mod state;
 pub use batch::{BatchError, Linger};
 pub use baton::{Admitted, Taken};
 pub use ops::Queue;
-pub use state::{Baton, GetError, PutError, Side, Spot, State, Statistics, Turn, UNBOUNDED};
+pub use state::{Admission, Baton, GetError, PutError, Side, Spot, State, Statistics, UNBOUNDED};

@@ -1,6 +1,6 @@
 //! The operations on single items, and what is asked about a queue.
 
-use super::state::{GetError, PutError, Side, Spot, State, Statistics, Turn};
+use super::state::{Admission, GetError, PutError, Side, Spot, State, Statistics};
 use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::monitor::{Monitor, Waits};
@@ -69,10 +69,10 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
     /// The item is made only then. False: nothing has happened, and `try_put` knows why.
     #[expect(clippy::inline_always, reason = "the point of it")]
     #[inline(always)]
-    pub fn put_at_once(&self, proof: D::Proof<'_>, turn: Turn, item: impl FnOnce() -> B::Item) -> bool {
+    pub fn put_at_once(&self, proof: D::Proof<'_>, admission: Admission, item: impl FnOnce() -> B::Item) -> bool {
         !self.section.is_entered(proof)
             && self.section.with(proof, |state| {
-                let free = !state.shut && state.has_room() && !state.is_barred(Side::Put, turn);
+                let free = !state.shut && state.has_room() && !state.is_barred(Side::Put, admission);
                 let free = free && state.lobby.line(Side::Get).nobody_waits() && state.buffer.has_slot();
                 if free {
                     state.store(item());
@@ -84,12 +84,12 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
     /// The everyday case of [`Queue::try_get`], as [`Queue::put_at_once`] is that of `try_put`.
     #[expect(clippy::inline_always, reason = "the point of it")]
     #[inline(always)]
-    pub fn get_at_once(&self, proof: D::Proof<'_>, turn: Turn) -> Option<B::Item> {
+    pub fn get_at_once(&self, proof: D::Proof<'_>, admission: Admission) -> Option<B::Item> {
         if self.section.is_entered(proof) {
             return None;
         }
         self.section.with(proof, |state| {
-            if state.is_barred(Side::Get, turn) || !state.lobby.line(Side::Put).nobody_waits() {
+            if state.is_barred(Side::Get, admission) || !state.lobby.line(Side::Put).nobody_waits() {
                 return None;
             }
             let item = state.buffer.pop_in_place();
@@ -101,13 +101,13 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
     }
 
     /// Puts without waiting.
-    pub fn try_put(&self, proof: D::Proof<'_>, item: B::Item, turn: Turn) -> (Wakes<W>, Result<(), PutError<B::Item>>) {
-        self.visit(proof, |state, wakes| state.put(item, turn, wakes))
+    pub fn try_put(&self, proof: D::Proof<'_>, item: B::Item, admission: Admission) -> (Wakes<W>, Result<(), PutError<B::Item>>) {
+        self.visit(proof, |state, wakes| state.put(item, admission, wakes))
     }
 
     /// Gets without waiting.
-    pub fn try_get(&self, proof: D::Proof<'_>, turn: Turn) -> (Wakes<W>, Result<B::Item, GetError>) {
-        self.visit(proof, |state, wakes| state.get(turn, wakes))
+    pub fn try_get(&self, proof: D::Proof<'_>, admission: Admission) -> (Wakes<W>, Result<B::Item, GetError>) {
+        self.visit(proof, |state, wakes| state.get(admission, wakes))
     }
 
     /// Puts, or takes (or keeps) a place in line: after `Full` the spot is held, and `waker` will be woken.

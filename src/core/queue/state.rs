@@ -28,13 +28,13 @@ pub enum GetError {
     ShutDown,
 }
 
-/// How an operation that holds no place comes to the door.
+/// How an operation that holds no place in line is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// It cannot wait: what is there is there for it, whoever waits.
-    Now,
-    /// It can wait: if the door is shut it has to.
-    Arrival,
+pub enum Admission {
+    /// It cannot wait: it takes what is there, whoever waits.
+    Immediate,
+    /// It can wait, in the queue's line: if the door is shut it has to.
+    Queued,
 }
 
 /// The lines of a queue.
@@ -145,8 +145,8 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
 
     /// Must whoever comes to this line in this way go to its end, whatever there is?
     #[inline]
-    pub(super) fn is_barred(&self, side: Side, turn: Turn) -> bool {
-        turn == Turn::Arrival && self.lobby.line(side).door_is_shut()
+    pub(super) fn is_barred(&self, side: Side, admission: Admission) -> bool {
+        admission == Admission::Queued && self.lobby.line(side).door_is_shut()
     }
 
     /// Why a get finds no item.
@@ -214,12 +214,12 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
     }
 
     #[inline]
-    pub(super) fn put(&mut self, item: B::Item, turn: Turn, wakes: &mut Wakes<W>) -> Result<(), PutError<B::Item>> {
+    pub(super) fn put(&mut self, item: B::Item, admission: Admission, wakes: &mut Wakes<W>) -> Result<(), PutError<B::Item>> {
         if self.shut {
             return Err(PutError::ShutDown(item));
         }
-        if !self.has_room() || self.is_barred(Side::Put, turn) {
-            return self.put_refused(item, turn, wakes);
+        if !self.has_room() || self.is_barred(Side::Put, admission) {
+            return self.put_refused(item, admission, wakes);
         }
         self.store(item);
         if !self.lobby.line(Side::Get).nobody_waits() {
@@ -229,19 +229,24 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
     }
 
     #[cold]
-    pub(super) fn put_refused(&mut self, item: B::Item, turn: Turn, wakes: &mut Wakes<W>) -> Result<(), PutError<B::Item>> {
+    pub(super) fn put_refused(
+        &mut self,
+        item: B::Item,
+        admission: Admission,
+        wakes: &mut Wakes<W>,
+    ) -> Result<(), PutError<B::Item>> {
         if self.forget_after_fork() {
-            return self.put(item, turn, wakes);
+            return self.put(item, admission, wakes);
         }
-        if turn == Turn::Now {
+        if admission == Admission::Immediate {
             self.note_full();
         }
         Err(PutError::Full(item))
     }
 
     #[inline]
-    pub(super) fn get(&mut self, turn: Turn, wakes: &mut Wakes<W>) -> Result<B::Item, GetError> {
-        if self.is_barred(Side::Get, turn) && !self.forget_after_fork() {
+    pub(super) fn get(&mut self, admission: Admission, wakes: &mut Wakes<W>) -> Result<B::Item, GetError> {
+        if self.is_barred(Side::Get, admission) && !self.forget_after_fork() {
             return Err(GetError::Empty);
         }
         let Some(item) = self.buffer.pop() else {

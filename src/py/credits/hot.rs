@@ -247,12 +247,6 @@ Receive the next item if there is one. Never waits.
 Raises Empty if there is none, else as `receive`.";
 
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
-    install_on(
-        &py.get_type::<PySender>(),
-        &[method::<Send, 2>(), method::<SendNowait, 1>(), method::<TrySend, 1>()],
-    )?;
-    install_on(
-        &py.get_type::<PyReceiver>(),
-        &[method::<Receive, 1>(), method::<ReceiveNowait, 0>(), method::<TryReceive, 0>()],
-    )
+    install_on(&py.get_type::<PySender>(), &[method::<Send, 2>(), method::<SendNowait, 1>(), method::<TrySend, 1>()])?;
+    install_on(&py.get_type::<PyReceiver>(), &[method::<Receive, 1>(), method::<ReceiveNowait, 0>(), method::<TryReceive, 0>()])
 }

@@ -12,7 +12,7 @@ use crate::rt::arguments;
 /// A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left, the queue is shut down.
 #[pyclass(frozen, module = "sluicegate._core", subclass)]
 #[derive(Debug)]
-pub(crate) struct Ends {
+pub(crate) struct StreamEnds {
     queue: Py<PyQueue>,
     /// Consumers' end: what is still in the queue has no taker.
     immediate: bool,
@@ -22,7 +22,7 @@ pub(crate) struct Ends {
 }
 
 #[pymethods]
-impl Ends {
+impl StreamEnds {
     #[new]
     fn new(queue: Py<PyQueue>, immediate: bool, n: &Bound<'_, PyAny>) -> PyResult<Self> {
         let expected = arguments::positive("n", n)?;

@@ -10,16 +10,16 @@ use std::marker::PhantomData;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
-use sluicegate_core::queue::{PutError, Turn};
+use sluicegate_core::queue::{Admission, GetError, PutError, Side};
 
 use crate::queue::classes::{PyLifoQueue, PyPriorityQueue, PyQueue, PySimpleQueue};
-use crate::queue::inner::{Body, HasBody};
+use crate::queue::inner::{QueueClass, QueueInner};
 use crate::queue::ops::QueueOperation;
 use crate::rt::Item;
 use crate::rt::aio;
 use crate::rt::arguments::Timeout;
 use crate::rt::blocking;
-use crate::rt::hot::{Arguments, Hot, Method, Parameter, Plain, deliver, install as install_on, is_trivial_timeout, method};
+use crate::rt::hot::{Arguments, Hot, Method, Parameter, Plain, attached, deliver, install as install_on, is_trivial_timeout, method};
 use crate::rt::operation::{Chance, Done, Operation};
 
 static ITEM: Parameter = Parameter::new("item");
@@ -30,15 +30,15 @@ type Argument<'a, 'py> = Option<Borrowed<'a, 'py, PyAny>>;
 
 /// How an operation comes to the door with these arguments, if there is nothing to report about them whatever the queue holds.
 #[inline]
-fn is_trivial(block: Argument<'_, '_>, timeout: Argument<'_, '_>) -> Option<Turn> {
+fn is_trivial(block: Argument<'_, '_>, timeout: Argument<'_, '_>) -> Option<Admission> {
     let block = match block {
         None => true,
         Some(block) => block.cast_exact::<PyBool>().ok()?.is_true(),
     };
     if !block {
-        return Some(Turn::Now);
+        return Some(Admission::Immediate);
     }
-    is_trivial_timeout(timeout).then_some(Turn::Arrival)
+    is_trivial_timeout(timeout).then_some(Admission::Queued)
 }
 
 fn is_true(value: Argument<'_, '_>) -> PyResult<bool> {
@@ -46,22 +46,31 @@ fn is_true(value: Argument<'_, '_>) -> PyResult<bool> {
 }
 
 #[inline(always)]
-fn put_fast(body: &Body, item: Borrowed<'_, '_, PyAny>, turn: Turn) -> Plain {
+fn put_fast(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, admission: Admission) -> Plain {
     let py = item.py();
-    if body.core.put_at_once(py, turn, || item.to_owned().unbind()) { Plain::Done(py.None()) } else { put_slow(body, item, turn) }
+    if inner.core.put_at_once(py, admission, || item.to_owned().unbind()) {
+        Plain::Done(py.None())
+    } else {
+        put_slow(inner, item, admission)
+    }
 }
 
 /// A put that has somebody to wake, or memory to ask for.
 #[inline(never)]
-fn put_slow(body: &Body, item: Borrowed<'_, '_, PyAny>, turn: Turn) -> Plain {
+fn put_slow(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, admission: Admission) -> Plain {
     let py = item.py();
-    if body.slow || body.core.is_entered(py) {
+    if inner.slow || inner.core.is_entered(py) {
         return Plain::Declined;
     }
-    let (wakes, result) = body.core.try_put(py, item.to_owned().unbind(), turn);
+    let (wakes, result) = inner.core.try_put(py, item.to_owned().unbind(), admission);
     deliver(wakes);
     match result {
         Ok(()) => Plain::Done(py.None()),
+        Err(PutError::Full(item)) if admission == Admission::Immediate => attached(|py| {
+            drop(item);
+            inner.is_bounded(py)?; // a `maxsize` that cannot be compared has its own error
+            Err(inner.refusal(py, "put without waiting", Side::Put))
+        }),
         Err(PutError::Full(item) | PutError::ShutDown(item)) => {
             drop(item.into_bound(py)); // the caller holds it too
             Plain::Declined
@@ -70,37 +79,43 @@ fn put_slow(body: &Body, item: Borrowed<'_, '_, PyAny>, turn: Turn) -> Plain {
 }
 
 #[inline(always)]
-fn get_fast(py: Python<'_>, body: &Body, turn: Turn) -> Plain {
-    match body.core.get_at_once(py, turn) {
+fn get_fast(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Plain {
+    match inner.core.get_at_once(py, admission) {
         Some(item) => Plain::Done(item),
-        None => get_slow(py, body, turn),
+        None => get_slow(py, inner, admission),
     }
 }
 
 #[inline(never)]
-fn get_slow(py: Python<'_>, body: &Body, turn: Turn) -> Plain {
-    if body.slow || body.core.is_entered(py) {
+fn get_slow(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Plain {
+    if inner.slow || inner.core.is_entered(py) {
         return Plain::Declined;
     }
-    let (wakes, result) = body.core.try_get(py, turn);
+    let (wakes, result) = inner.core.try_get(py, admission);
     deliver(wakes);
-    result.map_or(Plain::Declined, Plain::Done)
+    match result {
+        Ok(item) => Plain::Done(item),
+        Err(GetError::Empty) if admission == Admission::Immediate => {
+            attached(|py| Err(inner.refusal(py, "get without waiting", Side::Get)))
+        }
+        Err(_) => Plain::Declined,
+    }
 }
 
 /// `put` in the general form: the standard library's checks, in its order.
 fn put_general(
     this: &Bound<'_, PyAny>,
-    body: &Body,
+    inner: &QueueInner,
     item: Item,
     block: impl FnOnce() -> PyResult<bool>,
     timeout: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
     let py = this.py();
-    if body.core.is_shut(py) {
-        return Err(body.shut_down_error(py, "put"));
+    if inner.core.is_shut(py) {
+        return Err(inner.shut_down_error(py, "put"));
     }
-    let mut operation = QueueOperation::put(body, item);
-    if !body.is_bounded(py)? {
+    let mut operation = QueueOperation::put(inner, item);
+    if !inner.is_bounded(py)? {
         // Without a bound nobody looks at `block` or `timeout`. Should there be one by the time of the attempt, they count after all.
         if let Some(done) = operation.attempt(this, Chance::Arrival, 0)? {
             return done.into_object(py);
@@ -110,13 +125,18 @@ fn put_general(
     blocking::run(this, &mut operation, timeout)?.into_object(py)
 }
 
-fn get_general(this: &Bound<'_, PyAny>, body: &Body, block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+fn get_general(
+    this: &Bound<'_, PyAny>,
+    inner: &QueueInner,
+    block: bool,
+    timeout: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Py<PyAny>> {
     let py = this.py();
-    if body.core.is_drained(py) {
-        return Err(body.shut_down_error(py, "get"));
+    if inner.core.is_drained(py) {
+        return Err(inner.shut_down_error(py, "get"));
     }
     let timeout = if block { Timeout::parse(timeout)? } else { Timeout::Never };
-    match blocking::run(this, &mut QueueOperation::get(body), timeout)? {
+    match blocking::run(this, &mut QueueOperation::get(inner), timeout)? {
         Done::Item(item) => Ok(item),
         other => other.into_object(py),
     }
@@ -152,14 +172,14 @@ impl<C: Documented> Hot<3> for Put<C> {
     #[inline(always)]
     fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item, block, timeout]: Arguments<'_, 'py, 3>) -> Plain {
         match (item, is_trivial(block, timeout)) {
-            (Some(item), Some(turn)) => put_fast(this.get().body(), item, turn),
+            (Some(item), Some(admission)) => put_fast(this.get().inner(), item, admission),
             _ => Plain::Declined,
         }
     }
 
     fn in_general<'py>(this: &Bound<'py, C>, [item, block, timeout]: Arguments<'_, 'py, 3>) -> PyResult<Py<PyAny>> {
         // A simple queue has no bound: it takes `block` and `timeout` and never looks at them.
-        put_general(this.as_any(), this.get().body(), required(item).unbind(), || is_true(block), timeout.as_deref())
+        put_general(this.as_any(), this.get().inner(), required(item).unbind(), || is_true(block), timeout.as_deref())
     }
 }
 
@@ -179,7 +199,7 @@ impl<C: Documented> Hot<2> for Get<C> {
     #[inline(always)]
     fn plainly<'py>(this: Borrowed<'_, 'py, C>, [block, timeout]: Arguments<'_, 'py, 2>) -> Plain {
         match is_trivial(block, timeout) {
-            Some(turn) => get_fast(this.py(), this.get().body(), turn),
+            Some(admission) => get_fast(this.py(), this.get().inner(), admission),
             None => Plain::Declined,
         }
     }
@@ -189,7 +209,7 @@ impl<C: Documented> Hot<2> for Get<C> {
         if C::TIMEOUT_FIRST && block {
             Timeout::parse(timeout.as_deref())?.limit()?;
         }
-        get_general(this.as_any(), this.get().body(), block, timeout.as_deref())
+        get_general(this.as_any(), this.get().inner(), block, timeout.as_deref())
     }
 }
 
@@ -208,19 +228,19 @@ impl<C: Documented> Hot<1> for PutNowait<C> {
 
     #[inline(always)]
     fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item]: Arguments<'_, 'py, 1>) -> Plain {
-        let body = this.get().body();
+        let inner = this.get().inner();
         match item {
-            Some(item) if !body.overrides.put => put_fast(body, item, Turn::Now),
+            Some(item) if !inner.overrides.put => put_fast(inner, item, Admission::Immediate),
             _ => Plain::Declined,
         }
     }
 
     fn in_general<'py>(this: &Bound<'py, C>, [item]: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
-        let body = this.get().body();
-        if body.overrides.put {
+        let inner = this.get().inner();
+        if inner.overrides.put {
             return call_without_blocking(this.as_any(), intern!(this.py(), "put"), (required(item),));
         }
-        put_general(this.as_any(), body, required(item).unbind(), || Ok(false), None)
+        put_general(this.as_any(), inner, required(item).unbind(), || Ok(false), None)
     }
 }
 
@@ -239,23 +259,23 @@ impl<C: Documented> Hot<0> for GetNowait<C> {
 
     #[inline(always)]
     fn plainly<'py>(this: Borrowed<'_, 'py, C>, []: Arguments<'_, 'py, 0>) -> Plain {
-        let body = this.get().body();
-        if body.overrides.get { Plain::Declined } else { get_fast(this.py(), body, Turn::Now) }
+        let inner = this.get().inner();
+        if inner.overrides.get { Plain::Declined } else { get_fast(this.py(), inner, Admission::Immediate) }
     }
 
     fn in_general<'py>(this: &Bound<'py, C>, []: Arguments<'_, 'py, 0>) -> PyResult<Py<PyAny>> {
-        let body = this.get().body();
-        if body.overrides.get {
+        let inner = this.get().inner();
+        if inner.overrides.get {
             return call_without_blocking(this.as_any(), intern!(this.py(), "get"), ());
         }
-        get_general(this.as_any(), body, false, None)
+        get_general(this.as_any(), inner, false, None)
     }
 }
 
 /// May a coroutine try now? Else it goes the long way: the loop has its turn there, and Python its say.
 #[inline]
-fn may_try(py: Python<'_>, body: &Body) -> bool {
-    !body.slow && !body.core.is_entered(py) && aio::spend()
+fn may_try(py: Python<'_>, inner: &QueueInner) -> bool {
+    !inner.slow && !inner.core.is_entered(py) && aio::spend()
 }
 
 /// The fast path of `put_async`: None if it is done, `WAIT` if the coroutine has to go the long way.
@@ -274,9 +294,9 @@ impl<C: Documented> Hot<1> for TryPut<C> {
 
     #[inline(always)]
     fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item]: Arguments<'_, 'py, 1>) -> Plain {
-        let (py, body) = (this.py(), this.get().body());
+        let (py, inner) = (this.py(), this.get().inner());
         match item {
-            Some(item) if may_try(py, body) => put_fast(body, item, Turn::Arrival),
+            Some(item) if may_try(py, inner) => put_fast(inner, item, Admission::Queued),
             _ => Plain::Declined,
         }
         .or_wait(py)
@@ -303,8 +323,8 @@ impl<C: Documented> Hot<0> for TryGet<C> {
 
     #[inline(always)]
     fn plainly<'py>(this: Borrowed<'_, 'py, C>, []: Arguments<'_, 'py, 0>) -> Plain {
-        let (py, body) = (this.py(), this.get().body());
-        let plain = if may_try(py, body) { get_fast(py, body, Turn::Arrival) } else { Plain::Declined };
+        let (py, inner) = (this.py(), this.get().inner());
+        let plain = if may_try(py, inner) { get_fast(py, inner, Admission::Queued) } else { Plain::Declined };
         plain.or_wait(py)
     }
 
@@ -314,7 +334,7 @@ impl<C: Documented> Hot<0> for TryGet<C> {
 }
 
 /// The docstrings, where the two kinds of queue differ.
-trait Documented: HasBody {
+trait Documented: QueueClass {
     const PUT: &'static CStr;
     const GET: &'static CStr;
     const PUT_NOWAIT: &'static CStr;

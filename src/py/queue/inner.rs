@@ -1,4 +1,4 @@
-//! `Body`: what every queue class has inside, whatever its interface.
+//! `QueueInner`: what every queue class has inside, whatever its interface.
 //!
 //! The core's queue, and in its section what only Python knows of: the name, the object given as `maxsize`, the error by which a
 //! producer left. So `maxsize` and the bound change in one step, and a snapshot shows both as they were at one moment.
@@ -6,57 +6,62 @@
 use pyo3::PyClass;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::PyInt;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyInt, PyType};
 use sluicegate_core::buffer::Buffer;
-use sluicegate_core::clock::Clock as CoreClock;
-use sluicegate_core::queue::{Queue as CoreQueue, Side, Spot, UNBOUNDED};
+use sluicegate_core::clock::{Clock as CoreClock, seconds};
+use sluicegate_core::queue::{Queue as CoreQueue, Side, Spot, Statistics, UNBOUNDED};
 use sluicegate_core::wait::Ticket;
 
-use crate::queue::items::Store;
+use crate::queue::items::{Items, Order};
 use crate::rt::arguments;
 use crate::rt::clock;
 use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
+use crate::rt::imported::imported;
 use crate::rt::operation::Place;
 use crate::rt::waker::Waker;
 
-pub(crate) type Core = CoreQueue<Store, Waker, Attached, Extras>;
+pub(in crate::queue) type Core = CoreQueue<Items, Waker, Attached, Extras>;
 
 /// What the class of a queue, a user's subclass perhaps, overrides. Settled when the queue is made.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Overrides {
+pub(in crate::queue) struct Overrides {
     /// `_init`, `_qsize`, `_put` or `_get`: the subclass keeps the items.
-    pub(crate) hooks: bool,
-    pub(crate) put: bool,
-    pub(crate) get: bool,
+    pub(in crate::queue) hooks: bool,
+    pub(in crate::queue) put: bool,
+    pub(in crate::queue) get: bool,
 }
 
 /// Python's side of the state, inside the core's section: nothing here may be dropped there, so what is displaced is carried out.
 #[derive(Debug, Default)]
-pub(crate) struct Extras {
-    pub(crate) maxsize: Option<Py<PyAny>>,
+pub(in crate::queue) struct Extras {
+    pub(in crate::queue) maxsize: Option<Py<PyAny>>,
     /// `maxsize` cannot be compared with a number; the error comes when it has to be, as in the standard library.
-    pub(crate) maxsize_is_odd: bool,
-    pub(crate) name: Option<Py<PyAny>>,
-    pub(crate) clock: Option<Py<PyAny>>,
+    pub(in crate::queue) maxsize_is_odd: bool,
+    pub(in crate::queue) name: Option<Py<PyAny>>,
+    pub(in crate::queue) clock: Option<Py<PyAny>>,
     /// The exception by which a producer (or the last consumer) left.
-    pub(crate) failure: Option<Py<PyAny>>,
+    pub(in crate::queue) failure: Option<Py<PyAny>>,
     /// The `queue` attribute of a subclass that keeps the items itself.
-    pub(crate) storage: Option<Py<PyAny>>,
+    pub(in crate::queue) storage: Option<Py<PyAny>>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Body {
-    pub(crate) core: Core,
-    pub(crate) overrides: Overrides,
-    pub(crate) slow: bool,
+pub(in crate::queue) struct QueueInner {
+    pub(in crate::queue) core: Core,
+    pub(in crate::queue) overrides: Overrides,
+    /// Items move only through the holder of the baton.
+    pub(in crate::queue) slow: bool,
+    /// The order of its class, whether or not a subclass keeps the items.
+    pub(in crate::queue) order: Order,
     /// How objects of its class are asked for it.
-    pub(crate) of: BodyOf,
+    pub(in crate::queue) of: InnerOf,
 }
 
 /// A bound as the core counts it: `size >= maxsize` is `size >= limit`, and `maxsize <= 0` is no bound.
-pub(crate) fn limit_of(maxsize: &Bound<'_, PyAny>) -> PyResult<usize> {
+pub(in crate::queue) fn limit_of(maxsize: &Bound<'_, PyAny>) -> PyResult<usize> {
     if let Ok(exact) = maxsize.cast_exact::<PyInt>() {
         return Ok(match exact.extract::<i64>() {
             Ok(n) if n <= 0 => UNBOUNDED,
@@ -74,19 +79,20 @@ pub(crate) fn limit_of(maxsize: &Bound<'_, PyAny>) -> PyResult<usize> {
     Ok((float.ceil() as usize).clamp(1, UNBOUNDED - 1))
 }
 
-impl Body {
-    pub(crate) fn new(store: Store, overrides: Overrides, of: BodyOf) -> Self {
-        let slow = store.needs_baton();
-        let core = Core::with_extras(store, Extras::default(), UNBOUNDED, CoreClock::Monotonic);
-        Self { core, overrides, slow, of }
+impl QueueInner {
+    pub(in crate::queue) fn new(order: Order, overrides: Overrides, of: InnerOf) -> Self {
+        let items = Items::new(if overrides.hooks { Order::Hooked } else { order });
+        let slow = items.needs_baton();
+        let core = Core::with_extras(items, Extras::default(), UNBOUNDED, CoreClock::Monotonic);
+        Self { core, overrides, slow, order, of }
     }
 
-    pub(crate) fn extra(&self, py: Python<'_>, place: impl FnOnce(&Extras) -> &Option<Py<PyAny>>) -> Option<Py<PyAny>> {
+    pub(in crate::queue) fn extra(&self, py: Python<'_>, place: impl FnOnce(&Extras) -> &Option<Py<PyAny>>) -> Option<Py<PyAny>> {
         self.core.look(py, |_, _, extras| place(extras).as_ref().map(|value| value.clone_ref(py)))
     }
 
     /// The queue is made, or made anew: empty, with these settings. Those who wait go on waiting.
-    pub(crate) fn init(
+    pub(in crate::queue) fn init(
         &self,
         py: Python<'_>,
         maxsize: Option<&Bound<'_, PyAny>>,
@@ -104,10 +110,10 @@ impl Body {
             clock: clock.map(|clock| clock.into_any().unbind()),
             ..Extras::default()
         };
-        // The store is emptied, not replaced: its kind was settled when the object was made.
-        let empty = |store: &mut Store, extras: &mut Extras| {
+        // The items is emptied, not replaced: its kind was settled when the object was made.
+        let empty = |items: &mut Items, extras: &mut Extras| {
             let storage = extras.storage.take();
-            (store.take_all(), std::mem::replace(extras, Extras { storage, ..fresh }))
+            (items.take_all(), std::mem::replace(extras, Extras { storage, ..fresh }))
         };
         let (wakes, old) = self.core.reset(py, empty, limit.unwrap_or(0), core_clock);
         wakes.fire();
@@ -116,7 +122,7 @@ impl Body {
     }
 
     /// `maxsize` has been assigned.
-    pub(crate) fn set_maxsize(&self, py: Python<'_>, maxsize: &Bound<'_, PyAny>) {
+    pub(in crate::queue) fn set_maxsize(&self, py: Python<'_>, maxsize: &Bound<'_, PyAny>) {
         let limit = limit_of(maxsize);
         let odd = limit.is_err();
         let maxsize = maxsize.clone().unbind();
@@ -130,14 +136,14 @@ impl Body {
     }
 
     /// Is there a bound? Raises what comparing an odd `maxsize` raises.
-    pub(crate) fn is_bounded(&self, py: Python<'_>) -> PyResult<bool> {
+    pub(in crate::queue) fn is_bounded(&self, py: Python<'_>) -> PyResult<bool> {
         let (limit, odd) = self.core.look(py, |_, limit, extras| {
             (limit, extras.maxsize.as_ref().filter(|_| extras.maxsize_is_odd).map(|maxsize| maxsize.clone_ref(py)))
         });
         odd.map_or(Ok(limit != UNBOUNDED), |maxsize| maxsize.bind(py).gt(0))
     }
 
-    pub(crate) fn shut_down_error(&self, py: Python<'_>, operation: &str) -> PyErr {
+    pub(in crate::queue) fn shut_down_error(&self, py: Python<'_>, operation: &str) -> PyErr {
         let error = exceptions::shut_down(py, format!("{operation}: the queue has been shut down"));
         if let Some(cause) = self.extra(py, |extras| &extras.failure) {
             error.set_cause(py, Some(PyErr::from_value(cause.into_bound(py))));
@@ -145,10 +151,16 @@ impl Body {
         error
     }
 
+    /// Full (`Side::Put`) or Empty: what was asked, and what the queue holds.
+    pub(in crate::queue) fn refusal(&self, py: Python<'_>, asked: &str, side: Side) -> PyErr {
+        let text = format!("{asked}: {}", self.holds(py));
+        if side == Side::Put { exceptions::full(py, text) } else { exceptions::empty(py, text) }
+    }
+
     /// "3 of 10 items" for messages.
-    pub(crate) fn holds(&self, py: Python<'_>) -> String {
+    fn holds(&self, py: Python<'_>) -> String {
         let (size, limit, name) =
-            self.core.look(py, |store, limit, extras| (store.len(), limit, extras.name.as_ref().map(|name| name.clone_ref(py))));
+            self.core.look(py, |items, limit, extras| (items.len(), limit, extras.name.as_ref().map(|name| name.clone_ref(py))));
         let name = name.map_or_else(String::new, |name| format!(" {}", arguments::text(name.bind(py))));
         match limit {
             UNBOUNDED => format!("the queue{name} holds {size} items and has no bound"),
@@ -156,66 +168,138 @@ impl Body {
         }
     }
 
-    pub(crate) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(in crate::queue) fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.extra(py, |extras| &extras.name)
+    }
+
+    /// The statistics, the name, and the object given as `maxsize`, all of one moment.
+    fn seen(&self, py: Python<'_>) -> (Statistics, Option<Py<PyAny>>, Option<Py<PyAny>>) {
+        let (seen, (name, maxsize)) = self.core.statistics_with(py, |extras| {
+            let copy = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
+            (copy(&extras.name), copy(&extras.maxsize))
+        });
+        (seen, name, maxsize)
+    }
+
+    pub(in crate::queue) fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let (seen, name, maxsize) = self.seen(py);
+        let fields = PyDict::new(py);
+        fields.set_item("name", name)?;
+        fields.set_item("size", seen.size)?;
+        fields.set_item("maxsize", maxsize.unwrap_or_else(|| zero(py).unbind()))?;
+        fields.set_item("puts", seen.puts)?;
+        fields.set_item("gets", seen.gets)?;
+        fields.set_item("unfinished_tasks", seen.unfinished)?;
+        fields.set_item("peak_size", seen.peak_size)?;
+        fields.set_item("waiting_putters", seen.waiting_putters)?;
+        fields.set_item("waiting_getters", seen.waiting_getters)?;
+        fields.set_item("waiting_joiners", seen.waiting_joiners)?;
+        fields.set_item("put_blocked_seconds", seconds(seen.put_blocked))?;
+        fields.set_item("get_blocked_seconds", seconds(seen.get_blocked))?;
+        fields.set_item("full_for", seconds(seen.full_for))?;
+        fields.set_item("is_shutdown", seen.shut)?;
+        imported(py, &CLASS, "sluicegate._statistics", "QueueStatistics")?.call((), Some(&fields))
+    }
+
+    pub(in crate::queue) fn describe(&self, this: &Bound<'_, PyAny>, has_maxsize: bool) -> PyResult<String> {
+        use std::fmt::Write;
+        let py = this.py();
+        let (seen, name, maxsize) = self.seen(py);
+        let class = this.get_type();
+        let mut text = format!("<{}.{}", class.module()?, class.qualname()?);
+        if let Some(name) = name {
+            let _ = write!(text, " {}", arguments::text(name.bind(py)));
+        }
+        let _ = write!(text, " at {:#x}", this.as_ptr().addr());
+        let _ = write!(text, " size={}", seen.size);
+        if has_maxsize {
+            let maxsize = maxsize.map_or_else(|| zero(py), |maxsize| maxsize.into_bound(py));
+            let _ = write!(text, " maxsize={}", arguments::text(&maxsize));
+        }
+        for (label, count) in [
+            ("waiting_putters", seen.waiting_putters),
+            ("waiting_getters", seen.waiting_getters),
+            ("waiting_joiners", seen.waiting_joiners),
+        ] {
+            if count > 0 {
+                let _ = write!(text, " {label}={count}");
+            }
+        }
+        if seen.unfinished != 0 {
+            let _ = write!(text, " unfinished_tasks={}", seen.unfinished);
+        }
+        if seen.shut {
+            text.push_str(" shut down");
+        }
+        text.push('>');
+        Ok(text)
+    }
+
+    pub(in crate::queue) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let py = attached_in_traverse();
         let shown = Shown::to(&visit);
-        self.core.look(py, |store, _, extras| {
+        self.core.look(py, |items, _, extras| {
             let Extras { maxsize, name, clock, failure, storage, maxsize_is_odd: _ } = extras;
             for object in [maxsize, name, clock, failure, storage] {
                 shown.object(object);
             }
-            store.items().for_each(|item| shown.object(item));
+            items.iter().for_each(|item| shown.object(item));
         });
         self.core.visit_wakers(py, |waker| shown.waker(waker));
         shown.outcome()
     }
 
     /// Breaks cycles: everything that can be emptied is moved out and dropped here, outside the section.
-    pub(crate) fn clear(&self, py: Python<'_>) {
-        let items = self.core.with_buffer(py, Store::take_all);
+    pub(in crate::queue) fn clear(&self, py: Python<'_>) {
+        let items = self.core.with_buffer(py, Items::take_all);
         let extras = self.core.change_extras(py, std::mem::take);
         drop((items, extras));
     }
 }
 
-/// A class with a [`Body`], and the rules in which the two kinds of queue differ.
-pub(crate) trait HasBody: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync {
+/// A class with a [`QueueInner`], and the rules in which the two kinds of queue differ.
+pub(in crate::queue) trait QueueClass: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync {
     /// For messages.
     const CLASS: &'static str;
     /// `get` refuses a timeout that is too long even when it need not wait.
     const TIMEOUT_FIRST: bool;
 
-    fn body(&self) -> &Body;
+    fn inner(&self) -> &QueueInner;
 }
 
-/// How an object of one of the classes is asked for its body.
-pub(crate) type BodyOf = for<'a, 'py> fn(&'a Bound<'py, PyAny>) -> &'a Body;
+/// How an object of one of the classes is asked for its inner.
+pub(in crate::queue) type InnerOf = for<'a, 'py> fn(&'a Bound<'py, PyAny>) -> &'a QueueInner;
 
-pub(crate) fn body_of<'a, C: HasBody>(this: &'a Bound<'_, PyAny>) -> &'a Body {
-    this.cast::<C>().expect("an object of this class").get().body()
+pub(in crate::queue) fn zero(py: Python<'_>) -> Bound<'_, PyAny> {
+    PyInt::new(py, 0).into_any()
 }
 
-/// A Python object of one of our classes, with its body at hand.
-pub(crate) struct Object<'a, 'py> {
-    pub(crate) this: &'a Bound<'py, PyAny>,
-    pub(crate) body: &'a Body,
+pub(in crate::queue) fn inner_of<'a, C: QueueClass>(this: &'a Bound<'_, PyAny>) -> &'a QueueInner {
+    this.cast::<C>().expect("an object of this class").get().inner()
+}
+
+/// A Python object of one of our classes, with its inner at hand.
+pub(in crate::queue) struct Object<'a, 'py> {
+    pub(in crate::queue) this: &'a Bound<'py, PyAny>,
+    pub(in crate::queue) inner: &'a QueueInner,
 }
 
 impl<'py> Object<'_, 'py> {
-    pub(crate) fn py(&self) -> Python<'py> {
+    pub(in crate::queue) fn py(&self) -> Python<'py> {
         self.this.py()
     }
 }
 
 /// The place of an operation on a queue.
-pub(crate) struct QueuePlace {
+pub(in crate::queue) struct QueuePlace {
     queue: Py<PyAny>,
-    of: BodyOf,
+    of: InnerOf,
     place: (Side, Ticket),
 }
 
 impl QueuePlace {
-    pub(crate) fn of(queue: &Bound<'_, PyAny>, of: BodyOf, spot: &Spot) -> Option<Box<dyn Place>> {
+    pub(in crate::queue) fn of(queue: &Bound<'_, PyAny>, of: InnerOf, spot: &Spot) -> Option<Box<dyn Place>> {
         let place = spot.place()?;
         Some(Box::new(Self { queue: queue.clone().unbind(), of, place }))
     }

@@ -3,15 +3,13 @@
 //! One struct with a kind, not an enum with a payload: the hot path then asks one byte, and the compiler makes a branch of it instead of a
 //! jump table at each of the four places that ask (docs/decisions, 0001).
 
-use pyo3::prelude::*;
 use sluicegate_core::buffer::{Buffer, Fifo};
 
+pub(in crate::queue) use crate::rt::Item;
 use crate::rt::drops::drop_flat;
 
-pub(crate) type Item = Py<PyAny>;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Order {
+pub(in crate::queue) enum Order {
     Fifo,
     Stack,
     /// By the items' own `<`: worked on by the holder of the baton.
@@ -21,46 +19,46 @@ pub(crate) enum Order {
 }
 
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(in crate::queue) struct Items {
     order: Order,
-    /// Fifo and stack.
-    items: Fifo<Item>,
+    /// Fifo and stack. Of the other orders it stays empty.
+    ring: Fifo<Item>,
     /// The heap, unless the holder of the baton has taken it out.
-    pub(crate) heap: Vec<Item>,
+    pub(in crate::queue) heap: Vec<Item>,
     /// How many items the heap, or the subclass, holds. (For the latter: what its `_qsize` said last, give or take the operations since.)
-    pub(crate) size: usize,
+    pub(in crate::queue) size: usize,
     /// Accepted, and not yet in order: for the holder of the baton to merge.
-    pub(crate) inbox: Vec<Item>,
+    pub(in crate::queue) inbox: Vec<Item>,
 }
 
-impl Store {
-    pub(crate) fn new(order: Order) -> Self {
-        Self { order, items: Fifo::default(), heap: Vec::new(), size: 0, inbox: Vec::new() }
+impl Items {
+    pub(in crate::queue) fn new(order: Order) -> Self {
+        Self { order, ring: Fifo::default(), heap: Vec::new(), size: 0, inbox: Vec::new() }
     }
 
-    pub(crate) fn order(&self) -> Order {
+    pub(in crate::queue) fn order(&self) -> Order {
         self.order
     }
 
     /// Items come and go only through the holder of the baton.
     #[inline]
-    pub(crate) fn needs_baton(&self) -> bool {
+    pub(in crate::queue) fn needs_baton(&self) -> bool {
         self.order >= Order::Heap
     }
 
     /// Every item that is here now (not those that a holder of the baton has taken out): in order, or as the heap lies.
-    pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
-        self.items.iter().chain(&self.heap).chain(&self.inbox)
+    pub(in crate::queue) fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.ring.iter().chain(&self.heap).chain(&self.inbox)
     }
 
     /// Moves everything out, to be dropped outside the section.
-    pub(crate) fn take_all(&mut self) -> Self {
+    pub(in crate::queue) fn take_all(&mut self) -> Self {
         std::mem::replace(self, Self::new(self.order))
     }
 }
 
 /// The items may hold queues, and so on.
-impl Drop for Store {
+impl Drop for Items {
     fn drop(&mut self) {
         if self.items.len() + self.heap.len() + self.inbox.len() > 0 {
             drop_flat((std::mem::take(&mut self.items), std::mem::take(&mut self.heap), std::mem::take(&mut self.inbox)));
@@ -68,12 +66,12 @@ impl Drop for Store {
     }
 }
 
-impl Buffer for Store {
+impl Buffer for Items {
     type Item = Item;
 
     #[inline]
     fn len(&self) -> usize {
-        if self.needs_baton() { self.size + self.inbox.len() } else { self.items.len() }
+        if self.needs_baton() { self.size + self.inbox.len() } else { self.ring.len() }
     }
 
     #[inline]
@@ -81,34 +79,34 @@ impl Buffer for Store {
         if self.needs_baton() {
             self.inbox.push(item);
         } else {
-            self.items.push(item);
+            self.ring.push(item);
         }
     }
 
     #[inline]
     fn pop(&mut self) -> Option<Item> {
         match self.order {
-            Order::Fifo => self.items.pop(),
-            Order::Stack => self.items.pop_last(),
+            Order::Fifo => self.ring.pop(),
+            Order::Stack => self.ring.pop_last(),
             Order::Heap | Order::Hooked => None,
         }
     }
 
-    /// The ring of an order that needs the baton stays empty, so it has no slot.
+    /// None, where the order needs the baton: the ring stays empty there.
     #[inline]
     fn has_slot(&self) -> bool {
-        self.items.has_slot()
+        self.ring.has_slot()
     }
 
     #[inline]
     fn pop_in_place(&mut self) -> Option<Item> {
-        if self.order == Order::Stack { self.items.pop_last_in_place() } else { self.items.pop_in_place() }
+        if self.order == Order::Stack { self.ring.pop_last_in_place() } else { self.ring.pop_in_place() }
     }
 
     fn peek(&self) -> Option<&Item> {
         match self.order {
-            Order::Fifo => self.items.peek(),
-            Order::Stack => self.items.last(),
+            Order::Fifo => self.ring.peek(),
+            Order::Stack => self.ring.last(),
             Order::Heap => self.heap.first(),
             Order::Hooked => None,
         }
@@ -118,14 +116,14 @@ impl Buffer for Store {
         if self.needs_baton() {
             self.inbox.extend(items.take(count));
         } else {
-            self.items.push_many(items, count);
+            self.ring.push_many(items, count);
         }
     }
 
     fn pop_many(&mut self, count: usize) -> Vec<Item> {
         match self.order {
-            Order::Fifo => self.items.pop_many(count),
-            Order::Stack => std::iter::from_fn(|| self.items.pop_last()).take(count).collect(),
+            Order::Fifo => self.ring.pop_many(count),
+            Order::Stack => std::iter::from_fn(|| self.ring.pop_last()).take(count).collect(),
             Order::Heap | Order::Hooked => Vec::new(),
         }
     }

@@ -6,22 +6,20 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyIterator;
 use sluicegate_core::clock::{Clock, Nanos};
-use sluicegate_core::queue::{BatchError, GetError, Linger, PutError, Side, Spot, Turn};
+use sluicegate_core::queue::{Admission, BatchError, GetError, Linger, PutError, Side, Spot};
 use sluicegate_core::wait::Wakes;
 
-use crate::queue::inner::Body;
-use crate::queue::inner::{BodyOf, Core, Object, QueuePlace};
-use crate::queue::owner::{self, WithBaton};
+use crate::queue::inner::{Core, InnerOf, Object, QueueInner, QueuePlace};
+use crate::queue::owner::{self, OwnedAccess};
 use crate::rt::Item;
 use crate::rt::arguments::Timeout;
-use crate::rt::exceptions;
 use crate::rt::guarded;
 use crate::rt::operation::{Chance, Done, Operation, Place};
 use crate::rt::source::{self, SIGNAL_CHECK, is_exhausted};
 use crate::rt::waker::Waker;
 
-fn turn(chance: Chance<'_>) -> Turn {
-    if matches!(chance, Chance::Now) { Turn::Now } else { Turn::Arrival }
+fn admission(chance: Chance<'_>) -> Admission {
+    if matches!(chance, Chance::Now) { Admission::Immediate } else { Admission::Queued }
 }
 
 /// Where a batch of puts comes from.
@@ -57,55 +55,55 @@ enum Work {
 }
 
 #[derive(Debug)]
-pub(crate) struct QueueOperation {
+pub(in crate::queue) struct QueueOperation {
     work: Work,
-    of: BodyOf,
+    of: InnerOf,
     /// When it has to end, once that is known: lingering ends no later.
     deadline: Option<Nanos>,
     spot: Spot,
 }
 
 impl QueueOperation {
-    fn new(body: &Body, work: Work) -> Self {
-        Self { work, of: body.of, deadline: None, spot: Spot::default() }
+    fn new(inner: &QueueInner, work: Work) -> Self {
+        Self { work, of: inner.of, deadline: None, spot: Spot::default() }
     }
 
     fn object<'a, 'py>(&self, this: &'a Bound<'py, PyAny>) -> Object<'a, 'py> {
-        Object { this, body: (self.of)(this) }
+        Object { this, inner: (self.of)(this) }
     }
 
-    pub(crate) fn put(body: &Body, item: Item) -> Self {
-        Self::new(body, Work::Put(Some(item)))
+    pub(in crate::queue) fn put(inner: &QueueInner, item: Item) -> Self {
+        Self::new(inner, Work::Put(Some(item)))
     }
 
-    pub(crate) fn get(body: &Body) -> Self {
-        Self::new(body, Work::Get)
+    pub(in crate::queue) fn get(inner: &QueueInner) -> Self {
+        Self::new(inner, Work::Get)
     }
 
-    pub(crate) fn join(body: &Body) -> Self {
-        Self::new(body, Work::Join)
+    pub(in crate::queue) fn join(inner: &QueueInner) -> Self {
+        Self::new(inner, Work::Join)
     }
 
-    pub(crate) fn ready(body: &Body, side: Side) -> Self {
-        Self::new(body, Work::Ready(side))
+    pub(in crate::queue) fn ready(inner: &QueueInner, side: Side) -> Self {
+        Self::new(inner, Work::Ready(side))
     }
 
-    pub(crate) fn get_many(body: &Body, max: usize, linger: Nanos) -> Self {
-        Self::new(body, Work::GetMany { max, linger, until: None })
+    pub(in crate::queue) fn get_many(inner: &QueueInner, max: usize, linger: Nanos) -> Self {
+        Self::new(inner, Work::GetMany { max, linger, until: None })
     }
 
-    pub(crate) fn put_many(body: &Body, items: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(in crate::queue) fn put_many(inner: &QueueInner, items: &Bound<'_, PyAny>) -> PyResult<Self> {
         let source = match source::Source::of(items)? {
             source::Source::Items(items) => Source::Items(items.into_iter()),
             source::Source::Iterator { iterator, left } => Source::Iterator { iterator, reserved: false, left },
         };
-        Ok(Self::new(body, Work::PutMany { source, accepted: 0 }))
+        Ok(Self::new(inner, Work::PutMany { source, accepted: 0 }))
     }
 
     /// The operations that move no items and so need no baton.
-    pub(crate) fn attempt_without_items(&mut self, object: &Object<'_, '_>, chance: Chance<'_>) -> Option<Done> {
+    pub(in crate::queue) fn attempt_without_items(&mut self, object: &Object<'_, '_>, chance: Chance<'_>) -> Option<Done> {
         let py = object.py();
-        let core = &object.body.core;
+        let core = &object.inner.core;
         let done = match (&self.work, chance) {
             (Work::Join, Chance::Wait(waker)) => {
                 let (wakes, done) = core.join_or_wait(py, &mut self.spot, waker);
@@ -169,7 +167,7 @@ impl Operation for QueueOperation {
             Work::Join | Work::Ready(_) => return Ok(self.attempt_without_items(object, chance)),
         };
         if done.is_none() {
-            object.body.is_bounded(this.py())?; // refused because `maxsize` cannot be compared?
+            object.inner.is_bounded(this.py())?; // refused because `maxsize` cannot be compared?
         }
         Ok(done)
     }
@@ -195,17 +193,16 @@ impl Operation for QueueOperation {
         let py = this.py();
         let object = self.object(this);
         let (name, _) = self.names();
-        let holds = object.body.holds(py);
         let asked = match timeout {
             Timeout::Never => format!("{name} without waiting"),
             Timeout::Forever => name.to_owned(),
             Timeout::Within(seconds) => format!("{name} with timeout={seconds}"),
         };
         match self.work {
-            Work::Put(_) | Work::PutMany { .. } | Work::Ready(Side::Put) => exceptions::full(py, format!("{asked}: {holds}")),
-            Work::Get | Work::GetMany { .. } | Work::Ready(_) => exceptions::empty(py, format!("{asked}: {holds}")),
+            Work::Put(_) | Work::PutMany { .. } | Work::Ready(Side::Put) => object.inner.refusal(py, &asked, Side::Put),
+            Work::Get | Work::GetMany { .. } | Work::Ready(_) => object.inner.refusal(py, &asked, Side::Get),
             Work::Join => {
-                let unfinished = object.body.core.unfinished(py);
+                let unfinished = object.inner.core.unfinished(py);
                 PyTimeoutError::new_err(format!("{asked}: {unfinished} tasks are unfinished"))
             }
         }
@@ -239,19 +236,19 @@ struct Visit<'a, 'b, 'py, 's> {
 
 impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
     fn core(&self) -> &'a Core {
-        &self.object.body.core
+        &self.object.inner.core
     }
 
     fn is_slow(&self) -> bool {
-        self.object.body.slow
+        self.object.inner.slow
     }
 
-    fn with_baton(&mut self) -> WithBaton<'a, 'b, 'py, '_> {
-        WithBaton { object: self.object, name: self.name, chance: self.chance, spot: self.spot }
+    fn owned_access(&mut self) -> OwnedAccess<'a, 'b, 'py, '_> {
+        OwnedAccess { object: self.object, name: self.name, chance: self.chance, spot: self.spot }
     }
 
     fn shut_down<T>(&self) -> PyResult<T> {
-        Err(self.object.body.shut_down_error(self.object.py(), self.name))
+        Err(self.object.inner.shut_down_error(self.object.py(), self.name))
     }
 
     fn put(&mut self, slot: &mut Option<Item>) -> PyResult<Option<Done>> {
@@ -259,13 +256,13 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
         let item = slot.take().expect("an operation that is done is not attempted again");
         if self.is_slow() {
             let mut items = vec![item].into_iter();
-            let outcome = self.with_baton().put(&mut items, &mut 0);
+            let outcome = self.owned_access().put(&mut items, &mut 0);
             *slot = items.next();
             return Ok(outcome?.then_some(Done::Nothing));
         }
         let (wakes, result) = match self.chance {
             Chance::Wait(waker) => core.put_or_wait(py, item, self.spot, waker),
-            _ => core.try_put(py, item, turn(self.chance)),
+            _ => core.try_put(py, item, admission(self.chance)),
         };
         wakes.fire();
         match result {
@@ -281,12 +278,12 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
     fn get(&mut self) -> PyResult<Option<Done>> {
         let (py, core) = (self.object.py(), self.core());
         if self.is_slow() {
-            let batch = self.with_baton().get(1, Linger::Over)?;
+            let batch = self.owned_access().get(1, Linger::Over)?;
             return Ok(batch.ok().and_then(|mut items| items.pop()).map(Done::Item));
         }
         let (wakes, result) = match self.chance {
             Chance::Wait(waker) => core.get_or_wait(py, self.spot, waker),
-            _ => core.try_get(py, turn(self.chance)),
+            _ => core.try_get(py, admission(self.chance)),
         };
         wakes.fire();
         match result {
@@ -299,12 +296,12 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
     fn put_items(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<Option<Done>> {
         let (py, core) = (self.object.py(), self.core());
         if self.is_slow() {
-            return Ok(self.with_baton().put(items, accepted)?.then_some(Done::Count(*accepted)));
+            return Ok(self.owned_access().put(items, accepted)?.then_some(Done::Count(*accepted)));
         }
         let before = items.len();
         let (wakes, result) = match self.chance {
             Chance::Wait(waker) => core.put_batch_or_wait(py, items, self.spot, waker),
-            _ => core.try_put_batch(py, items, turn(self.chance)),
+            _ => core.try_put_batch(py, items, admission(self.chance)),
         };
         *accepted += before - items.len();
         wakes.fire();
@@ -334,7 +331,7 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
                     wakes.fire();
                     result
                 }
-                _ => core.try_reserve(py, turn(self.chance)),
+                _ => core.try_reserve(py, admission(self.chance)),
             };
             match result {
                 Ok(()) => *reserved = true,
@@ -381,14 +378,14 @@ impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
         let result = match self.chance {
             // One that lingers has to stand in line for it.
             Chance::Arrival if linger > 0 => return Ok(None),
-            _ if self.is_slow() => self.with_baton().get(max, patience)?,
+            _ if self.is_slow() => self.owned_access().get(max, patience)?,
             Chance::Wait(waker) => {
                 let (wakes, result) = core.get_batch_or_wait(py, max, patience, self.spot, waker);
                 wakes.fire();
                 result
             }
             _ => {
-                let (wakes, result) = core.try_get_batch(py, max, turn(self.chance));
+                let (wakes, result) = core.try_get_batch(py, max, admission(self.chance));
                 wakes.fire();
                 result.map_err(BatchError::from)
             }

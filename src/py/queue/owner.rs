@@ -9,11 +9,11 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use sluicegate_core::buffer::heap;
-use sluicegate_core::queue::{Admitted, BatchError, Linger, PutError, Spot, Taken, Turn};
+use sluicegate_core::queue::{Admission, Admitted, BatchError, Linger, PutError, Spot, Taken};
 use sluicegate_core::wait::Parker;
 
 use crate::queue::inner::{Object, QueuePlace};
-use crate::queue::items::{Item, Order, Store};
+use crate::queue::items::{Item, Items, Order};
 use crate::rt::blocking;
 use crate::rt::guarded;
 use crate::rt::operation::Chance;
@@ -27,7 +27,7 @@ fn less(py: Python<'_>, left: &Item, right: &Item) -> PyResult<bool> {
 /// Takes the baton of a queue whose order needs Python, for `operation`; waits for it without a limit.
 fn take_baton(object: &Object<'_, '_>, operation: &str) -> PyResult<()> {
     let py = object.py();
-    let core = &object.body.core;
+    let core = &object.inner.core;
     let parker = Arc::new(Parker::default());
     let waker = Waker::Thread(Arc::clone(&parker));
     let mut spot = Spot::default();
@@ -41,7 +41,7 @@ fn take_baton(object: &Object<'_, '_>, operation: &str) -> PyResult<()> {
     while taken == Taken::Busy && outcome.is_ok() {
         blocking::sleep(py, &parker, None, main);
         if main {
-            outcome = blocking::run_handlers(py, QueuePlace::of(object.this, object.body.of, &spot));
+            outcome = blocking::run_handlers(py, QueuePlace::of(object.this, object.inner.of, &spot));
         }
         if outcome.is_ok() && parker.is_notified() {
             parker.reset();
@@ -66,7 +66,7 @@ fn reentered(operation: &str) -> PyErr {
 }
 
 /// The baton, held. Dropping it gives it back with nothing changed.
-pub(crate) struct Holding<'a, 'b, 'py> {
+pub(in crate::queue) struct OwnerGuard<'a, 'b, 'py> {
     object: &'a Object<'b, 'py>,
     /// The heap, checked out between `check_out` and `finish`.
     heap: Vec<Item>,
@@ -75,15 +75,15 @@ pub(crate) struct Holding<'a, 'b, 'py> {
     admitted: usize,
 }
 
-impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
+impl<'a, 'b, 'py> OwnerGuard<'a, 'b, 'py> {
     /// Takes the baton, waiting for it if another thread has it.
-    pub(crate) fn take(object: &'a Object<'b, 'py>, operation: &str) -> PyResult<Self> {
+    pub(in crate::queue) fn take(object: &'a Object<'b, 'py>, operation: &str) -> PyResult<Self> {
         take_baton(object, operation)?;
-        let mut holding = Self::taken(object);
-        if let Err(error) = holding.merge() {
+        let mut guard = Self::taken(object);
+        if let Err(error) = guard.merge() {
             error.write_unraisable(object.py(), Some(object.this));
         }
-        Ok(holding)
+        Ok(guard)
     }
 
     fn taken(object: &'a Object<'b, 'py>) -> Self {
@@ -95,13 +95,13 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     }
 
     fn is_hooked(&self) -> bool {
-        self.object.body.overrides.hooks
+        self.object.inner.overrides.hooks
     }
 
     /// Takes the heap out. How many items it holds.
     fn check_out(&mut self) -> usize {
         if !self.checked_out && !self.is_hooked() {
-            self.heap = self.object.body.core.with_buffer(self.py(), |store| std::mem::take(&mut store.heap));
+            self.heap = self.object.inner.core.with_buffer(self.py(), |buffer| std::mem::take(&mut buffer.heap));
             self.checked_out = true;
         }
         self.heap.len()
@@ -111,15 +111,15 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     fn check_in(&mut self) {
         if std::mem::replace(&mut self.checked_out, false) {
             let items = std::mem::take(&mut self.heap);
-            self.object.body.core.with_buffer(self.py(), |store| {
-                store.size = items.len();
-                store.heap = items;
+            self.object.inner.core.with_buffer(self.py(), |buffer| {
+                buffer.size = items.len();
+                buffer.heap = items;
             });
         }
     }
 
     /// The size, if only the subclass knows it.
-    pub(crate) fn measure(&self) -> PyResult<Option<usize>> {
+    pub(in crate::queue) fn measure(&self) -> PyResult<Option<usize>> {
         if !self.is_hooked() {
             return Ok(None);
         }
@@ -138,7 +138,7 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
 
     /// The item, and the size now if the subclass was asked. An item that a failed comparison has displaced is dropped, as the standard
     /// library does.
-    pub(crate) fn pop(&mut self) -> PyResult<Option<Item>> {
+    pub(in crate::queue) fn pop(&mut self) -> PyResult<Option<Item>> {
         let py = self.py();
         if self.is_hooked() {
             return guarded::call_method(self.object.this, intern!(py, "_get"), ()).map(|item| Some(item.unbind()));
@@ -154,11 +154,11 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     fn merge(&mut self) -> PyResult<()> {
         let mut outcome = Ok(());
         loop {
-            let core = &self.object.body.core;
-            let inbox = core.with_buffer(self.py(), |store| {
+            let core = &self.object.inner.core;
+            let inbox = core.with_buffer(self.py(), |buffer| {
                 // Counted as stored from the moment it leaves the inbox, so that the size never dips.
-                store.size += store.inbox.len();
-                std::mem::take(&mut store.inbox)
+                buffer.size += buffer.inbox.len();
+                std::mem::take(&mut buffer.inbox)
             });
             if inbox.is_empty() {
                 self.check_in();
@@ -171,7 +171,7 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     }
 
     /// Gives the baton back with what has been done.
-    pub(crate) fn finish(mut self, puts: usize, gets: usize) -> PyResult<()> {
+    pub(in crate::queue) fn finish(mut self, puts: usize, gets: usize) -> PyResult<()> {
         let outcome = self.give_back(puts, gets);
         std::mem::forget(self); // `heap` is empty: it has been brought back
         outcome
@@ -181,7 +181,7 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     fn remeasure(&self) {
         // A `_qsize` that fails too leaves the estimate, until the next operation asks again.
         if let Ok(Some(now)) = self.measure() {
-            self.object.body.core.with_buffer(self.py(), |store| set_size(store, Some(now)));
+            self.object.inner.core.with_buffer(self.py(), |buffer| set_size(buffer, Some(now)));
         }
     }
 
@@ -192,14 +192,14 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
             let heap = std::mem::take(&mut self.heap);
             let checked_out = std::mem::replace(&mut self.checked_out, false);
             let admitted = std::mem::take(&mut self.admitted);
-            let (wakes, done) = self.object.body.core.finish(py, admitted, puts, gets, |store| {
+            let (wakes, done) = self.object.inner.core.finish(py, admitted, puts, gets, |buffer| {
                 if checked_out {
-                    store.size = heap.len();
-                    store.heap = heap;
-                } else if store.order() == Order::Hooked {
-                    store.size = (store.size + puts).saturating_sub(gets);
+                    buffer.size = heap.len();
+                    buffer.heap = heap;
+                } else if buffer.order() == Order::Hooked {
+                    buffer.size = (buffer.size + puts).saturating_sub(gets);
                 }
-                store.inbox.is_empty()
+                buffer.inbox.is_empty()
             });
             wakes.fire();
             if done {
@@ -211,7 +211,7 @@ impl<'a, 'b, 'py> Holding<'a, 'b, 'py> {
     }
 }
 
-impl Drop for Holding<'_, '_, '_> {
+impl Drop for OwnerGuard<'_, '_, '_> {
     fn drop(&mut self) {
         if let Err(error) = self.give_back(0, 0) {
             error.write_unraisable(self.py(), Some(self.object.this));
@@ -220,66 +220,66 @@ impl Drop for Holding<'_, '_, '_> {
 }
 
 /// Puts in order what has been left in the inbox.
-pub(crate) fn merge(object: &Object<'_, '_>, name: &str) -> PyResult<()> {
-    if object.body.core.baton_is_mine(object.py()) {
+pub(in crate::queue) fn merge(object: &Object<'_, '_>, name: &str) -> PyResult<()> {
+    if object.inner.core.baton_is_mine(object.py()) {
         return Ok(()); // this thread is inside already, and merges on its way out
     }
     take_baton(object, name)?;
-    let mut holding = Holding::taken(object);
-    let outcome = holding.merge();
-    holding.finish(0, 0).and(outcome)
+    let mut guard = OwnerGuard::taken(object);
+    let outcome = guard.merge();
+    guard.finish(0, 0).and(outcome)
 }
 
 /// One attempt of an operation at a queue whose order needs Python.
-pub(crate) struct WithBaton<'a, 'b, 'py, 's> {
-    pub(crate) object: &'a Object<'b, 'py>,
-    pub(crate) name: &'static str,
-    pub(crate) chance: Chance<'s>,
+pub(in crate::queue) struct OwnedAccess<'a, 'b, 'py, 's> {
+    pub(in crate::queue) object: &'a Object<'b, 'py>,
+    pub(in crate::queue) name: &'static str,
+    pub(in crate::queue) chance: Chance<'s>,
     /// Its place among putters or getters.
-    pub(crate) spot: &'s mut Spot,
+    pub(in crate::queue) spot: &'s mut Spot,
 }
 
-impl<'a, 'b, 'py> WithBaton<'a, 'b, 'py, '_> {
+impl<'a, 'b, 'py> OwnedAccess<'a, 'b, 'py, '_> {
     /// `None`: it came from inside.
-    fn enter(&mut self) -> PyResult<Option<Holding<'a, 'b, 'py>>> {
-        if self.object.body.core.baton_is_mine(self.object.py()) {
+    fn enter(&mut self) -> PyResult<Option<OwnerGuard<'a, 'b, 'py>>> {
+        if self.object.inner.core.baton_is_mine(self.object.py()) {
             return Ok(None);
         }
         // A coroutine waits here too, on its thread: the holder is busy with a few calls, as short as the standard library's mutex. Were it
         // to wait in line, a blocking call on the same thread could end up behind it, and neither would ever run.
-        Holding::take(self.object, self.name).map(Some)
+        OwnerGuard::take(self.object, self.name).map(Some)
     }
 
     /// Puts items, as many as there is room for. True when none is left.
-    pub(crate) fn put(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<bool> {
+    pub(in crate::queue) fn put(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<bool> {
         let (py, object) = (self.object.py(), self.object);
-        if items.len() == 0 && !object.body.core.is_shut(py) {
+        if items.len() == 0 && !object.inner.core.is_shut(py) {
             return Ok(true); // needs no room
         }
-        let Some(mut holding) = self.enter()? else { return self.put_from_inside(items, accepted) };
-        let size = holding.measure()?;
+        let Some(mut guard) = self.enter()? else { return self.put_from_inside(items, accepted) };
+        let size = guard.measure()?;
         let waiting = if let Chance::Wait(waker) = self.chance { Some((&mut *self.spot, waker)) } else { None };
-        let (wakes, admitted) = object.body.core.admit_put(py, items.len(), waiting, |store| set_size(store, size));
+        let (wakes, admitted) = object.inner.core.admit_put(py, items.len(), waiting, |buffer| set_size(buffer, size));
         if let Admitted::Room(room) = admitted {
-            holding.admitted = room;
+            guard.admitted = room;
             wakes.fire();
             let mut puts = 0;
             let mut outcome = Ok(());
             for item in items.by_ref().take(room) {
-                outcome = holding.push(item);
+                outcome = guard.push(item);
                 if outcome.is_err() {
                     break;
                 }
                 puts += 1;
             }
             *accepted += puts;
-            finish(holding, puts, 0, outcome)?;
+            finish(guard, puts, 0, outcome)?;
             return if items.len() == 0 { Ok(true) } else { self.put(items, accepted) };
         }
-        std::mem::forget(holding); // given back by the refusal; nothing was checked out
+        std::mem::forget(guard); // given back by the refusal; nothing was checked out
         wakes.fire();
         match admitted {
-            Admitted::ShutDown => Err(object.body.shut_down_error(py, self.name)),
+            Admitted::ShutDown => Err(object.inner.shut_down_error(py, self.name)),
             _ => Ok(false),
         }
     }
@@ -288,11 +288,11 @@ impl<'a, 'b, 'py> WithBaton<'a, 'b, 'py, '_> {
     fn put_from_inside(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<bool> {
         let (py, object) = (self.object.py(), self.object);
         while let Some(item) = items.next() {
-            let (wakes, result) = object.body.core.try_put(py, item, Turn::Now);
+            let (wakes, result) = object.inner.core.try_put(py, item, Admission::Immediate);
             wakes.fire();
             match result {
                 Ok(()) => *accepted += 1,
-                Err(PutError::ShutDown(_)) => return Err(object.body.shut_down_error(py, self.name)),
+                Err(PutError::ShutDown(_)) => return Err(object.inner.shut_down_error(py, self.name)),
                 Err(PutError::Full(item)) => {
                     let mut rest = vec![item];
                     rest.extend(items.by_ref());
@@ -308,31 +308,31 @@ impl<'a, 'b, 'py> WithBaton<'a, 'b, 'py, '_> {
     }
 
     /// Gets 1 to `max` items. The inner error says why there is nothing yet.
-    pub(crate) fn get(&mut self, max: usize, linger: Linger) -> PyResult<Result<Vec<Item>, BatchError>> {
+    pub(in crate::queue) fn get(&mut self, max: usize, linger: Linger) -> PyResult<Result<Vec<Item>, BatchError>> {
         let (py, object) = (self.object.py(), self.object);
-        let Some(mut holding) = self.enter()? else { return Err(reentered(self.name)) };
-        let size = holding.measure()?;
+        let Some(mut guard) = self.enter()? else { return Err(reentered(self.name)) };
+        let size = guard.measure()?;
         let waiting = if let Chance::Wait(waker) = self.chance { Some((&mut *self.spot, waker)) } else { None };
-        let (wakes, admitted) = object.body.core.admit_get(py, max, linger, waiting, |store| set_size(store, size));
+        let (wakes, admitted) = object.inner.core.admit_get(py, max, linger, waiting, |buffer| set_size(buffer, size));
         let count = match admitted {
             Ok(count) => count,
             Err(reason) => {
-                std::mem::forget(holding); // given back by the refusal; nothing was checked out
+                std::mem::forget(guard); // given back by the refusal; nothing was checked out
                 wakes.fire();
                 return match reason {
-                    BatchError::ShutDown => Err(object.body.shut_down_error(py, self.name)),
+                    BatchError::ShutDown => Err(object.inner.shut_down_error(py, self.name)),
                     _ => Ok(Err(reason)),
                 };
             }
         };
         wakes.fire();
         // What is in the inbox counts for the queue, and is not in order yet.
-        let in_order = size.unwrap_or_else(|| holding.check_out());
+        let in_order = size.unwrap_or_else(|| guard.check_out());
         let count = count.min(in_order);
         let mut batch = Vec::with_capacity(count);
         let mut outcome = Ok(());
         while batch.len() < count {
-            match holding.pop() {
+            match guard.pop() {
                 Ok(Some(item)) => batch.push(item),
                 Ok(None) => break,
                 Err(error) => {
@@ -342,7 +342,7 @@ impl<'a, 'b, 'py> WithBaton<'a, 'b, 'py, '_> {
             }
         }
         let nothing = batch.is_empty() && outcome.is_ok();
-        outcome = finish(holding, 0, batch.len(), outcome);
+        outcome = finish(guard, 0, batch.len(), outcome);
         if nothing && outcome.is_ok() {
             // What was counted came into the inbox after this holder had merged it; `finish` has merged it now.
             return self.get(max, linger);
@@ -353,18 +353,18 @@ impl<'a, 'b, 'py> WithBaton<'a, 'b, 'py, '_> {
 }
 
 /// Gives the baton back after work that may have failed half way.
-fn finish(holding: Holding<'_, '_, '_>, puts: usize, gets: usize, outcome: PyResult<()>) -> PyResult<()> {
-    if outcome.is_err() && holding.is_hooked() {
-        let size = holding.object.body.core.finish_counts(holding.py(), puts, gets);
+fn finish(guard: OwnerGuard<'_, '_, '_>, puts: usize, gets: usize, outcome: PyResult<()>) -> PyResult<()> {
+    if outcome.is_err() && guard.is_hooked() {
+        let size = guard.object.inner.core.finish_counts(guard.py(), puts, gets);
         size.fire();
-        holding.remeasure();
-        return holding.finish(0, 0).and(outcome);
+        guard.remeasure();
+        return guard.finish(0, 0).and(outcome);
     }
-    holding.finish(puts, gets).and(outcome)
+    guard.finish(puts, gets).and(outcome)
 }
 
-fn set_size(store: &mut Store, now: Option<usize>) {
+fn set_size(buffer: &mut Items, now: Option<usize>) {
     if let Some(now) = now {
-        store.size = now;
+        buffer.size = now;
     }
 }

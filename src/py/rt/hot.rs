@@ -109,15 +109,10 @@ impl Parameter {
     }
 }
 
-unsafe extern "C" fn enter<H: Hot<N>, const N: usize>(
-    this: Raw,
-    args: *const Raw,
-    nargs: ffi::Py_ssize_t,
-    kwnames: Raw,
-) -> Raw {
-    let call = Call { this, args, nargs: nargs.unsigned_abs(), kwnames };
+unsafe extern "C" fn enter<H: Hot<N>, const N: usize>(this: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call::new(this, args, nargs, kwnames);
     if H::GUARDED || call.nargs != H::REQUIRED || !kwnames.is_null() {
-        return enter_sorting::<H, N>(call);
+        return enter_sorting::<H, N>(this, args, nargs, kwnames);
     }
     // SAFETY: the interpreter calls methods attached.
     let py = unsafe { Python::assume_attached() };
@@ -128,12 +123,15 @@ unsafe extern "C" fn enter<H: Hot<N>, const N: usize>(
     }
     // SAFETY: the descriptor has checked the type of `this`.
     let plain = H::plainly(unsafe { call.instance(py) }, arguments);
-    plain.into_raw().unwrap_or_else(|| enter_in_general::<H, N>(call))
+    plain.into_raw().unwrap_or_else(|| enter_in_general::<H, N>(this, args, nargs, kwnames))
 }
 
 /// The entry for calls with optional arguments.
+///
+/// It is given words and no [`Call`]: a struct is written to memory and read from there before its words have arrived (5 ns).
 #[inline(never)]
-fn enter_sorting<H: Hot<N>, const N: usize>(call: Call) -> Raw {
+fn enter_sorting<H: Hot<N>, const N: usize>(this: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call::new(this, args, nargs, kwnames);
     let plainly = |py: Python<'_>| {
         let arguments = call.sorted(py, H::parameters(), H::REQUIRED)?;
         // SAFETY: the descriptor has checked the type of `this`.
@@ -141,12 +139,13 @@ fn enter_sorting<H: Hot<N>, const N: usize>(call: Call) -> Raw {
     };
     // SAFETY: the interpreter calls methods attached.
     let raw = if H::GUARDED { guarded(plainly) } else { plainly(unsafe { Python::assume_attached() }) };
-    raw.unwrap_or_else(|| enter_in_general::<H, N>(call))
+    raw.unwrap_or_else(|| enter_in_general::<H, N>(this, args, nargs, kwnames))
 }
 
 #[cold]
 #[inline(never)]
-fn enter_in_general<H: Hot<N>, const N: usize>(call: Call) -> Raw {
+fn enter_in_general<H: Hot<N>, const N: usize>(this: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call::new(this, args, nargs, kwnames);
     let method = |py: Python<'_>| {
         // SAFETY: the descriptor has checked the type of `this`.
         let this = unsafe { call.instance::<H::Class>(py) };
@@ -237,6 +236,11 @@ struct Call {
 }
 
 impl Call {
+    #[inline]
+    fn new(this: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Self {
+        Self { this, args, nargs: nargs.unsigned_abs(), kwnames }
+    }
+
     /// # Safety
     /// The interpreter called, for an instance of `C`.
     #[inline]

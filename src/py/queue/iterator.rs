@@ -1,0 +1,64 @@
+//! `for item in queue`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+
+use crate::queue::inner::{InnerOf, QueueInner};
+use crate::queue::ops::QueueOperation;
+use crate::rt::arguments::Timeout;
+use crate::rt::blocking;
+use crate::rt::exceptions;
+
+/// Ends at shutdown, once the queue is drained.
+#[pyclass(frozen, module = "sluicegate._core")]
+#[derive(Debug)]
+pub(crate) struct QueueIterator {
+    queue: Py<PyAny>,
+    of: InnerOf,
+    /// The bound `get` of a subclass that has its own.
+    get: Option<Py<PyAny>>,
+    /// Relaxed: it guards nothing, and an iterator that two threads share may ask once more.
+    ended: AtomicBool,
+}
+
+impl QueueIterator {
+    pub(in crate::queue) fn new(queue: &Bound<'_, PyAny>, inner: &QueueInner) -> PyResult<Self> {
+        let get = if inner.overrides.get { Some(queue.getattr("get")?.unbind()) } else { None };
+        Ok(Self { queue: queue.clone().unbind(), of: inner.of, get, ended: AtomicBool::new(false) })
+    }
+}
+
+#[pymethods]
+impl QueueIterator {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let got = if let Some(get) = &self.get {
+            get.call0(py)
+        } else {
+            let queue = self.queue.bind(py);
+            blocking::run(queue, &mut QueueOperation::get((self.of)(queue)), Timeout::Forever)
+                .and_then(|done| done.into_object(py))
+        };
+        match got {
+            Ok(item) => Ok(Some(item)),
+            Err(error) if exceptions::is_shut_down(py, &error) => {
+                self.ended.store(true, Ordering::Relaxed);
+                if error.cause(py).is_some() { Err(error) } else { Ok(None) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.queue)?;
+        visit.call(&self.get)
+    }
+}
