@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sluicegate_core::buffer::Fifo;
+use sluicegate_core::buffer::{Buffer, Fifo};
 use sluicegate_core::clock::Clock;
 use sluicegate_core::queue::{Admission, BatchError, GetError, Linger, PutError, Queue, Side, Spot, UNBOUNDED};
 use sluicegate_core::section::Threads;
@@ -147,6 +147,39 @@ fn one_that_steps_aside_is_passed_over_and_keeps_its_place() {
     second.reset();
     put(&queue, 2).unwrap();
     assert!(first.is_notified() && !second.is_notified());
+}
+
+#[test]
+fn what_is_done_at_once_wakes_nobody() {
+    let queue = queue(2);
+    let waker = parker();
+    let mut spot = Spot::default();
+    put(&queue, 1).unwrap(); // the ring has room for more from here on
+    assert!(queue.put_at_once((), Admission::Queued, || 2));
+    assert!(!queue.put_at_once((), Admission::Immediate, || unreachable!("no room")));
+    assert_eq!(wait_to_put(&queue, 3, &mut spot, &waker), Err(PutError::Full(3)));
+    assert_eq!(queue.get_at_once((), Admission::Immediate), None, "a putter waits to be woken");
+    queue.leave((), &mut spot).fire();
+    assert_eq!(queue.get_at_once((), Admission::Immediate), Some(1));
+    assert_eq!(queue.get_at_once((), Admission::Queued), Some(2));
+    assert_eq!(wait_to_get(&queue, &mut spot, &waker), Err(GetError::Empty));
+    assert!(!queue.put_at_once((), Admission::Immediate, || unreachable!("a getter waits to be woken")));
+    queue.leave((), &mut spot).fire();
+    queue.shut_down(()).fire();
+    assert!(!queue.put_at_once((), Admission::Immediate, || unreachable!("shut down")));
+    let seen = queue.statistics(());
+    assert_eq!((seen.puts, seen.gets, seen.unfinished), (2, 2, 2));
+}
+
+#[test]
+fn the_bound_and_what_its_owner_keeps_change_in_one_step() {
+    let queue: Queue<Fifo<u32>, Waker, Threads, &str> = Queue::with_extras(Fifo::default(), "none", UNBOUNDED, Clock::Monotonic);
+    let (wakes, old) = queue.set_limit_with((), 1, |extras| std::mem::replace(extras, "one"));
+    wakes.fire();
+    assert_eq!(old, "none");
+    assert_eq!(queue.look((), |items, limit, extras| (items.len(), limit, *extras)), (0, 1, "one"));
+    assert_eq!(queue.change_extras((), |extras| std::mem::replace(extras, "a")), "one");
+    assert_eq!(queue.statistics_with((), |extras| *extras).1, "a");
 }
 
 #[test]

@@ -62,8 +62,14 @@ proptest! {
             match step {
                 Step::Put(admission) => {
                     next += 1;
-                    let (wakes, result) = queue.try_put((), next, admission);
-                    wakes.fire();
+                    // As the binding does it: the everyday case first, then the whole operation.
+                    let result = if queue.put_at_once((), admission, || next) {
+                        Ok(())
+                    } else {
+                        let (wakes, result) = queue.try_put((), next, admission);
+                        wakes.fire();
+                        result
+                    };
                     match result {
                         Ok(()) => {
                             prop_assert!(!shut && model.len() < limit);
@@ -77,8 +83,14 @@ proptest! {
                     }
                 }
                 Step::Get(admission) => {
-                    let (wakes, result) = queue.try_get((), admission);
-                    wakes.fire();
+                    let result = queue.get_at_once((), admission).map_or_else(
+                        || {
+                            let (wakes, result) = queue.try_get((), admission);
+                            wakes.fire();
+                            result
+                        },
+                        Ok,
+                    );
                     match result {
                         Ok(item) => prop_assert_eq!(Some(item), model.pop_front()),
                         Err(GetError::ShutDown) => prop_assert!(shut && model.is_empty()),

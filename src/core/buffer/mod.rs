@@ -17,10 +17,16 @@ pub trait Buffer {
     fn push(&mut self, item: Self::Item);
     fn pop(&mut self) -> Option<Self::Item>;
 
-    /// The next push is a matter of a few instructions: it needs no memory.
+    /// May [`Buffer::push_in_place`] be called? That is: the next push needs no memory.
     #[inline]
     fn has_slot(&self) -> bool {
         false
+    }
+
+    /// As `push`, in a few instructions. Only after `has_slot` has said yes.
+    #[inline]
+    fn push_in_place(&mut self, item: Self::Item) {
+        self.push(item);
     }
 
     /// As `pop`, if that is a matter of a few instructions. `None` says nothing about whether there is an item.

@@ -72,10 +72,11 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
     pub fn put_at_once(&self, proof: D::Proof<'_>, admission: Admission, item: impl FnOnce() -> B::Item) -> bool {
         !self.section.is_entered(proof)
             && self.section.with(proof, |state| {
-                let free = !state.shut && state.has_room() && !state.is_barred(Side::Put, admission);
-                let free = free && state.lobby.line(Side::Get).nobody_waits() && state.buffer.has_slot();
+                let free = state.buffer.has_slot() && !state.shut && state.has_room() && !state.is_barred(Side::Put, admission);
+                let free = free && state.lobby.line(Side::Get).nobody_waits();
                 if free {
-                    state.store(item());
+                    state.buffer.push_in_place(item());
+                    state.stored(1);
                 }
                 free
             })

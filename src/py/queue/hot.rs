@@ -19,7 +19,9 @@ use crate::rt::Item;
 use crate::rt::aio;
 use crate::rt::arguments::Timeout;
 use crate::rt::blocking;
-use crate::rt::hot::{Arguments, Hot, Method, Parameter, Plain, attached, deliver, install as install_on, is_trivial_timeout, method};
+use crate::rt::hot::{
+    Arguments, Hot, Method, Parameter, Plain, attached, deliver, install as install_on, is_trivial_timeout, method,
+};
 use crate::rt::operation::{Chance, Done, Operation};
 
 static ITEM: Parameter = Parameter::new("item");

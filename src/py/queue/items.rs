@@ -99,6 +99,11 @@ impl Buffer for Items {
     }
 
     #[inline]
+    fn push_in_place(&mut self, item: Item) {
+        self.ring.push(item);
+    }
+
+    #[inline]
     fn pop_in_place(&mut self) -> Option<Item> {
         if self.order == Order::Stack { self.ring.pop_last_in_place() } else { self.ring.pop_in_place() }
     }
