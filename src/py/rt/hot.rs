@@ -351,7 +351,8 @@ pub(crate) struct Method<C> {
 pub(crate) const fn method<H: Hot<N>, const N: usize>() -> Method<H::Class> {
     let intern = |py: Python<'_>| {
         for parameter in H::parameters() {
-            parameter.interned.get_or_init(py, || PyString::intern(py, parameter.name).unbind());
+            let name = PyString::intern(py, parameter.name).unbind();
+            parameter.interned.get_or_init(py, || name);
         }
     };
     Method { name: H::NAME, doc: H::DOC, function: enter::<H, N>, intern, class: PhantomData }
