@@ -60,8 +60,8 @@ impl Items {
 /// The items may hold queues, and so on.
 impl Drop for Items {
     fn drop(&mut self) {
-        if self.items.len() + self.heap.len() + self.inbox.len() > 0 {
-            drop_flat((std::mem::take(&mut self.items), std::mem::take(&mut self.heap), std::mem::take(&mut self.inbox)));
+        if self.ring.len() + self.heap.len() + self.inbox.len() > 0 {
+            drop_flat((std::mem::take(&mut self.ring), std::mem::take(&mut self.heap), std::mem::take(&mut self.inbox)));
         }
     }
 }
