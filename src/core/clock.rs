@@ -69,7 +69,7 @@ impl<W: Wake> Clock<W> {
 #[inline]
 #[expect(unsafe_code, reason = "clock_gettime")]
 #[expect(clippy::cast_sign_loss, reason = "a monotonic clock counts from the machine's start")]
-fn monotonic() -> Nanos {
+pub(crate) fn monotonic() -> Nanos {
     let mut now = std::mem::MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the clock is always there, and the call fills what it is given.
     let now = unsafe {
@@ -80,7 +80,7 @@ fn monotonic() -> Nanos {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn monotonic() -> Nanos {
+pub(crate) fn monotonic() -> Nanos {
     static ORIGIN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
     u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -33,6 +33,8 @@
 //! | PARKED   | woken early (time, signal): -> EMPTY      | -> NOTIFIED, and wakes the thread                    |
 //! | NOTIFIED | `reset` -> EMPTY, *then* goes to try       | stays                                                |
 //!
+//! A waiter that spins or yields before it sleeps ([`patience`]) leaves the word EMPTY: only a waker that finds PARKED calls the kernel.
+//!
 //! The word is a hint to come and look; the section alone says whether the waiter has been woken. A late `unpark` that reaches a
 //! parker which has meanwhile been reset therefore costs one look and nothing else. No wake-up is lost to the reset, because it comes
 //! before the look: a waker moves the place to *woken* inside the section and touches the word afterwards, so either the look finds
@@ -46,6 +48,7 @@
 pub(crate) mod blocked;
 pub(crate) mod line;
 pub(crate) mod parker;
+pub mod patience;
 pub(crate) mod spot;
 
 pub use crate::leaving::{Wake, Wakes};

@@ -53,16 +53,19 @@ impl Parker {
     /// Somebody said "come and try" since the last `reset`.
     #[inline]
     pub fn is_notified(&self) -> bool {
+        // Acquire: pairs with the waker's swap, so its visit to the section is seen.
         self.word.load(Ordering::Acquire) == NOTIFIED
     }
 
     /// The owner is going to look: call it before each try.
     pub fn reset(&self) {
+        // Release: the look that follows is at the section, which orders itself.
         self.word.store(EMPTY, Ordering::Release);
     }
 
     /// Tells the owner to come and try; wakes it if it sleeps.
     pub fn unpark(&self) {
+        // AcqRel: what the waker did before is seen by who reads NOTIFIED; PARKED is seen only once the owner is on its way to sleep.
         if self.word.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
             self.ring();
         }
@@ -70,6 +73,7 @@ impl Parker {
 
     /// Sleeps until notified, at most for `timeout`. May return early for no reason, and does so when a signal arrives (Linux).
     pub fn park(&self, timeout: Option<Duration>) {
+        // AcqRel, and Acquire where it fails: then the word is NOTIFIED, as in `is_notified`.
         if self.word.compare_exchange(EMPTY, PARKED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.sleep(timeout);
             // Awake for another reason: take the PARKED mark back. If it is NOTIFIED by now, that stands.

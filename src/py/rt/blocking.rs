@@ -1,8 +1,8 @@
 //! The one way in which a thread waits: detached, politely, and never deaf to signals.
 //!
-//! Every blocking call tries first, attached, and comes here only to wait. Then, over and over: detach, yield a few times, sleep on the
-//! parker; attach; run signal handlers; only then look again and commit, and return at once. If a handler raises, the place in line is
-//! given up and nothing has been taken.
+//! Every blocking call tries first, attached, and comes here only to wait. Then, over and over: detach, wait on the parker (spin, yield,
+//! sleep: `wait::patience` in the core); attach; run signal handlers; only then look again and commit, and return at once. If a handler
+//! raises, the place in line is given up and nothing has been taken.
 //!
 //! The main thread sleeps in slices, because a signal can land just before it falls asleep and is sometimes taken by another thread; a
 //! signal that lands while it sleeps ends the sleep early (Linux). Other threads never slice: Python runs no handlers on them.
@@ -10,14 +10,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use sluicegate_core::clock::{Clock, Enrolled, Nanos};
 use sluicegate_core::fork;
-use sluicegate_core::wait::Parker;
+use sluicegate_core::wait::{Parker, patience};
 
 use crate::rt::arguments::Timeout;
 use crate::rt::guarded;
@@ -29,19 +28,8 @@ use crate::rt::waker::Waker;
 /// The longest that the main thread is deaf.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// How often a waiter lets others run before it goes to sleep. On a busy queue the other side is about to run anyway, and a yield costs
-/// a tenth of a sleep and a wake-up.
-const YIELDS: u32 = 3;
-
-/// A yield that takes longer gave the core to somebody else's program: on a machine with more to do than cores a yield costs a whole time
-/// slice, while a thread that sleeps is run soon after it has been woken.
-const CROWDED: Duration = Duration::from_millis(1);
-
-/// For so long after one such yield nobody here yields.
-const CROWDED_FOR: Duration = Duration::from_millis(250);
-
-/// Until when nobody yields, in nanoseconds of the core's clock.
-static NO_YIELDS_BEFORE: AtomicU64 = AtomicU64::new(0);
+/// Waits spin only without the GIL: with it a wake-up costs the way back to the GIL as well, and a spin saves little of that.
+const SPINS: bool = cfg!(Py_GIL_DISABLED);
 
 thread_local! {
     /// The waits on this thread in the middle of which signal handlers are running, outermost first.
@@ -75,30 +63,6 @@ pub(crate) fn step_aside(py: Python<'_>) {
     }
 }
 
-/// Lets others run for a moment. True if that was enough.
-fn yield_for(parker: &Parker) -> bool {
-    let mut now = Clock::<Waker>::Monotonic.now();
-    if now < NO_YIELDS_BEFORE.load(Ordering::Relaxed) {
-        return parker.is_notified();
-    }
-    for _ in 0..YIELDS {
-        if parker.is_notified() {
-            return true;
-        }
-        std::thread::yield_now();
-        let then = std::mem::replace(&mut now, Clock::<Waker>::Monotonic.now());
-        if now - then > nanos_of(CROWDED) {
-            NO_YIELDS_BEFORE.store(now + nanos_of(CROWDED_FOR), Ordering::Relaxed);
-            break;
-        }
-    }
-    parker.is_notified()
-}
-
-const fn nanos_of(duration: Duration) -> Nanos {
-    duration.as_secs() * 1_000_000_000 + duration.subsec_nanos() as u64
-}
-
 /// One sleep, detached: until notified, a signal, the end of the slice or of `limit`.
 pub(crate) fn sleep(py: Python<'_>, parker: &Parker, limit: Option<Duration>, main: bool) {
     let limit = match (main, limit) {
@@ -106,11 +70,7 @@ pub(crate) fn sleep(py: Python<'_>, parker: &Parker, limit: Option<Duration>, ma
         (true, None) => Some(SLICE),
         (false, limit) => limit,
     };
-    guarded::detached(py, || {
-        if !yield_for(parker) {
-            parker.park(limit);
-        }
-    });
+    guarded::detached(py, || patience::wait(parker, limit, SPINS));
 }
 
 /// A blocking call: tries, and waits for at most `timeout` if it must.
