@@ -12,6 +12,7 @@
 //! - [`keys`]: hashes of keys, and tables of very many of them in bounded memory
 //! - [`mailbox`]: wake-ups on their way to an event loop, and who answers for them while the loop may stop or close
 //! - [`clock`]: the monotonic clock, and one that tests set by hand
+//! - [`credits::frames`]: items of a stream of bytes, which a channel can count and weigh before anybody makes them
 //! - `sync`: locks, atomics and cells, from `std` or from loom
 //!
 //! # Promises

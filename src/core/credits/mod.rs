@@ -8,6 +8,7 @@
 //! | `ledger`     | the counters, and the arithmetic between them                      |
 //! | `deliveries` | items that are out until they are settled, and those that come back |
 //! | `stock`      | the buffer: items, and bales of items that are made when received  |
+//! | `frames`     | a bale of such items: bytes, and where each item ends              |
 //! | `state`      | these and the lines: what happens inside the section               |
 //! | `sending`, `receiving`, `granting` | the operations                                |
 //! | `deferral`   | grants that wait for another channel's sender; the check for cycles |
@@ -56,6 +57,7 @@
 mod channel;
 mod deferral;
 mod deliveries;
+pub mod frames;
 mod granting;
 mod ledger;
 mod receiving;

@@ -11,11 +11,12 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
+use sluicegate_core::credits::frames::FrameRange;
 use sluicegate_core::credits::{self, End, Phase, SenderEnd, UNBOUNDED};
 use sluicegate_core::leaving::Leaving;
 
 use super::amounts::{amount_object, amount_text, whole};
-use super::objects::{Lines, object};
+use super::objects::object;
 use crate::rt::Item;
 use crate::rt::class::{Common, repr_head};
 use crate::rt::domain::Attached;
@@ -26,8 +27,8 @@ use crate::rt::guarded;
 use crate::rt::imported::imported;
 use crate::rt::waker::{Callee, Waker};
 
-pub(crate) type Core = credits::Channel<Item, Waker, Attached, Lines, Extras>;
-pub(crate) type Removed = credits::Removed<Item, Lines>;
+pub(crate) type Core = credits::Channel<Item, Waker, Attached, FrameRange, Extras>;
+pub(crate) type Removed = credits::Removed<Item, FrameRange>;
 
 /// What Python's side keeps with the channel, in its section. What is not in it never changes.
 #[derive(Debug, Default)]

@@ -4,7 +4,6 @@
 //! |-------------|----------------------------------------------------------------------------|
 //! | `runtime`   | the tokio runtime: when it is there, forks, the interpreter's exit          |
 //! | `endpoint`  | files, sockets and descriptors, as they are opened, read and written        |
-//! | `framing`   | items out of a stream of bytes                                              |
 //! | `reading`   | from a source into a channel                                                |
 //! | `writing`   | from a channel to a target                                                  |
 //! | `alarm`     | what becomes due by itself in a channel                                    |
@@ -17,7 +16,6 @@
 
 mod alarm;
 mod endpoint;
-mod framing;
 mod reading;
 mod runtime;
 mod transfer;
@@ -27,11 +25,11 @@ pub(crate) use transfer::PyTransfer;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use sluicegate_core::credits::frames::Kind;
 
 use self::endpoint::Name;
 use self::reading::{Decoding, Options, Reading};
 use self::writing::Writing;
-use crate::credits::objects::Kind;
 use crate::credits::receiver::PyReceiver;
 use crate::credits::sender::PySender;
 use crate::rt::arguments::{self, Truth};

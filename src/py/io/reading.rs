@@ -20,6 +20,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
+use sluicegate_core::credits::frames::{Block, Form, FrameRange, Frames, Kind};
 use sluicegate_core::credits::{Bale, End, Offer, Phase, SendError, Spot};
 use sluicegate_core::wait::{Ticket, Wake, Wakes};
 use tokio::sync::Notify;
@@ -28,18 +29,17 @@ use tokio::time::timeout;
 
 use super::alarm::Alarm;
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error, read_full};
-use super::framing::Block;
 use super::runtime::{attached, unless};
 use super::transfer::{Job, Outcome, Shared, Standing, State};
 use crate::credits::PyChannelBody;
-use crate::credits::objects::{Form, Kind, Lines, Text, ascii};
+use crate::credits::objects::ascii;
 use crate::credits::sender::PySender;
 use crate::rt::Item;
 use crate::rt::waker::Waker;
 
 /// So much of a file is read at once, when it turns out to be long.
 const FILE_BLOCK: usize = 1024 * 1024;
-/// So many texts are remembered that may be read to again.
+/// So many frames are remembered that may be read to again.
 const LENT: usize = 2;
 /// And so much at first: most files are short.
 const FIRST_BLOCK: usize = 16 * 1024;
@@ -94,13 +94,13 @@ pub(crate) struct Reading {
     block: Block,
     spent: Block,
     ahead: Ahead,
-    /// The last texts that were handed on: once everything in one has been received there is something to read to again, which saves the
+    /// The last frames that were handed on: once everything in one has been received there is something to read to again, which saves the
     /// kernel giving out fresh pages.
-    lent: VecDeque<Arc<Text>>,
+    lent: VecDeque<Arc<Frames>>,
     /// How much has been read of an item whose end has not.
     unfinished: usize,
     /// The block's items, for others to make.
-    bale: Option<Lines>,
+    bale: Option<FrameRange>,
     /// Or the first of them, made here and not sent.
     batch: Batch,
     /// To be told once everything before it has been sent.
@@ -431,11 +431,11 @@ impl Reading {
         (wakes, result)
     }
 
-    fn lend(&mut self, text: &Arc<Text>) {
+    fn lend(&mut self, frames: &Arc<Frames>) {
         if self.lent.len() == LENT {
             self.lent.pop_front();
         }
-        self.lent.push_back(Arc::clone(text));
+        self.lent.push_back(Arc::clone(frames));
     }
 
     /// Something to read to.
@@ -444,9 +444,9 @@ impl Reading {
         if spare.capacity() > 0 {
             return spare;
         }
-        let free = self.lent.iter().position(|text| Arc::strong_count(text) == 1);
-        let text = free.and_then(|index| self.lent.remove(index)).and_then(Arc::into_inner);
-        text.map_or(spare, Block::reuse)
+        let free = self.lent.iter().position(|frames| Arc::strong_count(frames) == 1);
+        let frames = free.and_then(|index| self.lent.remove(index)).and_then(Arc::into_inner);
+        frames.map_or(spare, Block::reuse)
     }
 
     fn has_nothing_to_send(&self) -> bool {
@@ -465,7 +465,7 @@ impl Reading {
     fn fill(&mut self, py: Python<'_>, body: &PyChannelBody, first_line: u64) {
         if let Some(form) = self.form_to_send(body) {
             let bale = self.block.freeze(self.kind, form, self.weighing == Weighing::Length);
-            self.lend(bale.text());
+            self.lend(bale.frames());
             self.bale = Some(bale);
             return;
         }

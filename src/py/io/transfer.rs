@@ -26,6 +26,7 @@ use pyo3::types::PyType;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::future_into_py_with_locals;
 use sluicegate_core::clock::{Clock, Nanos};
+use sluicegate_core::credits::frames::FrameRange;
 use sluicegate_core::credits::{Bale, Spot};
 use sluicegate_core::fork;
 use sluicegate_core::section::Section;
@@ -34,7 +35,6 @@ use tokio::sync::{Notify, watch};
 
 use super::runtime::{Io, User, attached};
 use crate::credits::PyChannelBody;
-use crate::credits::objects::Lines;
 use crate::rt::arguments::Timeout;
 use crate::rt::blocking;
 use crate::rt::domain::Attached;
@@ -82,7 +82,7 @@ pub(crate) struct State {
     pub(crate) bytes: u64,
     /// Of what is being read, the bale that stands in the channel's line, or what is left of one that has been taken back.
     pub(crate) standing: Option<Standing>,
-    pub(crate) rest: Option<Lines>,
+    pub(crate) rest: Option<FrameRange>,
     error: Option<Py<PyAny>>,
     job: Option<Box<dyn Job>>,
     line: Line<Waker>,
@@ -131,7 +131,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    pub(crate) fn new(body: Py<PyChannelBody>, bale: &Lines) -> Self {
+    pub(crate) fn new(body: Py<PyChannelBody>, bale: &FrameRange) -> Self {
         let (count, position, end) = (bale.count(), bale.position(), bale.end_position());
         Self { body, spot: Spot::default(), count, position, end }
     }

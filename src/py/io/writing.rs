@@ -16,6 +16,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
+use sluicegate_core::credits::frames::FrameRange;
 use sluicegate_core::credits::{Batch, End, Handed, Load, NOBODY, Nack, Receipt, ReceiveError, Removed, Spot};
 use sluicegate_core::leaving::Leaving;
 use tokio::sync::Notify;
@@ -26,13 +27,12 @@ use super::endpoint::{Endpoint, Name, Stream, Way, os_error};
 use super::runtime::{attached, unless};
 use super::transfer::{Job, Outcome, Shared};
 use crate::credits::PyChannelBody;
-use crate::credits::objects::Lines;
 use crate::credits::receiver::PyReceiver;
 use crate::rt::Item;
 use crate::rt::arguments::type_name;
 use crate::rt::waker::Waker;
 
-type News = Leaving<Waker, Removed<Item, Lines>>;
+type News = Leaving<Waker, Removed<Item, FrameRange>>;
 
 /// So many items are received in one step, at most.
 const BATCH: usize = 1024;
@@ -59,7 +59,7 @@ pub(crate) struct Writing {
 
 /// What there was.
 enum Taken {
-    Batch(Batch<Item, Lines>),
+    Batch(Batch<Item, FrameRange>),
     Deliveries(Vec<Handed<Item>>),
 }
 
@@ -205,8 +205,8 @@ impl Writing {
                                 self.ends.push(self.bytes.len());
                             }
                             // What would be encoded is there.
-                            Load::Bale(lines) => {
-                                let Ok(()) = lines.try_each(|content| {
+                            Load::Bale(range) => {
+                                let Ok(()) = range.try_each(|content| {
                                     self.bytes.extend_from_slice(content);
                                     self.ends.push(self.bytes.len());
                                     Ok::<_, Infallible>(())
