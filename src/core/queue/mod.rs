@@ -17,14 +17,16 @@
 //! It knows no deadlines and parks nobody: the caller does, with the waker it passed in.
 //!
 //! Files: `state` is what a queue knows; `ops` are the operations on single items; `batch` moves many at once; `baton` is the slow way,
-//! for buffers whose order needs foreign code.
+//! for buffers whose order needs foreign code; `ends` counts the producers or consumers of a stream.
 
 mod batch;
 mod baton;
+mod ends;
 mod ops;
 mod state;
 
 pub use batch::{BatchError, Linger};
 pub use baton::{Admitted, Taken};
+pub use ends::Ends;
 pub use ops::Queue;
 pub use state::{Admission, Baton, GetError, PutError, Side, Spot, State, Statistics, UNBOUNDED};

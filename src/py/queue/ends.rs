@@ -1,10 +1,9 @@
 //! The ends of a stream: context managers that shut a queue down when the last of its producers, or of its consumers, has left.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
+use sluicegate_core::queue;
 
 use crate::queue::classes::PyQueue;
 use crate::rt::arguments;
@@ -16,9 +15,7 @@ pub(crate) struct StreamEnds {
     queue: Py<PyQueue>,
     /// Consumers' end: what is still in the queue has no taker.
     immediate: bool,
-    expected: usize,
-    entered: AtomicUsize,
-    left: AtomicUsize,
+    count: queue::Ends,
 }
 
 #[pymethods]
@@ -26,20 +23,17 @@ impl StreamEnds {
     #[new]
     fn new(queue: Py<PyQueue>, immediate: bool, n: &Bound<'_, PyAny>) -> PyResult<Self> {
         let expected = arguments::positive("n", n)?;
-        Ok(Self { queue, immediate, expected, entered: AtomicUsize::new(0), left: AtomicUsize::new(0) })
+        Ok(Self { queue, immediate, count: queue::Ends::new(expected as u64) })
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<Py<PyQueue>> {
-        let entered = self
-            .entered
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |entered| (entered < self.expected).then_some(entered + 1));
-        match entered {
-            Ok(_) => Ok(self.queue.clone_ref(py)),
-            Err(_) => Err(PyRuntimeError::new_err(format!(
+        if !self.count.enter() {
+            return Err(PyRuntimeError::new_err(format!(
                 "all {} have entered already: pass the number of threads or tasks that share this context manager",
-                self.expected
-            ))),
+                self.count.expected()
+            )));
         }
+        Ok(self.queue.clone_ref(py))
     }
 
     fn __exit__(
@@ -53,7 +47,7 @@ impl StreamEnds {
         if !error.is_none() {
             queue.call_method1("_fail", (error,))?;
         }
-        if self.left.fetch_add(1, Ordering::AcqRel) + 1 == self.expected {
+        if self.count.leave() {
             queue.call_method1("shutdown", (self.immediate,))?;
         }
         Ok(())
@@ -61,8 +55,8 @@ impl StreamEnds {
 
     fn __repr__(&self) -> String {
         let who = if self.immediate { "consumers" } else { "producers" };
-        let (entered, left) = (self.entered.load(Ordering::Relaxed), self.left.load(Ordering::Relaxed));
-        format!("<{who} of a sluicegate queue: {} expected, {entered} entered, {left} left>", self.expected)
+        let (entered, left) = self.count.counts();
+        format!("<{who} of a sluicegate queue: {} expected, {entered} entered, {left} left>", self.count.expected())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
