@@ -72,6 +72,19 @@ def test_lines_of_a_file(file, window, no_thread_left):
     assert channel.statistics().peak_outstanding <= window
 
 
+@pytest.mark.parametrize("chunk_size", [2**36, sys.maxsize // 2])
+def test_chunks_larger_than_memory(file, chunk_size):
+    script = """
+        import sys
+        from sluicegate import CreditChannel
+        from sluicegate.io import read_chunks
+        channel = CreditChannel()
+        read_chunks(sys.argv[1], channel.sender, chunk_size=int(sys.argv[2]))
+        print(*map(len, channel.receiver))
+    """
+    assert run_script(script, file, chunk_size).split() == [str(file.stat().st_size)]
+
+
 @pytest.mark.parametrize("as_source", [str, os.fsencode, lambda path: path], ids=["str", "bytes", "PathLike"])
 def test_sources_by_path(file, as_source):
     channel = CreditChannel()

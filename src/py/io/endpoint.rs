@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString, PyTuple};
 use tokio::task::spawn_blocking;
@@ -20,9 +20,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 #[cfg(unix)]
 use tokio::io::{Interest, unix::AsyncFd};
 
+/// So much memory is taken at once for a read that may be longer: one block of a file.
+const FIRST_RESERVE: usize = 1024 * 1024;
+
 /// What was asked for.
 #[derive(Clone, Debug)]
-pub(crate) enum Name {
+pub(in crate::io) enum Name {
     Path(PathBuf),
     Descriptor(i32),
     Host(String, u16),
@@ -32,13 +35,13 @@ pub(crate) enum Name {
 
 /// As it stands when nothing runs.
 #[derive(Debug)]
-pub(crate) enum Endpoint {
+pub(in crate::io) enum Endpoint {
     Unopened(Name),
     Opened(Handle),
 }
 
 #[derive(Debug)]
-pub(crate) enum Handle {
+pub(in crate::io) enum Handle {
     /// Always ready, or as good as.
     File(File),
     #[cfg(unix)]
@@ -49,7 +52,7 @@ pub(crate) enum Handle {
 
 /// In use, on a runtime.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(in crate::io) enum Stream {
     /// `None` while a thread for blocking calls has it.
     File(Option<File>),
     #[cfg(unix)]
@@ -59,14 +62,14 @@ pub(crate) enum Stream {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(in crate::io) enum Way {
     Read,
     Write { append: bool },
 }
 
 impl Name {
     /// The argument `source` or `target`, and the endpoint it stands for. A descriptor is duplicated: closing it does no harm.
-    pub(crate) fn parse(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<(Self, Endpoint)> {
+    pub(in crate::io) fn parse(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<(Self, Endpoint)> {
         let py = value.py();
         if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
             let number: i32 = value.extract()?;
@@ -112,7 +115,7 @@ impl Name {
     }
 
     /// For messages, and an error's `filename`.
-    pub(crate) fn shown(&self) -> String {
+    pub(in crate::io) fn shown(&self) -> String {
         match self {
             Self::Path(path) => path.to_string_lossy().into_owned(),
             Self::Descriptor(number) => format!("descriptor {number}"),
@@ -123,8 +126,11 @@ impl Name {
     }
 }
 
-/// As the interpreter's own calls raise it: the class follows from the number.
-pub(crate) fn os_error(py: Python<'_>, error: &io::Error, name: Option<&Name>) -> PyErr {
+/// As the interpreter's own calls raise it: the class follows from the number. Without memory that is `MemoryError`.
+pub(in crate::io) fn os_error(py: Python<'_>, error: &io::Error, name: Option<&Name>) -> PyErr {
+    if error.kind() == io::ErrorKind::OutOfMemory {
+        return PyMemoryError::new_err(());
+    }
     let name = name.map(Name::shown);
     let Some(number) = error.raw_os_error() else {
         return PyOSError::new_err(name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}")));
@@ -205,7 +211,7 @@ async fn connect(name: Name) -> io::Result<Handle> {
 
 impl Endpoint {
     /// Opens it, if that has not been done. Given up, it has not been opened.
-    pub(crate) async fn open(&mut self, way: Way) -> io::Result<()> {
+    pub(in crate::io) async fn open(&mut self, way: Way) -> io::Result<()> {
         if let Self::Unopened(name) = self {
             let handle = match name.clone() {
                 Name::Path(path) => blocking(move || open_path(&path, way)).await?,
@@ -222,7 +228,7 @@ impl Endpoint {
 
 impl Handle {
     /// Into use, on the runtime that runs this.
-    pub(crate) fn start(self, way: Way) -> io::Result<Stream> {
+    pub(in crate::io) fn start(self, way: Way) -> io::Result<Stream> {
         match self {
             Self::File(file) => Ok(Stream::File(Some(file))),
             #[cfg(unix)]
@@ -296,12 +302,14 @@ fn read_some(mut file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<
     outcome
 }
 
-/// Reads until there is as much as was asked for, or the end: whether that has been reached.
-pub(crate) fn read_full(file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<bool> {
+/// Reads until there is as much as was asked for, or the end: whether that has been reached. Memory is taken as bytes come: what was asked
+/// for may be more than there is of either.
+pub(in crate::io) fn read_full(file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<bool> {
     let before = into.len();
-    into.reserve(at_most);
+    into.try_reserve(at_most.min(FIRST_RESERVE))?;
     match file.take(at_most as u64).read_to_end(into) {
         Ok(n) => Ok(n < at_most),
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(error),
         // What was read before the error comes first; the next read meets it again.
         Err(_) if into.len() > before => Ok(false),
         Err(error) => Err(error),
@@ -310,12 +318,12 @@ pub(crate) fn read_full(file: &File, into: &mut Vec<u8>, at_most: usize) -> io::
 
 impl Stream {
     /// May a read be given up while it waits?
-    pub(crate) fn waits(&self) -> bool {
+    pub(in crate::io) fn waits(&self) -> bool {
         !matches!(self, Self::File(_))
     }
 
     /// Out of use.
-    pub(crate) fn stop(self) -> io::Result<Handle> {
+    pub(in crate::io) fn stop(self) -> io::Result<Handle> {
         match self {
             Self::File(file) => Ok(Handle::File(file.ok_or(io::ErrorKind::BrokenPipe)?)),
             #[cfg(unix)]
@@ -326,7 +334,7 @@ impl Stream {
     }
 
     /// Reads at most so much of what waits, behind what is there; 0 is the end.
-    pub(crate) async fn read(&mut self, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
+    pub(in crate::io) async fn read(&mut self, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
         match self {
             Self::File(_) => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(unix)]
@@ -354,7 +362,7 @@ impl Stream {
     }
 
     /// Writes some of `bytes` from `from` on, and says how much.
-    pub(crate) async fn write(&mut self, bytes: &mut Vec<u8>, from: usize) -> io::Result<usize> {
+    pub(in crate::io) async fn write(&mut self, bytes: &mut Vec<u8>, from: usize) -> io::Result<usize> {
         match self {
             Self::File(slot) => {
                 let mut file = slot.take().ok_or(io::ErrorKind::BrokenPipe)?;
