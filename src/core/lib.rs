@@ -13,6 +13,7 @@
 //! - [`mailbox`]: wake-ups on their way to an event loop, and who answers for them while the loop may stop or close
 //! - [`clock`]: the monotonic clock, and one that tests set by hand
 //! - [`credits::frames`]: items of a stream of bytes, which a channel can count and weigh before anybody makes them
+//! - [`transfer`]: what moves items between a channel and something else: stopped, resumed, waited for, counted exactly
 //! - `sync`: locks, atomics and cells, from `std` or from loom
 //!
 //! # Promises
@@ -36,4 +37,5 @@ pub mod rate;
 pub mod section;
 pub mod semaphore;
 pub mod sync;
+pub mod transfer;
 pub mod wait;

@@ -557,6 +557,19 @@ def test_cancel_and_resume_from_a_thread(file):
     assert transfer.resume().result() == len(LINES)
 
 
+def test_counts_are_exact_however_often_it_is_stopped(file):
+    # A receiver gives credit all the time, so the channel sends by itself while the transfer is taken back.
+    for _ in range(10):
+        channel = CreditChannel(16)
+        transfer = read_lines(file, channel.sender)
+        receiving = spawn(drain, channel.receiver)
+        while not transfer.done() or transfer.cancelled():
+            transfer.cancel()
+            transfer.resume()
+        assert receiving.result(PATIENCE) == (LINES, None)
+        assert (transfer.result(PATIENCE), transfer.items, transfer.bytes) == (len(LINES), len(LINES), file.stat().st_size)
+
+
 @pytest.mark.thread_unsafe(reason="counts the threads of the process")
 def test_a_silent_socket_stops_and_goes_on(no_thread_left):
     channel = CreditChannel()

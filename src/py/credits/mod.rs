@@ -22,4 +22,4 @@ pub(crate) mod receiver;
 pub(crate) mod sender;
 
 #[cfg(feature = "tokio")]
-pub(crate) use inner::PyChannelBody;
+pub(crate) use inner::{Core, Extras, PyChannelBody};

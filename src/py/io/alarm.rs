@@ -10,14 +10,14 @@ use crate::credits::inner::Core;
 use crate::rt::waker::Waker;
 
 #[derive(Debug, Default)]
-pub(crate) struct Alarm {
+pub(in crate::io) struct Alarm {
     /// On a manual clock.
     enrolled: Option<Enrolled>,
 }
 
 impl Alarm {
     /// How long to wait at most. On a manual clock that wakes it, and real time has no say.
-    pub(crate) fn set(&mut self, py: Python<'_>, core: &Core, waker: &Waker) -> Option<Duration> {
+    pub(in crate::io) fn set(&mut self, py: Python<'_>, core: &Core, waker: &Waker) -> Option<Duration> {
         let due = core.next_due(py)?;
         match core.clock(py) {
             Clock::Manual(manual) => {
@@ -28,7 +28,7 @@ impl Alarm {
         }
     }
 
-    pub(crate) fn stop(&mut self, py: Python<'_>, core: &Core) {
+    pub(in crate::io) fn stop(&mut self, py: Python<'_>, core: &Core) {
         if let Some(enrolled) = self.enrolled.take() {
             if let Clock::Manual(manual) = core.clock(py) {
                 drop(manual.withdraw(enrolled));

@@ -20,8 +20,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
-use sluicegate_core::credits::frames::{Block, Form, FrameRange, Frames, Kind};
-use sluicegate_core::credits::{Bale, End, Offer, Phase, SendError, Spot};
+use sluicegate_core::credits::frames::{Block, Form, Frames, Kind};
+use sluicegate_core::credits::{End, Phase, SendError, Spot};
+use sluicegate_core::transfer::Offered;
 use sluicegate_core::wait::{Ticket, Wake, Wakes};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -30,7 +31,7 @@ use tokio::time::timeout;
 use super::alarm::Alarm;
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error, read_full};
 use super::runtime::{attached, unless};
-use super::transfer::{Job, Outcome, Shared, Standing, State};
+use super::transfer::{ChannelRef, Job, Outcome, Shared};
 use crate::credits::PyChannelBody;
 use crate::credits::objects::ascii;
 use crate::credits::sender::PySender;
@@ -54,7 +55,7 @@ const BATCHES: usize = 4;
 
 /// What bytes become.
 #[derive(Debug)]
-pub(crate) enum Decoding {
+pub(in crate::io) enum Decoding {
     Bytes,
     Utf8 { errors: String },
     Other { encoding: String, errors: String },
@@ -75,7 +76,7 @@ enum Weighing {
 }
 
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(in crate::io) struct Reading {
     sender: Py<PySender>,
     weighing: Weighing,
     name: Name,
@@ -99,9 +100,7 @@ pub(crate) struct Reading {
     lent: VecDeque<Arc<Frames>>,
     /// How much has been read of an item whose end has not.
     unfinished: usize,
-    /// The block's items, for others to make.
-    bale: Option<FrameRange>,
-    /// Or the first of them, made here and not sent.
+    /// The first of the block's items, made here and not sent. (Items that others make are the transfer's.)
     batch: Batch,
     /// To be told once everything before it has been sent.
     failure: Option<PyErr>,
@@ -116,6 +115,29 @@ struct Batch {
     items: std::vec::IntoIter<Item>,
     /// As in `Channel::send_batch_or_wait`.
     weights: Vec<u64>,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.items.as_slice().len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a step has come to.
+enum Sent {
+    /// All there was.
+    Some,
+    /// There was nothing.
+    Nothing,
+    /// Not all: the rest stands in the channel's line.
+    Full,
+    /// The next item weighs so much, more than there may ever be credit for.
+    TooHeavy(u64),
+    Ended(End),
 }
 
 /// A block, framed, and whether it is the last.
@@ -139,17 +161,17 @@ enum Next {
     Over(Outcome),
 }
 
-pub(crate) struct Options {
-    pub(crate) name: Name,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) kind: Kind,
-    pub(crate) decoding: Decoding,
-    pub(crate) limit: usize,
-    pub(crate) completes: bool,
+pub(in crate::io) struct Options {
+    pub(in crate::io) name: Name,
+    pub(in crate::io) endpoint: Endpoint,
+    pub(in crate::io) kind: Kind,
+    pub(in crate::io) decoding: Decoding,
+    pub(in crate::io) limit: usize,
+    pub(in crate::io) completes: bool,
 }
 
 impl Reading {
-    pub(crate) fn new(py: Python<'_>, sender: &Bound<'_, PySender>, options: Options, signal: &Arc<Notify>) -> Self {
+    pub(in crate::io) fn new(py: Python<'_>, sender: &Bound<'_, PySender>, options: Options, signal: &Arc<Notify>) -> Self {
         let Options { name, endpoint, kind, decoding, limit, completes } = options;
         let body = sender.get().body.get();
         let weighing = match (body.is_weighted(), body.weighs_length(py)) {
@@ -185,7 +207,6 @@ impl Reading {
             ahead: Ahead::Nothing,
             lent: VecDeque::new(),
             unfinished: 0,
-            bale: None,
             batch: Batch { items: Vec::new().into_iter(), weights: Vec::new() },
             failure: None,
             spot: Spot::default(),
@@ -304,7 +325,7 @@ impl Reading {
         let spare = self.spare();
         let mut next = self.block.follow(spare);
         let (kind, is_text, length) = (self.kind, self.decoding.is_utf8(), self.length);
-        self.length = (length * 4).min(self.longest).max(length);
+        self.length = length.saturating_mul(4).min(self.longest).max(length);
         self.ahead = Ahead::Running(spawn_blocking(move || {
             let outcome = read_full(&file, next.bytes(), length);
             next.frame(kind, is_text, matches!(outcome, Ok(true)));
@@ -324,111 +345,83 @@ impl Reading {
             wakes.fire();
         }
         for _ in 0..BATCHES {
-            let (line, stands) =
-                shared.state.with(py, |state| (state.items + 1, state.standing.is_some() || state.rest.is_some()));
-            if !stands && self.has_nothing_to_send() && self.failure.is_none() {
-                self.fill(py, body, line);
+            let unsent = shared.transfer.has_unsent(py);
+            if !unsent && self.batch.is_empty() && self.failure.is_none() {
+                self.fill(py, body, shared);
             }
-            // With nothing to send it still asks: whether it goes on, and whether anybody is left to send to.
-            let sent = shared.state.with(py, |state| {
-                if !state.goes_on() {
-                    return None;
-                }
-                if let Some(rest) = state.rest.take() {
-                    self.bale = Some(rest); // taken back for a stop that was none
-                }
-                if state.standing.is_some() || self.bale.is_some() {
-                    let (wakes, sent) = self.offer(py, state, &sender.get().body);
-                    return Some((wakes, Some(sent)));
-                }
-                let before = self.batch.items.len();
-                if before == 0 {
-                    return Some((Wakes::none(), None));
-                }
-                let (items, weights) = (&mut self.batch.items, &self.batch.weights);
-                let (wakes, result) = body.core.send_batch_or_wait(py, items, weights, &mut self.spot, &self.waker);
-                let sent = before - self.batch.items.len();
-                state.items += sent as u64;
-                state.bytes += self.block.advance(sent) as u64;
-                Some((wakes, Some(result)))
-            });
-            let Some((wakes, sent)) = sent else { return Next::Over(Outcome::Stopped) };
-            wakes.fire();
+            let sent = if shared.transfer.has_unsent(py) {
+                self.offer(py, shared, &sender.get().body)
+            } else {
+                self.send_batch(py, shared, body)
+            };
             match sent {
-                None => {}
-                Some(Ok(())) => continue,
-                Some(Err(SendError::Full(()))) => return Next::Wait(self.alarm.set(py, &body.core, &self.waker)),
-                Some(Err(SendError::Ended((), end))) => {
-                    return Next::Over(Outcome::Failed(body.send_ended(py, "sluicegate.io", end)));
-                }
-                Some(Err(SendError::TooHeavy(()))) => {
-                    let weight = match &self.bale {
-                        Some(bale) => bale.weight(0),
-                        None => self.batch.weights[self.batch.weights.len() - self.batch.items.len()],
-                    };
-                    let item = shared.state.with(py, |state| state.items) + 1;
+                Some(Sent::Some) => {}
+                Some(Sent::Nothing) => return self.when_all_is_sent(py, body),
+                Some(Sent::Full) => return Next::Wait(self.alarm.set(py, &body.core, &self.waker)),
+                Some(Sent::TooHeavy(weight)) => {
+                    let item = shared.line(py);
                     return Next::Over(Outcome::Failed(self.too_large(py, item, &format!("weighs {weight}"), body)));
                 }
+                Some(Sent::Ended(end)) => return Next::Over(Outcome::Failed(body.send_ended(py, "sluicegate.io", end))),
+                None => return Next::Over(Outcome::Stopped),
             }
-            debug_assert!(self.has_nothing_to_send(), "what was there has been sent, or it waits");
-            if let Some(error) = self.failure.take() {
-                return Next::Over(Outcome::Failed(error));
-            }
-            if self.at_end {
-                if self.completes {
-                    self.sender.get().complete(py);
-                }
-                return Next::Over(Outcome::Done);
-            }
-            return match body.core.phase(py) {
-                Phase::Open => Next::Read,
-                phase => {
-                    let end = match phase {
-                        Phase::Cancelled => End::Cancelled,
-                        Phase::Failed => End::Failed,
-                        Phase::Completing | Phase::Open => End::Completed,
-                    };
-                    Next::Over(Outcome::Failed(body.send_ended(py, "sluicegate.io", end)))
-                }
-            };
         }
         Next::Again
     }
 
-    /// Puts the bale into the channel's line, or looks what has become of it there. Of one that cannot go on the rest is here again.
-    fn offer(
-        &mut self,
-        py: Python<'_>,
-        state: &mut State,
-        body: &Py<PyChannelBody>,
-    ) -> (Wakes<Waker>, Result<(), SendError<()>>) {
-        let core = &body.get().core;
-        let (mut standing, (wakes, offer)) = match (state.standing.take(), self.bale.take()) {
-            (Some(mut standing), _) => {
-                let looked = core.look_at_offer(py, &mut standing.spot);
-                (standing, looked)
+    /// Offers what others make. `None`: it is to stop.
+    fn offer(&self, py: Python<'_>, shared: &Shared, body: &Py<PyChannelBody>) -> Option<Sent> {
+        let (left, outcome) = shared.transfer.offer(py, || ChannelRef(body.clone_ref(py)), &self.waker)?;
+        left.settle();
+        Some(match outcome {
+            Offered::Sent => Sent::Some,
+            Offered::Standing => Sent::Full,
+            Offered::TooHeavy(weight) => Sent::TooHeavy(weight),
+            Offered::Ended(end) => Sent::Ended(end),
+        })
+    }
+
+    /// Sends what has been made here. `None`: it is to stop, which is asked even if there is nothing to send.
+    fn send_batch(&mut self, py: Python<'_>, shared: &Shared, body: &PyChannelBody) -> Option<Sent> {
+        let (wakes, result) = shared.transfer.step(py, |counts| {
+            let before = self.batch.len();
+            if before == 0 {
+                return (Wakes::none(), None);
             }
-            (None, Some(bale)) => {
-                let mut standing = Standing::new(body.clone_ref(py), &bale);
-                let offered = core.offer(py, bale, &mut standing.spot, &self.waker);
-                (standing, offered)
+            let (items, weights) = (&mut self.batch.items, &self.batch.weights);
+            let (wakes, result) = body.core.send_batch_or_wait(py, items, weights, &mut self.spot, &self.waker);
+            let sent = before - self.batch.len();
+            counts.add(sent, self.block.advance(sent));
+            (wakes, Some(result))
+        })?;
+        wakes.fire();
+        Some(match result {
+            None => Sent::Nothing,
+            Some(Ok(())) => Sent::Some,
+            Some(Err(SendError::Full(()))) => Sent::Full,
+            Some(Err(SendError::Ended((), end))) => Sent::Ended(end),
+            Some(Err(SendError::TooHeavy(()))) => Sent::TooHeavy(self.batch.weights[self.batch.weights.len() - self.batch.len()]),
+        })
+    }
+
+    /// What comes next once everything that was read has been sent. Also: is anybody left to send to?
+    fn when_all_is_sent(&mut self, py: Python<'_>, body: &PyChannelBody) -> Next {
+        if let Some(error) = self.failure.take() {
+            return Next::Over(Outcome::Failed(error));
+        }
+        if self.at_end {
+            if self.completes {
+                self.sender.get().complete(py);
             }
-            (None, None) => return (Wakes::none(), Ok(())),
+            return Next::Over(Outcome::Done);
+        }
+        let end = match body.core.phase(py) {
+            Phase::Open => return Next::Read,
+            Phase::Cancelled => End::Cancelled,
+            Phase::Failed => End::Failed,
+            Phase::Completing => End::Completed,
         };
-        let (rest, result) = match offer {
-            Offer::Standing => {
-                state.standing = Some(standing);
-                return (wakes, Err(SendError::Full(())));
-            }
-            Offer::Sent => (None, Ok(())),
-            Offer::TooHeavy(rest) => (Some(rest), Err(SendError::TooHeavy(()))),
-            Offer::Ended(rest, end) => (Some(rest), Err(SendError::Ended((), end))),
-        };
-        let (items, bytes) = standing.progress(rest.as_ref().map(|rest| (rest.count(), rest.position())));
-        state.items += items;
-        state.bytes += bytes;
-        self.bale = rest;
-        (wakes, result)
+        Next::Over(Outcome::Failed(body.send_ended(py, "sluicegate.io", end)))
     }
 
     fn lend(&mut self, frames: &Arc<Frames>) {
@@ -449,10 +442,6 @@ impl Reading {
         frames.map_or(spare, Block::reuse)
     }
 
-    fn has_nothing_to_send(&self) -> bool {
-        self.bale.is_none() && self.batch.items.as_slice().is_empty()
-    }
-
     /// What the items become, if that may be left to those who receive them: it cannot go wrong, and nobody needs an object before.
     fn form_to_send(&self, body: &PyChannelBody) -> Option<Form> {
         let may_wait = self.block.len() >= WORTH_A_BALE && self.block.longest() <= self.limit;
@@ -460,15 +449,19 @@ impl Reading {
         if may_wait && !is_decoded_here && self.weighing != Weighing::Call && !body.acks { self.block.form() } else { None }
     }
 
-    /// A bale of all that the block has left, or else items: as many as there is credit for, and one at least if there is something to make
-    /// it of.
-    fn fill(&mut self, py: Python<'_>, body: &PyChannelBody, first_line: u64) {
+    /// Takes from the block: all that it has left as a range of frames, or else items, as many as there is credit for, and one at least if
+    /// there is something to make it of.
+    fn fill(&mut self, py: Python<'_>, body: &PyChannelBody, shared: &Shared) {
         if let Some(form) = self.form_to_send(body) {
-            let bale = self.block.freeze(self.kind, form, self.weighing == Weighing::Length);
-            self.lend(bale.frames());
-            self.bale = Some(bale);
-            return;
+            let range = self.block.freeze(self.kind, form, self.weighing == Weighing::Length);
+            self.lend(range.frames());
+            shared.transfer.load(py, range);
+        } else {
+            self.make_batch(py, body, shared.line(py));
         }
+    }
+
+    fn make_batch(&mut self, py: Python<'_>, body: &PyChannelBody, first_line: u64) {
         let (wakes, credit) = body.core.credit(py);
         wakes.fire();
         let most = BATCH.min(self.block.len()).min(usize::try_from(credit).unwrap_or(BATCH).max(1));
@@ -565,11 +558,7 @@ impl Job for Reading {
     }
 
     fn park(&mut self, py: Python<'_>, shared: &Shared) {
-        let (wakes, rest) = shared.state.with(py, |state| (state.take_back(py), state.rest.take()));
-        wakes.fire();
-        if rest.is_some() {
-            self.bale = rest;
-        }
+        shared.transfer.take_back(py).settle();
         let sender = self.sender.clone_ref(py);
         let core = &sender.get().body.get().core;
         self.alarm.stop(py, core);

@@ -46,12 +46,12 @@ static CLOSING: AtomicBool = AtomicBool::new(false);
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Runs `work` attached. `None`: there is no interpreter any more.
-pub(crate) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+pub(in crate::io) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     if CLOSED.load(Ordering::Acquire) { None } else { guarded::attached(work) }
 }
 
 /// Does `work` unless there is a signal first: then it is given up.
-pub(crate) async fn unless<T>(signal: &Notify, work: impl Future<Output = T>) -> Option<T> {
+pub(in crate::io) async fn unless<T>(signal: &Notify, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let mut told = pin!(signal.notified());
     poll_fn(|context| match work.as_mut().poll(context) {
@@ -63,13 +63,13 @@ pub(crate) async fn unless<T>(signal: &Notify, work: impl Future<Output = T>) ->
 
 /// Somebody who needs the runtime. Soon after the last of them it goes.
 #[derive(Debug)]
-pub(crate) struct User {
+pub(in crate::io) struct User {
     handle: Handle,
     generation: u64,
 }
 
 impl User {
-    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+    pub(in crate::io) fn new(py: Python<'_>) -> PyResult<Self> {
         if let Some(user) = Self::of_current(py, None)? {
             return Ok(user);
         }
@@ -111,7 +111,7 @@ impl User {
         user.map_err(|()| PyRuntimeError::new_err("sluicegate.io: the interpreter is about to end"))
     }
 
-    pub(crate) fn handle(&self) -> &Handle {
+    pub(in crate::io) fn handle(&self) -> &Handle {
         &self.handle
     }
 }
@@ -147,7 +147,7 @@ fn retire(visits: u64) {
 }
 
 /// Ends whatever runs: at the interpreter's exit.
-pub(crate) fn close(py: Python<'_>) {
+pub(in crate::io) fn close(py: Python<'_>) {
     CLOSING.store(true, Ordering::Release);
     let running = RUNNING.with(py, Option::take);
     match running {
@@ -160,10 +160,10 @@ pub(crate) fn close(py: Python<'_>) {
 }
 
 /// What pyo3-async-runtimes runs its futures on.
-pub(crate) struct Io;
+pub(in crate::io) struct Io;
 
 /// How a task of it ended.
-pub(crate) struct TaskError(tokio::task::JoinError);
+pub(in crate::io) struct TaskError(tokio::task::JoinError);
 
 impl generic::JoinError for TaskError {
     fn is_panic(&self) -> bool {

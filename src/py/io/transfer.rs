@@ -1,17 +1,7 @@
 //! `Transfer`: what runs, from Python's side. It may be stopped, go on, and be waited for by threads and by coroutines.
 //!
-//! | stage    | event                        | next     | also                                                                 |
-//! |----------|------------------------------|----------|----------------------------------------------------------------------|
-//! | running  | `cancel`                     | stopping | no item is delivered, or received, from this moment on               |
-//! | stopping | the task notices             | stopped  | what it needs to go on is kept here                                  |
-//! | stopping | `resume`                     | running  |                                                                      |
-//! | stopped  | `resume`                     | running  | a new task                                                           |
-//! | running, stopping | the source ends, or an error | ended | whoever waits is told                                            |
-//!
-//! A delivery is one step inside this object's section, with a look at the stage: that is why a cancellation is at an item's boundary, and
-//! why what `items` and `bytes` say is exact. Inside it the channel's section is entered, never the other way round.
-//!
-//! Coroutines wait for the completion with `future_into_py`, threads as they wait for everything else (`blocking`).
+//! Its stages, what has been read and not been sent, and its counts are the core's (`transfer`): here are the task that runs its job, and
+//! those who wait: coroutines with `future_into_py`, threads as they wait for everything else (`blocking`).
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -26,15 +16,14 @@ use pyo3::types::PyType;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::future_into_py_with_locals;
 use sluicegate_core::clock::{Clock, Nanos};
-use sluicegate_core::credits::frames::FrameRange;
-use sluicegate_core::credits::{Bale, Spot};
 use sluicegate_core::fork;
-use sluicegate_core::section::Section;
-use sluicegate_core::wait::{Line, Ticket, Wakes};
+use sluicegate_core::transfer::{self, Counts, Stage, Transfer};
+use sluicegate_core::wait::{Ticket, Wakes};
 use tokio::sync::{Notify, watch};
 
 use super::runtime::{Io, User, attached};
-use crate::credits::PyChannelBody;
+use crate::credits::{Core, Extras, PyChannelBody};
+use crate::rt::Item;
 use crate::rt::arguments::Timeout;
 use crate::rt::blocking;
 use crate::rt::domain::Attached;
@@ -43,16 +32,8 @@ use crate::rt::imported::imported;
 use crate::rt::operation::{Chance, Done, Operation, Place};
 use crate::rt::waker::Waker;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Running,
-    Stopping,
-    Stopped,
-    Ended,
-}
-
 /// What is to be done, and how far it has come.
-pub(crate) trait Job: Debug + Send {
+pub(in crate::io) trait Job: Debug + Send {
     fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
     /// It has ended by this error.
@@ -65,7 +46,7 @@ pub(crate) trait Job: Debug + Send {
 }
 
 /// How a task comes to its end.
-pub(crate) enum Outcome {
+pub(in crate::io) enum Outcome {
     Done,
     Failed(PyErr),
     /// By `cancel`: it can go on.
@@ -74,84 +55,37 @@ pub(crate) enum Outcome {
     Nowhere,
 }
 
+/// What the core's transfer is made of here.
 #[derive(Debug)]
-pub(crate) struct State {
-    stage: Stage,
-    /// How many items, and how many bytes, have been delivered, or received and written.
-    pub(crate) items: u64,
-    pub(crate) bytes: u64,
-    /// Of what is being read, the bale that stands in the channel's line, or what is left of one that has been taken back.
-    pub(crate) standing: Option<Standing>,
-    pub(crate) rest: Option<FrameRange>,
-    error: Option<Py<PyAny>>,
-    job: Option<Box<dyn Job>>,
-    line: Line<Waker>,
+pub(in crate::io) struct Parts;
+
+impl transfer::Parts for Parts {
+    type Item = Item;
+    type Waker = Waker;
+    type Domain = Attached;
+    type Extras = Extras;
+    type Channel = ChannelRef;
+    type Job = Box<dyn Job>;
+    type Error = Py<PyAny>;
 }
 
-impl State {
-    /// May an item change hands?
-    pub(crate) fn goes_on(&self) -> bool {
-        self.stage == Stage::Running
-    }
-
-    /// Counts what the channel has sent by itself meanwhile.
-    fn catch_up(&mut self, py: Python<'_>) {
-        let Some(standing) = &mut self.standing else { return };
-        let left = standing.body.get().core.with_offer(py, &standing.spot, |bale| (bale.count(), bale.position()));
-        let progress = standing.progress(left);
-        self.count(progress);
-    }
-
-    /// Takes the bale out of the channel's line. The wake-ups are for outside the section.
-    pub(crate) fn take_back(&mut self, py: Python<'_>) -> Wakes<Waker> {
-        let Some(mut standing) = self.standing.take() else { return Wakes::none() };
-        let (wakes, rest) = standing.body.get().core.take_back(py, &mut standing.spot);
-        // Counted from what has come back: the channel may have sent some of it until that very moment.
-        self.count(standing.progress(rest.as_ref().map(|bale| (bale.count(), bale.position()))));
-        self.rest = rest.filter(|bale| bale.count() > 0);
-        wakes
-    }
-
-    fn count(&mut self, (items, bytes): (u64, u64)) {
-        self.items += items;
-        self.bytes += bytes;
-    }
-}
-
-/// A bale in a channel's line, which goes as there is credit. Its reference to the channel may be dropped inside a section: it is never the
-/// last, because the job has the sender.
+/// The channel that an offer stands in.
 #[derive(Debug)]
-pub(crate) struct Standing {
-    pub(crate) body: Py<PyChannelBody>,
-    pub(crate) spot: Spot,
-    /// As when it was last looked at: how many items were left, where the first began, and where the last ends.
-    count: usize,
-    position: usize,
-    end: usize,
-}
+pub(in crate::io) struct ChannelRef(pub(in crate::io) Py<PyChannelBody>);
 
-impl Standing {
-    pub(crate) fn new(body: Py<PyChannelBody>, bale: &FrameRange) -> Self {
-        let (count, position, end) = (bale.count(), bale.position(), bale.end_position());
-        Self { body, spot: Spot::default(), count, position, end }
-    }
-
-    /// How many items, and bytes, have gone since it was last looked at. `left`: of how many items, and where they begin; None if of none.
-    pub(crate) fn progress(&mut self, left: Option<(usize, usize)>) -> (u64, u64) {
-        let (count, position) = left.unwrap_or((0, self.end));
-        let gone = (self.count - count, position - self.position);
-        (self.count, self.position) = (count, position);
-        (gone.0 as u64, gone.1 as u64)
+impl AsRef<Core> for ChannelRef {
+    fn as_ref(&self) -> &Core {
+        &self.0.get().core
     }
 }
 
 /// What a task and its Python object share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(in crate::io) struct Shared {
     /// Has the task look around: there is credit, or an item, or an end; or it is to stop.
-    pub(crate) signal: Arc<Notify>,
+    pub(in crate::io) signal: Arc<Notify>,
     over: watch::Sender<bool>,
-    pub(crate) state: Section<State, Attached>,
+    pub(in crate::io) transfer: Transfer<Parts>,
     generation: u64,
     name: String,
     /// The result is `items`, not `bytes`.
@@ -159,26 +93,29 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Tells those who wait that it stands still, unless it goes on already; the wake-ups are fired here, outside the section.
-    fn announce(&self, py: Python<'_>) {
-        let mut wakes = Wakes::none();
-        self.state.with(py, |state| {
-            if matches!(state.stage, Stage::Stopped | Stage::Ended) {
-                state.line.release_all(&mut wakes);
-                self.over.send_replace(true); // it wakes tasks of tokio's, and runs nothing of Python's
-            }
-        });
+    /// The number of the next item, from 1.
+    pub(in crate::io) fn line(&self, py: Python<'_>) -> u64 {
+        let (_, counts, _) = self.transfer.progress(py, |_| ());
+        counts.items + 1
+    }
+
+    /// Tells coroutines whether it stands still, as its stage has it at this moment: an announcement that comes late finds it running.
+    fn tell(&self, py: Python<'_>) {
+        // It wakes tasks of tokio's, and runs nothing of Python's.
+        self.transfer.look(py, |stage| self.over.send_replace(matches!(stage, Stage::Stopped | Stage::Ended)));
+    }
+
+    /// It stands still: tells coroutines, then threads.
+    fn announce(&self, py: Python<'_>, wakes: Wakes<Waker>) {
+        self.tell(py);
         wakes.fire();
     }
 
     fn end(&self, py: Python<'_>, error: Option<&PyErr>) {
-        let mut error = error.map(|error| error.clone_ref(py).into_value(py).into_any());
-        self.state.with(py, |state| {
-            state.stage = Stage::Ended;
-            std::mem::swap(&mut state.error, &mut error);
-        });
-        drop(error);
-        self.announce(py);
+        let error = error.map(|error| error.clone_ref(py).into_value(py).into_any());
+        let (wakes, displaced) = self.transfer.end(py, error);
+        drop(displaced);
+        self.announce(py, wakes);
     }
 
     /// The task has come to its end.
@@ -190,25 +127,15 @@ impl Shared {
                 job.fail(py, &error);
                 self.end(py, Some(&error));
             }
-            Outcome::Stopped => {
-                let mut job = Some(job);
-                let stopped = self.state.with(py, |state| {
-                    let stopped = state.stage == Stage::Stopping;
-                    if stopped {
-                        state.stage = Stage::Stopped;
-                        state.job = job.take();
-                    }
-                    stopped
-                });
-                if stopped {
-                    self.announce(py);
-                } else if let Some(job) = job {
-                    // It was to go on after all.
+            Outcome::Stopped => match self.transfer.stopped(py, job) {
+                Ok(wakes) => self.announce(py, wakes),
+                // It was to go on after all.
+                Err(job) => {
                     if let Err(error) = self.start(py, job) {
                         self.end(py, Some(&error));
                     }
                 }
-            }
+            },
             Outcome::Nowhere => {}
         }
     }
@@ -279,7 +206,7 @@ pub(crate) struct PyTransfer {
 }
 
 impl PyTransfer {
-    pub(crate) fn start(
+    pub(in crate::io) fn start(
         py: Python<'_>,
         name: String,
         counts_items: bool,
@@ -290,16 +217,7 @@ impl PyTransfer {
         let shared = Arc::new(Shared {
             signal,
             over: watch::Sender::new(false),
-            state: Section::new(State {
-                stage: Stage::Running,
-                items: 0,
-                bytes: 0,
-                standing: None,
-                rest: None,
-                error: None,
-                job: None,
-                line: Line::default(),
-            }),
+            transfer: Transfer::default(),
             generation: fork::generation(),
             name,
             counts_items,
@@ -308,8 +226,13 @@ impl PyTransfer {
         Ok(Self { shared })
     }
 
+    fn counts(&self, py: Python<'_>) -> Counts {
+        let (_, counts, _) = self.shared.transfer.progress(py, |_| ());
+        counts
+    }
+
     fn stage(&self, py: Python<'_>) -> Stage {
-        self.shared.state.with(py, |state| state.stage)
+        self.shared.transfer.stage(py)
     }
 
     fn check_process(&self) -> PyResult<()> {
@@ -328,11 +251,8 @@ impl PyTransfer {
 
     /// What it came to, once it stands still.
     fn outcome(&self, py: Python<'_>, cancelled: impl FnOnce() -> PyErr) -> PyResult<Option<u64>> {
-        let (stage, count, error) = self.shared.state.with(py, |state| {
-            state.catch_up(py);
-            let count = if self.shared.counts_items { state.items } else { state.bytes };
-            (state.stage, count, state.error.as_ref().map(|error| error.clone_ref(py)))
-        });
+        let (stage, counts, error) = self.shared.transfer.progress(py, |error| error.clone_ref(py));
+        let count = if self.shared.counts_items { counts.items } else { counts.bytes };
         match (stage, error) {
             (Stage::Running | Stage::Stopping, _) => Ok(None),
             (Stage::Stopped, _) => Err(cancelled()),
@@ -364,13 +284,7 @@ impl PyTransfer {
         if self.shared.is_foreign() {
             return;
         }
-        let wakes = self.shared.state.with(py, |state| {
-            if state.stage == Stage::Running {
-                state.stage = Stage::Stopping;
-            }
-            state.take_back(py)
-        });
-        wakes.fire();
+        self.shared.transfer.cancel(py).settle();
         self.shared.signal.notify_one();
     }
 
@@ -378,15 +292,8 @@ impl PyTransfer {
     fn resume<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_process()?;
-        let job = this.shared.state.with(py, |state| match state.stage {
-            Stage::Stopping | Stage::Stopped => {
-                state.stage = Stage::Running;
-                this.shared.over.send_replace(false); // in the same step: an announcement that is late finds it running
-                state.job.take()
-            }
-            Stage::Running | Stage::Ended => None,
-        });
-        if let Some(job) = job {
+        if let Some(job) = this.shared.transfer.resume(py) {
+            this.shared.tell(py);
             if let Err(error) = this.shared.start(py, job) {
                 this.shared.end(py, Some(&error));
                 return Err(error);
@@ -408,19 +315,13 @@ impl PyTransfer {
     /// How many items have been delivered, or written.
     #[getter]
     fn items(&self, py: Python<'_>) -> u64 {
-        self.shared.state.with(py, |state| {
-            state.catch_up(py);
-            state.items
-        })
+        self.counts(py).items
     }
 
     /// How many bytes of the source have been delivered, line ends and all; or how many have been written.
     #[getter]
     fn bytes(&self, py: Python<'_>) -> u64 {
-        self.shared.state.with(py, |state| {
-            state.catch_up(py);
-            state.bytes
-        })
+        self.counts(py).bytes
     }
 
     /// A future of the running loop, for the moment at which it stands still. It carries nothing.
@@ -443,29 +344,25 @@ impl PyTransfer {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let (stage, items, bytes, failed) = self.shared.state.with(py, |state| {
-            state.catch_up(py);
-            (state.stage, state.items, state.bytes, state.error.is_some())
-        });
+        let (stage, Counts { items, bytes }, failed) = self.shared.transfer.progress(py, |_| ());
         let stage = match stage {
             Stage::Running => "running",
             Stage::Stopping | Stage::Stopped => "cancelled",
-            Stage::Ended if failed => "failed",
+            Stage::Ended if failed.is_some() => "failed",
             Stage::Ended => "done",
         };
         format!("<sluicegate.io.Transfer {} {stage} items={items} bytes={bytes}>", self.shared.name)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.shared.state.with(attached_in_traverse(), |state| {
-            visit.call(&state.error)?;
-            state.job.as_ref().map_or(Ok(()), |job| job.traverse(&visit))
+        self.shared.transfer.with_kept(attached_in_traverse(), |job, error| {
+            error.map_or(Ok(()), |error| visit.call(error))?;
+            job.map_or(Ok(()), |job| job.traverse(&visit))
         })
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let left = self.shared.state.with(py, |state| (state.error.take(), state.job.take()));
-        drop(left);
+        drop(self.shared.transfer.clear(py));
     }
 }
 
@@ -498,10 +395,7 @@ impl Operation for Completion {
         transfer.check_process()?; // a signal handler may have forked
         if let Chance::Wait(waker) = chance {
             // First the place, then the look: what ends in between releases the place.
-            self.place = transfer.shared.state.with(py, |state| match self.place {
-                Some(place) if state.line.contains(place) => Some(place),
-                _ => Some(state.line.join(sluicegate_core::wait::Wake::share(waker), 0)),
-            });
+            self.place = Some(transfer.shared.transfer.enter_line(py, self.place, waker));
         }
         let cancelled = || PyTransfer::cancelled_error(py, "concurrent.futures", &CLASS);
         let Some(count) = transfer.outcome(py, cancelled)? else { return Ok(None) };
@@ -515,8 +409,7 @@ impl Operation for Completion {
     fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker> {
         let transfer = self.transfer.get();
         if let Some(place) = self.place.take().filter(|_| !transfer.shared.is_foreign()) {
-            let waker = transfer.shared.state.with(this.py(), |state| state.line.leave(place));
-            drop(waker);
+            drop(transfer.shared.transfer.leave_line(this.py(), place));
         }
         Wakes::none()
     }

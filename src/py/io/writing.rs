@@ -38,7 +38,7 @@ type News = Leaving<Waker, Removed<Item, FrameRange>>;
 const BATCH: usize = 1024;
 
 #[derive(Debug)]
-pub(crate) struct Writing {
+pub(in crate::io) struct Writing {
     receiver: Py<PyReceiver>,
     name: Name,
     endpoint: Option<Endpoint>,
@@ -71,7 +71,7 @@ enum Next {
 }
 
 impl Writing {
-    pub(crate) fn new(
+    pub(in crate::io) fn new(
         receiver: &Bound<'_, PyReceiver>,
         (name, endpoint): (Name, Endpoint),
         append: bool,
@@ -139,10 +139,7 @@ impl Writing {
         self.written = 0;
         if items > 0 || bytes > 0 {
             attached(|py| {
-                shared.state.with(py, |state| {
-                    state.items += items as u64;
-                    state.bytes += bytes as u64;
-                });
+                shared.transfer.count(py, items, bytes);
                 let written = self.receipts.len().min(items);
                 let receiver = self.receiver.get().body.get();
                 for receipt in self.receipts.drain(..written) {
@@ -163,15 +160,8 @@ impl Writing {
             return Next::Over(Outcome::Failed(error));
         }
         loop {
-            let received = shared.state.with(py, |state| {
-                // Opening may have been given up for a signal that was about something else.
-                let opens = self.stream.is_some();
-                match (state.goes_on(), opens) {
-                    (false, _) => None,
-                    (true, false) => Some(None),
-                    (true, true) => Some(Some(self.take(py, body))),
-                }
-            });
+            // Opening may have been given up for a signal that was about something else.
+            let received = shared.transfer.step(py, |_| self.stream.is_some().then(|| self.take(py, body)));
             let (news, result) = match received {
                 None => return Next::Over(Outcome::Stopped),
                 Some(None) => return Next::Write,
