@@ -18,7 +18,6 @@ const NOTIFIED: u32 = 2;
 /// Where one thread sleeps during one wait.
 #[derive(Debug)]
 pub struct Parker {
-    /// Release by a waker, acquire by the owner: what the waker did before is seen by an owner who sees NOTIFIED.
     word: AtomicU32,
     #[cfg(any(loom, not(target_os = "linux")))]
     bell: bell::Bell,
@@ -59,8 +58,8 @@ impl Parker {
 
     /// The owner is going to look: call it before each try.
     pub fn reset(&self) {
-        // Release: the look that follows is at the section, which orders itself.
-        self.word.store(EMPTY, Ordering::Release);
+        // A swap, not a store, and AcqRel: what a waker did whose NOTIFIED it takes away is seen by the look that follows.
+        self.word.swap(EMPTY, Ordering::AcqRel);
     }
 
     /// Tells the owner to come and try; wakes it if it sleeps.
