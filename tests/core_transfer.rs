@@ -146,9 +146,7 @@ fn an_item_that_can_never_go_is_named_by_its_weight_and_stays() {
 fn what_an_ended_channel_does_not_take_stays() {
     let scene = Scene::new(1, "a\nb\n", false);
     scene.offer();
-    let (wakes, left) = scene.channel.cancel(());
-    wakes.fire();
-    drop(left);
+    scene.channel.cancel((), |()| ()).fire();
     assert_eq!(scene.offer(), Some(Offered::Ended(End::Cancelled)));
     assert_eq!(scene.seen(), (Stage::Running, true, (1, 2)));
 }

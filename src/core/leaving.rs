@@ -183,7 +183,9 @@ mod tests {
 
     fn leaving(names: &[&'static str], log: &Arc<Mutex<Vec<&'static str>>>) -> Leaving<Told, Item> {
         let mut wakes = Wakes::none();
-        names.iter().for_each(|name| wakes.push(Told(name, Arc::clone(log))));
+        for name in names {
+            wakes.push(Told(name, Arc::clone(log)));
+        }
         wakes.with_items(Item(Some(Told("item", Arc::clone(log)))))
     }
 
