@@ -25,15 +25,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::channel::Channel;
+use super::starvation::{ChannelId, Starvation};
 use super::state::State;
 use super::stock::Bale;
 use super::types::Phase;
 use crate::section::{Domain, Section, Threads};
-use crate::sync::{Arc, AtomicU32, Count, Ordering, process_wide};
+use crate::sync::{Arc, process_wide};
 use crate::wait::{Wake, Wakes};
-
-/// The number of a channel, which is never given again.
-type ChannelId = u64;
 
 process_wide! {
     /// Which channel defers to which.
@@ -71,73 +69,6 @@ impl fmt::Display for DeferralCycle {
 
 impl std::error::Error for DeferralCycle {}
 
-/// Is a channel's sender without credit, and who is told when that ends? Shared by that channel and those that defer to it.
-#[derive(Debug)]
-pub(super) struct Starvation<W> {
-    channel: ChannelId,
-    /// Relaxed: sections order what matters, see the head of this file.
-    starved: AtomicU32,
-    /// By channel, each once.
-    observers: Section<Vec<(ChannelId, W)>, Threads>,
-}
-
-impl<W: Wake> Starvation<W> {
-    pub(super) fn new() -> Self {
-        static NEXT: Count = Count::new(0);
-        Self {
-            channel: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed), // a number, and no order between threads
-            starved: AtomicU32::new(0),
-            observers: Section::new(Vec::new()),
-        }
-    }
-
-    pub(super) fn is_on(&self) -> bool {
-        self.starved.load(Ordering::Relaxed) != 0
-    }
-
-    /// The observer that was there for this channel before comes back, to be dropped outside every section.
-    fn add_observer(&self, upstream: ChannelId, observer: W) -> Option<W> {
-        self.observers.with((), |observers| {
-            if let Some((_, before)) = observers.iter_mut().find(|(channel, _)| *channel == upstream) {
-                return Some(std::mem::replace(before, observer));
-            }
-            observers.push((upstream, observer));
-            None
-        })
-    }
-
-    fn remove_observer(&self, upstream: ChannelId) -> Option<W> {
-        self.observers.with((), |observers| {
-            let index = observers.iter().position(|(channel, _)| *channel == upstream)?;
-            Some(observers.swap_remove(index).1)
-        })
-    }
-
-    /// The word changes; observers are told when it becomes false. Returns whether there are any.
-    pub(super) fn set(&self, starved: bool, wakes: &mut Wakes<W>) -> bool {
-        self.observers.with((), |observers| {
-            let was = self.is_on();
-            self.starved.store(u32::from(starved), Ordering::Relaxed);
-            if was && !starved {
-                for (_, observer) in observers.iter() {
-                    wakes.push(observer.share());
-                }
-            }
-            !observers.is_empty()
-        })
-    }
-
-    pub(super) fn visit_observers(&self, mut visit: impl FnMut(&W)) {
-        self.observers.with((), |observers| observers.iter().for_each(|(_, observer)| visit(observer)));
-    }
-
-    /// The channel is gone, or its contents are: it holds nobody. The observers are dropped outside every section.
-    pub(super) fn end(&self) -> Vec<(ChannelId, W)> {
-        self.starved.store(0, Ordering::Relaxed);
-        self.observers.with((), std::mem::take)
-    }
-}
-
 impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     /// Holds this channel's grants while the sender of another channel is starved, and no longer while that of the one before is;
     /// `None` ends that. The waker is told when this channel may have to grant, see [`Channel::release`]. After the end of this channel
@@ -148,14 +79,14 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     pub fn defer_to(&self, proof: D::Proof<'_>, downstream: Option<(&Self, W)>) -> (Wakes<W>, Result<(), DeferralCycle>) {
         let mut wakes = Wakes::none();
         let result = DEFERRALS.with((), |deferrals| {
-            let (upstream, ended) = self.section.with(proof, |state| (state.starvation.channel, state.end().is_some()));
+            let (upstream, ended) = self.section.with(proof, |state| (state.starvation.channel(), state.end().is_some()));
             let observed = match downstream {
                 Some((_, observer)) if ended => {
                     wakes.discard(observer);
                     return Ok(());
                 }
                 Some((downstream, observer)) => {
-                    let channel = downstream.section.with(proof, |state| state.starvation.channel);
+                    let channel = downstream.section.with(proof, |state| state.starvation.channel());
                     if !deferrals.insert(upstream, channel) {
                         wakes.discard(observer);
                         return Err(DeferralCycle);
@@ -217,7 +148,7 @@ impl<T, W: Wake, B, X> Drop for State<T, W, B, X> {
     fn drop(&mut self) {
         drop(self.starvation.end());
         if let Some(downstream) = self.hold.downstream.take() {
-            let upstream = self.starvation.channel;
+            let upstream = self.starvation.channel();
             DEFERRALS.with((), |deferrals| deferrals.0.remove(&upstream));
             drop(downstream.remove_observer(upstream));
         }

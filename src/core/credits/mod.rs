@@ -12,6 +12,7 @@
 //! | `state`      | these and the lines: what happens inside the section               |
 //! | `sending`, `receiving`, `granting` | the operations                                |
 //! | `deferral`   | grants that wait for another channel's sender; the check for cycles |
+//! | `starvation` | whether a sender is without credit, and who is told when that ends |
 //!
 //! # States
 //!
@@ -62,6 +63,7 @@ mod granting;
 mod ledger;
 mod receiving;
 mod sending;
+mod starvation;
 mod state;
 mod stock;
 mod types;

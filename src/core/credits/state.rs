@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::deferral::Starvation;
 use super::deliveries::{Deliveries, Handed, Nack, Parcel, Receipt, Settled};
 use super::ledger::{Ledger, UNBOUNDED};
+use super::starvation::Starvation;
 use super::stock::{Bale, Load, Stock};
 use super::types::{Config, End, NOBODY, Phase, ReceiveError, Removed, Side, Spot};
 use crate::clock::{Clock, Nanos};
