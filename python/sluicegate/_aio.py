@@ -27,13 +27,14 @@ def running_loop() -> Any:
 
 
 async def drive(operation: AsyncOperation) -> Any:
+    """Step until there is a result. `step` gives the operation itself when there is none yet."""
     try:
-        while (event := operation.step()) is not None:
-            await event
+        while (result := operation.step()) is operation:
+            await operation
     except BaseException as error:
         operation.abandon(error)
         raise
-    return operation.result()
+    return result
 
 
 class AsyncQueueIterator:

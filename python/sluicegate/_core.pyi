@@ -1,7 +1,8 @@
 # ruff: noqa: D205 (the docstrings are the binary's, whatever they look like)
 import queue
-from asyncio import Future
+from asyncio import AbstractEventLoop, Future
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from contextvars import Context
 from ipaddress import IPv4Address, IPv6Address
 from types import GenericAlias, MappingProxyType, TracebackType
 from typing import Any, ClassVar, Final, Generic, Literal, NoReturn, TypeAlias, TypeVar, final, overload, type_check_only
@@ -1478,11 +1479,23 @@ class StreamEnds:
 class AsyncOperation:
     """One operation awaited on an event loop, from the moment it has to wait."""
 
-    def step(self) -> Any:
-        """Tries. `None` when the operation is done, else something to await before the next step."""
+    _asyncio_future_blocking: bool
 
-    def result(self) -> Any:
-        """What the operation gave, once."""
+    def step(self) -> Any:
+        """Tries: the result, or this operation itself, to be awaited before the next step."""
+
+    def __await__(self) -> Iterator[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Any: ...
+    def get_loop(self) -> AbstractEventLoop: ...
+    def add_done_callback(self, resume: Callable[[AsyncOperation], object], *, context: Context) -> None:
+        """The task goes to sleep: `resume` is what resumes it."""
+
+    def cancel(self, msg: object = None) -> bool:
+        """The task is cancelled. It is resumed, and then throws the cancellation in itself: that is what False asks of it."""
+
+    def result(self) -> None:
+        """Asked by the task when it is resumed; whether there is something comes out at the next step."""
 
     def abandon(self, error: BaseException) -> None:
         """The coroutine ends without having got anything, by this exception."""

@@ -61,6 +61,10 @@ impl<B: Bag> Mailbox<B> {
         Self { bag, rung: AtomicBool::new(false) }
     }
 
+    pub fn bag(&self) -> &B {
+        &self.bag
+    }
+
     /// Puts mail into the box. [`Mailbox::knock`] has to follow.
     pub fn post(&self, mail: B::Mail) {
         self.bag.put(mail);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import itertools
 import sys
@@ -11,9 +12,24 @@ import threading
 import warnings
 
 import pytest
-from helpers import LOOP_KINDS, PATIENCE, LoopThread, Worker, collect, finish, new_loop, on_loops, run_on, settle, spawn, step, wait_until
+from helpers import (
+    LOOP_KINDS,
+    PATIENCE,
+    ROUNDS,
+    LoopThread,
+    Worker,
+    collect,
+    finish,
+    new_loop,
+    on_loops,
+    run_on,
+    settle,
+    spawn,
+    step,
+    wait_until,
+)
 
-from sluicegate import BlockingInEventLoopWarning, Full, PriorityQueue, Queue, ShutDown
+from sluicegate import BlockingInEventLoopWarning, Empty, Full, PriorityQueue, Queue, ShutDown
 from sluicegate.testing import ManualClock
 
 kinds_of_loop = pytest.mark.parametrize("loop_kind", LOOP_KINDS)
@@ -324,6 +340,117 @@ def test_a_loop_that_ends_while_it_is_being_rung(closed, clock):
     loop.close()
 
 
+@pytest.mark.thread_unsafe(reason="changes the interpreter's switch interval")
+@kinds_of_loop
+def test_loops_that_end_under_several_putters(loop_kind):
+    """Tasks of one loop wait in several queues, each before a thread; the loop ends while threads put. No item lies beside a sleeper."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(ROUNDS // 4):
+            queues = [Queue() for _ in range(6)]
+            running = LoopThread(loop=quiet(new_loop(loop_kind)))
+            for queue in queues:
+                running.submit(queue.get_async())
+            wait_until(lambda queues=queues: all(queue.statistics().waiting_getters == 1 for queue in queues))
+            behind = [spawn(queue.get) for queue in queues]
+            wait_until(lambda queues=queues: all(queue.statistics().waiting_getters == 2 for queue in queues))
+
+            def put_all(queues):
+                for queue in queues:
+                    queue.put(1)
+
+            putters = [spawn(put_all, queues[:3]), spawn(put_all, queues[3:])]
+            running.stop()
+            if number % 2:
+                running.loop.close()
+            for putter in putters:
+                putter.result()
+            running.loop.close()
+            for queue, thread in zip(queues, behind, strict=True):
+                wait_until(lambda queue=queue: queue.qsize() == 0)
+                if not thread.done():  # the task was faster
+                    queue.put(2)
+                thread.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def at_the_limit(left, call):
+    """Calls with so many frames left before the recursion limit."""
+
+    def down(frames):
+        return call() if frames <= 0 else down(frames - 1)
+
+    depth = 0
+    frame = sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back
+    return down(sys.getrecursionlimit() - depth - left)
+
+
+@pytest.mark.parametrize("on_the_loop", [True, False], ids=["loop", "thread"])
+@kinds_of_loop
+def test_a_wake_up_at_the_recursion_limit(loop_kind, on_the_loop):
+    """With no frames left to tell the loop, a put is done or not done, and whoever is woken comes."""
+
+    async def main():
+        done = 0
+        for left in range(12):
+            queue = Queue()
+            getter = asyncio.create_task(queue.get_async())
+            await settle()
+
+            def put(queue=queue, left=left):
+                try:
+                    at_the_limit(left, lambda: queue.put_nowait(left))
+                except RecursionError:
+                    return False
+                return True
+
+            if put() if on_the_loop else await asyncio.to_thread(put):
+                assert await asyncio.wait_for(getter, PATIENCE) == left
+                done += 1
+            else:
+                assert queue.qsize() == 0
+                assert queue.statistics().waiting_getters == 1
+                await queue.put_async("late")
+                assert await getter == "late"
+        return done
+
+    assert run_on(loop_kind, main()) > 0
+
+
+class DeafLoop(asyncio.SelectorEventLoop):
+    """Cannot be told anything for a while, though it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.deaf, self.refused = False, threading.Semaphore(0)
+
+    def call_soon_threadsafe(self, *arguments, **options):
+        if self.deaf:
+            self.refused.release()
+            raise OSError("not now")
+        return super().call_soon_threadsafe(*arguments, **options)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the loop's own error, told once, in the putter's thread
+def test_a_loop_that_cannot_be_told_is_told_later(clock):
+    """Every attempt to tell a living loop fails for a while: the waiter is woken when that is over, and not forgotten."""
+    queue = Queue(clock=clock)
+    with LoopThread(loop=DeafLoop()) as running:
+        getter = running.submit(queue.get_async())
+        clock.wait_for_waiters(1)
+        running.loop.deaf = True
+        putter = spawn(queue.put, "item")
+        for _ in range(20):  # more often than the putter alone tries
+            assert running.loop.refused.acquire(timeout=PATIENCE)
+        running.loop.deaf = False
+        assert getter.result(PATIENCE) == "item"
+        putter.result()
+
+
 # -------------------------------------------------------------------------------------------------- what a wake costs
 
 
@@ -436,6 +563,47 @@ async def test_a_wake_up_from_an_executor():
     await settle()
     await queue.put_async(2)
     assert await blocked == 2
+
+
+WHERE = contextvars.ContextVar("where", default="nowhere")
+
+
+@pytest.mark.parametrize("way", ["task", "thread", "timer"])
+@on_loops
+async def test_a_woken_task_runs_in_its_own_context(way):
+    """Whoever wakes a task, and in whatever context: the task goes on in its own, and changes only that."""
+    queue = Queue()
+
+    async def get():
+        WHERE.set("the task")
+        with contextlib.suppress(Empty):
+            await queue.get_async(timeout=0.01 if way == "timer" else None)
+        seen = WHERE.get()
+        WHERE.set("later")
+        return seen
+
+    getter = asyncio.create_task(get())
+    await settle()
+    if way == "task":
+        queue.put(1)
+    elif way == "thread":
+        await asyncio.to_thread(queue.put, 1)
+    assert await getter == "the task"
+    assert WHERE.get() == "nowhere"
+
+
+@on_loops
+async def test_a_cancellation_keeps_its_message():
+    """`task.cancel("why")` arrives as asyncio's own would, and leaves no waiter."""
+    queue = Queue()
+    getter = asyncio.create_task(queue.get_async())
+    await settle()
+    getter.cancel("why")
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await getter
+    if sys.version_info >= (3, 11):
+        assert cancelled.value.args == ("why",)
+    assert queue.statistics().waiting_getters == 0
 
 
 # ------------------------------------------------------------------------------------------- promise 10: the loop's turn

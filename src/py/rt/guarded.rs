@@ -10,14 +10,21 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyString, PyTuple};
 
 unsafe extern "C-unwind" {
     fn PyEval_SaveThread() -> *mut ffi::PyThreadState;
     fn PyEval_RestoreThread(state: *mut ffi::PyThreadState);
-    #[cfg(feature = "tokio")]
     fn PyGILState_Ensure() -> ffi::PyGILState_STATE;
     fn PyObject_Call(callable: *mut ffi::PyObject, args: *mut ffi::PyObject, kwargs: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyObject_CallOneArg(callable: *mut ffi::PyObject, arg: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyObject_VectorcallMethod(
+        name: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        nargsf: usize,
+        kwnames: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
     fn PyObject_RichCompareBool(
         left: *mut ffi::PyObject,
         right: *mut ffi::PyObject,
@@ -57,7 +64,6 @@ pub(crate) fn detached(_py: Python<'_>, work: impl FnOnce()) {
 }
 
 /// Runs `work` attached, on a thread that is not Python's. `None` if there is no interpreter, or it is about to end.
-#[cfg(feature = "tokio")]
 pub(crate) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     // SAFETY: it has no preconditions.
     if unsafe { ffi::Py_IsInitialized() } == 0 {
@@ -69,10 +75,8 @@ pub(crate) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
 }
 
 /// Detaches again, after a panic too.
-#[cfg(feature = "tokio")]
 struct Release(ffi::PyGILState_STATE);
 
-#[cfg(feature = "tokio")]
 impl Drop for Release {
     fn drop(&mut self) {
         // SAFETY: made from the state that PyGILState_Ensure gave, on this thread; what was done in between has let go of the interpreter.
@@ -117,6 +121,52 @@ where
     PyErr: From<A::Error>,
 {
     call(&object.getattr(name)?, &args.into_pyobject(object.py())?)
+}
+
+pub(crate) fn call_one<'py>(callable: &Bound<'py, PyAny>, arg: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: valid objects; the result is a new reference or null with an error set.
+    unsafe {
+        let result = perhaps_the_last(|| PyObject_CallOneArg(callable.as_ptr(), arg.as_ptr()));
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// `context.run(callable, arg)`. `None` if the context cannot be entered, because it is entered already: then nothing has been called.
+pub(crate) fn call_in_context(
+    context: &Bound<'_, PyAny>,
+    callable: &Bound<'_, PyAny>,
+    arg: &Bound<'_, PyAny>,
+) -> Option<PyResult<()>> {
+    let py = context.py();
+    // SAFETY: a valid object; entering fails with an error set.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
+        drop(PyErr::fetch(py));
+        return None;
+    }
+    let outcome = call_one(callable, arg);
+    // SAFETY: it was entered above, by this thread.
+    let left = unsafe { ffi::PyContext_Exit(context.as_ptr()) };
+    Some(if left < 0 { Err(PyErr::fetch(py)) } else { outcome.map(drop) })
+}
+
+/// `event_loop.call_soon(callback, context=context)`
+pub(crate) fn call_soon(event_loop: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>, context: &Bound<'_, PyAny>) -> PyResult<()> {
+    static KEYWORDS: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+    let py = event_loop.py();
+    let keywords = if let Some(keywords) = KEYWORDS.get(py) {
+        keywords
+    } else {
+        let made = PyTuple::new(py, ["context"])?;
+        KEYWORDS.get_or_init(py, || made.unbind())
+    };
+    let args = [event_loop.as_ptr(), callback.as_ptr(), context.as_ptr()];
+    // SAFETY: valid objects, two of them positional; the result is a new reference or null with an error set.
+    let handle = unsafe {
+        let name = pyo3::intern!(py, "call_soon").as_ptr();
+        let result = perhaps_the_last(|| PyObject_VectorcallMethod(name, args.as_ptr(), 2, keywords.as_ptr()));
+        Bound::from_owned_ptr_or_err(py, result)
+    };
+    handle.map(drop)
 }
 
 /// `left < right`

@@ -1,33 +1,70 @@
 //! The mailbox of an event loop: the core's protocol (`sluicegate_core::mailbox`, where it is written down who answers for the mail), with a
 //! channel of operations as the bag and `call_soon_threadsafe` as the bell.
 //!
-//! Mailboxes are kept in a weak dictionary by loop and know their loop weakly; what passes through a mailbox stays in its line meanwhile.
+//! # A loop that cannot be told from here
+//! Telling a loop runs its Python code, which can fail although the loop lives: a signal handler raises in the middle, the recursion limit
+//! is near, memory is short. The wake-up is owed all the same. So the loop is told again, a few times at once, and then by a *courier*: a
+//! thread of its own, with a fresh stack, that tries until the loop knows or is closed. What a signal handler has raised is for the
+//! caller of the operation, once that has returned; what is only about the telling is nobody's.
+//!
+//! # Who keeps whom alive
+//! A mailbox is an attribute of its loop (or stands in a weak dictionary, if the loop takes no attributes) and knows the loop weakly. It
+//! shows its mail to the garbage collector, so that a loop which is dropped with wake-ups on their way is collected with them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use pyo3::exceptions::{PyAttributeError, PyMemoryError, PyRecursionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use sluicegate_core::mailbox::{Bag, Mailbox as CoreMailbox, Presence};
 use sluicegate_core::wait::Wakes;
 
-use super::AsyncOperation;
+use super::event_loop::presence;
 use crate::rt::guarded;
 use crate::rt::waker::Waker;
 
-/// How often a loop is told again after a signal handler's exception has cut the telling short.
+/// How often a loop is told at once, before a courier is sent.
 const ATTEMPTS: u32 = 8;
+
+/// How long a courier pauses between two attempts, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(128));
+
+/// What is done with whoever is woken. It knows its own kind; the mailbox need not.
+#[derive(Debug)]
+pub(super) struct Addressee {
+    /// In a callback of the loop: goes on with it.
+    pub(super) resume: fn(&Bound<'_, PyAny>) -> PyResult<()>,
+    /// The loop will not run it, or not soon: out of the line, the turn to the next.
+    pub(super) retire: fn(&Bound<'_, PyAny>) -> Wakes<Waker>,
+}
+
+/// A wake-up on its way.
+#[derive(Debug)]
+pub(super) struct Letter(pub(super) Py<PyAny>, pub(super) &'static Addressee);
+
+impl Letter {
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        (self.1.resume)(self.0.bind(py))
+    }
+
+    fn retire(&self, py: Python<'_>) -> Wakes<Waker> {
+        (self.1.retire)(self.0.bind(py))
+    }
+}
 
 #[derive(Debug)]
 struct Channel {
-    sender: Sender<Py<AsyncOperation>>,
-    receiver: Receiver<Py<AsyncOperation>>,
+    sender: Sender<Letter>,
+    receiver: Receiver<Letter>,
 }
 
 impl Bag for Channel {
-    type Mail = Py<AsyncOperation>;
+    type Mail = Letter;
 
     fn put(&self, mail: Self::Mail) {
         // An unbounded channel whose receiver lives beside it takes everything.
@@ -36,6 +73,26 @@ impl Bag for Channel {
 
     fn take(&self) -> Option<Self::Mail> {
         self.receiver.try_recv().ok()
+    }
+}
+
+impl Channel {
+    fn new() -> Self {
+        let (sender, receiver) = unbounded();
+        Self { sender, receiver }
+    }
+
+    /// Everything in it, which stays there. Only for where nobody else puts or takes: under the garbage collector.
+    fn each<E>(&self, mut see: impl FnMut(&Letter) -> Result<(), E>) -> Result<(), E> {
+        let mut outcome = Ok(());
+        for _ in 0..self.receiver.len() {
+            let Some(mail) = self.take() else { break };
+            if outcome.is_ok() {
+                outcome = see(&mail);
+            }
+            self.put(mail);
+        }
+        outcome
     }
 }
 
@@ -51,9 +108,11 @@ impl<'py> Late<'py> {
         Self { py, error: None }
     }
 
-    /// The first one counts.
+    /// The first one counts. That there was no stack or no memory to tell the loop is not the caller's concern: a courier has both.
     fn keep(&mut self, error: PyErr) {
-        self.error.get_or_insert(error);
+        if !is_of_the_telling(self.py, &error) {
+            self.error.get_or_insert(error);
+        }
     }
 }
 
@@ -65,17 +124,47 @@ impl Drop for Late<'_> {
     }
 }
 
+fn is_of_the_telling(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyRecursionError>(py) || error.is_instance_of::<PyMemoryError>(py)
+}
+
 /// The wake-ups on their way to one loop.
 #[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug)]
-pub(crate) struct Mailbox {
+pub(super) struct Mailbox {
     event_loop: Py<PyWeakrefReference>,
     mail: CoreMailbox<Channel>,
+    /// A courier has yet to knock. Acquire and release: what was posted before the mark was found set is told by that courier.
+    has_courier: AtomicBool,
 }
 
 impl Mailbox {
-    /// The mailboxes, weakly by loop.
-    fn all(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    /// The mailbox of this loop, which is made when it is first asked for.
+    pub(super) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
+        let py = event_loop.py();
+        let name = intern!(py, "_sluicegate_mailbox");
+        if let Some(found) = event_loop.getattr_opt(name)? {
+            if let Ok(mailbox) = found.cast_into::<Self>() {
+                return Ok(mailbox.unbind());
+            }
+        }
+        let mailboxes = Self::of_loops_without_attributes(py)?;
+        if let Ok(mailbox) = mailboxes.call_method1(intern!(py, "get"), (event_loop,))?.cast_into::<Self>() {
+            return Ok(mailbox.unbind());
+        }
+        let event_loop_ref = PyWeakrefReference::new(event_loop)?.unbind();
+        let mail = CoreMailbox::new(Channel::new());
+        let mailbox = Bound::new(py, Self { event_loop: event_loop_ref, mail, has_courier: AtomicBool::new(false) })?;
+        match event_loop.setattr(name, &mailbox) {
+            Err(error) if error.is_instance_of::<PyAttributeError>(py) || error.is_instance_of::<PyTypeError>(py) => {
+                mailboxes.set_item(event_loop, &mailbox)?;
+            }
+            outcome => outcome?,
+        }
+        Ok(mailbox.unbind())
+    }
+
+    fn of_loops_without_attributes(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
         static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         if let Some(mailboxes) = MAILBOXES.get(py) {
             return Ok(mailboxes.bind(py));
@@ -84,41 +173,64 @@ impl Mailbox {
         Ok(MAILBOXES.get_or_init(py, || made.unbind()).bind(py))
     }
 
-    pub(super) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
-        let py = event_loop.py();
-        let mailboxes = Self::all(py)?;
-        let found = mailboxes.call_method1(intern!(py, "get"), (event_loop,))?;
-        if let Ok(mailbox) = found.cast::<Self>() {
-            return Ok(mailbox.clone().unbind());
-        }
-        let (sender, receiver) = unbounded();
-        let event_loop_ref = PyWeakrefReference::new(event_loop)?.unbind();
-        let mailbox = Py::new(py, Self { event_loop: event_loop_ref, mail: CoreMailbox::new(Channel { sender, receiver }) })?;
-        mailboxes.set_item(event_loop, &mailbox)?;
-        Ok(mailbox)
-    }
-
-    fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    pub(super) fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.event_loop.bind(py).upgrade()
     }
 
-    pub(super) fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
-        self.event_loop(event_loop.py()).is_some_and(|ours| ours.is(event_loop))
-    }
-
     /// Sends a wake-up to the loop. What comes back are the turns of those whom the loop will not wake, or not soon.
-    pub(super) fn post(slf: &Bound<'_, Self>, operation: Py<AsyncOperation>) -> Wakes<Waker> {
-        let this = slf.get();
-        this.mail.post(operation);
-        let mut late = Late::new(slf.py());
+    pub(super) fn post(slf: &Bound<'_, Self>, letter: Letter) -> Wakes<Waker> {
+        let py = slf.py();
+        slf.get().mail.post(letter);
+        let mut late = Late::new(py);
         for _ in 0..ATTEMPTS {
             match Self::knock(slf) {
                 Ok(wakes) => return wakes,
-                // A signal handler has raised in the middle of the loop's Python code, perhaps before the loop was told.
+                Err(error) if is_of_the_telling(py, &error) => break,
                 Err(error) => late.keep(error),
             }
         }
-        this.return_to_sender(slf.py())
+        Self::send_courier(slf);
+        Wakes::none()
+    }
+
+    /// The loop is told by another thread. If there can be none, the next who posts tells it.
+    fn send_courier(slf: &Bound<'_, Self>) {
+        if slf.get().has_courier.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut mailbox = Some(slf.clone().unbind());
+        let work = move || {
+            let (mut pause, most) = PAUSES;
+            while mailbox.is_some() {
+                std::thread::sleep(pause);
+                pause = most.min(pause * 2);
+                let attached = guarded::attached(|py| {
+                    if mailbox.as_ref().is_none_or(|mailbox| Self::is_told_by_courier(mailbox.bind(py))) {
+                        drop(mailbox.take());
+                    }
+                });
+                if attached.is_none() {
+                    std::mem::forget(mailbox.take()); // no interpreter any more
+                }
+            }
+        };
+        if std::thread::Builder::new().name("sluicegate-courier".to_owned()).spawn(work).is_err() {
+            slf.get().has_courier.store(false, Ordering::Release);
+        }
+    }
+
+    fn is_told_by_courier(slf: &Bound<'_, Self>) -> bool {
+        let this = slf.get();
+        // First the mark, then the knock, as with the mail.
+        this.has_courier.swap(false, Ordering::AcqRel);
+        match Self::knock(slf) {
+            Ok(wakes) => {
+                wakes.fire();
+                true
+            }
+            // Unless there is a newer one.
+            Err(_) => this.has_courier.swap(true, Ordering::AcqRel),
+        }
     }
 
     fn knock(slf: &Bound<'_, Self>) -> PyResult<Wakes<Waker>> {
@@ -129,7 +241,7 @@ impl Mailbox {
             guarded::call_method(&event_loop, intern!(py, "call_soon_threadsafe"), (ticket,)).map(drop)
         };
         let mut wakes = Wakes::none();
-        let delayed = |operation: &Py<AsyncOperation>| wakes.append(operation.get().retire(py));
+        let delayed = |letter: &Letter| wakes.append(letter.retire(py));
         let returned = this.mail.knock(ring, || presence(&event_loop), delayed)?;
         wakes.append(retire_all(py, returned));
         Ok(wakes)
@@ -140,34 +252,34 @@ impl Mailbox {
         retire_all(py, self.mail.collect())
     }
 
-    /// Will the loop never run a callback again?
-    fn is_dead(&self, py: Python<'_>) -> bool {
-        let Some(event_loop) = self.event_loop(py) else { return true };
-        let mut late = Late::new(py);
-        loop {
-            match presence(&event_loop) {
-                Ok(presence) => return presence == Presence::Closed,
-                Err(error) => late.keep(error),
+    /// What a ticket does that has not been called: its loop is closed, or could not be told.
+    fn take_ticket_back(slf: &Bound<'_, Self>) {
+        let py = slf.py();
+        match slf.get().event_loop(py).map(|event_loop| presence(&event_loop)) {
+            None | Some(Ok(Presence::Closed)) => slf.get().return_to_sender(py).fire(),
+            // A loop that lives has not taken the ticket; whoever rang rings again.
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                Late::new(py).keep(error);
+                Self::send_courier(slf);
             }
         }
     }
 }
 
-fn retire_all(py: Python<'_>, operations: Vec<Py<AsyncOperation>>) -> Wakes<Waker> {
-    let mut wakes = Wakes::none();
-    for operation in operations {
-        wakes.append(operation.get().retire(py));
+#[pymethods]
+impl Mailbox {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.mail.bag().each(|letter| visit.call(&letter.0))
     }
-    wakes
 }
 
-fn presence(event_loop: &Bound<'_, PyAny>) -> PyResult<Presence> {
-    let py = event_loop.py();
-    if event_loop.call_method0(intern!(py, "is_running"))?.is_truthy()? {
-        return Ok(Presence::Running);
+fn retire_all(py: Python<'_>, letters: Vec<Letter>) -> Wakes<Waker> {
+    let mut wakes = Wakes::none();
+    for letter in letters {
+        wakes.append(letter.retire(py));
     }
-    let closed = event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy()?;
-    Ok(if closed { Presence::Closed } else { Presence::Stopped })
+    wakes
 }
 
 /// The callback with which a loop is rung: it collects the mail. A closed loop drops its callbacks, and this one then returns the mail.
@@ -181,11 +293,22 @@ struct MailTicket {
 
 #[pymethods]
 impl MailTicket {
-    fn __call__(&self, py: Python<'_>) {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.used.store(true, Ordering::Relaxed);
-        for operation in self.mailbox.get().mail.collect() {
-            operation.get().complete(py);
+        let mailbox = self.mailbox.bind(py);
+        let mut mail = mailbox.get().mail.collect().into_iter();
+        while let Some(letter) = mail.next() {
+            if let Err(error) = letter.resume(py) {
+                // KeyboardInterrupt, SystemExit: the loop ends. The others have their turn when, and if, it runs again.
+                mail.for_each(|letter| Mailbox::post(mailbox, letter).fire());
+                return Err(error);
+            }
         }
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.mailbox)
     }
 }
 
@@ -193,13 +316,7 @@ impl Drop for MailTicket {
     fn drop(&mut self) {
         if !self.used.load(Ordering::Relaxed) {
             // No interpreter any more: nobody is left to be woken.
-            Python::try_attach(|py| {
-                let mailbox = self.mailbox.get();
-                // A loop that lives has not taken the ticket (a signal handler raised); whoever rang rings again.
-                if mailbox.is_dead(py) {
-                    mailbox.return_to_sender(py).fire();
-                }
-            });
+            Python::try_attach(|py| Mailbox::take_ticket_back(self.mailbox.bind(py)));
         }
     }
 }

@@ -1,0 +1,80 @@
+//! What is asked of asyncio: which loop runs on this thread, which task, and how a loop is found.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyWeakrefReference};
+use sluicegate_core::mailbox::Presence;
+
+use crate::rt::imported::imported;
+use crate::rt::process;
+
+fn asyncio<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyAny>>, name: &str) -> PyResult<&'py Bound<'py, PyAny>> {
+    imported(py, cell, "asyncio", name)
+}
+
+pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let running = process::running_loop(py)?;
+    if running.is_none() {
+        return Err(PyRuntimeError::new_err(
+            "sluicegate's *_async methods need a running asyncio event loop (asyncio's own or uvloop's); there is none on this thread, \
+             and trio's is not one",
+        ));
+    }
+    Ok(running)
+}
+
+/// The task that runs on this thread, as a task of this loop.
+fn current_task<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let task = asyncio(event_loop.py(), &FUNCTION, "current_task")?.call1((event_loop,))?;
+    Ok(Some(task).filter(|task| !task.is_none()))
+}
+
+/// Does a task of this loop run on this thread?
+pub(super) fn runs_a_task_here(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(process::running_loop(event_loop.py())?.is(event_loop) && current_task(event_loop)?.is_some())
+}
+
+pub(super) fn presence(event_loop: &Bound<'_, PyAny>) -> PyResult<Presence> {
+    let py = event_loop.py();
+    if event_loop.call_method0(intern!(py, "is_running"))?.is_truthy()? {
+        return Ok(Presence::Running);
+    }
+    let closed = event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy()?;
+    Ok(if closed { Presence::Closed } else { Presence::Stopped })
+}
+
+/// A thread's number: odd, as no task's is, and never given again, as its identifier soon is.
+fn thread_number() -> u64 {
+    // Relaxed: each call gets a number of its own, in whatever order.
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    thread_local!(static NUMBER: usize = NEXT.fetch_add(2, Ordering::Relaxed));
+    NUMBER.with(|&number| number as u64)
+}
+
+/// A task's number: even, and never given again, as its address soon is.
+fn task_number(task: &Bound<'_, PyAny>) -> PyResult<u64> {
+    // Relaxed: as above.
+    static NEXT: AtomicU64 = AtomicU64::new(2);
+    // By weak reference, as in `weakref.WeakKeyDictionary`; an entry goes with its task.
+    static NUMBERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let py = task.py();
+    let numbers = NUMBERS.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+    if let Some(number) = numbers.get_item(PyWeakrefReference::new(task)?)? {
+        return number.extract();
+    }
+    let number = NEXT.fetch_add(2, Ordering::Relaxed);
+    numbers.set_item(PyWeakrefReference::new_with(task, numbers.getattr(intern!(py, "pop"))?)?, number)?;
+    Ok(number)
+}
+
+/// Who calls: the task that runs on this thread, else the thread. The number is never given again.
+pub(crate) fn whose_turn(py: Python<'_>) -> PyResult<u64> {
+    let running = process::running_loop(py)?;
+    let task = if running.is_none() { None } else { current_task(&running)? };
+    task.map_or_else(|| Ok(thread_number()), |task| task_number(&task))
+}
