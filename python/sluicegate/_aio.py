@@ -74,9 +74,8 @@ class SimpleQueueMethods:
         Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
         has put nothing.
         """
-        if timeout is None and self._try_put(item) is not WAIT:
-            return
-        await drive(self._async_put(item, timeout))
+        if self._try_put(item, timeout) is WAIT:
+            await drive(self._async_put(item, timeout))
 
     async def get_async(self: Any, timeout: float | None = None) -> Any:
         """Remove and return the next item, from a coroutine.
@@ -91,11 +90,8 @@ class SimpleQueueMethods:
         Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
         has taken nothing: the item stays in the queue.
         """
-        if timeout is None:
-            item = self._try_get()
-            if item is not WAIT:
-                return item
-        return await drive(self._async_get(timeout))
+        item = self._try_get(timeout)
+        return await drive(self._async_get(timeout)) if item is WAIT else item
 
     async def put_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None) -> int:
         """Put every item of `items`, in order, from a coroutine, and return how many that were.

@@ -44,9 +44,8 @@ class _SenderMethods:
         As `send`. Does not suspend when there is credit, except that after 128 operations in a row the loop gets a
         turn. Cancelled, it has sent nothing.
         """
-        if timeout is None and self._try_send(item) is not WAIT:
-            return
-        await drive(self._async_send(item, timeout))
+        if self._try_send(item, timeout) is WAIT:
+            await drive(self._async_send(item, timeout))
 
     async def send_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None) -> int:
         """Send every item of `items`, in order, from a coroutine, and return how many that were.
@@ -203,11 +202,8 @@ class _ReceiverMethods:
         As `receive`. Does not suspend when there is an item, except that after 128 operations in a row the loop gets a
         turn. Cancelled, it has taken nothing.
         """
-        if timeout is None:
-            item = self._try_receive()
-            if item is not WAIT:
-                return item
-        return await drive(self._async_receive(timeout))
+        item = self._try_receive(timeout)
+        return await drive(self._async_receive(timeout)) if item is WAIT else item
 
     async def receive_many_async(self: Any, max: int, *, timeout: float | None = None) -> list[Any]:
         """Receive 1 to `max` items, as a list, from a coroutine. As `receive_many`. Cancelled, it has taken nothing."""

@@ -8,6 +8,7 @@ import inspect
 import pytest
 from helpers import on_loops, settle, step
 
+import sluicegate
 from sluicegate import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
 from sluicegate.testing import ManualClock
 
@@ -559,3 +560,57 @@ async def test_a_coroutine_never_awaited_does_nothing():
     assert queue.qsize() == 1
     coroutine.close()
     assert queue.get_nowait() == 1
+
+
+# ------------------------------------------------------------------------------------------- a timeout that is not needed
+
+
+#: Each awaitable call with a timeout which need not wait, and how its object gets ready for it.
+UNHURRIED = {
+    "put": (lambda queue, timeout: queue.put_async("item", timeout=timeout), lambda queue: None),
+    "get": (lambda queue, timeout: queue.get_async(timeout=timeout), lambda queue: queue.put("item")),
+}
+
+
+async def have_a_turn(queue):
+    """Suspends in an operation: for the next 128 it is not the loop's turn."""
+    getter = asyncio.create_task(queue.get_async())
+    await settle()
+    queue.put("wakes it")
+    await getter
+
+
+@pytest.mark.parametrize("call", list(UNHURRIED))
+@pytest.mark.parametrize("timeout", [None, 1, 0.5, 0, 0.0])
+@on_loops
+async def test_a_timeout_that_is_not_needed_costs_no_operation(call, timeout, monkeypatch):
+    """What need not wait goes the short way, with a timeout too."""
+    awaitable, prepare = UNHURRIED[call]
+    queue = Queue()
+    await have_a_turn(queue)
+    prepare(queue)
+
+    async def no(operation):
+        raise AssertionError("the long way")
+
+    monkeypatch.setattr(sluicegate._aio, "drive", no)
+    await awaitable(queue, timeout)
+
+
+@pytest.mark.parametrize("call", list(UNHURRIED))
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [(-1, ValueError), (float("nan"), ValueError), (float("inf"), ValueError), ("1", TypeError), (True, TypeError), (1e12, OverflowError)],
+)
+@on_loops
+async def test_a_bad_timeout_is_refused_where_there_is_no_wait(call, timeout, error):
+    """At the door, with nothing changed."""
+    awaitable, prepare = UNHURRIED[call]
+    queue = Queue()
+    await have_a_turn(queue)
+    prepare(queue)
+    before = queue.statistics()
+    with pytest.raises(error, match="timeout"):
+        await awaitable(queue, timeout)
+    after = queue.statistics()
+    assert (after.size, after.puts, after.gets) == (before.size, before.puts, before.gets)

@@ -110,27 +110,27 @@ impl Hot<1> for SendNowait {
 /// The fast path of `send_async`: None if it is done, `WAIT` if the coroutine has to go the long way.
 struct TrySend;
 
-impl Hot<1> for TrySend {
+impl Hot<2> for TrySend {
     type Class = PySender;
     const CLASS: &'static str = "Sender";
     const NAME: &'static CStr = c"_try_send";
-    const DOC: &'static CStr = c"_try_send($self, item)\n--\n\nThe fast path of send_async.";
+    const DOC: &'static CStr = c"_try_send($self, item, timeout=None)\n--\n\nThe fast path of send_async.";
     const REQUIRED: usize = 1;
 
-    fn parameters() -> [&'static Parameter; 1] {
-        [&ITEM]
+    fn parameters() -> [&'static Parameter; 2] {
+        [&ITEM, &TIMEOUT]
     }
 
     #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, PySender>, [item]: Arguments<'_, 'py, 1>) -> Plain {
+    fn plainly<'py>(this: Borrowed<'_, 'py, PySender>, [item, timeout]: Arguments<'_, 'py, 2>) -> Plain {
         let plain = match item {
-            Some(item) if aio::spend() => send_fast(this.get(), item),
+            Some(item) if is_trivial_timeout(timeout) && aio::spend() => send_fast(this.get(), item),
             _ => Plain::Declined,
         };
         plain.or_wait(this.py())
     }
 
-    fn in_general<'py>(this: &Bound<'py, PySender>, _: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
+    fn in_general<'py>(this: &Bound<'py, PySender>, _: Arguments<'_, 'py, 2>) -> PyResult<Py<PyAny>> {
         Ok(aio::wait_marker(this.py()))
     }
 }
@@ -184,25 +184,25 @@ impl Hot<0> for ReceiveNowait {
 /// The fast path of `receive_async`: an item, or `WAIT`.
 struct TryReceive;
 
-impl Hot<0> for TryReceive {
+impl Hot<1> for TryReceive {
     type Class = PyReceiver;
     const CLASS: &'static str = "Receiver";
     const NAME: &'static CStr = c"_try_receive";
-    const DOC: &'static CStr = c"_try_receive($self)\n--\n\nThe fast path of receive_async.";
+    const DOC: &'static CStr = c"_try_receive($self, timeout=None)\n--\n\nThe fast path of receive_async.";
     const REQUIRED: usize = 0;
 
-    fn parameters() -> [&'static Parameter; 0] {
-        []
+    fn parameters() -> [&'static Parameter; 1] {
+        [&TIMEOUT]
     }
 
     #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, PyReceiver>, []: Arguments<'_, 'py, 0>) -> Plain {
+    fn plainly<'py>(this: Borrowed<'_, 'py, PyReceiver>, [timeout]: Arguments<'_, 'py, 1>) -> Plain {
         let py = this.py();
-        let plain = if aio::spend() { receive_fast(py, this.get()) } else { Plain::Declined };
+        let plain = if is_trivial_timeout(timeout) && aio::spend() { receive_fast(py, this.get()) } else { Plain::Declined };
         plain.or_wait(py)
     }
 
-    fn in_general<'py>(this: &Bound<'py, PyReceiver>, []: Arguments<'_, 'py, 0>) -> PyResult<Py<PyAny>> {
+    fn in_general<'py>(this: &Bound<'py, PyReceiver>, _: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
         Ok(aio::wait_marker(this.py()))
     }
 }
@@ -247,6 +247,6 @@ Receive the next item if there is one. Never waits.
 Raises Empty if there is none, else as `receive`.";
 
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
-    install_on(&py.get_type::<PySender>(), &[method::<Send, 2>(), method::<SendNowait, 1>(), method::<TrySend, 1>()])?;
-    install_on(&py.get_type::<PyReceiver>(), &[method::<Receive, 1>(), method::<ReceiveNowait, 0>(), method::<TryReceive, 0>()])
+    install_on(&py.get_type::<PySender>(), &[method::<Send, 2>(), method::<SendNowait, 1>(), method::<TrySend, 2>()])?;
+    install_on(&py.get_type::<PyReceiver>(), &[method::<Receive, 1>(), method::<ReceiveNowait, 0>(), method::<TryReceive, 1>()])
 }

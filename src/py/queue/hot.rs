@@ -283,28 +283,28 @@ fn may_try(py: Python<'_>, inner: &QueueInner) -> bool {
 /// The fast path of `put_async`: None if it is done, `WAIT` if the coroutine has to go the long way.
 struct TryPut<C>(PhantomData<C>);
 
-impl<C: Documented> Hot<1> for TryPut<C> {
+impl<C: Documented> Hot<2> for TryPut<C> {
     type Class = C;
     const CLASS: &'static str = C::CLASS;
     const NAME: &'static CStr = c"_try_put";
-    const DOC: &'static CStr = c"_try_put($self, item)\n--\n\nThe fast path of put_async.";
+    const DOC: &'static CStr = c"_try_put($self, item, timeout=None)\n--\n\nThe fast path of put_async.";
     const REQUIRED: usize = 1;
 
-    fn parameters() -> [&'static Parameter; 1] {
-        [&ITEM]
+    fn parameters() -> [&'static Parameter; 2] {
+        [&ITEM, &TIMEOUT]
     }
 
     #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item]: Arguments<'_, 'py, 1>) -> Plain {
+    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item, timeout]: Arguments<'_, 'py, 2>) -> Plain {
         let (py, inner) = (this.py(), this.get().inner());
         match item {
-            Some(item) if may_try(py, inner) => put_fast(inner, item, Admission::Queued),
+            Some(item) if is_trivial_timeout(timeout) && may_try(py, inner) => put_fast(inner, item, Admission::Queued),
             _ => Plain::Declined,
         }
         .or_wait(py)
     }
 
-    fn in_general<'py>(this: &Bound<'py, C>, _: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
+    fn in_general<'py>(this: &Bound<'py, C>, _: Arguments<'_, 'py, 2>) -> PyResult<Py<PyAny>> {
         Ok(aio::wait_marker(this.py()))
     }
 }
@@ -312,25 +312,25 @@ impl<C: Documented> Hot<1> for TryPut<C> {
 /// The fast path of `get_async`: the item, or `WAIT`.
 struct TryGet<C>(PhantomData<C>);
 
-impl<C: Documented> Hot<0> for TryGet<C> {
+impl<C: Documented> Hot<1> for TryGet<C> {
     type Class = C;
     const CLASS: &'static str = C::CLASS;
     const NAME: &'static CStr = c"_try_get";
-    const DOC: &'static CStr = c"_try_get($self)\n--\n\nThe fast path of get_async.";
+    const DOC: &'static CStr = c"_try_get($self, timeout=None)\n--\n\nThe fast path of get_async.";
     const REQUIRED: usize = 0;
 
-    fn parameters() -> [&'static Parameter; 0] {
-        []
+    fn parameters() -> [&'static Parameter; 1] {
+        [&TIMEOUT]
     }
 
     #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, C>, []: Arguments<'_, 'py, 0>) -> Plain {
+    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [timeout]: Arguments<'_, 'py, 1>) -> Plain {
         let (py, inner) = (this.py(), this.get().inner());
-        let plain = if may_try(py, inner) { get_fast(py, inner, Admission::Queued) } else { Plain::Declined };
+        let plain = if is_trivial_timeout(timeout) && may_try(py, inner) { get_fast(py, inner, Admission::Queued) } else { Plain::Declined };
         plain.or_wait(py)
     }
 
-    fn in_general<'py>(this: &Bound<'py, C>, []: Arguments<'_, 'py, 0>) -> PyResult<Py<PyAny>> {
+    fn in_general<'py>(this: &Bound<'py, C>, _: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
         Ok(aio::wait_marker(this.py()))
     }
 }
@@ -438,8 +438,8 @@ const fn methods<C: Documented>() -> [Method<C>; 6] {
         method::<Get<C>, 2>(),
         method::<PutNowait<C>, 1>(),
         method::<GetNowait<C>, 0>(),
-        method::<TryPut<C>, 1>(),
-        method::<TryGet<C>, 0>(),
+        method::<TryPut<C>, 2>(),
+        method::<TryGet<C>, 1>(),
     ]
 }
 
