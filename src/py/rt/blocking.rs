@@ -63,14 +63,16 @@ pub(crate) fn step_aside(py: Python<'_>) {
     }
 }
 
+/// The gate: detaches for one sleep of at most `limit`, and on the main thread of at most a slice. `asleep` is told how long that is.
+pub(crate) fn detached_for(py: Python<'_>, limit: Option<Duration>, main: bool, asleep: impl FnOnce(Option<Duration>)) {
+    let slice = main.then_some(SLICE);
+    let limit = limit.into_iter().chain(slice).min();
+    guarded::detached(py, || asleep(limit));
+}
+
 /// One sleep, detached: until notified, a signal, the end of the slice or of `limit`.
 pub(crate) fn sleep(py: Python<'_>, parker: &Parker, limit: Option<Duration>, main: bool) {
-    let limit = match (main, limit) {
-        (true, Some(limit)) => Some(limit.min(SLICE)),
-        (true, None) => Some(SLICE),
-        (false, limit) => limit,
-    };
-    guarded::detached(py, || patience::wait(parker, limit, SPINS));
+    detached_for(py, limit, main, |limit| patience::wait(parker, limit, SPINS));
 }
 
 /// A blocking call: tries, and waits for at most `timeout` if it must.

@@ -12,8 +12,10 @@ use sluicegate_core::clock::{Clock as CoreClock, Manual, nanos, seconds};
 use sluicegate_core::section::Section;
 
 use crate::rt::arguments::{self, Argument};
+use crate::rt::blocking;
 use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
+use crate::rt::process::this_is_the_main_thread;
 use crate::rt::waker::Waker;
 
 /// Where an object reads the time. `Clock()` is the system's monotonic clock; `sluicegate.testing.ManualClock`
@@ -112,14 +114,16 @@ impl PyManualClock {
     /// Raises TimeoutError after `timeout` seconds.
     #[pyo3(signature = (n, timeout = 5.0))]
     fn wait_for_waiters(&self, py: Python<'_>, n: usize, timeout: f64) -> PyResult<()> {
-        const SLICE: Duration = Duration::from_millis(50);
+        let main = this_is_the_main_thread();
         let end = std::time::Instant::now() + Duration::try_from_secs_f64(timeout).unwrap_or(Duration::MAX / 4);
         loop {
             let left = end.saturating_duration_since(std::time::Instant::now());
-            if py.detach(|| self.manual.wait_for_waits(n, left.min(SLICE))) {
+            let mut enough = false;
+            blocking::detached_for(py, Some(left), main, |limit| enough = self.manual.wait_for_waits(n, limit.unwrap_or(left)));
+            if enough {
                 return Ok(());
             }
-            py.check_signals()?;
+            blocking::run_handlers(py, None)?;
             if left.is_zero() {
                 let waits = self.manual.waits();
                 return Err(PyTimeoutError::new_err(format!(

@@ -22,6 +22,7 @@ pub(crate) fn refuse_subinterpreters(_: Python<'_>) -> PyResult<()> {
     Err(PyImportError::new_err("sluicegate works in the main interpreter only, and this is a subinterpreter"))
 }
 
+/// Relaxed: written at import and in a fork's child, before there are others to read it.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
 /// Remembers which thread runs signal handlers: at import, and in the child of a fork.
