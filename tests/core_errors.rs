@@ -6,6 +6,7 @@ use std::rc::Rc;
 use sluicegate_core::credits::{End, ReceiveError, SendError};
 use sluicegate_core::queue::{BatchError, GetError, PutError};
 use sluicegate_core::rate::{PaceError, Refusal};
+use sluicegate_core::semaphore::{AcquireError, Overreleased};
 
 fn is_error<T: Error + Send + Sync + 'static>() {}
 
@@ -20,6 +21,8 @@ fn errors_can_be_boxed_and_sent() {
     is_error::<ReceiveError>();
     is_error::<Refusal>();
     is_error::<PaceError>();
+    is_error::<AcquireError>();
+    is_error::<Overreleased>();
 }
 
 #[test]
@@ -30,7 +33,7 @@ fn errors_ask_nothing_of_their_payload_but_debug() {
 
 #[test]
 fn errors_say_what_was_wrong() {
-    let errors: [Box<dyn Error>; 16] = [
+    let errors: [Box<dyn Error>; 19] = [
         Box::new(PutError::Full(1)),
         Box::new(PutError::ShutDown(1)),
         Box::new(GetError::Empty),
@@ -47,6 +50,9 @@ fn errors_say_what_was_wrong() {
         Box::new(Refusal::NeverFits),
         Box::new(PaceError::TooFast),
         Box::new(PaceError::TooSlow),
+        Box::new(AcquireError::Busy),
+        Box::new(AcquireError::TooLarge { size: 3 }),
+        Box::new(Overreleased { held: 1 }),
     ];
     for error in errors {
         let text = error.to_string();

@@ -6,7 +6,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use sluicegate_core::clock::Clock;
 use sluicegate_core::section::Threads;
-use sluicegate_core::semaphore::{AcquireError, Kind, Semaphore, Spot};
+use sluicegate_core::semaphore::{AcquireError, Keyed, KeyedSpot, Kind, Semaphore, Spot};
 use sluicegate_core::wait::Parker;
 
 type Permits = Semaphore<Arc<Parker>, Threads>;
@@ -209,5 +209,42 @@ fn a_release_races_with_a_waiter_stepping_aside() {
         }
         assert_eq!(acquire_from(&permits, 1, &mut spot, &parker), Ok(()));
         releaser.join().unwrap();
+    });
+}
+
+/// The last permit of a key gives its place to a key in line for one, however that races with the waiter's coming and leaving.
+#[test]
+fn a_place_races_with_a_key_in_line() {
+    loom::model(|| {
+        let hosts: Arc<Keyed<u8, Arc<Parker>, Threads>> = Arc::new(Keyed::new(1, 1, Clock::Monotonic));
+        hosts.try_acquire((), 1, 1).unwrap();
+        let waiter = {
+            let hosts = Arc::clone(&hosts);
+            thread::spawn(move || {
+                let (mut spot, parker) = (KeyedSpot::default(), Arc::new(Parker::default()));
+                loop {
+                    parker.reset();
+                    let (wakes, result) = hosts.acquire_or_wait((), 2, 1, &mut spot, &parker);
+                    wakes.fire();
+                    if result == Ok(()) {
+                        break;
+                    }
+                    while !parker.is_notified() {
+                        parker.park(None);
+                    }
+                }
+            })
+        };
+        let (mut quitter, parker) = (KeyedSpot::default(), Arc::new(Parker::default()));
+        let (wakes, result) = hosts.acquire_or_wait((), 3, 1, &mut quitter, &parker);
+        wakes.fire();
+        assert_eq!(result, Err(AcquireError::Busy));
+        let (wakes, result) = hosts.release((), 1, 1);
+        wakes.fire();
+        assert_eq!(result, Ok(()));
+        hosts.leave((), 3, &mut quitter).fire();
+        waiter.join().unwrap();
+        let seen = hosts.statistics(());
+        assert_eq!((seen.keys, seen.waiting_keys, seen.held), (1, 0, 1));
     });
 }

@@ -6,6 +6,7 @@ use std::fmt::{self, Debug, Display, Formatter};
 use crate::credits::{End, ReceiveError, SendError};
 use crate::queue::{BatchError, GetError, PutError};
 use crate::rate::{PaceError, Refusal};
+use crate::semaphore::{AcquireError, Overreleased};
 
 impl<T> Display for PutError<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -100,3 +101,22 @@ impl Display for PaceError {
 }
 
 impl Error for PaceError {}
+
+impl Display for AcquireError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("not enough permits are free, or others wait for them"),
+            Self::TooLarge { size } => write!(f, "the request is for more than the {size} permits there are in all"),
+        }
+    }
+}
+
+impl Error for AcquireError {}
+
+impl Display for Overreleased {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "released too many times: {} are held", self.held)
+    }
+}
+
+impl Error for Overreleased {}

@@ -102,6 +102,13 @@ impl<W: Wake, const N: usize> Lobby<W, N> {
         }
     }
 
+    /// Every waker in every line, each once; none of the parent's after a fork.
+    pub(crate) fn visit_wakers(&self, waker: impl FnMut(&W)) {
+        if self.generation == fork::generation() {
+            self.lines.iter().flat_map(Line::wakers).for_each(waker);
+        }
+    }
+
     /// The operation waits no longer.
     pub(crate) fn vacate<S: Side>(&mut self, spot: &mut Spot<S>, wakes: &mut Wakes<W>) {
         let Some(held) = spot.0.take() else { return };
@@ -217,12 +224,7 @@ impl<T: Waits<W, N>, W: Wake, D: Domain, const N: usize> Monitor<T, W, D, N> {
 
     /// Every waker in every line, each once.
     pub fn visit_wakers(&self, proof: D::Proof<'_>, waker: impl FnMut(&W)) {
-        self.section.with(proof, |state| {
-            let lobby = state.lobby();
-            if lobby.generation == fork::generation() {
-                lobby.lines.iter().flat_map(Line::wakers).for_each(waker);
-            }
-        });
+        self.section.with(proof, |state| state.lobby().visit_wakers(waker));
     }
 }
 

@@ -30,10 +30,12 @@
 //! # What it does not do
 //! It does not know who holds a permit, and has no end: nothing closes it. Deadlines are the caller's.
 //!
-//! Files: `state` is what a semaphore knows and how each step changes it; `ops` are the operations.
+//! Files: `state` is what a semaphore knows and how each step changes it; `ops` are the operations; `keyed` has a state for each key in use.
 
+mod keyed;
 mod ops;
 mod state;
 
+pub use keyed::{Keyed, KeyedSpot, KeyedStatistics};
 pub use ops::Semaphore;
 pub use state::{AcquireError, Kind, MAX_PERMITS, Overreleased, Spot, State, Statistics};

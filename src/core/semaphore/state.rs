@@ -70,6 +70,14 @@ impl<W: Wake> State<W> {
         self.size.saturating_sub(self.held)
     }
 
+    pub(super) fn is_held(&self) -> bool {
+        self.held > 0
+    }
+
+    pub(super) fn has_waiters(&self) -> bool {
+        !self.lobby.line(()).is_empty()
+    }
+
     fn is_too_large(&self, n: u64) -> bool {
         n > 1 && n > self.size
     }
@@ -164,6 +172,12 @@ impl<W: Wake> State<W> {
         for (ticket, _) in line.waiting().filter(|&(_, n)| self.is_too_large(n)) {
             line.nudge(ticket, wakes); // it comes to be told
         }
+        self.settle_all(wakes);
+    }
+
+    /// The operation waits no longer; its turn, if it had one, goes to the next.
+    pub(super) fn leave(&mut self, spot: &mut Spot, wakes: &mut Wakes<W>) {
+        self.lobby.vacate(spot, wakes);
         self.settle_all(wakes);
     }
 

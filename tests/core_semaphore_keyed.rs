@@ -1,0 +1,237 @@
+//! The core's keyed semaphore: which keys exist, who gets a place, and a random run against a plain model.
+#![cfg(not(loom))]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use sluicegate_core::clock::Clock;
+use sluicegate_core::fork;
+use sluicegate_core::section::Threads;
+use sluicegate_core::semaphore::{AcquireError, Keyed, KeyedSpot, Overreleased};
+use sluicegate_core::wait::Parker;
+
+const BUSY: Result<(), AcquireError> = Err(AcquireError::Busy);
+
+struct Hosts(Keyed<char, Arc<Parker>, Threads>);
+
+impl Hosts {
+    fn new(size: u64, max_keys: usize) -> Self {
+        Self(Keyed::new(size, max_keys, Clock::Monotonic))
+    }
+
+    fn take(&self, key: char, n: u64) -> Result<(), AcquireError> {
+        self.0.try_acquire((), key, n)
+    }
+
+    fn release(&self, key: char, n: u64) -> Result<(), Overreleased> {
+        let (wakes, result) = self.0.release((), key, n);
+        wakes.fire();
+        result
+    }
+
+    /// Keys with a place, and keys in line for one.
+    fn keys(&self) -> (usize, usize) {
+        let seen = self.0.statistics(());
+        (seen.keys, seen.waiting_keys)
+    }
+}
+
+struct Waiter {
+    key: char,
+    n: u64,
+    parker: Arc<Parker>,
+    spot: KeyedSpot,
+}
+
+impl Waiter {
+    fn new(key: char, n: u64) -> Self {
+        Self { key, n, parker: Arc::default(), spot: KeyedSpot::default() }
+    }
+
+    fn joins(hosts: &Hosts, key: char, n: u64) -> Self {
+        let mut waiter = Self::new(key, n);
+        assert_eq!(waiter.comes(hosts), BUSY);
+        waiter
+    }
+
+    fn comes(&mut self, hosts: &Hosts) -> Result<(), AcquireError> {
+        self.parker.reset();
+        let (wakes, result) = hosts.0.acquire_or_wait((), self.key, self.n, &mut self.spot, &self.parker);
+        wakes.fire();
+        assert_eq!(self.spot.is_held(), result == BUSY);
+        result
+    }
+
+    fn leaves(&mut self, hosts: &Hosts) {
+        hosts.0.leave((), self.key, &mut self.spot).fire();
+    }
+
+    fn is_woken(&self) -> bool {
+        self.parker.is_notified()
+    }
+}
+
+#[test]
+fn each_key_has_its_own_permits_and_an_idle_key_does_not_exist() {
+    let hosts = Hosts::new(2, 10);
+    assert_eq!((hosts.take('a', 2), hosts.take('a', 1), hosts.take('b', 1)), (Ok(()), BUSY, Ok(())));
+    assert_eq!(hosts.take('c', 3), Err(AcquireError::TooLarge { size: 2 }));
+    assert_eq!(hosts.keys(), (2, 0));
+    hosts.release('a', 1).unwrap();
+    assert_eq!(hosts.release('a', 2), Err(Overreleased { held: 1 }));
+    hosts.release('a', 1).unwrap();
+    assert_eq!(hosts.release('a', 1), Err(Overreleased { held: 0 }));
+    hosts.release('b', 1).unwrap();
+    assert_eq!(hosts.keys(), (0, 0));
+    assert_eq!(hosts.0.statistics(()).acquired, 2);
+}
+
+#[test]
+fn a_key_that_is_only_waited_for_is_not_forgotten() {
+    let hosts = Hosts::new(1, 1);
+    hosts.take('a', 1).unwrap();
+    let mut waiter = Waiter::joins(&hosts, 'a', 1);
+    hosts.release('a', 1).unwrap();
+    assert!(waiter.is_woken());
+    assert_eq!((hosts.keys(), hosts.take('a', 1), hosts.take('b', 1)), ((1, 0), BUSY, BUSY));
+    assert_eq!(waiter.comes(&hosts), Ok(()));
+    hosts.release('a', 1).unwrap();
+    assert_eq!(hosts.take('b', 1), Ok(()));
+}
+
+#[test]
+fn when_all_places_are_taken_new_keys_wait_in_line_for_one() {
+    let hosts = Hosts::new(2, 1);
+    hosts.take('a', 1).unwrap();
+    let (mut b, mut b_too, mut c) = (Waiter::joins(&hosts, 'b', 1), Waiter::joins(&hosts, 'b', 2), Waiter::joins(&hosts, 'c', 1));
+    assert_eq!((hosts.keys(), hosts.take('b', 1), hosts.take('a', 1)), ((1, 2), BUSY, Ok(())));
+    assert_eq!(hosts.release('b', 1), Err(Overreleased { held: 0 }), "nobody holds one of it");
+    assert_eq!(hosts.0.statistics(()).held, 2);
+    hosts.release('a', 2).unwrap();
+    assert!(b.is_woken() && !b_too.is_woken() && !c.is_woken());
+    assert_eq!(b.comes(&hosts), Ok(()));
+    hosts.release('b', 1).unwrap();
+    assert!(b_too.is_woken() && !c.is_woken(), "the key keeps its place while it is waited for");
+    assert_eq!(b_too.comes(&hosts), Ok(()));
+    assert_eq!(hosts.take('d', 1), BUSY);
+    hosts.release('b', 2).unwrap();
+    assert!(c.is_woken());
+    assert_eq!((c.comes(&hosts), hosts.keys()), (Ok(()), (1, 0)));
+}
+
+#[test]
+fn a_waiter_that_leaves_takes_its_key_out_of_the_line() {
+    let hosts = Hosts::new(1, 1);
+    hosts.take('a', 1).unwrap();
+    let (mut b, mut c) = (Waiter::joins(&hosts, 'b', 1), Waiter::joins(&hosts, 'c', 1));
+    b.leaves(&hosts);
+    assert_eq!(hosts.keys(), (1, 1));
+    hosts.release('a', 1).unwrap();
+    assert!(c.is_woken());
+    c.leaves(&hosts); // woken, with a place
+    assert_eq!((hosts.keys(), hosts.take('d', 1)), ((0, 0), Ok(())));
+    b.leaves(&hosts); // any number of times
+}
+
+#[test]
+fn after_a_fork_held_keys_stay_and_waits_are_forgotten() {
+    let hosts = Hosts::new(1, 1);
+    hosts.take('a', 1).unwrap();
+    let (mut a, mut b) = (Waiter::joins(&hosts, 'a', 1), Waiter::joins(&hosts, 'b', 1));
+    fork::after_fork_in_child();
+    assert_eq!(hosts.keys(), (1, 0));
+    let mut ours = Waiter::joins(&hosts, 'b', 1);
+    b.leaves(&hosts);
+    assert_eq!(hosts.keys(), (1, 1), "the parent's place is not ours");
+    hosts.release('a', 1).unwrap();
+    assert_eq!(ours.comes(&hosts), Ok(()));
+    a.leaves(&hosts);
+    assert_eq!(hosts.0.statistics(()).waiters, 0);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Try(char, u64),
+    Wait(usize, char, u64),
+    Leave(usize),
+    Release(char, u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (key, n) = (|| prop_oneof![Just('a'), Just('b'), Just('c'), Just('d')], || 1u64..3);
+    prop_oneof![
+        2 => (key(), n()).prop_map(|(key, n)| Step::Try(key, n)),
+        8 => (0usize..6, key(), n()).prop_map(|(waiter, key, n)| Step::Wait(waiter, key, n)),
+        1 => (0usize..6).prop_map(Step::Leave),
+        6 => (key(), n()).prop_map(|(key, n)| Step::Release(key, n)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// Against held permits by key: never more than `size` of a key, nor of more keys than `max_keys`, and nobody sleeps for nothing.
+    #[test]
+    fn the_keyed_semaphore_is_its_model(size in 1u64..3, max_keys in 1usize..4, steps in proptest::collection::vec(step(), 0..80)) {
+        let hosts = Hosts::new(size, max_keys);
+        let mut held: BTreeMap<char, u64> = BTreeMap::new();
+        let mut waiters: Vec<Waiter> = (0..6).map(|_| Waiter::new('a', 1)).collect();
+        for step in steps {
+            match step {
+                Step::Try(key, n) => match hosts.take(key, n) {
+                    Ok(()) => *held.entry(key).or_default() += n,
+                    Err(AcquireError::TooLarge { .. }) => prop_assert!(n > size),
+                    Err(AcquireError::Busy) => {
+                        let waited_for = waiters.iter().any(|waiter| waiter.spot.is_held());
+                        let free = held.get(&key).map_or(size, |held| size - held);
+                        let room = held.contains_key(&key) || held.len() < max_keys;
+                        prop_assert!(waited_for || n > free || !room, "a false Busy");
+                    }
+                },
+                Step::Wait(index, key, n) => {
+                    let waiter = &mut waiters[index];
+                    if !waiter.spot.is_held() {
+                        (waiter.key, waiter.n) = (key, n.min(size));
+                    }
+                    if waiter.comes(&hosts) == Ok(()) {
+                        *held.entry(waiter.key).or_default() += waiter.n;
+                    }
+                }
+                Step::Leave(index) => waiters[index].leaves(&hosts),
+                Step::Release(key, n) => match hosts.release(key, n) {
+                    Ok(()) => {
+                        let left = held[&key] - n;
+                        held.insert(key, left);
+                        held.retain(|_, held| *held > 0);
+                    }
+                    Err(error) => {
+                        prop_assert_eq!(error.held, held.get(&key).copied().unwrap_or(0));
+                        prop_assert!(n > error.held);
+                    }
+                },
+            }
+            prop_assert!(held.values().all(|held| *held <= size) && held.len() <= max_keys);
+            let seen = hosts.0.statistics(());
+            prop_assert_eq!(seen.held, held.values().sum::<u64>());
+            prop_assert_eq!(seen.waiters, waiters.iter().filter(|waiter| waiter.spot.is_held()).count());
+            prop_assert!(seen.keys <= max_keys && (seen.waiting_keys == 0 || seen.keys == max_keys), "{seen:?}");
+            // Of each key with a place: if nobody is on the way, what is free is too little for somebody in its line.
+            for key in ['a', 'b', 'c', 'd'] {
+                let line: Vec<_> = waiters.iter().filter(|waiter| waiter.spot.is_held() && waiter.key == key).collect();
+                let free = size - held.get(&key).copied().unwrap_or(0);
+                if !line.is_empty() && hosts.0.statistics_of((), key).value > 0 && line.iter().all(|waiter| !waiter.is_woken()) {
+                    prop_assert!(line.iter().any(|waiter| waiter.n > free), "{key} sleeps beside {free}");
+                }
+            }
+        }
+        for waiter in &mut waiters {
+            waiter.leaves(&hosts);
+        }
+        for (key, n) in held {
+            hosts.release(key, n).unwrap();
+        }
+        let seen = hosts.0.statistics(());
+        prop_assert_eq!((seen.keys, seen.waiting_keys, seen.held, seen.waiters), (0, 0, 0, 0));
+    }
+}
