@@ -9,11 +9,12 @@ use pyo3::types::PyBool;
 use sluicegate_core::clock::nanos;
 use sluicegate_core::credits::{Nack, Receipt};
 
-use super::inner::{PyChannelBody, last_act};
+use super::inner::PyChannelBody;
 use crate::rt::Item;
 use crate::rt::arguments::{self, text, type_name};
 use crate::rt::class::refuse_copies;
 use crate::rt::exceptions;
+use crate::rt::guarded::last_act;
 
 /// An item received from an `AckChannel`, to be settled: its credit goes back when it is.
 ///

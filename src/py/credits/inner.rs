@@ -342,15 +342,3 @@ pub(crate) fn upstream(body: &Bound<'_, PyChannelBody>) -> Waker {
     };
     Waker::Object(body.clone().into_any().unbind(), &CALLEE)
 }
-
-/// Runs what a dying object still has to do. An exception that is on its way meanwhile stays as it is.
-pub(crate) fn last_act(act: impl FnOnce(Python<'_>)) {
-    // No interpreter any more: nobody is left to be told.
-    Python::try_attach(|py| {
-        let pending = PyErr::take(py);
-        act(py);
-        if let Some(pending) = pending {
-            pending.restore(py);
-        }
-    });
-}

@@ -8,7 +8,7 @@ use sluicegate_core::credits::{Permit, SendError};
 use sluicegate_core::fork;
 use sluicegate_core::section::Section;
 
-use super::inner::{PyChannelBody, last_act};
+use super::inner::PyChannelBody;
 use super::ops::ChannelOperation;
 use super::sender::{PySender, credit_amount};
 use crate::rt::aio::AsyncOperation;
@@ -16,6 +16,7 @@ use crate::rt::arguments::{Argument, Timeout};
 use crate::rt::blocking;
 use crate::rt::domain::Attached;
 use crate::rt::exceptions;
+use crate::rt::guarded::last_act;
 
 /// Credit taken for items that do not exist yet: what `Sender.permit` returns.
 #[pyclass(frozen, weakref, name = "Permit", module = "sluicegate")]

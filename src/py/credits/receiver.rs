@@ -8,7 +8,7 @@ use sluicegate_core::credits::End;
 use sluicegate_core::section::Section;
 
 use super::credit::PyCredit;
-use super::inner::{PyChannelBody, last_act};
+use super::inner::PyChannelBody;
 use super::ops::ChannelOperation;
 use crate::credits::objects;
 use crate::rt::aio::AsyncOperation;
@@ -17,6 +17,7 @@ use crate::rt::blocking;
 use crate::rt::class::refuse_copies;
 use crate::rt::domain::Attached;
 use crate::rt::exceptions;
+use crate::rt::guarded::last_act;
 
 /// The end of a channel that items come out by. Made by the channel.
 ///

@@ -6,13 +6,14 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::credits::{End, Phase, SendError, SenderEnd};
 
 use super::amounts::{amount_object, whole};
-use super::inner::{PyChannelBody, last_act};
+use super::inner::PyChannelBody;
 use super::ops::ChannelOperation;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Argument, Timeout, text, type_name};
 use crate::rt::blocking;
 use crate::rt::class::refuse_copies;
 use crate::rt::exceptions;
+use crate::rt::guarded::last_act;
 use crate::rt::operation::annotated;
 
 /// The end of a channel that items go in by. Made by the channel, and by `clone`.

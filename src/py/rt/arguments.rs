@@ -85,19 +85,25 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Truth {
     }
 }
 
-/// A count of at least one, by the name of its argument.
-pub(crate) fn positive(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+/// Refuses what is not an int of at least `least`, by the name of its argument.
+pub(crate) fn at_least(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult<()> {
     use pyo3::types::{PyBool, PyInt};
     if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
         return Err(PyTypeError::new_err(format!(
-            "'{name}' must be an int of at least 1, not {} ({})",
+            "'{name}' must be an int of at least {least}, not {} ({})",
             text(value),
             type_name(value)
         )));
     }
-    if value.lt(1)? {
-        return Err(PyValueError::new_err(format!("'{name}' must be at least 1, not {}", text(value))));
+    if value.lt(least)? {
+        return Err(PyValueError::new_err(format!("'{name}' must be at least {least}, not {}", text(value))));
     }
+    Ok(())
+}
+
+/// A count of at least one, by the name of its argument.
+pub(crate) fn positive(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    at_least(name, value, 1)?;
     // More than fits in memory is as good as no limit.
     Ok(value.extract().unwrap_or(usize::MAX))
 }

@@ -81,7 +81,7 @@ pub(crate) fn run(this: &Bound<'_, PyAny>, operation: &mut dyn Operation, timeou
     let chance = if matches!(timeout, Timeout::Never) { Chance::Now } else { Chance::Arrival };
     let outcome = match operation.attempt(this, chance, 0) {
         Ok(Some(done)) => return Ok(done),
-        Ok(None) if matches!(timeout, Timeout::Never) => Err(operation.refused(this, timeout)),
+        Ok(None) if matches!(timeout, Timeout::Never) => operation.out_of_time(this, timeout),
         Ok(None) => wait(this, operation, timeout),
         Err(error) => Err(error),
     };
@@ -103,7 +103,7 @@ fn wait(this: &Bound<'_, PyAny>, operation: &mut dyn Operation, timeout: Timeout
     timer.stop();
     operation.leave(this);
     match outcome {
-        Ok(None) => Err(operation.refused(this, timeout)),
+        Ok(None) => operation.out_of_time(this, timeout),
         Ok(Some(done)) => Ok(done),
         Err(error) => Err(error),
     }

@@ -1,10 +1,11 @@
-//! What every class of the binding has in common: the arguments `name` and `clock`, the head of its `repr`, and its answer to pickle and
-//! copy.
+//! What every class of the binding has in common: the arguments `name` and `clock`, the head of its `repr`, its statistics, and its answer to
+//! pickle and copy.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use sluicegate_core::clock::Clock as CoreClock;
+use pyo3::types::PyDict;
+use sluicegate_core::clock::{Clock as CoreClock, Nanos, seconds};
 
 use super::arguments::{name_argument, text, type_name};
 use super::clock::{self, PyClock};
@@ -51,6 +52,21 @@ impl Common {
 pub(crate) fn repr_head(this: &Bound<'_, PyAny>, label: &str) -> PyResult<String> {
     let class = this.get_type();
     Ok(format!("<{}.{}{label} at {:#x}", class.module()?, class.qualname()?, this.as_ptr().addr()))
+}
+
+/// What `statistics()` returns: an instance of this class of `sluicegate._statistics`, with these fields beside the name.
+pub(crate) fn snapshot<'py>(
+    py: Python<'py>,
+    class: &str,
+    common: &Common,
+    counts: &[(&str, u64)],
+    times: &[(&str, Nanos)],
+) -> PyResult<Bound<'py, PyAny>> {
+    let fields = PyDict::new(py);
+    fields.set_item("name", common.name(py))?;
+    counts.iter().try_for_each(|(field, count)| fields.set_item(field, count))?;
+    times.iter().try_for_each(|(field, time)| fields.set_item(field, seconds(*time)))?;
+    py.import("sluicegate._statistics")?.getattr(class)?.call((), Some(&fields))
 }
 
 /// The error for an attempt to pickle or copy an object that others may be waiting on.

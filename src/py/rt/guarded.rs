@@ -107,6 +107,18 @@ pub(crate) fn raise_later(py: Python<'_>, error: PyErr) {
     }
 }
 
+/// Runs what a dying object still has to do. An exception that is on its way meanwhile stays as it is.
+pub(crate) fn last_act(act: impl FnOnce(Python<'_>)) {
+    // No interpreter any more: nobody is left to be told.
+    Python::try_attach(|py| {
+        let pending = PyErr::take(py);
+        act(py);
+        if let Some(pending) = pending {
+            pending.restore(py);
+        }
+    });
+}
+
 pub(crate) fn call<'py>(callable: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: valid objects; the result is a new reference or null with an error set.
     unsafe {

@@ -31,6 +31,7 @@ pub(crate) enum Chance<'a> {
 pub(crate) enum Done {
     Nothing,
     Yes,
+    No,
     Item(Item),
     Items(Vec<Item>),
     Count(usize),
@@ -41,6 +42,7 @@ impl Done {
         Ok(match self {
             Self::Nothing => py.None(),
             Self::Yes => true.into_pyobject(py)?.to_owned().into_any().unbind(),
+            Self::No => false.into_pyobject(py)?.to_owned().into_any().unbind(),
             Self::Item(item) => item,
             Self::Items(items) => PyList::new(py, items)?.into_any().unbind(),
             Self::Count(count) => count.into_pyobject(py)?.into_any().unbind(),
@@ -77,6 +79,11 @@ pub(crate) trait Operation: Debug + Send + Sync {
 
     /// The error for "not in time", or "not now".
     fn refused(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyErr;
+
+    /// What it comes to when it did not go in time, or not now: that error, or an answer that says so.
+    fn out_of_time(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<Done> {
+        Err(self.refused(this, timeout))
+    }
 
     /// Tells an exception that ends it how far it came.
     fn annotate(&self, _error: &Bound<'_, PyAny>) {}

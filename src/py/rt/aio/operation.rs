@@ -301,37 +301,30 @@ impl AsyncOperation {
         Ok(limit.map(|limit| self.with(py, |state| *state.deadline.get_or_insert(now.saturating_add(limit)))))
     }
 
-    /// Attempts until there is a result, or nothing to do but to sleep.
+    /// One attempt. `None`: there is no result yet.
     fn attempt(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let (py, this) = (slf.py(), slf.get());
-        loop {
-            let operation = this.with(py, |state| {
-                state.signalled = false;
-                state.operation.take()
-            });
-            let Some(mut operation) = operation else {
-                return Err(PyRuntimeError::new_err("this operation has ended and cannot be awaited again"));
-            };
-            let clock = operation.clock(this.owner.bind(py));
-            let outcome = Self::attempt_once(slf, &mut *operation, &clock);
-            match outcome {
-                Ok(None) => {}
-                Ok(Some(done)) => {
-                    this.close(py, operation);
-                    return done.into_object(py).map(Some);
-                }
-                Err(error) => {
-                    let error = annotated(&*operation, py, error);
-                    this.close(py, operation);
-                    return Err(error);
-                }
+        let operation = this.with(py, |state| {
+            state.signalled = false;
+            state.operation.take()
+        });
+        let Some(mut operation) = operation else {
+            return Err(PyRuntimeError::new_err("this operation has ended and cannot be awaited again"));
+        };
+        let clock = operation.clock(this.owner.bind(py));
+        match Self::attempt_once(slf, &mut *operation, &clock) {
+            Ok(None) => {
+                this.with(py, |state| state.operation = Some(operation));
+                Ok(None)
             }
-            let sleeps = this.with(py, |state| {
-                state.operation = Some(operation);
-                !state.signalled
-            });
-            if sleeps {
-                return Ok(None);
+            Ok(Some(done)) => {
+                this.close(py, operation);
+                done.into_object(py).map(Some)
+            }
+            Err(error) => {
+                let error = annotated(&*operation, py, error);
+                this.close(py, operation);
+                Err(error)
             }
         }
     }
@@ -349,7 +342,7 @@ impl AsyncOperation {
             return Ok(Some(done));
         }
         if never || deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(operation.refused(owner, this.timeout));
+            return operation.out_of_time(owner, this.timeout).map(Some);
         }
         Self::set_timer(slf, clock, operation.look_again_at().into_iter().chain(deadline).min())?;
         Ok(None)
@@ -369,7 +362,8 @@ impl AsyncOperation {
             return Ok(result);
         }
         budget::refill(); // it suspends
-        this.with(py, |state| state.yields = Yields::Itself);
+        // Woken while it tried it need not sleep, but tasks of this loop that were woken before it run first.
+        this.with(py, |state| state.yields = if state.signalled { Yields::Turn } else { Yields::Itself });
         Ok(slf.clone().into_any().unbind())
     }
 
