@@ -16,7 +16,9 @@ from sluicegate._exceptions import (
     ChannelFailed,
     Empty,
     Full,
+    Overloaded,
     RateLimited,
+    Refused,
     ShutDown,
     StaleDelivery,
 )
@@ -31,17 +33,26 @@ from sluicegate._rates import (
     SlidingWindow,
     TokenBucket,
 )
+from sluicegate._semaphores import BoundedSemaphore, KeyedSemaphore, Semaphore, SemaphoreKey, SemaphorePermit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sluicegate import io as io
     from sluicegate import janus as janus
     from sluicegate import testing as testing
-    from sluicegate._statistics import ChannelStatistics, KeyedRateStatistics, QueueStatistics, RateStatistics
+    from sluicegate._statistics import (
+        ChannelStatistics,
+        KeyedRateStatistics,
+        KeyedSemaphoreStatistics,
+        QueueStatistics,
+        RateStatistics,
+        SemaphoreStatistics,
+    )
 
 __all__ = [
     "AckChannel",
     "BlockingInEventLoopWarning",
+    "BoundedSemaphore",
     "Channel",
     "ChannelCancelled",
     "ChannelClosed",
@@ -56,9 +67,12 @@ __all__ = [
     "Full",
     "KeyedBucket",
     "KeyedRateStatistics",
+    "KeyedSemaphore",
+    "KeyedSemaphoreStatistics",
     "KeyedTokenBucket",
     "LeakyBucket",
     "LifoQueue",
+    "Overloaded",
     "Permit",
     "PriorityQueue",
     "Queue",
@@ -68,7 +82,12 @@ __all__ = [
     "RateLimits",
     "RateStatistics",
     "Receiver",
+    "Refused",
     "Reservation",
+    "Semaphore",
+    "SemaphoreKey",
+    "SemaphorePermit",
+    "SemaphoreStatistics",
     "Sender",
     "ShutDown",
     "SimpleQueue",

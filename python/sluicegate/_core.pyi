@@ -12,7 +12,15 @@ from _typeshed import SupportsRichComparison
 from typing_extensions import Self, disjoint_base
 
 from sluicegate._credits import Subscription
-from sluicegate._statistics import ChannelStatistics, KeyedRateStatistics, QueueStatistics, RateStatistics
+from sluicegate._semaphores import AsyncSemaphoreView
+from sluicegate._statistics import (
+    ChannelStatistics,
+    KeyedRateStatistics,
+    KeyedSemaphoreStatistics,
+    QueueStatistics,
+    RateStatistics,
+    SemaphoreStatistics,
+)
 from sluicegate._views import AsyncQueueView, SyncQueueView
 
 _T = TypeVar("_T")
@@ -30,12 +38,14 @@ __all__ = [
     "WAIT",
     "AckChannel",
     "AsyncOperation",
+    "BoundedSemaphore",
     "Channel",
     "Clock",
     "Credit",
     "CreditChannel",
     "Delivery",
     "KeyedBucket",
+    "KeyedSemaphore",
     "KeyedTokenBucket",
     "LeakyBucket",
     "LifoQueue",
@@ -47,6 +57,9 @@ __all__ = [
     "RateLimits",
     "Receiver",
     "Reservation",
+    "Semaphore",
+    "SemaphoreKey",
+    "SemaphorePermit",
     "Sender",
     "SimpleQueue",
     "SlidingWindow",
@@ -1544,6 +1557,199 @@ class _ReservationByName(Reservation):  # pyright: ignore[reportGeneralTypeIssue
     def cancel(self) -> dict[str, float]: ...
     def __enter__(self) -> Self: ...
     async def __aenter__(self) -> Self: ...
+
+# Semaphores.
+
+@disjoint_base
+class Semaphore:
+    """A number of permits that threads and coroutines acquire and release: `threading.Semaphore` that can be awaited too.
+
+    `value` is the number of permits, and `resize` changes it. `acquire`, `release` and `with` are those of
+    `threading.Semaphore`; `async_semaphore` is the same semaphore with exactly `asyncio.Semaphore`'s interface. A request can be
+    for several permits at once. As in the standard library, more may be released than were acquired: then there are more permits.
+
+    Fairness: strictly in the order of arrival, threads and tasks in one line; a request for many permits holds up those behind it.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+    """
+
+    def __new__(cls, value: int = 1, *, clock: Clock | None = None, name: str | None = None) -> Self: ...
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr`, messages and statistics."""
+
+    @property
+    def size(self) -> int:
+        """The number of permits in all, held or free."""
+
+    @property
+    def value(self) -> int:
+        """The number of permits that are free, and not on their way to a waiter: `threading.Semaphore`'s counter."""
+
+    @property
+    def async_semaphore(self) -> AsyncSemaphoreView:
+        """The same semaphore with exactly `asyncio.Semaphore`'s interface."""
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool:
+        """Acquire `n` permits, waiting for them in line, and return True.
+
+        With `blocking` false it does not wait, with `timeout` it waits for at most that many seconds (not at all, if it is zero or
+        negative): then it returns False if they could not be had.
+
+        Raises ValueError if `n` is more than one and more than there are in all, or if `blocking` is false and `timeout` is given;
+        ValueError, TypeError or OverflowError for a bad argument.
+
+        Fairness: strictly in the order of arrival, threads and tasks in one line; a request for many permits holds up those behind it.
+        Interrupted by an exception from a signal handler, it has acquired nothing, and those behind it go earlier.
+        """
+
+    async def acquire_async(self, n: int = 1, *, timeout: float | None = None) -> bool:
+        """Acquire `n` permits, waiting for them in line, from a coroutine, and return True.
+
+        With `timeout` it waits for at most that many seconds, and returns False if they could not be had. Does not
+        suspend when they are free, except that after 128 operations in a row the loop gets a turn.
+
+        Raises ValueError if `n` is more than one and more than there are in all; ValueError, TypeError or OverflowError
+        for a bad argument.
+
+        Fairness: strictly in the order of arrival, threads and tasks in one line. Cancelled, it has acquired nothing,
+        and those behind it go earlier.
+        """
+
+    def try_acquire(self, n: int = 1) -> bool:
+        """Acquire `n` permits if they are free and nobody waits. Returns whether it did. Never waits.
+
+        Raises ValueError if `n` is more than one and more than there are in all; ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    def release(self, n: int = 1) -> None:
+        """Give `n` permits back. Those who wait for them are woken, in their order.
+
+        More than are held: there are more permits from then on, or, if the semaphore is bounded, ValueError, and nothing changes.
+        Raises ValueError, TypeError or OverflowError for a bad `n`.
+        """
+
+    def permit(self, n: int = 1, *, timeout: float | None = None) -> SemaphorePermit:
+        """Return a context manager that holds `n` permits while its block runs: `with`, `async with`.
+
+        They are acquired on entry, in line, within `timeout` seconds if that is given, and released on exit. One that
+        is dropped in between releases them, with a ResourceWarning.
+
+        Entering raises Overloaded if they could not be had in time, ValueError if `n` is more than one and more than
+        there are. Raises ValueError, TypeError or OverflowError for a bad argument.
+        """
+
+    def locked(self) -> bool:
+        """Return True if a permit cannot be acquired at once."""
+
+    def resize(self, value: int) -> None:
+        """Change the number of permits in all, from now on.
+
+        More permits wake those who wait. With fewer, permits that are held stay held, and nobody gets one until
+        enough have been released. Who waits for more than one permit, and for more than there are now, gets
+        ValueError.
+
+        Raises ValueError, TypeError or OverflowError for a bad `value`, with nothing changed.
+        """
+
+    def statistics(self) -> SemaphoreStatistics:
+        """A snapshot of what the semaphore has seen, at this moment."""
+
+    def __enter__(self, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> bool:
+        """Acquire one permit, waiting for it in line, from a coroutine."""
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Release one permit."""
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _try_acquire(self, n: int, timeout: float | None) -> object: ...
+    def _async_acquire(self, n: int, timeout: float | None) -> AsyncOperation: ...
+
+@disjoint_base
+class BoundedSemaphore(Semaphore):
+    """A semaphore that raises ValueError when more is released than is held, as `threading.BoundedSemaphore` does."""
+
+    def __new__(cls, value: int = 1, *, clock: Clock | None = None, name: str | None = None) -> Self: ...
+
+@final
+class SemaphorePermit:
+    """Permits that are held while a block runs: what `Semaphore.permit` returns."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_exc: object) -> None: ...
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+    def _async_acquire(self) -> AsyncOperation: ...
+
+@disjoint_base
+class KeyedSemaphore:
+    """A semaphore of `value` permits for each of very many keys (hosts, users, tenants), of which only those in use exist.
+
+    Each key has permits and a wait queue of its own: who waits for one key holds up nobody at another. Keys are str, bytes, int,
+    UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of each is stored. `key(k)` is a light handle with the whole
+    interface of a semaphore; the methods here are the handle's, with the key first.
+
+    An idle key costs nothing, and a key of which permits are held or waited for is never forgotten. Permits of at most `max_keys`
+    keys are held at the same time: a further key waits in line until another is idle, and `try_acquire` of it is False.
+
+    Fairness: strictly in the order of arrival for each key; keys that wait for their turn get it in the order of their first waiters.
+
+    Raises ValueError, TypeError or OverflowError for bad arguments.
+    """
+
+    def __new__(cls, value: int, *, max_keys: int, clock: Clock | None = None, name: str | None = None) -> Self: ...
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr`, messages and statistics."""
+
+    @property
+    def size(self) -> int:
+        """The number of permits of each key."""
+
+    @property
+    def max_keys(self) -> int:
+        """The most keys of which permits are held at the same time."""
+
+    def key(self, key: _Key) -> SemaphoreKey:
+        """The semaphore of one key, as a light handle with the whole interface of a bounded semaphore, but for `resize`.
+
+        Raises TypeError for a key of another kind.
+        """
+
+    def acquire(self, key: _Key, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool:
+        """Acquire `n` permits of the key, waiting for them in line, and return True. As `Semaphore.acquire`."""
+
+    async def acquire_async(self, key: _Key, n: int = 1, *, timeout: float | None = None) -> bool:
+        """Acquire `n` permits of the key, waiting for them in line, from a coroutine. As `Semaphore.acquire_async`."""
+
+    def try_acquire(self, key: _Key, n: int = 1) -> bool:
+        """Acquire `n` permits of the key if they are free and nobody waits. As `Semaphore.try_acquire`."""
+
+    def release(self, key: _Key, n: int = 1) -> None:
+        """Give `n` permits of the key back. Raises ValueError if fewer are held. As `Semaphore.release`."""
+
+    def permit(self, key: _Key, n: int = 1, *, timeout: float | None = None) -> SemaphorePermit:
+        """Return a context manager that holds `n` permits of the key while its block runs. As `Semaphore.permit`."""
+
+    def statistics(self) -> KeyedSemaphoreStatistics:
+        """A snapshot of what has been seen of all keys, at this moment."""
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
+    def __copy__(self) -> NoReturn: ...
+    def __deepcopy__(self, _memo: object) -> NoReturn: ...
+
+@final
+class SemaphoreKey(Semaphore):
+    """One key's semaphore: what `KeyedSemaphore.key` returns. A light handle; the permits are the keyed semaphore's."""
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn: ...
 
 # Behind `sluicegate.io`; not there in a build without the feature `tokio`.
 

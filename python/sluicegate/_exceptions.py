@@ -16,7 +16,9 @@ __all__ = [
     "ChannelFailed",
     "Empty",
     "Full",
+    "Overloaded",
     "RateLimited",
+    "Refused",
     "ShutDown",
     "StaleDelivery",
 ]
@@ -64,11 +66,28 @@ class ShutDown(_ShutDown):
 
 
 @public
-class RateLimited(Exception):
-    """A limiter lets it through only later. Nothing has been taken."""
+class Refused(Exception):
+    """A limit lets a call through only later, or not at all. Nothing has been taken."""
 
     #: Seconds after which it is worth trying again.
     retry_after: float = 0.0
+    #: The name of the object that refused, if it has one.
+    name: str | None = None
+
+
+@public
+class RateLimited(Refused):
+    """A limiter lets it through only later. Nothing has been taken."""
+
+
+@public
+class Overloaded(Refused):
+    """There was no room for a call that somebody waits on."""
+
+    #: When there will be room is not known: a hint.
+    retry_after: float = 1.0
+    #: "full": no room at once; "expired": no room in time; "shed": given up in favour of others.
+    reason: str = "full"
 
 
 @public

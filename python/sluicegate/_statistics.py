@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-__all__ = ["ChannelStatistics", "KeyedRateStatistics", "QueueStatistics", "RateStatistics"]
+__all__ = [
+    "ChannelStatistics",
+    "KeyedRateStatistics",
+    "KeyedSemaphoreStatistics",
+    "QueueStatistics",
+    "RateStatistics",
+    "SemaphoreStatistics",
+]
 
 
 def _label(doc: str) -> dict[str, str]:
@@ -138,4 +145,39 @@ class ChannelStatistics:
     starved_for: float = field(metadata=_counter("Time during which a sender stood in line for credit.", "seconds"))
     grants_held: bool = field(
         metadata=_gauge("Whether grants are held back: the channel is paused, or deferred to one whose sender is starved.")
+    )
+
+
+@public
+@_documented
+@dataclass(frozen=True, slots=True)
+class SemaphoreStatistics:
+    """What a semaphore has seen, at one moment."""
+
+    name: str | None = field(metadata=_label("The name that the object was given."))
+    size: int = field(metadata=_gauge("Permits there are in all, held or free.", "permits"))
+    held: int = field(metadata=_gauge("Permits that are held.", "permits"))
+    value: int = field(metadata=_gauge("Permits that are free, and not on their way to a waiter.", "permits"))
+    peak_held: int = field(metadata=_gauge("The most permits that were held at once.", "permits"))
+    acquired: int = field(metadata=_counter("Requests that were granted, whatever their weight.", "requests"))
+    waiters: int = field(metadata=_gauge("Threads and tasks that wait now.", "operations"))
+    waited_seconds: float = field(
+        metadata=_counter("Time that requests have waited, summed over all waits, those still going on too.", "seconds")
+    )
+
+
+@public
+@_documented
+@dataclass(frozen=True, slots=True)
+class KeyedSemaphoreStatistics:
+    """What a keyed semaphore has seen of all its keys, at one moment."""
+
+    name: str | None = field(metadata=_label("The name that the object was given."))
+    keys: int = field(metadata=_gauge("Keys of which permits are held, or on their way to a waiter.", "keys"))
+    waiting_keys: int = field(metadata=_gauge("Keys that wait in line until another is idle.", "keys"))
+    held: int = field(metadata=_gauge("Permits that are held, of all keys together.", "permits"))
+    acquired: int = field(metadata=_counter("Requests that were granted, whatever their weight.", "requests"))
+    waiters: int = field(metadata=_gauge("Threads and tasks that wait now.", "operations"))
+    waited_seconds: float = field(
+        metadata=_counter("Time that requests have waited, summed over all waits, those still going on too.", "seconds")
     )

@@ -5,6 +5,7 @@
 //! | `rt`      | what every object stands on: attachment, exceptions, arguments, waiting, asyncio, clocks          |
 //! | `queue`   | the queues                                                                                        |
 //! | `rate`    | the limiters                                                                                      |
+//! | `semaphore` | the semaphores                                                                                  |
 //! | `credits` | the credit channels                                                                               |
 //! | `io`      | files and sockets, without the GIL (feature `tokio`)                                              |
 //!
@@ -16,6 +17,7 @@ mod io;
 mod queue;
 mod rate;
 mod rt;
+mod semaphore;
 
 use pyo3::prelude::*;
 
@@ -53,6 +55,13 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rate::keyed::PyKeyedTokenBucket>()?;
     module.add_class::<rate::keyed::PyKeyedBucket>()?;
     rate::hot::install(py)?;
+
+    module.add_class::<semaphore::PySemaphore>()?;
+    module.add_class::<semaphore::class::PyBoundedSemaphore>()?;
+    module.add_class::<semaphore::permit::PyPermit>()?;
+    module.add_class::<semaphore::keyed::PyKeyedSemaphore>()?;
+    module.add_class::<semaphore::keyed::PySemaphoreKey>()?;
+    semaphore::hot::install(py)?;
 
     module.add_class::<credits::channel::PyChannel>()?;
     module.add_class::<credits::channel::PyCreditChannel>()?;

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 import queue as stdlib_queue
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import sluicegate.testing
 NAMES = {
     "AckChannel",
     "BlockingInEventLoopWarning",
+    "BoundedSemaphore",
     "Channel",
     "ChannelCancelled",
     "ChannelClosed",
@@ -31,9 +33,12 @@ NAMES = {
     "Full",
     "KeyedBucket",
     "KeyedRateStatistics",
+    "KeyedSemaphore",
+    "KeyedSemaphoreStatistics",
     "KeyedTokenBucket",
     "LeakyBucket",
     "LifoQueue",
+    "Overloaded",
     "Permit",
     "PriorityQueue",
     "Queue",
@@ -43,7 +48,12 @@ NAMES = {
     "RateLimits",
     "RateStatistics",
     "Receiver",
+    "Refused",
     "Reservation",
+    "Semaphore",
+    "SemaphoreKey",
+    "SemaphorePermit",
+    "SemaphoreStatistics",
     "Sender",
     "ShutDown",
     "SimpleQueue",
@@ -200,6 +210,26 @@ CREDITS = {
     "Delivery": {"ack": "()", "nack": "(requeue=True, delay=0.0)"},
     "Subscription": {"request": "(n)", "cancel": "()"},
 }
+SEMAPHORE = {
+    "acquire": "(blocking=True, timeout=None, n=1)",
+    "acquire_async": "(n=1, *, timeout=None)",
+    "try_acquire": "(n=1)",
+    "release": "(n=1)",
+    "permit": "(n=1, *, timeout=None)",
+    "locked": "()",
+    "resize": "(value)",
+    "statistics": "()",
+}
+SEMAPHORES = {"Semaphore": SEMAPHORE, "BoundedSemaphore": SEMAPHORE}
+KEYED_SEMAPHORE = {
+    "key": "(key)",
+    "acquire": "(key, blocking=True, timeout=None, n=1)",
+    "acquire_async": "(key, n=1, *, timeout=None)",
+    "try_acquire": "(key, n=1)",
+    "release": "(key, n=1)",
+    "permit": "(key, n=1, *, timeout=None)",
+    "statistics": "()",
+}
 
 
 def made(kind):
@@ -291,6 +321,32 @@ def test_rate_limits_have_no_more(kind):
             setattr(thing, name, before)
 
 
+@pytest.mark.parametrize("kind", SEMAPHORES)
+def test_semaphores(kind):
+    """The methods and properties of a semaphore are the agreed ones; its properties are read-only."""
+    semaphore = getattr(sluicegate, kind)()
+    public = {name for name in dir(semaphore) if not name.startswith("_")}
+    properties = {"name", "size", "value", "async_semaphore"}
+    assert public == set(SEMAPHORES[kind]) | properties
+    for name, expected in SEMAPHORES[kind].items():
+        assert plain(inspect.signature(getattr(semaphore, name))) == expected
+    for name in properties:
+        with pytest.raises(AttributeError):
+            setattr(semaphore, name, getattr(semaphore, name))
+    kind_of, theirs = type(semaphore), getattr(threading, kind)
+    for name in ("acquire", "release"):
+        assert set(inspect.signature(getattr(theirs, name)).parameters) <= set(inspect.signature(getattr(kind_of, name)).parameters)
+
+
+def test_keyed_semaphores():
+    """The same of a keyed one; a key's semaphore has what every semaphore has."""
+    keyed = sluicegate.KeyedSemaphore(1, max_keys=1)
+    assert {name for name in dir(keyed) if not name.startswith("_")} == set(KEYED_SEMAPHORE) | {"name", "size", "max_keys"}
+    for name, expected in KEYED_SEMAPHORE.items():
+        assert plain(inspect.signature(getattr(keyed, name))) == expected
+    assert type(keyed.key("key")).__mro__[:-1] == (sluicegate.SemaphoreKey, sluicegate.Semaphore)
+
+
 @pytest.mark.parametrize("kind", ["TokenBucket", "RateLimits"])
 def test_signatures_of_decorators(kind):
     """A limiter is callable, and shows how."""
@@ -316,6 +372,9 @@ def test_signatures_are_the_stdlibs(kind):
         (sluicegate.LeakyBucket, "(rate, capacity, *, period=1.0, clock=None, name=None)"),
         (sluicegate.SlidingWindow, "(limit, period, *, clock=None, name=None)"),
         (sluicegate.RateLimits, "(*, name=None, **limits)"),
+        (sluicegate.Semaphore, "(value=1, *, clock=None, name=None)"),
+        (sluicegate.BoundedSemaphore, "(value=1, *, clock=None, name=None)"),
+        (sluicegate.KeyedSemaphore, "(value, *, max_keys, clock=None, name=None)"),
         (sluicegate.KeyedTokenBucket, "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)"),
         (
             sluicegate.CreditChannel,
@@ -341,7 +400,10 @@ def test_signatures_of_channels(kind, name):
     assert plain(inspect.signature(getattr(getattr(sluicegate, kind), name))) == CREDITS[kind][name]
 
 
-@pytest.mark.parametrize("kind", ["RateLimiter", "KeyedBucket", "Reservation", "Channel", "Sender", "Receiver", "Permit", "Delivery"])
+@pytest.mark.parametrize(
+    "kind",
+    ["RateLimiter", "KeyedBucket", "Reservation", "Channel", "Sender", "Receiver", "Permit", "Delivery", "SemaphorePermit", "SemaphoreKey"],
+)
 def test_what_others_make(kind):
     """These are made by limiters and channels, and by nobody else."""
     with pytest.raises(TypeError, match=kind):
@@ -375,6 +437,8 @@ def test_async_methods(name):
         ("Sender", "wait_ready_async"),
         ("Receiver", "receive_async"),
         ("Receiver", "receive_many_async"),
+        ("Semaphore", "acquire_async"),
+        ("SemaphorePermit", "__aenter__"),
     ],
 )
 def test_async_methods_of_the_others(kind, name):
@@ -398,6 +462,9 @@ def test_inheritance():
         assert getattr(sluicegate, kind).__mro__[1:] == (object,)
     for kind in ("CreditChannel", "AckChannel"):
         assert getattr(sluicegate, kind).__mro__[1:] == (sluicegate.Channel, object)
+    assert sluicegate.BoundedSemaphore.__mro__[1:] == (sluicegate.Semaphore, object)
+    for kind in ("RateLimited", "Overloaded"):
+        assert getattr(sluicegate, kind).__mro__[1:3] == (sluicegate.Refused, Exception)
     for kind in ("ChannelClosed", "ChannelCancelled", "ChannelFailed", "StaleDelivery"):
         assert getattr(sluicegate, kind).__mro__[1:3] == (sluicegate.ChannelError, Exception)
     for final in (sluicegate.KeyedBucket, sluicegate.Reservation, sluicegate.Sender, sluicegate.Receiver, sluicegate.Delivery):

@@ -61,6 +61,21 @@ exception!(
     rate_limited, "RateLimited"
 );
 exception!(
+    /// There was no room for a call (in time).
+    no_room, "Overloaded"
+);
+
+/// `Overloaded`, with its reason and the name of what refused.
+pub(crate) fn overloaded(py: Python<'_>, message: String, reason: &str, name: Option<Py<PyAny>>) -> PyErr {
+    let error = no_room(py, message);
+    let value = error.value(py);
+    match value.setattr("reason", reason).and_then(|()| value.setattr("name", name)) {
+        Ok(()) => error,
+        Err(other) => other,
+    }
+}
+
+exception!(
     /// The queue has been shut down.
     shut_down, "ShutDown"
 );
