@@ -51,6 +51,8 @@ ONE_THREAD_ONLY = {
     "test_rate_keyed_memory": "measures the memory of interpreters of its own",
     "test_rate_model": "one thread and its model; several side by side only take longer",
     "test_rate_storm": "a storm of threads already; several at once only take longer",
+    "test_semaphore_interrupts": "signals, forks, the end of interpreters, and what one collection of the process finds",
+    "test_semaphore_storm": "a storm of threads already; several at once only take longer",
     "test_signals": "signals go to the main thread, and the test would not be on it",
     "test_storm": "a storm of threads already; several at once only take longer",
 }

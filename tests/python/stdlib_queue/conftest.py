@@ -12,6 +12,8 @@ import pytest
 SUITES = {
     "test_cpython_queue.py": "test.test_queue",
     "test_cpython_asyncio.py": "test.test_asyncio.test_queues",
+    "test_cpython_semaphores.py": "test.lock_tests, semaphores",
+    "test_cpython_asyncio_semaphores.py": "test.test_asyncio.test_locks, semaphores",
 }
 
 COUNTS = pytest.StashKey[dict[str, Counter[str]]]()
