@@ -90,7 +90,7 @@ impl Hot<2> for TryAcquireAsync {
     const CLASS: &'static str = "Semaphore";
     const NAME: &'static CStr = c"_try_acquire";
     const DOC: &'static CStr = TRY_ACQUIRE_ASYNC;
-    const REQUIRED: usize = 0;
+    const REQUIRED: usize = 2;
 
     fn parameters() -> [&'static Parameter; 2] {
         [&N, &TIMEOUT]
@@ -102,8 +102,7 @@ impl Hot<2> for TryAcquireAsync {
         plain.or_wait(this.py())
     }
 
-    fn in_general<'py>(this: &Bound<'py, PySemaphore>, [n, timeout]: Arguments<'_, 'py, 2>) -> PyResult<Py<PyAny>> {
-        let _ = (n, timeout);
+    fn in_general<'py>(this: &Bound<'py, PySemaphore>, _: Arguments<'_, 'py, 2>) -> PyResult<Py<PyAny>> {
         Ok(aio::wait_marker(this.py()))
     }
 }
