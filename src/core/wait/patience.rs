@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use super::Parker;
 use crate::clock::{self, Nanos};
-use crate::sync::{Count, Ordering, process_wide};
+use crate::sync::{Count, Ordering};
 
 /// The spin of a thread that won its last one.
 const SHORT_SPIN: Nanos = 2_000;
@@ -71,10 +71,9 @@ const CROWDED_FOR: Nanos = 250_000_000;
 /// Until when nobody yields. Relaxed: it guards nothing, and a thread that reads an old value yields once too often or too rarely.
 static NO_YIELDS_BEFORE: Count = Count::new(0);
 
-process_wide! {
-    /// Without a second CPU nothing can happen during a spin. Asked once: a process whose CPUs are taken away later is left to [`SpinRule`].
-    static SECOND_CPU: bool = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
-}
+/// How many CPUs this process may use; 0 before anybody has asked. Relaxed: whoever finds 0 asks too, and gets the same answer. (A lock that
+/// makes it once would never open again in the child of a fork in the middle of it.)
+static CPUS: Count = Count::new(0);
 
 thread_local! {
     static SPIN_RULE: Cell<SpinRule> = const { Cell::new(SpinRule::Trusting { lost: 0 }) };
@@ -136,11 +135,21 @@ impl Surroundings for &Parker {
     }
 }
 
+/// Without a second CPU nothing can happen during a spin. A process whose CPUs are taken away later is left to [`SpinRule`].
+fn has_second_cpu() -> bool {
+    let mut cpus = CPUS.load(Ordering::Relaxed);
+    if cpus == 0 {
+        cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+        CPUS.store(cpus, Ordering::Relaxed);
+    }
+    cpus > 1
+}
+
 /// Waits on the parker until it is notified, for at most `limit`; may return early for no reason, as [`Parker::park`] does. `spins`: waits
 /// may begin with a spin, because the other side can run meanwhile.
 pub fn wait(parker: &Parker, limit: Option<Duration>, spins: bool) {
     let mut rule = SPIN_RULE.get();
-    let notified = wait_awake(&parker, (spins && *SECOND_CPU).then_some(&mut rule), &NO_YIELDS_BEFORE);
+    let notified = wait_awake(&parker, (spins && has_second_cpu()).then_some(&mut rule), &NO_YIELDS_BEFORE);
     SPIN_RULE.set(rule);
     if !notified {
         parker.park(limit);
