@@ -277,7 +277,7 @@ fn an_ack_races_with_the_redelivery() {
         assert_eq!((acked, spent), (delivery == Err(ReceiveError::Empty), usize::from(acked)));
         if let Ok(again) = delivery {
             assert_eq!((again.item, again.attempt), (7, 2));
-            assert!(channel.ack((), again.receipt).2);
+            assert!(channel.ack((), again.receipt).1);
         }
         assert_eq!(channel.credit(()).1, 1);
     });
