@@ -442,6 +442,7 @@ def test_a_loop_that_cannot_be_told_is_told_later(clock):
     with LoopThread(loop=DeafLoop()) as running:
         getter = running.submit(queue.get_async())
         clock.wait_for_waiters(1)
+        running.run(settle())  # the task is asleep: it has to be told
         running.loop.deaf = True
         putter = spawn(queue.put, "item")
         for _ in range(20):  # more often than the putter alone tries
