@@ -588,3 +588,18 @@ def test_reserved_on_one_loop_waited_for_elsewhere(loop_kind):
     clock.advance(0.5)
     worker.result()
     assert bucket.tokens == 3.0
+
+
+def test_settle_late_after_a_refund():
+    """What is refunded before the moment of a booking counts there: it does not come back a second time with what is settled."""
+    clock = ManualClock()
+    bucket = TokenBucket(1, 3, clock=clock)
+    bucket.acquire()
+    early = bucket.reserve(1.5)
+    later = bucket.reserve(2)
+    assert later.delay == 1.5
+    bucket.refund(1)
+    clock.advance(2)
+    early.settle(0)
+    # With nothing booked by `early` the bucket would have been full from the refund until the moment of `later`.
+    assert bucket.tokens == 1.5

@@ -518,7 +518,11 @@ impl<W: Wake> State<W> {
     pub(super) fn give_back(&mut self, n: Units, now: Nanos) {
         match &mut self.schedule {
             Schedule::Window(window) => window.give_back(n, now),
-            Schedule::Bucket(_) => drop(self.put_back(n, now)),
+            Schedule::Bucket(_) => {
+                let returned = self.put_back(n, now);
+                // Bookings for a later moment find that much less to be worked off: else it would come in twice.
+                self.low_water.given_back(Taking { at: now, number: self.next_number }, returned);
+            }
         }
         self.not_before = now;
     }
