@@ -23,9 +23,7 @@ class _MethodDef(ctypes.Structure):
 
 METH_FASTCALL_KEYWORDS = 0x80 | 0x02
 # PyObject_SelfIter returns its first argument and looks at no other: called as a method, it is the shortest one there can be.
-_EMPTY = _MethodDef(
-    b"empty", ctypes.cast(ctypes.pythonapi.PyObject_SelfIter, ctypes.c_void_p).value, METH_FASTCALL_KEYWORDS, None
-)
+_EMPTY = _MethodDef(b"empty", ctypes.cast(ctypes.pythonapi.PyObject_SelfIter, ctypes.c_void_p).value, METH_FASTCALL_KEYWORDS, None)
 
 
 def empty_function():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sluicegate._aio import drive
 from sluicegate._core import WAIT, BoundedSemaphore, KeyedSemaphore, Semaphore, SemaphoreKey, SemaphorePermit
 from sluicegate._methods import set_methods
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["AsyncSemaphoreView", "BoundedSemaphore", "KeyedSemaphore", "Semaphore", "SemaphoreKey", "SemaphorePermit"]
 

@@ -17,6 +17,8 @@ MADE = {
         sluicegate.RateLimits(one=sluicegate.TokenBucket(1, burst=1)),
     ],
     "KeyedRateStatistics": lambda: [sluicegate.KeyedTokenBucket(1, burst=1, max_keys=1)],
+    "SemaphoreStatistics": lambda: [sluicegate.Semaphore(), sluicegate.BoundedSemaphore(2)],
+    "KeyedSemaphoreStatistics": lambda: [sluicegate.KeyedSemaphore(1, max_keys=1)],
     "ChannelStatistics": lambda: [sluicegate.CreditChannel(), sluicegate.AckChannel()],
 }
 ALL = [name for name in sluicegate.__all__ if name.endswith("Statistics")]

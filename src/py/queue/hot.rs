@@ -326,7 +326,11 @@ impl<C: Documented> Hot<1> for TryGet<C> {
     #[inline(always)]
     fn plainly<'py>(this: Borrowed<'_, 'py, C>, [timeout]: Arguments<'_, 'py, 1>) -> Plain {
         let (py, inner) = (this.py(), this.get().inner());
-        let plain = if is_trivial_timeout(timeout) && may_try(py, inner) { get_fast(py, inner, Admission::Queued) } else { Plain::Declined };
+        let plain = if is_trivial_timeout(timeout) && may_try(py, inner) {
+            get_fast(py, inner, Admission::Queued)
+        } else {
+            Plain::Declined
+        };
         plain.or_wait(py)
     }
 
