@@ -9,7 +9,7 @@ use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::credits::{Handed, NOBODY, Permit, ReceiveError, SendError, Side, Spot};
 use sluicegate_core::wait::{Ticket, Wakes};
 
-use super::PyChannelBody;
+use super::inner::PyChannelBody;
 use super::delivery::PyDelivery;
 use crate::credits::objects;
 use crate::rt::Item;
