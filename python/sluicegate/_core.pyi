@@ -80,40 +80,45 @@ __version__: Final[str]
 
 @final
 class Clock:
-    """Where an object reads the time. `Clock()` is the system's monotonic clock; `sluicegate.testing.ManualClock`
-    stands still until it is told to move. There are no others: the class cannot be subclassed.
+    """The clock an object reads the time from. `Clock()` is the system's monotonic clock;
+    `sluicegate.testing.ManualClock` moves only when told to. There are no other clocks: the class cannot be
+    subclassed.
     """
 
     def __new__(cls) -> Self: ...
     def __init_subclass__(cls, **_kwargs: object) -> None: ...
     def now(self) -> float:
-        """The time in seconds since an arbitrary moment. Never goes back."""
+        """Return the time in seconds since an arbitrary moment. It never goes back."""
 
 @final
 class ManualClock(Clock):  # pyright: ignore[reportGeneralTypeIssues]  # nobody else may
-    """A clock that stands still until it is told to move, for tests of anything that waits or measures.
+    """A clock that moves only when told to, for testing code that waits or measures time.
 
-    `start` is the first reading, in seconds. `with clock:` makes it the clock of every sluicegate object made inside that is not given
-    one (in this context: a thread started inside has its own).
+    `start` is the first reading, in seconds. Inside `with clock:` it is the default clock of every sluicegate
+    object that is created without one. This holds for the current context: a thread started inside the block has
+    its own.
     """
 
     def __new__(cls, start: float = 0.0) -> Self: ...
     @property
     def waiters(self) -> int:
-        """How many operations, of threads and tasks, with a timeout or without, wait on objects with this clock."""
+        """The number of operations that are waiting on objects with this clock: threads and tasks, with and without a
+        timeout.
+        """
 
     def advance(self, seconds: float) -> None:
-        """Move the clock by `seconds` (to the nanosecond). Whoever is due on the way is woken, in time order.
+        """Move the clock forward by `seconds`, in steps of a nanosecond, and wake the operations that become due, in time
+        order.
 
-        Raises ValueError, TypeError or OverflowError for a bad amount. A woken thread or task runs when it gets
-        its turn, not inside this call.
+        Raises ValueError, TypeError or OverflowError for an invalid amount. A woken thread or task runs later, when it
+        is scheduled, not inside this call.
         """
 
     async def advance_async(self, seconds: float) -> None:
-        """Move the clock by `seconds`, then let this loop settle: whoever was woken on it has run when this returns."""
+        """Move the clock forward by `seconds`, then let this loop run: tasks woken on it have run when this returns."""
 
     def wait_for_waiters(self, n: int, timeout: float = 5.0) -> None:
-        """Block, in real time, until at least `n` operations wait on objects with this clock.
+        """Block, in real time, until at least `n` operations are waiting on objects with this clock.
 
         Raises TimeoutError after `timeout` seconds.
         """
@@ -1490,28 +1495,30 @@ class StreamEnds:
 
 @final
 class AsyncOperation:
-    """One operation awaited on an event loop, from the moment it has to wait."""
+    """An operation that has to wait, awaited on an event loop."""
 
     _asyncio_future_blocking: bool
 
     def step(self) -> Any:
-        """Tries: the result, or this operation itself, to be awaited before the next step."""
+        """Try the operation: return its result, or this object, which has to be awaited before the next step."""
 
     def __await__(self) -> Generator[Any, Any, Any]: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __next__(self) -> Any: ...
     def get_loop(self) -> AbstractEventLoop: ...
     def add_done_callback(self, resume: Callable[[AsyncOperation], object], *, context: Context) -> None:
-        """The task goes to sleep: `resume` is what resumes it."""
+        """Called by the task before it suspends; `resume` is the callback that resumes it."""
 
     def cancel(self, msg: object = None) -> bool:
-        """The task is cancelled. It is resumed, and then throws the cancellation in itself: that is what False asks of it."""
+        """Called when the task is cancelled. Resumes the task and returns False, so that the task throws CancelledError
+        into the coroutine itself.
+        """
 
     def result(self) -> None:
-        """Asked by the task when it is resumed; whether there is something comes out at the next step."""
+        """Called by the task when it is resumed. Returns None; the next `step` tries the operation again."""
 
     def abandon(self, error: BaseException) -> None:
-        """The coroutine ends without having got anything, by this exception."""
+        """End the operation without a result because the coroutine ended with `error`."""
 
     def _fire(self, at: int) -> None: ...
 

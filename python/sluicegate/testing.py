@@ -13,7 +13,7 @@ _TURNS = 10
 
 
 async def advance_async(self: Any, seconds: float) -> None:
-    """Move the clock by `seconds`, then let this loop settle: whoever was woken on it has run when this returns."""
+    """Move the clock forward by `seconds`, then let this loop run: tasks woken on it have run when this returns."""
     import asyncio  # which runs this
 
     self.advance(seconds)

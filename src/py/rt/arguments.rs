@@ -44,7 +44,7 @@ impl Timeout {
             Self::Forever => Ok(None),
             Self::Within(seconds) if seconds <= MAX_SECONDS => Ok(Some(nanos(seconds))),
             Self::Within(seconds) => Err(PyOverflowError::new_err(format!(
-                "timestamp out of range: 'timeout' is {seconds} seconds, at most {MAX_SECONDS} can be waited for"
+                "timestamp out of range: 'timeout' is {seconds} seconds, and the maximum is {MAX_SECONDS}"
             ))),
         }
     }
@@ -61,14 +61,14 @@ pub(crate) fn duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
         )));
     }
     let seconds: f64 = value.extract().map_err(|_| {
-        PyOverflowError::new_err(format!("'{name}' is {} seconds, at most {MAX_SECONDS} are possible", text(value)))
+        PyOverflowError::new_err(format!("'{name}' is {} seconds, and the maximum is {MAX_SECONDS}", text(value)))
     })?;
     if !seconds.is_finite() || seconds < 0.0 {
         let value = text(value);
-        return Err(PyValueError::new_err(format!("'{name}' must be a finite number of seconds, not negative, not {value}")));
+        return Err(PyValueError::new_err(format!("'{name}' must be a finite number of seconds and not negative, got {value}")));
     }
     if seconds > MAX_SECONDS {
-        return Err(PyOverflowError::new_err(format!("'{name}' is {} seconds, at most {MAX_SECONDS} are possible", text(value))));
+        return Err(PyOverflowError::new_err(format!("'{name}' is {} seconds, and the maximum is {MAX_SECONDS}", text(value))));
     }
     Ok(seconds)
 }

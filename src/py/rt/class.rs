@@ -72,7 +72,7 @@ pub(crate) fn snapshot<'py>(
 /// The error for an attempt to pickle or copy an object that others may be waiting on.
 pub(crate) fn refuse(this: &Bound<'_, PyAny>, what: &str) -> PyErr {
     PyTypeError::new_err(format!(
-        "cannot {what} '{}' object: it is shared by reference, and those who wait on it stay with it",
+        "cannot {what} '{}' object: it is shared by reference, and its waiters cannot be copied",
         type_name(this)
     ))
 }

@@ -18,8 +18,9 @@ use crate::rt::gc::attached_in_traverse;
 use crate::rt::process::this_is_the_main_thread;
 use crate::rt::waker::Waker;
 
-/// Where an object reads the time. `Clock()` is the system's monotonic clock; `sluicegate.testing.ManualClock`
-/// stands still until it is told to move. There are no others: the class cannot be subclassed.
+/// The clock an object reads the time from. `Clock()` is the system's monotonic clock;
+/// `sluicegate.testing.ManualClock` moves only when told to. There are no other clocks: the class cannot be
+/// subclassed.
 #[pyclass(frozen, subclass, weakref, name = "Clock", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyClock {
@@ -39,7 +40,7 @@ impl PyClock {
         Err(PyTypeError::new_err(format!("sluicegate.Clock cannot be subclassed (by {})", cls.name()?)))
     }
 
-    /// The time in seconds since an arbitrary moment. Never goes back.
+    /// Return the time in seconds since an arbitrary moment. It never goes back.
     fn now(&self) -> f64 {
         seconds(self.clock.now())
     }
@@ -69,10 +70,11 @@ fn in_force(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     Ok(VARIABLE.get_or_init(py, || made.unbind()).bind(py))
 }
 
-/// A clock that stands still until it is told to move, for tests of anything that waits or measures.
+/// A clock that moves only when told to, for testing code that waits or measures time.
 ///
-/// `start` is the first reading, in seconds. `with clock:` makes it the clock of every sluicegate object made inside that is not given
-/// one (in this context: a thread started inside has its own).
+/// `start` is the first reading, in seconds. Inside `with clock:` it is the default clock of every sluicegate
+/// object that is created without one. This holds for the current context: a thread started inside the block has
+/// its own.
 #[pyclass(frozen, extends = PyClock, weakref, name = "ManualClock", module = "sluicegate.testing")]
 #[derive(Debug)]
 pub(crate) struct PyManualClock {
@@ -93,23 +95,25 @@ impl PyManualClock {
         Ok(PyClassInitializer::from(PyClock { clock }).add_subclass(this))
     }
 
-    /// Move the clock by `seconds` (to the nanosecond). Whoever is due on the way is woken, in time order.
+    /// Move the clock forward by `seconds`, in steps of a nanosecond, and wake the operations that become due, in time
+    /// order.
     ///
-    /// Raises ValueError, TypeError or OverflowError for a bad amount. A woken thread or task runs when it gets
-    /// its turn, not inside this call.
+    /// Raises ValueError, TypeError or OverflowError for an invalid amount. A woken thread or task runs later, when it
+    /// is scheduled, not inside this call.
     fn advance(&self, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
         let by = nanos(arguments::duration("seconds", seconds)?);
         self.manual.advance(by);
         Ok(())
     }
 
-    /// How many operations, of threads and tasks, with a timeout or without, wait on objects with this clock.
+    /// The number of operations that are waiting on objects with this clock: threads and tasks, with and without a
+    /// timeout.
     #[getter]
     fn waiters(&self) -> usize {
         self.manual.waits()
     }
 
-    /// Block, in real time, until at least `n` operations wait on objects with this clock.
+    /// Block, in real time, until at least `n` operations are waiting on objects with this clock.
     ///
     /// Raises TimeoutError after `timeout` seconds.
     #[pyo3(signature = (n, timeout = 5.0))]
@@ -127,7 +131,7 @@ impl PyManualClock {
             if left.is_zero() {
                 let waits = self.manual.waits();
                 return Err(PyTimeoutError::new_err(format!(
-                    "{waits} operations wait on this clock, not {n}, after {timeout} seconds"
+                    "{waits} of {n} operations are waiting on this clock after {timeout} seconds"
                 )));
             }
         }
@@ -143,7 +147,7 @@ impl PyManualClock {
     #[pyo3(signature = (*_exc))]
     fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) -> PyResult<()> {
         let Some(token) = self.tokens.with(py, Vec::pop) else {
-            return Err(PyRuntimeError::new_err("this clock is not in force: __exit__ without __enter__"));
+            return Err(PyRuntimeError::new_err("this clock is not the current default clock: __exit__ without __enter__"));
         };
         in_force(py)?.call_method1("reset", (token,)).map(drop)
     }

@@ -118,7 +118,7 @@ enum LoopTimer {
     Manual(Enrolled),
 }
 
-/// One operation awaited on an event loop, from the moment it has to wait.
+/// An operation that has to wait, awaited on an event loop.
 #[pyclass(frozen, module = "sluicegate._core", weakref)]
 #[derive(Debug)]
 pub(crate) struct AsyncOperation {
@@ -277,7 +277,7 @@ impl AsyncOperation {
 
     fn event_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = self.mailbox.get().and_then(|mailbox| mailbox.get().event_loop(py));
-        event_loop.ok_or_else(|| PyRuntimeError::new_err("the event loop of this operation is gone"))
+        event_loop.ok_or_else(|| PyRuntimeError::new_err("the event loop of this operation no longer exists"))
     }
 
     /// The end, one way or the other: no place in line, no timer. Whoever sleeps here is let go of with the operation itself, not here: the
@@ -351,7 +351,7 @@ impl AsyncOperation {
 
 #[pymethods]
 impl AsyncOperation {
-    /// Tries: the result, or this operation itself, to be awaited before the next step.
+    /// Try the operation: return its result, or this object, which has to be awaited before the next step.
     fn step(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         if this.mailbox.get().is_none() && !this.start(py)? {
@@ -403,7 +403,7 @@ impl AsyncOperation {
         self.event_loop(py)
     }
 
-    /// The task goes to sleep: `resume` is what resumes it.
+    /// Called by the task before it suspends; `resume` is the callback that resumes it.
     #[pyo3(signature = (resume, *, context))]
     fn add_done_callback(slf: &Bound<'_, Self>, resume: Py<PyAny>, context: Py<PyAny>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
@@ -415,7 +415,8 @@ impl AsyncOperation {
         Ok(())
     }
 
-    /// The task is cancelled. It is resumed, and then throws the cancellation in itself: that is what False asks of it.
+    /// Called when the task is cancelled. Resumes the task and returns False, so that the task throws CancelledError
+    /// into the coroutine itself.
     #[pyo3(signature = (msg = None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
         drop(msg);
@@ -423,11 +424,11 @@ impl AsyncOperation {
         Ok(false)
     }
 
-    /// Asked by the task when it is resumed; whether there is something comes out at the next step.
+    /// Called by the task when it is resumed. Returns None; the next `step` tries the operation again.
     #[allow(clippy::unused_self)]
     fn result(&self) {}
 
-    /// The coroutine ends without having got anything, by this exception.
+    /// End the operation without a result because the coroutine ended with `error`.
     fn abandon(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
         if let Some(operation) = self.with(py, |state| state.operation.take()) {
             operation.annotate(error);
