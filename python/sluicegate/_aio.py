@@ -64,15 +64,15 @@ class SimpleQueueMethods:
     async def put_async(self: Any, item: Any, timeout: float | None = None) -> None:
         """Put an item into the queue, from a coroutine.
 
-        Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
-        `timeout` seconds. Does not suspend when there is room, except that after 128 operations in a row the
-        loop gets a turn.
+        If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
+        If there is room, the coroutine does not suspend, except that after 128 operations in a row other tasks of the
+        loop get to run.
 
-        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError,
-        TypeError or OverflowError for a bad `timeout`.
+        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError, TypeError or
+        OverflowError for an invalid `timeout`.
 
-        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
-        has put nothing.
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
+        cancelled, nothing has been put.
         """
         if self._try_put(item, timeout) is WAIT:
             await drive(self._async_put(item, timeout))
@@ -80,35 +80,36 @@ class SimpleQueueMethods:
     async def get_async(self: Any, timeout: float | None = None) -> Any:
         """Remove and return the next item, from a coroutine.
 
-        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most
-        `timeout` seconds. Does not suspend when there is an item, except that after 128 operations in a row
-        the loop gets a turn.
+        If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+        seconds. If there is an item, the coroutine does not suspend, except that after 128 operations in a row other
+        tasks of the loop get to run.
 
-        Raises Empty if there was no item in time, ShutDown if the queue has been shut down and is drained,
-        ValueError, TypeError or OverflowError for a bad `timeout`.
+        Raises Empty if there was no item in time, ShutDown if the queue has been shut down and is empty, ValueError,
+        TypeError or OverflowError for an invalid `timeout`.
 
-        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
-        has taken nothing: the item stays in the queue.
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
+        cancelled, nothing has been taken: the item stays in the queue.
         """
         item = self._try_get(timeout)
         return await drive(self._async_get(timeout)) if item is WAIT else item
 
     async def put_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None) -> int:
-        """Put every item of `items`, in order, from a coroutine, and return how many that were.
+        """Put all of `items`, in order, from a coroutine, and return the number of items.
 
-        As `put_many`. What ends it early, a cancellation too, carries `accepted`: how many items were put.
+        Works as `put_many`. An exception that ends it early, CancelledError included, has an attribute `accepted`: the
+        number of items that were put.
         """
         return await drive(self._async_put_many(items, timeout))
 
     async def get_many_async(self: Any, max: int, *, timeout: float | None = None, linger: float = 0.0) -> list[Any]:
         """Remove and return 1 to `max` items, as a list, from a coroutine.
 
-        As `get_many`. Cancelled, it has taken nothing.
+        Works as `get_many`. If it is cancelled, nothing has been taken.
         """
         return await drive(self._async_get_many(max, timeout, linger))
 
     def __aiter__(self: Any) -> AsyncQueueIterator:
-        """Iterate until the queue has been shut down and is drained."""
+        """Iterate over the items until the queue has been shut down and is empty."""
         return AsyncQueueIterator(self)
 
 
@@ -116,9 +117,9 @@ class QueueMethods(SimpleQueueMethods):
     """Set on `Queue` beside those."""
 
     async def join_async(self: Any, timeout: float | None = None) -> None:
-        """Wait until every item that was put has been dealt with (see `task_done`), from a coroutine.
+        """Wait until every item that was put has been processed (see `task_done`), from a coroutine.
 
-        Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached
-        zero at some moment during the wait.
+        Raises TimeoutError after `timeout` seconds. The call returns if the count of unfinished tasks reached zero at
+        any moment during the wait.
         """
         await drive(self._async_join(timeout))

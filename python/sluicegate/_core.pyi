@@ -137,13 +137,15 @@ class Queue(queue.Queue[_T]):
 
     @property
     def maxsize(self) -> int:
-        """The bound on the number of items; zero or less for none. May be assigned: waiting putters notice."""
+        """The largest number of items in the queue; zero or less means no bound. It can be assigned: a larger bound wakes
+        waiting putters.
+        """
 
     @maxsize.setter
     def maxsize(self, maxsize: int) -> None: ...  # pyright: ignore[reportIncompatibleVariableOverride]
     @property
     def unfinished_tasks(self) -> int:
-        """How many items have been put for which `task_done` has not been called yet."""
+        """The number of items put for which `task_done` has not been called yet."""
 
     @unfinished_tasks.setter
     def unfinished_tasks(self, count: int) -> None: ...  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -154,92 +156,92 @@ class Queue(queue.Queue[_T]):
     # A deque or a list, or whatever the hooks of a subclass made it.
     @property
     def queue(self) -> Any:
-        """A copy of what is in the queue: a `deque` (Queue) or list (LifoQueue, PriorityQueue: in heap order)."""
+        """A copy of the queued items: a `deque` (Queue) or a list (LifoQueue; PriorityQueue, in heap order)."""
 
     @queue.setter
     def queue(self, storage: Any) -> None: ...
     @property
     def mutex(self) -> NoReturn:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Not available: every operation is atomic by itself. Raises AttributeError naming the alternatives."""
+        """Not available, because every operation is atomic. Raises AttributeError, whose message names the alternatives."""
 
     @property
     def not_empty(self) -> _Condition:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Stands in for the standard library's condition: `wait(timeout)` waits until there is an item."""
+        """Replaces the standard library's condition: `wait(timeout)` waits until there is an item."""
 
     @property
     def not_full(self) -> _Condition:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Stands in for the standard library's condition: `wait(timeout)` waits until there is room."""
+        """Replaces the standard library's condition: `wait(timeout)` waits until there is room."""
 
     @property
     def all_tasks_done(self) -> _Condition:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Stands in for the standard library's condition: `wait(timeout)` waits until nothing is unfinished."""
+        """Replaces the standard library's condition: `wait(timeout)` waits until there are no unfinished tasks."""
 
     def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
         """Put an item into the queue.
 
-        Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
-        `timeout` seconds. With `block=False` it never waits and `timeout` is ignored.
+        If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
+        With `block=False` the call does not wait, and `timeout` is ignored.
 
-        Raises Full if there was no room (in time), ShutDown if the queue has been shut down, ValueError for a
-        negative or NaN timeout.
+        Raises Full if there was no room (in time), ShutDown if the queue has been shut down, ValueError for a negative
+        or NaN timeout.
 
-        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
-        exception from a signal handler, it has put nothing.
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
+        signal handler interrupts the call, nothing has been put.
         """
 
     def get(self, block: bool = True, timeout: float | None = None) -> _T:
         """Remove and return the next item.
 
-        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most `timeout`
-        seconds. With `block=False` it never waits and `timeout` is ignored.
+        If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+        seconds. With `block=False` the call does not wait, and `timeout` is ignored.
 
-        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
-        ValueError for a negative or NaN timeout.
+        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError
+        for a negative or NaN timeout.
 
-        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
-        exception from a signal handler, it has taken nothing.
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
+        signal handler interrupts the call, nothing has been taken.
         """
 
     def put_nowait(self, item: _T) -> None:
         """Put an item without waiting. Raises Full if there is no room, ShutDown if the queue has been shut down.
 
-        It never waits, so it never stands in line: if there is room it is taken, whoever waits.
+        It does not use the wait queue: if there is room, it takes the room even while other putters are waiting.
         """
 
     def get_nowait(self) -> _T:
-        """Remove and return the next item without waiting. Raises Empty if there is none, ShutDown if the queue has
-        been shut down and is drained.
+        """Remove and return the next item without waiting. Raises Empty if there is no item, ShutDown if the queue has
+        been shut down and is empty.
 
-        It never waits, so it never stands in line: if there is an item it is taken, whoever waits.
+        It does not use the wait queue: if there is an item, it takes the item even while other getters are waiting.
         """
 
     def qsize(self) -> int:
-        """The number of items in the queue, at this moment."""
+        """Return the number of items in the queue at this moment."""
 
     def empty(self) -> bool:
-        """True if the queue holds nothing, at this moment."""
+        """Return True if the queue is empty at this moment."""
 
     def full(self) -> bool:
-        """True if the queue holds `maxsize` items, at this moment. Never, if there is no bound."""
+        """Return True if the queue holds `maxsize` items at this moment; always False if there is no bound."""
 
     def task_done(self) -> None:
-        """Say that one item that was got has been dealt with.
+        """Indicate that an item taken from the queue has been processed.
 
-        Raises ValueError if called more often than items were put.
+        Raises ValueError if called more times than items were put.
         """
 
     def join(self, timeout: float | None = None) -> None:
-        """Block until every item that was put has been dealt with (see `task_done`).
+        """Block until every item that was put has been processed (see `task_done`).
 
-        Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached zero at
-        some moment during the wait.
+        Raises TimeoutError after `timeout` seconds. The call returns if the count of unfinished tasks reached zero at
+        any moment during the wait.
         """
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Shut the queue down: puts raise ShutDown from now on, gets when nothing is left.
+        """Shut the queue down: `put` raises ShutDown from now on, and `get` raises it once the queue is empty.
 
-        With `immediate=True` everything that is in the queue is removed, and counts as finished. Wakes everybody who
-        waits. May be called again, also to make a graceful shutdown an immediate one.
+        With `immediate=True` the queued items are removed and count as finished tasks. All waiters are woken. It can be
+        called again, also to make a graceful shutdown an immediate one.
         """
 
     def _init(self, maxsize: int) -> None: ...
@@ -254,116 +256,120 @@ class Queue(queue.Queue[_T]):
         """The name given at creation, for `repr` and statistics."""
 
     def put_many(self, items: Iterable[_T], block: bool = True, timeout: float | None = None) -> int:
-        """Put every item of `items`, in order, and return how many that were.
+        """Put all of `items`, in order, and return the number of items.
 
-        A list or tuple that fits enters in one step. What does not fit enters in chunks, with no other
-        putter's items in between; an item is taken from an iterator only when its place is certain, so that
-        the iterator stands at the first item that was not put. Waits for room as `put` does.
+        If a list or tuple fits, it is put in one step. Otherwise items are put in chunks as room appears, with no other
+        putter's items between them, waiting for room as `put` does. An item is taken from an iterator only when there
+        is room for it, so afterwards the iterator is at the first item that was not put.
 
-        Raises Full, ShutDown, or what a signal handler or the iterable raised, each with an attribute
-        `accepted`: how many items were put.
+        Raises Full, ShutDown, or the exception of a signal handler or of the iterable, each with an attribute
+        `accepted`: the number of items that were put.
         """
 
     def get_many(self, max: int, block: bool = True, timeout: float | None = None, *, linger: float = 0.0) -> list[_T]:
         """Remove and return 1 to `max` items, as a list.
 
-        Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more: until
-        `max` are there, the queue is full, a putter waits, or the queue is shut down. Meanwhile it keeps its
-        place in line and has taken nothing.
+        Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
+        until `max` are there, the queue is full, a putter is waiting, or the queue is shut down. Meanwhile it keeps its
+        position in the wait queue and has taken nothing.
 
-        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
-        ValueError, TypeError or OverflowError for a bad `max`, `timeout` or `linger`.
+        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError,
+        TypeError or OverflowError for an invalid `max`, `timeout` or `linger`.
         """
 
     def clear(self) -> int:
-        """Remove everything that is in the queue, in one step, and return how many items that were.
+        """Remove all items from the queue, in one step, and return their number.
 
-        Each counts as a finished task.
+        Each removed item counts as a finished task.
         """
 
     def peek(self) -> _T:
         """Return the item that `get` would return next, without removing it.
 
-        Raises Empty if there is none, ShutDown if the queue has been shut down and is drained. Another getter may
-        take the item before you do.
+        Raises Empty if there is no item, ShutDown if the queue has been shut down and is empty. Another getter may take
+        the item before the caller does.
         """
 
     def statistics(self) -> QueueStatistics:
-        """What the queue has seen so far, as a frozen snapshot."""
+        """Return a snapshot of the queue's size, counters and waiting times."""
 
     def producers(self, n: int = 1) -> _SharedEnd[Self]:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as producers.
 
-        When the last of them has left, the queue is shut down. If one left by an exception, consumers get
-        ShutDown with the first such exception as `__cause__`, once they have drained the queue.
+        When the last of them has left the block, the queue is shut down. If one left with an exception, consumers that
+        have emptied the queue get ShutDown with the first such exception as its `__cause__`.
         """
 
     def consumers(self, n: int = 1) -> _SharedEnd[Self]:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as consumers.
 
-        When the last of them has left, the queue is shut down at once, and what is in it is removed, so
-        that no producer waits for ever.
+        When the last of them has left the block, the queue is shut down at once and its items are removed, so that no
+        producer waits forever.
+
+        If one left with an exception, the first such exception is the `__cause__` of every ShutDown that the queue
+        raises from then on, in the other consumers and in producers.
         """
 
     @property
     def async_q(self) -> AsyncQueueView[_T]:
-        """The same queue with exactly `asyncio.Queue`'s interface."""
+        """This queue with exactly the interface of `asyncio.Queue`."""
 
     @property
     def sync_q(self) -> SyncQueueView[_T]:
-        """The same queue with exactly `queue.Queue`'s interface."""
+        """This queue with exactly the interface of `queue.Queue`."""
 
     async def put_async(self, item: _T, timeout: float | None = None) -> None:
         """Put an item into the queue, from a coroutine.
 
-        Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
-        `timeout` seconds. Does not suspend when there is room, except that after 128 operations in a row the
-        loop gets a turn.
+        If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
+        If there is room, the coroutine does not suspend, except that after 128 operations in a row other tasks of the
+        loop get to run.
 
-        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError,
-        TypeError or OverflowError for a bad `timeout`.
+        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError, TypeError or
+        OverflowError for an invalid `timeout`.
 
-        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
-        has put nothing.
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
+        cancelled, nothing has been put.
         """
 
     async def get_async(self, timeout: float | None = None) -> _T:
         """Remove and return the next item, from a coroutine.
 
-        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most
-        `timeout` seconds. Does not suspend when there is an item, except that after 128 operations in a row
-        the loop gets a turn.
+        If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+        seconds. If there is an item, the coroutine does not suspend, except that after 128 operations in a row other
+        tasks of the loop get to run.
 
-        Raises Empty if there was no item in time, ShutDown if the queue has been shut down and is drained,
-        ValueError, TypeError or OverflowError for a bad `timeout`.
+        Raises Empty if there was no item in time, ShutDown if the queue has been shut down and is empty, ValueError,
+        TypeError or OverflowError for an invalid `timeout`.
 
-        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
-        has taken nothing: the item stays in the queue.
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
+        cancelled, nothing has been taken: the item stays in the queue.
         """
 
     async def put_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
-        """Put every item of `items`, in order, from a coroutine, and return how many that were.
+        """Put all of `items`, in order, from a coroutine, and return the number of items.
 
-        As `put_many`. What ends it early, a cancellation too, carries `accepted`: how many items were put.
+        Works as `put_many`. An exception that ends it early, CancelledError included, has an attribute `accepted`: the
+        number of items that were put.
         """
 
     async def get_many_async(self, max: int, *, timeout: float | None = None, linger: float = 0.0) -> list[_T]:
         """Remove and return 1 to `max` items, as a list, from a coroutine.
 
-        As `get_many`. Cancelled, it has taken nothing.
+        Works as `get_many`. If it is cancelled, nothing has been taken.
         """
 
     async def join_async(self, timeout: float | None = None) -> None:
-        """Wait until every item that was put has been dealt with (see `task_done`), from a coroutine.
+        """Wait until every item that was put has been processed (see `task_done`), from a coroutine.
 
-        Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached
-        zero at some moment during the wait.
+        Raises TimeoutError after `timeout` seconds. The call returns if the count of unfinished tasks reached zero at
+        any moment during the wait.
         """
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __iter__(self) -> Iterator[_T]: ...
     def __aiter__(self) -> AsyncIterator[_T]:
-        """Iterate until the queue has been shut down and is drained."""
+        """Iterate over the items until the queue has been shut down and is empty."""
     def __bool__(self) -> Literal[True]: ...
     __contains__: ClassVar[None]
     def __reduce__(self) -> NoReturn: ...
@@ -385,7 +391,7 @@ class LifoQueue(Queue[_T]):
 
 @disjoint_base
 class PriorityQueue(Queue[_OrderedT]):
-    """A queue that gives back the smallest item first, with exactly the order of `heapq`."""
+    """A queue that returns the smallest item first, in exactly the order of `heapq`."""
 
 @disjoint_base
 class SimpleQueue(Generic[_T]):
@@ -393,124 +399,123 @@ class SimpleQueue(Generic[_T]):
 
     def __init__(self, *, name: str | None = None, clock: Clock | None = None) -> None: ...
     def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
-        """Put an item into the queue. Never waits: the queue has no bound, and `block` and `timeout` are
-        ignored.
-        """
+        """Put an item into the queue. It never waits: the queue has no bound, and `block` and `timeout` are ignored."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> _T:
         """Remove and return the next item.
 
-        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most `timeout`
-        seconds. With `block=False` it never waits and `timeout` is ignored.
+        If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+        seconds. With `block=False` the call does not wait, and `timeout` is ignored.
 
-        Raises Empty if there was no item (in time), ValueError for a negative or NaN timeout, OverflowError for one
-        that is too long.
+        Raises Empty if there was no item (in time), ValueError for a negative or NaN timeout, OverflowError for a
+        timeout that is too long.
 
-        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
-        exception from a signal handler, it has taken nothing.
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
+        signal handler interrupts the call, nothing has been taken.
         """
 
     def put_nowait(self, item: _T) -> None:
         """Put an item into the queue, as `put` does."""
 
     def get_nowait(self) -> _T:
-        """Remove and return the next item without waiting. Raises Empty if there is none.
+        """Remove and return the next item without waiting. Raises Empty if there is no item.
 
-        It never waits, so it never stands in line: if there is an item it is taken, whoever waits.
+        It does not use the wait queue: if there is an item, it takes the item even while other getters are waiting.
         """
 
     def qsize(self) -> int:
-        """The number of items in the queue, at this moment."""
+        """Return the number of items in the queue at this moment."""
 
     def empty(self) -> bool:
-        """True if the queue holds nothing, at this moment."""
+        """Return True if the queue is empty at this moment."""
 
     @property
     def name(self) -> str | None:
         """The name given at creation, for `repr` and statistics."""
 
     def put_many(self, items: Iterable[_T], block: bool = True, timeout: float | None = None) -> int:
-        """Put every item of `items`, in order, and return how many that were.
+        """Put all of `items`, in order, and return the number of items.
 
-        A list or tuple that fits enters in one step. What does not fit enters in chunks, with no other
-        putter's items in between; an item is taken from an iterator only when its place is certain, so that
-        the iterator stands at the first item that was not put. Waits for room as `put` does.
+        If a list or tuple fits, it is put in one step. Otherwise items are put in chunks as room appears, with no other
+        putter's items between them, waiting for room as `put` does. An item is taken from an iterator only when there
+        is room for it, so afterwards the iterator is at the first item that was not put.
 
-        Raises Full, ShutDown, or what a signal handler or the iterable raised, each with an attribute
-        `accepted`: how many items were put.
+        Raises Full, ShutDown, or the exception of a signal handler or of the iterable, each with an attribute
+        `accepted`: the number of items that were put.
         """
 
     def get_many(self, max: int, block: bool = True, timeout: float | None = None, *, linger: float = 0.0) -> list[_T]:
         """Remove and return 1 to `max` items, as a list.
 
-        Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more: until
-        `max` are there, the queue is full, a putter waits, or the queue is shut down. Meanwhile it keeps its
-        place in line and has taken nothing.
+        Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
+        until `max` are there, the queue is full, a putter is waiting, or the queue is shut down. Meanwhile it keeps its
+        position in the wait queue and has taken nothing.
 
-        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
-        ValueError, TypeError or OverflowError for a bad `max`, `timeout` or `linger`.
+        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError,
+        TypeError or OverflowError for an invalid `max`, `timeout` or `linger`.
         """
 
     def clear(self) -> int:
-        """Remove everything that is in the queue, in one step, and return how many items that were.
+        """Remove all items from the queue, in one step, and return their number.
 
-        Each counts as a finished task.
+        Each removed item counts as a finished task.
         """
 
     def peek(self) -> _T:
         """Return the item that `get` would return next, without removing it.
 
-        Raises Empty if there is none, ShutDown if the queue has been shut down and is drained. Another getter may
-        take the item before you do.
+        Raises Empty if there is no item, ShutDown if the queue has been shut down and is empty. Another getter may take
+        the item before the caller does.
         """
 
     def statistics(self) -> QueueStatistics:
-        """What the queue has seen so far, as a frozen snapshot."""
+        """Return a snapshot of the queue's size, counters and waiting times."""
 
     async def put_async(self, item: _T, timeout: float | None = None) -> None:
         """Put an item into the queue, from a coroutine.
 
-        Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
-        `timeout` seconds. Does not suspend when there is room, except that after 128 operations in a row the
-        loop gets a turn.
+        If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
+        If there is room, the coroutine does not suspend, except that after 128 operations in a row other tasks of the
+        loop get to run.
 
-        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError,
-        TypeError or OverflowError for a bad `timeout`.
+        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError, TypeError or
+        OverflowError for an invalid `timeout`.
 
-        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
-        has put nothing.
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
+        cancelled, nothing has been put.
         """
 
     async def get_async(self, timeout: float | None = None) -> _T:
         """Remove and return the next item, from a coroutine.
 
-        Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most
-        `timeout` seconds. Does not suspend when there is an item, except that after 128 operations in a row
-        the loop gets a turn.
+        If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+        seconds. If there is an item, the coroutine does not suspend, except that after 128 operations in a row other
+        tasks of the loop get to run.
 
-        Raises Empty if there was no item in time, ShutDown if the queue has been shut down and is drained,
-        ValueError, TypeError or OverflowError for a bad `timeout`.
+        Raises Empty if there was no item in time, ShutDown if the queue has been shut down and is empty, ValueError,
+        TypeError or OverflowError for an invalid `timeout`.
 
-        Fairness: waiters get their turn in the order they came, threads and tasks in one line. Cancelled, it
-        has taken nothing: the item stays in the queue.
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
+        cancelled, nothing has been taken: the item stays in the queue.
         """
 
     async def put_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
-        """Put every item of `items`, in order, from a coroutine, and return how many that were.
+        """Put all of `items`, in order, from a coroutine, and return the number of items.
 
-        As `put_many`. What ends it early, a cancellation too, carries `accepted`: how many items were put.
+        Works as `put_many`. An exception that ends it early, CancelledError included, has an attribute `accepted`: the
+        number of items that were put.
         """
 
     async def get_many_async(self, max: int, *, timeout: float | None = None, linger: float = 0.0) -> list[_T]:
         """Remove and return 1 to `max` items, as a list, from a coroutine.
 
-        As `get_many`. Cancelled, it has taken nothing.
+        Works as `get_many`. If it is cancelled, nothing has been taken.
         """
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __iter__(self) -> Iterator[_T]: ...
     def __aiter__(self) -> AsyncIterator[_T]:
-        """Iterate until the queue has been shut down and is drained."""
+        """Iterate over the items until the queue has been shut down and is empty."""
     def __bool__(self) -> Literal[True]: ...
     __contains__: ClassVar[None]
     def __reduce__(self) -> NoReturn: ...
@@ -1487,7 +1492,9 @@ class Delivery(Generic[_T]):
 
 @disjoint_base
 class StreamEnds:
-    """A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left, the queue is shut down."""
+    """A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left the
+    block, the queue is shut down.
+    """
 
     def __new__(cls, queue: Queue[Any], immediate: bool, n: int) -> Self: ...
     def __enter__(self) -> Queue[Any]: ...

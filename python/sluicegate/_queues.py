@@ -31,7 +31,7 @@ class _StreamEnds(StreamEnds):
 
 
 class _Condition:
-    """What the standard library's conditions can still be used for: waiting until something holds, and taking nothing."""
+    """The part of the standard library's conditions that is available: waiting until a condition holds."""
 
     __slots__ = ("_name", "_wait")
 
@@ -46,12 +46,12 @@ class _Condition:
         return None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it holds, or the queue has been shut down. False if that took longer than `timeout` seconds."""
+        """Wait until the condition holds or the queue has been shut down. Return False after `timeout` seconds."""
         return self._wait(timeout)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"{self._name}.{name}: a sluicegate queue has no lock to hand out, and wakes its waiters itself; use put(), get(),"
+            f"{self._name}.{name}: a sluicegate queue does not expose a lock, and wakes its waiters itself; use put(), get(),"
             f" join(timeout) or {self._name}.wait(timeout)"
         )
 
@@ -68,50 +68,53 @@ class _QueueMethods(_aio.QueueMethods):
     def producers(self: Any, n: int = 1) -> Any:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as producers.
 
-        When the last of them has left, the queue is shut down. If one left by an exception, consumers get
-        ShutDown with the first such exception as `__cause__`, once they have drained the queue.
+        When the last of them has left the block, the queue is shut down. If one left with an exception, consumers that
+        have emptied the queue get ShutDown with the first such exception as its `__cause__`.
         """
         return _StreamEnds(self, False, n)
 
     def consumers(self: Any, n: int = 1) -> Any:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as consumers.
 
-        When the last of them has left, the queue is shut down at once, and what is in it is removed, so
-        that no producer waits for ever.
+        When the last of them has left the block, the queue is shut down at once and its items are removed, so that no
+        producer waits forever.
+
+        If one left with an exception, the first such exception is the `__cause__` of every ShutDown that the queue
+        raises from then on, in the other consumers and in producers.
         """
         return _StreamEnds(self, True, n)
 
     @property
     def async_q(self: Any) -> Any:
-        """The same queue with exactly `asyncio.Queue`'s interface."""
+        """This queue with exactly the interface of `asyncio.Queue`."""
         return AsyncQueueView(self)
 
     @property
     def sync_q(self: Any) -> Any:
-        """The same queue with exactly `queue.Queue`'s interface."""
+        """This queue with exactly the interface of `queue.Queue`."""
         return SyncQueueView(self)
 
     @property
     def not_empty(self: Any) -> Any:
-        """Stands in for the standard library's condition: `wait(timeout)` waits until there is an item."""
+        """Replaces the standard library's condition: `wait(timeout)` waits until there is an item."""
         return _Condition("not_empty", functools.partial(self._wait_ready, False))
 
     @property
     def not_full(self: Any) -> Any:
-        """Stands in for the standard library's condition: `wait(timeout)` waits until there is room."""
+        """Replaces the standard library's condition: `wait(timeout)` waits until there is room."""
         return _Condition("not_full", functools.partial(self._wait_ready, True))
 
     @property
     def mutex(self: Any) -> Any:
-        """Not available: every operation is atomic by itself. Raises AttributeError naming the alternatives."""
+        """Not available, because every operation is atomic. Raises AttributeError, whose message names the alternatives."""
         raise AttributeError(
-            "mutex: a sluicegate queue has no lock to hand out; every operation is atomic by itself, clear(), peek(), put_many(),"
-            " get_many() and shutdown(immediate=True) too"
+            "mutex: a sluicegate queue does not expose a lock; every operation is atomic, including clear(), peek(), put_many(),"
+            " get_many() and shutdown(immediate=True)"
         )
 
     @property
     def all_tasks_done(self: Any) -> Any:
-        """Stands in for the standard library's condition: `wait(timeout)` waits until nothing is unfinished."""
+        """Replaces the standard library's condition: `wait(timeout)` waits until there are no unfinished tasks."""
         return _Condition("all_tasks_done", functools.partial(_joined, self))
 
 

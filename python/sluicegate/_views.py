@@ -1,4 +1,4 @@
-"""One queue, seen as another module's class.
+"""Views of a queue with the interfaces of `asyncio.Queue` and `queue.Queue`.
 
 A :class:`sluicegate.Queue` serves threads and asyncio on the same object, under names of its own. Code that was written for
 ``asyncio.Queue`` or for ``queue.Queue`` gets the same queue through a view with exactly that interface::
@@ -7,8 +7,8 @@ A :class:`sluicegate.Queue` serves threads and asyncio on the same object, under
     threading.Thread(target=legacy_worker, args=(q.sync_q,)).start()
     await legacy_coroutine(q.async_q)
 
-A view owns nothing: no lock, no task, nothing to close. Views are cheap to make, two views of one queue are equal, and a view keeps
-its queue alive. What they raise are sluicegate's exceptions, which *are* ``queue``'s and ``asyncio``'s.
+A view has no lock and no task, and needs no closing. Views are cheap to create, two views of one queue are equal, and a view keeps
+its queue alive. Views raise sluicegate's exceptions, which are subclasses of ``queue``'s and ``asyncio``'s.
 """
 
 from __future__ import annotations
@@ -64,31 +64,31 @@ class _View(Generic[T]):
         return self._q.empty()
 
     def full(self) -> bool:
-        """Return True if there are ``maxsize`` items in the queue; never, if ``maxsize`` is 0 or less."""
+        """Return True if there are ``maxsize`` items in the queue; always False if ``maxsize`` is 0 or less."""
         return self._q.full()
 
     def put_nowait(self, item: T) -> None:
-        """Put an item into the queue, or raise ``Full`` if there is no room now, ``ShutDown`` if the queue has been shut down."""
+        """Put an item without waiting; raise ``Full`` if there is no room, ``ShutDown`` if the queue has been shut down."""
         return self._q.put_nowait(item)
 
     def get_nowait(self) -> T:
-        """Remove and return an item, or raise ``Empty`` if there is none now, ``ShutDown`` if there will be none."""
+        """Return an item without waiting; raise ``Empty`` if there is none, ``ShutDown`` if it is empty and has been shut down."""
         return self._q.get_nowait()
 
     def task_done(self) -> None:
-        """Say that an item taken from the queue has been dealt with; ``ValueError`` if said more often than items were put."""
+        """Indicate that an item taken from the queue has been processed; ``ValueError`` if called more times than items were put."""
         return self._q.task_done()
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Refuse further items; let what is buffered be taken, or drop it and count it as done if ``immediate``."""
+        """Refuse further items. The queued items can still be taken; with ``immediate`` they are removed and count as done."""
         return self._q.shutdown(immediate)
 
 
 class AsyncQueueView(_View[T]):
-    """A queue with exactly the interface of :class:`asyncio.Queue`, of any Python's newest.
+    """A queue with exactly the interface of :class:`asyncio.Queue`, the newest one on every Python.
 
     Unlike ``asyncio.Queue`` it is safe from any thread and from any number of event loops, because the queue behind it is. Cancelling
-    ``put`` or ``get`` cancels it wholly or not at all.
+    ``put`` or ``get`` has an all-or-nothing effect: if it raises ``CancelledError``, nothing was put or taken.
     """
 
     def __init__(self, queue: Queue[T]) -> None:
@@ -114,13 +114,13 @@ class AsyncQueueView(_View[T]):
         self._q.unfinished_tasks = value
 
     async def put(self, item: T) -> None:
-        """Put an item into the queue; wait for room if it is full. Raises ``ShutDown`` if the queue has been shut down."""
+        """Put an item into the queue, waiting for room if it is full. Raises ``ShutDown`` if the queue has been shut down."""
         # As Queue.put_async, whose own coroutine would cost as much again.
         if self._try_put(item) is WAIT:
             await drive(self._q._async_put(item, None))
 
     async def get(self) -> T:
-        """Remove and return an item; wait for one if the queue is empty. Raises ``ShutDown`` if there will be none."""
+        """Remove and return an item, waiting for one. Raises ``ShutDown`` if the queue is empty and has been shut down."""
         item = self._try_get()
         return await drive(self._q._async_get(None)) if item is WAIT else item
 
@@ -155,7 +155,7 @@ class AsyncQueueView(_View[T]):
 class SyncQueueView(_View[T]):
     """A queue with exactly the interface of :class:`queue.Queue`, 3.13's on every Python.
 
-    A :class:`sluicegate.Queue` has that interface itself; the view is for code that should see no more than it.
+    A :class:`sluicegate.Queue` has that interface itself; the view is for code that should see only that interface.
     """
 
     def __init__(self, queue: Queue[T]) -> None:
@@ -168,7 +168,7 @@ class SyncQueueView(_View[T]):
 
     @property
     def maxsize(self) -> int:
-        """Number of items allowed in the queue; a new value counts at once, growth wakes those who wait for room."""
+        """Number of items allowed in the queue. It can be assigned: a larger number wakes waiting putters."""
         return self._q.maxsize
 
     @maxsize.setter
@@ -191,40 +191,40 @@ class SyncQueueView(_View[T]):
 
     @property
     def queue(self) -> Any:
-        """A copy of what is buffered: a deque, or a list for stacks and heaps."""
+        """A copy of the queued items: a deque, or a list for a LifoQueue or PriorityQueue."""
         return self._q.queue
 
     @property
     def mutex(self) -> Any:
-        """The queue's own ``mutex``: an ``AttributeError`` that names what to use instead."""
+        """Not available: raises ``AttributeError``, whose message names the alternatives."""
         return self._q.mutex
 
     @property
     def not_empty(self) -> Any:
-        """Stands in for ``queue.Queue.not_empty``: its ``wait(timeout)`` waits for an item and takes nothing."""
+        """Replaces ``queue.Queue.not_empty``: ``wait(timeout)`` waits for an item and takes nothing."""
         return self._q.not_empty
 
     @property
     def not_full(self) -> Any:
-        """Stands in for ``queue.Queue.not_full``: its ``wait(timeout)`` waits for room and takes nothing."""
+        """Replaces ``queue.Queue.not_full``: ``wait(timeout)`` waits for room and takes nothing."""
         return self._q.not_full
 
     @property
     def all_tasks_done(self) -> Any:
-        """Stands in for ``queue.Queue.all_tasks_done``: its ``wait(timeout)`` waits until nothing is unfinished."""
+        """Replaces ``queue.Queue.all_tasks_done``: ``wait(timeout)`` waits until there are no unfinished tasks."""
         return self._q.all_tasks_done
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
-        """Put an item into the queue; wait for room if it is full and ``block`` is true, at most ``timeout`` seconds.
+        """Put an item into the queue. If it is full and ``block`` is true, wait at most ``timeout`` seconds for room.
 
-        Raises ``Full`` if there was none in time, ``ShutDown`` if the queue has been shut down.
+        Raises ``Full`` if there was no room (in time), ``ShutDown`` if the queue has been shut down.
         """
         return self._q.put(item, block, timeout)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
-        """Remove and return an item; wait for one if the queue is empty and ``block`` is true, at most ``timeout`` seconds.
+        """Remove and return an item. If there is none and ``block`` is true, wait at most ``timeout`` seconds for one.
 
-        Raises ``Empty`` if there was none in time, ``ShutDown`` if there will be none.
+        Raises ``Empty`` if there was no item (in time), ``ShutDown`` if the queue is empty and has been shut down.
         """
         return self._q.get(block, timeout)
 

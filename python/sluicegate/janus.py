@@ -4,11 +4,11 @@ The interface is that of janus 2.0: ``Queue``, ``LifoQueue`` and ``PriorityQueue
 ``close``, ``wait_closed``, ``aclose``, ``closed`` and ``maxsize``; the protocols ``BaseQueue``, ``SyncQueue`` and ``AsyncQueue``; and
 the exceptions under both families of names. Subclasses may override ``_init``, ``_qsize``, ``_put`` and ``_get``.
 
-Three limits of janus are not kept, so a program that ran into none of them sees no difference:
+Three limits of janus are not kept, so a program that did not depend on them sees no difference:
 
 - A queue is not bound to one event loop: any number of loops and threads may use it, and no ``RuntimeError`` says otherwise.
 - ``async_q.put_nowait`` and ``async_q.get_nowait`` need no running loop.
-- Nothing is pending after a close: no task is made to wake anybody up, so ``closed`` is true as soon as the queue is shut down, and a
+- Nothing is pending after a close: no task is created to wake waiters, so ``closed`` is true as soon as the queue is shut down, and a
   queue that is dropped without ``aclose()`` leaves nothing behind.
 """
 
@@ -54,13 +54,13 @@ __all__ = (
 )
 
 __version__ = "2.0.0"
-"""The release of janus whose interface this is."""
+"""The version of janus whose interface this module has."""
 
 T = TypeVar("T")
 
 
 class BaseQueue(Protocol[T]):
-    """What ``sync_q`` and ``async_q`` have in common."""
+    """The common interface of ``sync_q`` and ``async_q``."""
 
     @property
     def maxsize(self) -> int: ...
@@ -159,7 +159,7 @@ def _hooked(kind: type[_queues.Queue[Any]]) -> Callable[[Queue[Any], int], _queu
 
 
 class Queue(Generic[T]):
-    """A queue with two faces: ``sync_q`` for threads, ``async_q`` for coroutines; if ``maxsize`` is 0 or less it has no bound."""
+    """A queue with two interfaces: ``sync_q`` for threads, ``async_q`` for coroutines. ``maxsize`` of 0 or less means no bound."""
 
     _kind: ClassVar[type[_queues.Queue[Any]]] = _queues.Queue
     _make: ClassVar[Callable[[Queue[Any], int], _queues.Queue[Any]]] = _plain
@@ -188,24 +188,24 @@ class Queue(Generic[T]):
 
     @property
     def sync_q(self) -> _SyncQueueProxy[T]:
-        """The queue as threads see it."""
+        """The interface for threads."""
         return self._sync_q
 
     @property
     def async_q(self) -> _AsyncQueueProxy[T]:
-        """The queue as coroutines see it."""
+        """The interface for coroutines."""
         return self._async_q
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Refuse further items; let what is buffered be taken, or drop it and count it as done if ``immediate``."""
+        """Refuse further items. The queued items can still be taken; with ``immediate`` they are removed and count as done."""
         self._core.shutdown(immediate)
 
     def close(self) -> None:
-        """Shut the queue down at once, dropping what is buffered: ``shutdown(immediate=True)``."""
+        """Shut the queue down at once and remove the queued items: ``shutdown(immediate=True)``."""
         self._core.shutdown(immediate=True)
 
     async def wait_closed(self) -> None:
-        """After a close or shutdown, let those it woke on this loop go on; ``RuntimeError`` if the queue is open."""
+        """After a close or shutdown, let the tasks it woke on this loop run; ``RuntimeError`` if the queue is open."""
         if not self._core.is_shutdown:
             raise RuntimeError("Waiting for non-closed queue")
         await asyncio.sleep(0)
@@ -231,7 +231,7 @@ class Queue(Generic[T]):
 
     @property
     def _queue(self) -> Any:
-        """What is buffered, for hooks that reach for it; a copy if no hook is overridden."""
+        """The queued items, for hooks that use them; a copy if no hook is overridden."""
         return self._core.queue
 
     @_queue.setter

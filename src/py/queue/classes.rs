@@ -30,7 +30,7 @@ pub(crate) struct PyQueue {
 #[derive(Debug)]
 pub(crate) struct PyLifoQueue;
 
-/// A queue that gives back the smallest item first, with exactly the order of `heapq`.
+/// A queue that returns the smallest item first, in exactly the order of `heapq`.
 #[pyclass(frozen, subclass, weakref, dict, generic, extends = PyQueue, name = "PriorityQueue", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyPriorityQueue;
@@ -102,9 +102,7 @@ fn awaitable(this: &Bound<'_, PyAny>, operation: QueueOperation, timeout: Option
 
 fn refuse(this: &Bound<'_, PyAny>, what: &str) -> PyErr {
     let name = this.get_type().name().map_or_else(|_| "Queue".to_owned(), |name| name.to_string());
-    PyTypeError::new_err(format!(
-        "cannot {what} '{name}' object: it is shared by reference, and those who wait on it stay with it"
-    ))
+    PyTypeError::new_err(format!("cannot {what} '{name}' object: it is shared by reference, and its waiters cannot be copied"))
 }
 
 /// The methods that read the same in both kinds of queue.
@@ -118,24 +116,24 @@ macro_rules! shared_methods {
                 self.inner.name(py)
             }
 
-            /// The number of items in the queue, at this moment.
+            /// Return the number of items in the queue at this moment.
             fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
                 slf.get().inner.size(slf.as_any())
             }
 
-            /// True if the queue holds nothing, at this moment.
+            /// Return True if the queue is empty at this moment.
             fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
                 Ok(slf.get().inner.size(slf.as_any())? == 0)
             }
 
-            /// Put every item of `items`, in order, and return how many that were.
+            /// Put all of `items`, in order, and return the number of items.
             ///
-            /// A list or tuple that fits enters in one step. What does not fit enters in chunks, with no other
-            /// putter's items in between; an item is taken from an iterator only when its place is certain, so that
-            /// the iterator stands at the first item that was not put. Waits for room as `put` does.
+            /// If a list or tuple fits, it is put in one step. Otherwise items are put in chunks as room appears, with no other
+            /// putter's items between them, waiting for room as `put` does. An item is taken from an iterator only when there
+            /// is room for it, so afterwards the iterator is at the first item that was not put.
             ///
-            /// Raises Full, ShutDown, or what a signal handler or the iterable raised, each with an attribute
-            /// `accepted`: how many items were put.
+            /// Raises Full, ShutDown, or the exception of a signal handler or of the iterable, each with an attribute
+            /// `accepted`: the number of items that were put.
             #[pyo3(signature = (items, block = true, timeout = None))]
             fn put_many(
                 slf: &Bound<'_, Self>,
@@ -148,12 +146,12 @@ macro_rules! shared_methods {
 
             /// Remove and return 1 to `max` items, as a list.
             ///
-            /// Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more: until
-            /// `max` are there, the queue is full, a putter waits, or the queue is shut down. Meanwhile it keeps its
-            /// place in line and has taken nothing.
+            /// Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
+            /// until `max` are there, the queue is full, a putter is waiting, or the queue is shut down. Meanwhile it keeps its
+            /// position in the wait queue and has taken nothing.
             ///
-            /// Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
-            /// ValueError, TypeError or OverflowError for a bad `max`, `timeout` or `linger`.
+            /// Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError,
+            /// TypeError or OverflowError for an invalid `max`, `timeout` or `linger`.
             #[pyo3(signature = (max, block = true, timeout = None, *, linger = None), text_signature = "($self, max, block=True, timeout=None, *, linger=0.0)")]
             fn get_many(
                 slf: &Bound<'_, Self>,
@@ -165,17 +163,17 @@ macro_rules! shared_methods {
                 slf.get().inner.get_many(slf.as_any(), max, block, timeout, linger)
             }
 
-            /// Remove everything that is in the queue, in one step, and return how many items that were.
+            /// Remove all items from the queue, in one step, and return their number.
             ///
-            /// Each counts as a finished task.
+            /// Each removed item counts as a finished task.
             fn clear(slf: &Bound<'_, Self>) -> PyResult<usize> {
                 slf.get().inner.clear_items(slf.as_any(), false)
             }
 
             /// Return the item that `get` would return next, without removing it.
             ///
-            /// Raises Empty if there is none, ShutDown if the queue has been shut down and is drained. Another getter may
-            /// take the item before you do.
+            /// Raises Empty if there is no item, ShutDown if the queue has been shut down and is empty. Another getter may take
+            /// the item before the caller does.
             fn peek(slf: &Bound<'_, Self>) -> PyResult<Item> {
                 slf.get().inner.peek(slf.as_any())
             }
@@ -273,7 +271,8 @@ impl PyQueue {
         Ok(())
     }
 
-    /// The bound on the number of items; zero or less for none. May be assigned: waiting putters notice.
+    /// The largest number of items in the queue; zero or less means no bound. It can be assigned: a larger bound wakes
+    /// waiting putters.
     #[getter]
     fn maxsize(&self, py: Python<'_>) -> Py<PyAny> {
         self.inner.extra(py, |extras| &extras.maxsize).unwrap_or_else(|| zero(py).unbind())
@@ -284,7 +283,7 @@ impl PyQueue {
         self.inner.set_maxsize(maxsize.py(), maxsize);
     }
 
-    /// How many items have been put for which `task_done` has not been called yet.
+    /// The number of items put for which `task_done` has not been called yet.
     #[getter]
     fn unfinished_tasks(&self, py: Python<'_>) -> i64 {
         self.inner.core.unfinished(py)
@@ -301,7 +300,7 @@ impl PyQueue {
         self.inner.core.is_shut(py)
     }
 
-    /// A copy of what is in the queue: a `deque` (Queue) or list (LifoQueue, PriorityQueue: in heap order).
+    /// A copy of the queued items: a `deque` (Queue) or a list (LifoQueue; PriorityQueue, in heap order).
     #[getter]
     fn queue(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
@@ -323,7 +322,7 @@ impl PyQueue {
         stdlib::set_storage(&self.inner, storage)
     }
 
-    /// True if the queue holds `maxsize` items, at this moment. Never, if there is no bound.
+    /// Return True if the queue holds `maxsize` items at this moment; always False if there is no bound.
     fn full(slf: &Bound<'_, Self>) -> PyResult<bool> {
         // The comparison is the standard library's, with its error for a `maxsize` that is no number.
         if !zero(slf.py()).lt(slf.get().maxsize(slf.py()))? {
@@ -333,29 +332,29 @@ impl PyQueue {
         Ok(size >= limit)
     }
 
-    /// Say that one item that was got has been dealt with.
+    /// Indicate that an item taken from the queue has been processed.
     ///
-    /// Raises ValueError if called more often than items were put.
+    /// Raises ValueError if called more times than items were put.
     fn task_done(&self, py: Python<'_>) -> PyResult<()> {
         let (wakes, done) = self.inner.core.task_done(py);
         wakes.fire();
         if done { Ok(()) } else { Err(PyValueError::new_err("task_done() called too many times")) }
     }
 
-    /// Block until every item that was put has been dealt with (see `task_done`).
+    /// Block until every item that was put has been processed (see `task_done`).
     ///
-    /// Raises TimeoutError after `timeout` seconds. It is enough that the count of unfinished tasks reached zero at
-    /// some moment during the wait.
+    /// Raises TimeoutError after `timeout` seconds. The call returns if the count of unfinished tasks reached zero at
+    /// any moment during the wait.
     #[pyo3(signature = (timeout = None))]
     fn join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         blocking::run(slf.as_any(), &mut QueueOperation::join(&slf.get().inner), timeout).map(drop)
     }
 
-    /// Shut the queue down: puts raise ShutDown from now on, gets when nothing is left.
+    /// Shut the queue down: `put` raises ShutDown from now on, and `get` raises it once the queue is empty.
     ///
-    /// With `immediate=True` everything that is in the queue is removed, and counts as finished. Wakes everybody who
-    /// waits. May be called again, also to make a graceful shutdown an immediate one.
+    /// With `immediate=True` the queued items are removed and count as finished tasks. All waiters are woken. It can be
+    /// called again, also to make a graceful shutdown an immediate one.
     #[pyo3(signature = (immediate = Truth(false)), text_signature = "($self, immediate=False)")]
     fn shutdown(slf: &Bound<'_, Self>, immediate: Truth) -> PyResult<()> {
         let inner = &slf.get().inner;
@@ -366,7 +365,7 @@ impl PyQueue {
         Ok(())
     }
 
-    /// What the queue has seen so far, as a frozen snapshot.
+    /// Return a snapshot of the queue's size, counters and waiting times.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.inner.statistics(py)
     }
@@ -467,7 +466,7 @@ impl PySimpleQueue {
         slf.get().inner.init(slf.py(), None, name, clock)
     }
 
-    /// What the queue has seen so far, as a frozen snapshot.
+    /// Return a snapshot of the queue's size, counters and waiting times.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.inner.statistics(py)
     }

@@ -101,7 +101,7 @@ impl QueueInner {
         let py = this.py();
         if self.overrides.hooks {
             return Err(PyTypeError::new_err(
-                "peek() needs sluicegate's own order: this class keeps its items itself (it overrides _init, _qsize, _put or _get)",
+                "peek() is not available in a class that overrides _init, _qsize, _put or _get, because that class decides the order",
             ));
         }
         let look = || self.core.peek(py, |item| item.clone_ref(py));

@@ -8,7 +8,8 @@ use sluicegate_core::queue;
 use crate::queue::classes::PyQueue;
 use crate::rt::arguments;
 
-/// A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left, the queue is shut down.
+/// A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left the
+/// block, the queue is shut down.
 #[pyclass(frozen, module = "sluicegate._core", subclass)]
 #[derive(Debug)]
 pub(crate) struct StreamEnds {
@@ -29,7 +30,7 @@ impl StreamEnds {
     fn __enter__(&self, py: Python<'_>) -> PyResult<Py<PyQueue>> {
         if !self.count.enter() {
             return Err(PyRuntimeError::new_err(format!(
-                "all {} have entered already: pass the number of threads or tasks that share this context manager",
+                "entered more than {} times: pass the number of threads or tasks that share this context manager",
                 self.count.expected()
             )));
         }

@@ -366,48 +366,47 @@ const PUT: &CStr = c"put($self, item, block=True, timeout=None)
 
 Put an item into the queue.
 
-Waits for room while the queue is full: without a limit if `timeout` is None, else for at most
-`timeout` seconds. With `block=False` it never waits and `timeout` is ignored.
+If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
+With `block=False` the call does not wait, and `timeout` is ignored.
 
-Raises Full if there was no room (in time), ShutDown if the queue has been shut down, ValueError for a
-negative or NaN timeout.
+Raises Full if there was no room (in time), ShutDown if the queue has been shut down, ValueError for a negative
+or NaN timeout.
 
-Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
-exception from a signal handler, it has put nothing.";
+Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
+signal handler interrupts the call, nothing has been put.";
 
 const SIMPLE_PUT: &CStr = c"put($self, item, block=True, timeout=None)
 --
 
-Put an item into the queue. Never waits: the queue has no bound, and `block` and `timeout` are
-ignored.";
+Put an item into the queue. It never waits: the queue has no bound, and `block` and `timeout` are ignored.";
 
 const GET: &CStr = c"get($self, block=True, timeout=None)
 --
 
 Remove and return the next item.
 
-Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most `timeout`
-seconds. With `block=False` it never waits and `timeout` is ignored.
+If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+seconds. With `block=False` the call does not wait, and `timeout` is ignored.
 
-Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is drained,
-ValueError for a negative or NaN timeout.
+Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError
+for a negative or NaN timeout.
 
-Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
-exception from a signal handler, it has taken nothing.";
+Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
+signal handler interrupts the call, nothing has been taken.";
 
 const SIMPLE_GET: &CStr = c"get($self, block=True, timeout=None)
 --
 
 Remove and return the next item.
 
-Waits for one while the queue is empty: without a limit if `timeout` is None, else for at most `timeout`
-seconds. With `block=False` it never waits and `timeout` is ignored.
+If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+seconds. With `block=False` the call does not wait, and `timeout` is ignored.
 
-Raises Empty if there was no item (in time), ValueError for a negative or NaN timeout, OverflowError for one
-that is too long.
+Raises Empty if there was no item (in time), ValueError for a negative or NaN timeout, OverflowError for a
+timeout that is too long.
 
-Fairness: waiters get their turn in the order they came, threads and tasks in one line. Interrupted by an
-exception from a signal handler, it has taken nothing.";
+Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
+signal handler interrupts the call, nothing has been taken.";
 
 const SIMPLE_PUT_NOWAIT: &CStr = c"put_nowait($self, item)
 --
@@ -417,24 +416,24 @@ Put an item into the queue, as `put` does.";
 const SIMPLE_GET_NOWAIT: &CStr = c"get_nowait($self)
 --
 
-Remove and return the next item without waiting. Raises Empty if there is none.
+Remove and return the next item without waiting. Raises Empty if there is no item.
 
-It never waits, so it never stands in line: if there is an item it is taken, whoever waits.";
+It does not use the wait queue: if there is an item, it takes the item even while other getters are waiting.";
 
 const PUT_NOWAIT: &CStr = c"put_nowait($self, item)
 --
 
 Put an item without waiting. Raises Full if there is no room, ShutDown if the queue has been shut down.
 
-It never waits, so it never stands in line: if there is room it is taken, whoever waits.";
+It does not use the wait queue: if there is room, it takes the room even while other putters are waiting.";
 
 const GET_NOWAIT: &CStr = c"get_nowait($self)
 --
 
-Remove and return the next item without waiting. Raises Empty if there is none, ShutDown if the queue has
-been shut down and is drained.
+Remove and return the next item without waiting. Raises Empty if there is no item, ShutDown if the queue has
+been shut down and is empty.
 
-It never waits, so it never stands in line: if there is an item it is taken, whoever waits.";
+It does not use the wait queue: if there is an item, it takes the item even while other getters are waiting.";
 
 const fn methods<C: Documented>() -> [Method<C>; 6] {
     [

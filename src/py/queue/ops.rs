@@ -203,7 +203,7 @@ impl Operation for QueueOperation {
             Work::Get | Work::GetMany { .. } | Work::Ready(_) => object.inner.refusal(py, &asked, Side::Get),
             Work::Join => {
                 let unfinished = object.inner.core.unfinished(py);
-                PyTimeoutError::new_err(format!("{asked}: {unfinished} tasks are unfinished"))
+                PyTimeoutError::new_err(format!("{asked}: {unfinished} unfinished tasks"))
             }
         }
     }

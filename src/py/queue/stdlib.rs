@@ -86,8 +86,8 @@ pub(in crate::queue) fn get_hook(this: &Bound<'_, PyAny>, inner: &QueueInner) ->
 pub(in crate::queue) fn set_storage(inner: &QueueInner, storage: &Bound<'_, PyAny>) -> PyResult<()> {
     if !inner.overrides.hooks {
         return Err(PyAttributeError::new_err(
-            "'queue' is a copy of what is in the queue and cannot be assigned; use put_many() or clear(), or override the hooks _init, \
-             _qsize, _put and _get to keep the items yourself",
+            "'queue' is a copy of the queued items and cannot be assigned; use put_many() or clear(), or override _init, _qsize, _put and \
+             _get in a subclass to store the items differently",
         ));
     }
     let fresh = storage.clone().unbind();
@@ -105,6 +105,6 @@ fn hooked_storage<'py>(this: &Bound<'py, PyAny>, inner: &QueueInner, hook: &str)
         return storage(this);
     }
     Err(PyRuntimeError::new_err(format!(
-        "{hook} is a hook for subclasses that override it or another of _init, _qsize, _put, _get; use put() and get()"
+        "{hook} can be called only in a subclass that overrides _init, _qsize, _put or _get; use put() and get()"
     )))
 }
