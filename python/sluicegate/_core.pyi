@@ -532,8 +532,8 @@ class SimpleQueue(Generic[_T]):
 
 @disjoint_base
 class RateLimiter:
-    """Something that admits amounts at a limited rate: the common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow` and the handles
-    that `KeyedTokenBucket.key` returns. It cannot be made itself.
+    """The common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow` and the handles that `KeyedTokenBucket.key`
+    returns. A limiter admits amounts at a limited rate. The class cannot be instantiated.
     """
 
     def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn: ...
@@ -542,83 +542,89 @@ class RateLimiter:
         """The name given at creation, for `repr` and statistics."""
 
     def try_acquire(self, n: float = 1) -> bool:
-        """Take `n` tokens if they can go now and nobody waits. Returns whether it did. Never waits.
+        """Take `n` tokens if they are available and nobody is waiting. Return whether they were taken. Never waits.
 
-        It overtakes nobody: while others wait in line it is refused. `n=0` goes always and changes nothing.
+        While others are waiting it returns False, so it never overtakes a waiter. `n=0` always succeeds and changes
+        nothing.
 
-        Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
+        Raises ValueError if `n` is larger than can ever be admitted at once; ValueError, TypeError or OverflowError for
+        an invalid `n`.
         """
 
     def acquire(self, n: float = 1, *, timeout: float | None = None) -> Literal[True]:
-        """Take `n` tokens, waiting for them in line.
+        """Take `n` tokens, waiting until they are available.
 
-        With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
-        does not wait at all. `n=0` goes at once and changes nothing.
+        With `timeout` it waits for at most that many seconds; if the wait is known to be longer, the request is refused
+        at once. `n=0` succeeds at once and changes nothing.
 
-        Raises RateLimited, with `retry_after` in seconds and nothing taken, if `n` cannot be had in time or no place
-        in line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
-        argument.
+        Raises RateLimited, with `retry_after` in seconds and nothing taken, if `n` tokens are not available in time or
+        a leaky bucket has no free place for a waiter; ValueError if `n` is larger than can ever be admitted at once;
+        ValueError, TypeError or OverflowError for an invalid argument.
 
-        Fairness: strictly in the order of arrival, threads and tasks in one line; nobody overtakes a large request.
-        Interrupted by an exception from a signal handler, it has taken nothing, and those behind it go earlier.
+        Fairness: strictly first come, first served; threads and tasks share one wait queue, and nobody overtakes a
+        large request. If an exception from a signal handler interrupts the wait, nothing has been taken, and later
+        waiters are admitted earlier.
         """
 
     async def acquire_async(self, n: float = 1, *, timeout: float | None = None) -> Literal[True]:
-        """Take `n` tokens, waiting for them in line, from a coroutine.
+        """Take `n` tokens, waiting until they are available, from a coroutine.
 
-        As `acquire`. Does not suspend when they can be had at once, except that after 128 operations in a row the loop
-        gets a turn. Cancelled, it has taken nothing, and those behind it go earlier.
+        Works as `acquire`. If the tokens are available, the coroutine does not suspend, except that after 128
+        operations in a row other tasks of the loop get to run. If it is cancelled, nothing has been taken, and later
+        waiters are admitted earlier.
         """
 
     def reserve(self, n: float = 1, *, max_wait: float | None = None) -> _Reservation:
-        """Book `n` tokens for the first moment possible, after everybody who waits.
+        """Book `n` tokens for the first moment at which they will be available, after all current waiters.
 
-        Returns a Reservation, which says when that is and can be waited for, settled and cancelled. Its moment is a
-        promise: nothing that happens afterwards moves it.
+        Returns a Reservation, which tells that moment and can be waited for, settled and cancelled. The moment is
+        fixed: nothing that happens later moves it.
 
-        Raises RateLimited, having booked nothing, if it would be more than `max_wait` seconds away or no place in
-        line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
-        argument.
+        Raises RateLimited, with nothing booked, if the moment is more than `max_wait` seconds away or a leaky bucket
+        has no free place for a waiter; ValueError if `n` is larger than can ever be admitted at once; ValueError,
+        TypeError or OverflowError for an invalid argument.
         """
 
     def refund(self, n: float) -> None:
-        """Give `n` tokens back, at most until the bucket is full.
+        """Give `n` tokens back, at most until the limiter is full.
 
-        Raises ValueError, TypeError or OverflowError for a bad `n`.
+        Raises ValueError, TypeError or OverflowError for an invalid `n`.
         """
 
     def debit(self, n: float) -> None:
-        """Take `n` tokens without asking. That may leave a debt, which those who come later wait off.
+        """Take `n` tokens without waiting, even if that leaves a debt. Later requests wait until the debt is paid.
 
-        Raises ValueError, TypeError or OverflowError for a bad `n`.
+        Raises ValueError, TypeError or OverflowError for an invalid `n`.
         """
 
     @property
     def tokens(self) -> float:
-        """The tokens available now; negative in debt. A sliding window says what is left of its limit, a leaky bucket
-        what a bucket for one token would say. What is booked for a later moment than its turn (by a set, behind a line or
-        a pause) is in it only from then on.
+        """The number of tokens available now; negative in debt. For a sliding window it is the unused part of the limit;
+        for a leaky bucket it is the level of a token bucket with a burst of one. A booking for the next free moment is
+        deducted at once, a later booking (by a set, or behind waiters or a pause) only when it is due.
         """
 
     def retry_after(self, n: float = 1) -> float:
-        """The seconds until `try_acquire(n)` can pass, those in line being served first; 0.0 if it can now.
+        """Return the seconds until `try_acquire(n)` can succeed, after all current waiters have been served; 0.0 if it can
+        now.
 
-        Whoever comes exactly then is admitted, if nobody has come in between. (For a key that is not remembered it does
-        not say whether there is room for one more.)
+        A caller that comes exactly then is admitted, unless another request has come in between. (For a key that is not
+        remembered, it does not take into account whether there is room for another key.)
 
-        Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
+        Raises ValueError if `n` is larger than can ever be admitted at once; ValueError, TypeError or OverflowError for
+        an invalid `n`.
         """
 
     def pause_for(self, seconds: float) -> None:
-        """Admit nobody before `seconds` have passed (a server's Retry-After). Tokens go on coming in meanwhile.
+        """Admit no request for `seconds`, such as a server's Retry-After. Tokens are still refilled during the pause.
 
-        A shorter pause does not end a longer one. Reservations keep their moments.
+        A shorter pause does not shorten a longer one. Existing reservations keep their moments.
 
-        Raises ValueError, TypeError or OverflowError for bad `seconds`.
+        Raises ValueError, TypeError or OverflowError for invalid `seconds`.
         """
 
     def statistics(self) -> RateStatistics:
-        """A snapshot of what the limiter has seen, at this moment."""
+        """Return a snapshot of the limiter's counters and waiting times."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exc: object) -> None: ...
@@ -626,9 +632,10 @@ class RateLimiter:
     async def __aexit__(self, *_exc: object) -> None: ...
     @overload
     def __call__(self, function: _F, /, *, n: float = 1, timeout: float | None = None) -> _F:
-        """Decorate a function (def, async def, or a generator function of either kind): each call first takes `n` tokens.
+        """Decorate a function so that each call first takes `n` tokens.
 
-        `@bucket`, or `@bucket(n=2, timeout=1)`. A generator takes them when iteration begins. Raises what `acquire` raises.
+        Use `@bucket` or `@bucket(n=2, timeout=1)`. The function can be a def, an async def, or a generator function of
+        either kind; a generator takes its tokens when iteration begins. A call raises what `acquire` raises.
         """
 
     @overload
@@ -642,17 +649,17 @@ class RateLimiter:
 
 @disjoint_base
 class TokenBucket(RateLimiter):
-    """A token bucket: `rate` tokens come in per `period` seconds, up to `burst` of them can be saved.
+    """A token bucket: it is refilled with `rate` tokens per `period` seconds, and holds at most `burst` tokens.
 
-    In the first t seconds up to `burst + rate * t` pass, and so in any window of that length. For somebody
-    else's quota of N a minute that is too much: use `SlidingWindow(N, 60)`. A bucket begins with `initial` tokens,
-    by default full. Rates and amounts may be fractions; amounts are counted in billionths of a token (more coarsely
-    where `burst` is above 1e9).
+    In any window of t seconds it admits at most `burst + rate * t / period` tokens. That is too much for somebody
+    else's quota of N a minute; use `SlidingWindow(N, 60)` for that. The bucket starts with `initial` tokens, by
+    default full. Rates and amounts can be fractions; amounts are counted in billionths of a token, or more coarsely
+    if `burst` is above 1e9.
 
-    Shared by any number of threads and event loops. Those who wait stand in one line, strictly first come, first
-    served. `with bucket:` takes one token, `@bucket` takes one before each call.
+    Any number of threads and event loops can share it. Waiters are served strictly first come, first served. `with
+    bucket:` takes one token, and `@bucket` takes one before each call.
 
-    Raises ValueError, TypeError or OverflowError for bad arguments.
+    Raises ValueError, TypeError or OverflowError for invalid arguments.
 
     Algorithm: GCRA (ITU-T I.371, annex A).
     """
@@ -669,33 +676,35 @@ class TokenBucket(RateLimiter):
     ) -> Self: ...
     @property
     def rate(self) -> float:
-        """Tokens that come in per `period`."""
+        """The number of tokens refilled per `period`."""
 
     @property
     def burst(self) -> float:
-        """Tokens that can be saved."""
+        """The largest number of tokens the bucket holds."""
 
     @property
     def period(self) -> float:
-        """Seconds that `rate` is counted over."""
+        """The length of time that `rate` refers to, in seconds."""
 
     def set_rate(self, rate: float, burst: float | None = None) -> None:
-        """Change the rate, per the same period, and the burst, if one is given, from now on.
+        """Change the rate (per the same period) and, if given, the burst, from now on.
 
-        Tokens stay, as far as they fit, and so do debts. The times of those who wait are worked out anew; one
-        whose amount no longer fits the burst gets ValueError. Reservations keep their moments.
+        Tokens are kept as far as they fit, and debts are kept. The times of waiters are recalculated; a waiter whose
+        amount is now larger than the burst gets ValueError. Reservations keep their moments.
 
-        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
         """
 
 @disjoint_base
 class LeakyBucket(RateLimiter):
-    """A shaper: lets callers go evenly spaced, one of n tokens holding up the next for `n / rate` periods.
+    """A leaky bucket used as a shaper: it admits requests evenly spaced. A request for n tokens delays the next one by
+    `n / rate` periods.
 
-    At most `capacity` stand in line, reservations included; the next is refused. (Callers of a `RateLimits` stand in its
-    line.) Nothing is saved up: after a pause the first goes at once and the second after it has been paid for.
+    At most `capacity` requests can wait, reservations included; further requests are refused. (Waiters of a
+    `RateLimits` are in the wait queue of the set and do not count.) Unused capacity is not saved: after a pause the
+    first request is admitted at once, and the second at the usual distance from it.
 
-    Raises ValueError, TypeError or OverflowError for bad arguments.
+    Raises ValueError, TypeError or OverflowError for invalid arguments.
 
     Algorithm: GCRA (ITU-T I.371, annex A) without a burst.
     """
@@ -711,65 +720,66 @@ class LeakyBucket(RateLimiter):
     ) -> Self: ...
     @property
     def rate(self) -> float:
-        """Tokens let go per `period`."""
+        """The number of tokens admitted per `period`."""
 
     @property
     def capacity(self) -> int:
-        """How many may stand in line."""
+        """The largest number of requests that can wait."""
 
     @property
     def period(self) -> float:
-        """Seconds that `rate` is counted over."""
+        """The length of time that `rate` refers to, in seconds."""
 
     def set_rate(self, rate: float, capacity: int | None = None) -> None:
-        """Change the rate, per the same period, and the capacity, if one is given, from now on.
+        """Change the rate (per the same period) and, if given, the capacity, from now on.
 
-        The times of those who wait are worked out anew. With a smaller capacity nobody is sent away who stands in
-        line already. Reservations keep their moments.
+        The times of waiters are recalculated. A smaller capacity does not remove requests that are already waiting.
+        Reservations keep their moments.
 
-        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
         """
 
 @disjoint_base
 class SlidingWindow(RateLimiter):
-    """A sliding window: never more than `limit` tokens in any window of `period` seconds, exactly.
+    """A sliding window: it never admits more than `limit` tokens in any window of `period` seconds.
 
-    What is taken at t counts until just before t + `period`. This is what somebody else's quota needs, where a
-    token bucket may let through up to twice as much in one window. It remembers each moment at which something
-    was taken in the last `period`, so its memory grows with `limit`.
+    An amount taken at time t counts until just before t + `period`. Use it for somebody else's quota, where a token
+    bucket may admit up to twice as much in one window. It remembers each moment of the last `period` at which
+    something was taken, so its memory grows with `limit`.
 
-    Raises ValueError, TypeError or OverflowError for bad arguments.
+    Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
 
     def __new__(cls, limit: float, period: float, *, clock: Clock | None = None, name: str | None = None) -> Self: ...
     @property
     def limit(self) -> float:
-        """Tokens that may be taken in any window."""
+        """The largest number of tokens admitted in any window."""
 
     @property
     def period(self) -> float:
         """The length of the window, in seconds."""
 
     def set_limit(self, limit: float, period: float | None = None) -> None:
-        """Change the limit, and the period, if one is given, from now on.
+        """Change the limit and, if given, the period, from now on.
 
-        What has been taken counts on. The times of those who wait are worked out anew; one whose amount is more
-        than the limit gets ValueError. Reservations keep their moments. What a shorter window has forgotten a
-        longer one does not know.
+        Amounts already taken still count. The times of waiters are recalculated; a waiter whose amount is now larger
+        than the limit gets ValueError. Reservations keep their moments. Lengthening the period does not bring back
+        amounts that have already left the window.
 
-        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
         """
 
 @disjoint_base
 class RateLimits:
-    """Several limiters, taken together: all or none.
+    """Several limiters taken together: either all of them or none.
 
-    `RateLimits(requests=TokenBucket(50, 10), tokens=TokenBucket(90_000, 90_000, period=60))`. An amount by position is taken
-    of each, amounts by name of each its own; then every limit must be named. Those who wait stand in one line, strictly
-    first come, first served. Limiters may be shared between several sets, and used beside them.
+    Example: `RateLimits(requests=TokenBucket(50, 10), tokens=TokenBucket(90_000, 90_000, period=60))`. A positional
+    amount is taken from every limiter. Amounts by name are taken from the limiters of those names, and then every
+    limiter has to be named. Waiters of the set are served strictly first come, first served. A limiter can belong
+    to several sets, and can also be used directly.
 
-    Raises ValueError if there is none, the same one twice, one of another clock, or one called `name`, `n`, `timeout` or `max_wait`;
-    TypeError for what is no limiter.
+    Raises ValueError if no limiter is given, if a limiter is given twice, if the limiters have different clocks, or
+    if a name is `name`, `n`, `timeout` or `max_wait`; TypeError for an object that is not a limiter.
     """
 
     def __new__(cls, *, name: str | None = None, **limits: RateLimiter) -> Self: ...
@@ -779,72 +789,77 @@ class RateLimits:
 
     @property
     def limits(self) -> MappingProxyType[str, RateLimiter]:
-        """The limiters by name, read-only."""
+        """A read-only mapping of the limiters by name."""
 
     def try_acquire(self, n: float = 1, /, **amounts: float) -> bool:
-        """Take `n` of each limit, or amounts by name, if all can go now and nobody waits. All or none.
+        """Take `n` of each limit, or amounts by name, if all are available now and nobody is waiting. All or none.
 
-        Returns whether it did. Never waits. Raises as `acquire` does for amounts that can never pass and bad arguments.
+        Returns whether they were taken. Never waits. Raises what `acquire` raises for amounts that can never be
+        admitted and for invalid arguments.
         """
 
     def acquire(self, n: float = 1, /, *, timeout: float | None = None, **amounts: float) -> Literal[True]:
-        """Take `n` of each limit, or amounts by name, waiting for them in line. All or none.
+        """Take `n` of each limit, or amounts by name, waiting until all are available. All or none.
 
-        With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
-        does not wait at all.
+        With `timeout` it waits for at most that many seconds; if the wait is known to be longer, the request is refused
+        at once.
 
-        Raises RateLimited, with `retry_after` in seconds and nothing taken, if they cannot be had in time; ValueError
-        for an amount that can never pass at once; TypeError for a limit that is missing or unknown; ValueError,
-        TypeError or OverflowError for a bad argument.
+        Raises RateLimited, with `retry_after` in seconds and nothing taken, if the amounts are not available in time;
+        ValueError for an amount that can never be admitted at once; TypeError for a limit that is missing or unknown;
+        ValueError, TypeError or OverflowError for an invalid argument.
 
-        Fairness: strictly in the order of arrival, threads and tasks in one line. Interrupted by an exception from a signal
-        handler, it has taken nothing.
+        Fairness: strictly first come, first served; threads and tasks share one wait queue. If an exception from a
+        signal handler interrupts the wait, nothing has been taken.
         """
 
     async def acquire_async(self, n: float = 1, /, *, timeout: float | None = None, **amounts: float) -> Literal[True]:
-        """Take `n` of each limit, or amounts by name, waiting for them in line, from a coroutine. All or none.
+        """Take `n` of each limit, or amounts by name, waiting until all are available, from a coroutine. All or none.
 
-        As `acquire`. Cancelled, it has taken nothing.
+        Works as `acquire`. If it is cancelled, nothing has been taken.
         """
 
     def reserve(self, n: float = 1, /, *, max_wait: float | None = None, **amounts: float) -> _ReservationByName:
-        """Book `n` of each limit, or amounts by name, for the first moment at which all can go, after everybody who waits.
+        """Book `n` of each limit, or amounts by name, for the first moment at which all are available, after all current
+        waiters.
 
-        Returns a Reservation. `settle` it by name when the true amounts are known.
+        Returns a Reservation. Call its `settle` with amounts by name when the true amounts are known.
 
-        Raises RateLimited, having booked nothing, if that would be more than `max_wait` seconds away; else as `acquire`.
+        Raises RateLimited, with nothing booked, if the moment is more than `max_wait` seconds away; otherwise what
+        `acquire` raises.
         """
 
     def refund(self, n: float = 1, /, **amounts: float) -> None:
-        """Give tokens back: `n` to each limit, or amounts by name to those that are named.
+        """Give tokens back: `n` to each limit, or amounts by name to the named limits.
 
-        Raises TypeError for an unknown limit; ValueError, TypeError or OverflowError for a bad amount.
+        Raises TypeError for an unknown limit; ValueError, TypeError or OverflowError for an invalid amount.
         """
 
     def debit(self, n: float = 1, /, **amounts: float) -> None:
-        """Take tokens without asking: `n` of each limit, or amounts by name of those that are named.
+        """Take tokens without waiting, even if that leaves debts: `n` from each limit, or amounts by name from the named
+        limits.
 
-        That may leave debts, which those who come later wait off. Raises as `refund` does, with nothing taken.
+        Later requests wait until the debts are paid. Raises what `refund` raises, with nothing taken.
         """
 
     @property
     def tokens(self) -> dict[str, float]:
-        """The tokens available now, by name."""
+        """The number of tokens available now, by name."""
 
     def retry_after(self, n: float = 1, /, **amounts: float) -> float:
-        """The seconds until `try_acquire` with the same amounts can pass, those in line being served first; 0.0 if it can now.
+        """Return the seconds until `try_acquire` with the same amounts can succeed, after all current waiters; 0.0 if it
+        can now.
 
-        Raises as `acquire` does for amounts that can never pass and bad arguments.
+        Raises what `acquire` raises for amounts that can never be admitted and for invalid arguments.
         """
 
     def pause_for(self, seconds: float) -> None:
-        """Admit nobody to any of the limits before `seconds` have passed (a server's Retry-After).
+        """Admit no request to any of the limits for `seconds`, such as a server's Retry-After.
 
-        Raises ValueError, TypeError or OverflowError for bad `seconds`.
+        Raises ValueError, TypeError or OverflowError for invalid `seconds`.
         """
 
     def statistics(self) -> RateStatistics:
-        """A snapshot of what the set has seen, at this moment. The members have their own."""
+        """Return a snapshot of the set's counters and waiting times. Each member has its own statistics."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exc: object) -> None: ...
@@ -852,10 +867,11 @@ class RateLimits:
     async def __aexit__(self, *_exc: object) -> None: ...
     @overload
     def __call__(self, function: _F, /, *, n: float | None = None, timeout: float | None = None, **amounts: float) -> _F:
-        """Decorate a function: each call first takes `n` of each limit, or amounts by name.
+        """Decorate a function so that each call first takes `n` of each limit, or amounts by name.
 
-        `@limits`, `@limits(n=2, timeout=1)`, or `@limits(requests=1, tokens=500)`. The function is a def, an async def, or a
-        generator function of either kind: a generator takes them when iteration begins. Raises what `acquire` raises.
+        Use `@limits`, `@limits(n=2, timeout=1)` or `@limits(requests=1, tokens=500)`. The function can be a def, an
+        async def, or a generator function of either kind; a generator takes its amounts when iteration begins. A call
+        raises what `acquire` raises.
         """
 
     @overload
@@ -872,15 +888,17 @@ class RateLimits:
 class KeyedTokenBucket:
     """A token bucket for each of very many keys (users, addresses, hosts), in bounded memory.
 
-    Each key has a bucket of `burst` tokens to which `rate` come in per `period` seconds, and a line of its own: who waits for one
-    key holds up nobody at another. Keys are str, bytes, int, UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of
-    each is stored. `key(k)` is a light handle with the whole interface of a token bucket; `try_acquire(key, n)` is the hot path.
+    Each key has a bucket of `burst` tokens, refilled with `rate` tokens per `period` seconds, and a wait queue of
+    its own, so waiting for one key delays no other key. Keys are str, bytes, int, UUID, IP addresses, and tuples of
+    those; only a keyed 128-bit hash of each is stored. `key(k)` returns a light handle with the whole interface of
+    a token bucket; `try_acquire(key, n)` is the fastest way to use a key.
 
-    At most `max_keys` are remembered. A full bucket is the same as none and is forgotten when room is needed; one in debt, waited
-    for or with a rate of its own never. When all of them are needed a new key is refused with RateLimited, because to forget a debt
-    would let more through than the limit; `retry_after` says when one may be forgotten.
+    At most `max_keys` keys are remembered. A full bucket is forgotten when room is needed, because a new bucket
+    starts full anyway. A bucket that is in use (not full, waited for, or with a rate of its own) is never
+    forgotten, because forgetting a debt would admit more than the limit. If all buckets are in use, a new key is
+    refused with RateLimited, whose `retry_after` says when a bucket can be forgotten.
 
-    Raises ValueError, TypeError or OverflowError for bad arguments.
+    Raises ValueError, TypeError or OverflowError for invalid arguments.
 
     Algorithm: GCRA (ITU-T I.371, annex A).
     """
@@ -896,58 +914,59 @@ class KeyedTokenBucket:
         name: str | None = None,
     ) -> Self: ...
     def key(self, key: _Key) -> KeyedBucket:
-        """The bucket of one key, as a light handle with the whole interface of a token bucket.
+        """Return the bucket of one key, as a light handle with the whole interface of a token bucket.
 
-        Raises TypeError for a key of another kind.
+        Raises TypeError for a key of an unsupported type.
         """
 
     def try_acquire(self, key: _Key, n: float = 1) -> bool:
-        """Take `n` tokens of the key's bucket if they can go now and nobody waits for them. Returns whether it did. Never waits.
+        """Take `n` tokens from the key's bucket if they are available and nobody is waiting for that key. Never waits.
 
-        `n=0` goes always and changes nothing.
+        Returns whether the tokens were taken. `n=0` always succeeds and changes nothing.
 
-        Raises RateLimited if the key is new and all `max_keys` are needed (see the class), ValueError if `n` can never pass
-        at once; ValueError, TypeError or OverflowError for a bad `key` or `n`.
+        Raises RateLimited if the key is new and all `max_keys` buckets are in use (see the class), ValueError if `n` is
+        larger than can ever be admitted at once; ValueError, TypeError or OverflowError for an invalid `key` or `n`.
         """
 
     def set_rate(self, rate: float, burst: float | None = None, *, key: _Key = ...) -> None:
-        """Change the rate, per the same period, and the burst, if one is given, from now on: for every key without a rate of its own,
-        or for one key alone.
+        """Change the rate (per the same period) and, if given, the burst, from now on.
 
-        Tokens stay, as far as they fit, and so do debts. A key with a rate of its own is remembered until `forget(key)`.
+        With `key` the change applies to that key alone, which is then remembered until `forget(key)`; otherwise it
+        applies to every key without a rate of its own. Tokens are kept as far as they fit, and debts are kept.
 
-        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed; RateLimited if there is no
-        room for one more key.
+        Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed; RateLimited if there
+        is no room for another key.
         """
 
     def forget(self, key: _Key) -> bool:
-        """Drop the key's own rate: that of all others holds for it again. Its debt stays. Returns whether it had one.
+        """Remove the key's own rate, so that the default applies again. Its debt is kept. Return whether it had a rate of
+        its own.
 
-        Raises TypeError for a key of another kind.
+        Raises TypeError for a key of an unsupported type.
         """
 
     @property
     def rate(self) -> float:
-        """Tokens that come in per `period`, for a key without a rate of its own."""
+        """The number of tokens refilled per `period`, for a key without a rate of its own."""
 
     @property
     def burst(self) -> float:
-        """Tokens that can be saved, for a key without a rate of its own."""
+        """The largest number of tokens in a bucket, for a key without a rate of its own."""
 
     @property
     def period(self) -> float:
-        """Seconds that `rate` is counted over."""
+        """The length of time that `rate` refers to, in seconds."""
 
     @property
     def max_keys(self) -> int:
-        """The most keys that are remembered."""
+        """The largest number of keys that are remembered."""
 
     @property
     def name(self) -> str | None:
         """The name given at creation, for `repr` and statistics."""
 
     def statistics(self) -> KeyedRateStatistics:
-        """A snapshot of what the buckets of all keys have seen, at this moment."""
+        """Return a snapshot of the counters and waiting times of all keys together."""
 
     def __len__(self) -> int: ...
     def __bool__(self) -> Literal[True]: ...
@@ -957,7 +976,9 @@ class KeyedTokenBucket:
 
 @final
 class KeyedBucket(RateLimiter):
-    """One key's bucket: what `KeyedTokenBucket.key` returns. A light handle; the bucket itself is the keyed bucket's."""
+    """The bucket of one key, as returned by `KeyedTokenBucket.key`. A light handle: the `KeyedTokenBucket` holds the
+    bucket's state.
+    """
 
     @property
     def key(self) -> _Key:
@@ -965,80 +986,85 @@ class KeyedBucket(RateLimiter):
 
     @property
     def rate(self) -> float:
-        """Tokens that come in per `period`."""
+        """The number of tokens refilled per `period`."""
 
     @property
     def burst(self) -> float:
-        """Tokens that can be saved."""
+        """The largest number of tokens the bucket holds."""
 
     @property
     def period(self) -> float:
-        """Seconds that `rate` is counted over."""
+        """The length of time that `rate` refers to, in seconds."""
 
     def set_rate(self, rate: float, burst: float | None = None) -> None:
-        """Give this key a rate of its own, per the same period, and a burst, if one is given, from now on.
+        """Give this key a rate of its own (per the same period) and, if given, a burst of its own, from now on.
 
-        Tokens stay, as far as they fit, and so do debts. The key is then remembered until `KeyedTokenBucket.forget(key)`.
+        Tokens are kept as far as they fit, and debts are kept. The key is remembered until
+        `KeyedTokenBucket.forget(key)`.
 
-        Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+        Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
         """
 
 @final
 class Reservation:
-    """Tokens booked for a moment to come: what `reserve` returns.
+    """Tokens booked for a future moment, as returned by `reserve`.
 
-    Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry and raise RuntimeError
-    if it has been cancelled. An exception in the body gives nothing back; `cancel` does, as far as that is possible. When the
-    true amount is known, `settle` it.
+    Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry and raise
+    RuntimeError if the reservation has been cancelled. An exception in the block gives nothing back; call `cancel`
+    before the moment, or `settle` with the true amount when it is known.
     """
 
     def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn: ...
     @property
     def n(self) -> float | dict[str, float]:
-        """What was booked: tokens, or a dict of them by name for `RateLimits`."""
+        """The booked amount: tokens, or a dict of tokens by name for `RateLimits`."""
 
     @property
     def delay(self) -> float:
-        """The seconds until its moment; 0.0 when that has come."""
+        """The seconds until the reservation is ready; 0.0 if it is ready."""
 
     @property
     def ready_at(self) -> float:
-        """Its moment, in seconds on the limiter's clock (`sluicegate.Clock().now()` unless it was given another)."""
+        """The moment at which the reservation is ready, in seconds on the limiter's clock (by default
+        `sluicegate.Clock().now()`).
+        """
 
     def wait(self, timeout: float | None = None) -> Literal[True]:
-        """Block until its moment has come.
+        """Block until the reservation is ready.
 
-        Raises RateLimited at once, the booking staying as it is, if that is more than `timeout` seconds away;
-        ValueError, TypeError or OverflowError for a bad `timeout`. Interrupted by an exception from a signal handler, the
-        booking stays as it is.
+        Raises RateLimited at once, with the booking unchanged, if that is more than `timeout` seconds away; ValueError,
+        TypeError or OverflowError for an invalid `timeout`. If an exception from a signal handler interrupts the wait,
+        the booking is unchanged.
         """
 
     async def wait_async(self, timeout: float | None = None) -> Literal[True]:
-        """Wait until its moment has come, from a coroutine.
+        """Wait until the reservation is ready, from a coroutine.
 
-        As `wait`. Cancelled, the booking stays as it is.
+        Works as `wait`. If it is cancelled, the booking is unchanged.
         """
 
     def settle(self, actual: float = ..., /, **actual_by_name: float) -> None:
-        """Report the amount actually used: the difference is given back, or taken, even if that leaves a debt.
+        """Report the amount actually used; the difference is refunded, or debited even if that leaves a debt.
 
-        What has come in again since its moment is not given back a second time: of a sliding window comes back what still
-        counts there, of a bucket what it would have more if `actual` had been booked. Before its moment no more comes back than
-        `cancel` gives.
+        An amount that has been refilled since the reservation's moment is not refunded a second time: a sliding window
+        refunds what still counts in it, a bucket refunds what it would hold in addition if `actual` had been booked.
+        Before its moment, a reservation refunds no more than `cancel` would.
 
-        For `RateLimits` by name, `settle(tokens=950)`; a limit that is not named stays as it was booked.
+        For `RateLimits` give amounts by name, as in `settle(tokens=950)`; a limit that is not named keeps its booked
+        amount.
 
-        Raises RuntimeError if it has been settled or cancelled before; ValueError, TypeError or OverflowError for a bad amount.
+        Raises RuntimeError if the reservation has been settled or cancelled; ValueError, TypeError or OverflowError for
+        an invalid amount.
         """
 
     def cancel(self) -> float | dict[str, float]:
-        """Give it back, as far as that is possible, and return how much that was: tokens, or a dict of them by name.
+        """Cancel the reservation and return the amount given back: tokens, or a dict of tokens by name.
 
-        What has been booked after it, relying on it, stays where it is, and so much of it cannot be given back: else
-        more might pass in some window than the limit allows. (A sliding window can always give all of it back.)
-        Nothing is given back once its moment has passed. A second time does nothing.
+        Later bookings rely on this one and keep their moments, so the part of it that they need cannot be given back
+        without exceeding the limit in some window. (A sliding window can always give back everything.) Once its moment
+        has passed, nothing is given back. Calling it again has no effect.
 
-        Raises RuntimeError if it has been settled.
+        Raises RuntimeError if the reservation has been settled.
         """
 
     def __enter__(self) -> Self: ...

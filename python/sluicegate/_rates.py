@@ -122,10 +122,11 @@ def _decorate(function: Any, acquire: Callable[[], Any], acquire_async: Callable
 
 class _LimiterMethods:
     async def acquire_async(self: Any, n: float = 1, *, timeout: float | None = None) -> bool:
-        """Take `n` tokens, waiting for them in line, from a coroutine.
+        """Take `n` tokens, waiting until they are available, from a coroutine.
 
-        As `acquire`. Does not suspend when they can be had at once, except that after 128 operations in a row the loop
-        gets a turn. Cancelled, it has taken nothing, and those behind it go earlier.
+        Works as `acquire`. If the tokens are available, the coroutine does not suspend, except that after 128
+        operations in a row other tasks of the loop get to run. If it is cancelled, nothing has been taken, and later
+        waiters are admitted earlier.
         """
         # A timeout that is valid at first sight (nan is not) matters only to those who wait.
         plainly = (
@@ -138,9 +139,10 @@ class _LimiterMethods:
         return await drive(self._async_acquire(n, timeout))
 
     def __call__(self: Any, function: Any = None, /, *, n: float = 1, timeout: float | None = None) -> Any:
-        """Decorate a function (def, async def, or a generator function of either kind): each call first takes `n` tokens.
+        """Decorate a function so that each call first takes `n` tokens.
 
-        `@bucket`, or `@bucket(n=2, timeout=1)`. A generator takes them when iteration begins. Raises what `acquire` raises.
+        Use `@bucket` or `@bucket(n=2, timeout=1)`. The function can be a def, an async def, or a generator function of
+        either kind; a generator takes its tokens when iteration begins. A call raises what `acquire` raises.
         """
         self._check(n, timeout)
 
@@ -155,18 +157,19 @@ class _LimiterMethods:
 
 class _SeveralMethods:
     async def acquire_async(self: Any, n: float = _ONE, /, *, timeout: float | None = None, **amounts: float) -> bool:
-        """Take `n` of each limit, or amounts by name, waiting for them in line, from a coroutine. All or none.
+        """Take `n` of each limit, or amounts by name, waiting until all are available, from a coroutine. All or none.
 
-        As `acquire`. Cancelled, it has taken nothing.
+        Works as `acquire`. If it is cancelled, nothing has been taken.
         """
         position = () if n is _ONE else (n,)
         return await drive(self._async_acquire(timeout, *position, **amounts))
 
     def __call__(self: Any, function: Any = None, /, *, n: float | None = None, timeout: float | None = None, **amounts: float) -> Any:
-        """Decorate a function: each call first takes `n` of each limit, or amounts by name.
+        """Decorate a function so that each call first takes `n` of each limit, or amounts by name.
 
-        `@limits`, `@limits(n=2, timeout=1)`, or `@limits(requests=1, tokens=500)`. The function is a def, an async def, or a
-        generator function of either kind: a generator takes them when iteration begins. Raises what `acquire` raises.
+        Use `@limits`, `@limits(n=2, timeout=1)` or `@limits(requests=1, tokens=500)`. The function can be a def, an
+        async def, or a generator function of either kind; a generator takes its amounts when iteration begins. A call
+        raises what `acquire` raises.
         """
         position = () if n is None else (n,)
         self._check(timeout, *position, **amounts)
@@ -182,9 +185,9 @@ class _SeveralMethods:
 
 class _ReservationMethods:
     async def wait_async(self: Any, timeout: float | None = None) -> bool:
-        """Wait until its moment has come, from a coroutine.
+        """Wait until the reservation is ready, from a coroutine.
 
-        As `wait`. Cancelled, the booking stays as it is.
+        Works as `wait`. If it is cancelled, the booking is unchanged.
         """
         return await drive(self._async_wait(timeout))
 

@@ -18,7 +18,7 @@ pub(super) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
         return Err(PyOverflowError::new_err(format!("'{name}' is too large: {}", shortened(value))));
     };
     if !number.is_finite() || number < 0.0 {
-        return Err(PyValueError::new_err(format!("'{name}' must be a finite number, not negative, not {}", text(value))));
+        return Err(PyValueError::new_err(format!("'{name}' must be finite and not negative, got {}", text(value))));
     }
     Ok(number)
 }
@@ -27,7 +27,7 @@ pub(super) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
 pub(super) fn positive_number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     match number(name, value)? {
         number if number > 0.0 => Ok(number),
-        _ => Err(PyValueError::new_err(format!("'{name}' must be more than zero, not {}", text(value)))),
+        _ => Err(PyValueError::new_err(format!("'{name}' must be greater than zero, got {}", text(value)))),
     }
 }
 
@@ -39,7 +39,7 @@ fn shortened(value: &Bound<'_, PyAny>) -> String {
 
 fn too_large(name: &str, value: &Bound<'_, PyAny>, scale: Scale) -> PyErr {
     let most = scale.tokens(sluicegate_core::rate::MAX_UNITS.into());
-    PyOverflowError::new_err(format!("'{name}' is too large here: {}; at most {most:?} can be counted", shortened(value)))
+    PyOverflowError::new_err(format!("'{name}' is too large for this limiter: {}; the maximum is {most:?}", shortened(value)))
 }
 
 /// An amount in units, by the name of its argument.
@@ -67,9 +67,8 @@ pub(super) fn positive_amount(name: &str, value: &Bound<'_, PyAny>, scale: Scale
 /// The scale for a limiter that lets at most so much through at once.
 pub(super) fn scale(name: &str, largest: &Bound<'_, PyAny>) -> PyResult<Scale> {
     let tokens = positive_number(name, largest)?;
-    Scale::for_largest(tokens).ok_or_else(|| {
-        PyOverflowError::new_err(format!("'{name}' is too large: {}; at most 1e18 is possible", shortened(largest)))
-    })
+    Scale::for_largest(tokens)
+        .ok_or_else(|| PyOverflowError::new_err(format!("'{name}' is too large: {}; the maximum is 1e18", shortened(largest))))
 }
 
 /// A rate per period.
@@ -89,7 +88,7 @@ pub(super) fn period_of(value: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
     let period = positive_number("period", value)?;
     if period > MAX_SECONDS {
         let period = text(value);
-        return Err(PyOverflowError::new_err(format!("'period' is {period} seconds, at most {MAX_SECONDS} are possible")));
+        return Err(PyOverflowError::new_err(format!("'period' is {period} seconds, and the maximum is {MAX_SECONDS}")));
     }
     Ok(period)
 }

@@ -27,7 +27,7 @@ impl Buckets {
                 let most = self.max_keys;
                 rate_limited(
                     py,
-                    &format!("all {most} keys that can be remembered are needed, so a new one is refused: {}", text(this)),
+                    &format!("all {most} keys are in use, and none can be forgotten for a new key: {}", text(this)),
                     after,
                 )
             }

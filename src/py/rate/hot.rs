@@ -144,21 +144,23 @@ impl Hot<2> for TryAcquireKey {
 const TRY_ACQUIRE: &CStr = c"try_acquire($self, n=1)
 --
 
-Take `n` tokens if they can go now and nobody waits. Returns whether it did. Never waits.
+Take `n` tokens if they are available and nobody is waiting. Return whether they were taken. Never waits.
 
-It overtakes nobody: while others wait in line it is refused. `n=0` goes always and changes nothing.
+While others are waiting it returns False, so it never overtakes a waiter. `n=0` always succeeds and changes
+nothing.
 
-Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.";
+Raises ValueError if `n` is larger than can ever be admitted at once; ValueError, TypeError or OverflowError for
+an invalid `n`.";
 
 const TRY_ACQUIRE_KEY: &CStr = c"try_acquire($self, key, n=1)
 --
 
-Take `n` tokens of the key's bucket if they can go now and nobody waits for them. Returns whether it did. Never waits.
+Take `n` tokens from the key's bucket if they are available and nobody is waiting for that key. Never waits.
 
-`n=0` goes always and changes nothing.
+Returns whether the tokens were taken. `n=0` always succeeds and changes nothing.
 
-Raises RateLimited if the key is new and all `max_keys` are needed (see the class), ValueError if `n` can never pass
-at once; ValueError, TypeError or OverflowError for a bad `key` or `n`.";
+Raises RateLimited if the key is new and all `max_keys` buckets are in use (see the class), ValueError if `n` is
+larger than can ever be admitted at once; ValueError, TypeError or OverflowError for an invalid `key` or `n`.";
 
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     install_on(&py.get_type::<PyRateLimiter>(), &[method::<TryAcquire, 1>(), method::<TryAcquireAsync, 1>()])?;

@@ -29,15 +29,17 @@ const SHARDS: usize = 1;
 
 /// A token bucket for each of very many keys (users, addresses, hosts), in bounded memory.
 ///
-/// Each key has a bucket of `burst` tokens to which `rate` come in per `period` seconds, and a line of its own: who waits for one
-/// key holds up nobody at another. Keys are str, bytes, int, UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of
-/// each is stored. `key(k)` is a light handle with the whole interface of a token bucket; `try_acquire(key, n)` is the hot path.
+/// Each key has a bucket of `burst` tokens, refilled with `rate` tokens per `period` seconds, and a wait queue of
+/// its own, so waiting for one key delays no other key. Keys are str, bytes, int, UUID, IP addresses, and tuples of
+/// those; only a keyed 128-bit hash of each is stored. `key(k)` returns a light handle with the whole interface of
+/// a token bucket; `try_acquire(key, n)` is the fastest way to use a key.
 ///
-/// At most `max_keys` are remembered. A full bucket is the same as none and is forgotten when room is needed; one in debt, waited
-/// for or with a rate of its own never. When all of them are needed a new key is refused with RateLimited, because to forget a debt
-/// would let more through than the limit; `retry_after` says when one may be forgotten.
+/// At most `max_keys` keys are remembered. A full bucket is forgotten when room is needed, because a new bucket
+/// starts full anyway. A bucket that is in use (not full, waited for, or with a rate of its own) is never
+/// forgotten, because forgetting a debt would admit more than the limit. If all buckets are in use, a new key is
+/// refused with RateLimited, whose `retry_after` says when a bucket can be forgotten.
 ///
-/// Raises ValueError, TypeError or OverflowError for bad arguments.
+/// Raises ValueError, TypeError or OverflowError for invalid arguments.
 ///
 /// Algorithm: GCRA (ITU-T I.371, annex A).
 #[pyclass(frozen, subclass, weakref, name = "KeyedTokenBucket", module = "sluicegate")]
@@ -48,7 +50,8 @@ pub(crate) struct PyKeyedTokenBucket {
     common: Common,
 }
 
-/// One key's bucket: what `KeyedTokenBucket.key` returns. A light handle; the bucket itself is the keyed bucket's.
+/// The bucket of one key, as returned by `KeyedTokenBucket.key`. A light handle: the `KeyedTokenBucket` holds the
+/// bucket's state.
 #[pyclass(frozen, weakref, extends = PyRateLimiter, name = "KeyedBucket", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyKeyedBucket;
@@ -92,7 +95,7 @@ impl PyKeyedTokenBucket {
         let scale = scale("burst", burst)?;
         let (units, size) = burst_of(burst, scale)?;
         let max_keys = match arguments::positive("max_keys", max_keys)? {
-            usize::MAX => return Err(PyOverflowError::new_err("'max_keys' is too large: so many cannot be remembered")),
+            usize::MAX => return Err(PyOverflowError::new_err("'max_keys' is too large")),
             max_keys => max_keys,
         };
         let period = period_of(period.given())?;
@@ -103,9 +106,9 @@ impl PyKeyedTokenBucket {
         Ok(Self { buckets: Arc::new(Buckets { core, max_keys }), hasher: KeyHasher::new(), common })
     }
 
-    /// The bucket of one key, as a light handle with the whole interface of a token bucket.
+    /// Return the bucket of one key, as a light handle with the whole interface of a token bucket.
     ///
-    /// Raises TypeError for a key of another kind.
+    /// Raises TypeError for a key of an unsupported type.
     fn key<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyKeyedBucket>> {
         let py = slf.py();
         let this = slf.get();
@@ -120,13 +123,13 @@ impl PyKeyedTokenBucket {
         Bound::new(py, PyClassInitializer::from(limiter).add_subclass(PyKeyedBucket))
     }
 
-    /// Change the rate, per the same period, and the burst, if one is given, from now on: for every key without a rate of its own,
-    /// or for one key alone.
+    /// Change the rate (per the same period) and, if given, the burst, from now on.
     ///
-    /// Tokens stay, as far as they fit, and so do debts. A key with a rate of its own is remembered until `forget(key)`.
+    /// With `key` the change applies to that key alone, which is then remembered until `forget(key)`; otherwise it
+    /// applies to every key without a rate of its own. Tokens are kept as far as they fit, and debts are kept.
     ///
-    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed; RateLimited if there is no
-    /// room for one more key.
+    /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed; RateLimited if there
+    /// is no room for another key.
     #[pyo3(signature = (rate, burst = None, *, key = Argument::MISSING), text_signature = "($self, rate, burst=None, *, key=...)")]
     fn set_rate(
         slf: &Bound<'_, Self>,
@@ -149,9 +152,10 @@ impl PyKeyedTokenBucket {
         Ok(())
     }
 
-    /// Drop the key's own rate: that of all others holds for it again. Its debt stays. Returns whether it had one.
+    /// Remove the key's own rate, so that the default applies again. Its debt is kept. Return whether it had a rate of
+    /// its own.
     ///
-    /// Raises TypeError for a key of another kind.
+    /// Raises TypeError for a key of an unsupported type.
     fn forget(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         let hash = self.hash(key)?;
         let (wakes, found) = self.buckets.core.forget(py, hash);
@@ -159,25 +163,25 @@ impl PyKeyedTokenBucket {
         Ok(found)
     }
 
-    /// Tokens that come in per `period`, for a key without a rate of its own.
+    /// The number of tokens refilled per `period`, for a key without a rate of its own.
     #[getter]
     fn rate(&self, py: Python<'_>) -> f64 {
         self.buckets.core.terms(py).rate
     }
 
-    /// Tokens that can be saved, for a key without a rate of its own.
+    /// The largest number of tokens in a bucket, for a key without a rate of its own.
     #[getter]
     fn burst(&self, py: Python<'_>) -> f64 {
         self.buckets.core.terms(py).size
     }
 
-    /// Seconds that `rate` is counted over.
+    /// The length of time that `rate` refers to, in seconds.
     #[getter]
     fn period(&self, py: Python<'_>) -> f64 {
         self.buckets.core.terms(py).period
     }
 
-    /// The most keys that are remembered.
+    /// The largest number of keys that are remembered.
     #[getter]
     fn max_keys(&self) -> usize {
         self.buckets.max_keys
@@ -189,7 +193,7 @@ impl PyKeyedTokenBucket {
         self.common.name(py)
     }
 
-    /// A snapshot of what the buckets of all keys have seen, at this moment.
+    /// Return a snapshot of the counters and waiting times of all keys together.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let (wakes, seen) = self.buckets.core.statistics(py);
         wakes.fire();
@@ -235,29 +239,30 @@ impl PyKeyedBucket {
         }
     }
 
-    /// Tokens that come in per `period`.
+    /// The number of tokens refilled per `period`.
     #[getter]
     fn rate(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().terms(slf.py()).rate
     }
 
-    /// Tokens that can be saved.
+    /// The largest number of tokens the bucket holds.
     #[getter]
     fn burst(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().terms(slf.py()).size
     }
 
-    /// Seconds that `rate` is counted over.
+    /// The length of time that `rate` refers to, in seconds.
     #[getter]
     fn period(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().terms(slf.py()).period
     }
 
-    /// Give this key a rate of its own, per the same period, and a burst, if one is given, from now on.
+    /// Give this key a rate of its own (per the same period) and, if given, a burst of its own, from now on.
     ///
-    /// Tokens stay, as far as they fit, and so do debts. The key is then remembered until `KeyedTokenBucket.forget(key)`.
+    /// Tokens are kept as far as they fit, and debts are kept. The key is remembered until
+    /// `KeyedTokenBucket.forget(key)`.
     ///
-    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+    /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
     #[pyo3(signature = (rate, burst = None))]
     fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         PyRateLimiter::set_rate(slf.as_super(), rate, burst)

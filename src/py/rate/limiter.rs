@@ -45,8 +45,8 @@ pub(super) enum Shape {
     Window,
 }
 
-/// Something that admits amounts at a limited rate: the common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow` and the handles
-/// that `KeyedTokenBucket.key` returns. It cannot be made itself.
+/// The common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow` and the handles that `KeyedTokenBucket.key`
+/// returns. A limiter admits amounts at a limited rate. The class cannot be instantiated.
 #[pyclass(frozen, subclass, weakref, name = "RateLimiter", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyRateLimiter {
@@ -150,17 +150,18 @@ impl PyRateLimiter {
         self.common.name(py)
     }
 
-    /// Take `n` tokens, waiting for them in line.
+    /// Take `n` tokens, waiting until they are available.
     ///
-    /// With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
-    /// does not wait at all. `n=0` goes at once and changes nothing.
+    /// With `timeout` it waits for at most that many seconds; if the wait is known to be longer, the request is refused
+    /// at once. `n=0` succeeds at once and changes nothing.
     ///
-    /// Raises RateLimited, with `retry_after` in seconds and nothing taken, if `n` cannot be had in time or no place
-    /// in line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
-    /// argument.
+    /// Raises RateLimited, with `retry_after` in seconds and nothing taken, if `n` tokens are not available in time or
+    /// a leaky bucket has no free place for a waiter; ValueError if `n` is larger than can ever be admitted at once;
+    /// ValueError, TypeError or OverflowError for an invalid argument.
     ///
-    /// Fairness: strictly in the order of arrival, threads and tasks in one line; nobody overtakes a large request.
-    /// Interrupted by an exception from a signal handler, it has taken nothing, and those behind it go earlier.
+    /// Fairness: strictly first come, first served; threads and tasks share one wait queue, and nobody overtakes a
+    /// large request. If an exception from a signal handler interrupts the wait, nothing has been taken, and later
+    /// waiters are admitted earlier.
     #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
     fn acquire(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let this = slf.get();
@@ -208,14 +209,14 @@ impl PyRateLimiter {
         if never_fits { Err(this.cannot_pass(slf.as_any(), n)) } else { Ok(()) }
     }
 
-    /// Book `n` tokens for the first moment possible, after everybody who waits.
+    /// Book `n` tokens for the first moment at which they will be available, after all current waiters.
     ///
-    /// Returns a Reservation, which says when that is and can be waited for, settled and cancelled. Its moment is a
-    /// promise: nothing that happens afterwards moves it.
+    /// Returns a Reservation, which tells that moment and can be waited for, settled and cancelled. The moment is
+    /// fixed: nothing that happens later moves it.
     ///
-    /// Raises RateLimited, having booked nothing, if it would be more than `max_wait` seconds away or no place in
-    /// line is free; ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad
-    /// argument.
+    /// Raises RateLimited, with nothing booked, if the moment is more than `max_wait` seconds away or a leaky bucket
+    /// has no free place for a waiter; ValueError if `n` is larger than can ever be admitted at once; ValueError,
+    /// TypeError or OverflowError for an invalid argument.
     #[pyo3(signature = (n = Argument::MISSING, *, max_wait = None), text_signature = "($self, n=1, *, max_wait=None)")]
     fn reserve(slf: &Bound<'_, Self>, n: Argument<'_, '_>, max_wait: Option<&Bound<'_, PyAny>>) -> PyResult<PyReservation> {
         let py = slf.py();
@@ -234,9 +235,9 @@ impl PyRateLimiter {
         Ok(PyReservation::new(slf.clone().into_any().unbind(), Booked::One(Arc::clone(limiter), booking)))
     }
 
-    /// Give `n` tokens back, at most until the bucket is full.
+    /// Give `n` tokens back, at most until the limiter is full.
     ///
-    /// Raises ValueError, TypeError or OverflowError for a bad `n`.
+    /// Raises ValueError, TypeError or OverflowError for an invalid `n`.
     fn refund(slf: &Bound<'_, Self>, n: &Bound<'_, PyAny>) -> PyResult<()> {
         let n = slf.get().amount("n", Some(n))?;
         if let Target::Key { buckets, hash, .. } = &slf.get().target {
@@ -248,9 +249,9 @@ impl PyRateLimiter {
         Ok(())
     }
 
-    /// Take `n` tokens without asking. That may leave a debt, which those who come later wait off.
+    /// Take `n` tokens without waiting, even if that leaves a debt. Later requests wait until the debt is paid.
     ///
-    /// Raises ValueError, TypeError or OverflowError for a bad `n`.
+    /// Raises ValueError, TypeError or OverflowError for an invalid `n`.
     fn debit(slf: &Bound<'_, Self>, n: &Bound<'_, PyAny>) -> PyResult<()> {
         let n = slf.get().amount("n", Some(n))?;
         let (wakes, result) = slf.get().limiter(slf.as_any())?.debit(slf.py(), n);
@@ -258,9 +259,9 @@ impl PyRateLimiter {
         result.map_err(|_| too_far(slf.as_any()))
     }
 
-    /// The tokens available now; negative in debt. A sliding window says what is left of its limit, a leaky bucket
-    /// what a bucket for one token would say. What is booked for a later moment than its turn (by a set, behind a line or
-    /// a pause) is in it only from then on.
+    /// The number of tokens available now; negative in debt. For a sliding window it is the unused part of the limit;
+    /// for a leaky bucket it is the level of a token bucket with a burst of one. A booking for the next free moment is
+    /// deducted at once, a later booking (by a set, or behind waiters or a pause) only when it is due.
     #[getter]
     fn tokens(slf: &Bound<'_, Self>) -> f64 {
         let (py, this) = (slf.py(), slf.get());
@@ -272,12 +273,14 @@ impl PyRateLimiter {
         this.scale().tokens(level)
     }
 
-    /// The seconds until `try_acquire(n)` can pass, those in line being served first; 0.0 if it can now.
+    /// Return the seconds until `try_acquire(n)` can succeed, after all current waiters have been served; 0.0 if it can
+    /// now.
     ///
-    /// Whoever comes exactly then is admitted, if nobody has come in between. (For a key that is not remembered it does
-    /// not say whether there is room for one more.)
+    /// A caller that comes exactly then is admitted, unless another request has come in between. (For a key that is not
+    /// remembered, it does not take into account whether there is room for another key.)
     ///
-    /// Raises ValueError if `n` can never pass at once; ValueError, TypeError or OverflowError for a bad `n`.
+    /// Raises ValueError if `n` is larger than can ever be admitted at once; ValueError, TypeError or OverflowError for
+    /// an invalid `n`.
     #[pyo3(signature = (n = Argument::MISSING), text_signature = "($self, n=1)")]
     fn retry_after(slf: &Bound<'_, Self>, n: Argument<'_, '_>) -> PyResult<f64> {
         let (py, this) = (slf.py(), slf.get());
@@ -293,18 +296,18 @@ impl PyRateLimiter {
         result.map(seconds).map_err(|_| this.cannot_pass(slf.as_any(), n))
     }
 
-    /// Admit nobody before `seconds` have passed (a server's Retry-After). Tokens go on coming in meanwhile.
+    /// Admit no request for `seconds`, such as a server's Retry-After. Tokens are still refilled during the pause.
     ///
-    /// A shorter pause does not end a longer one. Reservations keep their moments.
+    /// A shorter pause does not shorten a longer one. Existing reservations keep their moments.
     ///
-    /// Raises ValueError, TypeError or OverflowError for bad `seconds`.
+    /// Raises ValueError, TypeError or OverflowError for invalid `seconds`.
     fn pause_for(slf: &Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
         let pause = sluicegate_core::clock::nanos(arguments::duration("seconds", seconds)?);
         slf.get().limiter(slf.as_any())?.pause(slf.py(), pause).fire();
         Ok(())
     }
 
-    /// A snapshot of what the limiter has seen, at this moment.
+    /// Return a snapshot of the limiter's counters and waiting times.
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let seen = match &slf.get().target {

@@ -68,8 +68,8 @@ impl Line {
         let py = this.py();
         let after = |at: Nanos| if at == Nanos::MAX { at } else { at.saturating_sub(self.clock().now()) };
         match (refusal, self) {
-            (Refusal::Until(at), _) => rate_limited(py, &format!("not now: {}", text(this)), after(at)),
-            (Refusal::LineFull(at), _) => rate_limited(py, &format!("no place is free: {}", text(this)), after(at)),
+            (Refusal::Until(at), _) => rate_limited(py, &format!("not enough tokens in time: {}", text(this)), after(at)),
+            (Refusal::LineFull(at), _) => rate_limited(py, &format!("the wait queue is full: {}", text(this)), after(at)),
             (Refusal::NeverFits, Self::One(limiter, n)) => cannot_pass("n", limiter.scale().tokens((*n).into()), this),
             (Refusal::NeverFitsIn(index), Self::Several(several, amounts)) => {
                 member_cannot_pass(this, index, several.members()[index].scale().tokens(amounts[index].into()))

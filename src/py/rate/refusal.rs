@@ -22,7 +22,7 @@ pub(super) fn rate_limited(py: Python<'_>, message: &str, after: Nanos) -> PyErr
 /// More than may ever go at once.
 pub(super) fn cannot_pass(name: &str, asked: f64, limiter: &Bound<'_, PyAny>) -> PyErr {
     let limiter = text(limiter);
-    PyValueError::new_err(format!("'{name}' is {asked:?}, which can never pass: {limiter} lets less through at once"))
+    PyValueError::new_err(format!("'{name}' is {asked:?}, which can never be admitted: it is more than {limiter} admits at once"))
 }
 
 /// The same, of the member of a set with that index. (The set's `limits` are in the order of the members.)
@@ -42,5 +42,8 @@ pub(super) fn member_cannot_pass(set: &Bound<'_, PyAny>, index: usize, asked: f6
 
 /// More is booked or owed than can be counted.
 pub(super) fn too_far(this: &Bound<'_, PyAny>) -> PyErr {
-    PyOverflowError::new_err(format!("'n' is too large: so much is booked of {} that more cannot be counted", text(this)))
+    PyOverflowError::new_err(format!(
+        "'n' is too large: with what is already booked, the total cannot be counted: {}",
+        text(this)
+    ))
 }

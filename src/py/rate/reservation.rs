@@ -50,11 +50,11 @@ enum Fate {
     Cancelled,
 }
 
-/// Tokens booked for a moment to come: what `reserve` returns.
+/// Tokens booked for a future moment, as returned by `reserve`.
 ///
-/// Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry and raise RuntimeError
-/// if it has been cancelled. An exception in the body gives nothing back; `cancel` does, as far as that is possible. When the
-/// true amount is known, `settle` it.
+/// Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry and raise
+/// RuntimeError if the reservation has been cancelled. An exception in the block gives nothing back; call `cancel`
+/// before the moment, or `settle` with the true amount when it is known.
 #[pyclass(frozen, weakref, name = "Reservation", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyReservation {
@@ -83,7 +83,7 @@ impl PyReservation {
 
 #[pymethods]
 impl PyReservation {
-    /// What was booked: tokens, or a dict of them by name for `RateLimits`.
+    /// The booked amount: tokens, or a dict of tokens by name for `RateLimits`.
     #[getter]
     fn n(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match &self.booked {
@@ -94,23 +94,24 @@ impl PyReservation {
         }
     }
 
-    /// The seconds until its moment; 0.0 when that has come.
+    /// The seconds until the reservation is ready; 0.0 if it is ready.
     #[getter]
     fn delay(&self) -> f64 {
         seconds(self.booked.at().saturating_sub(self.booked.clock().now()))
     }
 
-    /// Its moment, in seconds on the limiter's clock (`sluicegate.Clock().now()` unless it was given another).
+    /// The moment at which the reservation is ready, in seconds on the limiter's clock (by default
+    /// `sluicegate.Clock().now()`).
     #[getter]
     fn ready_at(&self) -> f64 {
         seconds_of(self.booked.at())
     }
 
-    /// Block until its moment has come.
+    /// Block until the reservation is ready.
     ///
-    /// Raises RateLimited at once, the booking staying as it is, if that is more than `timeout` seconds away;
-    /// ValueError, TypeError or OverflowError for a bad `timeout`. Interrupted by an exception from a signal handler, the
-    /// booking stays as it is.
+    /// Raises RateLimited at once, with the booking unchanged, if that is more than `timeout` seconds away; ValueError,
+    /// TypeError or OverflowError for an invalid `timeout`. If an exception from a signal handler interrupts the wait,
+    /// the booking is unchanged.
     #[pyo3(signature = (timeout = None))]
     fn wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
@@ -127,15 +128,17 @@ impl PyReservation {
         Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, timeout))
     }
 
-    /// Report the amount actually used: the difference is given back, or taken, even if that leaves a debt.
+    /// Report the amount actually used; the difference is refunded, or debited even if that leaves a debt.
     ///
-    /// What has come in again since its moment is not given back a second time: of a sliding window comes back what still
-    /// counts there, of a bucket what it would have more if `actual` had been booked. Before its moment no more comes back than
-    /// `cancel` gives.
+    /// An amount that has been refilled since the reservation's moment is not refunded a second time: a sliding window
+    /// refunds what still counts in it, a bucket refunds what it would hold in addition if `actual` had been booked.
+    /// Before its moment, a reservation refunds no more than `cancel` would.
     ///
-    /// For `RateLimits` by name, `settle(tokens=950)`; a limit that is not named stays as it was booked.
+    /// For `RateLimits` give amounts by name, as in `settle(tokens=950)`; a limit that is not named keeps its booked
+    /// amount.
     ///
-    /// Raises RuntimeError if it has been settled or cancelled before; ValueError, TypeError or OverflowError for a bad amount.
+    /// Raises RuntimeError if the reservation has been settled or cancelled; ValueError, TypeError or OverflowError for
+    /// an invalid amount.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, actual=..., /, **actual_by_name)")]
     fn settle(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let py = slf.py();
@@ -152,7 +155,7 @@ impl PyReservation {
                 vec![Some(amount("actual", &given, limiter.scale())?)]
             }
             Booked::Several(..) if !args.is_empty() => {
-                return Err(PyTypeError::new_err("settle() of several limits takes the actual amounts by name"));
+                return Err(PyTypeError::new_err("settle() takes the actual amounts by name for several limits"));
             }
             Booked::Several(_, names, _) => names.named("settle", amounts)?,
         };
@@ -169,13 +172,13 @@ impl PyReservation {
         outcome.map_err(|_| too_far(owner))
     }
 
-    /// Give it back, as far as that is possible, and return how much that was: tokens, or a dict of them by name.
+    /// Cancel the reservation and return the amount given back: tokens, or a dict of tokens by name.
     ///
-    /// What has been booked after it, relying on it, stays where it is, and so much of it cannot be given back: else
-    /// more might pass in some window than the limit allows. (A sliding window can always give all of it back.)
-    /// Nothing is given back once its moment has passed. A second time does nothing.
+    /// Later bookings rely on this one and keep their moments, so the part of it that they need cannot be given back
+    /// without exceeding the limit in some window. (A sliding window can always give back everything.) Once its moment
+    /// has passed, nothing is given back. Calling it again has no effect.
     ///
-    /// Raises RuntimeError if it has been settled.
+    /// Raises RuntimeError if the reservation has been settled.
     fn cancel(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let before = self.end(py, Fate::Cancelled);
         if before == Some(Fate::Settled) {
@@ -210,9 +213,7 @@ impl PyReservation {
     #[pyo3(name = "_check_open")]
     fn check_open(&self, py: Python<'_>) -> PyResult<()> {
         match self.fate.with(py, |fate| *fate) {
-            Fate::Cancelled => {
-                Err(PyRuntimeError::new_err("the reservation has been cancelled: nothing is booked to enter with"))
-            }
+            Fate::Cancelled => Err(PyRuntimeError::new_err("cannot enter the block: the reservation has been cancelled")),
             _ => Ok(()),
         }
     }

@@ -26,14 +26,15 @@ use crate::rt::waker::Waker;
 /// Names that the methods' own parameters have.
 const RESERVED: [&str; 4] = ["name", "n", "timeout", "max_wait"];
 
-/// Several limiters, taken together: all or none.
+/// Several limiters taken together: either all of them or none.
 ///
-/// `RateLimits(requests=TokenBucket(50, 10), tokens=TokenBucket(90_000, 90_000, period=60))`. An amount by position is taken
-/// of each, amounts by name of each its own; then every limit must be named. Those who wait stand in one line, strictly
-/// first come, first served. Limiters may be shared between several sets, and used beside them.
+/// Example: `RateLimits(requests=TokenBucket(50, 10), tokens=TokenBucket(90_000, 90_000, period=60))`. A positional
+/// amount is taken from every limiter. Amounts by name are taken from the limiters of those names, and then every
+/// limiter has to be named. Waiters of the set are served strictly first come, first served. A limiter can belong
+/// to several sets, and can also be used directly.
 ///
-/// Raises ValueError if there is none, the same one twice, one of another clock, or one called `name`, `n`, `timeout` or `max_wait`;
-/// TypeError for what is no limiter.
+/// Raises ValueError if no limiter is given, if a limiter is given twice, if the limiters have different clocks, or
+/// if a name is `name`, `n`, `timeout` or `max_wait`; TypeError for an object that is not a limiter.
 #[pyclass(frozen, subclass, weakref, name = "RateLimits", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyRateLimits {
@@ -112,7 +113,7 @@ impl PyRateLimits {
         for (label, limit) in &limits {
             let label: String = label.extract()?;
             if RESERVED.contains(&label.as_str()) {
-                return Err(PyValueError::new_err(format!("a limit cannot be called '{label}': that is a parameter's name")));
+                return Err(PyValueError::new_err(format!("a limit cannot be named '{label}': that is the name of a parameter")));
             }
             let Ok(limiter) = limit.cast::<PyRateLimiter>() else {
                 return Err(PyTypeError::new_err(format!("'{label}' must be a sluicegate limiter, not {}", text(&limit))));
@@ -149,32 +150,33 @@ impl PyRateLimits {
         self.name.as_ref().map(|name| name.clone_ref(py))
     }
 
-    /// The limiters by name, read-only.
+    /// A read-only mapping of the limiters by name.
     #[getter]
     fn limits<'py>(&self, py: Python<'py>) -> Bound<'py, PyMappingProxy> {
         PyMappingProxy::new(py, self.limits.bind(py).as_mapping())
     }
 
-    /// Take `n` of each limit, or amounts by name, if all can go now and nobody waits. All or none.
+    /// Take `n` of each limit, or amounts by name, if all are available now and nobody is waiting. All or none.
     ///
-    /// Returns whether it did. Never waits. Raises as `acquire` does for amounts that can never pass and bad arguments.
+    /// Returns whether they were taken. Never waits. Raises what `acquire` raises for amounts that can never be
+    /// admitted and for invalid arguments.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
     fn try_acquire(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<bool> {
         let line = slf.get().line(slf.get().amounts("try_acquire", args, amounts, true)?);
         line.try_acquire(slf.py(), false).map_err(|refusal| line.error(slf.as_any(), refusal))
     }
 
-    /// Take `n` of each limit, or amounts by name, waiting for them in line. All or none.
+    /// Take `n` of each limit, or amounts by name, waiting until all are available. All or none.
     ///
-    /// With `timeout` it waits for at most that many seconds, and if it can be foreseen that this is not enough it
-    /// does not wait at all.
+    /// With `timeout` it waits for at most that many seconds; if the wait is known to be longer, the request is refused
+    /// at once.
     ///
-    /// Raises RateLimited, with `retry_after` in seconds and nothing taken, if they cannot be had in time; ValueError
-    /// for an amount that can never pass at once; TypeError for a limit that is missing or unknown; ValueError,
-    /// TypeError or OverflowError for a bad argument.
+    /// Raises RateLimited, with `retry_after` in seconds and nothing taken, if the amounts are not available in time;
+    /// ValueError for an amount that can never be admitted at once; TypeError for a limit that is missing or unknown;
+    /// ValueError, TypeError or OverflowError for an invalid argument.
     ///
-    /// Fairness: strictly in the order of arrival, threads and tasks in one line. Interrupted by an exception from a signal
-    /// handler, it has taken nothing.
+    /// Fairness: strictly first come, first served; threads and tasks share one wait queue. If an exception from a
+    /// signal handler interrupts the wait, nothing has been taken.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, *, timeout=None, **amounts)")]
     fn acquire(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<bool> {
         let timeout = Timeout::parse_strict("timeout", keyword(amounts, "timeout")?.as_ref())?;
@@ -209,11 +211,13 @@ impl PyRateLimits {
         Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(line), timeout))
     }
 
-    /// Book `n` of each limit, or amounts by name, for the first moment at which all can go, after everybody who waits.
+    /// Book `n` of each limit, or amounts by name, for the first moment at which all are available, after all current
+    /// waiters.
     ///
-    /// Returns a Reservation. `settle` it by name when the true amounts are known.
+    /// Returns a Reservation. Call its `settle` with amounts by name when the true amounts are known.
     ///
-    /// Raises RateLimited, having booked nothing, if that would be more than `max_wait` seconds away; else as `acquire`.
+    /// Raises RateLimited, with nothing booked, if the moment is more than `max_wait` seconds away; otherwise what
+    /// `acquire` raises.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, *, max_wait=None, **amounts)")]
     fn reserve(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<PyReservation> {
         let this = slf.get();
@@ -230,9 +234,9 @@ impl PyRateLimits {
         }
     }
 
-    /// Give tokens back: `n` to each limit, or amounts by name to those that are named.
+    /// Give tokens back: `n` to each limit, or amounts by name to the named limits.
     ///
-    /// Raises TypeError for an unknown limit; ValueError, TypeError or OverflowError for a bad amount.
+    /// Raises TypeError for an unknown limit; ValueError, TypeError or OverflowError for an invalid amount.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
     fn refund(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let this = slf.get();
@@ -241,9 +245,10 @@ impl PyRateLimits {
         Ok(())
     }
 
-    /// Take tokens without asking: `n` of each limit, or amounts by name of those that are named.
+    /// Take tokens without waiting, even if that leaves debts: `n` from each limit, or amounts by name from the named
+    /// limits.
     ///
-    /// That may leave debts, which those who come later wait off. Raises as `refund` does, with nothing taken.
+    /// Later requests wait until the debts are paid. Raises what `refund` raises, with nothing taken.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
     fn debit(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let this = slf.get();
@@ -253,7 +258,7 @@ impl PyRateLimits {
         outcome.map_err(|_| too_far(slf.as_any()))
     }
 
-    /// The tokens available now, by name.
+    /// The number of tokens available now, by name.
     #[getter]
     fn tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let tokens = PyDict::new(py);
@@ -263,9 +268,10 @@ impl PyRateLimits {
         Ok(tokens)
     }
 
-    /// The seconds until `try_acquire` with the same amounts can pass, those in line being served first; 0.0 if it can now.
+    /// Return the seconds until `try_acquire` with the same amounts can succeed, after all current waiters; 0.0 if it
+    /// can now.
     ///
-    /// Raises as `acquire` does for amounts that can never pass and bad arguments.
+    /// Raises what `acquire` raises for amounts that can never be admitted and for invalid arguments.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
     fn retry_after(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<f64> {
         let line = slf.get().line(slf.get().amounts("retry_after", args, amounts, true)?);
@@ -275,16 +281,16 @@ impl PyRateLimits {
         }
     }
 
-    /// Admit nobody to any of the limits before `seconds` have passed (a server's Retry-After).
+    /// Admit no request to any of the limits for `seconds`, such as a server's Retry-After.
     ///
-    /// Raises ValueError, TypeError or OverflowError for bad `seconds`.
+    /// Raises ValueError, TypeError or OverflowError for invalid `seconds`.
     fn pause_for(&self, py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
         let pause = nanos(arguments::duration("seconds", seconds)?);
         self.several.pause(py, pause).fire();
         Ok(())
     }
 
-    /// A snapshot of what the set has seen, at this moment. The members have their own.
+    /// Return a snapshot of the set's counters and waiting times. Each member has its own statistics.
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let (wakes, seen) = slf.get().several.statistics(py);

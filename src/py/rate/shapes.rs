@@ -14,58 +14,59 @@ use super::limiter::{PyRateLimiter, Shape, Target, burst_of, told};
 use crate::rt::arguments::{Argument, text, type_name};
 use crate::rt::class::Common;
 
-/// A token bucket: `rate` tokens come in per `period` seconds, up to `burst` of them can be saved.
+/// A token bucket: it is refilled with `rate` tokens per `period` seconds, and holds at most `burst` tokens.
 ///
-/// In the first t seconds up to `burst + rate * t` pass, and so in any window of that length. For somebody
-/// else's quota of N a minute that is too much: use `SlidingWindow(N, 60)`. A bucket begins with `initial` tokens,
-/// by default full. Rates and amounts may be fractions; amounts are counted in billionths of a token (more coarsely
-/// where `burst` is above 1e9).
+/// In any window of t seconds it admits at most `burst + rate * t / period` tokens. That is too much for somebody
+/// else's quota of N a minute; use `SlidingWindow(N, 60)` for that. The bucket starts with `initial` tokens, by
+/// default full. Rates and amounts can be fractions; amounts are counted in billionths of a token, or more coarsely
+/// if `burst` is above 1e9.
 ///
-/// Shared by any number of threads and event loops. Those who wait stand in one line, strictly first come, first
-/// served. `with bucket:` takes one token, `@bucket` takes one before each call.
+/// Any number of threads and event loops can share it. Waiters are served strictly first come, first served. `with
+/// bucket:` takes one token, and `@bucket` takes one before each call.
 ///
-/// Raises ValueError, TypeError or OverflowError for bad arguments.
+/// Raises ValueError, TypeError or OverflowError for invalid arguments.
 ///
 /// Algorithm: GCRA (ITU-T I.371, annex A).
 #[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "TokenBucket", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyTokenBucket;
 
-/// A shaper: lets callers go evenly spaced, one of n tokens holding up the next for `n / rate` periods.
+/// A leaky bucket used as a shaper: it admits requests evenly spaced. A request for n tokens delays the next one by
+/// `n / rate` periods.
 ///
-/// At most `capacity` stand in line, reservations included; the next is refused. (Callers of a `RateLimits` stand in its
-/// line.) Nothing is saved up: after a pause the first goes at once and the second after it has been paid for.
+/// At most `capacity` requests can wait, reservations included; further requests are refused. (Waiters of a
+/// `RateLimits` are in the wait queue of the set and do not count.) Unused capacity is not saved: after a pause the
+/// first request is admitted at once, and the second at the usual distance from it.
 ///
-/// Raises ValueError, TypeError or OverflowError for bad arguments.
+/// Raises ValueError, TypeError or OverflowError for invalid arguments.
 ///
 /// Algorithm: GCRA (ITU-T I.371, annex A) without a burst.
 #[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "LeakyBucket", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyLeakyBucket;
 
-/// A sliding window: never more than `limit` tokens in any window of `period` seconds, exactly.
+/// A sliding window: it never admits more than `limit` tokens in any window of `period` seconds.
 ///
-/// What is taken at t counts until just before t + `period`. This is what somebody else's quota needs, where a
-/// token bucket may let through up to twice as much in one window. It remembers each moment at which something
-/// was taken in the last `period`, so its memory grows with `limit`.
+/// An amount taken at time t counts until just before t + `period`. Use it for somebody else's quota, where a token
+/// bucket may admit up to twice as much in one window. It remembers each moment of the last `period` at which
+/// something was taken, so its memory grows with `limit`.
 ///
-/// Raises ValueError, TypeError or OverflowError for bad arguments.
+/// Raises ValueError, TypeError or OverflowError for invalid arguments.
 #[pyclass(frozen, subclass, weakref, extends = PyRateLimiter, name = "SlidingWindow", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PySlidingWindow;
 
-/// How many may stand in line.
+/// The largest number of requests that can wait.
 fn capacity_of(value: &Bound<'_, PyAny>) -> PyResult<(usize, f64)> {
     if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
         let (value, kind) = (text(value), type_name(value));
         return Err(PyTypeError::new_err(format!("'capacity' must be an int, not {value} ({kind})")));
     }
     if value.lt(0)? {
-        return Err(PyValueError::new_err(format!("'capacity' must not be negative, not {}", text(value))));
+        return Err(PyValueError::new_err(format!("'capacity' must not be negative, got {}", text(value))));
     }
-    let capacity = value
-        .extract::<u32>()
-        .map_err(|_| PyOverflowError::new_err("'capacity' is too large: at most 4294967295 can stand in line"))?;
+    let capacity =
+        value.extract::<u32>().map_err(|_| PyOverflowError::new_err("'capacity' is too large: the maximum is 4294967295"))?;
     Ok((capacity as usize, f64::from(capacity)))
 }
 
@@ -108,37 +109,37 @@ impl PyTokenBucket {
         let initial_units = initial.map_or(Ok(units), |initial| amount("initial", initial, scale))?;
         if initial_units > units {
             let (initial, burst) = (initial.map_or_else(String::new, text), text(burst));
-            return Err(PyValueError::new_err(format!("'initial' must not be more than the burst of {burst}, not {initial}")));
+            return Err(PyValueError::new_err(format!("'initial' must not be more than the burst of {burst}, got {initial}")));
         }
         let law = Law::Bucket { pace, burst: units, debt: units - initial_units };
         let terms = Terms { rate: per_period, size, period };
         Ok(PyClassInitializer::from(own(law, terms, scale, Common::new(py, name, clock)?)).add_subclass(Self))
     }
 
-    /// Tokens that come in per `period`.
+    /// The number of tokens refilled per `period`.
     #[getter]
     fn rate(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().terms(slf.py()).rate
     }
 
-    /// Tokens that can be saved.
+    /// The largest number of tokens the bucket holds.
     #[getter]
     fn burst(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().terms(slf.py()).size
     }
 
-    /// Seconds that `rate` is counted over.
+    /// The length of time that `rate` refers to, in seconds.
     #[getter]
     fn period(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().terms(slf.py()).period
     }
 
-    /// Change the rate, per the same period, and the burst, if one is given, from now on.
+    /// Change the rate (per the same period) and, if given, the burst, from now on.
     ///
-    /// Tokens stay, as far as they fit, and so do debts. The times of those who wait are worked out anew; one
-    /// whose amount no longer fits the burst gets ValueError. Reservations keep their moments.
+    /// Tokens are kept as far as they fit, and debts are kept. The times of waiters are recalculated; a waiter whose
+    /// amount is now larger than the burst gets ValueError. Reservations keep their moments.
     ///
-    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+    /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
     #[pyo3(signature = (rate, burst = None))]
     fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         PyRateLimiter::set_rate(slf.as_super(), rate, burst)
@@ -167,31 +168,31 @@ impl PyLeakyBucket {
         Ok(PyClassInitializer::from(limiter).add_subclass(Self))
     }
 
-    /// Tokens let go per `period`.
+    /// The number of tokens admitted per `period`.
     #[getter]
     fn rate(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().terms(slf.py()).rate
     }
 
-    /// How many may stand in line.
+    /// The largest number of requests that can wait.
     #[getter]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was made of a u32")]
     fn capacity(slf: &Bound<'_, Self>) -> u32 {
         slf.as_super().get().terms(slf.py()).size as u32
     }
 
-    /// Seconds that `rate` is counted over.
+    /// The length of time that `rate` refers to, in seconds.
     #[getter]
     fn period(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().terms(slf.py()).period
     }
 
-    /// Change the rate, per the same period, and the capacity, if one is given, from now on.
+    /// Change the rate (per the same period) and, if given, the capacity, from now on.
     ///
-    /// The times of those who wait are worked out anew. With a smaller capacity nobody is sent away who stands in
-    /// line already. Reservations keep their moments.
+    /// The times of waiters are recalculated. A smaller capacity does not remove requests that are already waiting.
+    /// Reservations keep their moments.
     ///
-    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+    /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
     #[pyo3(signature = (rate, capacity = None))]
     fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, capacity: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
@@ -226,7 +227,7 @@ impl PySlidingWindow {
         Ok(PyClassInitializer::from(limiter).add_subclass(Self))
     }
 
-    /// Tokens that may be taken in any window.
+    /// The largest number of tokens admitted in any window.
     #[getter]
     fn limit(slf: &Bound<'_, Self>) -> f64 {
         slf.as_super().get().terms(slf.py()).size
@@ -238,13 +239,13 @@ impl PySlidingWindow {
         slf.as_super().get().terms(slf.py()).period
     }
 
-    /// Change the limit, and the period, if one is given, from now on.
+    /// Change the limit and, if given, the period, from now on.
     ///
-    /// What has been taken counts on. The times of those who wait are worked out anew; one whose amount is more
-    /// than the limit gets ValueError. Reservations keep their moments. What a shorter window has forgotten a
-    /// longer one does not know.
+    /// Amounts already taken still count. The times of waiters are recalculated; a waiter whose amount is now larger
+    /// than the limit gets ValueError. Reservations keep their moments. Lengthening the period does not bring back
+    /// amounts that have already left the window.
     ///
-    /// Raises ValueError, TypeError or OverflowError for bad arguments, with nothing changed.
+    /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
     #[pyo3(signature = (limit, period = None))]
     fn set_limit(slf: &Bound<'_, Self>, limit: &Bound<'_, PyAny>, period: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
