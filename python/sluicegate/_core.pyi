@@ -1081,22 +1081,22 @@ class Reservation:
 
 @disjoint_base
 class Channel(Generic[_T, _R_co]):
-    """What both kinds of channel have in common. It cannot be made itself."""
+    """The common base of `CreditChannel` and `AckChannel`. It cannot be instantiated."""
 
     @property
     def sender(self) -> Sender[_T]:
-        """The end that items go in by."""
+        """The sending end."""
 
     @property
     def receiver(self) -> Receiver[_R_co]:
-        """The end that they come out by."""
+        """The receiving end."""
 
     @property
     def name(self) -> str | None:
         """The name given at creation, for `repr` and statistics."""
 
     def statistics(self) -> ChannelStatistics:
-        """A snapshot of what the channel has seen, at this moment."""
+        """Return a snapshot of the channel's state, counters and waiting times."""
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
@@ -1106,22 +1106,24 @@ class Channel(Generic[_T, _R_co]):
 
 @disjoint_base
 class CreditChannel(Channel[_T, _T]):
-    """A channel on which the receiver decides how much may be on its way.
+    """A channel on which the receiver decides how much may be outstanding.
 
-    With a `window` (256) no more than that is between the two ends at any moment; credit goes back as items are
-    received, in steps of `threshold` of the window, and all of it at once when the sender waits or nothing is left.
-    With `window=0` nothing flows but what is asked for by `receiver.credit.request(n)`, and at most `buffer` of it
-    waits to be received.
+    With a `window` (default 256) the amount sent and not yet received never exceeds the window. Credit is granted
+    again as items are received, in steps of `threshold` times the window, and in full when a sender is waiting or
+    nothing is left to receive. With `window=0` a sender may only send what was requested with
+    `receiver.credit.request(n)`, and at most `buffer` of it can wait to be received.
 
-    Amounts are items, or what `weigh(item)` says: a whole number, bytes for example. An item heavier than the
-    window is refused. An item of weight 0 takes no credit, but a slot: there are as many of those.
-    `on_discard(item)` gets what is given up, `control_capacity` is how many control messages may wait.
+    Amounts are counted in items, or by `weigh(item)`, which returns a whole number, for example of bytes. An item
+    heavier than the window is refused. An item of weight 0 takes no credit but occupies a slot; there are as many
+    slots as units in the window. `on_discard(item)` is called with each discarded item. `control_capacity` is the
+    largest number of waiting control messages.
 
-    The ends, `sender` and `receiver`, can be given to different owners; the channel itself need not be kept.
+    The ends, `sender` and `receiver`, can be given to different owners; the channel object itself need not be kept.
 
-    Raises ValueError, TypeError or OverflowError for bad arguments.
+    Raises ValueError, TypeError or OverflowError for invalid arguments.
 
-    Fairness: credit is given strictly in the order in which senders came, by weight; threads and tasks in one line.
+    Fairness: credit is given to senders strictly first come, first served, by weight; threads and tasks share one
+    wait queue.
     """
 
     def __new__(
@@ -1139,14 +1141,14 @@ class CreditChannel(Channel[_T, _T]):
 
 @disjoint_base
 class AckChannel(Channel[_T, Delivery[_T]]):
-    """A credit channel whose items have to be settled: `receive` gives a `Delivery`, and credit goes back when that is
-    acked.
+    """A credit channel whose items have to be settled: `receive` returns a `Delivery`, and its credit is granted again
+    when it is acked.
 
-    One that is nacked, or let go, or not settled within `ack_wait` seconds, comes back at the head, for
-    `max_deliver` attempts in all; then `on_discard` gets it. `receiver.settled_through` is the number below which
-    everything is settled.
+    A delivery that is nacked, dropped or not settled within `ack_wait` seconds is requeued at the head. After
+    `max_deliver` attempts the item is discarded and passed to `on_discard`. `receiver.settled_through` is the
+    sequence number below which every item is settled.
 
-    Everything else is as in `CreditChannel`.
+    Everything else works as in `CreditChannel`.
     """
 
     def __new__(
@@ -1166,104 +1168,107 @@ class AckChannel(Channel[_T, Delivery[_T]]):
 
 @final
 class Sender(Generic[_T]):
-    """The end of a channel that items go in by. Made by the channel, and by `clone`.
+    """The sending end of a channel. Returned by `channel.sender` and by `clone`.
 
-    May be used by any number of threads and tasks. `with sender:` completes the channel at the end of the block, or
-    fails it with the exception that leaves the block. One that is let go before it has completed or failed fails
-    the channel, with a ResourceWarning.
+    Any number of threads and tasks can use it. `with sender:` completes the channel at the end of the block, or
+    fails it with the exception that leaves the block. A sender that is garbage-collected without having completed
+    or failed makes the channel fail, with a ResourceWarning.
     """
 
     def send(self, item: _T, timeout: float | None = None) -> None:
-        """Send an item. Waits for credit: without a limit if `timeout` is None, else for at most `timeout` seconds.
+        """Send an item. Waits for credit: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
 
-        Raises Full if there was none in time, ChannelClosed if this sender has completed, ChannelCancelled if the
-        receiver has gone, ChannelFailed if another sender has failed; ValueError for an item that is heavier than the
-        window; ValueError, TypeError or OverflowError for a bad `timeout`, or a bad weight.
+        Raises Full if there was no credit in time, ChannelClosed if this sender has completed, ChannelCancelled if the
+        receiver has cancelled or is gone, ChannelFailed if another sender has failed; ValueError for an item that is
+        heavier than the window; ValueError, TypeError or OverflowError for an invalid `timeout` or weight.
 
-        Fairness: credit is given strictly in the order in which senders came, by weight, threads and tasks in one line.
-        Interrupted by an exception from a signal handler it has sent nothing.
+        Fairness: credit is given strictly first come, first served, by weight; threads and tasks share one wait queue.
+        If an exception from a signal handler interrupts the call, nothing has been sent.
         """
 
     def send_nowait(self, item: _T) -> None:
-        """Send an item if there is credit for it and nobody waits. Never waits.
+        """Send an item if there is credit for it and nobody is waiting. Never waits.
 
-        Raises Full if there is none, else as `send`.
+        Raises Full if there is no credit or others are waiting, otherwise what `send` raises.
         """
 
     async def send_async(self, item: _T, timeout: float | None = None) -> None:
         """Send an item, waiting for credit, from a coroutine.
 
-        As `send`. Does not suspend when there is credit, except that after 128 operations in a row the loop gets a
-        turn. Cancelled, it has sent nothing.
+        Works as `send`. If there is credit, the coroutine does not suspend, except that after 128 operations in a row
+        other tasks of the loop get to run. If it is cancelled, nothing has been sent.
         """
 
     def send_many(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
-        """Send every item of `items`, in order, and return how many that were.
+        """Send all of `items`, in order, and return the number of items.
 
-        As many as there is credit for enter in one step, the rest as credit comes: for at most `timeout` seconds in
-        all, if that is not None. An item is taken out of an iterator only once there is credit for one, so an iterator
-        stands at the first item that was not sent; with `weigh`, an item that turned out to be too heavy for the credit
-        left is in the error's `pending`.
+        As many items as there is credit for are sent in one step, the rest as credit is granted; `timeout` bounds the
+        whole call. An item is taken from an iterator only when there is credit for one, so afterwards the iterator is
+        at the first item that was not sent. With `weigh`, an item that was taken and turned out to be too heavy for the
+        remaining credit is in the exception's `pending`.
 
-        Raises Full if credit did not come in time, ChannelClosed, ChannelFailed or ChannelCancelled at the end of the
-        channel, ValueError for an item that is too heavy; `accepted` of the error, of a cancellation too, says how many
-        items were sent.
+        Raises Full if there was no credit in time, ChannelClosed, ChannelFailed or ChannelCancelled at the end of the
+        channel, ValueError for an item that is too heavy. The exception's `accepted`, also that of CancelledError, is
+        the number of items that were sent.
         """
 
     async def send_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
-        """Send every item of `items`, in order, from a coroutine, and return how many that were.
+        """Send all of `items`, in order, from a coroutine, and return the number of items.
 
-        As `send_many`. What ends it early, a cancellation too, carries `accepted`: how many items were sent.
+        Works as `send_many`. An exception that ends it early, CancelledError included, has an attribute `accepted`: the
+        number of items that were sent.
         """
 
     def permit(self, n: int = 1, *, timeout: float | None = None) -> Permit[_T]:
-        """Credit for items that do not exist yet: `with sender.permit(3) as permit: permit.send(x)`.
+        """Return a context manager that holds credit for items that do not exist yet.
 
-        It is taken on entry (`with` waits for it, `async with` awaits it), and what is not used goes back on exit.
+        Use it as `with sender.permit(3) as permit: permit.send(x)`. The credit is taken on entry, which waits for it
+        (`async with` awaits it); unused credit is given back on exit. Entering raises Full if there was no credit
+        within `timeout` seconds.
         """
 
     @property
     def credit(self) -> float:
-        """What may be sent at this moment without waiting, in items, or in units of weight; `math.inf` where there is no
-        end to it.
-        """
+        """The amount that can be sent now without waiting, in items or in units of weight; `math.inf` if it is unlimited."""
 
     def wait_ready(self, n: int = 1, *, timeout: float | None = None) -> Literal[True]:
-        """Wait until `n` could be sent. Takes nothing: another sender may be faster (see `permit`).
+        """Wait until `n` could be sent, without taking credit. Another sender may use the credit first (see `permit`).
 
-        Raises Full if that was not so within `timeout` seconds, ValueError if it never can be, and as `send` at the end
-        of the channel.
+        Raises Full if there was not enough credit within `timeout` seconds, ValueError if there never can be, and what
+        `send` raises at the end of the channel.
         """
 
     async def wait_ready_async(self, n: int = 1, *, timeout: float | None = None) -> Literal[True]:
-        """Wait until `n` could be sent, from a coroutine. Takes nothing. As `wait_ready`."""
+        """Wait until `n` could be sent, without taking credit, from a coroutine. Works as `wait_ready`."""
 
     def complete(self) -> None:
-        """Say that nothing more comes. With the last clone that does the channel is complete: receivers get what is
-        buffered, then the end.
+        """Announce that this sender sends nothing more. When all clones have completed, so has the channel: receivers get
+        the buffered items, then the end.
 
-        A second time does nothing.
+        Calling it again has no effect.
         """
 
     def fail(self, error: BaseException) -> None:
-        """End the channel with an error: receivers get what is buffered, and then exactly this exception.
+        """End the channel with an error: receivers get the buffered items, then exactly this exception.
 
-        Other senders get ChannelFailed from now on. Does nothing if the channel has ended before. Raises TypeError for
-        what is no exception.
+        Other senders get ChannelFailed from now on. If the channel has already ended, the call has no effect. Raises
+        TypeError if `error` is not an exception.
         """
 
     def send_control(self, message: object) -> None:
-        """Send a message that needs no credit and overtakes all items: the receiver's `credit.on_control` gets it.
+        """Send a message that needs no credit and overtakes all items; it is passed to the receiver's `credit.on_control`.
 
-        Never waits. Raises Full if `control_capacity` messages have not been taken yet, and as `send` at the end of the
-        channel.
+        Never waits. Raises Full if `control_capacity` messages are already waiting, and what `send` raises at the end
+        of the channel.
         """
 
     def clone(self) -> Sender[_T]:
-        """Another sender of the same channel, which ends by itself: the channel is complete when all have."""
+        """Return another sender of the same channel, which completes separately: the channel is complete when all senders
+        are.
+        """
 
     def statistics(self) -> ChannelStatistics:
-        """A snapshot of what the channel has seen, at this moment."""
+        """Return a snapshot of the channel's state, counters and waiting times."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
@@ -1283,17 +1288,17 @@ class Sender(Generic[_T]):
 
 @final
 class Permit(Generic[_T]):
-    """Credit taken for items that do not exist yet: what `Sender.permit` returns."""
+    """Credit held for items that do not exist yet, as returned by `Sender.permit`."""
 
     @property
     def left(self) -> int:
-        """How much of it is left."""
+        """The amount of credit that is left."""
 
     def send(self, item: _T) -> None:
-        """Send an item with credit that is held. Never waits.
+        """Send an item with the credit that is held. Never waits.
 
-        Raises ValueError if it weighs more than what is left, RuntimeError if the permit is not held, and as
-        `Sender.send` when the receiver has gone.
+        Raises ValueError if the item weighs more than what is left, RuntimeError if the permit is not held, and what
+        `Sender.send` raises when the receiver has cancelled or is gone.
         """
 
     def __enter__(self) -> Self: ...
@@ -1304,47 +1309,53 @@ class Permit(Generic[_T]):
 
 @final
 class Receiver(Generic[_R_co]):
-    """The end of a channel that items come out by. Made by the channel.
+    """The receiving end of a channel. Returned by `channel.receiver`.
 
-    May be used by any number of threads and tasks; each item goes to one of them. Iteration (`for`, `async for`)
-    ends when the channel is complete, and raises the sender's error if it failed. `with receiver:` cancels at the
-    end of the block, and so does letting it go.
+    Any number of threads and tasks can use it; each item goes to one of them. Iteration (`for`, `async for`) ends
+    when the channel is complete, and raises the sender's error if it failed. `with receiver:` cancels at the end of
+    the block, and so does garbage collection of the receiver.
     """
 
     def receive(self, timeout: float | None = None) -> _R_co:
-        """Receive the next item. Waits for one: without a limit if `timeout` is None, else for at most `timeout` seconds.
+        """Receive the next item. Waits for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+        seconds.
 
-        Raises Empty if there was none in time; ChannelClosed when the channel is complete and everything received; the
-        sender's own exception if it failed, after what was sent before; ChannelCancelled after `cancel`; ValueError,
-        TypeError or OverflowError for a bad `timeout`. From an AckChannel it is a Delivery; ChannelError if the channel
-        is complete and nothing is left but deliveries that the caller itself has not settled.
+        On an AckChannel the result is a Delivery.
 
-        Fairness: strictly in the order in which receivers came, threads and tasks in one line. Interrupted by an
-        exception from a signal handler it has taken nothing.
+        Raises Empty if there was no item in time; ChannelClosed if the channel is complete and everything has been
+        received; the sender's own exception if it failed, after the items sent before; ChannelCancelled after `cancel`;
+        ChannelError if an AckChannel is complete and all that is left is deliveries that the caller itself has not
+        settled; ValueError, TypeError or OverflowError for an invalid `timeout`.
+
+        Fairness: strictly first come, first served; threads and tasks share one wait queue. If an exception from a
+        signal handler interrupts the call, nothing has been taken.
         """
 
     def receive_nowait(self) -> _R_co:
         """Receive the next item if there is one. Never waits.
 
-        Raises Empty if there is none, else as `receive`.
+        Raises Empty if there is no item, otherwise what `receive` raises.
         """
 
     async def receive_async(self, timeout: float | None = None) -> _R_co:
         """Receive the next item, waiting for it, from a coroutine.
 
-        As `receive`. Does not suspend when there is an item, except that after 128 operations in a row the loop gets a
-        turn. Cancelled, it has taken nothing.
+        Works as `receive`. If there is an item, the coroutine does not suspend, except that after 128 operations in a
+        row other tasks of the loop get to run. If it is cancelled, nothing has been taken.
         """
 
     def receive_many(self, max: int, *, timeout: float | None = None) -> list[_R_co]:
-        """Receive 1 to `max` items, as a list: waits for the first, takes what else is there.
+        """Receive 1 to `max` items, as a list: wait for the first item, then take what else is available.
 
-        Raises Empty if there was none within `timeout` seconds, and as `receive` at the end of the channel; ValueError,
-        TypeError or OverflowError for a bad `max` or `timeout`.
+        Raises Empty if there was no item within `timeout` seconds, and what `receive` raises at the end of the channel;
+        ValueError, TypeError or OverflowError for an invalid `max` or `timeout`.
         """
 
     async def receive_many_async(self, max: int, *, timeout: float | None = None) -> list[_R_co]:
-        """Receive 1 to `max` items, as a list, from a coroutine. As `receive_many`. Cancelled, it has taken nothing."""
+        """Receive 1 to `max` items, as a list, from a coroutine.
+
+        Works as `receive_many`. If it is cancelled, nothing has been taken.
+        """
 
     def subscribe(
         self,
@@ -1354,42 +1365,41 @@ class Receiver(Generic[_R_co]):
         on_complete: Callable[[], object] | None = None,
         on_subscribe: Callable[[Subscription], object] | None = None,
     ) -> Subscription:
-        """Have items handed to `on_next`, one after the other, and return the subscription.
+        """Pass the items to `on_next`, one at a time, and return the subscription.
 
-        `on_subscribe(subscription)` is called first, here. The rest is called on the running event loop, else on a thread
-        made for it, in the caller's context: `on_next(item)` for each item, at last `on_complete()` or `on_error(error)`.
-        They never overlap, and never nest: asking for more inside `on_next` only asks. One that raises ends the
-        subscription, and its exception goes to `sys.unraisablehook`.
+        `on_subscribe(subscription)` is called first, by this method. The other functions are called on the running
+        event loop, or on a new thread if there is none, in the caller's context: `on_next(item)` for each item, finally
+        `on_complete()` or `on_error(error)`. Calls never overlap and never nest: `request` inside `on_next` returns
+        without calling it. If a function raises, the subscription ends and the exception goes to `sys.unraisablehook`.
 
-        Raises RuntimeError if there is a subscriber already, TypeError for what is not callable.
+        Raises RuntimeError if there is a subscriber already, TypeError if an argument is not callable.
         """
 
     def cancel(self) -> None:
-        """Want nothing more. Senders get ChannelCancelled, and so do others who receive; what is buffered goes to
-        `on_discard`.
+        """Stop receiving. Senders and other receivers get ChannelCancelled, and buffered items go to `on_discard`.
 
-        May be called from anywhere, any number of times, and never raises.
+        It can be called from anywhere, any number of times, and never raises.
         """
 
     @property
     def credit(self) -> Credit:
-        """How much may be on its way, decided by hand: `request`, `drain`, `pause` and the like."""
+        """Manual control of the credit: `request`, `drain`, `pause` and the like."""
 
     @property
     def settled_through(self) -> int:
-        """With deliveries: all with a sequence number below this one are settled. Else how many items have been received."""
+        """On an AckChannel, the sequence number below which every item is settled; otherwise the number of items received."""
 
     @property
     def ended(self) -> bool:
-        """True once nothing will be received any more."""
+        """True once nothing more can be received."""
 
     def statistics(self) -> ChannelStatistics:
-        """A snapshot of what the channel has seen, at this moment."""
+        """Return a snapshot of the channel's state, counters and waiting times."""
 
     def __iter__(self) -> Iterator[_R_co]: ...
     def __next__(self) -> _R_co: ...
     def __aiter__(self) -> AsyncIterator[_R_co]:
-        """Iterate until the channel is complete; the sender's error is raised if it failed."""
+        """Iterate over the items until the channel is complete; raise the sender's error if it failed."""
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exc: object) -> None: ...
     async def __aenter__(self) -> Self: ...
@@ -1410,61 +1420,61 @@ class Receiver(Generic[_R_co]):
 
 @final
 class Credit:
-    """How much may be on its way, decided by hand: what `Receiver.credit` is.
+    """Manual control of a channel's credit, as returned by `Receiver.credit`.
 
-    `request`, `request_up_to` and `lease` belong to a channel with `window=0`, where nothing flows but what is
-    asked for. After the end of the channel all of these do nothing, and never raise.
+    `request`, `request_up_to` and `lease` are for a channel with `window=0`, where only what was requested may be
+    sent. After the end of the channel none of the methods has an effect, and none raises.
     """
 
     def request(self, n: float) -> bool:
-        """Ask for `n` more items (or units of weight): it adds up. `math.inf` is for no end.
+        """Request `n` more items (or units of weight). Requests add up; `math.inf` requests without limit.
 
-        Returns whether the channel took it: False once it has ended. Raises ValueError for less than 1, TypeError for
-        what is no int, RuntimeError on a channel with a window. From 2**63 - 1 on, what has been asked for and not been
-        used yet counts as no end (Reactive Streams, rule 3.17).
+        Returns True if the request was accepted, False if the channel has ended. Raises ValueError for less than 1,
+        TypeError if `n` is not an int, RuntimeError on a channel with a window. Unused requests of 2**63 - 1 or more in
+        total count as unlimited (Reactive Streams, rule 3.17).
         """
 
     def request_up_to(self, sequence: float) -> bool:
-        """Ask for as many more as bring everything ever granted to `sequence`. May be said any number of times: a number
-        that has been reached changes nothing.
+        """Request as much as brings the total ever granted to `sequence`. It is idempotent: a total that has been reached
+        changes nothing.
 
-        Returns whether it changed something. Raises as `request`.
+        Returns whether it changed something. Raises what `request` raises.
         """
 
     def lease(self, n: float, ttl: float) -> bool:
-        """Grant `n` for `ttl` seconds, instead of what an earlier lease has left; what is not used by then is void.
-        `math.inf` is as much as can be counted: a lease ends.
+        """Grant `n` for `ttl` seconds, replacing what is left of an earlier lease. Credit that is not used by then
+        expires. `math.inf` grants the largest amount that can be counted.
 
-        Returns whether the channel took it: False once it has ended, and while grants are held back. Raises as
-        `request`, and ValueError, TypeError or OverflowError for a bad `ttl`.
+        Returns True if the lease was accepted, False if the channel has ended or grants are held back. Raises what
+        `request` raises, and ValueError, TypeError or OverflowError for an invalid `ttl`.
         """
 
     def drain(self) -> float:
-        """Take back all credit that is not used, and return how much that was. What is buffered stays.
+        """Take back all unused credit and return the amount. Buffered items stay.
 
-        A channel with a window is paused by it: `resume` gives the window back.
+        A channel with a window is paused by it; `resume` grants the window again.
         """
 
     def pause(self) -> None:
-        """Give no more credit until `resume`. What has been given may be used, and what is buffered is received."""
+        """Grant no more credit until `resume`. Credit already granted can be used, and buffered items can be received."""
 
     def resume(self) -> None:
-        """Give the credit that has been held back."""
+        """Grant the credit that was held back, and continue granting."""
 
     def defer_to(self, sender: Sender[Any] | None) -> None:
-        """Give no credit while `sender`, of another channel that this one's items go on to, has none. What is held back
-        meanwhile is given in one step when it has. None ends that.
+        """Grant no credit while `sender`, the sender of the next channel in a chain, has none.
 
-        So a whole chain of channels stops at its source when the last receiver does. Raises ValueError for a cycle,
-        TypeError for what is no sender.
+        Credit held back meanwhile is granted in one step when that sender has credit again. So a chain of channels
+        stops at its source when the last receiver stops. `None` ends the deferral. Raises ValueError for a cycle,
+        TypeError if the argument is not a Sender.
         """
 
     @property
     def on_control(self) -> Callable[[Any], object] | None:
-        """What is called with each control message (see `Sender.send_control`), on the thread or loop that receives,
+        """The function called with each control message (see `Sender.send_control`), on the thread or loop that receives,
         before the next item.
 
-        Without one they stay in their lane. What it raises goes to `sys.unraisablehook`.
+        Without a function the messages stay queued. An exception it raises goes to `sys.unraisablehook`.
         """
 
     @on_control.setter
@@ -1472,11 +1482,11 @@ class Credit:
 
 @final
 class Delivery(Generic[_T]):
-    """An item received from an `AckChannel`, to be settled: its credit goes back when it is.
+    """An item received from an `AckChannel`, which has to be settled. Its credit is granted again when it is.
 
-    As a context manager it is acked at the end of the block, and nacked by an exception; one that only stops the
-    caller (a cancellation, KeyboardInterrupt) does not count as an attempt. Let go unsettled it comes back, as
-    after `nack()`.
+    As a context manager it is acked at the end of the block, and nacked if the block raises. An exception that only
+    stops the caller (CancelledError, KeyboardInterrupt) does not count as an attempt. A delivery that is dropped
+    without being settled is requeued, as after `nack()`.
     """
 
     @property
@@ -1485,23 +1495,24 @@ class Delivery(Generic[_T]):
 
     @property
     def attempt(self) -> int:
-        """1 the first time."""
+        """The number of times the item has been delivered, this time included; 1 for the first delivery."""
 
     @property
     def sequence(self) -> int:
-        """The item's number: 0, 1, 2, in the order in which items were sent."""
+        """The item's number, counted from 0 in the order in which items were sent."""
 
     def ack(self) -> None:
-        """Say that the item has been dealt with. A second time does nothing.
+        """Report that the item has been processed. Calling it again has no effect.
 
-        Raises StaleDelivery if it was too late (see `ack_wait`): the item has been delivered again, or given up.
+        Raises StaleDelivery if it is too late (see `ack_wait`): the item has been delivered again or discarded.
         """
 
     def nack(self, requeue: bool = True, delay: float = 0.0) -> None:
-        """Say that it has not: it comes back at the head, after `delay` seconds, or with `requeue=False` is given up.
+        """Report that the item has not been processed. It is requeued at the head after `delay` seconds, or discarded with
+        `requeue=False`.
 
-        After `max_deliver` attempts it is given up in any case: `on_discard` gets it. A second time does nothing.
-        Raises as `ack`; ValueError, TypeError or OverflowError for bad arguments.
+        After `max_deliver` attempts it is discarded in any case: `on_discard` is called with it. Calling it again has
+        no effect. Raises what `ack` raises; ValueError, TypeError or OverflowError for invalid arguments.
         """
 
     def __enter__(self) -> Self: ...

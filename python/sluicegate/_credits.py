@@ -41,21 +41,22 @@ class _SenderMethods:
     async def send_async(self: Any, item: Any, timeout: float | None = None) -> None:
         """Send an item, waiting for credit, from a coroutine.
 
-        As `send`. Does not suspend when there is credit, except that after 128 operations in a row the loop gets a
-        turn. Cancelled, it has sent nothing.
+        Works as `send`. If there is credit, the coroutine does not suspend, except that after 128 operations in a row
+        other tasks of the loop get to run. If it is cancelled, nothing has been sent.
         """
         if self._try_send(item, timeout) is WAIT:
             await drive(self._async_send(item, timeout))
 
     async def send_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None) -> int:
-        """Send every item of `items`, in order, from a coroutine, and return how many that were.
+        """Send all of `items`, in order, from a coroutine, and return the number of items.
 
-        As `send_many`. What ends it early, a cancellation too, carries `accepted`: how many items were sent.
+        Works as `send_many`. An exception that ends it early, CancelledError included, has an attribute `accepted`: the
+        number of items that were sent.
         """
         return await drive(self._async_send_many(items, timeout))
 
     async def wait_ready_async(self: Any, n: int = 1, *, timeout: float | None = None) -> bool:
-        """Wait until `n` could be sent, from a coroutine. Takes nothing. As `wait_ready`."""
+        """Wait until `n` could be sent, without taking credit, from a coroutine. Works as `wait_ready`."""
         return await drive(self._async_wait_ready(n, timeout))
 
 
@@ -93,7 +94,7 @@ class AsyncReceiverIterator:
 
 @public
 class Subscription:
-    """What a subscriber holds: demand, and the end of it. Made by `Receiver.subscribe`."""
+    """Controls what a subscriber receives, as returned by `Receiver.subscribe`."""
 
     __slots__ = ("__weakref__", "_receiver")
 
@@ -101,16 +102,16 @@ class Subscription:
         self._receiver = receiver
 
     def request(self, n: float) -> bool:
-        """Ask for `n` more, as `Receiver.credit.request`. Belongs to a channel with `window=0`."""
+        """Request `n` more items, as `Receiver.credit.request`, on a channel with `window=0`."""
         return self._receiver.credit.request(n)
 
     def cancel(self) -> None:
-        """Want nothing more. May be called from anywhere, any number of times."""
+        """Stop receiving. It can be called from anywhere, any number of times, and never raises."""
         self._receiver.cancel()
 
     @property
     def cancelled(self) -> bool:
-        """True once nothing comes any more, for whatever reason."""
+        """True once nothing more can be received, for any reason."""
         return self._receiver.ended
 
     def __repr__(self) -> str:
@@ -199,18 +200,21 @@ class _ReceiverMethods:
     async def receive_async(self: Any, timeout: float | None = None) -> Any:
         """Receive the next item, waiting for it, from a coroutine.
 
-        As `receive`. Does not suspend when there is an item, except that after 128 operations in a row the loop gets a
-        turn. Cancelled, it has taken nothing.
+        Works as `receive`. If there is an item, the coroutine does not suspend, except that after 128 operations in a
+        row other tasks of the loop get to run. If it is cancelled, nothing has been taken.
         """
         item = self._try_receive(timeout)
         return await drive(self._async_receive(timeout)) if item is WAIT else item
 
     async def receive_many_async(self: Any, max: int, *, timeout: float | None = None) -> list[Any]:
-        """Receive 1 to `max` items, as a list, from a coroutine. As `receive_many`. Cancelled, it has taken nothing."""
+        """Receive 1 to `max` items, as a list, from a coroutine.
+
+        Works as `receive_many`. If it is cancelled, nothing has been taken.
+        """
         return await drive(self._async_receive_many(max, timeout))
 
     def __aiter__(self: Any) -> AsyncReceiverIterator:
-        """Iterate until the channel is complete; the sender's error is raised if it failed."""
+        """Iterate over the items until the channel is complete; raise the sender's error if it failed."""
         return AsyncReceiverIterator(self)
 
     def subscribe(
@@ -221,14 +225,14 @@ class _ReceiverMethods:
         on_complete: Callable[[], object] | None = None,
         on_subscribe: Callable[[Subscription], object] | None = None,
     ) -> Subscription:
-        """Have items handed to `on_next`, one after the other, and return the subscription.
+        """Pass the items to `on_next`, one at a time, and return the subscription.
 
-        `on_subscribe(subscription)` is called first, here. The rest is called on the running event loop, else on a thread
-        made for it, in the caller's context: `on_next(item)` for each item, at last `on_complete()` or `on_error(error)`.
-        They never overlap, and never nest: asking for more inside `on_next` only asks. One that raises ends the
-        subscription, and its exception goes to `sys.unraisablehook`.
+        `on_subscribe(subscription)` is called first, by this method. The other functions are called on the running
+        event loop, or on a new thread if there is none, in the caller's context: `on_next(item)` for each item, finally
+        `on_complete()` or `on_error(error)`. Calls never overlap and never nest: `request` inside `on_next` returns
+        without calling it. If a function raises, the subscription ends and the exception goes to `sys.unraisablehook`.
 
-        Raises RuntimeError if there is a subscriber already, TypeError for what is not callable.
+        Raises RuntimeError if there is a subscriber already, TypeError if an argument is not callable.
         """
         if not callable(on_next):
             raise TypeError(f"'on_next' must be callable, not {on_next!r}")

@@ -25,7 +25,7 @@ pub(super) fn whole(what: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResul
     let whole = value.py().get_type::<PyInt>().call1((value,))?;
     match whole.extract::<u64>() {
         Ok(whole) if whole < UNBOUNDED => Ok(whole),
-        _ => Err(PyOverflowError::new_err(format!("{what} is {}, at most 2**63 - 2 is possible", text(value)))),
+        _ => Err(PyOverflowError::new_err(format!("{what} is {}, and the maximum is 2**63 - 2", text(value)))),
     }
 }
 

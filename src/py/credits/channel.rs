@@ -54,10 +54,13 @@ fn step(threshold: Argument<'_, '_>, window: u64) -> PyResult<u64> {
                 )));
             }
             let share: f64 = value.extract().map_err(|_| {
-                PyOverflowError::new_err(format!("'threshold' must be above 0 and at most 1, not {}", text(value)))
+                PyOverflowError::new_err(format!("'threshold' must be greater than 0 and at most 1, got {}", text(value)))
             })?;
             if !(share > 0.0 && share <= 1.0) {
-                return Err(PyValueError::new_err(format!("'threshold' must be above 0 and at most 1, not {}", text(value))));
+                return Err(PyValueError::new_err(format!(
+                    "'threshold' must be greater than 0 and at most 1, got {}",
+                    text(value)
+                )));
             }
             share
         }
@@ -73,11 +76,11 @@ fn make(py: Python<'_>, settings: &Settings<'_, '_>, rules: Option<Rules>) -> Py
         None if window > 0 => window,
         None => {
             return Err(PyTypeError::new_err(
-                "window=0 needs 'buffer': how much may be in the channel at once, whatever is asked for (math.inf for no bound)",
+                "window=0 requires 'buffer', the largest amount in the channel at once (math.inf for no bound)",
             ));
         }
         Some(_) if window > 0 => {
-            return Err(PyTypeError::new_err("'buffer' belongs to window=0: a window is the bound itself"));
+            return Err(PyTypeError::new_err("'buffer' is allowed only with window=0; otherwise the window is the bound"));
         }
         Some(buffer) if buffer.is_instance_of::<PyFloat>() && buffer.extract::<f64>()? == f64::INFINITY => UNBOUNDED,
         Some(buffer) => whole("'buffer'", buffer, 1)?,
@@ -106,7 +109,7 @@ fn make(py: Python<'_>, settings: &Settings<'_, '_>, rules: Option<Rules>) -> Py
     })
 }
 
-/// What both kinds of channel have in common. It cannot be made itself.
+/// The common base of `CreditChannel` and `AckChannel`. It cannot be instantiated.
 #[pyclass(frozen, subclass, weakref, generic, name = "Channel", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyChannel {
@@ -118,13 +121,13 @@ pub(crate) struct PyChannel {
 
 #[pymethods]
 impl PyChannel {
-    /// The end that items go in by.
+    /// The sending end.
     #[getter]
     fn sender(&self, py: Python<'_>) -> Py<PySender> {
         self.sender.clone_ref(py)
     }
 
-    /// The end that they come out by.
+    /// The receiving end.
     #[getter]
     fn receiver(&self, py: Python<'_>) -> Py<PyReceiver> {
         self.receiver.clone_ref(py)
@@ -136,7 +139,7 @@ impl PyChannel {
         self.body.get().name(py)
     }
 
-    /// A snapshot of what the channel has seen, at this moment.
+    /// Return a snapshot of the channel's state, counters and waiting times.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.body.get().statistics(py)
     }
@@ -154,22 +157,24 @@ impl PyChannel {
 
 refuse_copies!(PyChannel);
 
-/// A channel on which the receiver decides how much may be on its way.
+/// A channel on which the receiver decides how much may be outstanding.
 ///
-/// With a `window` (256) no more than that is between the two ends at any moment; credit goes back as items are
-/// received, in steps of `threshold` of the window, and all of it at once when the sender waits or nothing is left.
-/// With `window=0` nothing flows but what is asked for by `receiver.credit.request(n)`, and at most `buffer` of it
-/// waits to be received.
+/// With a `window` (default 256) the amount sent and not yet received never exceeds the window. Credit is granted
+/// again as items are received, in steps of `threshold` times the window, and in full when a sender is waiting or
+/// nothing is left to receive. With `window=0` a sender may only send what was requested with
+/// `receiver.credit.request(n)`, and at most `buffer` of it can wait to be received.
 ///
-/// Amounts are items, or what `weigh(item)` says: a whole number, bytes for example. An item heavier than the
-/// window is refused. An item of weight 0 takes no credit, but a slot: there are as many of those.
-/// `on_discard(item)` gets what is given up, `control_capacity` is how many control messages may wait.
+/// Amounts are counted in items, or by `weigh(item)`, which returns a whole number, for example of bytes. An item
+/// heavier than the window is refused. An item of weight 0 takes no credit but occupies a slot; there are as many
+/// slots as units in the window. `on_discard(item)` is called with each discarded item. `control_capacity` is the
+/// largest number of waiting control messages.
 ///
-/// The ends, `sender` and `receiver`, can be given to different owners; the channel itself need not be kept.
+/// The ends, `sender` and `receiver`, can be given to different owners; the channel object itself need not be kept.
 ///
-/// Raises ValueError, TypeError or OverflowError for bad arguments.
+/// Raises ValueError, TypeError or OverflowError for invalid arguments.
 ///
-/// Fairness: credit is given strictly in the order in which senders came, by weight; threads and tasks in one line.
+/// Fairness: credit is given to senders strictly first come, first served, by weight; threads and tasks share one
+/// wait queue.
 #[pyclass(frozen, subclass, weakref, extends = PyChannel, name = "CreditChannel", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyCreditChannel;
@@ -195,14 +200,14 @@ impl PyCreditChannel {
     }
 }
 
-/// A credit channel whose items have to be settled: `receive` gives a `Delivery`, and credit goes back when that is
-/// acked.
+/// A credit channel whose items have to be settled: `receive` returns a `Delivery`, and its credit is granted again
+/// when it is acked.
 ///
-/// One that is nacked, or let go, or not settled within `ack_wait` seconds, comes back at the head, for
-/// `max_deliver` attempts in all; then `on_discard` gets it. `receiver.settled_through` is the number below which
-/// everything is settled.
+/// A delivery that is nacked, dropped or not settled within `ack_wait` seconds is requeued at the head. After
+/// `max_deliver` attempts the item is discarded and passed to `on_discard`. `receiver.settled_through` is the
+/// sequence number below which every item is settled.
 ///
-/// Everything else is as in `CreditChannel`.
+/// Everything else works as in `CreditChannel`.
 #[pyclass(frozen, subclass, weakref, extends = PyChannel, name = "AckChannel", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyAckChannel;
@@ -228,7 +233,7 @@ impl PyAckChannel {
         let ack_wait = match ack_wait.filter(|wait| !wait.is_none()) {
             None => None,
             Some(wait) => match nanos(arguments::duration("ack_wait", wait)?) {
-                0 => return Err(PyValueError::new_err(format!("'ack_wait' must be more than 0 seconds, not {}", text(wait)))),
+                0 => return Err(PyValueError::new_err(format!("'ack_wait' must be greater than 0 seconds, got {}", text(wait)))),
                 wait => Some(wait),
             },
         };

@@ -10,10 +10,10 @@ use super::inner::{PyChannelBody, upstream};
 use super::sender::PySender;
 use crate::rt::arguments::{self, text, type_name};
 
-/// How much may be on its way, decided by hand: what `Receiver.credit` is.
+/// Manual control of a channel's credit, as returned by `Receiver.credit`.
 ///
-/// `request`, `request_up_to` and `lease` belong to a channel with `window=0`, where nothing flows but what is
-/// asked for. After the end of the channel all of these do nothing, and never raise.
+/// `request`, `request_up_to` and `lease` are for a channel with `window=0`, where only what was requested may be
+/// sent. After the end of the channel none of the methods has an effect, and none raises.
 #[pyclass(frozen, name = "Credit", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyCredit {
@@ -30,7 +30,7 @@ impl PyCredit {
         let body = self.body.get();
         if body.window > 0 {
             return Err(PyRuntimeError::new_err(format!(
-                "{operation}: this channel gives credit back by itself, within a window of {}; demand by hand needs window=0",
+                "{operation}: this channel grants credit automatically, within a window of {}; manual requests require window=0",
                 body.window
             )));
         }
@@ -40,11 +40,11 @@ impl PyCredit {
 
 #[pymethods]
 impl PyCredit {
-    /// Ask for `n` more items (or units of weight): it adds up. `math.inf` is for no end.
+    /// Request `n` more items (or units of weight). Requests add up; `math.inf` requests without limit.
     ///
-    /// Returns whether the channel took it: False once it has ended. Raises ValueError for less than 1, TypeError for
-    /// what is no int, RuntimeError on a channel with a window. From 2**63 - 1 on, what has been asked for and not been
-    /// used yet counts as no end (Reactive Streams, rule 3.17).
+    /// Returns True if the request was accepted, False if the channel has ended. Raises ValueError for less than 1,
+    /// TypeError if `n` is not an int, RuntimeError on a channel with a window. Unused requests of 2**63 - 1 or more in
+    /// total count as unlimited (Reactive Streams, rule 3.17).
     fn request(&self, py: Python<'_>, n: &Bound<'_, PyAny>) -> PyResult<bool> {
         let body = self.body.get();
         if body.has_ended(py) {
@@ -56,10 +56,10 @@ impl PyCredit {
         Ok(taken)
     }
 
-    /// Ask for as many more as bring everything ever granted to `sequence`. May be said any number of times: a number
-    /// that has been reached changes nothing.
+    /// Request as much as brings the total ever granted to `sequence`. It is idempotent: a total that has been reached
+    /// changes nothing.
     ///
-    /// Returns whether it changed something. Raises as `request`.
+    /// Returns whether it changed something. Raises what `request` raises.
     fn request_up_to(&self, py: Python<'_>, sequence: &Bound<'_, PyAny>) -> PyResult<bool> {
         let body = self.body.get();
         if body.has_ended(py) {
@@ -71,11 +71,11 @@ impl PyCredit {
         Ok(taken)
     }
 
-    /// Grant `n` for `ttl` seconds, instead of what an earlier lease has left; what is not used by then is void.
-    /// `math.inf` is as much as can be counted: a lease ends.
+    /// Grant `n` for `ttl` seconds, replacing what is left of an earlier lease. Credit that is not used by then
+    /// expires. `math.inf` grants the largest amount that can be counted.
     ///
-    /// Returns whether the channel took it: False once it has ended, and while grants are held back. Raises as
-    /// `request`, and ValueError, TypeError or OverflowError for a bad `ttl`.
+    /// Returns True if the lease was accepted, False if the channel has ended or grants are held back. Raises what
+    /// `request` raises, and ValueError, TypeError or OverflowError for an invalid `ttl`.
     fn lease(&self, py: Python<'_>, n: &Bound<'_, PyAny>, ttl: &Bound<'_, PyAny>) -> PyResult<bool> {
         let body = self.body.get();
         if body.has_ended(py) {
@@ -89,30 +89,30 @@ impl PyCredit {
         Ok(taken)
     }
 
-    /// Take back all credit that is not used, and return how much that was. What is buffered stays.
+    /// Take back all unused credit and return the amount. Buffered items stay.
     ///
-    /// A channel with a window is paused by it: `resume` gives the window back.
+    /// A channel with a window is paused by it; `resume` grants the window again.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let (wakes, unused) = self.body.get().up_to_date(py).drain(py);
         wakes.fire();
         amount_object(py, unused)
     }
 
-    /// Give no more credit until `resume`. What has been given may be used, and what is buffered is received.
+    /// Grant no more credit until `resume`. Credit already granted can be used, and buffered items can be received.
     fn pause(&self, py: Python<'_>) {
         self.body.get().up_to_date(py).pause(py);
     }
 
-    /// Give the credit that has been held back.
+    /// Grant the credit that was held back, and continue granting.
     fn resume(&self, py: Python<'_>) {
         self.body.get().up_to_date(py).resume(py).fire();
     }
 
-    /// Give no credit while `sender`, of another channel that this one's items go on to, has none. What is held back
-    /// meanwhile is given in one step when it has. None ends that.
+    /// Grant no credit while `sender`, the sender of the next channel in a chain, has none.
     ///
-    /// So a whole chain of channels stops at its source when the last receiver does. Raises ValueError for a cycle,
-    /// TypeError for what is no sender.
+    /// Credit held back meanwhile is granted in one step when that sender has credit again. So a chain of channels
+    /// stops at its source when the last receiver stops. `None` ends the deferral. Raises ValueError for a cycle,
+    /// TypeError if the argument is not a Sender.
     fn defer_to(&self, py: Python<'_>, sender: &Bound<'_, PyAny>) -> PyResult<()> {
         let body = self.body.get();
         if sender.is_none() {
@@ -132,10 +132,10 @@ impl PyCredit {
         result.map_err(|cycle| PyValueError::new_err(format!("defer_to: {cycle}")))
     }
 
-    /// What is called with each control message (see `Sender.send_control`), on the thread or loop that receives,
+    /// The function called with each control message (see `Sender.send_control`), on the thread or loop that receives,
     /// before the next item.
     ///
-    /// Without one they stay in their lane. What it raises goes to `sys.unraisablehook`.
+    /// Without a function the messages stay queued. An exception it raises goes to `sys.unraisablehook`.
     #[getter]
     fn on_control(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.body.get().on_control(py)

@@ -16,11 +16,11 @@ use crate::rt::class::refuse_copies;
 use crate::rt::exceptions;
 use crate::rt::guarded::last_act;
 
-/// An item received from an `AckChannel`, to be settled: its credit goes back when it is.
+/// An item received from an `AckChannel`, which has to be settled. Its credit is granted again when it is.
 ///
-/// As a context manager it is acked at the end of the block, and nacked by an exception; one that only stops the
-/// caller (a cancellation, KeyboardInterrupt) does not count as an attempt. Let go unsettled it comes back, as
-/// after `nack()`.
+/// As a context manager it is acked at the end of the block, and nacked if the block raises. An exception that only
+/// stops the caller (CancelledError, KeyboardInterrupt) does not count as an attempt. A delivery that is dropped
+/// without being settled is requeued, as after `nack()`.
 #[pyclass(frozen, weakref, generic, name = "Delivery", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyDelivery {
@@ -53,7 +53,7 @@ impl PyDelivery {
         Err(exceptions::stale_delivery(
             py,
             format!(
-                "delivery {} (attempt {}) was not settled in time: the item has come back meanwhile",
+                "delivery {} (attempt {}) was not settled in time: the item has been requeued or discarded",
                 self.receipt.sequence, self.attempt
             ),
         ))
@@ -85,29 +85,30 @@ impl PyDelivery {
         self.value.clone_ref(py)
     }
 
-    /// 1 the first time.
+    /// The number of times the item has been delivered, this time included; 1 for the first delivery.
     #[getter]
     fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// The item's number: 0, 1, 2, in the order in which items were sent.
+    /// The item's number, counted from 0 in the order in which items were sent.
     #[getter]
     fn sequence(&self) -> u64 {
         self.receipt.sequence
     }
 
-    /// Say that the item has been dealt with. A second time does nothing.
+    /// Report that the item has been processed. Calling it again has no effect.
     ///
-    /// Raises StaleDelivery if it was too late (see `ack_wait`): the item has been delivered again, or given up.
+    /// Raises StaleDelivery if it is too late (see `ack_wait`): the item has been delivered again or discarded.
     fn ack(&self, py: Python<'_>) -> PyResult<()> {
         self.settle(py, None)
     }
 
-    /// Say that it has not: it comes back at the head, after `delay` seconds, or with `requeue=False` is given up.
+    /// Report that the item has not been processed. It is requeued at the head after `delay` seconds, or discarded with
+    /// `requeue=False`.
     ///
-    /// After `max_deliver` attempts it is given up in any case: `on_discard` gets it. A second time does nothing.
-    /// Raises as `ack`; ValueError, TypeError or OverflowError for bad arguments.
+    /// After `max_deliver` attempts it is discarded in any case: `on_discard` is called with it. Calling it again has
+    /// no effect. Raises what `ack` raises; ValueError, TypeError or OverflowError for invalid arguments.
     #[pyo3(signature = (requeue = Requeue(true), delay = None), text_signature = "($self, requeue=True, delay=0.0)")]
     fn nack(&self, py: Python<'_>, requeue: Requeue, delay: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let delay = delay.map_or(Ok(0.0), |delay| arguments::duration("delay", delay))?;

@@ -210,41 +210,44 @@ impl Hot<1> for TryReceive {
 const SEND: &CStr = c"send($self, item, timeout=None)
 --
 
-Send an item. Waits for credit: without a limit if `timeout` is None, else for at most `timeout` seconds.
+Send an item. Waits for credit: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
 
-Raises Full if there was none in time, ChannelClosed if this sender has completed, ChannelCancelled if the
-receiver has gone, ChannelFailed if another sender has failed; ValueError for an item that is heavier than the
-window; ValueError, TypeError or OverflowError for a bad `timeout`, or a bad weight.
+Raises Full if there was no credit in time, ChannelClosed if this sender has completed, ChannelCancelled if the
+receiver has cancelled or is gone, ChannelFailed if another sender has failed; ValueError for an item that is
+heavier than the window; ValueError, TypeError or OverflowError for an invalid `timeout` or weight.
 
-Fairness: credit is given strictly in the order in which senders came, by weight, threads and tasks in one line.
-Interrupted by an exception from a signal handler it has sent nothing.";
+Fairness: credit is given strictly first come, first served, by weight; threads and tasks share one wait queue.
+If an exception from a signal handler interrupts the call, nothing has been sent.";
 
 const SEND_NOWAIT: &CStr = c"send_nowait($self, item)
 --
 
-Send an item if there is credit for it and nobody waits. Never waits.
+Send an item if there is credit for it and nobody is waiting. Never waits.
 
-Raises Full if there is none, else as `send`.";
+Raises Full if there is no credit or others are waiting, otherwise what `send` raises.";
 
 const RECEIVE: &CStr = c"receive($self, timeout=None)
 --
 
-Receive the next item. Waits for one: without a limit if `timeout` is None, else for at most `timeout` seconds.
+Receive the next item. Waits for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+seconds.
 
-Raises Empty if there was none in time; ChannelClosed when the channel is complete and everything received; the
-sender's own exception if it failed, after what was sent before; ChannelCancelled after `cancel`; ValueError,
-TypeError or OverflowError for a bad `timeout`. From an AckChannel it is a Delivery; ChannelError if the channel
-is complete and nothing is left but deliveries that the caller itself has not settled.
+On an AckChannel the result is a Delivery.
 
-Fairness: strictly in the order in which receivers came, threads and tasks in one line. Interrupted by an
-exception from a signal handler it has taken nothing.";
+Raises Empty if there was no item in time; ChannelClosed if the channel is complete and everything has been
+received; the sender's own exception if it failed, after the items sent before; ChannelCancelled after `cancel`;
+ChannelError if an AckChannel is complete and all that is left is deliveries that the caller itself has not
+settled; ValueError, TypeError or OverflowError for an invalid `timeout`.
+
+Fairness: strictly first come, first served; threads and tasks share one wait queue. If an exception from a
+signal handler interrupts the call, nothing has been taken.";
 
 const RECEIVE_NOWAIT: &CStr = c"receive_nowait($self)
 --
 
 Receive the next item if there is one. Never waits.
 
-Raises Empty if there is none, else as `receive`.";
+Raises Empty if there is no item, otherwise what `receive` raises.";
 
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     install_on(&py.get_type::<PySender>(), &[method::<Send, 2>(), method::<SendNowait, 1>(), method::<TrySend, 2>()])?;

@@ -171,8 +171,10 @@ impl PyChannelBody {
         match end {
             End::Completed => exceptions::channel_closed(py, format!("{operation}: the channel{label} has been completed")),
             End::Cancelled => {
-                let error =
-                    exceptions::channel_cancelled(py, format!("{operation}: the receiver of the channel{label} has gone"));
+                let error = exceptions::channel_cancelled(
+                    py,
+                    format!("{operation}: the receiver of the channel{label} has cancelled or is gone"),
+                );
                 if let Some(failure) = self.failure(py) {
                     error.set_cause(py, Some(PyErr::from_value(failure)));
                 }
@@ -194,7 +196,7 @@ impl PyChannelBody {
         match end {
             End::Completed => exceptions::channel_closed(
                 py,
-                format!("{operation}: the channel{label} has been completed, and everything received"),
+                format!("{operation}: the channel{label} is complete, and everything has been received"),
             ),
             End::Cancelled => exceptions::channel_cancelled(py, format!("{operation}: the channel{label} has been cancelled")),
             End::Failed => match self.failure(py) {
@@ -229,7 +231,7 @@ impl PyChannelBody {
             bound => format!("a bound of {bound}"),
         };
         format!(
-            "the channel{label} has {} of credit left, {} items buffered, {} unacknowledged, and {bound}",
+            "the channel{label} has {} credit left, {} items buffered, {} unacknowledged, and {bound}",
             amount_text(seen.credit),
             seen.items_buffered,
             seen.items_unacked

@@ -113,7 +113,7 @@ impl ChannelOperation {
 
 fn too_heavy(body: &PyChannelBody, py: Python<'_>, operation: &str, weight: u64) -> PyErr {
     let bound = body.core.bound(py);
-    PyValueError::new_err(format!("{operation}: {weight} is more than may ever be on its way at once, which is {bound}"))
+    PyValueError::new_err(format!("{operation}: {weight} is more than can ever be outstanding at once, which is {bound}"))
 }
 
 /// One attempt.
@@ -300,7 +300,7 @@ impl Visit<'_, '_, '_> {
             ReceiveError::WaitsForItself => Err(exceptions::channel_error(
                 py,
                 format!(
-                    "{}: the channel has been completed, and nothing is left but deliveries that the caller itself has not settled",
+                    "{}: the channel is complete, and all that is left is deliveries that the caller itself has not settled",
                     self.name
                 ),
             )),

@@ -18,7 +18,7 @@ use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 use crate::rt::guarded::last_act;
 
-/// Credit taken for items that do not exist yet: what `Sender.permit` returns.
+/// Credit held for items that do not exist yet, as returned by `Sender.permit`.
 #[pyclass(frozen, weakref, name = "Permit", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyPermit {
@@ -91,16 +91,16 @@ impl PyPermit {
 
 #[pymethods]
 impl PyPermit {
-    /// How much of it is left.
+    /// The amount of credit that is left.
     #[getter]
     fn left(&self, py: Python<'_>) -> u64 {
         self.held.with(py, |held| held.as_ref().map_or(0, |held| held.permit.left()))
     }
 
-    /// Send an item with credit that is held. Never waits.
+    /// Send an item with the credit that is held. Never waits.
     ///
-    /// Raises ValueError if it weighs more than what is left, RuntimeError if the permit is not held, and as
-    /// `Sender.send` when the receiver has gone.
+    /// Raises ValueError if the item weighs more than what is left, RuntimeError if the permit is not held, and what
+    /// `Sender.send` raises when the receiver has cancelled or is gone.
     fn send(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
         let body = self.body().get();
         let weight = body.weight(item)?;
@@ -111,7 +111,7 @@ impl PyPermit {
                 let permit = &mut held.permit;
                 let left = permit.left();
                 if weight > left {
-                    return Err(PyValueError::new_err(format!("the item weighs {weight}, and {left} is left of the permit")));
+                    return Err(PyValueError::new_err(format!("the item weighs {weight}, and the permit has {left} left")));
                 }
                 Ok(core.send_permitted(py, permit, item, weight))
             }
@@ -168,9 +168,11 @@ impl Drop for PyPermit {
 
 #[pymethods]
 impl PySender {
-    /// Credit for items that do not exist yet: `with sender.permit(3) as permit: permit.send(x)`.
+    /// Return a context manager that holds credit for items that do not exist yet.
     ///
-    /// It is taken on entry (`with` waits for it, `async with` awaits it), and what is not used goes back on exit.
+    /// Use it as `with sender.permit(3) as permit: permit.send(x)`. The credit is taken on entry, which waits for it
+    /// (`async with` awaits it); unused credit is given back on exit. Entering raises Full if there was no credit
+    /// within `timeout` seconds.
     #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
     fn permit(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<PyPermit> {
         let n = credit_amount(n)?;

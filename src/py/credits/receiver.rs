@@ -19,11 +19,11 @@ use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 use crate::rt::guarded::last_act;
 
-/// The end of a channel that items come out by. Made by the channel.
+/// The receiving end of a channel. Returned by `channel.receiver`.
 ///
-/// May be used by any number of threads and tasks; each item goes to one of them. Iteration (`for`, `async for`)
-/// ends when the channel is complete, and raises the sender's error if it failed. `with receiver:` cancels at the
-/// end of the block, and so does letting it go.
+/// Any number of threads and tasks can use it; each item goes to one of them. Iteration (`for`, `async for`) ends
+/// when the channel is complete, and raises the sender's error if it failed. `with receiver:` cancels at the end of
+/// the block, and so does garbage collection of the receiver.
 #[pyclass(frozen, weakref, generic, name = "Receiver", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyReceiver {
@@ -59,10 +59,10 @@ impl PyReceiver {
         Self::awaitable(slf, ChannelOperation::receive(slf.get().body.bind(slf.py())), timeout)
     }
 
-    /// Receive 1 to `max` items, as a list: waits for the first, takes what else is there.
+    /// Receive 1 to `max` items, as a list: wait for the first item, then take what else is available.
     ///
-    /// Raises Empty if there was none within `timeout` seconds, and as `receive` at the end of the channel; ValueError,
-    /// TypeError or OverflowError for a bad `max` or `timeout`.
+    /// Raises Empty if there was no item within `timeout` seconds, and what `receive` raises at the end of the channel;
+    /// ValueError, TypeError or OverflowError for an invalid `max` or `timeout`.
     #[pyo3(signature = (max, *, timeout = None))]
     fn receive_many(slf: &Bound<'_, Self>, max: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         let max = arguments::positive("max", max)?;
@@ -81,22 +81,21 @@ impl PyReceiver {
         Self::awaitable(slf, ChannelOperation::receive_many(slf.get().body.bind(slf.py()), max), timeout)
     }
 
-    /// Want nothing more. Senders get ChannelCancelled, and so do others who receive; what is buffered goes to
-    /// `on_discard`.
+    /// Stop receiving. Senders and other receivers get ChannelCancelled, and buffered items go to `on_discard`.
     ///
-    /// May be called from anywhere, any number of times, and never raises.
+    /// It can be called from anywhere, any number of times, and never raises.
     fn cancel(&self, py: Python<'_>) {
         let body = self.body.get();
         body.finish(py, body.core.cancel(py, |_| ()));
     }
 
-    /// How much may be on its way, decided by hand: `request`, `drain`, `pause` and the like.
+    /// Manual control of the credit: `request`, `drain`, `pause` and the like.
     #[getter]
     fn credit(&self, py: Python<'_>) -> PyCredit {
         PyCredit::new(self.body.clone_ref(py))
     }
 
-    /// With deliveries: all with a sequence number below this one are settled. Else how many items have been received.
+    /// On an AckChannel, the sequence number below which every item is settled; otherwise the number of items received.
     #[getter]
     fn settled_through(&self, py: Python<'_>) -> u64 {
         let body = self.body.get();
@@ -105,13 +104,13 @@ impl PyReceiver {
         seen.settled_through
     }
 
-    /// True once nothing will be received any more.
+    /// True once nothing more can be received.
     #[getter]
     fn ended(&self, py: Python<'_>) -> bool {
         self.body.get().has_ended(py)
     }
 
-    /// A snapshot of what the channel has seen, at this moment.
+    /// Return a snapshot of the channel's state, counters and waiting times.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.body.get().statistics(py)
     }

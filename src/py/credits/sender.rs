@@ -16,11 +16,11 @@ use crate::rt::exceptions;
 use crate::rt::guarded::last_act;
 use crate::rt::operation::annotated;
 
-/// The end of a channel that items go in by. Made by the channel, and by `clone`.
+/// The sending end of a channel. Returned by `channel.sender` and by `clone`.
 ///
-/// May be used by any number of threads and tasks. `with sender:` completes the channel at the end of the block, or
-/// fails it with the exception that leaves the block. One that is let go before it has completed or failed fails
-/// the channel, with a ResourceWarning.
+/// Any number of threads and tasks can use it. `with sender:` completes the channel at the end of the block, or
+/// fails it with the exception that leaves the block. A sender that is garbage-collected without having completed
+/// or failed makes the channel fail, with a ResourceWarning.
 #[pyclass(frozen, weakref, generic, name = "Sender", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PySender {
@@ -87,16 +87,16 @@ impl PySender {
         Self::awaitable(slf, ChannelOperation::send(slf.get().body.bind(slf.py()), item)?, timeout)
     }
 
-    /// Send every item of `items`, in order, and return how many that were.
+    /// Send all of `items`, in order, and return the number of items.
     ///
-    /// As many as there is credit for enter in one step, the rest as credit comes: for at most `timeout` seconds in
-    /// all, if that is not None. An item is taken out of an iterator only once there is credit for one, so an iterator
-    /// stands at the first item that was not sent; with `weigh`, an item that turned out to be too heavy for the credit
-    /// left is in the error's `pending`.
+    /// As many items as there is credit for are sent in one step, the rest as credit is granted; `timeout` bounds the
+    /// whole call. An item is taken from an iterator only when there is credit for one, so afterwards the iterator is
+    /// at the first item that was not sent. With `weigh`, an item that was taken and turned out to be too heavy for the
+    /// remaining credit is in the exception's `pending`.
     ///
-    /// Raises Full if credit did not come in time, ChannelClosed, ChannelFailed or ChannelCancelled at the end of the
-    /// channel, ValueError for an item that is too heavy; `accepted` of the error, of a cancellation too, says how many
-    /// items were sent.
+    /// Raises Full if there was no credit in time, ChannelClosed, ChannelFailed or ChannelCancelled at the end of the
+    /// channel, ValueError for an item that is too heavy. The exception's `accepted`, also that of CancelledError, is
+    /// the number of items that were sent.
     #[pyo3(signature = (items, *, timeout = None))]
     fn send_many(slf: &Bound<'_, Self>, items: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
@@ -114,8 +114,7 @@ impl PySender {
         Self::awaitable(slf, slf.get().batch(slf.py(), "send_many_async", items)?, timeout)
     }
 
-    /// What may be sent at this moment without waiting, in items, or in units of weight; `math.inf` where there is no
-    /// end to it.
+    /// The amount that can be sent now without waiting, in items or in units of weight; `math.inf` if it is unlimited.
     #[getter]
     fn credit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         if self.end.has_ended() {
@@ -133,10 +132,10 @@ impl PySender {
         self.body.get().weighs_length(py)
     }
 
-    /// Wait until `n` could be sent. Takes nothing: another sender may be faster (see `permit`).
+    /// Wait until `n` could be sent, without taking credit. Another sender may use the credit first (see `permit`).
     ///
-    /// Raises Full if that was not so within `timeout` seconds, ValueError if it never can be, and as `send` at the end
-    /// of the channel.
+    /// Raises Full if there was not enough credit within `timeout` seconds, ValueError if there never can be, and what
+    /// `send` raises at the end of the channel.
     #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
     fn wait_ready(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let py = slf.py();
@@ -158,18 +157,18 @@ impl PySender {
         Self::awaitable(slf, ChannelOperation::ready(slf.get().body.bind(slf.py()), n), timeout)
     }
 
-    /// Say that nothing more comes. With the last clone that does the channel is complete: receivers get what is
-    /// buffered, then the end.
+    /// Announce that this sender sends nothing more. When all clones have completed, so has the channel: receivers get
+    /// the buffered items, then the end.
     ///
-    /// A second time does nothing.
+    /// Calling it again has no effect.
     pub(crate) fn complete(&self, py: Python<'_>) {
         self.body.get().up_to_date(py).complete(py, &self.end).fire();
     }
 
-    /// End the channel with an error: receivers get what is buffered, and then exactly this exception.
+    /// End the channel with an error: receivers get the buffered items, then exactly this exception.
     ///
-    /// Other senders get ChannelFailed from now on. Does nothing if the channel has ended before. Raises TypeError for
-    /// what is no exception.
+    /// Other senders get ChannelFailed from now on. If the channel has already ended, the call has no effect. Raises
+    /// TypeError if `error` is not an exception.
     pub(crate) fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
         if !error.is_instance_of::<PyBaseException>() {
             return Err(PyTypeError::new_err(format!(
@@ -182,10 +181,10 @@ impl PySender {
         Ok(())
     }
 
-    /// Send a message that needs no credit and overtakes all items: the receiver's `credit.on_control` gets it.
+    /// Send a message that needs no credit and overtakes all items; it is passed to the receiver's `credit.on_control`.
     ///
-    /// Never waits. Raises Full if `control_capacity` messages have not been taken yet, and as `send` at the end of the
-    /// channel.
+    /// Never waits. Raises Full if `control_capacity` messages are already waiting, and what `send` raises at the end
+    /// of the channel.
     fn send_control(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<()> {
         self.check_open(py, "send_control")?;
         let body = self.body.get();
@@ -193,20 +192,22 @@ impl PySender {
         wakes.fire();
         result.map_err(|error| match error {
             SendError::Ended(_, end) => body.send_ended(py, "send_control", end),
-            SendError::Full(_) | SendError::TooHeavy(_) => {
-                exceptions::full(py, "send_control: the receiver has not taken the control messages that are there".to_owned())
-            }
+            SendError::Full(_) | SendError::TooHeavy(_) => exceptions::full(
+                py,
+                "send_control: the maximum number of control messages is already waiting for the receiver".to_owned(),
+            ),
         })
     }
 
-    /// Another sender of the same channel, which ends by itself: the channel is complete when all have.
+    /// Return another sender of the same channel, which completes separately: the channel is complete when all senders
+    /// are.
     fn clone(&self, py: Python<'_>) -> PyResult<Self> {
         let body = self.body.get();
         let end = body.core.add_sender(py, &self.end).map_err(|end| body.send_ended(py, "clone", end))?;
         Ok(Self { body: self.body.clone_ref(py), end })
     }
 
-    /// A snapshot of what the channel has seen, at this moment.
+    /// Return a snapshot of the channel's state, counters and waiting times.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.body.get().statistics(py)
     }
@@ -247,7 +248,8 @@ impl Drop for PySender {
             if body.core.phase(py) != Phase::Open {
                 return;
             }
-            let message = "a sender was let go without having completed or failed; use `with sender:`, or sender.complete()";
+            let message =
+                "a sender was garbage-collected without having completed or failed; use `with sender:`, or sender.complete()";
             let warning = py.get_type::<PyResourceWarning>();
             let text = std::ffi::CString::new(message).expect("no zero in it");
             if let Err(error) = PyErr::warn(py, &warning, &text, 1) {
