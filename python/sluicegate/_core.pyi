@@ -1613,15 +1613,18 @@ class _ReservationByName(Reservation):  # pyright: ignore[reportGeneralTypeIssue
 
 @disjoint_base
 class Semaphore:
-    """A number of permits that threads and coroutines acquire and release: `threading.Semaphore` that can be awaited too.
+    """A number of permits that threads and coroutines acquire and release: `threading.Semaphore` that can also be
+    awaited.
 
     `value` is the number of permits, and `resize` changes it. `acquire`, `release` and `with` are those of
-    `threading.Semaphore`; `async_semaphore` is the same semaphore with exactly `asyncio.Semaphore`'s interface. A request can be
-    for several permits at once. As in the standard library, more may be released than were acquired: then there are more permits.
+    `threading.Semaphore`; `async_semaphore` is the same semaphore with exactly the interface of
+    `asyncio.Semaphore`. A request can be for several permits at once. As in the standard library, releasing more
+    permits than were acquired increases their number.
 
-    Fairness: strictly in the order of arrival, threads and tasks in one line; a request for many permits holds up those behind it.
+    Fairness: strictly first come, first served; threads and tasks share one wait queue, and nobody overtakes a
+    request for many permits.
 
-    Raises ValueError, TypeError or OverflowError for bad arguments.
+    Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
 
     def __new__(cls, value: int = 1, *, clock: Clock | None = None, name: str | None = None) -> Self: ...
@@ -1631,88 +1634,91 @@ class Semaphore:
 
     @property
     def size(self) -> int:
-        """The number of permits in all, held or free."""
+        """The total number of permits, held or free."""
 
     @property
     def value(self) -> int:
-        """The number of permits that are free, and not on their way to a waiter: `threading.Semaphore`'s counter."""
+        """The number of free permits, not counting those on their way to a waiter. It is the counter of
+        `threading.Semaphore`.
+        """
 
     @property
     def async_semaphore(self) -> AsyncSemaphoreView:
-        """The same semaphore with exactly `asyncio.Semaphore`'s interface."""
+        """This semaphore with exactly the interface of `asyncio.Semaphore`."""
 
     def acquire(self, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool:
-        """Acquire `n` permits, waiting for them in line, and return True.
+        """Acquire `n` permits, waiting until they are free, and return True.
 
-        With `blocking` false it does not wait, with `timeout` it waits for at most that many seconds (not at all, if it is zero or
-        negative): then it returns False if they could not be had.
+        Return False if the permits are not free and `blocking` is false, or if they did not become free within
+        `timeout` seconds. A timeout of zero or less does not wait.
 
-        Raises ValueError if `n` is more than one and more than there are in all, or if `blocking` is false and `timeout` is given;
-        ValueError, TypeError or OverflowError for a bad argument.
+        Raises ValueError if `n` is more than one and more than the total number of permits, or if `blocking` is false
+        and `timeout` is given; ValueError, TypeError or OverflowError for an invalid argument.
 
-        Fairness: strictly in the order of arrival, threads and tasks in one line; a request for many permits holds up those behind it.
-        Interrupted by an exception from a signal handler, it has acquired nothing, and those behind it go earlier.
+        Fairness: strictly first come, first served; threads and tasks share one wait queue, and nobody overtakes a
+        request for many permits. If an exception from a signal handler interrupts the wait, nothing has been acquired,
+        and later waiters move up.
         """
 
     async def acquire_async(self, n: int = 1, *, timeout: float | None = None) -> bool:
-        """Acquire `n` permits, waiting for them in line, from a coroutine, and return True.
+        """Acquire `n` permits, waiting until they are free, from a coroutine, and return True.
 
-        With `timeout` it waits for at most that many seconds, and returns False if they could not be had. Does not
-        suspend when they are free, except that after 128 operations in a row the loop gets a turn.
+        Return False if they did not become free within `timeout` seconds. If the permits are free, the coroutine does
+        not suspend, except that after 128 operations in a row other tasks of the loop get to run.
 
-        Raises ValueError if `n` is more than one and more than there are in all; ValueError, TypeError or OverflowError
-        for a bad argument.
+        Raises ValueError if `n` is more than one and more than the total number of permits; ValueError, TypeError or
+        OverflowError for an invalid argument.
 
-        Fairness: strictly in the order of arrival, threads and tasks in one line. Cancelled, it has acquired nothing,
-        and those behind it go earlier.
+        Fairness: strictly first come, first served; threads and tasks share one wait queue. If it is cancelled, nothing
+        has been acquired, and later waiters move up.
         """
 
     def try_acquire(self, n: int = 1) -> bool:
-        """Acquire `n` permits if they are free and nobody waits. Returns whether it did. Never waits.
+        """Acquire `n` permits if they are free and nobody is waiting. Return whether they were acquired. Never waits.
 
-        Raises ValueError if `n` is more than one and more than there are in all; ValueError, TypeError or OverflowError for a bad `n`.
+        Raises ValueError if `n` is more than one and more than the total number of permits; ValueError, TypeError or
+        OverflowError for an invalid `n`.
         """
 
     def release(self, n: int = 1) -> None:
-        """Give `n` permits back. Those who wait for them are woken, in their order.
+        """Release `n` permits and wake waiters, in order of arrival.
 
-        More than are held: there are more permits from then on, or, if the semaphore is bounded, ValueError, and nothing changes.
-        Raises ValueError, TypeError or OverflowError for a bad `n`.
+        Releasing more permits than are held increases their number; a bounded semaphore raises ValueError instead, with
+        nothing changed. Raises ValueError, TypeError or OverflowError for an invalid `n`.
         """
 
     def permit(self, n: int = 1, *, timeout: float | None = None) -> SemaphorePermit:
-        """Return a context manager that holds `n` permits while its block runs: `with`, `async with`.
+        """Return a context manager (`with`, `async with`) that holds `n` permits while its block runs.
 
-        They are acquired on entry, in line, within `timeout` seconds if that is given, and released on exit. One that
-        is dropped in between releases them, with a ResourceWarning.
+        The permits are acquired on entry, waiting at most `timeout` seconds if that is given, and released on exit. A
+        permit object that is dropped while it is held releases its permits, with a ResourceWarning.
 
-        Entering raises Overloaded if they could not be had in time, ValueError if `n` is more than one and more than
-        there are. Raises ValueError, TypeError or OverflowError for a bad argument.
+        Entering raises Overloaded if the permits were not free in time, ValueError if `n` is more than one and more
+        than the total number. Raises ValueError, TypeError or OverflowError for an invalid argument.
         """
 
     def locked(self) -> bool:
-        """Return True if a permit cannot be acquired at once."""
+        """Return True if a permit cannot be acquired immediately."""
 
     def resize(self, value: int) -> None:
-        """Change the number of permits in all, from now on.
+        """Change the total number of permits, from now on.
 
-        More permits wake those who wait. With fewer, permits that are held stay held, and nobody gets one until
-        enough have been released. Who waits for more than one permit, and for more than there are now, gets
-        ValueError.
+        A larger number wakes waiters. With a smaller number, permits that are held stay held, and none is granted until
+        enough have been released. A waiter for more than one permit and more than the new total gets ValueError.
 
-        Raises ValueError, TypeError or OverflowError for a bad `value`, with nothing changed.
+        Raises ValueError, TypeError or OverflowError for an invalid `value`, with nothing changed.
         """
 
     def statistics(self) -> SemaphoreStatistics:
-        """A snapshot of what the semaphore has seen, at this moment."""
+        """Return a snapshot of the semaphore's permits, counters and waiting times."""
 
     def __enter__(self, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool: ...
     def __exit__(self, *_exc: object) -> None: ...
     async def __aenter__(self) -> bool:
-        """Acquire one permit, waiting for it in line, from a coroutine."""
+        """Acquire a permit, waiting until it is free, from a coroutine."""
 
     async def __aexit__(self, *_exc: object) -> None:
-        """Release one permit."""
+        """Release a permit."""
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
@@ -1722,13 +1728,15 @@ class Semaphore:
 
 @disjoint_base
 class BoundedSemaphore(Semaphore):
-    """A semaphore that raises ValueError when more is released than is held, as `threading.BoundedSemaphore` does."""
+    """A semaphore that raises ValueError when more permits are released than are held, as `threading.BoundedSemaphore`
+    does.
+    """
 
     def __new__(cls, value: int = 1, *, clock: Clock | None = None, name: str | None = None) -> Self: ...
 
 @final
 class SemaphorePermit:
-    """Permits that are held while a block runs: what `Semaphore.permit` returns."""
+    """Permits held while a block runs, as returned by `Semaphore.permit`."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exc: object) -> None: ...
@@ -1741,18 +1749,22 @@ class SemaphorePermit:
 
 @disjoint_base
 class KeyedSemaphore:
-    """A semaphore of `value` permits for each of very many keys (hosts, users, tenants), of which only those in use exist.
+    """A semaphore of `value` permits for each of very many keys (hosts, users, tenants); only the keys in use take
+    memory.
 
-    Each key has permits and a wait queue of its own: who waits for one key holds up nobody at another. Keys are str, bytes, int,
-    UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of each is stored. `key(k)` is a light handle with the whole
-    interface of a semaphore; the methods here are the handle's, with the key first.
+    Each key has permits and a wait queue of its own, so waiting for one key delays no other key. Keys are str,
+    bytes, int, UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of each is stored. `key(k)`
+    returns a light handle with the whole interface of a semaphore; the methods of this class are the handle's, with
+    the key as the first argument.
 
-    An idle key costs nothing, and a key of which permits are held or waited for is never forgotten. Permits of at most `max_keys`
-    keys are held at the same time: a further key waits in line until another is idle, and `try_acquire` of it is False.
+    An idle key is forgotten, and a key whose permits are held or waited for never is. Permits of at most `max_keys`
+    keys can be held at the same time: a request for a further key waits until another key is idle, and
+    `try_acquire` for it returns False.
 
-    Fairness: strictly in the order of arrival for each key; keys that wait for their turn get it in the order of their first waiters.
+    Fairness: strictly first come, first served within each key; keys that wait for another to become idle are
+    served in the order of their first waiters.
 
-    Raises ValueError, TypeError or OverflowError for bad arguments.
+    Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
 
     def __new__(cls, value: int, *, max_keys: int, clock: Clock | None = None, name: str | None = None) -> Self: ...
@@ -1766,31 +1778,32 @@ class KeyedSemaphore:
 
     @property
     def max_keys(self) -> int:
-        """The most keys of which permits are held at the same time."""
+        """The largest number of keys whose permits can be held at the same time."""
 
     def key(self, key: _Key) -> SemaphoreKey:
-        """The semaphore of one key, as a light handle with the whole interface of a bounded semaphore, but for `resize`.
+        """Return the semaphore of one key, as a light handle with the whole interface of a bounded semaphore except
+        `resize`.
 
-        Raises TypeError for a key of another kind.
+        Raises TypeError for a key of an unsupported type.
         """
 
     def acquire(self, key: _Key, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool:
-        """Acquire `n` permits of the key, waiting for them in line, and return True. As `Semaphore.acquire`."""
+        """Acquire `n` permits of the key, waiting until free, and return True. Works as `Semaphore.acquire`."""
 
     async def acquire_async(self, key: _Key, n: int = 1, *, timeout: float | None = None) -> bool:
-        """Acquire `n` permits of the key, waiting for them in line, from a coroutine. As `Semaphore.acquire_async`."""
+        """Acquire `n` permits of the key, waiting until free, from a coroutine. Works as `Semaphore.acquire_async`."""
 
     def try_acquire(self, key: _Key, n: int = 1) -> bool:
-        """Acquire `n` permits of the key if they are free and nobody waits. As `Semaphore.try_acquire`."""
+        """Acquire `n` permits of the key if they are free and nobody is waiting. Works as `Semaphore.try_acquire`."""
 
     def release(self, key: _Key, n: int = 1) -> None:
-        """Give `n` permits of the key back. Raises ValueError if fewer are held. As `Semaphore.release`."""
+        """Release `n` permits of the key. Raises ValueError if fewer are held. Works as `Semaphore.release`."""
 
     def permit(self, key: _Key, n: int = 1, *, timeout: float | None = None) -> SemaphorePermit:
-        """Return a context manager that holds `n` permits of the key while its block runs. As `Semaphore.permit`."""
+        """Return a context manager that holds `n` permits of the key while its block runs. Works as `Semaphore.permit`."""
 
     def statistics(self) -> KeyedSemaphoreStatistics:
-        """A snapshot of what has been seen of all keys, at this moment."""
+        """Return a snapshot of the permits, counters and waiting times of all keys together."""
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
@@ -1798,7 +1811,9 @@ class KeyedSemaphore:
 
 @final
 class SemaphoreKey(Semaphore):
-    """One key's semaphore: what `KeyedSemaphore.key` returns. A light handle; the permits are the keyed semaphore's."""
+    """The semaphore of one key, as returned by `KeyedSemaphore.key`. A light handle: the `KeyedSemaphore` holds the
+    permits.
+    """
 
     def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn: ...
 

@@ -16,8 +16,8 @@ __all__ = ["AsyncSemaphoreView", "BoundedSemaphore", "KeyedSemaphore", "Semaphor
 class AsyncSemaphoreView:
     """A semaphore with exactly the interface of :class:`asyncio.Semaphore`.
 
-    Unlike ``asyncio.Semaphore`` it is safe from any thread and from any number of event loops, because the semaphore behind it is. A view
-    owns nothing: two views of one semaphore are equal, and a view keeps its semaphore alive.
+    Unlike ``asyncio.Semaphore`` it can be used from any thread and from any number of event loops. Two views of one semaphore are equal,
+    and a view keeps its semaphore alive.
     """
 
     def __init__(self, semaphore: Semaphore) -> None:
@@ -29,15 +29,15 @@ class AsyncSemaphoreView:
         return self._semaphore.value
 
     def locked(self) -> bool:
-        """Return True if a permit cannot be acquired at once."""
+        """Return True if a permit cannot be acquired immediately."""
         return self._semaphore.locked()
 
     async def acquire(self) -> bool:
-        """Acquire a permit, waiting for it in line, and return True."""
+        """Acquire a permit, waiting until it is free, and return True."""
         return await self._semaphore.acquire_async()
 
     def release(self) -> None:
-        """Give a permit back. If the semaphore is bounded and none is held: ``ValueError``."""
+        """Release a permit. Raises ``ValueError`` if the semaphore is bounded and no permit is held."""
         self._semaphore.release()
 
     async def __aenter__(self) -> None:
@@ -65,32 +65,32 @@ class AsyncSemaphoreView:
 
 class _SemaphoreMethods:
     async def acquire_async(self: Any, n: int = 1, *, timeout: float | None = None) -> bool:
-        """Acquire `n` permits, waiting for them in line, from a coroutine, and return True.
+        """Acquire `n` permits, waiting until they are free, from a coroutine, and return True.
 
-        With `timeout` it waits for at most that many seconds, and returns False if they could not be had. Does not
-        suspend when they are free, except that after 128 operations in a row the loop gets a turn.
+        Return False if they did not become free within `timeout` seconds. If the permits are free, the coroutine does
+        not suspend, except that after 128 operations in a row other tasks of the loop get to run.
 
-        Raises ValueError if `n` is more than one and more than there are in all; ValueError, TypeError or OverflowError
-        for a bad argument.
+        Raises ValueError if `n` is more than one and more than the total number of permits; ValueError, TypeError or
+        OverflowError for an invalid argument.
 
-        Fairness: strictly in the order of arrival, threads and tasks in one line. Cancelled, it has acquired nothing,
-        and those behind it go earlier.
+        Fairness: strictly first come, first served; threads and tasks share one wait queue. If it is cancelled, nothing
+        has been acquired, and later waiters move up.
         """
         if self._try_acquire(n, timeout) is not WAIT:
             return True
         return await drive(self._async_acquire(n, timeout))
 
     async def __aenter__(self: Any) -> bool:
-        """Acquire one permit, waiting for it in line, from a coroutine."""
+        """Acquire a permit, waiting until it is free, from a coroutine."""
         return await self.acquire_async()
 
     async def __aexit__(self: Any, *_exc: object) -> None:
-        """Release one permit."""
+        """Release a permit."""
         self.release()
 
     @property
     def async_semaphore(self: Any) -> AsyncSemaphoreView:
-        """The same semaphore with exactly `asyncio.Semaphore`'s interface."""
+        """This semaphore with exactly the interface of `asyncio.Semaphore`."""
         return AsyncSemaphoreView(self)
 
 
@@ -105,23 +105,23 @@ class _PermitMethods:
 
 class _KeyedMethods:
     def acquire(self: Any, key: Any, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool:
-        """Acquire `n` permits of the key, waiting for them in line, and return True. As `Semaphore.acquire`."""
+        """Acquire `n` permits of the key, waiting until free, and return True. Works as `Semaphore.acquire`."""
         return self.key(key).acquire(blocking, timeout, n)
 
     async def acquire_async(self: Any, key: Any, n: int = 1, *, timeout: float | None = None) -> bool:
-        """Acquire `n` permits of the key, waiting for them in line, from a coroutine. As `Semaphore.acquire_async`."""
+        """Acquire `n` permits of the key, waiting until free, from a coroutine. Works as `Semaphore.acquire_async`."""
         return await self.key(key).acquire_async(n, timeout=timeout)
 
     def try_acquire(self: Any, key: Any, n: int = 1) -> bool:
-        """Acquire `n` permits of the key if they are free and nobody waits. As `Semaphore.try_acquire`."""
+        """Acquire `n` permits of the key if they are free and nobody is waiting. Works as `Semaphore.try_acquire`."""
         return self.key(key).try_acquire(n)
 
     def release(self: Any, key: Any, n: int = 1) -> None:
-        """Give `n` permits of the key back. Raises ValueError if fewer are held. As `Semaphore.release`."""
+        """Release `n` permits of the key. Raises ValueError if fewer are held. Works as `Semaphore.release`."""
         self.key(key).release(n)
 
     def permit(self: Any, key: Any, n: int = 1, *, timeout: float | None = None) -> SemaphorePermit:
-        """Return a context manager that holds `n` permits of the key while its block runs. As `Semaphore.permit`."""
+        """Return a context manager that holds `n` permits of the key while its block runs. Works as `Semaphore.permit`."""
         return self.key(key).permit(n, timeout=timeout)
 
 

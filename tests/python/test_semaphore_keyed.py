@@ -45,7 +45,7 @@ def test_each_key_has_its_own_permits():
     assert counts(hosts) == (0, 0, 0, 0)
     with pytest.raises(ValueError, match="too many times: 'n' is 1, and 0 are held: .*'hosts' key='a'"):
         hosts.release("a")
-    with pytest.raises(ValueError, match="'n' is 3, more than the 2 permits"):
+    with pytest.raises(ValueError, match="'n' is 3, more than the total of 2 permits"):
         hosts.try_acquire("a", 3)
     assert (hosts.size, hosts.max_keys, hosts.name) == (2, 10, "hosts")
 
@@ -63,7 +63,7 @@ def test_a_handle_is_a_semaphore():
         assert handle.statistics().held == 1
         assert repr(handle) == f"<sluicegate.SemaphoreKey 'hosts' key='a' at {id(handle):#x} held=1 waiters=0: value=1/2>"
     assert (handle.size, handle.name, handle.statistics().acquired) == (2, "hosts", 0)
-    with pytest.raises(TypeError, match="size that all keys have"):
+    with pytest.raises(TypeError, match="all keys have the same number of permits"):
         handle.resize(3)
     assert repr(hosts) == f"<sluicegate.KeyedSemaphore 'hosts' at {id(hosts):#x} size=2 max_keys=10 keys=0 waiters=0>"
 

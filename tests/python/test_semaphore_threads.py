@@ -116,7 +116,7 @@ def test_more_than_there_are():
     """Refused at the door with both numbers, in every form; one permit always waits."""
     semaphore = Semaphore(2, name="pool")
     for call in (semaphore.try_acquire, lambda n: semaphore.acquire(n=n), lambda n: semaphore.permit(n).__enter__()):
-        with pytest.raises(ValueError, match="'n' is 3, more than the 2 permits there are in all: .*'pool'"):
+        with pytest.raises(ValueError, match="'n' is 3, more than the total of 2 permits: .*'pool'"):
             call(3)
     assert state(semaphore) == (2, 0, 2, 0, 0)
     assert Semaphore(0).try_acquire() is False
@@ -167,7 +167,7 @@ def test_a_permit_that_cannot_be_had():
     clock = ManualClock()
     semaphore = Semaphore(1, clock=clock, name="db")
     semaphore.acquire()
-    with pytest.raises(Overloaded, match="at once.*'db'") as caught, semaphore.permit(timeout=0):
+    with pytest.raises(Overloaded, match="without waiting.*'db'") as caught, semaphore.permit(timeout=0):
         pass
     assert (caught.value.reason, caught.value.name, caught.value.retry_after) == ("full", "db", 1.0)
     permit = semaphore.permit(timeout=1)

@@ -15,7 +15,8 @@ use crate::rt::arguments::{Argument, Timeout, text};
 use crate::rt::blocking;
 use crate::rt::class::{Common, refuse_copies, repr_head, snapshot};
 
-/// A semaphore that raises ValueError when more is released than is held, as `threading.BoundedSemaphore` does.
+/// A semaphore that raises ValueError when more permits are released than are held, as `threading.BoundedSemaphore`
+/// does.
 #[pyclass(frozen, subclass, weakref, extends = PySemaphore, name = "BoundedSemaphore", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyBoundedSemaphore;
@@ -86,47 +87,51 @@ impl PySemaphore {
         self.common.name(py)
     }
 
-    /// The number of permits in all, held or free.
+    /// The total number of permits, held or free.
     #[getter]
     fn size(&self, py: Python<'_>) -> u64 {
         self.permits.statistics(py).size
     }
 
-    /// The number of permits that are free, and not on their way to a waiter: `threading.Semaphore`'s counter.
+    /// The number of free permits, not counting those on their way to a waiter. It is the counter of
+    /// `threading.Semaphore`.
     #[getter]
     fn value(&self, py: Python<'_>) -> u64 {
         self.permits.statistics(py).value
     }
 
-    /// Return True if a permit cannot be acquired at once.
+    /// Return True if a permit cannot be acquired immediately.
     fn locked(&self, py: Python<'_>) -> bool {
         let seen = self.permits.statistics(py);
         seen.value == 0 || seen.waiters > 0
     }
 
-    /// Change the number of permits in all, from now on.
+    /// Change the total number of permits, from now on.
     ///
-    /// More permits wake those who wait. With fewer, permits that are held stay held, and nobody gets one until
-    /// enough have been released. Who waits for more than one permit, and for more than there are now, gets
-    /// ValueError.
+    /// A larger number wakes waiters. With a smaller number, permits that are held stay held, and none is granted until
+    /// enough have been released. A waiter for more than one permit and more than the new total gets ValueError.
     ///
-    /// Raises ValueError, TypeError or OverflowError for a bad `value`, with nothing changed.
+    /// Raises ValueError, TypeError or OverflowError for an invalid `value`, with nothing changed.
     fn resize(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let size = permits("value", value, 0)?;
         match &self.permits {
             Permits::Own(own) => own.resize(py, size).fire(),
-            Permits::Key { .. } => return Err(PyTypeError::new_err("a key's semaphore has the size that all keys have")),
+            Permits::Key { .. } => {
+                return Err(PyTypeError::new_err(
+                    "resize() is not available for one key: all keys have the same number of permits",
+                ));
+            }
         }
         Ok(())
     }
 
-    /// Return a context manager that holds `n` permits while its block runs: `with`, `async with`.
+    /// Return a context manager (`with`, `async with`) that holds `n` permits while its block runs.
     ///
-    /// They are acquired on entry, in line, within `timeout` seconds if that is given, and released on exit. One that
-    /// is dropped in between releases them, with a ResourceWarning.
+    /// The permits are acquired on entry, waiting at most `timeout` seconds if that is given, and released on exit. A
+    /// permit object that is dropped while it is held releases its permits, with a ResourceWarning.
     ///
-    /// Entering raises Overloaded if they could not be had in time, ValueError if `n` is more than one and more than
-    /// there are. Raises ValueError, TypeError or OverflowError for a bad argument.
+    /// Entering raises Overloaded if the permits were not free in time, ValueError if `n` is more than one and more
+    /// than the total number. Raises ValueError, TypeError or OverflowError for an invalid argument.
     #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
     fn permit(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<PyPermit> {
         Ok(PyPermit::new(slf.clone().unbind(), weight(n.given())?, Timeout::parse_strict("timeout", timeout)?))
@@ -142,7 +147,7 @@ impl PySemaphore {
         Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(slf, n), timeout))
     }
 
-    /// A snapshot of what the semaphore has seen, at this moment.
+    /// Return a snapshot of the semaphore's permits, counters and waiting times.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let seen = self.permits.statistics(py);
         let counts = [

@@ -137,33 +137,35 @@ impl Hot<1> for Release {
 const ACQUIRE: &CStr = c"acquire($self, blocking=True, timeout=None, n=1)
 --
 
-Acquire `n` permits, waiting for them in line, and return True.
+Acquire `n` permits, waiting until they are free, and return True.
 
-With `blocking` false it does not wait, with `timeout` it waits for at most that many seconds (not at all, if it is zero or
-negative): then it returns False if they could not be had.
+Return False if the permits are not free and `blocking` is false, or if they did not become free within
+`timeout` seconds. A timeout of zero or less does not wait.
 
-Raises ValueError if `n` is more than one and more than there are in all, or if `blocking` is false and `timeout` is given;
-ValueError, TypeError or OverflowError for a bad argument.
+Raises ValueError if `n` is more than one and more than the total number of permits, or if `blocking` is false
+and `timeout` is given; ValueError, TypeError or OverflowError for an invalid argument.
 
-Fairness: strictly in the order of arrival, threads and tasks in one line; a request for many permits holds up those behind it.
-Interrupted by an exception from a signal handler, it has acquired nothing, and those behind it go earlier.";
+Fairness: strictly first come, first served; threads and tasks share one wait queue, and nobody overtakes a
+request for many permits. If an exception from a signal handler interrupts the wait, nothing has been acquired,
+and later waiters move up.";
 
 const TRY_ACQUIRE: &CStr = c"try_acquire($self, n=1)
 --
 
-Acquire `n` permits if they are free and nobody waits. Returns whether it did. Never waits.
+Acquire `n` permits if they are free and nobody is waiting. Return whether they were acquired. Never waits.
 
-Raises ValueError if `n` is more than one and more than there are in all; ValueError, TypeError or OverflowError for a bad `n`.";
+Raises ValueError if `n` is more than one and more than the total number of permits; ValueError, TypeError or
+OverflowError for an invalid `n`.";
 
 const TRY_ACQUIRE_ASYNC: &CStr = c"_try_acquire($self, n, timeout)\n--\n\nThe fast path of acquire_async.";
 
 const RELEASE: &CStr = c"release($self, n=1)
 --
 
-Give `n` permits back. Those who wait for them are woken, in their order.
+Release `n` permits and wake waiters, in order of arrival.
 
-More than are held: there are more permits from then on, or, if the semaphore is bounded, ValueError, and nothing changes.
-Raises ValueError, TypeError or OverflowError for a bad `n`.";
+Releasing more permits than are held increases their number; a bounded semaphore raises ValueError instead, with
+nothing changed. Raises ValueError, TypeError or OverflowError for an invalid `n`.";
 
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     let methods = [method::<Acquire, 3>(), method::<TryAcquire, 1>(), method::<TryAcquireAsync, 2>(), method::<Release, 1>()];

@@ -12,7 +12,7 @@ use crate::rt::class::Common;
 pub(super) fn permits(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
     at_least(name, value, least)?;
     let permits = value.extract::<u64>().ok().filter(|&permits| permits <= MAX_PERMITS);
-    permits.ok_or_else(|| PyOverflowError::new_err(format!("'{name}' is too large: at most {MAX_PERMITS} permits are possible")))
+    permits.ok_or_else(|| PyOverflowError::new_err(format!("'{name}' is too large: the maximum is {MAX_PERMITS} permits")))
 }
 
 /// The weight of a request.
@@ -20,15 +20,18 @@ pub(super) fn weight(n: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
     n.map_or(Ok(1), |n| permits("n", n, 1))
 }
 
-/// A number of permits that threads and coroutines acquire and release: `threading.Semaphore` that can be awaited too.
+/// A number of permits that threads and coroutines acquire and release: `threading.Semaphore` that can also be
+/// awaited.
 ///
 /// `value` is the number of permits, and `resize` changes it. `acquire`, `release` and `with` are those of
-/// `threading.Semaphore`; `async_semaphore` is the same semaphore with exactly `asyncio.Semaphore`'s interface. A request can be
-/// for several permits at once. As in the standard library, more may be released than were acquired: then there are more permits.
+/// `threading.Semaphore`; `async_semaphore` is the same semaphore with exactly the interface of
+/// `asyncio.Semaphore`. A request can be for several permits at once. As in the standard library, releasing more
+/// permits than were acquired increases their number.
 ///
-/// Fairness: strictly in the order of arrival, threads and tasks in one line; a request for many permits holds up those behind it.
+/// Fairness: strictly first come, first served; threads and tasks share one wait queue, and nobody overtakes a
+/// request for many permits.
 ///
-/// Raises ValueError, TypeError or OverflowError for bad arguments.
+/// Raises ValueError, TypeError or OverflowError for invalid arguments.
 #[pyclass(frozen, subclass, weakref, name = "Semaphore", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PySemaphore {
@@ -45,7 +48,7 @@ impl PySemaphore {
             Err(AcquireError::Busy) => Ok(false),
             Err(AcquireError::TooLarge { size }) => {
                 let this = text(this);
-                Err(PyValueError::new_err(format!("'n' is {n}, more than the {size} permits there are in all: {this}")))
+                Err(PyValueError::new_err(format!("'n' is {n}, more than the total of {size} permits: {this}")))
             }
         }
     }

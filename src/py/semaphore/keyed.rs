@@ -13,18 +13,22 @@ use crate::rt::class::{Common, refuse_copies, repr_head, snapshot};
 use crate::rt::gc::{Shown, attached_in_traverse};
 use crate::rt::keys::KeyHasher;
 
-/// A semaphore of `value` permits for each of very many keys (hosts, users, tenants), of which only those in use exist.
+/// A semaphore of `value` permits for each of very many keys (hosts, users, tenants); only the keys in use take
+/// memory.
 ///
-/// Each key has permits and a wait queue of its own: who waits for one key holds up nobody at another. Keys are str, bytes, int,
-/// UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of each is stored. `key(k)` is a light handle with the whole
-/// interface of a semaphore; the methods here are the handle's, with the key first.
+/// Each key has permits and a wait queue of its own, so waiting for one key delays no other key. Keys are str,
+/// bytes, int, UUID, IP addresses, and tuples of those; only a keyed 128-bit hash of each is stored. `key(k)`
+/// returns a light handle with the whole interface of a semaphore; the methods of this class are the handle's, with
+/// the key as the first argument.
 ///
-/// An idle key costs nothing, and a key of which permits are held or waited for is never forgotten. Permits of at most `max_keys`
-/// keys are held at the same time: a further key waits in line until another is idle, and `try_acquire` of it is False.
+/// An idle key is forgotten, and a key whose permits are held or waited for never is. Permits of at most `max_keys`
+/// keys can be held at the same time: a request for a further key waits until another key is idle, and
+/// `try_acquire` for it returns False.
 ///
-/// Fairness: strictly in the order of arrival for each key; keys that wait for their turn get it in the order of their first waiters.
+/// Fairness: strictly first come, first served within each key; keys that wait for another to become idle are
+/// served in the order of their first waiters.
 ///
-/// Raises ValueError, TypeError or OverflowError for bad arguments.
+/// Raises ValueError, TypeError or OverflowError for invalid arguments.
 #[pyclass(frozen, subclass, weakref, name = "KeyedSemaphore", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyKeyedSemaphore {
@@ -35,7 +39,8 @@ pub(crate) struct PyKeyedSemaphore {
     common: Common,
 }
 
-/// One key's semaphore: what `KeyedSemaphore.key` returns. A light handle; the permits are the keyed semaphore's.
+/// The semaphore of one key, as returned by `KeyedSemaphore.key`. A light handle: the `KeyedSemaphore` holds the
+/// permits.
 #[pyclass(frozen, weakref, extends = PySemaphore, name = "SemaphoreKey", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PySemaphoreKey;
@@ -57,9 +62,10 @@ impl PyKeyedSemaphore {
         Ok(Self { core, hasher: KeyHasher::new(), size, max_keys, common })
     }
 
-    /// The semaphore of one key, as a light handle with the whole interface of a bounded semaphore, but for `resize`.
+    /// Return the semaphore of one key, as a light handle with the whole interface of a bounded semaphore except
+    /// `resize`.
     ///
-    /// Raises TypeError for a key of another kind.
+    /// Raises TypeError for a key of an unsupported type.
     fn key<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PySemaphoreKey>> {
         let (py, this) = (slf.py(), slf.get());
         let hash = this.hasher.hash(key)?;
@@ -81,13 +87,13 @@ impl PyKeyedSemaphore {
         self.size
     }
 
-    /// The most keys of which permits are held at the same time.
+    /// The largest number of keys whose permits can be held at the same time.
     #[getter]
     fn max_keys(&self) -> usize {
         self.max_keys
     }
 
-    /// A snapshot of what has been seen of all keys, at this moment.
+    /// Return a snapshot of the permits, counters and waiting times of all keys together.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let seen = self.core.statistics(py);
         let counts = [

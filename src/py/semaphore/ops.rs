@@ -80,9 +80,9 @@ impl Operation for Acquire {
         let semaphore = self.semaphore.bind(this.py());
         let (reason, when) = match timeout {
             Timeout::Within(seconds) => ("expired", format!("within {seconds} seconds")),
-            _ => ("full", "at once".to_owned()),
+            _ => ("full", "without waiting".to_owned()),
         };
-        let message = format!("{} permits could not be had {when}: {}", self.n, text(semaphore));
+        let message = format!("the request (n={}) was not granted {when}: {}", self.n, text(semaphore));
         exceptions::overloaded(this.py(), message, reason, semaphore.get().common.name(this.py()))
     }
 

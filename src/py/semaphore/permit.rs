@@ -15,7 +15,7 @@ use crate::rt::blocking;
 use crate::rt::class::refuse_copies;
 use crate::rt::guarded::last_act;
 
-/// Permits that are held while a block runs: what `Semaphore.permit` returns.
+/// Permits held while a block runs, as returned by `Semaphore.permit`.
 #[pyclass(frozen, weakref, name = "SemaphorePermit", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyPermit {
@@ -65,7 +65,7 @@ impl PyPermit {
 }
 
 fn held_already() -> PyErr {
-    PyRuntimeError::new_err("this permit is held already: make one for each block that runs at the same time")
+    PyRuntimeError::new_err("this permit is held already: create one for each block that runs at the same time")
 }
 
 #[pymethods]
