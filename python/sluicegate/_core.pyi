@@ -1821,46 +1821,48 @@ class SemaphoreKey(Semaphore):
 
 @final
 class Transfer:
-    """A transfer between a file or a socket and a channel: what `read_lines`, `read_chunks` and `write_from` return.
+    """A transfer between a file or socket and a channel, as returned by `read_lines`, `read_chunks` and `write_from`.
 
-    It runs from the moment it is made. `await` it, or call `result`, for its completion; cancelling the `await` stops it.
+    It runs from the moment it is created. `await` it, or call `result`, to wait for its completion; cancelling the
+    `await` stops the transfer.
     """
 
     def result(self, timeout: float | None = None) -> int:
-        """Wait until it has ended, and return how many items (lines) or bytes that were.
+        """Wait until the transfer has ended, and return the number of items (lines) or bytes.
 
         Raises the error that ended it, TimeoutError if it did not end within `timeout` seconds, and
         concurrent.futures.CancelledError after `cancel`.
         """
 
     def cancel(self) -> None:
-        """Stop, at the end of an item: none is delivered (by `write_from`: received) after this call. Channel and source
-        stay open, and `resume` goes on where it stopped.
+        """Stop at the end of an item: after this call no further item is delivered (by `write_from`: received). The
+        channel and the source stay open, and `resume` continues where the transfer stopped.
 
-        May be called from anywhere, any number of times, and never raises.
+        It can be called from anywhere, any number of times, and never raises.
         """
 
     def resume(self) -> Self:
-        """Go on after `cancel`, with exactly the rest. Returns the transfer itself, so that `await transfer.resume()` works."""
+        """Continue after `cancel` with exactly the rest. Returns the transfer, so that `await transfer.resume()` works."""
 
     def done(self) -> bool:
-        """True once it stands still: it has ended, or it has stopped after `cancel`."""
+        """Return True if the transfer is not running: it has ended, or it has stopped after `cancel`."""
 
     def cancelled(self) -> bool:
-        """True while it stands still, or is about to, after `cancel`."""
+        """Return True if the transfer has stopped, or is about to stop, after `cancel`."""
 
     @property
     def items(self) -> int:
-        """How many items have been delivered, or written."""
+        """The number of items delivered or written."""
 
     @property
     def bytes(self) -> int:
-        """How many bytes of the source have been delivered, line ends and all; or how many have been written."""
+        """The number of bytes of the source that were delivered, line ends included, or the number of bytes written."""
 
     def __await__(self) -> Generator[Any, None, int]:
-        """Wait until it has ended, and return how many items (lines) or bytes that were.
+        """Wait until the transfer has ended, and return the number of items (lines) or bytes.
 
-        Raises the error that ended it. Cancelled while it waits, it stops the transfer, as `cancel`; so `resume` goes on.
+        Raises the error that ended it. If it is cancelled while it waits, the transfer stops as after `cancel`, and
+        `resume` continues it.
         """
 
     def _completion(self) -> Future[None]: ...

@@ -1,9 +1,10 @@
-"""Files and sockets on one side, credit channels on the other.
+"""Transfers between files or sockets and credit channels.
 
-`read_lines`, `read_chunks` and `write_from` read, frame and write without the GIL, on threads of their own, and take it only to hand
-items over, many at once. `pump` and `feed` do the same work in Python, between a channel and what asyncio has: streams and iterators.
+`read_lines`, `read_chunks` and `write_from` read, split and write without the GIL, on threads of their own, and take the GIL only to
+pass on many items at once. `pump` and `feed` are written in Python and connect a channel with asyncio streams and with iterables.
 
-All of them go by demand: while the receiver gives no credit nothing is read, and a socket's window stops the writer at the other end.
+All of them obey the channel's backpressure: while the receiver grants no credit, nothing is read, and a socket's window then stops the
+writer at the other end.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ atexit.register(_io_close)
 
 class _TransferMethods:
     def __await__(self: Any) -> Any:
-        """Wait until it has ended, and return how many items (lines) or bytes that were.
+        """Wait until the transfer has ended, and return the number of items (lines) or bytes.
 
-        Raises the error that ended it. Cancelled while it waits, it stops the transfer, as `cancel`; so `resume` goes on.
+        Raises the error that ended it. If it is cancelled while it waits, the transfer stops as after `cancel`, and
+        `resume` continues it.
         """
         return _wait(self).__await__()
 
@@ -88,17 +90,18 @@ def read_lines(
     limit: int = 2**24,
     complete: bool = True,
 ) -> Transfer:
-    r"""Send every line of `source` through `sender`, and return the transfer that does it.
+    r"""Send every line of `source` through `sender`; return the running Transfer.
 
-    `source` is a path, a descriptor (int; it is duplicated, and read from where it stands), an address `(host, port)`, or a str
-    "unix:path". A line ends with "\n"; without `keep_ends` that, and a "\r" before it, is left out. Lines are str, decoded with
-    `encoding` and `errors` as `bytes.decode` does it, or bytes with `encoding=None`. A line longer than `limit` bytes, or heavier
-    than the channel's window, is an error. A channel with `weigh=len` is served fastest of those that weigh.
+    `source` is a path, a file descriptor (an int; it is duplicated, and read from its current position), an address `(host, port)`, or a
+    str "unix:path". A line ends with "\n"; unless `keep_ends` is true, the "\n" and a "\r" before it are removed. Lines are str, decoded
+    with `encoding` and `errors` as by `bytes.decode`, or bytes with `encoding=None`. A line longer than `limit` bytes, or heavier than
+    the channel's window, is an error. Of the functions for `weigh`, `len` is the fastest.
 
-    It stands in the line of senders as one of them. A line becomes an object where it is received; MemoryError there loses it.
+    The transfer waits for credit in the same first come, first served wait queue as other senders. A line becomes a Python object in
+    the thread that receives it; if that raises MemoryError, the line is lost.
 
-    At the end of the source the sender completes, unless `complete` is False. An error (of the source, of decoding, of `weigh`) fails
-    it: the receiver gets every line before that, and then exactly this exception, which `await` raises too.
+    At the end of the source the sender completes, unless `complete` is False. An error (of the source, of decoding, of `weigh`) makes
+    the sender fail: the receiver gets every line before it, and then exactly this exception, which awaiting the transfer raises too.
 
     Raises TypeError, ValueError, LookupError or OverflowError for bad arguments, OSError for a descriptor that is not open,
     ChannelError if the sender has ended.
@@ -107,25 +110,25 @@ def read_lines(
 
 
 def read_chunks(source: Endpoint, sender: Sender[bytes], *, chunk_size: int = 65536, complete: bool = True) -> Transfer:
-    """Send what is in `source` through `sender`, as bytes, and return the transfer that does it.
+    """Send the contents of `source` through `sender`, as bytes; return the running Transfer.
 
-    A file comes in chunks of `chunk_size`, the last one shorter; from a socket or a pipe comes what is there, at most so much at once.
-    On a channel with `weigh=len` a chunk is never larger than the window. Everything else is as in `read_lines`.
+    A file is sent in chunks of `chunk_size` bytes, the last one shorter. From a socket or a pipe a chunk is what is available, at most
+    `chunk_size` bytes. On a channel with `weigh=len` a chunk is never larger than the window. Everything else works as in `read_lines`.
     """
     return _read_chunks(source, sender, chunk_size, complete)
 
 
 def write_from(receiver: Receiver[Any], target: Endpoint, *, append: bool = False) -> Transfer:
-    """Write everything that comes out of `receiver` to `target`, one after the other, and return the transfer that does it.
+    """Write the items that `receiver` receives to `target`, in order; return the running Transfer.
 
-    Items are bytes, or anything with a buffer, or str, which is written as UTF-8; nothing is put between them. `target` is as `source`
-    in `read_lines`; a file is made, and emptied unless `append`. At the end of the channel the target is closed.
+    Items are bytes, any object with a buffer, or str, which is written as UTF-8; nothing is written between them. `target` is given like
+    `source` in `read_lines`; a file is created, and emptied unless `append` is true. At the end of the channel the target is closed.
 
-    An AckChannel's deliveries are acked once they have been written, each with its last byte. One that comes back meanwhile, after
-    `ack_wait`, is written again; so is one of which a part was written before an error.
+    Each delivery of an AckChannel is acked when its last byte has been written. A delivery that is requeued meanwhile, after `ack_wait`,
+    is written again, and so is one that was written in part before an error.
 
-    An error of the target, or an item of another kind, cancels the receiver: senders get ChannelCancelled with the error as its cause, and
-    `await` raises the error. If a sender fails, what was sent before is written, and `await` raises the sender's error.
+    An error of the target, or an item of another type, cancels the receiver: senders get ChannelCancelled with the error as its cause, and
+    awaiting the transfer raises the error. If a sender fails, the items sent before are written, and awaiting raises the sender's error.
 
     Raises TypeError, ValueError or OverflowError for bad arguments, OSError for a descriptor that is not open.
     """
@@ -137,15 +140,15 @@ async def pump(source: asyncio.StreamReader, target: Sender[bytes], *, chunk_siz
 @overload
 async def pump(source: Receiver[Any], target: asyncio.StreamWriter) -> int: ...
 async def pump(source: Any, target: Any, *, chunk_size: int = 65536, complete: bool = True) -> int:
-    """Move bytes from a StreamReader into a channel, or from a channel into a StreamWriter, and return how many that were.
+    """Move bytes from a StreamReader into a channel, or from a channel into a StreamWriter; return the number of bytes.
 
-    From a reader: nothing is read while there is no credit, so its own limit, and then the socket's, stops the writer at the other end. At
-    the end of the stream the sender completes, unless `complete` is False; an error fails it, and is raised.
+    From a reader: nothing is read while there is no credit, so the reader's limit, and then the socket's buffers, stop the writer at the
+    other end. At the end of the stream the sender completes, unless `complete` is False; an error makes the sender fail, and is raised.
 
-    To a writer: each item is written when the one before has been drained. At the end of the channel the writer is left open. An error of
-    the writer cancels the receiver, and is raised; a sender's error is raised.
+    To a writer: each item is written when the one before it has been drained. At the end of the channel the writer is left open. An error
+    of the writer cancels the receiver, and is raised; a sender's error is raised.
 
-    Cancelled it has lost nothing: what was read and not sent is back in the reader.
+    If it is cancelled, nothing is lost: bytes that were read and not sent are put back into the reader.
     """
     if isinstance(source, Receiver):
         return await _pump_out(source, target)
@@ -209,14 +212,14 @@ async def _pump_out(receiver: Any, writer: Any) -> int:
 
 
 async def feed(source: Iterable[_T] | AsyncIterable[_T], sender: Sender[_T], *, complete: bool = True) -> int:
-    """Send every item of an iterable or an async iterable, and return how many that were.
+    """Send every item of an iterable or async iterable; return the number of items.
 
-    An item is taken out of the source only when there is credit for one; a list, a tuple and other collections of up to 4096 items are
-    looked at once. At the end of the source the sender completes, unless `complete` is False; an error of the source fails it, and is
-    raised. When the receiver has gone, ChannelCancelled is raised, and an async generator is closed.
+    An item is taken from the source only when there is credit for one; a list, a tuple and other collections of up to 4096 items are read
+    at once. At the end of the source the sender completes, unless `complete` is False; an error of the source makes the sender fail, and
+    is raised. If the receiver has cancelled or is gone, ChannelCancelled is raised, and an async generator is closed.
 
-    Cancelled, it leaves sender and source open. An item that had been taken by then, and turned out to weigh more than there was credit
-    for, is in the error's `pending`.
+    If it is cancelled, the sender and the source stay open. An item that had been taken by then, and turned out to weigh more than there
+    was credit for, is in the exception's `pending`.
     """
     sending: Any = sender
     try:

@@ -252,7 +252,7 @@ def test_bad_arguments(file):
             with pytest.raises(TypeError, match="'source' must be a path"):
                 read_lines(source, sender)
         for address in (("localhost",), ("localhost", -1), ("localhost", 70000), (1, 2)):
-            with pytest.raises(ValueError, match="as an address"):
+            with pytest.raises(ValueError, match="if it is an address"):
                 read_lines(address, sender)
         with pytest.raises(OSError, match="Bad file descriptor"):
             read_lines(-1, sender)

@@ -80,7 +80,7 @@ impl Name {
         let name = if let Ok(address) = value.cast::<PyTuple>() {
             let (host, port) = address.extract::<(String, u16)>().map_err(|_| {
                 PyValueError::new_err(format!(
-                    "'{argument}' as an address is a tuple (host, port), of a str and an int up to 65535, not {}",
+                    "'{argument}' must be a tuple (host, port) of a str and an int up to 65535 if it is an address, not {}",
                     text(value)
                 ))
             })?;

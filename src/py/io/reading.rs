@@ -470,7 +470,7 @@ impl Reading {
         for item in self.block.items().take(most) {
             let made = if item.len() > self.limit {
                 Err(PyValueError::new_err(format!(
-                    "item {} of {} is {} bytes, at most {} are possible",
+                    "item {} of {} is {} bytes, and the maximum is {}",
                     first_line + items.len() as u64,
                     self.name.shown(),
                     item.len(),
@@ -521,7 +521,7 @@ impl Reading {
     fn too_large(&self, py: Python<'_>, item: u64, what: &str, body: &PyChannelBody) -> PyErr {
         let most = if self.weighing == Weighing::One { self.limit as u64 } else { body.core.bound(py).min(self.limit as u64) };
         PyValueError::new_err(format!(
-            "item {item} of {} {what}: more than may ever be on its way at once, which is {most}",
+            "item {item} of {} {what}: more than can ever be outstanding at once, which is {most}",
             self.name.shown()
         ))
     }

@@ -78,7 +78,7 @@ impl User {
             .thread_name("sluicegate-io")
             .enable_all()
             .build()
-            .map_err(|error| PyOSError::new_err(format!("sluicegate.io: no runtime could be made: {error}")))?;
+            .map_err(|error| PyOSError::new_err(format!("sluicegate.io: the runtime could not be started: {error}")))?;
         Ok(Self::of_current(py, Some(runtime))?.expect("there is one now"))
     }
 
@@ -108,7 +108,7 @@ impl User {
         if let Some(runtime) = not_needed {
             runtime.shutdown_background();
         }
-        user.map_err(|()| PyRuntimeError::new_err("sluicegate.io: the interpreter is about to end"))
+        user.map_err(|()| PyRuntimeError::new_err("sluicegate.io: the interpreter is exiting"))
     }
 
     pub(in crate::io) fn handle(&self) -> &Handle {

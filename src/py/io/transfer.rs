@@ -187,18 +187,17 @@ impl Drop for Task {
     fn drop(&mut self) {
         if self.job.is_some() {
             let outcome = attached(|_| {
-                Outcome::Failed(PyRuntimeError::new_err(
-                    "sluicegate.io: the interpreter was about to end, or the transfer panicked",
-                ))
+                Outcome::Failed(PyRuntimeError::new_err("sluicegate.io: the interpreter was exiting, or the transfer panicked"))
             });
             self.conclude(outcome.unwrap_or(Outcome::Nowhere));
         }
     }
 }
 
-/// A transfer between a file or a socket and a channel: what `read_lines`, `read_chunks` and `write_from` return.
+/// A transfer between a file or socket and a channel, as returned by `read_lines`, `read_chunks` and `write_from`.
 ///
-/// It runs from the moment it is made. `await` it, or call `result`, for its completion; cancelling the `await` stops it.
+/// It runs from the moment it is created. `await` it, or call `result`, to wait for its completion; cancelling the
+/// `await` stops the transfer.
 #[pyclass(frozen, weakref, name = "Transfer", module = "sluicegate.io")]
 #[derive(Debug)]
 pub(crate) struct PyTransfer {
@@ -244,7 +243,7 @@ impl PyTransfer {
 
     fn cancelled_error(py: Python<'_>, module: &'static str, cell: &'static PyOnceLock<Py<PyType>>) -> PyErr {
         match imported(py, cell, module, "CancelledError") {
-            Ok(class) => PyErr::from_type(class.clone(), ("the transfer was cancelled; resume() goes on",)),
+            Ok(class) => PyErr::from_type(class.clone(), ("the transfer was cancelled; resume() continues it",)),
             Err(error) => error,
         }
     }
@@ -264,7 +263,7 @@ impl PyTransfer {
 
 #[pymethods]
 impl PyTransfer {
-    /// Wait until it has ended, and return how many items (lines) or bytes that were.
+    /// Wait until the transfer has ended, and return the number of items (lines) or bytes.
     ///
     /// Raises the error that ended it, TimeoutError if it did not end within `timeout` seconds, and
     /// concurrent.futures.CancelledError after `cancel`.
@@ -276,10 +275,10 @@ impl PyTransfer {
         blocking::run(slf.as_any(), &mut operation, timeout)?.into_object(slf.py())
     }
 
-    /// Stop, at the end of an item: none is delivered (by `write_from`: received) after this call. Channel and source
-    /// stay open, and `resume` goes on where it stopped.
+    /// Stop at the end of an item: after this call no further item is delivered (by `write_from`: received). The
+    /// channel and the source stay open, and `resume` continues where the transfer stopped.
     ///
-    /// May be called from anywhere, any number of times, and never raises.
+    /// It can be called from anywhere, any number of times, and never raises.
     fn cancel(&self, py: Python<'_>) {
         if self.shared.is_foreign() {
             return;
@@ -288,7 +287,7 @@ impl PyTransfer {
         self.shared.signal.notify_one();
     }
 
-    /// Go on after `cancel`, with exactly the rest. Returns the transfer itself, so that `await transfer.resume()` works.
+    /// Continue after `cancel` with exactly the rest. Returns the transfer, so that `await transfer.resume()` works.
     fn resume<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
         let (py, this) = (slf.py(), slf.get());
         this.check_process()?;
@@ -302,23 +301,23 @@ impl PyTransfer {
         Ok(slf.clone())
     }
 
-    /// True once it stands still: it has ended, or it has stopped after `cancel`.
+    /// Return True if the transfer is not running: it has ended, or it has stopped after `cancel`.
     fn done(&self, py: Python<'_>) -> bool {
         matches!(self.stage(py), Stage::Ended | Stage::Stopped)
     }
 
-    /// True while it stands still, or is about to, after `cancel`.
+    /// Return True if the transfer has stopped, or is about to stop, after `cancel`.
     fn cancelled(&self, py: Python<'_>) -> bool {
         matches!(self.stage(py), Stage::Stopping | Stage::Stopped)
     }
 
-    /// How many items have been delivered, or written.
+    /// The number of items delivered or written.
     #[getter]
     fn items(&self, py: Python<'_>) -> u64 {
         self.counts(py).items
     }
 
-    /// How many bytes of the source have been delivered, line ends and all; or how many have been written.
+    /// The number of bytes of the source that were delivered, line ends included, or the number of bytes written.
     #[getter]
     fn bytes(&self, py: Python<'_>) -> u64 {
         self.counts(py).bytes
@@ -417,8 +416,10 @@ impl Operation for Completion {
     fn refused(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyErr {
         let shown = self.transfer.get().__repr__(this.py());
         match timeout {
-            Timeout::Within(seconds) => PyTimeoutError::new_err(format!("not within {seconds} seconds: {shown}")),
-            Timeout::Never | Timeout::Forever => PyTimeoutError::new_err(format!("not yet: {shown}")),
+            Timeout::Within(seconds) => {
+                PyTimeoutError::new_err(format!("the transfer has not ended within {seconds} seconds: {shown}"))
+            }
+            Timeout::Never | Timeout::Forever => PyTimeoutError::new_err(format!("the transfer has not ended yet: {shown}")),
         }
     }
 
