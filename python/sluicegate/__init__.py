@@ -1,7 +1,7 @@
-"""Flow control for Python with a Rust core: bounded queues, rate limits and credit channels that threads and asyncio share.
+"""Flow control for Python with a Rust core: bounded queues, rate limiters, semaphores and credit channels for threads and asyncio.
 
-The same object works from threads (blocking calls release the GIL) and from coroutines (`await`), on the ordinary and on the
-free-threaded build.
+The same object can be used from threads, where a blocking call releases the GIL, and from coroutines, where it is awaited, on the
+ordinary and on the free-threaded build.
 """
 
 from __future__ import annotations

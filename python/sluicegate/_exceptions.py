@@ -1,4 +1,4 @@
-"""The exceptions and the warning. Each is what both `queue` and `asyncio` raise, so either `except` catches it."""
+"""The exceptions and the warning. The queues' exceptions are subclasses of `queue`'s and of `asyncio`'s, so either `except` matches."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Empty(_Empty):
 
 @public
 class Full(_Full):
-    """There was no room (in time). From `put_many`, `accepted` says how many items were put before."""
+    """There was no room (in time). After `put_many`, `accepted` is the number of items that were put."""
 
     accepted: int
 
@@ -59,7 +59,7 @@ class Full(_Full):
 class ShutDown(_ShutDown):
     """The queue has been shut down.
 
-    `__cause__` is the exception by which a producer left, if one did. From `put_many`, `accepted` says how many items were put before.
+    If a producer left with an exception, that is its `__cause__`. After `put_many`, `accepted` is the number of items that were put.
     """
 
     accepted: int
@@ -67,9 +67,9 @@ class ShutDown(_ShutDown):
 
 @public
 class Refused(Exception):
-    """A limit lets a call through only later, or not at all. Nothing has been taken."""
+    """A limit refused a call. Nothing has been taken."""
 
-    #: Seconds after which it is worth trying again.
+    #: Seconds after which a retry is worthwhile.
     retry_after: float = 0.0
     #: The name of the object that refused, if it has one.
     name: str | None = None
@@ -77,49 +77,49 @@ class Refused(Exception):
 
 @public
 class RateLimited(Refused):
-    """A limiter lets it through only later. Nothing has been taken."""
+    """A limiter cannot admit the request in time. Nothing has been taken; `retry_after` says when to try again."""
 
 
 @public
 class Overloaded(Refused):
-    """There was no room for a call that somebody waits on."""
+    """There was no room for the call (in time). Nothing has been taken."""
 
-    #: When there will be room is not known: a hint.
+    #: A hint only: it is not known when there will be room.
     retry_after: float = 1.0
-    #: "full": no room at once; "expired": no room in time; "shed": given up in favour of others.
+    #: "full": no room, and no time to wait; "expired": no room in time; "shed": dropped in favour of other calls.
     reason: str = "full"
 
 
 @public
 class ChannelError(Exception):
-    """Something about a channel. From `send_many`, `accepted` says how many items were sent before."""
+    """The base of the channels' exceptions. After `send_many`, `accepted` is the number of items that were sent."""
 
     accepted: int
 
 
 @public
 class ChannelClosed(ChannelError):
-    """The channel has been completed: nothing can be sent, or everything has been received."""
+    """The channel is complete: nothing more can be sent, or everything has been received."""
 
 
 @public
 class ChannelCancelled(ChannelError):
-    """The receiver wants nothing more."""
+    """The receiver has cancelled the channel or is gone."""
 
 
 @public
 class ChannelFailed(ChannelError):
-    """A sender has failed; `__cause__` is the exception by which it did."""
+    """A sender has failed; `__cause__` is its exception."""
 
 
 @public
 class StaleDelivery(ChannelError):
-    """A delivery was settled too late: the item has come back meanwhile. Nothing has changed."""
+    """A delivery was settled too late: the item has been requeued or discarded. Nothing has changed."""
 
 
 @public
 class BlockingInEventLoopWarning(RuntimeWarning):
-    """A blocking call is about to stop a running event loop."""
+    """A blocking call is about to block a thread on which an event loop is running."""
 
 
 def warn_blocking(blocking: str, awaitable: str) -> None:

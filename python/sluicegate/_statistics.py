@@ -49,25 +49,23 @@ def _documented(cls: type[_T]) -> type[_T]:
 @_documented
 @dataclass(frozen=True, slots=True)
 class QueueStatistics:
-    """What a queue has seen, at one moment."""
+    """A snapshot of a queue."""
 
-    name: str | None = field(metadata=_label("The name that the object was given."))
+    name: str | None = field(metadata=_label("The name given at creation."))
     size: int = field(metadata=_gauge("Items in the queue.", "items"))
-    maxsize: int = field(metadata=_gauge("The bound on the number of items; zero or less for none.", "items"))
-    puts: int = field(metadata=_counter("Items put so far.", "items"))
-    gets: int = field(metadata=_counter("Items got so far. What `clear` and an immediate shutdown removed is not among them.", "items"))
+    maxsize: int = field(metadata=_gauge("The largest number of items in the queue; zero or less for no bound.", "items"))
+    puts: int = field(metadata=_counter("Items put.", "items"))
+    gets: int = field(metadata=_counter("Items taken; items removed by `clear` or an immediate shutdown are not counted.", "items"))
     unfinished_tasks: int = field(metadata=_gauge("Items put for which `task_done` has not been called.", "items"))
-    peak_size: int = field(metadata=_gauge("The most items that the queue has held.", "items"))
-    waiting_putters: int = field(metadata=_gauge("Threads and tasks that wait for room now.", "operations"))
-    waiting_getters: int = field(metadata=_gauge("Threads and tasks that wait for an item now.", "operations"))
-    waiting_joiners: int = field(metadata=_gauge("Threads and tasks that wait in `join` now.", "operations"))
-    put_blocked_seconds: float = field(
-        metadata=_counter("Time that puts have waited for room, summed over all of them, those that still wait too.", "seconds")
-    )
+    peak_size: int = field(metadata=_gauge("The largest number of items the queue has held.", "items"))
+    waiting_putters: int = field(metadata=_gauge("Threads and tasks waiting for room.", "operations"))
+    waiting_getters: int = field(metadata=_gauge("Threads and tasks waiting for an item.", "operations"))
+    waiting_joiners: int = field(metadata=_gauge("Threads and tasks waiting in `join`.", "operations"))
+    put_blocked_seconds: float = field(metadata=_counter("Total time that puts have waited for room, current waiters included.", "seconds"))
     get_blocked_seconds: float = field(
-        metadata=_counter("Time that gets have waited for items, summed over all of them, those that still wait too.", "seconds")
+        metadata=_counter("Total time that gets have waited for items, current waiters included.", "seconds")
     )
-    full_for: float = field(metadata=_gauge("Time since a producer first found the queue full, while it still is; else 0.", "seconds"))
+    full_for: float = field(metadata=_gauge("Time since a producer first found the queue full; 0 if it is not full now.", "seconds"))
     is_shutdown: bool = field(metadata=_gauge("Whether the queue has been shut down."))
 
 
@@ -75,76 +73,68 @@ class QueueStatistics:
 @_documented
 @dataclass(frozen=True, slots=True)
 class RateStatistics:
-    """What a rate limiter has seen, at one moment."""
+    """A snapshot of a rate limiter."""
 
-    name: str | None = field(metadata=_label("The name that the object was given."))
-    admitted: int = field(metadata=_counter("Calls that were let through, reservations included.", "calls"))
+    name: str | None = field(metadata=_label("The name given at creation."))
+    admitted: int = field(metadata=_counter("Calls that were admitted, reservations included.", "calls"))
     refused: int = field(metadata=_counter("Calls that were refused.", "calls"))
-    waited: int = field(metadata=_counter("Those among the admitted calls that had to wait in line.", "calls"))
-    waited_seconds: float = field(
-        metadata=_counter("Time spent waiting in line, summed over all waits, those still going on too.", "seconds")
-    )
-    waiters: int = field(metadata=_gauge("Threads and tasks that wait now.", "operations"))
+    waited: int = field(metadata=_counter("Admitted calls that had to wait.", "calls"))
+    waited_seconds: float = field(metadata=_counter("Total time spent waiting, current waiters included.", "seconds"))
+    waiters: int = field(metadata=_gauge("Threads and tasks waiting.", "operations"))
 
 
 @public
 @_documented
 @dataclass(frozen=True, slots=True)
 class KeyedRateStatistics:
-    """What the buckets of all keys have seen, at one moment."""
+    """A snapshot of a keyed token bucket: all keys together."""
 
-    name: str | None = field(metadata=_label("The name that the object was given."))
-    admitted: int = field(metadata=_counter("Calls that were let through, reservations included.", "calls"))
+    name: str | None = field(metadata=_label("The name given at creation."))
+    admitted: int = field(metadata=_counter("Calls that were admitted, reservations included.", "calls"))
     refused: int = field(metadata=_counter("Calls that were refused.", "calls"))
-    waited: int = field(metadata=_counter("Those among the admitted calls that had to wait in line.", "calls"))
-    waited_seconds: float = field(
-        metadata=_counter("Time spent waiting in line, summed over all waits, those still going on too.", "seconds")
-    )
-    waiters: int = field(metadata=_gauge("Threads and tasks that wait now, for any key.", "operations"))
-    keys: int = field(metadata=_gauge("Keys that are remembered now.", "keys"))
-    max_keys: int = field(metadata=_gauge("The most keys that are remembered.", "keys"))
-    forgotten: int = field(metadata=_counter("Full buckets that were forgotten because room was needed.", "keys"))
+    waited: int = field(metadata=_counter("Admitted calls that had to wait.", "calls"))
+    waited_seconds: float = field(metadata=_counter("Total time spent waiting, current waiters included.", "seconds"))
+    waiters: int = field(metadata=_gauge("Threads and tasks waiting, for any key.", "operations"))
+    keys: int = field(metadata=_gauge("Keys that are remembered.", "keys"))
+    max_keys: int = field(metadata=_gauge("The largest number of keys that are remembered.", "keys"))
+    forgotten: int = field(metadata=_counter("Full buckets forgotten because room was needed.", "keys"))
 
 
 @public
 @_documented
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """What a credit channel has seen, at one moment. Amounts are in items, or in units of weight where it weighs them."""
+    """A snapshot of a channel. Amounts are in items, or in units of weight on a channel with `weigh`."""
 
-    name: str | None = field(metadata=_label("The name that the object was given."))
+    name: str | None = field(metadata=_label("The name given at creation."))
     state: str = field(metadata=_label("`open`, `completing`, `completed`, `failed` or `cancelled`."))
-    window: int = field(metadata=_gauge("The window; at 0 nothing flows but what is asked for.", "items"))
-    credit: float = field(metadata=_gauge("What may be sent now; `inf` where there is no end to it.", "items"))
+    window: int = field(metadata=_gauge("The window; at 0 only what is requested can be sent.", "items"))
+    credit: float = field(metadata=_gauge("The credit that senders have; `inf` if it is unlimited.", "items"))
     granted: float = field(
         metadata=_counter(
-            "What has been granted so far; `inf` where there is no end to it, and from 2**63 - 1 on, though `credit` may have one.", "items"
+            "Credit granted so far; `inf` if it is unlimited or at least 2**63 - 1, in which case `credit` can still be finite.", "items"
         )
     )
-    owed: int = field(metadata=_gauge("What has been consumed or asked for, and not been granted yet.", "items"))
-    sent_weight: int = field(metadata=_counter("What has been sent so far.", "items"))
-    voided: int = field(metadata=_counter("What was granted and taken back unused.", "items"))
-    permits: int = field(metadata=_gauge("What has been taken as permits, for items that do not exist yet.", "items"))
-    outstanding: int = field(metadata=_gauge("What has been sent, and not been received or not been settled.", "items"))
-    peak_outstanding: int = field(metadata=_gauge("The most that was outstanding.", "items"))
-    sent: int = field(metadata=_counter("Items sent so far, whatever they weigh.", "items"))
-    received: int = field(metadata=_counter("Items handed to receivers so far, redeliveries too.", "items"))
-    discarded: int = field(metadata=_counter("Items given up.", "items"))
-    redelivered: int = field(metadata=_counter("Deliveries that came back.", "deliveries"))
+    owed: int = field(metadata=_gauge("Credit for consumed or requested items that has not been granted yet.", "items"))
+    sent_weight: int = field(metadata=_counter("The total weight sent.", "items"))
+    voided: int = field(metadata=_counter("Credit that was granted and taken back unused.", "items"))
+    permits: int = field(metadata=_gauge("Credit held by permits, for items that do not exist yet.", "items"))
+    outstanding: int = field(metadata=_gauge("The amount sent and not yet received (on an AckChannel: not yet settled).", "items"))
+    peak_outstanding: int = field(metadata=_gauge("The largest amount that has been outstanding.", "items"))
+    sent: int = field(metadata=_counter("The number of items sent.", "items"))
+    received: int = field(metadata=_counter("Items passed to receivers, redeliveries included.", "items"))
+    discarded: int = field(metadata=_counter("Items discarded.", "items"))
+    redelivered: int = field(metadata=_counter("Deliveries that were requeued.", "deliveries"))
     stale: int = field(metadata=_counter("Deliveries that were settled too late.", "deliveries"))
     buffered: int = field(metadata=_gauge("Items in the buffer.", "items"))
-    unacked: int = field(metadata=_gauge("Items with receivers who have not settled them.", "items"))
-    waiting_senders: int = field(metadata=_gauge("Threads and tasks that wait for credit now.", "operations"))
-    waiting_receivers: int = field(metadata=_gauge("Threads and tasks that wait for an item now.", "operations"))
-    send_blocked_seconds: float = field(
-        metadata=_counter("Time that senders have waited, summed over all waits, those still going on too.", "seconds")
-    )
-    receive_blocked_seconds: float = field(
-        metadata=_counter("Time that receivers have waited, summed over all waits, those still going on too.", "seconds")
-    )
-    starved_for: float = field(metadata=_counter("Time during which a sender stood in line for credit.", "seconds"))
+    unacked: int = field(metadata=_gauge("Deliveries that receivers have not settled yet.", "items"))
+    waiting_senders: int = field(metadata=_gauge("Threads and tasks waiting for credit.", "operations"))
+    waiting_receivers: int = field(metadata=_gauge("Threads and tasks waiting for an item.", "operations"))
+    send_blocked_seconds: float = field(metadata=_counter("Total time that senders have waited, current waiters included.", "seconds"))
+    receive_blocked_seconds: float = field(metadata=_counter("Total time that receivers have waited, current waiters included.", "seconds"))
+    starved_for: float = field(metadata=_counter("Time during which at least one sender was waiting for credit.", "seconds"))
     grants_held: bool = field(
-        metadata=_gauge("Whether grants are held back: the channel is paused, or deferred to one whose sender is starved.")
+        metadata=_gauge("Whether grants are held back: the channel is paused, or defers to a sender that has no credit.")
     )
 
 
@@ -152,32 +142,28 @@ class ChannelStatistics:
 @_documented
 @dataclass(frozen=True, slots=True)
 class SemaphoreStatistics:
-    """What a semaphore has seen, at one moment."""
+    """A snapshot of a semaphore."""
 
-    name: str | None = field(metadata=_label("The name that the object was given."))
-    size: int = field(metadata=_gauge("Permits there are in all, held or free.", "permits"))
-    held: int = field(metadata=_gauge("Permits that are held.", "permits"))
-    value: int = field(metadata=_gauge("Permits that are free, and not on their way to a waiter.", "permits"))
-    peak_held: int = field(metadata=_gauge("The most permits that were held at once.", "permits"))
-    acquired: int = field(metadata=_counter("Requests that were granted, whatever their weight.", "requests"))
-    waiters: int = field(metadata=_gauge("Threads and tasks that wait now.", "operations"))
-    waited_seconds: float = field(
-        metadata=_counter("Time that requests have waited, summed over all waits, those still going on too.", "seconds")
-    )
+    name: str | None = field(metadata=_label("The name given at creation."))
+    size: int = field(metadata=_gauge("The total number of permits, held or free.", "permits"))
+    held: int = field(metadata=_gauge("Permits held.", "permits"))
+    value: int = field(metadata=_gauge("Free permits, not counting those on their way to a waiter.", "permits"))
+    peak_held: int = field(metadata=_gauge("The largest number of permits held at once.", "permits"))
+    acquired: int = field(metadata=_counter("Requests granted; a request for several permits counts once.", "requests"))
+    waiters: int = field(metadata=_gauge("Threads and tasks waiting.", "operations"))
+    waited_seconds: float = field(metadata=_counter("Total time that requests have waited, current waiters included.", "seconds"))
 
 
 @public
 @_documented
 @dataclass(frozen=True, slots=True)
 class KeyedSemaphoreStatistics:
-    """What a keyed semaphore has seen of all its keys, at one moment."""
+    """A snapshot of a keyed semaphore: all keys together."""
 
-    name: str | None = field(metadata=_label("The name that the object was given."))
-    keys: int = field(metadata=_gauge("Keys of which permits are held, or on their way to a waiter.", "keys"))
-    waiting_keys: int = field(metadata=_gauge("Keys that wait in line until another is idle.", "keys"))
-    held: int = field(metadata=_gauge("Permits that are held, of all keys together.", "permits"))
-    acquired: int = field(metadata=_counter("Requests that were granted, whatever their weight.", "requests"))
-    waiters: int = field(metadata=_gauge("Threads and tasks that wait now.", "operations"))
-    waited_seconds: float = field(
-        metadata=_counter("Time that requests have waited, summed over all waits, those still going on too.", "seconds")
-    )
+    name: str | None = field(metadata=_label("The name given at creation."))
+    keys: int = field(metadata=_gauge("Keys whose permits are held or on their way to a waiter.", "keys"))
+    waiting_keys: int = field(metadata=_gauge("Keys that wait until another key is idle.", "keys"))
+    held: int = field(metadata=_gauge("Permits held, all keys together.", "permits"))
+    acquired: int = field(metadata=_counter("Requests granted; a request for several permits counts once.", "requests"))
+    waiters: int = field(metadata=_gauge("Threads and tasks waiting.", "operations"))
+    waited_seconds: float = field(metadata=_counter("Total time that requests have waited, current waiters included.", "seconds"))
