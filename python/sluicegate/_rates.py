@@ -114,7 +114,7 @@ class _ContextMethods:
 def _decorate(function: Any, acquire: Callable[[], Any], acquire_async: Callable[[], Any], limiter: object) -> Any:
     def decorate(function: Any) -> Any:
         if not callable(function) or isinstance(function, type):
-            raise TypeError(f"{limiter!r} decorates functions, not {function!r}")
+            raise TypeError(f"{limiter!r} can decorate only a function, not {function!r}; acquire(n) takes an amount")
         return _limited(function, acquire, acquire_async)
 
     return decorate if function is None else decorate(function)
