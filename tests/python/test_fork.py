@@ -119,6 +119,8 @@ def put():
             queue.put(5, timeout=0.01)
         except Full:
             pass
+        if queue.qsize() > 1000:
+            time.sleep(0.001)  # without a bound it would grow faster than a child can empty it
 
 def get():
     while not stop:

@@ -96,9 +96,11 @@ struct Resumption {
 
 #[pymethods]
 impl Resumption {
+    /// The sleeper stays here until the loop drops this callback: a task that ends by being resumed must not go while its own context is
+    /// entered, because what the loop has to say about it runs in that context too.
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        let sleeper = self.sleeper.with(py, Option::take);
-        sleeper.map_or(Ok(()), |sleeper| guarded::call_one(sleeper.resume.bind(py), self.operation.bind(py)).map(drop))
+        let resume = self.sleeper.with(py, |sleeper| sleeper.as_ref().map(|sleeper| sleeper.resume.clone_ref(py)));
+        resume.map_or(Ok(()), |resume| guarded::call_one(resume.bind(py), self.operation.bind(py)).map(drop))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
