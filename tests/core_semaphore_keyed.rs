@@ -63,6 +63,14 @@ impl Waiter {
         result
     }
 
+    fn steps_aside(&self, hosts: &Hosts) {
+        hosts.0.step_aside((), self.key, self.spot.ticket().unwrap()).fire();
+    }
+
+    fn steps_back(&self, hosts: &Hosts) {
+        hosts.0.step_back((), self.key, self.spot.ticket().unwrap()).fire();
+    }
+
     fn leaves(&mut self, hosts: &Hosts) {
         hosts.0.leave((), self.key, &mut self.spot).fire();
     }
@@ -134,6 +142,59 @@ fn a_waiter_that_leaves_takes_its_key_out_of_the_line() {
     b.leaves(&hosts); // any number of times
 }
 
+/// A signal handler in the middle of a wait for one key waits for another: it must not wait for the one that it keeps from coming.
+#[test]
+fn a_key_whose_waiters_have_all_stepped_aside_keeps_no_place_from_others() {
+    for waited_for in ['a', 'b'] {
+        let hosts = Hosts::new(1, 1);
+        hosts.take('a', 1).unwrap();
+        let mut outer = Waiter::joins(&hosts, waited_for, 1);
+        let mut later = Waiter::joins(&hosts, 'c', 1);
+        outer.steps_aside(&hosts);
+        let mut handler = Waiter::joins(&hosts, 'd', 1);
+        hosts.release('a', 1).unwrap();
+        assert_eq!((later.is_woken(), handler.is_woken(), later.comes(&hosts)), (true, false, Ok(())), "{waited_for}");
+        hosts.release('c', 1).unwrap();
+        assert_eq!((handler.comes(&hosts), hosts.keys()), (Ok(()), (1, 0)), "{waited_for}");
+        let last = Waiter::joins(&hosts, 'e', 1);
+        outer.steps_back(&hosts);
+        assert_eq!(hosts.keys(), (1, 2));
+        hosts.release('d', 1).unwrap();
+        assert_eq!((last.is_woken(), outer.comes(&hosts)), (false, Ok(())), "back in its old place: {waited_for}");
+        hosts.release(waited_for, 1).unwrap();
+        assert!(last.is_woken());
+    }
+}
+
+#[test]
+fn a_key_whose_waiter_has_stepped_aside_can_be_had_by_others() {
+    let hosts = Hosts::new(1, 1);
+    hosts.take('a', 1).unwrap();
+    let mut outer = Waiter::joins(&hosts, 'b', 1);
+    outer.steps_aside(&hosts);
+    let mut handler = Waiter::joins(&hosts, 'b', 1);
+    hosts.release('a', 1).unwrap();
+    assert_eq!(handler.comes(&hosts), Ok(()));
+    hosts.release('b', 1).unwrap();
+    assert_eq!((hosts.keys(), hosts.0.statistics_of((), 'b').value), ((0, 0), 1));
+    assert_eq!(hosts.take('b', 1), Ok(()));
+    outer.leaves(&hosts);
+    hosts.release('b', 1).unwrap();
+    assert_eq!(hosts.0.statistics(()).waiters, 0);
+}
+
+/// What keeps a key in line from being let in is not counted as an acquisition.
+#[test]
+fn a_key_that_got_its_place_late_has_seen_only_what_was_acquired() {
+    let hosts = Hosts::new(3, 1);
+    hosts.take('a', 1).unwrap();
+    let mut waiter = Waiter::joins(&hosts, 'b', 2);
+    hosts.release('a', 1).unwrap();
+    assert_eq!(waiter.comes(&hosts), Ok(()));
+    let seen = hosts.0.statistics_of((), 'b');
+    assert_eq!((seen.acquired, seen.peak_held, seen.held), (1, 2, 2));
+}
+
 #[test]
 fn after_a_fork_held_keys_stay_and_waits_are_forgotten() {
     let hosts = Hosts::new(1, 1);
@@ -155,6 +216,8 @@ enum Step {
     Try(char, u64),
     Wait(usize, char, u64),
     Leave(usize),
+    /// Aside if it was not, and else back.
+    Turn(usize),
     Release(char, u64),
 }
 
@@ -164,6 +227,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (key(), n()).prop_map(|(key, n)| Step::Try(key, n)),
         8 => (0usize..6, key(), n()).prop_map(|(waiter, key, n)| Step::Wait(waiter, key, n)),
         1 => (0usize..6).prop_map(Step::Leave),
+        2 => (0usize..6).prop_map(Step::Turn),
         6 => (key(), n()).prop_map(|(key, n)| Step::Release(key, n)),
     ]
 }
@@ -177,6 +241,7 @@ proptest! {
         let hosts = Hosts::new(size, max_keys);
         let mut held: BTreeMap<char, u64> = BTreeMap::new();
         let mut waiters: Vec<Waiter> = (0..6).map(|_| Waiter::new('a', 1)).collect();
+        let mut aside = [false; 6];
         for step in steps {
             match step {
                 Step::Try(key, n) => match hosts.take(key, n) {
@@ -191,6 +256,9 @@ proptest! {
                 },
                 Step::Wait(index, key, n) => {
                     let waiter = &mut waiters[index];
+                    if aside[index] {
+                        continue;
+                    }
                     if !waiter.spot.is_held() {
                         (waiter.key, waiter.n) = (key, n.min(size));
                     }
@@ -198,7 +266,15 @@ proptest! {
                         *held.entry(waiter.key).or_default() += waiter.n;
                     }
                 }
-                Step::Leave(index) => waiters[index].leaves(&hosts),
+                Step::Leave(index) => {
+                    waiters[index].leaves(&hosts);
+                    aside[index] = false;
+                }
+                Step::Turn(index) if waiters[index].spot.is_held() => {
+                    aside[index] ^= true;
+                    if aside[index] { waiters[index].steps_aside(&hosts) } else { waiters[index].steps_back(&hosts) }
+                }
+                Step::Turn(_) => {}
                 Step::Release(key, n) => match hosts.release(key, n) {
                     Ok(()) => {
                         let left = held[&key] - n;
@@ -218,7 +294,8 @@ proptest! {
             prop_assert!(seen.keys <= max_keys && (seen.waiting_keys == 0 || seen.keys == max_keys), "{seen:?}");
             // Of each key with a place: if nobody is on the way, what is free is too little for somebody in its line.
             for key in ['a', 'b', 'c', 'd'] {
-                let line: Vec<_> = waiters.iter().filter(|waiter| waiter.spot.is_held() && waiter.key == key).collect();
+                let here = waiters.iter().zip(aside).filter(|(_, aside)| !aside).map(|(waiter, _)| waiter);
+                let line: Vec<_> = here.filter(|waiter| waiter.spot.is_held() && waiter.key == key).collect();
                 let free = size - held.get(&key).copied().unwrap_or(0);
                 if !line.is_empty() && hosts.0.statistics_of((), key).value > 0 && line.iter().all(|waiter| !waiter.is_woken()) {
                     prop_assert!(line.iter().any(|waiter| waiter.n > free), "{key} sleeps beside {free}");

@@ -135,6 +135,40 @@ for turn in range({ROUNDS}):
 
 
 @signals
+@pytest.mark.parametrize("key", ["first", "second"])
+def test_a_handler_waits_for_another_key(key):
+    """All places are taken. The key that the interrupted wait is for does not get one while the handler waits: it could not use it."""
+    run_script(
+        COMMON
+        + f"""
+semaphore = KeyedSemaphore(1, max_keys=1)
+semaphore.acquire("first")
+seen = []
+
+def handler(number, frame):
+    semaphore.acquire("third")
+    seen.append(semaphore.statistics().waiters)
+    semaphore.release("third")
+
+signal.signal(signal.SIGUSR1, handler)
+
+def interrupt():
+    until(lambda: waiters(semaphore) == 1)
+    signal.pthread_kill(main_thread, signal.SIGUSR1)
+    until(lambda: waiters(semaphore) == 2)
+    semaphore.release("first")
+
+thread = start(interrupt)
+semaphore.acquire({key!r})
+thread.join()
+assert seen == [1]
+semaphore.release({key!r})
+assert semaphore.statistics().keys == 0
+"""
+    )
+
+
+@signals
 def test_handlers_that_return_let_the_wait_go_on():
     """The wait goes on with the time that is left (PEP 475); a handler may itself acquire and release."""
     run_script(

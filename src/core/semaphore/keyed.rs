@@ -3,8 +3,8 @@
 //! # Algorithm
 //! One section with a map from the key to its [`State`]. An entry is made by the first request for a key and removed when nobody holds a
 //! permit of the key or waits for one. At most `max_keys` entries have a *place*: those of whose keys permits may be held. A key beyond
-//! that gets an entry without a place, in which its waiters stand as in any other, and the key stands in line for a place. Until it has one, all
-//! permits of its state are counted as held, by nobody; with the place they are released.
+//! that gets an entry without a place, in which its waiters stand as in any other, and the key stands in line for a place. The state of a key
+//! without a place is closed: nobody is let in.
 //!
 //! # States of a key (changed only inside the section)
 //!
@@ -14,7 +14,14 @@
 //! | -        | a request that can wait, no place is free           | in line  | the waiter joins the line of the key           |
 //! | in line  | the first in line, a place becomes free             | placed   | the waiters of the key are woken, in order      |
 //! | in line  | its last waiter leaves                              | -        |                                               |
+//! | in line  | its last waiter that can come steps aside           | aside    |                                               |
 //! | placed   | its last permit is released, nobody waits           | -        | the place goes to the first key in line        |
+//! | placed   | no permit is held, and all waiters are aside         | aside    | the same                                       |
+//! | aside    | a waiter steps back, or another one comes           | in line  | where it would stand by its first request      |
+//! | aside    | its last waiter leaves                              | -        |                                               |
+//!
+//! A key is aside so that a signal handler in the middle of a wait can itself wait for another key: the waiter that it keeps from coming
+//! must not keep a place from others.
 //!
 //! # Fairness
 //! Of each key strictly first come, first served. Keys get places in the order in which their first waiters came.
@@ -66,16 +73,25 @@ pub struct KeyedStatistics {
 
 #[derive(Debug)]
 struct Entry<W> {
+    /// Closed unless the key has a place.
     state: State<W>,
+    /// By which it stands in line for a place.
     number: u64,
-    /// In line for a place. (The number in that line is the entry's own.)
-    in_line: bool,
+    has_place: bool,
+}
+
+impl<W: Wake> Entry<W> {
+    fn is_held(&self) -> bool {
+        self.has_place && self.state.is_held()
+    }
 }
 
 struct Directory<K, W> {
     size: u64,
     max_keys: usize,
     entries: BTreeMap<K, Entry<W>>,
+    /// How many of them have a place.
+    placed: usize,
     /// Keys in line for a place, by the numbers of their entries.
     line: BTreeMap<u64, K>,
     next: u64,
@@ -87,8 +103,9 @@ struct Directory<K, W> {
 }
 
 impl<K: Copy + Ord, W: Wake> Directory<K, W> {
-    fn has_a_place(&self) -> bool {
-        self.line.is_empty() && self.entries.len() < self.max_keys
+    /// May a new key have a place at once?
+    fn has_room(&self) -> bool {
+        self.line.is_empty() && self.placed < self.max_keys
     }
 
     fn check(&self, n: u64) -> Result<(), AcquireError> {
@@ -96,35 +113,49 @@ impl<K: Copy + Ord, W: Wake> Directory<K, W> {
     }
 
     /// The entry of this key, made for it if need be, with a place or in line for one.
-    fn entry(&mut self, key: K) -> &mut Entry<W> {
-        let in_line = !self.has_a_place();
-        let (size, clock, line, next) = (self.size, &self.clock, &mut self.line, &mut self.next);
-        self.entries.entry(key).or_insert_with(|| {
+    fn entry(&mut self, key: K, wakes: &mut Wakes<W>) -> &mut Entry<W> {
+        let (size, clock, next) = (self.size, &self.clock, &mut self.next);
+        let entry = self.entries.entry(key).or_insert_with(|| {
             let number = *next;
             *next += 1;
             let mut state = State::new(size, Kind::Bounded, clock.clone());
-            if in_line {
-                state.try_acquire(size).expect("it is new");
-                line.insert(number, key);
-            }
-            Entry { state, number, in_line }
-        })
+            state.close();
+            Entry { state, number, has_place: false }
+        });
+        if !entry.has_place {
+            self.line.insert(entry.number, key);
+            self.give_places(wakes);
+        }
+        self.entries.get_mut(&key).expect("it was there, or has been made")
     }
 
-    /// An operation on this key is over: the entry goes if nobody needs it, and free places go to the keys in line.
+    /// Something about this key has changed: it needs a place, or does not, and the entry goes if nobody needs it.
     fn tidy(&mut self, key: K, wakes: &mut Wakes<W>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        if entry.state.has_waiters() || (entry.state.is_held() && !entry.in_line) {
-            return;
+        if entry.is_held() || entry.state.is_waited_for() {
+            if !entry.has_place {
+                self.line.insert(entry.number, key);
+            }
+        } else {
+            self.line.remove(&entry.number);
+            self.placed -= usize::from(std::mem::take(&mut entry.has_place));
+            entry.state.close();
+            if !entry.state.has_waiters() {
+                self.waited += entry.state.statistics().waited;
+                self.entries.remove(&key);
+            }
         }
-        self.waited += entry.state.statistics().waited;
-        self.line.remove(&entry.number);
-        self.entries.remove(&key);
-        while self.entries.len() - self.line.len() < self.max_keys {
+        self.give_places(wakes);
+    }
+
+    /// Free places go to the keys in line.
+    fn give_places(&mut self, wakes: &mut Wakes<W>) {
+        while self.placed < self.max_keys {
             let Some((_, first)) = self.line.pop_first() else { break };
             let entry = self.entries.get_mut(&first).expect("a key in line has an entry");
-            entry.in_line = false;
-            entry.state.release(self.size, wakes).expect("all its permits were held");
+            entry.has_place = true;
+            self.placed += 1;
+            entry.state.release(self.size, wakes).expect("it was closed");
         }
     }
 
@@ -135,8 +166,9 @@ impl<K: Copy + Ord, W: Wake> Directory<K, W> {
             self.line.clear();
             self.entries.retain(|_, entry| {
                 entry.state.forget_after_fork();
-                !entry.in_line && entry.state.is_held()
+                entry.is_held()
             });
+            self.placed = self.entries.len();
         }
     }
 }
@@ -156,6 +188,7 @@ impl<K: Copy + Ord, W: Wake, D: Domain> Keyed<K, W, D> {
                 size,
                 max_keys,
                 entries,
+                placed: 0,
                 line,
                 next: 0,
                 acquired: 0,
@@ -177,16 +210,17 @@ impl<K: Copy + Ord, W: Wake, D: Domain> Keyed<K, W, D> {
 
     /// Takes `n` permits of this key if they are free, nobody is before it, and the key has a place or can have one.
     pub fn try_acquire(&self, proof: D::Proof<'_>, key: K, n: u64) -> Result<(), AcquireError> {
-        self.section.with(proof, |keys| {
-            keys.forget_after_fork();
+        let (wakes, result) = self.visit(proof, |keys, wakes| {
             keys.check(n)?;
-            if !keys.entries.contains_key(&key) && !keys.has_a_place() {
+            if !keys.entries.get(&key).is_some_and(|entry| entry.has_place) && !keys.has_room() {
                 return Err(AcquireError::Busy);
             }
-            let result = keys.entry(key).state.try_acquire(n);
+            let result = keys.entry(key, wakes).state.try_acquire(n);
             keys.acquired += u64::from(result.is_ok());
             result
-        })
+        });
+        debug_assert!(wakes.is_empty(), "nobody waited for the place that it got");
+        result
     }
 
     /// Takes `n` permits of this key, or takes (or keeps) a place in its line: after `Busy` the spot is held, and `waker` will be woken.
@@ -200,7 +234,7 @@ impl<K: Copy + Ord, W: Wake, D: Domain> Keyed<K, W, D> {
     ) -> (Wakes<W>, Result<(), AcquireError>) {
         self.visit(proof, |keys, wakes| {
             keys.check(n)?;
-            let entry = keys.entry(key);
+            let entry = keys.entry(key, wakes);
             if entry.number != spot.entry {
                 *spot = KeyedSpot { spot: Spot::default(), entry: entry.number };
             }
@@ -213,7 +247,7 @@ impl<K: Copy + Ord, W: Wake, D: Domain> Keyed<K, W, D> {
     /// Gives `n` permits of this key back.
     pub fn release(&self, proof: D::Proof<'_>, key: K, n: u64) -> (Wakes<W>, Result<(), Overreleased>) {
         self.visit(proof, |keys, wakes| {
-            let entry = keys.entries.get_mut(&key).filter(|entry| !entry.in_line);
+            let entry = keys.entries.get_mut(&key).filter(|entry| entry.has_place);
             entry.ok_or(Overreleased { held: 0 })?.state.release(n, wakes)?;
             keys.tidy(key, wakes);
             Ok(())
@@ -253,6 +287,7 @@ impl<K: Copy + Ord, W: Wake, D: Domain> Keyed<K, W, D> {
             if let Some(entry) = keys.entries.get_mut(&key) {
                 change(&mut entry.state);
                 entry.state.settle_all(wakes);
+                keys.tidy(key, wakes);
             }
         })
         .0
@@ -271,23 +306,22 @@ impl<K: Copy + Ord, W: Wake, D: Domain> Keyed<K, W, D> {
     pub fn statistics_of(&self, proof: D::Proof<'_>, key: K) -> Statistics {
         self.section.with(proof, |keys| {
             keys.forget_after_fork();
-            let (size, value) = (keys.size, if keys.has_a_place() { keys.size } else { 0 });
+            let (size, value) = (keys.size, if keys.has_room() { keys.size } else { 0 });
             let Some(entry) = keys.entries.get_mut(&key) else { return Statistics { size, value, ..Statistics::default() } };
             let seen = entry.state.statistics();
-            if entry.in_line { Statistics { held: 0, peak_held: 0, acquired: 0, ..seen } } else { seen }
+            if entry.has_place { seen } else { Statistics { held: 0, value, ..seen } }
         })
     }
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> KeyedStatistics {
         self.section.with(proof, |keys| {
             keys.forget_after_fork();
-            let waiting_keys = keys.line.len();
-            let mut all =
-                KeyedStatistics { waiting_keys, acquired: keys.acquired, waited: keys.waited, ..KeyedStatistics::default() };
-            all.keys = keys.entries.len() - waiting_keys;
+            let (placed, waiting_keys) = (keys.placed, keys.line.len());
+            let (acquired, waited) = (keys.acquired, keys.waited);
+            let mut all = KeyedStatistics { keys: placed, waiting_keys, acquired, waited, ..KeyedStatistics::default() };
             for entry in keys.entries.values_mut() {
                 let seen = entry.state.statistics();
-                all.held += if entry.in_line { 0 } else { seen.held };
+                all.held += if entry.has_place { seen.held } else { 0 };
                 all.waiters += seen.waiters;
                 all.waited += seen.waited;
             }

@@ -78,6 +78,16 @@ impl<W: Wake> State<W> {
         !self.lobby.line(()).is_empty()
     }
 
+    /// Somebody waits who has not stepped aside.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.has_waiters() && !self.lobby.line(()).is_aside()
+    }
+
+    /// Lets nobody in: all permits are held, by nobody, and not counted in what has been seen. Their release opens it again.
+    pub(super) fn close(&mut self) {
+        self.held = self.size;
+    }
+
     fn is_too_large(&self, n: u64) -> bool {
         n > 1 && n > self.size
     }

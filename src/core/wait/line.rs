@@ -257,6 +257,11 @@ impl<W: Wake> Line<W> {
         self.len() == 0
     }
 
+    /// All who are here have stepped aside.
+    pub fn is_aside(&self) -> bool {
+        self.waiting.is_empty() && self.woken.is_empty()
+    }
+
     pub fn len(&self) -> usize {
         self.waiting.len() + self.woken.len() + self.aside.len()
     }
