@@ -64,11 +64,11 @@ impl Waiter {
     }
 
     fn steps_aside(&self, hosts: &Hosts) {
-        hosts.0.step_aside((), self.key, self.spot.ticket().unwrap()).fire();
+        hosts.0.step_aside((), self.key, self.spot.place().unwrap()).fire();
     }
 
     fn steps_back(&self, hosts: &Hosts) {
-        hosts.0.step_back((), self.key, self.spot.ticket().unwrap()).fire();
+        hosts.0.step_back((), self.key, self.spot.place().unwrap()).fire();
     }
 
     fn leaves(&mut self, hosts: &Hosts) {
@@ -209,6 +209,19 @@ fn after_a_fork_held_keys_stay_and_waits_are_forgotten() {
     assert_eq!(ours.comes(&hosts), Ok(()));
     a.leaves(&hosts);
     assert_eq!(hosts.0.statistics(()).waiters, 0);
+}
+
+/// The first ticket of the parent's line and that of the child's are the same number.
+#[test]
+fn whoever_steps_aside_after_a_fork_moves_nobody_else() {
+    let hosts = Hosts::new(1, 1);
+    hosts.take('a', 1).unwrap();
+    let parents = Waiter::joins(&hosts, 'b', 1);
+    fork::after_fork_in_child();
+    let ours = Waiter::joins(&hosts, 'b', 1);
+    parents.steps_aside(&hosts);
+    hosts.release('a', 1).unwrap();
+    assert!(ours.is_woken());
 }
 
 #[derive(Clone, Debug)]

@@ -37,7 +37,7 @@ use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::monitor::Waits;
 use crate::section::{Domain, Section};
-use crate::wait::{Ticket, Wake, Wakes};
+use crate::wait::{Line, Ticket, Wake, Wakes};
 
 /// The place of one operation in the line of one key; [`Keyed::leave`] gives it up.
 #[derive(Debug, Default)]
@@ -53,9 +53,16 @@ impl KeyedSpot {
     }
 
     /// Where it is, for those who step aside.
-    pub fn ticket(&self) -> Option<Ticket> {
-        self.spot.place().map(|((), ticket)| ticket)
+    pub fn place(&self) -> Option<KeyedPlace> {
+        self.spot.place().map(|((), ticket)| KeyedPlace { ticket, entry: self.entry })
     }
+}
+
+/// Where an operation stands that steps aside.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyedPlace {
+    pub ticket: Ticket,
+    entry: u64,
 }
 
 /// What has been seen of all keys together.
@@ -272,20 +279,20 @@ impl<K: Copy + Ord, W: Wake, D: Domain> Keyed<K, W, D> {
 
     /// See [`Monitor::step_aside`](crate::monitor::Monitor::step_aside).
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn step_aside(&self, proof: D::Proof<'_>, key: K, ticket: Ticket) -> Wakes<W> {
-        self.move_in_line(proof, key, |state| state.lobby_mut().line_mut(()).step_aside(ticket))
+    pub fn step_aside(&self, proof: D::Proof<'_>, key: K, place: KeyedPlace) -> Wakes<W> {
+        self.move_in_line(proof, key, place, |line| line.step_aside(place.ticket))
     }
 
     /// See [`Monitor::step_back`](crate::monitor::Monitor::step_back).
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn step_back(&self, proof: D::Proof<'_>, key: K, ticket: Ticket) -> Wakes<W> {
-        self.move_in_line(proof, key, |state| state.lobby_mut().line_mut(()).step_back(ticket))
+    pub fn step_back(&self, proof: D::Proof<'_>, key: K, place: KeyedPlace) -> Wakes<W> {
+        self.move_in_line(proof, key, place, |line| line.step_back(place.ticket))
     }
 
-    fn move_in_line(&self, proof: D::Proof<'_>, key: K, change: impl FnOnce(&mut State<W>)) -> Wakes<W> {
+    fn move_in_line(&self, proof: D::Proof<'_>, key: K, place: KeyedPlace, change: impl FnOnce(&mut Line<W>)) -> Wakes<W> {
         self.visit(proof, |keys, wakes| {
-            if let Some(entry) = keys.entries.get_mut(&key) {
-                change(&mut entry.state);
+            if let Some(entry) = keys.entries.get_mut(&key).filter(|entry| entry.number == place.entry) {
+                change(entry.state.lobby_mut().line_mut(()));
                 entry.state.settle_all(wakes);
                 keys.tidy(key, wakes);
             }

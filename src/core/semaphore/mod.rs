@@ -36,6 +36,6 @@ mod keyed;
 mod ops;
 mod state;
 
-pub use keyed::{Keyed, KeyedSpot, KeyedStatistics};
+pub use keyed::{Keyed, KeyedPlace, KeyedSpot, KeyedStatistics};
 pub use ops::Semaphore;
 pub use state::{AcquireError, Kind, MAX_PERMITS, Overreleased, Spot, State, Statistics};

@@ -3,8 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::{Clock, Nanos};
-use sluicegate_core::semaphore::KeyedSpot;
-use sluicegate_core::wait::{Ticket, Wakes};
+use sluicegate_core::semaphore::{KeyedPlace, KeyedSpot};
+use sluicegate_core::wait::Wakes;
 
 use super::inner::PySemaphore;
 use crate::rt::arguments::{Timeout, text};
@@ -64,8 +64,8 @@ impl Operation for Acquire {
     }
 
     fn place(&self, this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
-        let ticket = self.spot.ticket()?;
-        Some(Box::new(PlaceInLine { semaphore: self.semaphore.clone_ref(this.py()), ticket }))
+        let place = self.spot.place()?;
+        Some(Box::new(PlaceInLine { semaphore: self.semaphore.clone_ref(this.py()), place }))
     }
 
     fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker> {
@@ -95,15 +95,15 @@ impl Operation for Acquire {
 /// The place of an operation whose thread runs signal handlers.
 struct PlaceInLine {
     semaphore: Py<PySemaphore>,
-    ticket: Ticket,
+    place: KeyedPlace,
 }
 
 impl Place for PlaceInLine {
     fn step_aside(&self, py: Python<'_>) {
-        self.semaphore.get().permits.step_aside(py, self.ticket);
+        self.semaphore.get().permits.step_aside(py, self.place);
     }
 
     fn step_back(&self, py: Python<'_>) {
-        self.semaphore.get().permits.step_back(py, self.ticket);
+        self.semaphore.get().permits.step_back(py, self.place);
     }
 }

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::Clock;
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::semaphore::{AcquireError, Keyed, KeyedSpot, Overreleased, Semaphore, Statistics};
-use sluicegate_core::wait::{Ticket, Wakes};
+use sluicegate_core::semaphore::{AcquireError, Keyed, KeyedPlace, KeyedSpot, Overreleased, Semaphore, Statistics};
+use sluicegate_core::wait::Wakes;
 
 use crate::rt::domain::Attached;
 use crate::rt::gc::{Shown, attached_in_traverse};
@@ -75,17 +75,17 @@ impl Permits {
         }
     }
 
-    pub(super) fn step_aside(&self, py: Python<'_>, ticket: Ticket) {
+    pub(super) fn step_aside(&self, py: Python<'_>, place: KeyedPlace) {
         match self {
-            Self::Own(own) => own.step_aside(py, ((), ticket)).fire(),
-            Self::Key { keys, hash, .. } => keys.step_aside(py, *hash, ticket).fire(),
+            Self::Own(own) => own.step_aside(py, ((), place.ticket)).fire(),
+            Self::Key { keys, hash, .. } => keys.step_aside(py, *hash, place).fire(),
         }
     }
 
-    pub(super) fn step_back(&self, py: Python<'_>, ticket: Ticket) {
+    pub(super) fn step_back(&self, py: Python<'_>, place: KeyedPlace) {
         match self {
-            Self::Own(own) => own.step_back(py, ((), ticket)).fire(),
-            Self::Key { keys, hash, .. } => keys.step_back(py, *hash, ticket).fire(),
+            Self::Own(own) => own.step_back(py, ((), place.ticket)).fire(),
+            Self::Key { keys, hash, .. } => keys.step_back(py, *hash, place).fire(),
         }
     }
 
