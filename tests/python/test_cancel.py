@@ -136,6 +136,43 @@ async def test_throwing_into_a_waiting_coroutine(name):
     assert no_waiters(queue)
 
 
+@pytest.mark.parametrize("how", ["close", "throw"])
+@on_loops
+async def test_a_task_whose_coroutine_somebody_else_has_ended_can_be_cancelled(how):
+    """It finds its coroutine gone, as with `asyncio.Queue`; it used to sleep on, and `asyncio.run` never returned."""
+    queue = Queue()
+    coroutine = queue.get_async()
+    (task,) = await waiting(coroutine)
+    if how == "close":
+        coroutine.close()
+    else:
+        with pytest.raises(LookupError, match="thrown"):
+            coroutine.throw(LookupError("thrown"))
+    task.cancel()
+    await settle()
+    assert task.done()
+    with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+        await task
+    assert no_waiters(queue)
+
+
+@on_loops
+async def test_a_coroutine_with_two_tasks():
+    """The second gets an error when it resumes the coroutine that the first one sleeps in, and neither is left asleep."""
+    queue = Queue()
+    coroutine = queue.get_async()
+    (first,) = await waiting(coroutine)
+    second = asyncio.create_task(coroutine)
+    await settle()
+    assert first.done()
+    assert second.done()
+    with pytest.raises(RuntimeError, match="awaited by a task"):
+        await second
+    with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+        await first
+    assert no_waiters(queue)
+
+
 # ----------------------------------------------------------------------------------------------- after the wake-up
 
 

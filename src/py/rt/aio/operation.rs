@@ -22,10 +22,13 @@
 //! | resuming   | the loop calls the resumption                     | attempting | whoever wakes it meanwhile finds nobody asleep    |
 //! | resuming   | the loop closes and drops the resumption          | ended      | the task goes with it, and its coroutine abandons |
 //! | any        | `abandon`: cancelled, closed                      | ended      | place and timer are given up                      |
+//!
+//! A coroutine that sleeps belongs to its task. If somebody else resumes it, the step raises; if somebody else ends it, its task is resumed,
+//! at the latest when it is cancelled, and finds out.
 
 use std::sync::OnceLock;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -192,7 +195,13 @@ impl AsyncOperation {
             return Ok(());
         }
         let resumption = Bound::new(py, Resumption { operation: slf.clone().unbind(), sleeper: Section::new(None) })?;
-        let Some(sleeper) = this.take_sleeper(py) else { return Ok(()) };
+        // If the operation has ended too: then somebody else has ended the coroutine, and the task is to find that out.
+        let Some(sleeper) = this.with(py, |state| {
+            state.signalled = true;
+            state.sleeper.take()
+        }) else {
+            return Ok(());
+        };
         let context = sleeper.context.clone_ref(py);
         resumption.get().sleeper.with(py, |place| *place = Some(sleeper));
         let outcome = guarded::call_soon(event_loop, resumption.as_any(), context.bind(py));
@@ -306,12 +315,17 @@ impl AsyncOperation {
     /// One attempt. `None`: there is no result yet.
     fn attempt(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let (py, this) = (slf.py(), slf.get());
-        let operation = this.with(py, |state| {
+        let (operation, awaited) = this.with(py, |state| {
             state.signalled = false;
-            state.operation.take()
+            (state.operation.take_if(|_| state.sleeper.is_none()), state.sleeper.is_some())
         });
         let Some(mut operation) = operation else {
-            return Err(PyRuntimeError::new_err("this operation has ended and cannot be awaited again"));
+            let what = if awaited {
+                "is being awaited by a task, which alone may resume it"
+            } else {
+                "has ended and cannot be awaited again"
+            };
+            return Err(PyRuntimeError::new_err(format!("this operation {what}")));
         };
         let clock = operation.clock(this.owner.bind(py));
         match Self::attempt_once(slf, &mut *operation, &clock) {
@@ -431,11 +445,18 @@ impl AsyncOperation {
     fn result(&self) {}
 
     /// End the operation without a result because the coroutine ended with `error`.
-    fn abandon(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
-        if let Some(operation) = self.with(py, |state| state.operation.take()) {
+    fn abandon(slf: &Bound<'_, Self>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        if let Some(operation) = this.with(py, |state| state.operation.take()) {
             operation.annotate(error);
-            self.close(py, operation);
+            this.close(py, operation);
         }
+        // If a task still sleeps here, somebody else has ended its coroutine. With GeneratorExit that may be the collector, which
+        // collects the task too.
+        if error.is_instance_of::<PyGeneratorExit>() || this.with(py, |state| state.sleeper.is_none()) {
+            return Ok(());
+        }
+        Self::resume_soon(slf, &this.event_loop(py)?)
     }
 
     /// A timer of ours.
