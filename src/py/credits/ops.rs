@@ -9,8 +9,8 @@ use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::credits::{Handed, NOBODY, Permit, ReceiveError, SendError, Side, Spot};
 use sluicegate_core::wait::{Ticket, Wakes};
 
-use super::inner::PyChannelBody;
 use super::delivery::PyDelivery;
+use super::inner::PyChannelBody;
 use crate::credits::objects;
 use crate::rt::Item;
 use crate::rt::aio;
