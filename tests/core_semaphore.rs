@@ -1,8 +1,11 @@
 //! The core's semaphore, one thread at a time: what each operation does, who is woken, in which order.
 #![cfg(not(loom))]
 
+mod forks;
+
 use std::sync::Arc;
 
+use forks::{Alone, Unforked, alone};
 use sluicegate_core::clock::Clock;
 use sluicegate_core::fork;
 use sluicegate_core::section::Threads;
@@ -11,15 +14,19 @@ use sluicegate_core::wait::Parker;
 
 const BUSY: Result<(), AcquireError> = Err(AcquireError::Busy);
 
-struct Permits(Semaphore<Arc<Parker>, Threads>);
+struct Permits(Semaphore<Arc<Parker>, Threads>, #[expect(dead_code, reason = "held, not read")] Unforked);
 
 impl Permits {
     fn new(size: u64) -> Self {
-        Self(Semaphore::new(size, Kind::Growing, Clock::Monotonic))
+        Self(Semaphore::new(size, Kind::Growing, Clock::Monotonic), Unforked::new())
+    }
+
+    fn that_is_forked(size: u64, alone: &Alone) -> Self {
+        Self(Semaphore::new(size, Kind::Growing, Clock::Monotonic), Unforked::forked(alone))
     }
 
     fn bounded(size: u64) -> Self {
-        Self(Semaphore::new(size, Kind::Bounded, Clock::Monotonic))
+        Self(Semaphore::new(size, Kind::Bounded, Clock::Monotonic), Unforked::new())
     }
 
     fn take(&self, n: u64) -> Result<(), AcquireError> {
@@ -270,7 +277,8 @@ fn a_waiter_aside_keeps_its_place_and_nobody_waits_for_it() {
 
 #[test]
 fn after_a_fork_the_line_is_forgotten_and_the_held_permits_are_not() {
-    let permits = Permits::new(2);
+    let alone = alone();
+    let permits = Permits::that_is_forked(2, &alone);
     permits.take(2).unwrap();
     let mut parents = Waiter::joins(&permits, 1);
     permits.release(1).unwrap();

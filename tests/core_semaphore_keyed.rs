@@ -1,9 +1,12 @@
 //! The core's keyed semaphore: which keys exist, who gets a place, and a random run against a plain model.
 #![cfg(not(loom))]
 
+mod forks;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use forks::{Alone, Unforked, alone};
 use proptest::prelude::*;
 use sluicegate_core::clock::Clock;
 use sluicegate_core::fork;
@@ -13,11 +16,15 @@ use sluicegate_core::wait::Parker;
 
 const BUSY: Result<(), AcquireError> = Err(AcquireError::Busy);
 
-struct Hosts(Keyed<char, Arc<Parker>, Threads>);
+struct Hosts(Keyed<char, Arc<Parker>, Threads>, #[expect(dead_code, reason = "held, not read")] Unforked);
 
 impl Hosts {
     fn new(size: u64, max_keys: usize) -> Self {
-        Self(Keyed::new(size, max_keys, Clock::Monotonic))
+        Self(Keyed::new(size, max_keys, Clock::Monotonic), Unforked::new())
+    }
+
+    fn that_are_forked(size: u64, max_keys: usize, alone: &Alone) -> Self {
+        Self(Keyed::new(size, max_keys, Clock::Monotonic), Unforked::forked(alone))
     }
 
     fn take(&self, key: char, n: u64) -> Result<(), AcquireError> {
@@ -197,7 +204,8 @@ fn a_key_that_got_its_place_late_has_seen_only_what_was_acquired() {
 
 #[test]
 fn after_a_fork_held_keys_stay_and_waits_are_forgotten() {
-    let hosts = Hosts::new(1, 1);
+    let alone = alone();
+    let hosts = Hosts::that_are_forked(1, 1, &alone);
     hosts.take('a', 1).unwrap();
     let (mut a, mut b) = (Waiter::joins(&hosts, 'a', 1), Waiter::joins(&hosts, 'b', 1));
     fork::after_fork_in_child();
@@ -214,7 +222,8 @@ fn after_a_fork_held_keys_stay_and_waits_are_forgotten() {
 /// The first ticket of the parent's line and that of the child's are the same number.
 #[test]
 fn whoever_steps_aside_after_a_fork_moves_nobody_else() {
-    let hosts = Hosts::new(1, 1);
+    let alone = alone();
+    let hosts = Hosts::that_are_forked(1, 1, &alone);
     hosts.take('a', 1).unwrap();
     let parents = Waiter::joins(&hosts, 'b', 1);
     fork::after_fork_in_child();

@@ -14,7 +14,7 @@ use crate::wait::{Wake, Wakes};
 ///
 /// use sluicegate_core::buffer::Fifo;
 /// use sluicegate_core::clock::Clock;
-/// use sluicegate_core::queue::{GetError, PutError, Queue, Spot, Turn};
+/// use sluicegate_core::queue::{Admission, GetError, PutError, Queue, Spot};
 /// use sluicegate_core::section::Threads;
 /// use sluicegate_core::wait::Parker;
 ///
@@ -27,12 +27,12 @@ use crate::wait::{Wake, Wakes};
 /// assert_eq!(got, Err(GetError::Empty));
 ///
 /// // A put wakes it, when the wake-ups that have left the section are fired.
-/// let (wakes, put) = queue.try_put((), "item", Turn::Now);
+/// let (wakes, put) = queue.try_put((), "item", Admission::Immediate);
 /// wakes.fire();
 /// assert_eq!(put, Ok(()));
 /// assert!(parker.is_notified());
 ///
-/// let (wakes, put) = queue.try_put((), "another", Turn::Now);
+/// let (wakes, put) = queue.try_put((), "another", Admission::Immediate);
 /// wakes.fire();
 /// assert_eq!(put, Err(PutError::Full("another")));
 ///
