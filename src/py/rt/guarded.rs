@@ -18,7 +18,12 @@ unsafe extern "C-unwind" {
     fn PyEval_RestoreThread(state: *mut ffi::PyThreadState);
     fn PyGILState_Ensure() -> ffi::PyGILState_STATE;
     fn PyObject_Call(callable: *mut ffi::PyObject, args: *mut ffi::PyObject, kwargs: *mut ffi::PyObject) -> *mut ffi::PyObject;
-    fn PyObject_CallOneArg(callable: *mut ffi::PyObject, arg: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyObject_VectorcallDict(
+        callable: *mut ffi::PyObject,
+        args: *const *mut ffi::PyObject,
+        nargsf: usize,
+        kwargs: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
     fn PyObject_VectorcallMethod(
         name: *mut ffi::PyObject,
         args: *const *mut ffi::PyObject,
@@ -136,9 +141,12 @@ where
 }
 
 pub(crate) fn call_one<'py>(callable: &Bound<'py, PyAny>, arg: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: valid objects; the result is a new reference or null with an error set.
+    let args = [arg.as_ptr()];
+    // SAFETY: valid objects, and one argument; the result is a new reference or null with an error set. (`PyObject_CallOneArg` is no
+    // function that can be linked to before 3.11.)
     unsafe {
-        let result = perhaps_the_last(|| PyObject_CallOneArg(callable.as_ptr(), arg.as_ptr()));
+        let result =
+            perhaps_the_last(|| PyObject_VectorcallDict(callable.as_ptr(), args.as_ptr(), args.len(), std::ptr::null_mut()));
         Bound::from_owned_ptr_or_err(callable.py(), result)
     }
 }
