@@ -81,7 +81,7 @@ pub(crate) fn monotonic() -> Nanos {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn monotonic() -> Nanos {
-    static ORIGIN: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    static ORIGIN: crate::lazy::Lazy<std::time::Instant> = crate::lazy::Lazy::new(std::time::Instant::now);
     u64::try_from(ORIGIN.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 

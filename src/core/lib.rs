@@ -11,6 +11,7 @@
 //! - [`credits`]: channels on which the receiver decides how much may be on its way; deliveries to be settled
 //! - [`keys`]: hashes of keys, and tables of very many of them in bounded memory
 //! - [`mailbox`]: wake-ups on their way to an event loop, and who answers for them while the loop may stop or close
+//! - [`lazy`]: values of the whole process that survive a fork at any moment
 //! - [`clock`]: the monotonic clock, and one that tests set by hand
 //! - [`credits::frames`]: items of a stream of bytes, which a channel can count and weigh before anybody makes them
 //! - [`transfer`]: what moves items between a channel and something else: stopped, resumed, waited for, counted exactly
@@ -29,6 +30,7 @@ pub mod credits;
 mod error;
 pub mod fork;
 pub mod keys;
+pub mod lazy;
 pub mod leaving;
 pub mod mailbox;
 pub mod monitor;

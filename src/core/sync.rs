@@ -18,7 +18,7 @@ pub(crate) use loom::sync::{
 macro_rules! process_wide {
     ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
         $(#[$meta])*
-        static $name: std::sync::LazyLock<$type> = std::sync::LazyLock::new(|| $value);
+        static $name: $crate::lazy::Lazy<$type> = $crate::lazy::Lazy::new(|| $value);
     };
 }
 #[cfg(loom)]
@@ -31,6 +31,9 @@ macro_rules! process_wide {
     };
 }
 pub(crate) use process_wide;
+
+/// For values that are no part of any modelled protocol.
+pub(crate) use std::sync::atomic::AtomicPtr;
 
 /// For counts that are no part of any modelled protocol.
 pub(crate) use std::sync::atomic::AtomicU64 as Count;

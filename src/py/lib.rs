@@ -29,6 +29,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     process::refuse_subinterpreters(py)?;
     process::remember_main_thread(py)?;
+    make_inner_classes(py);
 
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("CLASSES", rt::exceptions::classes(py))?;
@@ -82,6 +83,14 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add_function(wrap_pyfunction!(io::_io_close, module)?)?;
     }
     Ok(())
+}
+
+/// Classes that are not in the module. PyO3 makes a class when it is first used and lets whoever comes meanwhile wait, and a fork may leave
+/// that wait without an end: so all are made during the import.
+fn make_inner_classes(py: Python<'_>) {
+    aio::make_classes(py);
+    py.get_type::<queue::iterator::QueueIterator>();
+    py.get_type::<credits::PyChannelBody>();
 }
 
 /// In the child of a fork: there are no waiters, and this is the main thread.

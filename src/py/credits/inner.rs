@@ -6,10 +6,10 @@
 
 use std::fmt::Write;
 
-use pyo3::intern;
+use crate::rt::kept::Kept;
+use crate::rt::kept::interned;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use sluicegate_core::credits::frames::FrameRange;
 use sluicegate_core::credits::{self, End, Phase, SenderEnd, UNBOUNDED};
@@ -202,7 +202,7 @@ impl PyChannelBody {
             End::Failed => match self.failure(py) {
                 Some(failure) => {
                     let traceback = self.extra(py, |extras| &extras.traceback);
-                    let _ = failure.setattr(intern!(py, "__traceback__"), traceback);
+                    let _ = failure.setattr(interned!(py, "__traceback__"), traceback);
                     PyErr::from_value(failure)
                 }
                 None => exceptions::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed")),
@@ -212,7 +212,7 @@ impl PyChannelBody {
 
     /// A sender fails. The error is the one that receivers get, if it ends the channel.
     pub(crate) fn fail(&self, py: Python<'_>, sender: &SenderEnd, error: Py<PyAny>) {
-        let mut traceback = error.bind(py).getattr(intern!(py, "__traceback__")).ok().map(Bound::unbind);
+        let mut traceback = error.bind(py).getattr(interned!(py, "__traceback__")).ok().map(Bound::unbind);
         let mut error = Some(error);
         let (wakes, _) = self.up_to_date(py).fail(py, sender, |extras| {
             // A channel ends once: this replaces nothing.
@@ -239,7 +239,7 @@ impl PyChannelBody {
     }
 
     pub(crate) fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        static CLASS: Kept<PyType> = Kept::new();
         let (leaving, seen) = self.core.statistics(py);
         self.finish(py, leaving);
         let fields = PyDict::new(py);

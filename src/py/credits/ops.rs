@@ -1,7 +1,7 @@
 //! The operations on channels that may have to wait.
 
+use crate::rt::kept::interned;
 use pyo3::exceptions::PyValueError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyIterator;
@@ -484,9 +484,9 @@ impl Operation for ChannelOperation {
         if let Work::SendMany { source, accepted } = &self.work {
             let py = error.py();
             // An exception without room for an attribute goes as it is.
-            let _ = error.setattr(intern!(py, "accepted"), accepted);
+            let _ = error.setattr(interned!(py, "accepted"), accepted);
             if let Source::Iterator { next: Some((item, _)), .. } = source {
-                let _ = error.setattr(intern!(py, "pending"), item);
+                let _ = error.setattr(interned!(py, "pending"), item);
             }
         }
     }

@@ -5,7 +5,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic;
 use sluicegate_core::fork;
+use sluicegate_core::lazy::Lazy;
 use sluicegate_core::section::Section;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
@@ -39,7 +39,7 @@ struct Running {
     generation: u64,
 }
 
-static RUNNING: LazyLock<Section<Option<Running>, Attached>> = LazyLock::new(|| Section::new(None));
+static RUNNING: Lazy<Section<Option<Running>, Attached>> = Lazy::new(|| Section::new(None));
 /// The interpreter is about to end: nothing new is begun.
 static CLOSING: AtomicBool = AtomicBool::new(false);
 /// Nothing attaches any more.

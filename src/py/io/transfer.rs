@@ -8,10 +8,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::rt::kept::Kept;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::future_into_py_with_locals;
@@ -241,7 +241,7 @@ impl PyTransfer {
         Ok(())
     }
 
-    fn cancelled_error(py: Python<'_>, module: &'static str, cell: &'static PyOnceLock<Py<PyType>>) -> PyErr {
+    fn cancelled_error(py: Python<'_>, module: &'static str, cell: &'static Kept<PyType>) -> PyErr {
         match imported(py, cell, module, "CancelledError") {
             Ok(class) => PyErr::from_type(class.clone(), ("the transfer was cancelled; resume() continues it",)),
             Err(error) => error,
@@ -338,7 +338,7 @@ impl PyTransfer {
 
     /// What an `await` comes to.
     fn _outcome(&self, py: Python<'_>) -> PyResult<Option<u64>> {
-        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        static CLASS: Kept<PyType> = Kept::new();
         self.outcome(py, || Self::cancelled_error(py, "asyncio", &CLASS))
     }
 
@@ -388,7 +388,7 @@ impl Operation for Completion {
     }
 
     fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
-        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        static CLASS: Kept<PyType> = Kept::new();
         let py = this.py();
         let transfer = self.transfer.get();
         transfer.check_process()?; // a signal handler may have forked

@@ -1,7 +1,7 @@
 //! The queue classes: argument checks, and nothing else. The hot methods are in `hot`, the awaitable ones in Python.
 
+use crate::rt::kept::interned;
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
@@ -266,7 +266,7 @@ impl PyQueue {
         let maxsize = maxsize.given().cloned().unwrap_or_else(|| zero(py));
         inner.init(py, Some(&maxsize), name, clock)?;
         if inner.overrides.hooks {
-            slf.call_method1(intern!(py, "_init"), (maxsize,))?;
+            slf.call_method1(interned!(py, "_init"), (maxsize,))?;
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 //!
 //! Where the order of the items needs Python, the baton is held meanwhile: then nobody else moves an item.
 
+use crate::rt::kept::interned;
 use pyo3::exceptions::PyTypeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use sluicegate_core::buffer::Buffer;
 use sluicegate_core::queue::{GetError, Side};
@@ -25,7 +25,7 @@ impl QueueInner {
             return Ok(look());
         }
         if self.core.baton_is_mine(py) {
-            return Ok((this.call_method0(intern!(py, "_qsize"))?.extract()?, look().1));
+            return Ok((this.call_method0(interned!(py, "_qsize"))?.extract()?, look().1));
         }
         let object = Object { this, inner: self };
         let guard = OwnerGuard::take(&object, "qsize")?;

@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 use std::marker::PhantomData;
 
-use pyo3::intern;
+use crate::rt::kept::interned;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
 use sluicegate_core::queue::{Admission, GetError, PutError, Side};
@@ -150,7 +150,7 @@ where
     A: pyo3::call::PyCallArgs<'py>,
 {
     let block = PyDict::new(this.py());
-    block.set_item(intern!(this.py(), "block"), false)?;
+    block.set_item(interned!(this.py(), "block"), false)?;
     this.call_method(method, arguments, Some(&block)).map(Bound::unbind)
 }
 
@@ -240,7 +240,7 @@ impl<C: Documented> Hot<1> for PutNowait<C> {
     fn in_general<'py>(this: &Bound<'py, C>, [item]: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
         let inner = this.get().inner();
         if inner.overrides.put {
-            return call_without_blocking(this.as_any(), intern!(this.py(), "put"), (required(item),));
+            return call_without_blocking(this.as_any(), interned!(this.py(), "put"), (required(item),));
         }
         put_general(this.as_any(), inner, required(item).unbind(), || Ok(false), None)
     }
@@ -268,7 +268,7 @@ impl<C: Documented> Hot<0> for GetNowait<C> {
     fn in_general<'py>(this: &Bound<'py, C>, []: Arguments<'_, 'py, 0>) -> PyResult<Py<PyAny>> {
         let inner = this.get().inner();
         if inner.overrides.get {
-            return call_without_blocking(this.as_any(), intern!(this.py(), "get"), ());
+            return call_without_blocking(this.as_any(), interned!(this.py(), "get"), ());
         }
         get_general(this.as_any(), inner, false, None)
     }

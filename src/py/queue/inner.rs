@@ -3,10 +3,10 @@
 //! The core's queue, and in its section what only Python knows of: the name, the object given as `maxsize`, the error by which a
 //! producer left. So `maxsize` and the bound change in one step, and a snapshot shows both as they were at one moment.
 
+use crate::rt::kept::Kept;
 use pyo3::PyClass;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyInt, PyType};
 use sluicegate_core::buffer::Buffer;
 use sluicegate_core::clock::{Clock as CoreClock, seconds};
@@ -182,7 +182,7 @@ impl QueueInner {
     }
 
     pub(in crate::queue) fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        static CLASS: Kept<PyType> = Kept::new();
         let (seen, name, maxsize) = self.seen(py);
         let fields = PyDict::new(py);
         fields.set_item("name", name)?;

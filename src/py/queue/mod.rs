@@ -19,7 +19,7 @@ pub(crate) mod ends;
 pub(crate) mod hot;
 mod inner;
 mod items;
-mod iterator;
+pub(crate) mod iterator;
 mod ops;
 mod owner;
 pub(crate) mod stdlib;

@@ -1,7 +1,7 @@
 //! The operations on queues.
 
+use crate::rt::kept::interned;
 use pyo3::exceptions::PyTimeoutError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyIterator;
@@ -212,7 +212,7 @@ impl Operation for QueueOperation {
     fn annotate(&self, error: &Bound<'_, PyAny>) {
         if let Work::PutMany { accepted, .. } = self.work {
             // An exception without room for an attribute goes as it is.
-            let _ = error.setattr(intern!(error.py(), "accepted"), accepted);
+            let _ = error.setattr(interned!(error.py(), "accepted"), accepted);
         }
     }
 

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::rt::kept::interned;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use sluicegate_core::buffer::heap;
 use sluicegate_core::queue::{Admission, Admitted, BatchError, Linger, PutError, Spot, Taken};
@@ -123,14 +123,14 @@ impl<'a, 'b, 'py> OwnerGuard<'a, 'b, 'py> {
         if !self.is_hooked() {
             return Ok(None);
         }
-        let size = guarded::call_method(self.object.this, intern!(self.py(), "_qsize"), ())?;
+        let size = guarded::call_method(self.object.this, interned!(self.py(), "_qsize"), ())?;
         Ok(Some(size.extract()?))
     }
 
     fn push(&mut self, item: Item) -> PyResult<()> {
         let py = self.py();
         if self.is_hooked() {
-            return guarded::call_method(self.object.this, intern!(py, "_put"), (item,)).map(drop);
+            return guarded::call_method(self.object.this, interned!(py, "_put"), (item,)).map(drop);
         }
         self.check_out();
         heap::push(&mut self.heap, item, |left, right| less(py, left, right))
@@ -141,7 +141,7 @@ impl<'a, 'b, 'py> OwnerGuard<'a, 'b, 'py> {
     pub(in crate::queue) fn pop(&mut self) -> PyResult<Option<Item>> {
         let py = self.py();
         if self.is_hooked() {
-            return guarded::call_method(self.object.this, intern!(py, "_get"), ()).map(|item| Some(item.unbind()));
+            return guarded::call_method(self.object.this, interned!(py, "_get"), ()).map(|item| Some(item.unbind()));
         }
         self.check_out();
         match heap::pop(&mut self.heap, |left, right| less(py, left, right)) {

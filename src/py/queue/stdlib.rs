@@ -4,10 +4,10 @@
 //! answers with a stand-in. A subclass that overrides `_init`, `_qsize`, `_put` or `_get` keeps the items itself, and calls the hooks of its
 //! base for what it does not override: they work on the object that it has set as `queue`.
 
+use crate::rt::kept::Kept;
+use crate::rt::kept::interned;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyType};
 
 use crate::queue::inner::{Overrides, QueueInner};
@@ -36,13 +36,13 @@ pub(in crate::queue) fn overrides(class: &Bound<'_, PyType>, base: &Bound<'_, Py
 /// a subclass (which has the standard library's class among its bases) itself. Filled by `sluicegate._queues` at import.
 pub(in crate::queue) fn stand_in(class: &Bound<'_, PyType>) -> PyResult<Py<PyAny>> {
     let py = class.py();
-    let found = stand_ins(py).bind(py).get_item(class)?;
+    let found = stand_ins(py).get_item(class)?;
     Ok(found.map_or_else(|| class.clone().into_any().unbind(), Bound::unbind))
 }
 
-pub(crate) fn stand_ins(py: Python<'_>) -> &Py<PyDict> {
-    static STAND_INS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-    STAND_INS.get_or_init(py, || PyDict::new(py).unbind())
+pub(crate) fn stand_ins(py: Python<'_>) -> &Bound<'_, PyDict> {
+    static STAND_INS: Kept<PyDict> = Kept::new();
+    STAND_INS.get(py).unwrap_or_else(|| STAND_INS.keep(PyDict::new(py)))
 }
 
 /// `_init` of a class that does not override it: makes the storage.
@@ -96,7 +96,7 @@ pub(in crate::queue) fn set_storage(inner: &QueueInner, storage: &Bound<'_, PyAn
 }
 
 fn storage<'py>(this: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    this.getattr(intern!(this.py(), "queue"))
+    this.getattr(interned!(this.py(), "queue"))
 }
 
 /// Where a subclass that overrides some of the hooks keeps its items for the others.

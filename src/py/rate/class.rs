@@ -1,6 +1,6 @@
 //! What the limiters' classes share, beside what every class does: statistics, and what the collector is shown.
 
-use pyo3::intern;
+use crate::rt::kept::interned;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyDict;
@@ -28,7 +28,7 @@ pub(super) fn statistics<'py>(
         fields.set_item(key, value)?;
     }
     // Imported each time: a cell that imports once would run Python while others wait for it.
-    py.import(intern!(py, "sluicegate._statistics"))?.getattr(class)?.call((), Some(&fields))
+    py.import(interned!(py, "sluicegate._statistics"))?.getattr(class)?.call((), Some(&fields))
 }
 
 /// Shows the garbage collector the tasks in a line.

@@ -1,7 +1,7 @@
 //! The exceptions for what a limiter refuses.
 
+use crate::rt::kept::interned;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use sluicegate_core::clock::Nanos;
 
@@ -28,8 +28,8 @@ pub(super) fn cannot_pass(name: &str, asked: f64, limiter: &Bound<'_, PyAny>) ->
 /// The same, of the member of a set with that index. (The set's `limits` are in the order of the members.)
 pub(super) fn member_cannot_pass(set: &Bound<'_, PyAny>, index: usize, asked: f64) -> PyErr {
     let member = || -> PyResult<(String, Bound<'_, PyAny>)> {
-        let limits = set.getattr(intern!(set.py(), "limits"))?;
-        limits.call_method0(intern!(set.py(), "items"))?.try_iter()?.nth(index).transpose()?.map_or_else(
+        let limits = set.getattr(interned!(set.py(), "limits"))?;
+        limits.call_method0(interned!(set.py(), "items"))?.try_iter()?.nth(index).transpose()?.map_or_else(
             || Err(PyValueError::new_err("that can never pass at once")), // a subclass has other limits
             |item| item.extract(),
         )

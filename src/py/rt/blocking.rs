@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::rt::kept::Kept;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use sluicegate_core::clock::{Clock, Enrolled, Nanos};
 use sluicegate_core::fork;
 use sluicegate_core::wait::{Parker, patience};
@@ -188,7 +188,7 @@ impl Timer<'_> {
 
 /// A thread that is about to sleep while an event loop runs on it stops that loop.
 fn warn_on_a_loop(py: Python<'_>, operation: &dyn Operation) -> PyResult<()> {
-    static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static WARN: Kept<PyAny> = Kept::new();
     if running_loop(py)?.is_none() {
         return Ok(());
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::rt::kept::Kept;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 use sluicegate_core::clock::{Clock as CoreClock, Manual, nanos, seconds};
 use sluicegate_core::section::Section;
@@ -60,14 +60,14 @@ pub(crate) fn choose<'py>(py: Python<'py>, given: Option<&Bound<'py, PyAny>>) ->
 }
 
 fn in_force(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static VARIABLE: Kept<PyAny> = Kept::new();
     if let Some(variable) = VARIABLE.get(py) {
-        return Ok(variable.bind(py));
+        return Ok(variable);
     }
     let none = PyDict::new(py);
     none.set_item("default", py.None())?;
     let made = py.import("contextvars")?.getattr("ContextVar")?.call(("sluicegate.clock",), Some(&none))?;
-    Ok(VARIABLE.get_or_init(py, || made.unbind()).bind(py))
+    Ok(VARIABLE.keep(made))
 }
 
 /// A clock that moves only when told to, for testing code that waits or measures time.

@@ -2,21 +2,21 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::intern;
+use crate::rt::kept::Kept;
+use crate::rt::kept::interned;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use crate::rt::imported::{imported, modules};
 
-/// The classes that the package has written in Python, by name: whoever imports it a second time finds those of the first, which the once
-/// cells here and elsewhere hold.
-pub(crate) fn classes(py: Python<'_>) -> &Py<PyDict> {
-    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-    CLASSES.get_or_init(py, || PyDict::new(py).unbind())
+/// The classes that the package has written in Python, by name: whoever imports it a second time finds those of the first, which are kept
+/// here and elsewhere.
+pub(crate) fn classes(py: Python<'_>) -> &Bound<'_, PyDict> {
+    static CLASSES: Kept<PyDict> = Kept::new();
+    CLASSES.get(py).unwrap_or_else(|| CLASSES.keep(PyDict::new(py)))
 }
 
-fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyResult<Bound<'py, PyType>> {
+fn class<'py>(py: Python<'py>, cell: &'static Kept<PyType>, name: &str) -> PyResult<Bound<'py, PyType>> {
     imported(py, cell, "sluicegate._exceptions", name).cloned()
 }
 
@@ -28,8 +28,8 @@ fn look_for_asyncio(py: Python<'_>) -> PyResult<()> {
     if SEEN.load(Ordering::Relaxed) {
         return Ok(());
     }
-    if modules(py)?.contains(intern!(py, "asyncio.queues"))? {
-        let adopted = py.import(intern!(py, "sluicegate._asyncio_bases"))?.call_method0(intern!(py, "adopt"))?;
+    if modules(py)?.contains(interned!(py, "asyncio.queues"))? {
+        let adopted = py.import(interned!(py, "sluicegate._asyncio_bases"))?.call_method0(interned!(py, "adopt"))?;
         SEEN.store(adopted.is_truthy()?, Ordering::Relaxed);
     }
     Ok(())
@@ -39,7 +39,7 @@ macro_rules! exception {
     ($(#[$doc:meta])* $function:ident, $name:literal) => {
         $(#[$doc])*
         pub(crate) fn $function(py: Python<'_>, message: String) -> PyErr {
-            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+            static CLASS: Kept<PyType> = Kept::new();
             match look_for_asyncio(py).and_then(|()| class(py, &CLASS, $name)) {
                 Ok(class) => PyErr::from_type(class, (message,)),
                 Err(error) => error,
@@ -102,28 +102,28 @@ exception!(
 );
 
 pub(crate) fn is_channel_closed(py: Python<'_>, error: &PyErr) -> bool {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static CLASS: Kept<PyType> = Kept::new();
     is_one_of(py, error, &CLASS, "ChannelClosed")
 }
 
 pub(crate) fn is_stale_delivery(py: Python<'_>, error: &PyErr) -> bool {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static CLASS: Kept<PyType> = Kept::new();
     is_one_of(py, error, &CLASS, "StaleDelivery")
 }
 
 /// Is it our Full or Empty?
 pub(crate) fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
-    static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static FULL: Kept<PyType> = Kept::new();
+    static EMPTY: Kept<PyType> = Kept::new();
     is_one_of(py, error, &FULL, "Full") || is_one_of(py, error, &EMPTY, "Empty")
 }
 
 /// Is it our ShutDown?
 pub(crate) fn is_shut_down(py: Python<'_>, error: &PyErr) -> bool {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static CLASS: Kept<PyType> = Kept::new();
     is_one_of(py, error, &CLASS, "ShutDown")
 }
 
-fn is_one_of(py: Python<'_>, error: &PyErr, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> bool {
+fn is_one_of(py: Python<'_>, error: &PyErr, cell: &'static Kept<PyType>, name: &str) -> bool {
     class(py, cell, name).is_ok_and(|class| error.is_instance(py, &class))
 }

@@ -8,9 +8,9 @@
 //! Whatever may release the interpreter for long goes through here: waits, hooks, comparisons, iterators, event loops.
 #![allow(unsafe_code)] // the C API
 
+use crate::rt::kept::Kept;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyString, PyTuple};
 
 unsafe extern "C-unwind" {
@@ -171,18 +171,18 @@ pub(crate) fn call_in_context(
 
 /// `event_loop.call_soon(callback, context=context)`
 pub(crate) fn call_soon(event_loop: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>, context: &Bound<'_, PyAny>) -> PyResult<()> {
-    static KEYWORDS: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+    static KEYWORDS: Kept<PyTuple> = Kept::new();
     let py = event_loop.py();
     let keywords = if let Some(keywords) = KEYWORDS.get(py) {
         keywords
     } else {
         let made = PyTuple::new(py, ["context"])?;
-        KEYWORDS.get_or_init(py, || made.unbind())
+        KEYWORDS.keep(made)
     };
     let args = [event_loop.as_ptr(), callback.as_ptr(), context.as_ptr()];
     // SAFETY: valid objects, two of them positional; the result is a new reference or null with an error set.
     let handle = unsafe {
-        let name = pyo3::intern!(py, "call_soon").as_ptr();
+        let name = crate::rt::kept::interned!(py, "call_soon").as_ptr();
         let result = perhaps_the_last(|| PyObject_VectorcallMethod(name, args.as_ptr(), 2, keywords.as_ptr()));
         Bound::from_owned_ptr_or_err(py, result)
     };

@@ -20,13 +20,13 @@ use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::rt::kept::Interned;
 use pyo3::PyClass;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt, PyString, PyType};
 use sluicegate_core::clock::MAX_SECONDS;
 use sluicegate_core::wait::Wakes;
@@ -95,17 +95,17 @@ impl Plain {
 pub(crate) struct Parameter {
     name: &'static str,
     /// As the interpreter interns it: a caller's keyword is this very object, unless it was made at run time.
-    interned: PyOnceLock<Py<PyString>>,
+    interned: Interned,
 }
 
 impl Parameter {
     pub(crate) const fn new(name: &'static str) -> Self {
-        Self { name, interned: PyOnceLock::new() }
+        Self { name, interned: Interned::new(name) }
     }
 
     #[inline]
-    fn is(&self, py: Python<'_>, keyword: Raw) -> bool {
-        self.interned.get(py).is_some_and(|name| name.as_ptr() == keyword)
+    fn is(&self, keyword: Raw) -> bool {
+        self.interned.is(keyword)
     }
 }
 
@@ -297,7 +297,7 @@ impl Call {
         }
         let mut arguments = self.positional(py);
         for (name, value) in self.keywords(py) {
-            let index = parameters.iter().position(|parameter| parameter.is(py, name.as_ptr()))?;
+            let index = parameters.iter().position(|parameter| parameter.is(name.as_ptr()))?;
             if arguments[index].replace(value).is_some() {
                 return None;
             }
@@ -351,8 +351,7 @@ pub(crate) struct Method<C> {
 pub(crate) const fn method<H: Hot<N>, const N: usize>() -> Method<H::Class> {
     let intern = |py: Python<'_>| {
         for parameter in H::parameters() {
-            let name = PyString::intern(py, parameter.name).unbind();
-            parameter.interned.get_or_init(py, || name);
+            parameter.interned.get(py);
         }
     };
     Method { name: H::NAME, doc: H::DOC, function: enter::<H, N>, intern, class: PhantomData }

@@ -8,10 +8,10 @@
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 
+use crate::rt::kept::Kept;
+use crate::rt::kept::interned;
 use pyo3::exceptions::PyTypeError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple, PyType};
 use sluicegate_core::keys::KeyHash;
 
@@ -103,13 +103,13 @@ impl Both {
 
 /// A string that UTF-8 cannot hold.
 fn with_surrogates<'py>(string: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
-    Ok(string.call_method1(intern!(string.py(), "encode"), ("utf-8", "surrogatepass"))?.cast_into()?)
+    Ok(string.call_method1(interned!(string.py(), "encode"), ("utf-8", "surrogatepass"))?.cast_into()?)
 }
 
 /// A class of a module that has been imported, if it has.
 fn class_of<'py>(
     py: Python<'py>,
-    cell: &'static PyOnceLock<Py<PyType>>,
+    cell: &'static Kept<PyType>,
     module: &str,
     name: &str,
 ) -> PyResult<Option<&'py Bound<'py, PyType>>> {
@@ -124,9 +124,9 @@ fn class_of<'py>(
 
 /// UUIDs and IP addresses.
 fn other_kind(key: &Bound<'_, PyAny>) -> PyResult<(Kind, Vec<u8>)> {
-    static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static ADDRESS4: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    static ADDRESS6: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static UUID: Kept<PyType> = Kept::new();
+    static ADDRESS4: Kept<PyType> = Kept::new();
+    static ADDRESS6: Kept<PyType> = Kept::new();
     let py = key.py();
     let is = |cell, module, name| class_of(py, cell, module, name)?.map_or(Ok(false), |class| key.is_instance(class));
     let bytes = |attribute: &str| -> PyResult<Vec<u8>> { Ok(key.getattr(attribute)?.cast::<PyBytes>()?.as_bytes().to_vec()) };
@@ -136,7 +136,7 @@ fn other_kind(key: &Bound<'_, PyAny>) -> PyResult<(Kind, Vec<u8>)> {
         Ok((Kind::Address4, bytes("packed")?))
     } else if is(&ADDRESS6, "ipaddress", "IPv6Address")? {
         let mut address = bytes("packed")?;
-        if let Some(zone) = key.getattr_opt(intern!(py, "scope_id"))?.filter(|zone| !zone.is_none()) {
+        if let Some(zone) = key.getattr_opt(interned!(py, "scope_id"))?.filter(|zone| !zone.is_none()) {
             address.extend_from_slice(with_surrogates(zone.cast::<PyString>()?)?.as_bytes());
         }
         Ok((Kind::Address6, address))

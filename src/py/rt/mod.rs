@@ -18,6 +18,7 @@
 //! | `class`      | name, clock, `repr`, and the refusal to be copied                                          |
 //! | `keys`       | how a key becomes a hash                                                                   |
 //! | `hot`        | methods installed as raw descriptors                                                       |
+//! | `kept`       | objects made when they are first needed, interned strings among them                       |
 //! | `imported`   | names from Python's modules, looked up on first use                                        |
 
 pub(crate) mod aio;
@@ -32,6 +33,7 @@ pub(crate) mod gc;
 pub(crate) mod guarded;
 pub(crate) mod hot;
 pub(crate) mod imported;
+pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod operation;
 pub(crate) mod process;

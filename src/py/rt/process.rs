@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::rt::kept::Kept;
+use crate::rt::kept::interned;
 use pyo3::exceptions::PyImportError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::rt::imported::modules;
 
@@ -45,14 +45,14 @@ fn thread_ident() -> u64 {
 
 /// The event loop that runs on this thread, or None. Where asyncio has not been imported there is none, and it is not imported for this.
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static FUNCTION: Kept<PyAny> = Kept::new();
     if let Some(function) = FUNCTION.get(py) {
-        return function.bind(py).call0();
+        return function.call0();
     }
-    let Some(asyncio) = modules(py)?.get_item(intern!(py, "asyncio"))? else { return Ok(py.None().into_bound(py)) };
+    let Some(asyncio) = modules(py)?.get_item(interned!(py, "asyncio"))? else { return Ok(py.None().into_bound(py)) };
     // In the middle of its import it may not have the function yet, and no loop either.
-    match asyncio.getattr_opt(intern!(py, "_get_running_loop"))? {
-        Some(function) => FUNCTION.get_or_init(py, || function.unbind()).bind(py).call0(),
+    match asyncio.getattr_opt(interned!(py, "_get_running_loop"))? {
+        Some(function) => FUNCTION.keep(function).call0(),
         None => Ok(py.None().into_bound(py)),
     }
 }

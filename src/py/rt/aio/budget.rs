@@ -6,8 +6,8 @@
 
 use std::cell::Cell;
 
+use crate::rt::kept::Kept;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 /// This many operations in a row may go through on one loop without suspending; the next gives the loop a turn.
 const BUDGET: u8 = 128;
@@ -53,16 +53,16 @@ pub(super) fn refill() {
 }
 
 /// The object by which the fast path says "not here: wait".
-pub(crate) fn wait_marker_object(py: Python<'_>) -> &Py<PyAny> {
-    static MARKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+pub(crate) fn wait_marker_object(py: Python<'_>) -> &Bound<'_, PyAny> {
+    static MARKER: Kept<PyAny> = Kept::new();
     if let Some(marker) = MARKER.get(py) {
         return marker;
     }
     let made = py.get_type::<PyAny>().call0().expect("memory for one object");
-    MARKER.get_or_init(py, || made.unbind())
+    MARKER.keep(made)
 }
 
 /// A new reference to it.
 pub(crate) fn wait_marker(py: Python<'_>) -> Py<PyAny> {
-    wait_marker_object(py).clone_ref(py)
+    wait_marker_object(py).clone().unbind()
 }

@@ -2,17 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::rt::kept::Kept;
+use crate::rt::kept::interned;
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyWeakrefReference};
 use sluicegate_core::mailbox::Presence;
 
 use crate::rt::imported::imported;
 use crate::rt::process;
 
-fn asyncio<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyAny>>, name: &str) -> PyResult<&'py Bound<'py, PyAny>> {
+fn asyncio<'py>(py: Python<'py>, cell: &'static Kept<PyAny>, name: &str) -> PyResult<&'py Bound<'py, PyAny>> {
     imported(py, cell, "asyncio", name)
 }
 
@@ -29,7 +29,7 @@ pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 
 /// The task that runs on this thread, as a task of this loop.
 fn current_task<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static FUNCTION: Kept<PyAny> = Kept::new();
     let task = asyncio(event_loop.py(), &FUNCTION, "current_task")?.call1((event_loop,))?;
     Ok(Some(task).filter(|task| !task.is_none()))
 }
@@ -41,10 +41,10 @@ pub(super) fn runs_a_task_here(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> 
 
 pub(super) fn presence(event_loop: &Bound<'_, PyAny>) -> PyResult<Presence> {
     let py = event_loop.py();
-    if event_loop.call_method0(intern!(py, "is_running"))?.is_truthy()? {
+    if event_loop.call_method0(interned!(py, "is_running"))?.is_truthy()? {
         return Ok(Presence::Running);
     }
-    let closed = event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy()?;
+    let closed = event_loop.call_method0(interned!(py, "is_closed"))?.is_truthy()?;
     Ok(if closed { Presence::Closed } else { Presence::Stopped })
 }
 
@@ -61,14 +61,14 @@ fn task_number(task: &Bound<'_, PyAny>) -> PyResult<u64> {
     // Relaxed: as above.
     static NEXT: AtomicU64 = AtomicU64::new(2);
     // By weak reference, as in `weakref.WeakKeyDictionary`; an entry goes with its task.
-    static NUMBERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    static NUMBERS: Kept<PyDict> = Kept::new();
     let py = task.py();
-    let numbers = NUMBERS.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+    let numbers = NUMBERS.get(py).unwrap_or_else(|| NUMBERS.keep(PyDict::new(py)));
     if let Some(number) = numbers.get_item(PyWeakrefReference::new(task)?)? {
         return number.extract();
     }
     let number = NEXT.fetch_add(2, Ordering::Relaxed);
-    numbers.set_item(PyWeakrefReference::new_with(task, numbers.getattr(intern!(py, "pop"))?)?, number)?;
+    numbers.set_item(PyWeakrefReference::new_with(task, numbers.getattr(interned!(py, "pop"))?)?, number)?;
     Ok(number)
 }
 

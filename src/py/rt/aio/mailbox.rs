@@ -14,12 +14,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::rt::kept::Kept;
+use crate::rt::kept::interned;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pyo3::exceptions::{PyAttributeError, PyMemoryError, PyRecursionError, PyTypeError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use sluicegate_core::mailbox::{Bag, Mailbox as CoreMailbox, Presence};
 use sluicegate_core::wait::Wakes;
@@ -142,14 +142,14 @@ impl Mailbox {
     /// The mailbox of this loop, which is made when it is first asked for.
     pub(super) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
         let py = event_loop.py();
-        let name = intern!(py, "_sluicegate_mailbox");
+        let name = interned!(py, "_sluicegate_mailbox");
         if let Some(found) = event_loop.getattr_opt(name)? {
             if let Ok(mailbox) = found.cast_into::<Self>() {
                 return Ok(mailbox.unbind());
             }
         }
         let mailboxes = Self::of_loops_without_attributes(py)?;
-        if let Ok(mailbox) = mailboxes.call_method1(intern!(py, "get"), (event_loop,))?.cast_into::<Self>() {
+        if let Ok(mailbox) = mailboxes.call_method1(interned!(py, "get"), (event_loop,))?.cast_into::<Self>() {
             return Ok(mailbox.unbind());
         }
         let event_loop_ref = PyWeakrefReference::new(event_loop)?.unbind();
@@ -165,12 +165,12 @@ impl Mailbox {
     }
 
     fn of_loops_without_attributes(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-        static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static MAILBOXES: Kept<PyAny> = Kept::new();
         if let Some(mailboxes) = MAILBOXES.get(py) {
-            return Ok(mailboxes.bind(py));
+            return Ok(mailboxes);
         }
         let made = py.import("weakref")?.getattr("WeakKeyDictionary")?.call0()?;
-        Ok(MAILBOXES.get_or_init(py, || made.unbind()).bind(py))
+        Ok(MAILBOXES.keep(made))
     }
 
     pub(super) fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
@@ -238,7 +238,7 @@ impl Mailbox {
         let Some(event_loop) = this.event_loop(py) else { return Ok(this.return_to_sender(py)) };
         let ring = || {
             let ticket = Bound::new(py, MailTicket { mailbox: slf.clone().unbind(), used: AtomicBool::new(false) })?;
-            guarded::call_method(&event_loop, intern!(py, "call_soon_threadsafe"), (ticket,)).map(drop)
+            guarded::call_method(&event_loop, interned!(py, "call_soon_threadsafe"), (ticket,)).map(drop)
         };
         let mut wakes = Wakes::none();
         let delayed = |letter: &Letter| wakes.append(letter.retire(py));
@@ -285,7 +285,7 @@ fn retire_all(py: Python<'_>, letters: Vec<Letter>) -> Wakes<Waker> {
 /// The callback with which a loop is rung: it collects the mail. A closed loop drops its callbacks, and this one then returns the mail.
 #[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug)]
-struct MailTicket {
+pub(super) struct MailTicket {
     mailbox: Py<Mailbox>,
     /// Set by the loop's thread. Relaxed: the thread that drops a ticket has it from the one that called it.
     used: AtomicBool,

@@ -27,6 +27,15 @@ mod event_loop;
 mod mailbox;
 mod operation;
 
+use pyo3::Python;
+
+/// Makes the classes that no module holds (`lib.rs` says why that is done at import).
+pub(crate) fn make_classes(py: Python<'_>) {
+    py.get_type::<mailbox::Mailbox>();
+    py.get_type::<mailbox::MailTicket>();
+    py.get_type::<operation::Resumption>();
+}
+
 pub(crate) use budget::{spend, wait_marker, wait_marker_object};
 pub(crate) use event_loop::whose_turn;
 pub(crate) use operation::AsyncOperation;

@@ -28,8 +28,8 @@
 
 use std::sync::OnceLock;
 
+use crate::rt::kept::interned;
 use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::{Clock as CoreClock, Enrolled, Nanos, seconds};
@@ -92,7 +92,7 @@ impl Sleeper {
 /// loop that dies before it calls must let go of the task: the coroutine then ends, and passes the turn on.
 #[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug)]
-struct Resumption {
+pub(super) struct Resumption {
     operation: Py<AsyncOperation>,
     sleeper: Section<Option<Sleeper>, Attached>,
 }
@@ -244,7 +244,7 @@ impl AsyncOperation {
         match (self.with(py, |state| state.timer.take()), clock) {
             (Some((_, LoopTimer::Loop(handle))), _) => {
                 let handle = handle.bind(py);
-                if let Err(error) = handle.call_method0(intern!(py, "cancel")) {
+                if let Err(error) = handle.call_method0(interned!(py, "cancel")) {
                     guarded::raise_later(py, error);
                 }
             }
@@ -277,8 +277,8 @@ impl AsyncOperation {
             (CoreClock::Monotonic, Some(at)) => {
                 // One that fired too early is set again for as long as the coarsest of loops can tell.
                 let delay = seconds(at.saturating_sub(clock.now()).max(if fired >= at { TICK } else { 0 }));
-                let fire = slf.getattr(intern!(py, "_fire"))?;
-                let handle = this.event_loop(py)?.call_method1(intern!(py, "call_later"), (delay, fire, at))?;
+                let fire = slf.getattr(interned!(py, "_fire"))?;
+                let handle = this.event_loop(py)?.call_method1(interned!(py, "call_later"), (delay, fire, at))?;
                 LoopTimer::Loop(handle.unbind())
             }
         };

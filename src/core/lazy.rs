@@ -1,0 +1,78 @@
+//! `Lazy<T>`: a value of the whole process, made when it is first used.
+//!
+//! A `LazyLock` makes whoever comes while it is being filled wait for whoever fills it, and in the child of a fork that thread does not
+//! exist. Here nobody waits: whoever finds no value makes one, and the first to store its own wins.
+#![allow(unsafe_code)] // a box is kept as a pointer
+
+use crate::sync::AtomicPtr;
+use std::ops::Deref;
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+/// Made when it is first used, by `make`, which may run more than once at the same time: only one result is kept.
+///
+/// ```
+/// use sluicegate_core::lazy::Lazy;
+///
+/// static WORDS: Lazy<Vec<&str>> = Lazy::new(|| vec!["one", "two"]);
+/// assert_eq!(WORDS.len(), 2);
+/// ```
+#[derive(Debug)]
+pub struct Lazy<T: 'static> {
+    value: AtomicPtr<T>,
+    make: fn() -> T,
+}
+
+impl<T> Lazy<T> {
+    pub const fn new(make: fn() -> T) -> Self {
+        Self { value: AtomicPtr::new(ptr::null_mut()), make }
+    }
+
+    #[cold]
+    fn make(&self) -> *mut T {
+        let made = Box::into_raw(Box::new((self.make)()));
+        // AcqRel: whoever reads the pointer sees the value. Acquire where it fails: so do we.
+        match self.value.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => made,
+            Err(first) => {
+                // SAFETY: it was made from a box above, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(made) });
+                first
+            }
+        }
+    }
+}
+
+impl<T> Deref for Lazy<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // Acquire: pairs with the exchange in `make`.
+        let mut value = self.value.load(Ordering::Acquire);
+        if value.is_null() {
+            value = self.make();
+        }
+        // SAFETY: from a box that is never freed or replaced: the value lives as long as the process. (`Lazy` is for statics.)
+        unsafe { &*value }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn all_threads_see_one_value() {
+        static NUMBERS: Lazy<Mutex<Vec<usize>>> = Lazy::new(|| Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                scope.spawn(move || NUMBERS.lock().expect("no thread panics").push(number));
+            }
+        });
+        let mut numbers = NUMBERS.lock().expect("no thread panics").clone();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..8).collect::<Vec<_>>());
+    }
+}
