@@ -213,6 +213,7 @@ check-types: $(BUILT) ## pyright on package and tests; every public name has a t
 check-stubs: $(BUILT) ## the stub beside the binary: docstrings, and names and signatures (stubtest)
 	echo '== docstrings of the stub'
 	$(PY) .ci/stubs.py --check
+	$(PY) .ci/statistics.py --check
 	echo '== stubtest'
 	$(PY) -m mypy.stubtest sluicegate --concise --mypy-config-file pyproject.toml \
 	    --allowlist tests/python/typing/stubtest.txt --ignore-unused-allowlist
@@ -254,8 +255,9 @@ sdist: $(TOOLS) ## the source distribution in dist/, then installed from in an e
 # --- the rest ---------------------------------------------------------------------------------------------------
 
 .PHONY: stubs licences fmt clean
-stubs: $(BUILT) ## the stub's docstrings, copied from the binary
+stubs: $(BUILT) ## the docstrings of the stub and the page of statistics, from the package itself
 	$(PY) .ci/stubs.py
+	$(PY) .ci/statistics.py
 
 licences: $(TOOLS) ## LICENSES-THIRD-PARTY.txt, from Cargo.lock
 	$(PY) .ci/licences.py
