@@ -27,6 +27,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any
 
     class _Empty(queue.Empty, asyncio.QueueEmpty): ...
 
@@ -43,15 +44,33 @@ else:
     _Empty, _Full, _ShutDown = queue.Empty, queue.Full, getattr(queue, "ShutDown", Exception)
 
 
+def _text(error: BaseException) -> str:
+    """Make the text of an exception that the package raised, when somebody reads it: most refusals are caught and never shown.
+
+    Its `args` are a template, the name of the object that raised it (or None), and the other values for the template.
+    """
+    args = error.args
+    if len(args) > 2 and isinstance(args[0], str):
+        name = "" if args[1] is None else f" {args[1]!r}"
+        try:
+            return args[0].format(name, *args[2:])
+        except (LookupError, ValueError, TypeError):
+            pass  # arguments of somebody else's making
+    return BaseException.__str__(error)
+
+
 @public
 class Empty(_Empty):
     """There was no item (in time)."""
+
+    __str__ = _text
 
 
 @public
 class Full(_Full):
     """There was no room (in time). After `put_many`, `accepted` is the number of items that were put."""
 
+    __str__ = _text
     accepted: int
 
 
@@ -69,10 +88,23 @@ class ShutDown(_ShutDown):
 class Refused(Exception):
     """A limit refused a call. Nothing has been taken."""
 
-    #: Seconds after which a retry is worthwhile.
-    retry_after: float = 0.0
-    #: The name of the object that refused, if it has one.
-    name: str | None = None
+    __str__ = _text
+    _retry_after = 0.0
+
+    def _told(self, index: int) -> Any:
+        """Return one of the values that the package raised this with, or None if somebody else raised it."""
+        return self.args[index] if len(self.args) > index else None
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which a retry is worthwhile."""
+        told = self._told(2)
+        return told if isinstance(told, float) else self._retry_after
+
+    @property
+    def name(self) -> str | None:
+        """The name of the object that refused, if it has one."""
+        return self._told(1)
 
 
 @public
@@ -82,12 +114,14 @@ class RateLimited(Refused):
 
 @public
 class Overloaded(Refused):
-    """There was no room for the call (in time). Nothing has been taken."""
+    """There was no room for the call (in time). Nothing has been taken. `retry_after` is only a hint."""
 
-    #: A hint only: it is not known when there will be room.
-    retry_after: float = 1.0
-    #: "full": no room, and no time to wait; "expired": no room in time; "shed": dropped in favour of other calls.
-    reason: str = "full"
+    _retry_after = 1.0
+
+    @property
+    def reason(self) -> str:
+        """Why: "full" (no room, and no time to wait), "expired" (no room in time) or "shed" (dropped in favour of other calls)."""
+        return self._told(3) or "full"
 
 
 @public

@@ -52,10 +52,10 @@ impl PyDelivery {
         }
         Err(exceptions::stale_delivery(
             py,
-            format!(
+            (format!(
                 "delivery {} (attempt {}) was not settled in time: the item has been requeued or discarded",
                 self.receipt.sequence, self.attempt
-            ),
+            ),),
         ))
     }
 }

@@ -169,11 +169,11 @@ impl PyChannelBody {
     pub(crate) fn send_ended(&self, py: Python<'_>, operation: &str, end: End) -> PyErr {
         let label = self.label(py);
         match end {
-            End::Completed => exceptions::channel_closed(py, format!("{operation}: the channel{label} has been completed")),
+            End::Completed => exceptions::channel_closed(py, (format!("{operation}: the channel{label} has been completed"),)),
             End::Cancelled => {
                 let error = exceptions::channel_cancelled(
                     py,
-                    format!("{operation}: the receiver of the channel{label} has cancelled or is gone"),
+                    (format!("{operation}: the receiver of the channel{label} has cancelled or is gone"),),
                 );
                 if let Some(failure) = self.failure(py) {
                     error.set_cause(py, Some(PyErr::from_value(failure)));
@@ -181,7 +181,7 @@ impl PyChannelBody {
                 error
             }
             End::Failed => {
-                let error = exceptions::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed"));
+                let error = exceptions::channel_failed(py, (format!("{operation}: a sender of the channel{label} has failed"),));
                 if let Some(failure) = self.failure(py) {
                     error.set_cause(py, Some(PyErr::from_value(failure)));
                 }
@@ -196,16 +196,16 @@ impl PyChannelBody {
         match end {
             End::Completed => exceptions::channel_closed(
                 py,
-                format!("{operation}: the channel{label} is complete, and everything has been received"),
+                (format!("{operation}: the channel{label} is complete, and everything has been received"),),
             ),
-            End::Cancelled => exceptions::channel_cancelled(py, format!("{operation}: the channel{label} has been cancelled")),
+            End::Cancelled => exceptions::channel_cancelled(py, (format!("{operation}: the channel{label} has been cancelled"),)),
             End::Failed => match self.failure(py) {
                 Some(failure) => {
                     let traceback = self.extra(py, |extras| &extras.traceback);
                     let _ = failure.setattr(interned!(py, "__traceback__"), traceback);
                     PyErr::from_value(failure)
                 }
-                None => exceptions::channel_failed(py, format!("{operation}: a sender of the channel{label} has failed")),
+                None => exceptions::channel_failed(py, (format!("{operation}: a sender of the channel{label} has failed"),)),
             },
         }
     }
@@ -221,21 +221,18 @@ impl PyChannelBody {
         wakes.fire();
     }
 
-    /// "of 256" and the like, for messages.
-    pub(crate) fn holds(&self, py: Python<'_>) -> String {
+    /// The arguments of the exception for a call that could not be done: what was asked, and what the channel has.
+    pub(crate) fn refusal<'py>(&self, py: Python<'py>, asked: &str) -> Bound<'py, PyTuple> {
         let (leaving, seen) = self.core.statistics(py);
         self.finish(py, leaving);
-        let label = self.label(py);
         let bound = match self.core.bound(py) {
             UNBOUNDED => "no bound".to_owned(),
             bound => format!("a bound of {bound}"),
         };
-        format!(
-            "the channel{label} has {} credit left, {} items buffered, {} unacknowledged, and {bound}",
-            amount_text(seen.credit),
-            seen.items_buffered,
-            seen.items_unacked
-        )
+        let template = interned!(py, "{1}: the channel{0} has {2} credit left, {3} items buffered, {4} unacknowledged, and {5}");
+        let seen = (asked, amount_text(seen.credit), seen.items_buffered, seen.items_unacked, bound);
+        let (asked, credit, buffered, unacked, bound) = seen;
+        (template, self.name(py), asked, credit, buffered, unacked, bound).into_pyobject(py).expect("memory for a tuple")
     }
 
     pub(crate) fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -299,10 +299,10 @@ impl Visit<'_, '_, '_> {
             ReceiveError::Ended(end) => Err(body.receive_ended(py, self.name, end)),
             ReceiveError::WaitsForItself => Err(exceptions::channel_error(
                 py,
-                format!(
+                (format!(
                     "{}: the channel is complete, and all that is left is deliveries that the caller itself has not settled",
                     self.name
-                ),
+                ),),
             )),
         }
     }
@@ -464,19 +464,19 @@ impl Operation for ChannelOperation {
     fn refused(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyErr {
         let py = this.py();
         let (name, _) = self.names();
-        let holds = self.body.get().holds(py);
-        let asked = match timeout {
-            Timeout::Never => format!("{name} without waiting"),
-            Timeout::Forever => name.to_owned(),
-            Timeout::Within(seconds) => format!("{name} with timeout={seconds}"),
-        };
+        let asked = timeout.asked(name);
+        let body = self.body.get();
         match self.work {
-            Work::Receive | Work::ReceiveMany(_) => exceptions::empty(py, format!("{asked}: {holds}")),
+            Work::Receive | Work::ReceiveMany(_) => exceptions::empty(py, body.refusal(py, &asked)),
             Work::Send(_, n) | Work::Permit(n, _) | Work::Ready(n) if n > 1 => {
-                exceptions::full(py, format!("{asked} ({n}): {holds}"))
+                exceptions::full(py, body.refusal(py, &format!("{asked} ({n})")))
             }
-            _ => exceptions::full(py, format!("{asked}: {holds}")),
+            _ => exceptions::full(py, body.refusal(py, &asked)),
         }
+    }
+
+    fn is_batch(&self) -> bool {
+        matches!(self.work, Work::SendMany { .. })
     }
 
     /// A batch says how many items it has sent, and which one it had taken out of the iterator.

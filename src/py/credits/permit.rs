@@ -121,7 +121,7 @@ impl PyPermit {
         result.map_err(|error| match error {
             SendError::Ended(_, end) => body.send_ended(py, "permit.send", end),
             SendError::Full(_) | SendError::TooHeavy(_) => {
-                exceptions::full(py, format!("permit.send of an item without weight: {}", body.holds(py)))
+                exceptions::full(py, body.refusal(py, "permit.send of an item without weight"))
             }
         })
     }

@@ -194,7 +194,7 @@ impl PySender {
             SendError::Ended(_, end) => body.send_ended(py, "send_control", end),
             SendError::Full(_) | SendError::TooHeavy(_) => exceptions::full(
                 py,
-                "send_control: the maximum number of control messages is already waiting for the receiver".to_owned(),
+                ("send_control: the maximum number of control messages is already waiting for the receiver",),
             ),
         })
     }
@@ -255,7 +255,7 @@ impl Drop for PySender {
             if let Err(error) = PyErr::warn(py, &warning, &text, 1) {
                 error.write_unraisable(py, None);
             }
-            let failure = exceptions::channel_failed(py, message.to_owned());
+            let failure = exceptions::channel_failed(py, (message,));
             body.fail(py, &self.end, failure.into_value(py).into_any());
         });
     }

@@ -116,7 +116,7 @@ impl QueueInner {
         };
         item.map_err(|error| match error {
             GetError::ShutDown => self.shut_down_error(py, "peek"),
-            GetError::Empty => self.refusal(py, "peek", Side::Get),
+            GetError::Empty => self.refusal(interned!(py, "peek").clone(), Side::Get),
         })
     }
 }

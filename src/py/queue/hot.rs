@@ -21,6 +21,7 @@ use crate::rt::arguments::Timeout;
 use crate::rt::blocking;
 use crate::rt::hot::{
     Arguments, Hot, Method, Parameter, Plain, attached, deliver, install as install_on, is_trivial_timeout, method,
+    trivial_timeout,
 };
 use crate::rt::operation::{Chance, Done, Operation};
 
@@ -40,7 +41,7 @@ fn is_trivial(block: Argument<'_, '_>, timeout: Argument<'_, '_>) -> Option<Admi
     if !block {
         return Some(Admission::Immediate);
     }
-    is_trivial_timeout(timeout).then_some(Admission::Queued)
+    Some(if trivial_timeout(timeout)? == 0.0 { Admission::Immediate } else { Admission::Queued })
 }
 
 fn is_true(value: Argument<'_, '_>) -> PyResult<bool> {
@@ -71,7 +72,7 @@ fn put_slow(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, admission: Admiss
         Err(PutError::Full(item)) if admission == Admission::Immediate => attached(|py| {
             drop(item);
             inner.is_bounded(py)?; // a `maxsize` that cannot be compared has its own error
-            Err(inner.refusal(py, "put without waiting", Side::Put))
+            Err(inner.refusal(interned!(py, "put without waiting").clone(), Side::Put))
         }),
         Err(PutError::Full(item) | PutError::ShutDown(item)) => {
             drop(item.into_bound(py)); // the caller holds it too
@@ -98,7 +99,7 @@ fn get_slow(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Plain {
     match result {
         Ok(item) => Plain::Done(item),
         Err(GetError::Empty) if admission == Admission::Immediate => {
-            attached(|py| Err(inner.refusal(py, "get without waiting", Side::Get)))
+            attached(|py| Err(inner.refusal(interned!(py, "get without waiting").clone(), Side::Get)))
         }
         Err(_) => Plain::Declined,
     }

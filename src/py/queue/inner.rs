@@ -4,10 +4,11 @@
 //! producer left. So `maxsize` and the bound change in one step, and a snapshot shows both as they were at one moment.
 
 use crate::rt::kept::Kept;
+use crate::rt::kept::interned;
 use pyo3::PyClass;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyInt, PyType};
+use pyo3::types::{PyDict, PyInt, PyString, PyType};
 use sluicegate_core::buffer::Buffer;
 use sluicegate_core::clock::{Clock as CoreClock, seconds};
 use sluicegate_core::queue::{Queue as CoreQueue, Side, Spot, Statistics, UNBOUNDED};
@@ -144,7 +145,7 @@ impl QueueInner {
     }
 
     pub(in crate::queue) fn shut_down_error(&self, py: Python<'_>, operation: &str) -> PyErr {
-        let error = exceptions::shut_down(py, format!("{operation}: the queue has been shut down"));
+        let error = exceptions::shut_down(py, (format!("{operation}: the queue has been shut down"),));
         if let Some(cause) = self.extra(py, |extras| &extras.failure) {
             error.set_cause(py, Some(PyErr::from_value(cause.into_bound(py))));
         }
@@ -152,20 +153,16 @@ impl QueueInner {
     }
 
     /// Full (`Side::Put`) or Empty: what was asked, and what the queue holds.
-    pub(in crate::queue) fn refusal(&self, py: Python<'_>, asked: &str, side: Side) -> PyErr {
-        let text = format!("{asked}: {}", self.holds(py));
-        if side == Side::Put { exceptions::full(py, text) } else { exceptions::empty(py, text) }
-    }
-
-    /// "3 of 10 items" for messages.
-    fn holds(&self, py: Python<'_>) -> String {
-        let (size, limit, name) =
-            self.core.look(py, |items, limit, extras| (items.len(), limit, extras.name.as_ref().map(|name| name.clone_ref(py))));
-        let name = name.map_or_else(String::new, |name| format!(" {}", arguments::text(name.bind(py))));
-        match limit {
-            UNBOUNDED => format!("the queue{name} holds {size} items and has no bound"),
-            limit => format!("the queue{name} holds {size} of {limit} items"),
-        }
+    pub(in crate::queue) fn refusal<'py>(&self, asked: Bound<'py, PyString>, side: Side) -> PyErr {
+        let py = asked.py();
+        let copied = |name: &Option<Py<PyAny>>| name.as_ref().map(|name| name.clone_ref(py));
+        let (size, limit, name) = self.core.look(py, |items, limit, extras| (items.len(), limit, copied(&extras.name)));
+        let template = match limit {
+            UNBOUNDED => interned!(py, "{1}: the queue{0} holds {2} items and has no bound"),
+            _ => interned!(py, "{1}: the queue{0} holds {2} of {3} items"),
+        };
+        let args = (template, name, asked, size, (limit != UNBOUNDED).then_some(limit));
+        if side == Side::Put { exceptions::full(py, args) } else { exceptions::empty(py, args) }
     }
 
     pub(in crate::queue) fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {

@@ -4,7 +4,7 @@ use crate::rt::kept::interned;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::PyIterator;
+use pyo3::types::{PyIterator, PyString};
 use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::queue::{Admission, BatchError, GetError, Linger, PutError, Side, Spot};
 use sluicegate_core::wait::Wakes;
@@ -193,14 +193,12 @@ impl Operation for QueueOperation {
         let py = this.py();
         let object = self.object(this);
         let (name, _) = self.names();
-        let asked = match timeout {
-            Timeout::Never => format!("{name} without waiting"),
-            Timeout::Forever => name.to_owned(),
-            Timeout::Within(seconds) => format!("{name} with timeout={seconds}"),
-        };
+        let asked = timeout.asked(name);
         match self.work {
-            Work::Put(_) | Work::PutMany { .. } | Work::Ready(Side::Put) => object.inner.refusal(py, &asked, Side::Put),
-            Work::Get | Work::GetMany { .. } | Work::Ready(_) => object.inner.refusal(py, &asked, Side::Get),
+            Work::Put(_) | Work::PutMany { .. } | Work::Ready(Side::Put) => {
+                object.inner.refusal(PyString::new(py, &asked), Side::Put)
+            }
+            Work::Get | Work::GetMany { .. } | Work::Ready(_) => object.inner.refusal(PyString::new(py, &asked), Side::Get),
             Work::Join => {
                 let unfinished = object.inner.core.unfinished(py);
                 PyTimeoutError::new_err(format!("{asked}: {unfinished} unfinished tasks"))
@@ -209,6 +207,10 @@ impl Operation for QueueOperation {
     }
 
     /// A batch of puts says how many items it has put.
+    fn is_batch(&self) -> bool {
+        matches!(self.work, Work::PutMany { .. })
+    }
+
     fn annotate(&self, error: &Bound<'_, PyAny>) {
         if let Work::PutMany { accepted, .. } = self.work {
             // An exception without room for an attribute goes as it is.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::rt::kept::interned;
 use pyo3::prelude::*;
 use sluicegate_core::keys::KeyHash;
 use sluicegate_core::rate::{Pace, Refusal, Terms, Units};
@@ -9,7 +10,6 @@ use sluicegate_core::rate::{Pace, Refusal, Terms, Units};
 use super::ops::Line;
 use super::refusal::{cannot_pass, rate_limited};
 use super::{Keyed, Limiter};
-use crate::rt::arguments::text;
 
 #[derive(Debug)]
 pub(super) struct Buckets {
@@ -26,9 +26,13 @@ impl Buckets {
                 let after = at.saturating_sub(self.core.clock().now());
                 let most = self.max_keys;
                 rate_limited(
-                    py,
-                    &format!("all {most} keys are in use, and none can be forgotten for a new key: {}", text(this)),
+                    this,
+                    interned!(
+                        py,
+                        "all {3} keys of {2}{0} are in use, and none can be forgotten for a new key; retry after {1:.6f} seconds"
+                    ),
                     after,
+                    most,
                 )
             }
             Refusal::NeverFits => cannot_pass("n", self.core.scale().tokens(n.into()), this),

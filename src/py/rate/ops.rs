@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::rt::kept::interned;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -11,7 +12,7 @@ use sluicegate_core::wait::{Ticket, Wakes};
 
 use super::refusal::{cannot_pass, member_cannot_pass, rate_limited, too_far};
 use super::{Limiter, Several};
-use crate::rt::arguments::{Timeout, text};
+use crate::rt::arguments::Timeout;
 use crate::rt::operation::{Chance, Done, Operation, Place};
 use crate::rt::waker::Waker;
 
@@ -68,8 +69,24 @@ impl Line {
         let py = this.py();
         let after = |at: Nanos| if at == Nanos::MAX { at } else { at.saturating_sub(self.clock().now()) };
         match (refusal, self) {
-            (Refusal::Until(at), _) => rate_limited(py, &format!("not enough tokens in time: {}", text(this)), after(at)),
-            (Refusal::LineFull(at), _) => rate_limited(py, &format!("the wait queue is full: {}", text(this)), after(at)),
+            (Refusal::Until(at), Self::One(limiter, n)) => rate_limited(
+                this,
+                interned!(py, "{2}{0} cannot admit the request (n={3:g}) in time; retry after {1:.6f} seconds"),
+                after(at),
+                limiter.scale().tokens((*n).into()),
+            ),
+            (Refusal::Until(at), Self::Several(..)) => rate_limited(
+                this,
+                interned!(py, "{2}{0} cannot admit the request in time; retry after {1:.6f} seconds"),
+                after(at),
+                py.None(),
+            ),
+            (Refusal::LineFull(at), _) => rate_limited(
+                this,
+                interned!(py, "the wait queue of {2}{0} is full; retry after {1:.6f} seconds"),
+                after(at),
+                py.None(),
+            ),
             (Refusal::NeverFits, Self::One(limiter, n)) => cannot_pass("n", limiter.scale().tokens((*n).into()), this),
             (Refusal::NeverFitsIn(index), Self::Several(several, amounts)) => {
                 member_cannot_pass(this, index, several.members()[index].scale().tokens(amounts[index].into()))
@@ -222,7 +239,8 @@ impl AwaitMoment {
     }
 
     fn too_late(&self, this: &Bound<'_, PyAny>) -> PyErr {
-        rate_limited(this.py(), "the reservation is not ready in time", self.at.saturating_sub(self.clock.now()))
+        let template = interned!(this.py(), "the reservation is not ready in time; retry after {1:.6f} seconds");
+        rate_limited(this, template, self.at.saturating_sub(self.clock.now()), this.py().None())
     }
 }
 

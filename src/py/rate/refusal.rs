@@ -3,20 +3,25 @@
 use crate::rt::kept::interned;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use sluicegate_core::clock::Nanos;
 
 use super::amounts::seconds;
 use crate::rt::arguments::text;
 use crate::rt::exceptions;
 
-/// `RateLimited`, with the time after which it is worth trying again.
-pub(super) fn rate_limited(py: Python<'_>, message: &str, after: Nanos) -> PyErr {
-    let after = seconds(after);
-    let error = exceptions::rate_limited(py, format!("{message}; retry after {after:.6} seconds"));
-    match error.value(py).setattr("retry_after", after) {
-        Ok(()) => error,
-        Err(other) => other,
-    }
+/// `RateLimited` by `this`, for the reason that `template` gives with the limiter's name as `{0}`, the time after which it is worth trying
+/// again as `{1}`, its class as `{2}`, and `more` as `{3}`.
+pub(super) fn rate_limited<'py, M>(this: &Bound<'py, PyAny>, template: &Bound<'py, PyString>, after: Nanos, more: M) -> PyErr
+where
+    M: IntoPyObject<'py>,
+{
+    let py = this.py();
+    let told = || -> PyResult<PyErr> {
+        let name = this.getattr_opt(interned!(py, "name"))?; // a reservation has none
+        Ok(exceptions::rate_limited(py, (template, name, seconds(after), this.get_type().name()?, more)))
+    };
+    told().unwrap_or_else(|error| error)
 }
 
 /// More than may ever go at once.

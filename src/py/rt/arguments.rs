@@ -13,6 +13,15 @@ pub(crate) enum Timeout {
 }
 
 impl Timeout {
+    /// What was asked of an operation, for the message that it was refused.
+    pub(crate) fn asked(self, operation: &str) -> String {
+        match self {
+            Self::Never => format!("{operation} without waiting"),
+            Self::Forever => operation.to_owned(),
+            Self::Within(seconds) => format!("{operation} with timeout={seconds}"),
+        }
+    }
+
     /// The standard library's `timeout` argument, with its errors, and NaN refused (there it makes `get` spin for ever).
     pub(crate) fn parse(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let Some(timeout) = timeout.filter(|timeout| !timeout.is_none()) else { return Ok(Self::Forever) };

@@ -1,9 +1,14 @@
-//! The exceptions that the binding raises, and the texts in them. The classes themselves are Python's (`sluicegate._exceptions`).
+//! The exceptions that the binding raises. The classes themselves are Python's (`sluicegate._exceptions`).
+//!
+//! An exception is made at once, and not when somebody looks at it: PyO3 makes a lazy one later and gives up the GIL for that, which a call that
+//! promises not to wait must not do. What a refusal has to tell are its `args`: a template and the values for it, of which `__str__` makes the
+//! text only if somebody reads it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::rt::kept::Kept;
 use crate::rt::kept::interned;
+use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
@@ -38,12 +43,10 @@ fn look_for_asyncio(py: Python<'_>) -> PyResult<()> {
 macro_rules! exception {
     ($(#[$doc:meta])* $function:ident, $name:literal) => {
         $(#[$doc])*
-        pub(crate) fn $function(py: Python<'_>, message: String) -> PyErr {
+        pub(crate) fn $function<'py>(py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
             static CLASS: Kept<PyType> = Kept::new();
-            match look_for_asyncio(py).and_then(|()| class(py, &CLASS, $name)) {
-                Ok(class) => PyErr::from_type(class, (message,)),
-                Err(error) => error,
-            }
+            let made = look_for_asyncio(py).and_then(|()| class(py, &CLASS, $name)).and_then(|class| class.call1(args));
+            made.map_or_else(|error| error, PyErr::from_value)
         }
     };
 }
@@ -62,18 +65,8 @@ exception!(
 );
 exception!(
     /// There was no room for a call (in time).
-    no_room, "Overloaded"
+    overloaded, "Overloaded"
 );
-
-/// `Overloaded`, with its reason and the name of what refused.
-pub(crate) fn overloaded(py: Python<'_>, message: String, reason: &str, name: Option<Py<PyAny>>) -> PyErr {
-    let error = no_room(py, message);
-    let value = error.value(py);
-    match value.setattr("reason", reason).and_then(|()| value.setattr("name", name)) {
-        Ok(()) => error,
-        Err(other) => other,
-    }
-}
 
 exception!(
     /// The queue has been shut down.

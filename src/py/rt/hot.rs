@@ -189,12 +189,18 @@ fn panicked(payload: &(dyn std::any::Any + Send)) -> Option<Raw> {
 /// Is there nothing to report about a `timeout`? (None, or a number of seconds that can be waited for.)
 #[inline]
 pub(crate) fn is_trivial_timeout(timeout: Option<Borrowed<'_, '_, PyAny>>) -> bool {
-    let Some(timeout) = timeout.filter(|timeout| !timeout.is_none()) else { return true };
+    trivial_timeout(timeout).is_some()
+}
+
+/// The seconds of a `timeout` about which there is nothing to report; infinite for None.
+#[inline]
+pub(crate) fn trivial_timeout(timeout: Option<Borrowed<'_, '_, PyAny>>) -> Option<f64> {
+    let Some(timeout) = timeout.filter(|timeout| !timeout.is_none()) else { return Some(f64::INFINITY) };
     let seconds = match timeout.cast_exact::<PyFloat>() {
         Ok(float) => Some(float.value()),
         Err(_) => timeout.cast_exact::<PyInt>().ok().and_then(|int| int.extract::<i32>().ok()).map(f64::from),
     };
-    seconds.is_some_and(|seconds| (0.0..=MAX_SECONDS).contains(&seconds))
+    seconds.filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds))
 }
 
 /// Delivers the wake-ups of a fast form.

@@ -85,8 +85,13 @@ pub(crate) trait Operation: Debug + Send + Sync {
         Err(self.refused(this, timeout))
     }
 
-    /// Tells an exception that ends it how far it came.
+    /// Tells an exception that ends it how far it came. Only batches have something to tell.
     fn annotate(&self, _error: &Bound<'_, PyAny>) {}
+
+    /// Is it a batch?
+    fn is_batch(&self) -> bool {
+        false
+    }
 
     /// Shows the garbage collector what it holds.
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError>;
@@ -106,6 +111,12 @@ pub(crate) trait Place {
 
 /// `annotate`, for an error on its way out.
 pub(crate) fn annotated(operation: &dyn Operation, py: Python<'_>, error: PyErr) -> PyErr {
+    if !operation.is_batch() {
+        return error;
+    }
+    // What Python's own functions raise is lazy here, and PyO3 would give up the GIL to make it. The interpreter does not.
+    error.restore(py);
+    let error = PyErr::fetch(py);
     operation.annotate(error.value(py));
     error
 }

@@ -1,5 +1,6 @@
 //! The operation that waits for permits.
 
+use crate::rt::kept::interned;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::{Clock, Nanos};
@@ -82,8 +83,11 @@ impl Operation for Acquire {
             Timeout::Within(seconds) => ("expired", format!("within {seconds} seconds")),
             _ => ("full", "without waiting".to_owned()),
         };
-        let message = format!("the request (n={}) was not granted {when}: {}", self.n, text(semaphore));
-        exceptions::overloaded(this.py(), message, reason, semaphore.get().common.name(this.py()))
+        let py = this.py();
+        let template = interned!(py, "the request (n={3}) was not granted {4}: {5}");
+        let retry_after = 1.0; // a hint: it is not known when there will be room
+        let seen = text(semaphore);
+        exceptions::overloaded(py, (template, semaphore.get().common.name(py), retry_after, reason, self.n, when, seen))
     }
 
     fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
