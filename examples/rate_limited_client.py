@@ -5,7 +5,7 @@ the moment they arrive, and answers the others with 429 and Retry-After. The cli
 fetch pages until they have all, and that wait as long as a 429 says. It is run with
 
     none     no limiter: each worker finds out for itself
-    bucket   one TokenBucket(LIMIT, LIMIT) for all: a full bucket and its refill together are more than LIMIT
+    bucket   one TokenBucket(LIMIT, burst=LIMIT) for all: a full bucket and its refill together are more than LIMIT
     window   one SlidingWindow(LIMIT, PERIOD + MARGIN) for all: what a quota like the server's asks for
     answer   a SlidingWindow(1, PERIOD) for each of LIMIT workers, which begins to count when the answer is there
 
@@ -119,9 +119,9 @@ def make_plan(name: str, limit: int, period: float, margin: float) -> Plan:
     """Return one of the four plans."""
     shared: RateLimiter
     if name == "none":
-        return Plan(lambda: TokenBucket(10**6, 10**6))  # lets everything through, but its worker can pause it
+        return Plan(lambda: TokenBucket(10**6, burst=10**6))  # lets everything through, but its worker can pause it
     if name == "bucket":
-        shared = TokenBucket(limit, limit, period=period)
+        shared = TokenBucket(limit, burst=limit, period=period)
         return Plan(lambda: shared)
     if name == "window":
         shared = SlidingWindow(limit, period + margin)

@@ -667,8 +667,8 @@ class TokenBucket(RateLimiter):
     def __new__(
         cls,
         rate: float,
-        burst: float,
         *,
+        burst: float,
         period: float = 1.0,
         initial: float | None = None,
         clock: Clock | None = None,
@@ -686,7 +686,7 @@ class TokenBucket(RateLimiter):
     def period(self) -> float:
         """The length of time that `rate` refers to, in seconds."""
 
-    def set_rate(self, rate: float, burst: float | None = None) -> None:
+    def set_rate(self, rate: float, *, burst: float | None = None) -> None:
         """Change the rate (per the same period) and, if given, the burst, from now on.
 
         Tokens are kept as far as they fit, and debts are kept. The times of waiters are recalculated; a waiter whose
@@ -712,8 +712,8 @@ class LeakyBucket(RateLimiter):
     def __new__(
         cls,
         rate: float,
-        capacity: int,
         *,
+        capacity: int,
         period: float = 1.0,
         clock: Clock | None = None,
         name: str | None = None,
@@ -730,7 +730,7 @@ class LeakyBucket(RateLimiter):
     def period(self) -> float:
         """The length of time that `rate` refers to, in seconds."""
 
-    def set_rate(self, rate: float, capacity: int | None = None) -> None:
+    def set_rate(self, rate: float, *, capacity: int | None = None) -> None:
         """Change the rate (per the same period) and, if given, the capacity, from now on.
 
         The times of waiters are recalculated. A smaller capacity does not remove requests that are already waiting.
@@ -906,8 +906,8 @@ class KeyedTokenBucket:
     def __new__(
         cls,
         rate: float,
-        burst: float,
         *,
+        burst: float,
         max_keys: int,
         period: float = 1.0,
         clock: Clock | None = None,
@@ -928,7 +928,7 @@ class KeyedTokenBucket:
         larger than can ever be admitted at once; ValueError, TypeError or OverflowError for an invalid `key` or `n`.
         """
 
-    def set_rate(self, rate: float, burst: float | None = None, *, key: _Key = ...) -> None:
+    def set_rate(self, rate: float, *, burst: float | None = None, key: _Key = ...) -> None:
         """Change the rate (per the same period) and, if given, the burst, from now on.
 
         With `key` the change applies to that key alone, which is then remembered until `forget(key)`; otherwise it
@@ -996,7 +996,7 @@ class KeyedBucket(RateLimiter):
     def period(self) -> float:
         """The length of time that `rate` refers to, in seconds."""
 
-    def set_rate(self, rate: float, burst: float | None = None) -> None:
+    def set_rate(self, rate: float, *, burst: float | None = None) -> None:
         """Give this key a rate of its own (per the same period) and, if given, a burst of its own, from now on.
 
         Tokens are kept as far as they fit, and debts are kept. The key is remembered until

@@ -33,20 +33,20 @@ def figures(limiter):
 
 # Each makes a limiter that lets one go at once and from then on one in so many seconds, to the nanosecond.
 ONE_PER_PERIOD = {
-    "TokenBucket": lambda period, **options: TokenBucket(1 / period, 1, **options),
-    "LeakyBucket": lambda period, **options: LeakyBucket(1 / period, 10000, **options),
+    "TokenBucket": lambda period, **options: TokenBucket(1 / period, burst=1, **options),
+    "LeakyBucket": lambda period, **options: LeakyBucket(1 / period, capacity=10000, **options),
     "SlidingWindow": lambda period, **options: SlidingWindow(1, period, **options),
-    "KeyedBucket": lambda period, **options: one_key(KeyedTokenBucket(1 / period, 1, max_keys=10, **options)),
+    "KeyedBucket": lambda period, **options: one_key(KeyedTokenBucket(1 / period, burst=1, max_keys=10, **options)),
     "RateLimits": lambda period, clock=None, **options: RateLimits(
-        bucket=TokenBucket(1 / period, 1, clock=clock), window=SlidingWindow(1, period, clock=clock), **options
+        bucket=TokenBucket(1 / period, burst=1, clock=clock), window=SlidingWindow(1, period, clock=clock), **options
     ),
 }
 KINDS = list(ONE_PER_PERIOD)
 
 # Each makes a limiter with a burst of its own that takes amounts, the same figures for all: (rate, burst, clock).
 BUCKETS = {
-    "TokenBucket": lambda rate, burst, clock: TokenBucket(rate, burst, clock=clock),
-    "KeyedBucket": lambda rate, burst, clock: one_key(KeyedTokenBucket(rate, burst, max_keys=1, clock=clock), b"key"),
+    "TokenBucket": lambda rate, burst, clock: TokenBucket(rate, burst=burst, clock=clock),
+    "KeyedBucket": lambda rate, burst, clock: one_key(KeyedTokenBucket(rate, burst=burst, max_keys=1, clock=clock), b"key"),
 }
 
 

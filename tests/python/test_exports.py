@@ -142,7 +142,7 @@ SEVERAL = {
 KEYED = {
     "key": "(key)",
     "try_acquire": "(key, n=1)",
-    "set_rate": "(rate, burst=None, *, key=Ellipsis)",
+    "set_rate": "(rate, *, burst=None, key=Ellipsis)",
     "forget": "(key)",
     "statistics": "()",
 }
@@ -153,10 +153,10 @@ RESERVATION = {
     "cancel": "()",
 }
 RATES = {
-    "TokenBucket": LIMITER | {"set_rate": "(rate, burst=None)"},
-    "LeakyBucket": LIMITER | {"set_rate": "(rate, capacity=None)"},
+    "TokenBucket": LIMITER | {"set_rate": "(rate, *, burst=None)"},
+    "LeakyBucket": LIMITER | {"set_rate": "(rate, *, capacity=None)"},
     "SlidingWindow": LIMITER | {"set_limit": "(limit, period=None)"},
-    "KeyedBucket": LIMITER | {"set_rate": "(rate, burst=None)"},
+    "KeyedBucket": LIMITER | {"set_rate": "(rate, *, burst=None)"},
     "RateLimits": SEVERAL,
     "KeyedTokenBucket": KEYED,
     "Reservation": RESERVATION,
@@ -234,10 +234,10 @@ KEYED_SEMAPHORE = {
 
 def made(kind):
     """A limiter of this kind, or what one returns."""
-    bucket, keyed = sluicegate.TokenBucket(1, 1), sluicegate.KeyedTokenBucket(1, 1, max_keys=1)
+    bucket, keyed = sluicegate.TokenBucket(1, burst=1), sluicegate.KeyedTokenBucket(1, burst=1, max_keys=1)
     return {
         "TokenBucket": bucket,
-        "LeakyBucket": sluicegate.LeakyBucket(1, 1),
+        "LeakyBucket": sluicegate.LeakyBucket(1, capacity=1),
         "SlidingWindow": sluicegate.SlidingWindow(1, 1),
         "KeyedBucket": keyed.key("key"),
         "RateLimits": sluicegate.RateLimits(bucket=bucket),
@@ -368,14 +368,14 @@ def test_signatures_are_the_stdlibs(kind):
         (sluicegate.SimpleQueue, "(*, name=None, clock=None)"),
         (sluicegate.Clock, "()"),
         (sluicegate.testing.ManualClock, "(start=0.0)"),
-        (sluicegate.TokenBucket, "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)"),
-        (sluicegate.LeakyBucket, "(rate, capacity, *, period=1.0, clock=None, name=None)"),
+        (sluicegate.TokenBucket, "(rate, *, burst, period=1.0, initial=None, clock=None, name=None)"),
+        (sluicegate.LeakyBucket, "(rate, *, capacity, period=1.0, clock=None, name=None)"),
         (sluicegate.SlidingWindow, "(limit, period, *, clock=None, name=None)"),
         (sluicegate.RateLimits, "(*, name=None, **limits)"),
         (sluicegate.Semaphore, "(value=1, *, clock=None, name=None)"),
         (sluicegate.BoundedSemaphore, "(value=1, *, clock=None, name=None)"),
         (sluicegate.KeyedSemaphore, "(value, *, max_keys, clock=None, name=None)"),
-        (sluicegate.KeyedTokenBucket, "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)"),
+        (sluicegate.KeyedTokenBucket, "(rate, *, burst, max_keys, period=1.0, clock=None, name=None)"),
         (
             sluicegate.CreditChannel,
             "(window=256, *, threshold=0.5, buffer=None, weigh=None, control_capacity=8, on_discard=None, clock=None, name=None)",

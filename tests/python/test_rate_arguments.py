@@ -6,8 +6,10 @@ import asyncio
 import copy
 import inspect
 import pickle
+import re
 import uuid
 import weakref
+from functools import partial
 from ipaddress import ip_address
 
 import pytest
@@ -50,15 +52,15 @@ def make(kind):
     """A limiter with something in it, and clocks that stand still."""
     clock = ManualClock(start=100)
     if kind == "TokenBucket":
-        limiter = TokenBucket(2, 10, clock=clock)
+        limiter = TokenBucket(2, burst=10, clock=clock)
     elif kind == "LeakyBucket":
-        return LeakyBucket(2, 10, clock=clock)
+        return LeakyBucket(2, capacity=10, clock=clock)
     elif kind == "SlidingWindow":
         limiter = SlidingWindow(10, 5, clock=clock)
     elif kind == "KeyedBucket":
-        limiter = KeyedTokenBucket(2, 10, max_keys=5, clock=clock).key("key")
+        limiter = KeyedTokenBucket(2, burst=10, max_keys=5, clock=clock).key("key")
     else:
-        limiter = RateLimits(one=TokenBucket(2, 10, clock=clock), other=SlidingWindow(10, 5, clock=clock))
+        limiter = RateLimits(one=TokenBucket(2, burst=10, clock=clock), other=SlidingWindow(10, 5, clock=clock))
     assert limiter.try_acquire(3)
     return limiter
 
@@ -107,19 +109,19 @@ def run(coroutine):
 # ------------------------------------------------------------------------------------------------------- constructors
 
 CONSTRUCTORS = {
-    "TokenBucket rate": ("rate", POSITIVE, lambda value: TokenBucket(value, 1)),
-    "TokenBucket burst": ("burst", POSITIVE, lambda value: TokenBucket(1, value)),
-    "TokenBucket period": ("period", POSITIVE, lambda value: TokenBucket(1, 1, period=value)),
-    "TokenBucket initial": ("initial", bad(zero=True, none=True), lambda value: TokenBucket(1, 1, initial=value)),
-    "LeakyBucket rate": ("rate", POSITIVE, lambda value: LeakyBucket(value, 1)),
-    "LeakyBucket capacity": ("capacity", COUNT, lambda value: LeakyBucket(1, value)),
-    "LeakyBucket period": ("period", POSITIVE, lambda value: LeakyBucket(1, 1, period=value)),
+    "TokenBucket rate": ("rate", POSITIVE, lambda value: TokenBucket(value, burst=1)),
+    "TokenBucket burst": ("burst", POSITIVE, lambda value: TokenBucket(1, burst=value)),
+    "TokenBucket period": ("period", POSITIVE, lambda value: TokenBucket(1, burst=1, period=value)),
+    "TokenBucket initial": ("initial", bad(zero=True, none=True), lambda value: TokenBucket(1, burst=1, initial=value)),
+    "LeakyBucket rate": ("rate", POSITIVE, lambda value: LeakyBucket(value, capacity=1)),
+    "LeakyBucket capacity": ("capacity", COUNT, lambda value: LeakyBucket(1, capacity=value)),
+    "LeakyBucket period": ("period", POSITIVE, lambda value: LeakyBucket(1, capacity=1, period=value)),
     "SlidingWindow limit": ("limit", POSITIVE, lambda value: SlidingWindow(value, 1)),
     "SlidingWindow period": ("period", POSITIVE, lambda value: SlidingWindow(1, value)),
-    "KeyedTokenBucket rate": ("rate", POSITIVE, lambda value: KeyedTokenBucket(value, 1, max_keys=1)),
-    "KeyedTokenBucket burst": ("burst", POSITIVE, lambda value: KeyedTokenBucket(1, value, max_keys=1)),
-    "KeyedTokenBucket period": ("period", POSITIVE, lambda value: KeyedTokenBucket(1, 1, period=value, max_keys=1)),
-    "KeyedTokenBucket max_keys": ("max_keys", COUNT_POSITIVE, lambda value: KeyedTokenBucket(1, 1, max_keys=value)),
+    "KeyedTokenBucket rate": ("rate", POSITIVE, lambda value: KeyedTokenBucket(value, burst=1, max_keys=1)),
+    "KeyedTokenBucket burst": ("burst", POSITIVE, lambda value: KeyedTokenBucket(1, burst=value, max_keys=1)),
+    "KeyedTokenBucket period": ("period", POSITIVE, lambda value: KeyedTokenBucket(1, burst=1, period=value, max_keys=1)),
+    "KeyedTokenBucket max_keys": ("max_keys", COUNT_POSITIVE, lambda value: KeyedTokenBucket(1, burst=1, max_keys=value)),
 }
 
 
@@ -139,10 +141,10 @@ def test_constructors(argument, value, error, call):
 
 
 EVERY = {
-    "TokenBucket": lambda **options: TokenBucket(1, 1, **options),
-    "LeakyBucket": lambda **options: LeakyBucket(1, 1, **options),
+    "TokenBucket": lambda **options: TokenBucket(1, burst=1, **options),
+    "LeakyBucket": lambda **options: LeakyBucket(1, capacity=1, **options),
     "SlidingWindow": lambda **options: SlidingWindow(1, 1, **options),
-    "KeyedTokenBucket": lambda **options: KeyedTokenBucket(1, 1, max_keys=1, **options),
+    "KeyedTokenBucket": lambda **options: KeyedTokenBucket(1, burst=1, max_keys=1, **options),
 }
 
 
@@ -165,9 +167,9 @@ def test_names(kind, name):
 
 def test_the_name_of_a_set():
     """A set has a name too."""
-    refused(lambda: RateLimits(name=1, one=TokenBucket(1, 1)), "name", TypeError)
-    assert RateLimits(name="both", one=TokenBucket(1, 1)).name == "both"
-    assert RateLimits(one=TokenBucket(1, 1)).name is None
+    refused(lambda: RateLimits(name=1, one=TokenBucket(1, burst=1)), "name", TypeError)
+    assert RateLimits(name="both", one=TokenBucket(1, burst=1)).name == "both"
+    assert RateLimits(one=TokenBucket(1, burst=1)).name is None
 
 
 def test_what_must_be_given():
@@ -175,17 +177,17 @@ def test_what_must_be_given():
     for call in (
         TokenBucket,
         lambda: TokenBucket(1),
-        lambda: TokenBucket(1, 1, 1.0),
-        lambda: TokenBucket(1, 1, brust=2),
+        lambda: TokenBucket(1, 1.0, burst=1),
+        lambda: TokenBucket(1, burst=1, brust=2),
         lambda: TokenBucket(1, rate=1, burst=1),
         LeakyBucket,
         lambda: LeakyBucket(1),
-        lambda: LeakyBucket(1, 1, 1.0),
+        lambda: LeakyBucket(1, 1.0, capacity=1),
         SlidingWindow,
         lambda: SlidingWindow(1),
         lambda: SlidingWindow(1, 1, None),
-        lambda: KeyedTokenBucket(1, 1),
-        lambda: KeyedTokenBucket(1, 1, 5),
+        lambda: KeyedTokenBucket(1, burst=1),
+        lambda: KeyedTokenBucket(1, 5, burst=1),
     ):
         with pytest.raises(TypeError):
             call()
@@ -260,14 +262,14 @@ def test_pauses(kind, value, error):
 
 SETTERS = {
     "TokenBucket rate": ("rate", POSITIVE, lambda limiter, value: limiter.set_rate(value)),
-    "TokenBucket burst": ("burst", bad(zero=False, none=True), lambda limiter, value: limiter.set_rate(1, value)),
+    "TokenBucket burst": ("burst", bad(zero=False, none=True), lambda limiter, value: limiter.set_rate(1, burst=value)),
     "KeyedBucket rate": ("rate", POSITIVE, lambda limiter, value: limiter.set_rate(value)),
     "KeyedBucket burst": ("burst", bad(zero=False, none=True), lambda limiter, value: limiter.set_rate(1, burst=value)),
     "LeakyBucket rate": ("rate", POSITIVE, lambda limiter, value: limiter.set_rate(value)),
     "LeakyBucket capacity": (
         "capacity",
         [case for case in COUNT if case[0] != "none"],
-        lambda limiter, value: limiter.set_rate(1, value),
+        lambda limiter, value: limiter.set_rate(1, capacity=value),
     ),
     "SlidingWindow limit": ("limit", POSITIVE, lambda limiter, value: limiter.set_limit(value)),
     "SlidingWindow period": ("period", bad(zero=False, none=True), lambda limiter, value: limiter.set_limit(1, value)),
@@ -291,18 +293,18 @@ def test_setters(kind, argument, value, error, call):
 @pytest.mark.parametrize(("value", "error"), parameters(POSITIVE))
 def test_the_rate_of_all_keys(value, error):
     """`KeyedTokenBucket.set_rate`, for all and for one."""
-    keyed = KeyedTokenBucket(2, 10, max_keys=3, clock=ManualClock())
+    keyed = KeyedTokenBucket(2, burst=10, max_keys=3, clock=ManualClock())
     refused(lambda: keyed.set_rate(value), "rate", error, keyed)
     refused(lambda: keyed.set_rate(value, key="k"), "rate", error, keyed)
     if value is not None:
-        refused(lambda: keyed.set_rate(1, value), "burst", error, keyed)
-        refused(lambda: keyed.set_rate(1, value, key="k"), "burst", error, keyed)
+        refused(lambda: keyed.set_rate(1, burst=value), "burst", error, keyed)
+        refused(lambda: keyed.set_rate(1, burst=value, key="k"), "burst", error, keyed)
 
 
 @pytest.mark.parametrize(("value", "error"), parameters(AMOUNT))
 def test_amounts_of_a_key(value, error):
     """`KeyedTokenBucket.try_acquire(key, n)`: refused before the key is remembered."""
-    keyed = KeyedTokenBucket(2, 10, max_keys=3, clock=ManualClock())
+    keyed = KeyedTokenBucket(2, burst=10, max_keys=3, clock=ManualClock())
     refused(lambda: keyed.try_acquire("k", value), "n", error, keyed)
     assert len(keyed) == 0
 
@@ -371,7 +373,7 @@ def test_more_than_can_ever_pass(kind, method):
 def test_a_shaper_takes_any_amount():
     """Nothing is too large for one that only spaces."""
     clock = ManualClock()
-    bucket = LeakyBucket(2, 10, clock=clock)
+    bucket = LeakyBucket(2, capacity=10, clock=clock)
     assert bucket.try_acquire(1000)
     assert bucket.retry_after() == 500
 
@@ -404,7 +406,7 @@ def test_nothing(kind):
 
 def test_ints_and_floats_are_the_same():
     """2 and 2.0; and what comes back is a float."""
-    bucket = TokenBucket(2, 4.0, period=1, clock=ManualClock())
+    bucket = TokenBucket(2, burst=4.0, period=1, clock=ManualClock())
     assert [type(value) for value in (bucket.rate, bucket.burst, bucket.period, bucket.tokens)] == [float] * 4
     assert bucket.try_acquire(2) and bucket.try_acquire(2.0)
     assert bucket.tokens == 0.0
@@ -416,7 +418,7 @@ def test_ints_and_floats_are_the_same():
 def test_extreme_rates(rate, burst):
     """From one in thirty years to a billion a second."""
     clock = ManualClock()
-    bucket = TokenBucket(rate, burst, clock=clock)
+    bucket = TokenBucket(rate, burst=burst, clock=clock)
     assert (bucket.rate, bucket.burst) == (rate, burst)
     assert bucket.try_acquire(burst)
     assert bucket.tokens == 0.0
@@ -431,7 +433,7 @@ def test_extreme_rates(rate, burst):
 def test_very_large_buckets_are_coarser(rate, burst):
     """They work, and whole tokens stay whole."""
     clock = ManualClock()
-    bucket = TokenBucket(rate, burst, clock=clock)
+    bucket = TokenBucket(rate, burst=burst, clock=clock)
     assert bucket.try_acquire(burst - 1 if burst > 1 else 1)
     assert bucket.tokens == (1.0 if burst > 1 else 0.0)
 
@@ -441,7 +443,7 @@ def test_very_large_buckets_are_coarser(rate, burst):
 
 def limits(**more):
     clock = ManualClock()
-    return RateLimits(requests=TokenBucket(1, 5, clock=clock), tokens=TokenBucket(100, 1000, clock=clock), **more)
+    return RateLimits(requests=TokenBucket(1, burst=5, clock=clock), tokens=TokenBucket(100, burst=1000, clock=clock), **more)
 
 
 CALLS_BY_NAME = {
@@ -513,21 +515,21 @@ def test_some_limits_may_be_named(method):
 def test_what_a_set_is_made_of():
     """At least one limiter, each once, all on one clock."""
     clock = ManualClock()
-    one, other = TokenBucket(1, 1, clock=clock), TokenBucket(1, 1, clock=clock)
+    one, other = TokenBucket(1, burst=1, clock=clock), TokenBucket(1, burst=1, clock=clock)
     with pytest.raises((TypeError, ValueError)):
         RateLimits()
     with pytest.raises(ValueError):
         RateLimits(a=one, b=one)
     with pytest.raises(ValueError):
-        RateLimits(a=one, b=TokenBucket(1, 1, clock=ManualClock()))
+        RateLimits(a=one, b=TokenBucket(1, burst=1, clock=ManualClock()))
     with pytest.raises(ValueError):
-        RateLimits(a=one, b=TokenBucket(1, 1))
-    for wrong in (None, 1, "bucket", object(), KeyedTokenBucket(1, 1, max_keys=1, clock=clock), TokenBucket):
+        RateLimits(a=one, b=TokenBucket(1, burst=1))
+    for wrong in (None, 1, "bucket", object(), KeyedTokenBucket(1, burst=1, max_keys=1, clock=clock), TokenBucket):
         with pytest.raises(TypeError, match="'b'"):
             RateLimits(a=one, b=wrong)
     with pytest.raises(TypeError):
         RateLimits(one, other)
-    key = KeyedTokenBucket(1, 1, max_keys=1, clock=clock)
+    key = KeyedTokenBucket(1, burst=1, max_keys=1, clock=clock)
     with pytest.raises(ValueError):
         RateLimits(a=key.key("k"), b=key.key("k"))
 
@@ -536,13 +538,13 @@ def test_what_a_set_is_made_of():
 def test_names_that_are_taken(name):
     """A limit cannot be called as an argument of the calls is."""
     with pytest.raises(ValueError, match=f"'{name}'"):
-        RateLimits(**{name: TokenBucket(1, 1)})
+        RateLimits(**{name: TokenBucket(1, burst=1)})
 
 
 def test_the_limits_of_a_set():
     """A read-only mapping from name to limiter."""
     clock = ManualClock()
-    one, other = TokenBucket(1, 1, clock=clock), SlidingWindow(1, 1, clock=clock)
+    one, other = TokenBucket(1, burst=1, clock=clock), SlidingWindow(1, 1, clock=clock)
     both = RateLimits(one=one, other=other)
     assert dict(both.limits) == {"one": one, "other": other}
     assert both.limits["one"] is one
@@ -577,7 +579,7 @@ def test_the_limits_of_a_set():
 )
 def test_what_is_no_key(key):
     """TypeError that names the argument; nothing is remembered."""
-    keyed = KeyedTokenBucket(1, 1, max_keys=3)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=3)
     for call in (
         lambda: keyed.key(key),
         lambda: keyed.try_acquire(key),
@@ -612,7 +614,7 @@ def test_what_is_no_key(key):
 )
 def test_what_is_a_key(key):
     """Every kind of key, directly and by its handle."""
-    keyed = KeyedTokenBucket(1, 1, max_keys=3, clock=ManualClock())
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=3, clock=ManualClock())
     assert keyed.try_acquire(key)
     assert not keyed.key(key).try_acquire()
     assert not keyed.try_acquire(key)
@@ -637,7 +639,7 @@ def test_no_pickle_of_many_keys():
     """Nor of many."""
     for call in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError):
-            call(KeyedTokenBucket(1, 1, max_keys=1))
+            call(KeyedTokenBucket(1, burst=1, max_keys=1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -664,13 +666,13 @@ def test_repr(kind):
 def test_reprs_tell_what_holds():
     """Rate, burst and tokens; limit and period; capacity; what a reservation waits for."""
     clock = ManualClock()
-    bucket = TokenBucket(5, 10, clock=clock)
+    bucket = TokenBucket(5, burst=10, clock=clock)
     bucket.try_acquire(4)
     for part in ("5", "10", "6"):
         assert part in repr(bucket)
     assert "7" in repr(SlidingWindow(7, 60)) and "60" in repr(SlidingWindow(7, 60))
-    assert "33" in repr(LeakyBucket(2, 33))
-    assert "77" in repr(KeyedTokenBucket(1, 1, max_keys=77))
+    assert "33" in repr(LeakyBucket(2, capacity=33))
+    assert "77" in repr(KeyedTokenBucket(1, burst=1, max_keys=77))
     assert "Reservation" in repr(bucket.reserve())
 
 
@@ -703,7 +705,7 @@ def test_the_family(kind):
 
 def test_statistics_are_frozen():
     """A snapshot: frozen, typed, with the limiter's name."""
-    bucket = TokenBucket(1, 1, name="mine", clock=ManualClock())
+    bucket = TokenBucket(1, burst=1, name="mine", clock=ManualClock())
     before = bucket.statistics()
     assert isinstance(before, sluicegate.RateStatistics)
     assert (before.name, before.admitted, before.refused, before.waited, before.waited_seconds, before.waiters) == ("mine", 0, 0, 0, 0.0, 0)
@@ -714,7 +716,7 @@ def test_statistics_are_frozen():
     assert before.admitted == 0
     with pytest.raises(AttributeError):
         after.admitted = 5
-    keyed = KeyedTokenBucket(1, 1, max_keys=7, name="keyed")
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=7, name="keyed")
     keyed.try_acquire("a")
     keyed.try_acquire("a")
     seen = keyed.statistics()
@@ -726,7 +728,7 @@ def test_rate_limited():
     """An Exception with `retry_after`; not a TimeoutError, which is an OSError."""
     assert issubclass(sluicegate.RateLimited, Exception)
     assert not issubclass(sluicegate.RateLimited, OSError)
-    bucket = TokenBucket(1, 1, clock=ManualClock())
+    bucket = TokenBucket(1, burst=1, clock=ManualClock())
     bucket.try_acquire()
     with pytest.raises(sluicegate.RateLimited) as told:
         bucket.acquire(timeout=0.25)
@@ -737,9 +739,35 @@ def test_rate_limited():
 @on_loops
 async def test_a_coroutine_never_awaited_takes_nothing():
     """Making the coroutine does nothing; only awaiting does."""
-    bucket = TokenBucket(1, 1, clock=ManualClock())
+    bucket = TokenBucket(1, burst=1, clock=ManualClock())
     coroutine = bucket.acquire_async()
     assert bucket.tokens == 1.0
     coroutine.close()
     assert bucket.tokens == 1.0
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: TokenBucket(100, 60), "TokenBucket(100, burst=60)"),  # type: ignore[call-arg, misc]
+        (lambda: TokenBucket(100, 60, 1.0), "TokenBucket(100, burst=60)"),  # type: ignore[call-arg, misc]
+        (lambda: LeakyBucket(100, 60), "LeakyBucket(100, capacity=60)"),  # type: ignore[call-arg, misc]
+        (lambda: KeyedTokenBucket(100, 60, max_keys=5), "KeyedTokenBucket(100, burst=60)"),  # type: ignore[call-arg, misc]
+    ],
+)
+def test_a_burst_has_to_be_given_by_name(make, text):
+    """`(100, 60)` reads as 100 in 60 seconds: the message says what it means here, and how else to write it."""
+    with pytest.raises(TypeError, match=re.escape(text)):
+        make()
+
+
+@pytest.mark.parametrize("make", [TokenBucket, LeakyBucket, partial(KeyedTokenBucket, max_keys=5)])
+def test_a_missing_burst(make):
+    """There is no default, and None is not a number of tokens."""
+    with pytest.raises(TypeError, match="missing 1 required keyword-only argument: '(burst|capacity)'"):
+        make(5)
+    bucket = TokenBucket(5, burst=5)
+    with pytest.raises(TypeError):
+        bucket.set_rate(5, 5)  # type: ignore[misc]
+    assert (bucket.rate, bucket.burst) == (5, 5)

@@ -405,7 +405,7 @@ async def test_set_rate_shortens_and_lengthens_a_wait(make):
 @on_loops
 async def test_set_rate_shortens_a_wait_on_the_system_clock():
     """The loop's timer for the head is set anew."""
-    bucket = TokenBucket(1e-3, 1)
+    bucket = TokenBucket(1e-3, burst=1)
     bucket.acquire()
     tasks = await tasks_in_line(bucket.acquire_async(), bucket.acquire_async())
     bucket.set_rate(1000)
@@ -415,7 +415,7 @@ async def test_set_rate_shortens_a_wait_on_the_system_clock():
 @on_loops
 async def test_set_rate_from_a_thread():
     """The same from another thread."""
-    bucket = TokenBucket(1e-3, 1)
+    bucket = TokenBucket(1e-3, burst=1)
     bucket.acquire()
     tasks = await tasks_in_line(bucket.acquire_async(), bucket.acquire_async())
     spawn(bucket.set_rate, 1000).result()
@@ -430,7 +430,7 @@ async def test_a_waiter_that_no_longer_fits(make):
     bucket = make(1, 10, clock)
     bucket.debit(10)
     large, small = await tasks_in_line(bucket.acquire_async(8), bucket.acquire_async(2))
-    bucket.set_rate(1, 5)
+    bucket.set_rate(1, burst=5)
     await settle()
     with pytest.raises(ValueError):
         await large
@@ -480,11 +480,11 @@ async def test_on_the_system_clock(kind):
     for rate in (3000, 300):
         started = clock.now()
         limiter = {
-            "TokenBucket": lambda rate=rate: TokenBucket(rate, 1),
-            "LeakyBucket": lambda rate=rate: LeakyBucket(rate, 100),
+            "TokenBucket": lambda rate=rate: TokenBucket(rate, burst=1),
+            "LeakyBucket": lambda rate=rate: LeakyBucket(rate, capacity=100),
             "SlidingWindow": lambda rate=rate: SlidingWindow(1, 1 / rate),
-            "KeyedBucket": lambda rate=rate: one_key(KeyedTokenBucket(rate, 1, max_keys=1)),
-            "RateLimits": lambda rate=rate: RateLimits(one=TokenBucket(rate, 1), other=SlidingWindow(1, 1 / rate)),
+            "KeyedBucket": lambda rate=rate: one_key(KeyedTokenBucket(rate, burst=1, max_keys=1)),
+            "RateLimits": lambda rate=rate: RateLimits(one=TokenBucket(rate, burst=1), other=SlidingWindow(1, 1 / rate)),
         }[kind]()
         times = []
 
@@ -503,7 +503,7 @@ async def test_on_the_system_clock(kind):
 @on_loops
 async def test_the_loops_turn():
     """After 128 operations in a row the loop gets a turn, and not at each."""
-    bucket = TokenBucket(1, 10000, clock=ManualClock())
+    bucket = TokenBucket(1, burst=10000, clock=ManualClock())
     suspended = 0
     for _ in range(1000):
         coroutine = bucket.acquire_async()
@@ -518,7 +518,7 @@ async def test_the_loops_turn():
 @on_loops
 async def test_a_busy_task_does_not_starve_the_loop():
     """A task that always gets its token lets a callback run."""
-    bucket = TokenBucket(1e9, 10**6)
+    bucket = TokenBucket(1e9, burst=10**6)
     turned = asyncio.Event()
     asyncio.get_running_loop().call_soon(turned.set)
     done = 0
@@ -608,7 +608,7 @@ async def test_what_does_not_wait_does_not_warn(kind):
 async def test_to_thread():
     """`asyncio.to_thread` with the blocking call, without a warning."""
     clock = ManualClock()
-    bucket = TokenBucket(1, 1, clock=clock)
+    bucket = TokenBucket(1, burst=1, clock=clock)
     bucket.acquire()
     blocked = asyncio.create_task(asyncio.to_thread(bucket.acquire))
     await eventually(lambda: clock.waiters == 1)
@@ -619,7 +619,7 @@ async def test_to_thread():
 def test_under_trio_a_wait_is_a_runtime_error():
     """Under trio the error names what is supported."""
     trio = pytest.importorskip("trio")
-    bucket = TokenBucket(1, 1, clock=ManualClock())
+    bucket = TokenBucket(1, burst=1, clock=ManualClock())
     bucket.acquire()
 
     async def main():
@@ -634,7 +634,7 @@ def test_under_trio_a_wait_is_a_runtime_error():
 async def test_a_thousand_tasks():
     """A long line, served by one leap of the clock."""
     clock = ManualClock()
-    bucket = TokenBucket(1000, 1, clock=clock)
+    bucket = TokenBucket(1000, burst=1, clock=clock)
     bucket.acquire()
     tasks = [asyncio.create_task(bucket.acquire_async()) for _ in range(1000)]
     await settle()
@@ -649,7 +649,7 @@ async def test_a_thousand_tasks():
 async def test_grants_while_the_loop_was_busy():
     """A loop that computed for ten seconds of the clock: all who were due in that time have gone by their own schedule."""
     clock = ManualClock()
-    bucket = TokenBucket(1, 2, clock=clock)
+    bucket = TokenBucket(1, burst=2, clock=clock)
     bucket.debit(2)
     tasks = await tasks_in_line(*(bucket.acquire_async() for _ in range(12)))
     clock.advance(10)

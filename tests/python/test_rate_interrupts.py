@@ -49,14 +49,14 @@ def waiters(limiter):
 def make(kind, clock=None, period=1):
     \"\"\"One goes at once and then one each period, of a second.\"\"\"
     if kind == "TokenBucket":
-        return TokenBucket(1, 1, period=period, clock=clock)
+        return TokenBucket(1, burst=1, period=period, clock=clock)
     if kind == "LeakyBucket":
-        return LeakyBucket(1, 1000, period=period, clock=clock)
+        return LeakyBucket(1, capacity=1000, period=period, clock=clock)
     if kind == "SlidingWindow":
         return SlidingWindow(1, period, clock=clock)
     if kind == "KeyedBucket":
-        return KeyedTokenBucket(1, 1, max_keys=5, period=period, clock=clock).key("key")
-    return RateLimits(one=TokenBucket(1, 1, period=period, clock=clock), other=SlidingWindow(1, period, clock=clock))
+        return KeyedTokenBucket(1, burst=1, max_keys=5, period=period, clock=clock).key("key")
+    return RateLimits(one=TokenBucket(1, burst=1, period=period, clock=clock), other=SlidingWindow(1, period, clock=clock))
 
 main_thread = threading.main_thread().ident
 """
@@ -358,7 +358,7 @@ def test_ctrl_c_in_asyncio_run():
     run_script(
         COMMON
         + """
-bucket = TokenBucket(1e-3, 5)
+bucket = TokenBucket(1e-3, burst=5)
 bucket.acquire(5)
 
 def interrupt():
@@ -445,9 +445,9 @@ def test_fork_in_the_middle_of_operations():
     run_script(
         COMMON
         + f"""
-buckets = [TokenBucket(1e6, 5), LeakyBucket(1e6, 100), SlidingWindow(100, 1e-4)]
-keyed = KeyedTokenBucket(1e6, 5, max_keys=50)
-limits = RateLimits(one=TokenBucket(1e6, 10), other=SlidingWindow(100, 1e-4))
+buckets = [TokenBucket(1e6, burst=5), LeakyBucket(1e6, capacity=100), SlidingWindow(100, 1e-4)]
+keyed = KeyedTokenBucket(1e6, burst=5, max_keys=50)
+limits = RateLimits(one=TokenBucket(1e6, burst=10), other=SlidingWindow(100, 1e-4))
 everything = [*buckets, keyed.key("a"), limits]
 stop = False
 
@@ -497,7 +497,7 @@ def test_fork_inside_a_signal_handler():
     run_script(
         COMMON
         + """
-bucket = TokenBucket(1e-3, 2)
+bucket = TokenBucket(1e-3, burst=2)
 bucket.acquire(2)
 children = []
 
@@ -567,11 +567,11 @@ def test_exit_with_daemon_threads_at_full_speed(kind):
     ends(
         f"""
 limiter = {{
-    "TokenBucket": lambda: TokenBucket(1e5, 2),
-    "LeakyBucket": lambda: LeakyBucket(1e5, 100),
+    "TokenBucket": lambda: TokenBucket(1e5, burst=2),
+    "LeakyBucket": lambda: LeakyBucket(1e5, capacity=100),
     "SlidingWindow": lambda: SlidingWindow(10, 1e-4),
-    "KeyedBucket": lambda: KeyedTokenBucket(1e5, 2, max_keys=5).key("key"),
-    "RateLimits": lambda: RateLimits(a=TokenBucket(1e5, 2)),
+    "KeyedBucket": lambda: KeyedTokenBucket(1e5, burst=2, max_keys=5).key("key"),
+    "RateLimits": lambda: RateLimits(a=TokenBucket(1e5, burst=2)),
 }}[{kind!r}]()
 count = 0
 
@@ -631,9 +631,9 @@ def test_exit_with_limiters_everywhere():
     ends(
         """
 import builtins
-bucket = TokenBucket(1e6, 5, name="global")
+bucket = TokenBucket(1e6, burst=5, name="global")
 builtins.sluicegate_limits = RateLimits(one=bucket, other=SlidingWindow(5, 1e-3))
-keyed = KeyedTokenBucket(1, 1, max_keys=5)
+keyed = KeyedTokenBucket(1, burst=1, max_keys=5)
 key = keyed.key("k")
 
 @bucket
@@ -691,7 +691,7 @@ def test_a_cycle_through_a_decorated_function(kind):
 def test_a_set_and_its_members():
     """A set keeps its members; members do not keep the set."""
     clock = ManualClock()
-    bucket, window = TokenBucket(1, 1, clock=clock), SlidingWindow(1, 1, clock=clock)
+    bucket, window = TokenBucket(1, burst=1, clock=clock), SlidingWindow(1, 1, clock=clock)
     limits = RateLimits(bucket=bucket, window=window)
     references = [weakref.ref(limits), weakref.ref(window)]
     assert limits.try_acquire()
@@ -707,7 +707,7 @@ def test_a_set_and_its_members():
 
 def test_a_handle_keeps_its_keys():
     """A handle keeps the keyed bucket; a reservation keeps its limiter."""
-    keyed = KeyedTokenBucket(1, 1, max_keys=5)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=5)
     reference = weakref.ref(keyed)
     bucket = keyed.key("k")
     del keyed
@@ -806,7 +806,7 @@ def test_the_clock_keeps_no_limiter(kind):
 def test_loops_are_not_kept(loop_kind, manual):
     """A loop whose tasks have waited is collected once it is closed; so is one closed while they wait, when their time has come."""
     clock = ManualClock() if manual else None
-    bucket = TokenBucket(100, 1, clock=clock)
+    bucket = TokenBucket(100, burst=1, clock=clock)
     for served in (True,) if manual else (True, False):  # a manual clock keeps those who wait on it
         bucket.debit(1)
         loop = quiet_loop(loop_kind)
@@ -828,7 +828,7 @@ def test_loops_are_not_kept(loop_kind, manual):
 
 def test_gc_storm():
     """Collections in a loop while threads and tasks wait, with cycles through decorated functions and reservations."""
-    bucket = TokenBucket(20000, 5)
+    bucket = TokenBucket(20000, burst=5)
     stop = threading.Event()
     made = []
 
@@ -877,8 +877,8 @@ def test_gc_storm():
 def test_from_weakref_callbacks_and_finalisers():
     """Everything that does not wait may be called from anywhere, also from inside the same limiter's own calls."""
     clock = ManualClock()
-    bucket = TokenBucket(1, 10, clock=clock)
-    keyed = KeyedTokenBucket(1, 10, max_keys=5, clock=clock)
+    bucket = TokenBucket(1, burst=10, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=10, max_keys=5, clock=clock)
     called = []
 
     class Late:
@@ -887,7 +887,7 @@ def test_from_weakref_callbacks_and_finalisers():
             bucket.refund(0.5)
             bucket.debit(0.5)
             keyed.try_acquire("k")
-            bucket.set_rate(1, 10)
+            bucket.set_rate(1, burst=10)
             figures(bucket)
 
     thing = Late()

@@ -32,7 +32,7 @@ def refused_key(keyed, key, n=1):
 def test_keys_do_not_share():
     """Each key has the whole burst."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(2, 3, max_keys=100, clock=clock, name="keyed")
+    keyed = KeyedTokenBucket(2, burst=3, max_keys=100, clock=clock, name="keyed")
     assert (keyed.rate, keyed.burst, keyed.period, keyed.max_keys, keyed.name) == (2.0, 3.0, 1.0, 100, "keyed")
     for key in range(10):
         assert keyed.try_acquire(key, 3)
@@ -49,7 +49,7 @@ def test_keys_do_not_share():
 def test_the_handle_is_the_key():
     """However many handles: one bucket a key; and a handle alone remembers nothing."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 5, max_keys=10, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=5, max_keys=10, clock=clock)
     one, same, other = keyed.key("a"), keyed.key("a"), keyed.key("b")
     assert isinstance(one, KeyedBucket)
     assert (one.key, one.rate, one.burst, one.period) == ("a", 1.0, 5.0, 1.0)
@@ -132,7 +132,7 @@ DISTINCT = [
 
 def test_different_keys_are_different():
     """Type, value and nesting all count."""
-    keyed = KeyedTokenBucket(1e-9, 1, max_keys=1000, clock=ManualClock())
+    keyed = KeyedTokenBucket(1e-9, burst=1, max_keys=1000, clock=ManualClock())
     for number, key in enumerate(DISTINCT):
         assert keyed.try_acquire(key), key
         assert len(keyed) == number + 1
@@ -143,7 +143,7 @@ def test_different_keys_are_different():
 
 def test_equal_keys_are_the_same():
     """Whatever object it is, and by whichever way it came about."""
-    keyed = KeyedTokenBucket(1e-9, 1, max_keys=1000, clock=ManualClock())
+    keyed = KeyedTokenBucket(1e-9, burst=1, max_keys=1000, clock=ManualClock())
 
     class Text(str):
         __slots__ = ()
@@ -170,7 +170,7 @@ def test_equal_keys_are_the_same():
 
 def test_text_that_is_no_text():
     """A lone surrogate is a key like any other."""
-    keyed = KeyedTokenBucket(1, 1, max_keys=10, clock=ManualClock())
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=10, clock=ManualClock())
     assert keyed.try_acquire("\ud800")
     assert keyed.try_acquire("\udc00")
     assert not keyed.try_acquire("\ud800")
@@ -179,7 +179,7 @@ def test_text_that_is_no_text():
 
 def test_a_tuple_that_is_very_deep():
     """A key nested beyond all reason works or is refused; it does not bring the interpreter down."""
-    keyed = KeyedTokenBucket(1, 1, max_keys=10, clock=ManualClock())
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=10, clock=ManualClock())
     key = ()
     for _ in range(100000):
         key = (key,)
@@ -203,7 +203,7 @@ def test_subclasses_with_code_of_their_own():
         def __hash__(self):
             raise AssertionError
 
-    keyed = KeyedTokenBucket(1, 1, max_keys=10, clock=ManualClock())
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=10, clock=ManualClock())
     try:
         assert keyed.try_acquire(Lying("key"))
     except TypeError:
@@ -217,7 +217,7 @@ def test_subclasses_with_code_of_their_own():
 def test_a_waiter_on_one_key_never_delays_another():
     """One line a key."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 1, max_keys=100, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=100, clock=clock)
     a, b = keyed.key("a"), keyed.key("b")
     a.debit(5)
     (waiter,) = in_line(clock, a.acquire)
@@ -242,7 +242,7 @@ def test_a_waiter_on_one_key_never_delays_another():
 def test_threads_and_tasks_of_many_keys(loop_kind):
     """Each key goes by its own schedule."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 1, max_keys=100, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=100, clock=clock)
     with LoopThread(loop_kind) as loop:
         waiters = {}
         for key in range(10):
@@ -265,7 +265,7 @@ def test_threads_and_tasks_of_many_keys(loop_kind):
 async def test_cancelled_on_one_key():
     """The next of that key goes earlier; other keys notice nothing."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 1, max_keys=100, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=100, clock=clock)
     keyed.key("a").debit(1)
     keyed.key("b").debit(1)
     first, second, other = await tasks_in_line(*(keyed.key(key).acquire_async() for key in "aab"))
@@ -277,7 +277,7 @@ async def test_cancelled_on_one_key():
 
 def test_waiting_on_the_system_clock():
     """Real time: threads and keys."""
-    keyed = KeyedTokenBucket(200, 1, max_keys=10)
+    keyed = KeyedTokenBucket(200, burst=1, max_keys=10)
     workers = [spawn(keyed.key(number % 3).acquire) for number in range(15)]
     for worker in workers:
         worker.result()
@@ -290,7 +290,7 @@ def test_waiting_on_the_system_clock():
 def test_full_buckets_are_forgotten():
     """A full bucket is the same as none: keys come and go, and there are never more than `max_keys`."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 1, max_keys=10, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=10, clock=clock)
     for turn in range(50):
         for number in range(10):
             assert keyed.try_acquire((turn, number))
@@ -305,7 +305,7 @@ def test_full_buckets_are_forgotten():
 def test_a_debt_is_never_forgotten():
     """Whatever comes after it: no key gets more than its law allows."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 2, max_keys=20, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=2, max_keys=20, clock=clock)
     dice = random.Random(3)
     admitted = {}
     now = 0.0
@@ -336,7 +336,7 @@ def test_a_debt_is_never_forgotten():
 def test_a_new_key_where_all_are_in_debt():
     """Refused, and told when the first of them may be forgotten; which then holds."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 5, max_keys=2, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=5, max_keys=2, clock=clock)
     assert keyed.try_acquire("a", 3)
     assert keyed.try_acquire("b", 5)
     assert refused_key(keyed, "c")
@@ -364,7 +364,7 @@ def test_a_new_key_where_all_are_in_debt():
 def test_keys_that_are_waited_for_or_paused_are_kept():
     """They are needed although nothing is owed."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 5, max_keys=2, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=5, max_keys=2, clock=clock)
     keyed.key("paused").pause_for(100)
     keyed.key("waited").debit(1)
     (waiter,) = in_line(clock, (keyed.key("waited").acquire, 5))
@@ -383,7 +383,7 @@ def test_keys_that_are_waited_for_or_paused_are_kept():
 
 def test_a_zone_is_a_part_of_its_address():
     """Wherever it stands in a tuple, it does not flow together with what follows."""
-    keyed = KeyedTokenBucket(1, 1, max_keys=10, clock=ManualClock())
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=10, clock=ManualClock())
     one, two = IPv6Address("fe80::1%w"), IPv6Address("fe80::2%z")
     assert keyed.try_acquire(((one, IPv6Address("fe80::2")), "z"))
     assert keyed.try_acquire(((IPv6Address("fe80::1"), "w"), two))
@@ -396,7 +396,7 @@ def test_the_first_uuid_ever_while_another_is_looked_up():
         import builtins, ipaddress, uuid
         from sluicegate import KeyedTokenBucket
 
-        keyed = KeyedTokenBucket(1, 100, max_keys=10)
+        keyed = KeyedTokenBucket(1, burst=100, max_keys=10)
         keys, inside = [uuid.UUID(int=1), ipaddress.ip_address("::1")], []
         plain = builtins.__import__
 
@@ -420,7 +420,7 @@ def test_the_first_uuid_ever_while_another_is_looked_up():
 def test_debts_through_handles_and_reservations_count():
     """Reserved, debited: all of it is remembered."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 5, max_keys=3, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=5, max_keys=3, clock=clock)
     reservation = keyed.key("reserved").reserve(5)
     keyed.key("debited").debit(20)
     keyed.key("acquired").acquire(2)
@@ -438,7 +438,7 @@ def test_debts_through_handles_and_reservations_count():
 def test_a_key_given_back_needs_no_room():
     """A refund that fills the bucket frees its place."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 1, max_keys=1, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=1, clock=clock)
     assert keyed.try_acquire("a")
     assert refused_key(keyed, "b")
     keyed.key("a").refund(1)
@@ -450,7 +450,7 @@ def test_a_key_given_back_needs_no_room():
 
 def test_refusals_remember_nothing():
     """Asking, peeking and refused amounts take no room."""
-    keyed = KeyedTokenBucket(1, 1, max_keys=1, clock=ManualClock())
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=1, clock=ManualClock())
     for number in range(5):
         bucket = keyed.key(number)
         assert bucket.tokens == 1.0
@@ -467,7 +467,7 @@ def test_refusals_remember_nothing():
 def test_many_keys():
     """Ten thousand at once, each with its own state."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 10, max_keys=10000, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=10, max_keys=10000, clock=clock)
     for number in range(10000):
         assert keyed.try_acquire(number, 1 + number % 10)
     assert len(keyed) == 10000
@@ -486,7 +486,7 @@ def test_many_keys():
 def test_the_rate_of_all_keys():
     """For all that have none of their own, those in debt as well; tokens and debts are kept."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 4, max_keys=10, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=4, max_keys=10, clock=clock)
     keyed.try_acquire("a", 4)
     keyed.try_acquire("b", 1)
     clock.advance(1)
@@ -495,11 +495,11 @@ def test_the_rate_of_all_keys():
     assert keyed.key("a").tokens == 1.0
     clock.advance(1)
     assert keyed.key("a").tokens == 3.0
-    keyed.set_rate(2, 10)
+    keyed.set_rate(2, burst=10)
     clock.advance(100)
     assert keyed.try_acquire("a", 10)
     assert keyed.try_acquire("new", 10)
-    keyed.set_rate(1, 2)
+    keyed.set_rate(1, burst=2)
     with pytest.raises(ValueError):
         keyed.try_acquire("a", 3)
     clock.advance(100)
@@ -509,7 +509,7 @@ def test_the_rate_of_all_keys():
 def test_the_rate_of_all_keys_reaches_those_who_wait():
     """A wait that has begun is shortened."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(0.1, 1, max_keys=10, clock=clock)
+    keyed = KeyedTokenBucket(0.1, burst=1, max_keys=10, clock=clock)
     for key in "ab":
         keyed.key(key).debit(1)
     waiters = in_line(clock, keyed.key("a").acquire, keyed.key("b").acquire)
@@ -526,15 +526,15 @@ def test_the_rate_of_all_keys_reaches_those_who_wait():
 def test_a_rate_of_its_own(by_handle):
     """For one key; the others keep theirs, and a change for all leaves it alone."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 1, max_keys=10, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=10, clock=clock)
 
-    def set_rate(*args):
+    def set_rate(rate, **burst):
         if by_handle:
-            keyed.key("special").set_rate(*args)
+            keyed.key("special").set_rate(rate, **burst)
         else:
-            keyed.set_rate(*args, key="special")
+            keyed.set_rate(rate, **burst, key="special")
 
-    set_rate(10, 5)
+    set_rate(10, burst=5)
     special = keyed.key("special")
     assert (special.rate, special.burst) == (10.0, 5.0)
     assert (keyed.rate, keyed.burst) == (1.0, 1.0)
@@ -546,7 +546,7 @@ def test_a_rate_of_its_own(by_handle):
     assert special.try_acquire(1)
     with pytest.raises(ValueError):
         keyed.try_acquire("other", 2)
-    keyed.set_rate(2, 3)
+    keyed.set_rate(2, burst=3)
     assert (special.rate, special.burst) == (10.0, 5.0)
     set_rate(20)
     assert (special.rate, special.burst) == (20.0, 5.0)
@@ -555,8 +555,8 @@ def test_a_rate_of_its_own(by_handle):
 def test_a_rate_of_its_own_is_kept_until_forget():
     """It counts as one of `max_keys`, full or not."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 1, max_keys=1, clock=clock)
-    keyed.set_rate(10, 5, key="special")
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=1, clock=clock)
+    keyed.set_rate(10, burst=5, key="special")
     clock.advance(1000)
     assert len(keyed) == 1
     assert refused_key(keyed, "other")
@@ -571,8 +571,8 @@ def test_a_rate_of_its_own_is_kept_until_forget():
 def test_forget_keeps_the_debt():
     """It drops the rate only."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 2, max_keys=5, clock=clock)
-    keyed.set_rate(10, 5, key="special")
+    keyed = KeyedTokenBucket(1, burst=2, max_keys=5, clock=clock)
+    keyed.set_rate(10, burst=5, key="special")
     keyed.key("special").debit(20)
     tokens = keyed.key("special").tokens
     assert keyed.forget("special") is True
@@ -589,7 +589,7 @@ def test_forget_keeps_the_debt():
 
 def test_a_key_called_none_is_not_all_keys():
     """`set_rate(rate, key=None)` is a mistake, not "for all"."""
-    keyed = KeyedTokenBucket(1, 1, max_keys=5)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=5)
     with pytest.raises(TypeError, match="'key'"):
         keyed.set_rate(2, key=None)
     assert keyed.rate == 1.0
@@ -602,7 +602,7 @@ def test_a_key_called_none_is_not_all_keys():
 async def test_a_handle_has_the_whole_interface():
     """Context manager, decorator, reservations, member of a set."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 10, max_keys=5, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=10, max_keys=5, clock=clock)
     bucket = keyed.key("k")
 
     @bucket(n=2)
@@ -622,7 +622,7 @@ async def test_a_handle_has_the_whole_interface():
     assert bucket.tokens == 5.0
     with bucket.reserve(1) as _:
         pass
-    limits = RateLimits(user=bucket, everybody=TokenBucket(1, 100, clock=clock))
+    limits = RateLimits(user=bucket, everybody=TokenBucket(1, burst=100, clock=clock))
     assert limits.try_acquire(user=4, everybody=50)
     assert bucket.tokens == 0.0
     assert limits.retry_after(1) == 1.0
@@ -637,7 +637,7 @@ async def test_a_handle_has_the_whole_interface():
 def test_a_limit_per_key_and_one_for_all():
     """All or none, over a key and a bucket shared by all keys."""
     clock = ManualClock()
-    keyed, everybody = KeyedTokenBucket(1, 2, max_keys=100, clock=clock), TokenBucket(1, 5, clock=clock)
+    keyed, everybody = KeyedTokenBucket(1, burst=2, max_keys=100, clock=clock), TokenBucket(1, burst=5, clock=clock)
     went = 0
     for key in range(5):
         limits = RateLimits(key=keyed.key(key), everybody=everybody)
@@ -650,7 +650,7 @@ def test_a_limit_per_key_and_one_for_all():
 def test_statistics_of_a_handle():
     """Those of its own key."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 1, max_keys=5, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=5, clock=clock)
     bucket = keyed.key("k")
     bucket.acquire()
     (waiter,) = in_line(clock, bucket.acquire)
@@ -667,7 +667,7 @@ def test_statistics_of_a_handle():
 
 def test_contention_over_keys():
     """Eight threads on the same keys, each with a burst: exactly the burst of each is let go."""
-    keyed = KeyedTokenBucket(1e-9, 10, max_keys=500, clock=ManualClock())
+    keyed = KeyedTokenBucket(1e-9, burst=10, max_keys=500, clock=ManualClock())
     barrier = threading.Barrier(8, timeout=PATIENCE)
 
     def ask(seed):
@@ -689,7 +689,7 @@ def test_contention_over_keys():
 def test_contention_for_room():
     """Threads bring new keys where there is room for few, while the clock moves: never more than `max_keys`, and no key beyond its law."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 1, max_keys=50, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=50, clock=clock)
     stop = threading.Event()
 
     def ask(seed):
@@ -719,7 +719,7 @@ def test_contention_for_room():
 @pytest.mark.parametrize("loop_kind", LOOP_KINDS)
 def test_two_loops_share_keys(loop_kind):
     """Tasks of two loops and threads, on the system's clock."""
-    keyed = KeyedTokenBucket(500, 1, max_keys=3)
+    keyed = KeyedTokenBucket(500, burst=1, max_keys=3)
 
     async def go(key):
         for _ in range(10):
@@ -739,7 +739,7 @@ def test_two_loops_share_keys(loop_kind):
 
 def test_keys_are_not_kept():
     """Only a hash is: the objects go."""
-    keyed = KeyedTokenBucket(1, 1, max_keys=10, clock=ManualClock())
+    keyed = KeyedTokenBucket(1, burst=1, max_keys=10, clock=ManualClock())
     key = ("a tuple", 10**50, b"bytes")
     before = sys.getrefcount(key)
     for _ in range(100):

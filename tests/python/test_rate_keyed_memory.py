@@ -32,9 +32,9 @@ def fill(keyed, count):
         assert keyed.try_acquire({keys})
 
 count = {KEYS}
-fill(KeyedTokenBucket(1e-6, 10, max_keys=1000), 1000)  # whatever is made once
+fill(KeyedTokenBucket(1e-6, burst=10, max_keys=1000), 1000)  # whatever is made once
 before = memory()
-keyed = KeyedTokenBucket(1e-6, 10, max_keys=count)
+keyed = KeyedTokenBucket(1e-6, burst=10, max_keys=count)
 fill(keyed, count)
 after = memory()
 assert len(keyed) == count
@@ -65,7 +65,7 @@ def memory():
 
 count = {KEYS // 10}
 clock = ManualClock()
-keyed = KeyedTokenBucket(1, 1, max_keys=count, clock=clock)
+keyed = KeyedTokenBucket(1, burst=1, max_keys=count, clock=clock)
 
 def wave(number):
     for key in range(count):

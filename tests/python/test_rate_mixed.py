@@ -75,7 +75,7 @@ def test_a_leap_serves_threads_and_tasks(kind, loop_kind):
 def test_weights_across_the_border(loop_kind):
     """A task for 50 between threads that ask for 1 in a loop, and a thread for 50 between such tasks."""
     clock = ManualClock()
-    bucket = TokenBucket(10, 50, clock=clock)
+    bucket = TokenBucket(10, burst=50, clock=clock)
     bucket.debit(50)
     stop = threading.Event()
 
@@ -115,11 +115,11 @@ def test_two_loops_share_a_limiter_on_the_system_clock(kind, loop_kind):
     """Without an error, and within the law."""
     started = time.monotonic()
     limiter = {
-        "TokenBucket": lambda: TokenBucket(500, 1),
-        "LeakyBucket": lambda: LeakyBucket(500, 100),
+        "TokenBucket": lambda: TokenBucket(500, burst=1),
+        "LeakyBucket": lambda: LeakyBucket(500, capacity=100),
         "SlidingWindow": lambda: SlidingWindow(1, 0.002),
-        "KeyedBucket": lambda: one_key(KeyedTokenBucket(500, 1, max_keys=1)),
-        "RateLimits": lambda: RateLimits(a=TokenBucket(500, 1), b=SlidingWindow(1, 0.002)),
+        "KeyedBucket": lambda: one_key(KeyedTokenBucket(500, burst=1, max_keys=1)),
+        "RateLimits": lambda: RateLimits(a=TokenBucket(500, burst=1), b=SlidingWindow(1, 0.002)),
     }[kind]()
 
     async def go(count):
@@ -140,7 +140,7 @@ def test_two_loops_share_a_limiter_on_the_system_clock(kind, loop_kind):
 @kinds_of_loop
 def test_a_limiter_outlives_loops(loop_kind):
     """Five loops one after the other, a thread all the while."""
-    bucket = TokenBucket(1000, 1)
+    bucket = TokenBucket(1000, burst=1)
     stop = threading.Event()
 
     def ask():
@@ -175,7 +175,7 @@ def test_set_rate_and_refund_reach_everybody_on_the_system_clock(loop_kind):
     """Whoever keeps time for the line, thread or loop, hears of it."""
     for change in (lambda bucket: bucket.set_rate(1000), lambda bucket: bucket.refund(3)):
         for order in (1, -1):
-            bucket = TokenBucket(1e-3, 3)
+            bucket = TokenBucket(1e-3, burst=3)
             bucket.debit(3)
             with LoopThread("asyncio") as one, LoopThread(loop_kind) as two:
                 calls = [partial(spawn, bucket.acquire)]
@@ -351,7 +351,7 @@ def test_behind_a_task_of_a_stuck_loop(kind, behind, loop_kind):
 @behinds
 def test_behind_a_task_of_a_stuck_loop_on_the_system_clock(behind, loop_kind):
     """The same in real time: the callback returns only when the next has been served."""
-    bucket = TokenBucket(20, 1)
+    bucket = TokenBucket(20, burst=1)
     bucket.acquire()
     standing, go_on = threading.Event(), threading.Event()
 
@@ -378,7 +378,7 @@ def test_behind_a_task_of_a_stuck_loop_on_the_system_clock(behind, loop_kind):
 @behinds
 def test_behind_a_stuck_loop_that_came_in_between(behind, loop_kind):
     """In line: a thread, a task of a loop that gets stuck, somebody else. Real time; the thread leads, leaves, and the time is kept."""
-    bucket = TokenBucket(20, 1)
+    bucket = TokenBucket(20, burst=1)
     bucket.debit(2)
     standing, go_on = threading.Event(), threading.Event()
 
@@ -456,7 +456,7 @@ def test_behind_a_task_cancelled_on_a_stuck_loop_after_its_grant(kind, behind, l
 def test_the_last_waiter_leaves_nothing_behind(loop_kind):
     """A head cancelled with nobody behind: the next caller has what it would have taken, and no timer is left."""
     clock = ManualClock()
-    bucket = TokenBucket(1, 1, clock=clock)
+    bucket = TokenBucket(1, burst=1, clock=clock)
     bucket.acquire()
     with LoopThread(loop_kind) as loop:
         head = submit(clock, loop, bucket.acquire_async())
@@ -733,7 +733,7 @@ def test_decorators_with_arguments(make):
 
 def test_decorator_with_one_argument_or_none():
     """`@bucket()`, `@bucket(n=2)`, `@bucket(timeout=0)`."""
-    bucket = TokenBucket(1, 10, clock=ManualClock())
+    bucket = TokenBucket(1, burst=10, clock=ManualClock())
 
     @bucket()
     def one():
@@ -792,7 +792,7 @@ def test_decorated_methods(kind):
 def test_decorated_by_two():
     """Several limiters around one function, each takes its own."""
     clock = ManualClock()
-    per_second, per_minute = TokenBucket(1, 1, clock=clock), SlidingWindow(3, 60, clock=clock)
+    per_second, per_minute = TokenBucket(1, burst=1, clock=clock), SlidingWindow(3, 60, clock=clock)
 
     @per_second(timeout=0)
     @per_minute(timeout=0)
@@ -809,7 +809,7 @@ def test_decorated_by_two():
 
 def test_a_decorated_function_that_raises_has_taken_its_token():
     """Nothing is given back."""
-    bucket = TokenBucket(1, 2, clock=ManualClock())
+    bucket = TokenBucket(1, burst=2, clock=ManualClock())
 
     @bucket
     def fail():
@@ -822,7 +822,7 @@ def test_a_decorated_function_that_raises_has_taken_its_token():
 
 def test_callables_that_are_no_functions():
     """A partial, a builtin, an object that is called."""
-    bucket = TokenBucket(1, 3, clock=ManualClock())
+    bucket = TokenBucket(1, burst=3, clock=ManualClock())
 
     class Callable:
         def __call__(self, value):
@@ -844,11 +844,11 @@ def test_everything_at_once(kind, loop_kind):
     in the end it is as good as new."""
     started = time.monotonic()
     limiter = {
-        "TokenBucket": lambda: TokenBucket(2000, 5),
-        "LeakyBucket": lambda: LeakyBucket(2000, 1000),
+        "TokenBucket": lambda: TokenBucket(2000, burst=5),
+        "LeakyBucket": lambda: LeakyBucket(2000, capacity=1000),
         "SlidingWindow": lambda: SlidingWindow(20, 0.01),
-        "KeyedBucket": lambda: one_key(KeyedTokenBucket(2000, 5, max_keys=4)),
-        "RateLimits": lambda: RateLimits(a=TokenBucket(2000, 5), b=LeakyBucket(2000, 1000)),
+        "KeyedBucket": lambda: one_key(KeyedTokenBucket(2000, burst=5, max_keys=4)),
+        "RateLimits": lambda: RateLimits(a=TokenBucket(2000, burst=5), b=LeakyBucket(2000, capacity=1000)),
     }[kind]()
     burst = {"SlidingWindow": 20}.get(kind, 5)
     turns = 12

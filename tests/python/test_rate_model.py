@@ -190,9 +190,9 @@ class Bucket:
 
 
 MAKE = {
-    "TokenBucket": lambda rate, burst, period, clock: TokenBucket(rate, burst, period=period, clock=clock),
+    "TokenBucket": lambda rate, burst, period, clock: TokenBucket(rate, burst=burst, period=period, clock=clock),
     "KeyedBucket": lambda rate, burst, period, clock: one_key(
-        KeyedTokenBucket(rate, burst, period=period, max_keys=2, clock=clock), ("k", 1)
+        KeyedTokenBucket(rate, burst=burst, period=period, max_keys=2, clock=clock), ("k", 1)
     ),
 }
 
@@ -412,7 +412,7 @@ class BucketRun:
         if burst is None:
             self.bucket.set_rate(rate)
         else:
-            self.bucket.set_rate(rate, burst)
+            self.bucket.set_rate(rate, burst=burst)
         self.model.set(rate, burst, self.time.seconds)
         self.law.pieces.append((self.time.now, self.model.rate, self.model.burst))
         assert self.bucket.rate == rate
@@ -534,7 +534,7 @@ def test_nothing_drifts(pace, shares, turns):
     exact_rate = meant(rate) / meant(period)
     time = Time()
     burst = 10**6
-    bucket = TokenBucket(rate, burst, period=period, initial=0, clock=time.clock)
+    bucket = TokenBucket(rate, burst=burst, period=period, initial=0, clock=time.clock)
     for _ in range(turns):
         for share in shares:
             time.advance(int(Fraction(share, 1000) / exact_rate * 10**9))
@@ -550,7 +550,7 @@ def test_nothing_drifts(pace, shares, turns):
 def test_days_of_small_steps(rate):
     """Ten days, a call every second: as many as the rate allows, and not one less."""
     clock = ManualClock()
-    bucket = TokenBucket(rate, max(2, rate), clock=clock, initial=0)
+    bucket = TokenBucket(rate, burst=max(2, rate), clock=clock, initial=0)
     admitted, days = 0, 10
     n = max(rate, 1)
     for _ in range(days * 86400):
@@ -565,7 +565,7 @@ def test_days_of_small_steps(rate):
 def test_decimal_amounts_add_up(n):
     """As many pieces of a decimal amount fit as its digits say, whatever floats make of them."""
     pieces = 10
-    bucket = TokenBucket(1e-9, n * pieces, clock=ManualClock())
+    bucket = TokenBucket(1e-9, burst=n * pieces, clock=ManualClock())
     for _ in range(pieces):
         assert bucket.try_acquire(n)
     assert bucket.tokens == 0.0
@@ -577,7 +577,7 @@ def test_decimal_amounts_add_up(n):
 
 def test_a_third_and_a_third_and_a_third():
     """0.1 + 0.2 fits into 0.3."""
-    bucket = TokenBucket(1, 0.3, clock=ManualClock())
+    bucket = TokenBucket(1, burst=0.3, clock=ManualClock())
     assert bucket.try_acquire(0.1 + 0.2)
     assert bucket.tokens == 0.0
 
@@ -792,7 +792,7 @@ class LeakyRun:
         rate, period = pace
         self.time = Time()
         self.rate, self.capacity = meant(rate) / meant(period), capacity
-        self.bucket = LeakyBucket(rate, capacity, period=period, clock=self.time.clock)
+        self.bucket = LeakyBucket(rate, capacity=capacity, period=period, clock=self.time.clock)
         self.free = Fraction(0)  # from when on the next may go
         self.events = 0
         self.grants = {}
@@ -967,7 +967,7 @@ class SetRun:
         self.time = Time()
         self.members, self.laws = {}, {}
         for name, (rate, period), burst in zip("abc", paces, sizes, strict=True):
-            self.members[name] = TokenBucket(rate, burst, period=period, clock=self.time.clock)
+            self.members[name] = TokenBucket(rate, burst=burst, period=period, clock=self.time.clock)
             self.laws[name] = Law(meant(rate) / meant(period), exact(burst))
         self.sets = [
             ("ab", RateLimits(a=self.members["a"], b=self.members["b"])),
@@ -1171,7 +1171,7 @@ async def stand_in_line(schedule):
     model = Bucket(rate, 1.0, burst)
     line = Line(model)
     if kind == "RateLimits":
-        bucket = TokenBucket(rate, burst, clock=time.clock)
+        bucket = TokenBucket(rate, burst=burst, clock=time.clock)
         limiter = RateLimits(one=bucket)
     else:
         limiter = bucket = MAKE[kind](rate, burst, 1.0, time.clock)
@@ -1302,12 +1302,12 @@ def spacing_law(grants, refunds, most):
 
 
 EVERYTHING = {
-    "TokenBucket": (lambda most, clock: TokenBucket(8, most, clock=clock), [bucket_law]),
-    "KeyedBucket": (lambda most, clock: one_key(KeyedTokenBucket(8, most, max_keys=2, clock=clock)), [bucket_law]),
+    "TokenBucket": (lambda most, clock: TokenBucket(8, burst=most, clock=clock), [bucket_law]),
+    "KeyedBucket": (lambda most, clock: one_key(KeyedTokenBucket(8, burst=most, max_keys=2, clock=clock)), [bucket_law]),
     "SlidingWindow": (lambda most, clock: SlidingWindow(most, 1, clock=clock), [window_law]),
-    "LeakyBucket": (lambda most, clock: LeakyBucket(8, 10000, clock=clock), [spacing_law]),
+    "LeakyBucket": (lambda most, clock: LeakyBucket(8, capacity=10000, clock=clock), [spacing_law]),
     "RateLimits": (
-        lambda most, clock: RateLimits(bucket=TokenBucket(8, most, clock=clock), window=SlidingWindow(most, 1, clock=clock)),
+        lambda most, clock: RateLimits(bucket=TokenBucket(8, burst=most, clock=clock), window=SlidingWindow(most, 1, clock=clock)),
         [bucket_law, window_law],
     ),
 }
@@ -1452,7 +1452,7 @@ def test_many_keys_are_models(schedule):
     """Each key is a bucket; one that is full is none; a new one is refused only when all places are needed, and told for how long."""
     burst, max_keys, steps = schedule
     time = Time()
-    keyed = KeyedTokenBucket(1, burst, max_keys=max_keys, clock=time.clock)
+    keyed = KeyedTokenBucket(1, burst=burst, max_keys=max_keys, clock=time.clock)
     models = {key: Bucket(1, 1, burst) for key in range(6)}
     own = set()
     rate = 1

@@ -325,7 +325,7 @@ async def test_cancelled_on_entry(kind):
 @on_loops
 async def test_on_the_system_clock():
     """Real time, from a task and from a thread."""
-    bucket = TokenBucket(100, 1)
+    bucket = TokenBucket(100, burst=1)
     reservations = [bucket.reserve() for _ in range(6)]
     worker = spawn(reservations[5].wait)
     assert await reservations[3].wait_async() is True
@@ -339,11 +339,11 @@ async def test_on_the_system_clock():
 async def test_a_wait_is_never_too_short(kind):
     """Loops count milliseconds and wake a little early; who returns from `wait_async` or `wait` is ready."""
     limiter = {
-        "TokenBucket": lambda: TokenBucket(3000, 1),
-        "LeakyBucket": lambda: LeakyBucket(3000, 100),
+        "TokenBucket": lambda: TokenBucket(3000, burst=1),
+        "LeakyBucket": lambda: LeakyBucket(3000, capacity=100),
         "SlidingWindow": lambda: SlidingWindow(1, 1 / 3000),
-        "KeyedBucket": lambda: KeyedTokenBucket(3000, 1, max_keys=1).key(1),
-        "RateLimits": lambda: RateLimits(one=TokenBucket(3000, 1), other=SlidingWindow(1, 1 / 3000)),
+        "KeyedBucket": lambda: KeyedTokenBucket(3000, burst=1, max_keys=1).key(1),
+        "RateLimits": lambda: RateLimits(one=TokenBucket(3000, burst=1), other=SlidingWindow(1, 1 / 3000)),
     }[kind]()
     for _ in range(30):
         reservations = [limiter.reserve() for _ in range(3)]
@@ -572,7 +572,7 @@ def test_a_wait_on_a_cancelled_reservation(make):
 def test_reserved_on_one_loop_waited_for_elsewhere(loop_kind):
     """A reservation goes from a task to a thread, which settles it."""
     clock = ManualClock()
-    bucket = TokenBucket(10, 5, clock=clock)
+    bucket = TokenBucket(10, burst=5, clock=clock)
 
     async def book():
         await bucket.acquire_async(5)
@@ -593,7 +593,7 @@ def test_reserved_on_one_loop_waited_for_elsewhere(loop_kind):
 def test_settle_late_after_a_refund():
     """What is refunded before the moment of a booking counts there: it does not come back a second time with what is settled."""
     clock = ManualClock()
-    bucket = TokenBucket(1, 3, clock=clock)
+    bucket = TokenBucket(1, burst=3, clock=clock)
     bucket.acquire()
     early = bucket.reserve(1.5)
     later = bucket.reserve(2)

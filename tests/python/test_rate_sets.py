@@ -19,8 +19,8 @@ class Api:
 
     def __init__(self, requests=(1, 5), tokens=(100, 1000)):
         self.clock = ManualClock()
-        self.requests = TokenBucket(*requests, clock=self.clock)
-        self.tokens = TokenBucket(*tokens, clock=self.clock)
+        self.requests = TokenBucket(requests[0], burst=requests[1], clock=self.clock)
+        self.tokens = TokenBucket(tokens[0], burst=tokens[1], clock=self.clock)
         self.both = RateLimits(requests=self.requests, tokens=self.tokens)
 
     def left(self):
@@ -157,7 +157,7 @@ async def test_a_storm_of_cancels_loses_nothing():
     """Half of the waiters are cancelled at random: what went and what is left is what came in, of each limit."""
     dice = random.Random(11)
     clock = ManualClock()
-    members = {"a": TokenBucket(8, 10**6, clock=clock), "b": TokenBucket(4, 10**6, clock=clock)}
+    members = {"a": TokenBucket(8, burst=10**6, clock=clock), "b": TokenBucket(4, burst=10**6, clock=clock)}
     both = RateLimits(**members)
     both.debit(10**6)
     went = {"a": 0, "b": 0}
@@ -243,8 +243,8 @@ def test_the_set_does_not_overtake_a_member():
 async def test_two_sets_share_a_member():
     """Each line goes in its own order; among them no token is lost, none is made, and nobody waits longer than all of them need."""
     clock = ManualClock()
-    shared = TokenBucket(10, 10, clock=clock)
-    one = RateLimits(own=TokenBucket(1000, 1000, clock=clock), shared=shared)
+    shared = TokenBucket(10, burst=10, clock=clock)
+    one = RateLimits(own=TokenBucket(1000, burst=1000, clock=clock), shared=shared)
     two = RateLimits(shared=shared, mine=SlidingWindow(1000, 1, clock=clock))
     shared.debit(10)
     went = []
@@ -276,7 +276,7 @@ async def test_two_sets_share_a_member():
 def test_sets_that_name_their_members_the_other_way_round():
     """Two sets over the same two buckets in opposite order, from many threads: no deadlock, and nothing is lost."""
     clock = ManualClock()
-    x, y = TokenBucket(1000, 10**6, clock=clock), TokenBucket(1000, 10**6, clock=clock)
+    x, y = TokenBucket(1000, burst=10**6, clock=clock), TokenBucket(1000, burst=10**6, clock=clock)
     one, two = RateLimits(x=x, y=y), RateLimits(y=y, x=x)
     for bucket in (x, y):
         bucket.debit(10**6)
@@ -301,7 +301,7 @@ def test_sets_that_name_their_members_the_other_way_round():
 
 def test_waiters_of_sets_that_cross():
     """The same with threads that wait, on the system's clock, members and sets at once: everybody is served."""
-    x, y = TokenBucket(2000, 5), LeakyBucket(2000, 1000)
+    x, y = TokenBucket(2000, burst=5), LeakyBucket(2000, capacity=1000)
     one, two = RateLimits(x=x, y=y), RateLimits(y=y, x=x)
     calls = [one.acquire, two.acquire, x.acquire, y.acquire, lambda: one.acquire(x=2, y=1), lambda: two.acquire(x=0, y=1)]
 
@@ -319,8 +319,8 @@ def test_waiters_of_sets_that_cross():
 def test_other_members():
     """A shaper, a window and a key: each with its own law."""
     clock = ManualClock()
-    keyed = KeyedTokenBucket(1, 3, max_keys=2, clock=clock)
-    shaper, window = LeakyBucket(2, 1, clock=clock), SlidingWindow(3, 10, clock=clock)
+    keyed = KeyedTokenBucket(1, burst=3, max_keys=2, clock=clock)
+    shaper, window = LeakyBucket(2, capacity=1, clock=clock), SlidingWindow(3, 10, clock=clock)
     limits = RateLimits(shaper=shaper, window=window, key=keyed.key("k"))
     assert limits.try_acquire()
     assert limits.retry_after() == 0.5
@@ -468,7 +468,7 @@ def test_the_rate_of_a_member_shortens_the_wait_of_the_set():
     api.clock.advance(1)
     second.result()
     (large,) = in_line(api.clock, lambda: api.both.acquire(requests=1, tokens=1000))
-    api.tokens.set_rate(1, 500)
+    api.tokens.set_rate(1, burst=500)
     assert isinstance(large.exception(), ValueError)
     assert api.both.statistics().waiters == 0
     # And nothing was taken for it: one request was the second's.

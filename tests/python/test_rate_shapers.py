@@ -17,7 +17,7 @@ from sluicegate.testing import ManualClock
 def test_even_spacing():
     """However long it has been idle, what comes together goes one by one."""
     clock = ManualClock()
-    bucket = LeakyBucket(10, 100, clock=clock)
+    bucket = LeakyBucket(10, capacity=100, clock=clock)
     assert (bucket.rate, bucket.capacity, bucket.period) == (10.0, 100, 1.0)
     for idle in (0, 5, 1000):
         clock.advance(idle)
@@ -33,7 +33,7 @@ def test_even_spacing():
 def test_weights_space_what_follows():
     """One of n goes as soon as it may; the next n / rate later."""
     clock = ManualClock()
-    bucket = LeakyBucket(2, 100, clock=clock)
+    bucket = LeakyBucket(2, capacity=100, clock=clock)
     weights = [3, 1, 0.5, 10]
     reservations = [bucket.reserve(n) for n in weights]
     assert [reservation.ready_at for reservation in reservations] == [0.0, 1.5, 2.0, 2.25]
@@ -43,7 +43,7 @@ def test_weights_space_what_follows():
 def test_waiters_are_spaced():
     """Threads in line go one by one."""
     clock = ManualClock()
-    bucket = LeakyBucket(2, 100, clock=clock)
+    bucket = LeakyBucket(2, capacity=100, clock=clock)
     assert bucket.acquire(2)
     first, second = in_line(clock, (bucket.acquire, 4), (bucket.acquire, 1))
     clock.advance(1 - NANOSECOND)
@@ -59,7 +59,7 @@ def test_waiters_are_spaced():
 def test_the_line_is_bounded():
     """At most `capacity` in line; the next one is refused at once, and comes in when there is room."""
     clock = ManualClock()
-    bucket = LeakyBucket(1, 2, clock=clock)
+    bucket = LeakyBucket(1, capacity=2, clock=clock)
     assert bucket.acquire()
     workers = in_line(clock, bucket.acquire, bucket.acquire)
     for call in (bucket.acquire, bucket.reserve, lambda: bucket.acquire(timeout=1000)):
@@ -84,7 +84,7 @@ def test_the_line_is_bounded():
 async def test_the_line_is_bounded_for_tasks():
     """Tasks as well; one that is cancelled makes room."""
     clock = ManualClock()
-    bucket = LeakyBucket(1, 2, clock=clock)
+    bucket = LeakyBucket(1, capacity=2, clock=clock)
     assert await bucket.acquire_async()
     first, second = await tasks_in_line(bucket.acquire_async(), bucket.acquire_async())
     with pytest.raises(RateLimited):
@@ -99,7 +99,7 @@ async def test_the_line_is_bounded_for_tasks():
 def test_reservations_stand_in_the_line_too():
     """As long as their time has not come."""
     clock = ManualClock()
-    bucket = LeakyBucket(1, 3, clock=clock)
+    bucket = LeakyBucket(1, capacity=3, clock=clock)
     ready = bucket.reserve()
     assert ready.delay == 0.0
     reservations = [bucket.reserve() for _ in range(3)]
@@ -120,7 +120,7 @@ def test_reservations_stand_in_the_line_too():
 def test_no_line_at_all():
     """Capacity 0: whoever would have to wait is refused."""
     clock = ManualClock()
-    bucket = LeakyBucket(1, 0, clock=clock)
+    bucket = LeakyBucket(1, capacity=0, clock=clock)
     for _ in range(3):
         assert bucket.acquire()
         with pytest.raises(RateLimited) as refused:
@@ -134,12 +134,12 @@ def test_no_line_at_all():
 def test_changing_a_shaper():
     """`set_rate` with and without a capacity; those in line stay there."""
     clock = ManualClock()
-    bucket = LeakyBucket(1, 5, clock=clock)
+    bucket = LeakyBucket(1, capacity=5, clock=clock)
     bucket.acquire()
     workers = in_line(clock, *[bucket.acquire] * 3)
     bucket.set_rate(10)
     assert (bucket.rate, bucket.capacity) == (10.0, 5)
-    bucket.set_rate(10, 1)
+    bucket.set_rate(10, capacity=1)
     assert (bucket.rate, bucket.capacity) == (10.0, 1)
     with pytest.raises(RateLimited):
         bucket.acquire()
@@ -155,7 +155,7 @@ def test_changing_a_shaper():
 def test_the_tokens_of_a_shaper():
     """As a bucket of one."""
     clock = ManualClock()
-    bucket = LeakyBucket(2, 5, clock=clock)
+    bucket = LeakyBucket(2, capacity=5, clock=clock)
     assert bucket.tokens == 1.0
     bucket.try_acquire()
     assert bucket.tokens == 0.0

@@ -122,7 +122,7 @@ def test_try_acquire_never_overtakes(kind):
 def test_a_small_one_does_not_overtake_a_large_one():
     """There are tokens for it, but it comes after the one that waits for more."""
     clock = ManualClock()
-    bucket = TokenBucket(1, 10, clock=clock)
+    bucket = TokenBucket(1, burst=10, clock=clock)
     bucket.acquire(5)
     large, small = in_line(clock, (bucket.acquire, 10), (bucket.acquire, 1))
     assert bucket.try_acquire(1) is False
@@ -317,7 +317,7 @@ def test_a_waiter_that_no_longer_fits(make):
     bucket = make(1, 10, clock)
     bucket.acquire(10)
     small, large, last = in_line(clock, (bucket.acquire, 1), (bucket.acquire, 10), (bucket.acquire, 2))
-    bucket.set_rate(1, 5)
+    bucket.set_rate(1, burst=5)
     error = large.exception()
     assert isinstance(error, ValueError)
     assert "10" in str(error) and "5" in str(error)
@@ -335,15 +335,15 @@ def test_a_larger_burst(make):
     clock = ManualClock()
     bucket = make(1, 2, clock)
     bucket.acquire(1)
-    bucket.set_rate(1, 10)
+    bucket.set_rate(1, burst=10)
     assert bucket.tokens == 1.0
     (waiter,) = in_line(clock, (bucket.acquire, 10))
     clock.advance(9)
     waiter.result()
-    bucket.set_rate(1, 3)
+    bucket.set_rate(1, burst=3)
     clock.advance(100)
     assert bucket.tokens == 3.0
-    bucket.set_rate(2, 1)
+    bucket.set_rate(2, burst=1)
     assert bucket.tokens == 1.0
 
 
@@ -368,7 +368,7 @@ def test_a_timeout_that_a_change_of_rate_outlasts(make):
 def test_the_period_of_a_rate():
     """`set_rate` counts in the bucket's own period."""
     clock = ManualClock()
-    bucket = TokenBucket(60, 1, period=60, clock=clock)
+    bucket = TokenBucket(60, burst=1, period=60, clock=clock)
     bucket.acquire()
     assert bucket.retry_after() == 1.0
     bucket.set_rate(6)
@@ -429,10 +429,10 @@ def test_a_debt_is_waited_off(make):
 def test_initial():
     """What is there at first; the burst unless it is said."""
     clock = ManualClock()
-    assert TokenBucket(1, 5, clock=clock).tokens == 5.0
-    assert TokenBucket(1, 5, initial=None, clock=clock).tokens == 5.0
-    assert TokenBucket(1, 5, initial=0, clock=clock).tokens == 0.0
-    bucket = TokenBucket(1, 5, initial=2.5, clock=clock)
+    assert TokenBucket(1, burst=5, clock=clock).tokens == 5.0
+    assert TokenBucket(1, burst=5, initial=None, clock=clock).tokens == 5.0
+    assert TokenBucket(1, burst=5, initial=0, clock=clock).tokens == 0.0
+    bucket = TokenBucket(1, burst=5, initial=2.5, clock=clock)
     assert bucket.try_acquire(2.5)
     assert not bucket.try_acquire(0.5)
     clock.advance(100)
@@ -660,11 +660,11 @@ def test_contention_of_waiters(kind):
 def test_on_the_system_clock(kind):
     """Threads alone, real time: all are served, and not too early."""
     make = {
-        "TokenBucket": lambda: TokenBucket(200, 1),
-        "LeakyBucket": lambda: LeakyBucket(200, 100),
+        "TokenBucket": lambda: TokenBucket(200, burst=1),
+        "LeakyBucket": lambda: LeakyBucket(200, capacity=100),
         "SlidingWindow": lambda: SlidingWindow(1, 0.005),
-        "KeyedBucket": lambda: one_key(KeyedTokenBucket(200, 1, max_keys=1)),
-        "RateLimits": lambda: RateLimits(a=TokenBucket(200, 1), b=SlidingWindow(1, 0.005)),
+        "KeyedBucket": lambda: one_key(KeyedTokenBucket(200, burst=1, max_keys=1)),
+        "RateLimits": lambda: RateLimits(a=TokenBucket(200, burst=1), b=SlidingWindow(1, 0.005)),
     }[kind]
     started = time.monotonic()
     limiter = make()
@@ -678,7 +678,7 @@ def test_on_the_system_clock(kind):
 
 def test_the_head_leaves_and_the_next_keeps_time():
     """On the system's clock, the first of the line is refused (its wait has grown beyond its timeout): the next is served on time."""
-    bucket = TokenBucket(20, 1)
+    bucket = TokenBucket(20, burst=1)
     bucket.acquire()
     head = spawn(bucket.acquire, timeout=0.06)
     wait_until(lambda: figures(bucket).waiters == 1 or head.done())
@@ -692,7 +692,7 @@ def test_the_head_leaves_and_the_next_keeps_time():
 
 def test_a_thread_that_comes_while_the_leader_sleeps_long():
     """A refund reaches a head that sleeps for a thousand seconds, and those behind it."""
-    bucket = TokenBucket(1e-3, 5)
+    bucket = TokenBucket(1e-3, burst=5)
     bucket.debit(5)
     workers = [spawn(bucket.acquire) for _ in range(5)]
     wait_until(lambda: figures(bucket).waiters == 5)
@@ -703,7 +703,7 @@ def test_a_thread_that_comes_while_the_leader_sleeps_long():
 
 def test_retry_after_on_the_system_clock():
     """Whoever comes `retry_after` later, or a little after that, is admitted."""
-    bucket = TokenBucket(100, 1)
+    bucket = TokenBucket(100, burst=1)
     for _ in range(10):
         bucket.try_acquire()
         time.sleep(bucket.retry_after())
@@ -712,14 +712,14 @@ def test_retry_after_on_the_system_clock():
 
 def test_two_clocks_of_the_same_time():
     """`ready_at` is on the clock that users can read."""
-    bucket = TokenBucket(1, 1)
+    bucket = TokenBucket(1, burst=1)
     bucket.acquire()
     before = Clock().now()
     reservation = bucket.reserve()
     after = Clock().now()
     assert before <= reservation.ready_at <= after + 1
     assert 0 <= reservation.delay <= 1
-    manual = TokenBucket(1, 1, clock=ManualClock(start=50))
+    manual = TokenBucket(1, burst=1, clock=ManualClock(start=50))
     manual.acquire()
     assert manual.reserve().ready_at == 51.0
     assert ns(manual.reserve().delay) == 2 * 10**9
@@ -730,7 +730,7 @@ def test_two_clocks_of_the_same_time():
 CHANGED = {
     "TokenBucket": (
         lambda: TokenBucket(1, burst=1),
-        lambda limiter, n: limiter.set_rate(n, n),
+        lambda limiter, n: limiter.set_rate(n, burst=n),
         lambda limiter: (limiter.rate, limiter.burst),
     ),
     "SlidingWindow": (
@@ -740,7 +740,7 @@ CHANGED = {
     ),
     "KeyedBucket": (
         lambda: one_key(KeyedTokenBucket(1, burst=1, max_keys=4)),
-        lambda limiter, n: limiter.set_rate(n, n),
+        lambda limiter, n: limiter.set_rate(n, burst=n),
         lambda limiter: (limiter.rate, limiter.burst),
     ),
 }
@@ -772,7 +772,7 @@ def test_two_changes_of_all_keys_at_once():
 
         def run(n, keyed=keyed, start=start):
             start.wait()
-            keyed.set_rate(n, n)
+            keyed.set_rate(n, burst=n)
 
         for worker in [spawn(run, 2), spawn(run, 3)]:
             worker.result()

@@ -27,7 +27,7 @@ class Plain:
     """A token bucket, as the steps see it."""
 
     def __init__(self, rate, burst, clock):
-        self.limiter = self.bucket = TokenBucket(rate, burst, clock=clock)
+        self.limiter = self.bucket = TokenBucket(rate, burst=burst, clock=clock)
 
     def allow(self, n):
         return self.limiter.try_acquire(n)
@@ -40,14 +40,14 @@ class Keyed(Plain):
     """One key of many."""
 
     def __init__(self, rate, burst, clock):
-        self.limiter = self.bucket = KeyedTokenBucket(rate, burst, max_keys=3, clock=clock).key("one")
+        self.limiter = self.bucket = KeyedTokenBucket(rate, burst=burst, max_keys=3, clock=clock).key("one")
 
 
 class KeyedDirectly(Plain):
     """One key of many, without its handle."""
 
     def __init__(self, rate, burst, clock):
-        self.keyed = KeyedTokenBucket(rate, burst, max_keys=3, clock=clock)
+        self.keyed = KeyedTokenBucket(rate, burst=burst, max_keys=3, clock=clock)
         self.limiter = self.bucket = self.keyed.key("one")
 
     def allow(self, n):
@@ -174,7 +174,7 @@ class Steps:
 
     def set_burst(self, at, burst):
         self.reach(at)
-        self.way.bucket.set_rate(self.rate, burst)
+        self.way.bucket.set_rate(self.rate, burst=burst)
 
 
 @pytest.mark.parametrize("way", [Plain, Keyed, Several])
@@ -189,7 +189,7 @@ def test_reserve(name, way):
 
 def test_simultaneous():
     """1 a second, burst 5, fifteen threads at one moment: five."""
-    bucket = TokenBucket(1, 5, clock=ManualClock())
+    bucket = TokenBucket(1, burst=5, clock=ManualClock())
     workers = [spawn(bucket.try_acquire) for _ in range(15)]
     assert sum(worker.result() for worker in workers) == 5
 
@@ -197,7 +197,7 @@ def test_simultaneous():
 def test_tiny_limit():
     """1e-10 a second: one at once, and then not for a long while."""
     clock = ManualClock()
-    bucket = TokenBucket(1e-10, 1, clock=clock)
+    bucket = TokenBucket(1e-10, burst=1, clock=clock)
     assert bucket.try_acquire()
     assert not bucket.try_acquire()
     clock.advance(9e9)
@@ -209,14 +209,14 @@ def test_tiny_limit():
 
 def test_no_truncation():
     """A rate that is no decimal fraction."""
-    bucket = TokenBucket(0.7692307692307693, 1, clock=ManualClock())
+    bucket = TokenBucket(0.7692307692307693, burst=1, clock=ManualClock())
     assert bucket.try_acquire()
 
 
 def test_waits():
     """At 10 a second with burst 3: none of 4, 2 at once, 3 after two units."""
     clock = ManualClock()
-    bucket = TokenBucket(10, 3, clock=clock)
+    bucket = TokenBucket(10, burst=3, clock=clock)
     with pytest.raises(ValueError):
         bucket.acquire(4)
     assert bucket.acquire(2) is True
@@ -232,7 +232,7 @@ def test_waits():
 async def test_wait_cancelled():
     """2 at once; 3 cancelled after one unit; then 2 at once, because nothing was taken in between."""
     clock = ManualClock()
-    bucket = TokenBucket(10, 3, clock=clock)
+    bucket = TokenBucket(10, burst=3, clock=clock)
     await bucket.acquire_async(2)
     task = asyncio.create_task(bucket.acquire_async(3))
     await settle()
@@ -246,7 +246,7 @@ async def test_wait_cancelled():
 def test_wait_longer_than_the_timeout():
     """Refused at once."""
     clock = ManualClock()
-    bucket = TokenBucket(10, 3, clock=clock)
+    bucket = TokenBucket(10, burst=3, clock=clock)
     bucket.acquire(2)
     with pytest.raises(RateLimited) as refused:
         bucket.acquire(3, timeout=UNIT)

@@ -38,7 +38,7 @@ class Hooked(Queue):
         super()._put(item)
 hooked = Hooked(1)
 hooked.put(1)
-bucket, window, limits = TokenBucket(1e-9, 1), SlidingWindow(1, 1e9), RateLimits(one=TokenBucket(1e-9, 1))
+bucket, window, limits = TokenBucket(1e-9, burst=1), SlidingWindow(1, 1e9), RateLimits(one=TokenBucket(1e-9, burst=1))
 for limiter in (bucket, window):
     limiter.acquire()
 limits.acquire(one=1)

@@ -153,13 +153,14 @@ impl QueueInner {
     }
 
     /// Full (`Side::Put`) or Empty: what was asked, and what the queue holds.
-    pub(in crate::queue) fn refusal<'py>(&self, asked: Bound<'py, PyString>, side: Side) -> PyErr {
+    pub(in crate::queue) fn refusal(&self, asked: Bound<'_, PyString>, side: Side) -> PyErr {
         let py = asked.py();
         let copied = |name: &Option<Py<PyAny>>| name.as_ref().map(|name| name.clone_ref(py));
         let (size, limit, name) = self.core.look(py, |items, limit, extras| (items.len(), limit, copied(&extras.name)));
-        let template = match limit {
-            UNBOUNDED => interned!(py, "{1}: the queue{0} holds {2} items and has no bound"),
-            _ => interned!(py, "{1}: the queue{0} holds {2} of {3} items"),
+        let template = if limit == UNBOUNDED {
+            interned!(py, "{1}: the queue{0} holds {2} items and has no bound")
+        } else {
+            interned!(py, "{1}: the queue{0} holds {2} of {3} items")
         };
         let args = (template, name, asked, size, (limit != UNBOUNDED).then_some(limit));
         if side == Side::Put { exceptions::full(py, args) } else { exceptions::empty(py, args) }

@@ -2,11 +2,11 @@
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple};
 use sluicegate_core::clock::{self, MAX_SECONDS, Nanos};
 use sluicegate_core::rate::{Pace, PaceError, Scale, Units};
 
-use crate::rt::arguments::{text, type_name};
+use crate::rt::arguments::{Argument, text, type_name};
 
 /// A finite number that is not negative, by the name of its argument.
 pub(super) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
@@ -154,4 +154,21 @@ impl Names {
         }
         Ok(by_name)
     }
+}
+
+/// An argument of a limiter's class that has to be given by its name: `(100, 60)` reads as "100 in 60 seconds", which it is not.
+pub(super) fn keyword<'a, 'py>(
+    class: &str,
+    rate: &Bound<'py, PyAny>,
+    more: &Bound<'py, PyTuple>,
+    (name, value): (&str, &'a Argument<'_, 'py>),
+) -> PyResult<&'a Bound<'py, PyAny>> {
+    if let Ok(first) = more.get_item(0) {
+        let (rate, first) = (text(rate), text(&first));
+        return Err(PyTypeError::new_err(format!(
+            "{class}() takes one positional argument, the rate: write {class}({rate}, {name}={first}) for {rate} tokens a second with \
+             a {name} of {first}, and add 'period' for tokens in another time than a second"
+        )));
+    }
+    value.given().ok_or_else(|| PyTypeError::new_err(format!("{class}() missing 1 required keyword-only argument: '{name}'")))
 }

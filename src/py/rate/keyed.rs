@@ -5,13 +5,14 @@ use std::sync::{Arc, Weak};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::PyTuple;
 use sluicegate_core::keys::KeyHash;
 use sluicegate_core::rate::{Refusal, Terms, Units};
 use sluicegate_core::section::Section;
 use sluicegate_core::wait::Wakes;
 
 use super::Keyed;
-use super::amounts::{amount, pace, period_of, positive_number, scale};
+use super::amounts::{amount, keyword, pace, period_of, positive_number, scale};
 use super::buckets::Buckets;
 use super::class::{statistics, visit_tasks};
 use super::limiter::{PyRateLimiter, Shape, Target, burst_of, told};
@@ -81,16 +82,17 @@ impl PyKeyedTokenBucket {
 #[pymethods]
 impl PyKeyedTokenBucket {
     #[new]
-    #[pyo3(signature = (rate, burst, *, max_keys, period = Argument::MISSING, clock = None, name = None), text_signature = "(rate, burst, *, max_keys, period=1.0, clock=None, name=None)")]
+    #[pyo3(signature = (rate, *more, burst = Argument::MISSING, max_keys, period = Argument::MISSING, clock = None, name = None), text_signature = "(rate, *, burst, max_keys, period=1.0, clock=None, name=None)")]
     fn new(
-        py: Python<'_>,
         rate: &Bound<'_, PyAny>,
-        burst: &Bound<'_, PyAny>,
+        more: &Bound<'_, PyTuple>,
+        burst: Argument<'_, '_>,
         max_keys: &Bound<'_, PyAny>,
         period: Argument<'_, '_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        let burst = keyword("KeyedTokenBucket", rate, more, ("burst", &burst))?;
         let per_period = positive_number("rate", rate)?;
         let scale = scale("burst", burst)?;
         let (units, size) = burst_of(burst, scale)?;
@@ -100,7 +102,7 @@ impl PyKeyedTokenBucket {
         };
         let period = period_of(period.given())?;
         let pace = pace((rate, per_period), period, scale)?;
-        let common = Common::new(py, name, clock)?;
+        let common = Common::new(rate.py(), name, clock)?;
         let terms = Terms { rate: per_period, size, period };
         let core = Keyed::new((pace, units, terms), scale, max_keys, SHARDS, common.core_clock());
         Ok(Self { buckets: Arc::new(Buckets { core, max_keys }), hasher: KeyHasher::new(), common })
@@ -130,7 +132,7 @@ impl PyKeyedTokenBucket {
     ///
     /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed; RateLimited if there
     /// is no room for another key.
-    #[pyo3(signature = (rate, burst = None, *, key = Argument::MISSING), text_signature = "($self, rate, burst=None, *, key=...)")]
+    #[pyo3(signature = (rate, *, burst = None, key = Argument::MISSING), text_signature = "($self, rate, *, burst=None, key=...)")]
     fn set_rate(
         slf: &Bound<'_, Self>,
         rate: &Bound<'_, PyAny>,
@@ -263,7 +265,7 @@ impl PyKeyedBucket {
     /// `KeyedTokenBucket.forget(key)`.
     ///
     /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
-    #[pyo3(signature = (rate, burst = None))]
+    #[pyo3(signature = (rate, *, burst = None))]
     fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         PyRateLimiter::set_rate(slf.as_super(), rate, burst)
     }

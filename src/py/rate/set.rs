@@ -28,9 +28,9 @@ const RESERVED: [&str; 4] = ["name", "n", "timeout", "max_wait"];
 
 /// Several limiters taken together: either all of them or none.
 ///
-/// Example: `RateLimits(requests=TokenBucket(50, 10), tokens=TokenBucket(90_000, 90_000, period=60))`. A positional
-/// amount is taken from every limiter. Amounts by name are taken from the limiters of those names, and then every
-/// limiter has to be named. Waiters of the set are served strictly first come, first served. A limiter can belong
+/// Example: `RateLimits(requests=TokenBucket(50, burst=10), tokens=TokenBucket(9000, burst=9000, period=60))`. A
+/// positional amount is taken from every limiter. Amounts by name are taken from the limiters of those names, and
+/// then every limiter has to be named. Waiters of the set are served strictly first come, first served. A limiter can belong
 /// to several sets, and can also be used directly.
 ///
 /// Raises ValueError if no limiter is given, if a limiter is given twice, if the limiters have different clocks, or

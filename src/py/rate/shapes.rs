@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt};
+use pyo3::types::{PyBool, PyInt, PyTuple};
 use sluicegate_core::clock::{Nanos, nanos};
 use sluicegate_core::rate::{Law, Scale, Terms};
 
 use super::Limiter;
-use super::amounts::{amount, pace, period_of, positive_amount, positive_number, scale};
+use super::amounts::{amount, keyword, pace, period_of, positive_amount, positive_number, scale};
 use super::limiter::{PyRateLimiter, Shape, Target, burst_of, told};
 use crate::rt::arguments::{Argument, text, type_name};
 use crate::rt::class::Common;
@@ -91,16 +91,17 @@ fn own(law: Law, terms: Terms, scale: Scale, common: Common) -> PyRateLimiter {
 #[pymethods]
 impl PyTokenBucket {
     #[new]
-    #[pyo3(signature = (rate, burst, *, period = Argument::MISSING, initial = None, clock = None, name = None), text_signature = "(rate, burst, *, period=1.0, initial=None, clock=None, name=None)")]
+    #[pyo3(signature = (rate, *more, burst = Argument::MISSING, period = Argument::MISSING, initial = None, clock = None, name = None), text_signature = "(rate, *, burst, period=1.0, initial=None, clock=None, name=None)")]
     fn new(
-        py: Python<'_>,
         rate: &Bound<'_, PyAny>,
-        burst: &Bound<'_, PyAny>,
+        more: &Bound<'_, PyTuple>,
+        burst: Argument<'_, '_>,
         period: Argument<'_, '_>,
         initial: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
+        let burst = keyword("TokenBucket", rate, more, ("burst", &burst))?;
         let per_period = positive_number("rate", rate)?;
         let scale = scale("burst", burst)?;
         let (units, size) = burst_of(burst, scale)?;
@@ -113,7 +114,7 @@ impl PyTokenBucket {
         }
         let law = Law::Bucket { pace, burst: units, debt: units - initial_units };
         let terms = Terms { rate: per_period, size, period };
-        Ok(PyClassInitializer::from(own(law, terms, scale, Common::new(py, name, clock)?)).add_subclass(Self))
+        Ok(PyClassInitializer::from(own(law, terms, scale, Common::new(rate.py(), name, clock)?)).add_subclass(Self))
     }
 
     /// The number of tokens refilled per `period`.
@@ -140,7 +141,7 @@ impl PyTokenBucket {
     /// amount is now larger than the burst gets ValueError. Reservations keep their moments.
     ///
     /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
-    #[pyo3(signature = (rate, burst = None))]
+    #[pyo3(signature = (rate, *, burst = None))]
     fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         PyRateLimiter::set_rate(slf.as_super(), rate, burst)
     }
@@ -149,22 +150,23 @@ impl PyTokenBucket {
 #[pymethods]
 impl PyLeakyBucket {
     #[new]
-    #[pyo3(signature = (rate, capacity, *, period = Argument::MISSING, clock = None, name = None), text_signature = "(rate, capacity, *, period=1.0, clock=None, name=None)")]
+    #[pyo3(signature = (rate, *more, capacity = Argument::MISSING, period = Argument::MISSING, clock = None, name = None), text_signature = "(rate, *, capacity, period=1.0, clock=None, name=None)")]
     fn new(
-        py: Python<'_>,
         rate: &Bound<'_, PyAny>,
-        capacity: &Bound<'_, PyAny>,
+        more: &Bound<'_, PyTuple>,
+        capacity: Argument<'_, '_>,
         period: Argument<'_, '_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
+        let capacity = keyword("LeakyBucket", rate, more, ("capacity", &capacity))?;
         let per_period = positive_number("rate", rate)?;
         let (capacity, size) = capacity_of(capacity)?;
         let period = period_of(period.given())?;
         let scale = Scale::for_largest(1e6).expect("a million can be counted");
         let pace = pace((rate, per_period), period, scale)?;
         let terms = Terms { rate: per_period, size, period };
-        let limiter = own(Law::Spaced { pace, capacity }, terms, scale, Common::new(py, name, clock)?);
+        let limiter = own(Law::Spaced { pace, capacity }, terms, scale, Common::new(rate.py(), name, clock)?);
         Ok(PyClassInitializer::from(limiter).add_subclass(Self))
     }
 
@@ -193,7 +195,7 @@ impl PyLeakyBucket {
     /// Reservations keep their moments.
     ///
     /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
-    #[pyo3(signature = (rate, capacity = None))]
+    #[pyo3(signature = (rate, *, capacity = None))]
     fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, capacity: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.as_super().get();

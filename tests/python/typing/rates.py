@@ -55,17 +55,17 @@ async def tasks(limiter: RateLimiter, limits: RateLimits) -> None:
 
 
 def family(clock: ManualClock) -> None:
-    bucket = TokenBucket(10, 2.5, period=60, initial=0, clock=clock, name="bucket")
+    bucket = TokenBucket(10, burst=2.5, period=60, initial=0, clock=clock, name="bucket")
     assert_type((bucket.rate, bucket.burst, bucket.period), tuple[float, float, float])
     assert_type(bucket.set_rate(5), None)
     assert_type(bucket.set_rate(5, burst=3), None)
     shaper = LeakyBucket(rate=10, capacity=3, period=1, clock=None, name=None)
     assert_type((shaper.rate, shaper.capacity, shaper.period), tuple[float, int, float])
-    assert_type(shaper.set_rate(5, 10), None)
+    assert_type(shaper.set_rate(5, capacity=10), None)
     window = SlidingWindow(100, 60, clock=Clock())
     assert_type((window.limit, window.period), tuple[float, float])
     assert_type(window.set_limit(50, period=30), None)
-    each: list[RateLimiter] = [bucket, shaper, window, KeyedTokenBucket(1, 1, max_keys=1).key("k")]
+    each: list[RateLimiter] = [bucket, shaper, window, KeyedTokenBucket(1, burst=1, max_keys=1).key("k")]
     print(each)
     with bucket as same:
         assert_type(same, TokenBucket)
@@ -99,7 +99,7 @@ def keyed(users: KeyedTokenBucket) -> None:
     assert_type(users.try_acquire(ip_address("::1")), bool)
     assert_type(users.try_acquire(("route", (7, ip_address("127.0.0.1")), UUID(int=0))), bool)
     assert_type(users.set_rate(5), None)
-    assert_type(users.set_rate(5, 10, key=("route", 7)), None)
+    assert_type(users.set_rate(5, burst=10, key=("route", 7)), None)
     assert_type(users.forget("user"), bool)
     assert_type((users.rate, users.burst, users.period, users.max_keys), tuple[float, float, float, int])
     assert_type(len(users), int)
@@ -109,7 +109,7 @@ def keyed(users: KeyedTokenBucket) -> None:
     assert_type(one, KeyedBucket)
     assert_type(one.acquire(timeout=1), Literal[True])
     assert_type((one.rate, one.burst, one.period), tuple[float, float, float])
-    assert_type(one.set_rate(1, None), None)
+    assert_type(one.set_rate(1, burst=None), None)
     print(users.key(one.key))
 
 
@@ -206,9 +206,9 @@ def refused(limiter: RateLimiter, limits: RateLimits, users: KeyedTokenBucket) -
     users.acquire("user")  # pyright: ignore[reportAttributeAccessIssue]
     limiter(3)  # pyright: ignore[reportCallIssue, reportArgumentType]
     TokenBucket(10)  # pyright: ignore[reportCallIssue]
-    TokenBucket(10, 5).rate = 3  # pyright: ignore[reportAttributeAccessIssue]
-    LeakyBucket(10, 0.5)  # pyright: ignore[reportArgumentType]
-    KeyedTokenBucket(10, 5)  # pyright: ignore[reportCallIssue]
+    TokenBucket(10, burst=5).rate = 3  # pyright: ignore[reportAttributeAccessIssue]
+    LeakyBucket(10, capacity=0.5)  # pyright: ignore[reportArgumentType]
+    KeyedTokenBucket(10, burst=5)  # pyright: ignore[reportCallIssue]
     RateLimits(users=users)  # pyright: ignore[reportArgumentType]
 
     class Handle(KeyedBucket):  # pyright: ignore[reportGeneralTypeIssues]

@@ -70,7 +70,7 @@ def emptied(limiter: LimiterFace) -> LimiterFace:
 
 def ours(burst: int) -> LimiterFace:
     """Our token bucket."""
-    return LimiterFace(sluicegate.TokenBucket(burst, burst, period=DAY).try_acquire)
+    return LimiterFace(sluicegate.TokenBucket(burst, burst=burst, period=DAY).try_acquire)
 
 
 def handwritten(burst: int) -> LimiterFace:
@@ -124,7 +124,7 @@ SYNC: dict[str, Callable[[int], LimiterFace]] = {
 
 def ours_waiting() -> LimiterFace:
     """Our token bucket, asked by a call that would wait."""
-    return LimiterFace(sluicegate.TokenBucket(AMPLE, AMPLE, period=DAY).acquire)
+    return LimiterFace(sluicegate.TokenBucket(AMPLE, burst=AMPLE, period=DAY).acquire)
 
 
 # One limiter, awaited.
@@ -132,7 +132,7 @@ def ours_waiting() -> LimiterFace:
 
 def ours_async() -> LimiterFace:
     """Our token bucket, awaited."""
-    return LimiterFace(sluicegate.TokenBucket(AMPLE, AMPLE, period=DAY).acquire_async)
+    return LimiterFace(sluicegate.TokenBucket(AMPLE, burst=AMPLE, period=DAY).acquire_async)
 
 
 def empty_coroutine() -> LimiterFace:
@@ -174,7 +174,7 @@ def throttled_async() -> LimiterFace:
 
 def ours_keyed(keys: int, burst: int) -> Ask:
     """Our keyed bucket."""
-    return sluicegate.KeyedTokenBucket(burst, burst, period=DAY, max_keys=keys).try_acquire
+    return sluicegate.KeyedTokenBucket(burst, burst=burst, period=DAY, max_keys=keys).try_acquire
 
 
 def handwritten_keyed(keys: int, burst: int) -> Ask:

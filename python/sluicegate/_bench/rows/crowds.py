@@ -39,7 +39,7 @@ def getters(make: Callable[[], Any], wait: str, serve: str) -> MakeCrowded:
 
 def acquirers() -> Crowded:
     """Those who wait for a token of a bucket that gets one a day: the others are given back to it."""
-    bucket = sluicegate.TokenBucket(1, AMPLE, period=DAY)
+    bucket = sluicegate.TokenBucket(1, burst=AMPLE, period=DAY)
     bucket.try_acquire(AMPLE)
     return Crowded(bucket.acquire_async, partial(bucket.refund, 1))
 

@@ -32,7 +32,7 @@ def put_refused(make: Make, error: type[Exception] = queue.Full) -> Run:
 
 def our_bucket() -> LimiterFace:
     """A token bucket whose only token of the day is gone."""
-    bucket = sluicegate.TokenBucket(1, 1, period=DAY)
+    bucket = sluicegate.TokenBucket(1, burst=1, period=DAY)
     bucket.try_acquire()
     return LimiterFace(bucket.acquire)
 
