@@ -8,10 +8,13 @@
 //! Whatever may release the interpreter for long goes through here: waits, hooks, comparisons, iterators, event loops.
 #![allow(unsafe_code)] // the C API
 
-use crate::rt::kept::Kept;
+use std::hint::black_box;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyString, PyTuple};
+
+use crate::rt::kept::Kept;
 
 unsafe extern "C-unwind" {
     fn PyEval_SaveThread() -> *mut ffi::PyThreadState;
@@ -50,12 +53,18 @@ impl Drop for StopHere {
 }
 
 /// Makes one C call that may be the last this thread makes.
-#[inline]
-fn perhaps_the_last<R>(call: impl FnOnce() -> R) -> R {
-    let guard = StopHere;
-    let result = call();
-    std::mem::forget(guard);
-    result
+///
+/// The function is called through a pointer that the optimizer cannot see through: PyO3 declares the same functions as never unwinding, and
+/// when declarations are merged at link time the guard would be removed if that one won.
+macro_rules! perhaps_the_last {
+    ($function:ident($($argument:expr),*)) => {{
+        let function = black_box($function as unsafe extern "C-unwind" fn($(perhaps_the_last!(@type_of $argument)),*) -> _);
+        let guard = StopHere;
+        let result = function($($argument),*);
+        std::mem::forget(guard);
+        result
+    }};
+    (@type_of $argument:expr) => { _ };
 }
 
 /// Runs `work` detached from the interpreter. It may touch nothing of Python's, and may not panic.
@@ -64,7 +73,7 @@ pub(crate) fn detached(_py: Python<'_>, work: impl FnOnce()) {
     unsafe {
         let state = PyEval_SaveThread();
         work();
-        perhaps_the_last(|| PyEval_RestoreThread(state));
+        perhaps_the_last!(PyEval_RestoreThread(state));
     }
 }
 
@@ -75,7 +84,7 @@ pub(crate) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
         return None;
     }
     // SAFETY: the interpreter is there; it may end meanwhile, and then this is the last call that the thread makes.
-    let _release = Release(unsafe { perhaps_the_last(|| PyGILState_Ensure()) });
+    let _release = Release(unsafe { perhaps_the_last!(PyGILState_Ensure()) });
     Python::try_attach(work)
 }
 
@@ -127,7 +136,7 @@ pub(crate) fn last_act(act: impl FnOnce(Python<'_>)) {
 pub(crate) fn call<'py>(callable: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: valid objects; the result is a new reference or null with an error set.
     unsafe {
-        let result = perhaps_the_last(|| PyObject_Call(callable.as_ptr(), args.as_ptr(), std::ptr::null_mut()));
+        let result = perhaps_the_last!(PyObject_Call(callable.as_ptr(), args.as_ptr(), std::ptr::null_mut()));
         Bound::from_owned_ptr_or_err(callable.py(), result)
     }
 }
@@ -146,7 +155,7 @@ pub(crate) fn call_one<'py>(callable: &Bound<'py, PyAny>, arg: &Bound<'py, PyAny
     // function that can be linked to before 3.11.)
     unsafe {
         let result =
-            perhaps_the_last(|| PyObject_VectorcallDict(callable.as_ptr(), args.as_ptr(), args.len(), std::ptr::null_mut()));
+            perhaps_the_last!(PyObject_VectorcallDict(callable.as_ptr(), args.as_ptr(), args.len(), std::ptr::null_mut()));
         Bound::from_owned_ptr_or_err(callable.py(), result)
     }
 }
@@ -183,7 +192,7 @@ pub(crate) fn call_soon(event_loop: &Bound<'_, PyAny>, callback: &Bound<'_, PyAn
     // SAFETY: valid objects, two of them positional; the result is a new reference or null with an error set.
     let handle = unsafe {
         let name = crate::rt::kept::interned!(py, "call_soon").as_ptr();
-        let result = perhaps_the_last(|| PyObject_VectorcallMethod(name, args.as_ptr(), 2, keywords.as_ptr()));
+        let result = perhaps_the_last!(PyObject_VectorcallMethod(name, args.as_ptr(), 2_usize, keywords.as_ptr()));
         Bound::from_owned_ptr_or_err(py, result)
     };
     handle.map(drop)
@@ -192,7 +201,7 @@ pub(crate) fn call_soon(event_loop: &Bound<'_, PyAny>, callback: &Bound<'_, PyAn
 /// `left < right`
 pub(crate) fn less(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> PyResult<bool> {
     // SAFETY: valid objects.
-    match unsafe { perhaps_the_last(|| PyObject_RichCompareBool(left.as_ptr(), right.as_ptr(), ffi::Py_LT)) } {
+    match unsafe { perhaps_the_last!(PyObject_RichCompareBool(left.as_ptr(), right.as_ptr(), ffi::Py_LT)) } {
         -1 => Err(PyErr::fetch(left.py())),
         answer => Ok(answer != 0),
     }
@@ -203,7 +212,7 @@ pub(crate) fn next<'py>(iterator: &Bound<'py, PyIterator>) -> Option<PyResult<Bo
     let py = iterator.py();
     // SAFETY: a valid iterator; the result is a new reference, or null at the end or with an error set.
     unsafe {
-        let item = perhaps_the_last(|| PyIter_Next(iterator.as_ptr()));
+        let item = perhaps_the_last!(PyIter_Next(iterator.as_ptr()));
         match Bound::from_owned_ptr_or_opt(py, item) {
             Some(item) => Some(Ok(item)),
             None => PyErr::take(py).map(Err),
