@@ -305,7 +305,7 @@ fn discarded_items_lower_the_unfinished_count_but_never_below_zero() {
         put(&queue, n).unwrap();
     }
     queue.set_unfinished((), 1).fire();
-    let (wakes, count) = queue.clear((), false, |buffer| {
+    let (wakes, count) = queue.clear((), |buffer| {
         use sluicegate_core::buffer::Buffer;
         let count = std::iter::from_fn(|| buffer.pop()).count();
         (count, count)

@@ -22,7 +22,7 @@ from sluicegate._exceptions import (
     ShutDown,
     StaleDelivery,
 )
-from sluicegate._queues import LifoQueue, PriorityQueue, Queue, SimpleQueue
+from sluicegate._queues import Consumers, LifoQueue, PriorityQueue, Producers, Queue, SimpleQueue
 from sluicegate._rates import (
     KeyedBucket,
     KeyedTokenBucket,
@@ -60,6 +60,7 @@ __all__ = [
     "ChannelFailed",
     "ChannelStatistics",
     "Clock",
+    "Consumers",
     "Credit",
     "CreditChannel",
     "Delivery",
@@ -75,6 +76,7 @@ __all__ = [
     "Overloaded",
     "Permit",
     "PriorityQueue",
+    "Producers",
     "Queue",
     "QueueStatistics",
     "RateLimited",

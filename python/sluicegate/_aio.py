@@ -52,10 +52,10 @@ class AsyncQueueIterator:
         try:
             item = self._queue._try_get()
             return await drive(self._queue._async_get(None)) if item is WAIT else item
-        except ShutDown as error:
-            if error.__cause__ is None:
-                raise StopAsyncIteration from None
-            raise
+        except ShutDown:
+            pass
+        self._queue._end_of_iteration()
+        raise StopAsyncIteration
 
 
 class SimpleQueueMethods:

@@ -12,6 +12,7 @@ from _typeshed import SupportsRichComparison
 from typing_extensions import Self, disjoint_base
 
 from sluicegate._credits import Subscription
+from sluicegate._queues import Consumers, Producers
 from sluicegate._semaphores import AsyncSemaphoreView
 from sluicegate._statistics import (
     ChannelStatistics,
@@ -237,13 +238,20 @@ class Queue(queue.Queue[_T]):
         any moment during the wait.
         """
 
-    def shutdown(self, immediate: bool = False) -> None:
+    def shutdown(self, immediate: bool = False, *, error: BaseException | None = None) -> None:
         """Shut the queue down: `put` raises ShutDown from now on, and `get` raises it once the queue is empty.
 
-        With `immediate=True` the queued items are removed and count as finished tasks. All waiters are woken. It can be
-        called again, also to make a graceful shutdown an immediate one.
+        With `immediate=True` the queued items are removed and count as finished tasks, and iteration raises ShutDown.
+        With `error`, iteration raises that exception once the queue is empty, and it is the `__cause__` of every ShutDown.
+        All waiters are woken. Calling it again has no effect, except that an immediate shutdown may follow.
+
+        Raises TypeError if `error` is not an exception, with nothing changed.
         """
 
+    def fail(self, error: BaseException) -> None:
+        """Shut the queue down with an error: the same as `shutdown(error=error)`."""
+
+    def _end_of_iteration(self) -> None: ...
     def _init(self, maxsize: int) -> None: ...
     def _qsize(self) -> int: ...
     def _put(self, item: _T) -> None: ...
@@ -293,21 +301,23 @@ class Queue(queue.Queue[_T]):
     def statistics(self) -> QueueStatistics:
         """Return a snapshot of the queue's size, counters and waiting times."""
 
-    def producers(self, n: int = 1) -> _SharedEnd[Self]:
+    def producers(self, n: int = 1) -> Producers[Self]:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as producers.
 
-        When the last of them has left the block, the queue is shut down. If one left with an exception, consumers that
-        have emptied the queue get ShutDown with the first such exception as its `__cause__`.
+        When the last of them has left the block, the queue is shut down; if any of them left with an exception, with the
+        first such exception as its error (see `shutdown`). A ShutDown of this queue that leaves the block is not raised
+        further. Call it once, outside the threads or tasks: a manager that is garbage-collected before all have left
+        gives a RuntimeWarning.
         """
 
-    def consumers(self, n: int = 1) -> _SharedEnd[Self]:
+    def consumers(self, n: int = 1) -> Consumers[Self]:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as consumers.
 
         When the last of them has left the block, the queue is shut down at once and its items are removed, so that no
-        producer waits forever.
+        producer waits forever. If any of them left with an exception, the first such exception is the `__cause__` of the
+        ShutDown that producers then get; the other consumers go on and do not get it.
 
-        If one left with an exception, the first such exception is the `__cause__` of every ShutDown that the queue
-        raises from then on, in the other consumers and in producers.
+        A ShutDown of this queue that leaves the block is not raised further. Call it once, outside the threads or tasks.
         """
 
     @property
@@ -383,7 +393,6 @@ class Queue(queue.Queue[_T]):
     def _async_get_many(self, max: int, timeout: float | None, linger: float) -> AsyncOperation: ...
     def _async_join(self, timeout: float | None) -> AsyncOperation: ...
     def _wait_ready(self, putting: bool, timeout: float | None) -> bool: ...
-    def _fail(self, error: BaseException) -> None: ...
 
 @disjoint_base
 class LifoQueue(Queue[_T]):
@@ -773,9 +782,9 @@ class SlidingWindow(RateLimiter):
 class RateLimits:
     """Several limiters taken together: either all of them or none.
 
-    Example: `RateLimits(requests=TokenBucket(50, 10), tokens=TokenBucket(90_000, 90_000, period=60))`. A positional
-    amount is taken from every limiter. Amounts by name are taken from the limiters of those names, and then every
-    limiter has to be named. Waiters of the set are served strictly first come, first served. A limiter can belong
+    Example: `RateLimits(requests=TokenBucket(50, burst=10), tokens=TokenBucket(9000, burst=9000, period=60))`. A
+    positional amount is taken from every limiter. Amounts by name are taken from the limiters of those names, and
+    then every limiter has to be named. Waiters of the set are served strictly first come, first served. A limiter can belong
     to several sets, and can also be used directly.
 
     Raises ValueError if no limiter is given, if a limiter is given twice, if the limiters have different clocks, or
@@ -1528,14 +1537,16 @@ class Delivery(Generic[_T]):
 # What the package's Python is made of.
 
 @disjoint_base
-class StreamEnds:
+class StreamEnds(Generic[_Q_co]):
     """A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left the
-    block, the queue is shut down.
+    block, the queue is shut down. A ShutDown of that queue which leaves the block is not raised further.
     """
 
     def __new__(cls, queue: Queue[Any], immediate: bool, n: int) -> Self: ...
-    def __enter__(self) -> Queue[Any]: ...
-    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None) -> None: ...
+    def __class_getitem__(cls, key: object) -> GenericAlias: ...
+    def __enter__(self) -> _Q_co: ...
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None) -> bool: ...
+    def _missing(self) -> tuple[int, int] | None: ...
 
 @final
 class AsyncOperation:
@@ -1574,14 +1585,6 @@ STAND_INS: Final[dict[type, type]]
 CLASSES: Final[dict[str, Any]]
 
 def _after_fork_in_child() -> None: ...
-
-# What `producers` and `consumers` return.
-@type_check_only
-class _SharedEnd(Generic[_Q_co]):
-    def __enter__(self) -> _Q_co: ...
-    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None) -> None: ...
-    async def __aenter__(self) -> _Q_co: ...
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None: ...
 
 # What is left of the standard library's conditions.
 @type_check_only

@@ -44,19 +44,19 @@ else:
     _Empty, _Full, _ShutDown = queue.Empty, queue.Full, getattr(queue, "ShutDown", Exception)
 
 
-def _text(error: BaseException) -> str:
+def _text(self: BaseException) -> str:
     """Make the text of an exception that the package raised, when somebody reads it: most refusals are caught and never shown.
 
     Its `args` are a template, the name of the object that raised it (or None), and the other values for the template.
     """
-    args = error.args
+    args = self.args
     if len(args) > 2 and isinstance(args[0], str):
         name = "" if args[1] is None else f" {args[1]!r}"
         try:
             return args[0].format(name, *args[2:])
         except (LookupError, ValueError, TypeError):
             pass  # arguments of somebody else's making
-    return BaseException.__str__(error)
+    return BaseException.__str__(self)
 
 
 @public
@@ -78,7 +78,7 @@ class Full(_Full):
 class ShutDown(_ShutDown):
     """The queue has been shut down.
 
-    If a producer left with an exception, that is its `__cause__`. After `put_many`, `accepted` is the number of items that were put.
+    If it was shut down with an error, that is the `__cause__`. After `put_many`, `accepted` is the number of items that were put.
     """
 
     accepted: int

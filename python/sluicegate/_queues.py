@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import queue
+import sys
 
 from sluicegate import _aio, _core
+from sluicegate._classes import public
 from sluicegate._core import STAND_INS, LifoQueue, PriorityQueue, Queue, SimpleQueue, StreamEnds
 from sluicegate._methods import copy_methods, set_methods
 from sluicegate._views import AsyncQueueView, SyncQueueView
@@ -15,19 +17,51 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Any
+    from typing import Any, TypeVar
 
-__all__ = ["LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]
+    _Q_co = TypeVar("_Q_co", covariant=True)
+
+__all__ = ["Consumers", "LifoQueue", "PriorityQueue", "Producers", "Queue", "SimpleQueue"]
 
 
-class _StreamEnds(StreamEnds):
+class _StreamEnds(StreamEnds["_Q_co"]):
     """`with` from the core, and `async with`."""
 
-    async def __aenter__(self) -> Any:
+    _method = ""
+
+    async def __aenter__(self) -> _Q_co:
         return self.__enter__()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.__exit__(kind, error, traceback)
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        return self.__exit__(kind, error, traceback)
+
+    def __del__(self) -> None:
+        """Warn of an end that will never come: the usual reason is that each worker has made a manager of its own."""
+        if not sys.is_finalizing() and (missing := self._missing()) is not None:
+            import warnings
+
+            left, expected = missing
+            warnings.warn(
+                f"{self._method}({expected}) was garbage-collected after {left} of {expected} had left the block, so it will never shut the"
+                f" queue down; call {self._method}() once, outside the workers, and let them share what it returns",
+                RuntimeWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+
+@public
+class Producers(_StreamEnds["_Q_co"]):
+    """What `producers(n)` returns: a context manager (`with`, `async with`) for `n` threads or tasks."""
+
+    _method = "producers"
+
+
+@public
+class Consumers(_StreamEnds["_Q_co"]):
+    """What `consumers(n)` returns: a context manager (`with`, `async with`) for `n` threads or tasks."""
+
+    _method = "consumers"
 
 
 class _Condition:
@@ -65,24 +99,26 @@ def _joined(queue: Any, timeout: float | None) -> bool:
 
 
 class _QueueMethods(_aio.QueueMethods):
-    def producers(self: Any, n: int = 1) -> Any:
+    def producers(self: Any, n: int = 1) -> Producers[Any]:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as producers.
 
-        When the last of them has left the block, the queue is shut down. If one left with an exception, consumers that
-        have emptied the queue get ShutDown with the first such exception as its `__cause__`.
+        When the last of them has left the block, the queue is shut down; if any of them left with an exception, with the
+        first such exception as its error (see `shutdown`). A ShutDown of this queue that leaves the block is not raised
+        further. Call it once, outside the threads or tasks: a manager that is garbage-collected before all have left
+        gives a RuntimeWarning.
         """
-        return _StreamEnds(self, False, n)
+        return Producers(self, False, n)
 
-    def consumers(self: Any, n: int = 1) -> Any:
+    def consumers(self: Any, n: int = 1) -> Consumers[Any]:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as consumers.
 
         When the last of them has left the block, the queue is shut down at once and its items are removed, so that no
-        producer waits forever.
+        producer waits forever. If any of them left with an exception, the first such exception is the `__cause__` of the
+        ShutDown that producers then get; the other consumers go on and do not get it.
 
-        If one left with an exception, the first such exception is the `__cause__` of every ShutDown that the queue
-        raises from then on, in the other consumers and in producers.
+        A ShutDown of this queue that leaves the block is not raised further. Call it once, outside the threads or tasks.
         """
-        return _StreamEnds(self, True, n)
+        return Consumers(self, True, n)
 
     @property
     def async_q(self: Any) -> Any:

@@ -58,6 +58,25 @@ impl<T> Deref for Lazy<T> {
     }
 }
 
+/// A value that is made when it is first used: one for the whole process, or, in a model, for each of its runs.
+#[cfg(not(loom))]
+macro_rules! process_wide {
+    ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
+        $(#[$meta])*
+        static $name: $crate::lazy::Lazy<$type> = $crate::lazy::Lazy::new(|| $value);
+    };
+}
+#[cfg(loom)]
+macro_rules! process_wide {
+    ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {
+        loom::lazy_static! {
+            $(#[$meta])*
+            static ref $name: $type = $value;
+        }
+    };
+}
+pub(crate) use process_wide;
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

@@ -213,7 +213,7 @@ def test_where_ours_take_more_it_is_optional(ours: Any) -> None:
     assert init[0][2] == 0
     assert all(kind is inspect.Parameter.KEYWORD_ONLY and default is not empty for _, kind, default in init[1:])
     q = ours()
-    assert parameters(q.shutdown) == [("immediate", inspect.Parameter.POSITIONAL_OR_KEYWORD, False)]
+    assert parameters(q.shutdown)[0] == ("immediate", inspect.Parameter.POSITIONAL_OR_KEYWORD, False)
     assert [(name, default) for name, _, default in parameters(q.join)] == [("timeout", None)]
 
 

@@ -92,8 +92,8 @@ def test_a_producer_thread_that_raises_ends_the_coroutine(loop_kind):
         try:
             async for item in queue:
                 received.append(item)
-        except ShutDown as end:
-            return received, end.__cause__
+        except OSError as end:
+            return received, end
         return received, None
 
     with LoopThread(loop_kind) as loop:

@@ -717,11 +717,11 @@ def test_a_producers_error_reaches_the_consumer_after_draining():
         queue.put_many([1, 2])
         raise error
     received = []
-    with pytest.raises(ShutDown) as info:
+    with pytest.raises(ValueError, match="half the file") as info:
         for item in queue:
             received.append(item)  # noqa: PERF402
     assert received == [1, 2]
-    assert info.value.__cause__ is error
+    assert info.value is error
     for refused in (queue.get, queue.get_nowait, queue.peek, functools.partial(queue.put, 3), lambda: queue.get_many(2)):
         with pytest.raises(ShutDown) as info:
             refused()
@@ -771,11 +771,10 @@ def test_three_of_four_producers_crash():
 
     workers = [spawn(produce, number) for number in range(4)]
     received = []
-    with pytest.raises(ShutDown) as info:
+    with pytest.raises(RuntimeError, match="producer [012]"):
         for item in queue:
             received.append(item)  # noqa: PERF402
     assert sorted(received) == [(0, 0), (1, 0), (2, 0), *((3, i) for i in range(2000))]
-    assert isinstance(info.value.__cause__, RuntimeError)
     for worker in workers[:3]:
         assert isinstance(worker.exception(), RuntimeError)
     workers[3].result()

@@ -8,13 +8,10 @@ import pytest
 from helpers import run_script
 
 from sluicegate import (
-    AckChannel,
     CreditChannel,
     Empty,
     Full,
-    LifoQueue,
     Overloaded,
-    PriorityQueue,
     Queue,
     RateLimited,
     RateLimits,

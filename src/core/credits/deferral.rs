@@ -29,8 +29,9 @@ use super::starvation::{ChannelId, Starvation};
 use super::state::State;
 use super::stock::Bale;
 use super::types::Phase;
+use crate::lazy::process_wide;
 use crate::section::{Domain, Section, Threads};
-use crate::sync::{Arc, process_wide};
+use crate::sync::Arc;
 use crate::wait::{Wake, Wakes};
 
 process_wide! {

@@ -208,23 +208,47 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
         })
     }
 
-    /// No more puts; gets drain what is there. Idempotent.
+    /// Nothing more can be put; what is in the queue can still be taken. Again: no effect.
+    #[must_use = "wake-ups are delivered by `fire`"]
     pub fn shut_down(&self, proof: D::Proof<'_>) -> Wakes<W> {
-        self.visit(proof, State::shut_down).0
+        self.shut_down_with(proof, |_, _| ()).0
     }
 
-    /// Takes items out through `drain`, which says how many, and counts them off the unfinished work; if `shut`, shuts down. All in
-    /// one step.
-    pub fn clear<R>(&self, proof: D::Proof<'_>, shut: bool, drain: impl FnOnce(&mut B) -> (R, usize)) -> (Wakes<W>, R) {
+    /// The same, and in the same step `end` notes in the owner's extras how it ended; it is told whether the queue had been shut down before.
+    /// Nothing may be dropped in `end`: what is displaced is returned.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn shut_down_with<R>(&self, proof: D::Proof<'_>, end: impl FnOnce(&mut X, bool) -> R) -> (Wakes<W>, R) {
+        self.visit(proof, |state, wakes| {
+            let ended = end(&mut state.extras, state.shut);
+            state.shut_down(wakes);
+            ended
+        })
+    }
+
+    /// Takes items out through `drain`, which says how many, and counts them off the unfinished work, in one step.
+    pub fn clear<R>(&self, proof: D::Proof<'_>, drain: impl FnOnce(&mut B) -> (R, usize)) -> (Wakes<W>, R) {
         self.visit(proof, |state, wakes| {
             let (drained, count) = drain(&mut state.buffer);
             state.discarded(count);
-            if shut {
-                state.reserved = 0; // what is still on its way is thrown away too, see `fulfil`
-                state.shut = true;
-            }
             state.settle(wakes);
             drained
+        })
+    }
+
+    /// [`Queue::clear`] and [`Queue::shut_down_with`] in one step. What is still on its way in is thrown away too.
+    pub fn shut_down_at_once<R, S>(
+        &self,
+        proof: D::Proof<'_>,
+        drain: impl FnOnce(&mut B) -> (R, usize),
+        end: impl FnOnce(&mut X, bool) -> S,
+    ) -> (Wakes<W>, (R, S)) {
+        self.visit(proof, |state, wakes| {
+            let (drained, count) = drain(&mut state.buffer);
+            state.discarded(count);
+            state.reserved = 0; // see `fulfil`
+            let ended = end(&mut state.extras, state.shut);
+            state.shut_down(wakes);
+            (drained, ended)
         })
     }
 

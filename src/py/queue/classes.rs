@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use sluicegate_core::clock::nanos;
 use sluicegate_core::queue::Side;
 
-use crate::queue::inner::{QueueClass, QueueInner, inner_of, zero};
+use crate::queue::inner::{End, QueueClass, QueueInner, inner_of, zero};
 use crate::queue::items::{Item, Order};
 use crate::queue::iterator::QueueIterator;
 use crate::queue::ops::QueueOperation;
@@ -167,7 +167,7 @@ macro_rules! shared_methods {
             ///
             /// Each removed item counts as a finished task.
             fn clear(slf: &Bound<'_, Self>) -> PyResult<usize> {
-                slf.get().inner.clear_items(slf.as_any(), false)
+                slf.get().inner.clear_items(slf.as_any(), None)
             }
 
             /// Return the item that `get` would return next, without removing it.
@@ -353,15 +353,29 @@ impl PyQueue {
 
     /// Shut the queue down: `put` raises ShutDown from now on, and `get` raises it once the queue is empty.
     ///
-    /// With `immediate=True` the queued items are removed and count as finished tasks. All waiters are woken. It can be
-    /// called again, also to make a graceful shutdown an immediate one.
-    #[pyo3(signature = (immediate = Truth(false)), text_signature = "($self, immediate=False)")]
-    fn shutdown(slf: &Bound<'_, Self>, immediate: Truth) -> PyResult<()> {
+    /// With `immediate=True` the queued items are removed and count as finished tasks, and iteration raises ShutDown.
+    /// With `error`, iteration raises that exception once the queue is empty, and it is the `__cause__` of every ShutDown.
+    /// All waiters are woken. Calling it again has no effect, except that an immediate shutdown may follow.
+    ///
+    /// Raises TypeError if `error` is not an exception, with nothing changed.
+    #[pyo3(signature = (immediate = Truth(false), *, error = None), text_signature = "($self, immediate=False, *, error=None)")]
+    fn shutdown(slf: &Bound<'_, Self>, immediate: Truth, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
         let inner = &slf.get().inner;
+        let end = error.map_or_else(|| Ok(End { error: None, immediate: immediate.0 }), |error| End::of(error, immediate.0))?;
         if immediate.0 {
-            return inner.clear_items(slf.as_any(), true).map(drop);
+            return inner.clear_items(slf.as_any(), Some(end)).map(drop);
         }
-        inner.core.shut_down(slf.py()).fire();
+        inner.end(py, end);
+        Ok(())
+    }
+
+    /// Shut the queue down with an error: the same as `shutdown(error=error)`.
+    fn fail(slf: &Bound<'_, Self>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        if error.is_none() {
+            return Err(PyTypeError::new_err("'error' must be an exception, not None"));
+        }
+        slf.get().inner.end(slf.py(), End::of(error, false)?);
         Ok(())
     }
 
@@ -406,16 +420,9 @@ impl PyQueue {
         }
     }
 
-    /// Remembers by which exception the stream was cut short. The first one stays.
-    fn _fail(&self, py: Python<'_>, error: Py<PyAny>) {
-        let refused = self.inner.core.change_extras(py, |extras| {
-            if extras.failure.is_some() {
-                return Some(error);
-            }
-            extras.failure = Some(error);
-            None
-        });
-        drop(refused);
+    /// What ends an iteration that has met ShutDown: raises, or returns None.
+    fn _end_of_iteration(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner.end_of_iteration(py)
     }
 }
 

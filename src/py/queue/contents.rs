@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 use sluicegate_core::buffer::Buffer;
 use sluicegate_core::queue::{GetError, Side};
 
-use crate::queue::inner::{Object, QueueInner};
-use crate::queue::items::Item;
+use crate::queue::inner::{End, Object, QueueInner};
+use crate::queue::items::{Item, Items};
 use crate::queue::owner::OwnerGuard;
 
 impl QueueInner {
@@ -35,27 +35,34 @@ impl QueueInner {
         Ok((measured.unwrap_or(size), limit))
     }
 
-    pub(in crate::queue) fn clear_items(&self, this: &Bound<'_, PyAny>, shut: bool) -> PyResult<usize> {
+    /// With `end` the queue is also shut down, in the same step.
+    pub(in crate::queue) fn clear_items(&self, this: &Bound<'_, PyAny>, end: Option<End>) -> PyResult<usize> {
         let py = this.py();
         let object = Object { this, inner: self };
-        let clear = || {
-            self.core.clear(py, shut, |items| {
+        let shut = end.is_some();
+        let clear = |end: Option<End>| {
+            let drain = |items: &mut Items| {
                 let count = items.len();
                 ((items.take_all(), count), count)
-            })
+            };
+            let Some(end) = end else { return self.core.clear(py, drain) };
+            let (wakes, (drained, displaced)) = self.core.shut_down_at_once(py, drain, |extras, again| end.note(extras, again));
+            drop(displaced);
+            (wakes, drained)
         };
         if !self.slow {
-            let (wakes, (items, count)) = clear();
+            let (wakes, (items, count)) = clear(end);
             wakes.fire();
             drop(items);
             return Ok(count);
         }
-        if shut {
-            self.core.shut_down(py).fire();
+        if let Some(end) = end {
+            self.end(py, end);
         }
         let mut guard = OwnerGuard::take(&object, if shut { "shutdown" } else { "clear" })?;
+        let again = shut.then(|| End { error: None, immediate: true });
         if !self.overrides.hooks {
-            let (wakes, (items, count)) = clear();
+            let (wakes, (items, count)) = clear(again);
             guard.finish(0, 0)?;
             wakes.fire();
             drop(items); // no sooner: what this runs may use the queue
@@ -74,10 +81,14 @@ impl QueueInner {
             count += 1;
         }
         let size = if outcome.is_ok() { 0 } else { guard.measure()?.unwrap_or(0) };
-        let (wakes, ()) = self.core.clear(py, shut, |items| {
+        let drain = |items: &mut Items| {
             items.size = size;
             ((), count)
-        });
+        };
+        let wakes = match again {
+            Some(end) => self.core.shut_down_at_once(py, drain, |extras, again| end.note(extras, again)).0,
+            None => self.core.clear(py, drain).0,
+        };
         guard.finish(0, 0)?;
         wakes.fire();
         outcome.map(|()| count)

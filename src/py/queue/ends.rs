@@ -3,20 +3,27 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::PyDict;
 use sluicegate_core::queue;
+use sluicegate_core::section::Section;
 
 use crate::queue::classes::PyQueue;
+use crate::queue::inner::QueueClass;
 use crate::rt::arguments;
+use crate::rt::domain::Attached;
+use crate::rt::gc::attached_in_traverse;
 
 /// A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left the
-/// block, the queue is shut down.
-#[pyclass(frozen, module = "sluicegate._core", subclass)]
+/// block, the queue is shut down. A ShutDown of that queue which leaves the block is not raised further.
+#[pyclass(frozen, module = "sluicegate._core", subclass, generic)]
 #[derive(Debug)]
 pub(crate) struct StreamEnds {
     queue: Py<PyQueue>,
     /// Consumers' end: what is still in the queue has no taker.
     immediate: bool,
     count: queue::Ends,
+    /// The first exception by which one of them has left.
+    error: Section<Option<Py<PyAny>>, Attached>,
 }
 
 #[pymethods]
@@ -24,7 +31,7 @@ impl StreamEnds {
     #[new]
     fn new(queue: Py<PyQueue>, immediate: bool, n: &Bound<'_, PyAny>) -> PyResult<Self> {
         let expected = arguments::positive("n", n)?;
-        Ok(Self { queue, immediate, count: queue::Ends::new(expected as u64) })
+        Ok(Self { queue, immediate, count: queue::Ends::new(expected as u64), error: Section::new(None) })
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<Py<PyQueue>> {
@@ -43,15 +50,31 @@ impl StreamEnds {
         _kind: &Bound<'_, PyAny>,
         error: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let queue = self.queue.bind(py);
-        if !error.is_none() {
-            queue.call_method1("_fail", (error,))?;
+        let is_the_end = queue.get().inner().has_raised(error);
+        if !error.is_none() && !is_the_end {
+            let refused = self.error.with(py, |first| match first {
+                Some(_) => Some(error.clone().unbind()),
+                None => first.replace(error.clone().unbind()),
+            });
+            drop(refused);
         }
         if self.count.leave() {
-            queue.call_method1("shutdown", (self.immediate,))?;
+            let keywords = PyDict::new(py);
+            if let Some(error) = self.error.with(py, Option::take) {
+                keywords.set_item("error", error)?;
+            }
+            queue.call_method("shutdown", (self.immediate,), Some(&keywords))?;
         }
-        Ok(())
+        Ok(is_the_end)
+    }
+
+    /// How many of how many have left, if some have used it but not all, and the queue has not been shut down otherwise.
+    fn _missing(&self, py: Python<'_>) -> Option<(u64, u64)> {
+        let (entered, left) = self.count.counts();
+        let is_over = left >= self.count.expected() || self.queue.get().inner().core.is_shut(py);
+        (entered > 0 && !is_over).then(|| (left, self.count.expected()))
     }
 
     fn __repr__(&self) -> String {
@@ -61,6 +84,7 @@ impl StreamEnds {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.queue)
+        visit.call(&self.queue)?;
+        self.error.with(attached_in_traverse(), |error| visit.call(error.as_ref()))
     }
 }

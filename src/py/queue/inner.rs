@@ -3,9 +3,10 @@
 //! The core's queue, and in its section what only Python knows of: the name, the object given as `maxsize`, the error by which a
 //! producer left. So `maxsize` and the bound change in one step, and a snapshot shows both as they were at one moment.
 
-use crate::rt::kept::Kept;
-use crate::rt::kept::interned;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use pyo3::PyClass;
+use pyo3::exceptions::{PyBaseException, PyException, PyStopAsyncIteration, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyInt, PyString, PyType};
@@ -21,8 +22,12 @@ use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
 use crate::rt::imported::imported;
+use crate::rt::kept::{Kept, interned};
 use crate::rt::operation::Place;
 use crate::rt::waker::Waker;
+
+/// The next queue's number.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 pub(in crate::queue) type Core = CoreQueue<Items, Waker, Attached, Extras>;
 
@@ -43,14 +48,66 @@ pub(in crate::queue) struct Extras {
     pub(in crate::queue) maxsize_is_odd: bool,
     pub(in crate::queue) name: Option<Py<PyAny>>,
     pub(in crate::queue) clock: Option<Py<PyAny>>,
-    /// The exception by which a producer (or the last consumer) left.
+    /// The error that the queue was shut down with, and its traceback at that time.
     pub(in crate::queue) failure: Option<Py<PyAny>>,
+    pub(in crate::queue) traceback: Option<Py<PyAny>>,
+    /// Items may have been removed: it has been shut down with `immediate=True`.
+    pub(in crate::queue) killed: bool,
     /// The `queue` attribute of a subclass that keeps the items itself.
     pub(in crate::queue) storage: Option<Py<PyAny>>,
 }
 
+/// How a queue is shut down.
+#[derive(Debug)]
+pub(in crate::queue) struct End {
+    pub(in crate::queue) error: Option<Failure>,
+    pub(in crate::queue) immediate: bool,
+}
+
+/// An error, and its traceback.
+type Failure = (Py<PyAny>, Option<Py<PyAny>>);
+
+impl End {
+    /// An end with this error, which has to be an exception, or None.
+    pub(in crate::queue) fn of(error: &Bound<'_, PyAny>, immediate: bool) -> PyResult<Self> {
+        if error.is_none() {
+            return Ok(Self { error: None, immediate });
+        }
+        if !error.is_instance_of::<PyBaseException>() {
+            let given = arguments::text(error);
+            return Err(PyTypeError::new_err(format!("'error' must be an exception or None, not {given}")));
+        }
+        let traceback = error.getattr(interned!(error.py(), "__traceback__"))?;
+        Ok(Self { error: Some((error.clone().unbind(), Some(traceback.unbind()))), immediate })
+    }
+
+    /// Of several ends the first one counts, but that items are removed may follow. What is not needed comes back, to be dropped outside.
+    pub(in crate::queue) fn note(self, extras: &mut Extras, again: bool) -> Option<Failure> {
+        extras.killed |= self.immediate;
+        if again {
+            return self.error;
+        }
+        let (error, traceback) = self.error?;
+        let old = extras.failure.replace(error);
+        let old_traceback = std::mem::replace(&mut extras.traceback, traceback);
+        old.map(|old| (old, old_traceback))
+    }
+}
+
+/// Not what iteration itself ends with, and not what is meant for one thread or task only.
+fn may_be_raised(failure: &Bound<'_, PyAny>) -> bool {
+    let py = failure.py();
+    let error = PyErr::from_value(failure.clone());
+    error.is_instance_of::<PyException>(py)
+        && !error.is_instance_of::<PyStopIteration>(py)
+        && !error.is_instance_of::<PyStopAsyncIteration>(py)
+        && !exceptions::ends_a_queue(py, &error)
+}
+
 #[derive(Debug)]
 pub(in crate::queue) struct QueueInner {
+    /// Of this process, and never given again.
+    number: u64,
     pub(in crate::queue) core: Core,
     pub(in crate::queue) overrides: Overrides,
     /// Items move only through the holder of the baton.
@@ -85,7 +142,9 @@ impl QueueInner {
         let items = Items::new(if overrides.hooks { Order::Hooked } else { order });
         let slow = items.needs_baton();
         let core = Core::with_extras(items, Extras::default(), UNBOUNDED, CoreClock::Monotonic);
-        Self { core, overrides, slow, order, of }
+        // Relaxed: each queue gets a number of its own, in whatever order.
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Self { number, core, overrides, slow, order, of }
     }
 
     pub(in crate::queue) fn extra(&self, py: Python<'_>, place: impl FnOnce(&Extras) -> &Option<Py<PyAny>>) -> Option<Py<PyAny>> {
@@ -144,12 +203,58 @@ impl QueueInner {
         odd.map_or(Ok(limit != UNBOUNDED), |maxsize| maxsize.bind(py).gt(0))
     }
 
+    /// Shuts the queue down. What is in it stays.
+    pub(in crate::queue) fn end(&self, py: Python<'_>, end: End) {
+        let (wakes, displaced) = self.core.shut_down_with(py, |extras, again| end.note(extras, again));
+        wakes.fire();
+        drop(displaced);
+    }
+
     pub(in crate::queue) fn shut_down_error(&self, py: Python<'_>, operation: &str) -> PyErr {
-        let error = exceptions::shut_down(py, (format!("{operation}: the queue has been shut down"),));
-        if let Some(cause) = self.extra(py, |extras| &extras.failure) {
-            error.set_cause(py, Some(PyErr::from_value(cause.into_bound(py))));
+        let label = self.label(py);
+        let Some(cause) = self.extra(py, |extras| &extras.failure) else {
+            return self.marked(py, exceptions::shut_down(py, (format!("{operation}: the queue{label} has been shut down"),)));
+        };
+        let cause = cause.into_bound(py);
+        let told = arguments::text(&cause);
+        let error =
+            exceptions::shut_down(py, (format!("{operation}: the queue{label} has been shut down with an error: {told}"),));
+        error.set_cause(py, Some(PyErr::from_value(cause)));
+        self.marked(py, error)
+    }
+
+    /// With the mark by which [`QueueInner::has_raised`] knows it.
+    fn marked(&self, py: Python<'_>, error: PyErr) -> PyErr {
+        let mark = error.value(py).setattr(interned!(py, "_queue"), self.number);
+        mark.map_or_else(|error| error, |()| error)
+    }
+
+    /// Is it a `ShutDown` of this queue?
+    pub(in crate::queue) fn has_raised(&self, error: &Bound<'_, PyAny>) -> bool {
+        let mark = || error.getattr_opt(interned!(error.py(), "_queue"))?.map_or(Ok(0), |mark| mark.extract::<u64>());
+        mark().is_ok_and(|mark| mark == self.number)
+    }
+
+    /// What ends an iteration, once the queue has been shut down and drained: nothing, or the error that it was shut down with, or, after
+    /// items may have been removed, `ShutDown`. An error that would look like an end of its own is told by `ShutDown` as well.
+    pub(in crate::queue) fn end_of_iteration(&self, py: Python<'_>) -> PyResult<()> {
+        let (killed, failure, traceback) = self.core.look(py, |_, _, extras| {
+            let copy = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
+            (extras.killed, copy(&extras.failure), copy(&extras.traceback))
+        });
+        match failure.map(|failure| failure.into_bound(py)) {
+            None if !killed => Ok(()),
+            Some(failure) if !killed && may_be_raised(&failure) => {
+                let _ = failure.setattr(interned!(py, "__traceback__"), traceback);
+                Err(PyErr::from_value(failure))
+            }
+            _ => Err(self.shut_down_error(py, "iteration")),
         }
-        error
+    }
+
+    /// The name as it follows a noun in a message.
+    fn label(&self, py: Python<'_>) -> String {
+        self.name(py).map_or_else(String::new, |name| format!(" {}", arguments::text(name.bind(py))))
     }
 
     /// Full (`Side::Put`) or Empty: what was asked, and what the queue holds.
@@ -238,8 +343,8 @@ impl QueueInner {
         let py = attached_in_traverse();
         let shown = Shown::to(&visit);
         self.core.look(py, |items, _, extras| {
-            let Extras { maxsize, name, clock, failure, storage, maxsize_is_odd: _ } = extras;
-            for object in [maxsize, name, clock, failure, storage] {
+            let Extras { maxsize, name, clock, failure, traceback, storage, maxsize_is_odd: _, killed: _ } = extras;
+            for object in [maxsize, name, clock, failure, traceback, storage] {
                 shown.object(object);
             }
             items.iter().for_each(|item| shown.object(item));

@@ -51,7 +51,7 @@ impl QueueIterator {
             Ok(item) => Ok(Some(item)),
             Err(error) if exceptions::is_shut_down(py, &error) => {
                 self.ended.store(true, Ordering::Relaxed);
-                if error.cause(py).is_some() { Err(error) } else { Ok(None) }
+                (self.of)(self.queue.bind(py)).end_of_iteration(py).map(|()| None)
             }
             Err(error) => Err(error),
         }

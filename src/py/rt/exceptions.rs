@@ -111,6 +111,14 @@ pub(crate) fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
     is_one_of(py, error, &FULL, "Full") || is_one_of(py, error, &EMPTY, "Empty")
 }
 
+/// Is it one of the standard library's `Full`, `Empty` and `ShutDown`, of which ours are subclasses, or ours?
+pub(crate) fn ends_a_queue(py: Python<'_>, error: &PyErr) -> bool {
+    static FULL: Kept<PyType> = Kept::new();
+    static EMPTY: Kept<PyType> = Kept::new();
+    let theirs = |cell, name| imported::<PyType>(py, cell, "queue", name).is_ok_and(|class| error.is_instance(py, class));
+    theirs(&FULL, "Full") || theirs(&EMPTY, "Empty") || is_shut_down(py, error)
+}
+
 /// Is it our ShutDown?
 pub(crate) fn is_shut_down(py: Python<'_>, error: &PyErr) -> bool {
     static CLASS: Kept<PyType> = Kept::new();
