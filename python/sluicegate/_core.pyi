@@ -157,7 +157,9 @@ class Queue(queue.Queue[_T]):
     # A deque or a list, or whatever the hooks of a subclass made it.
     @property
     def queue(self) -> Any:
-        """A copy of the queued items: a `deque` (Queue) or a list (LifoQueue; PriorityQueue, in heap order)."""
+        """The queued items, as a live view with the methods of a `deque` (Queue) or a list (LifoQueue; PriorityQueue, in
+        heap order). Changes by hand ignore `maxsize` and leave `unfinished_tasks` alone.
+        """
 
     @queue.setter
     def queue(self, storage: Any) -> None: ...

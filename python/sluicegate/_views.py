@@ -191,7 +191,7 @@ class SyncQueueView(_View[T]):
 
     @property
     def queue(self) -> Any:
-        """A copy of the queued items: a deque, or a list for a LifoQueue or PriorityQueue."""
+        """The queued items: a live view with the methods of a deque, or a list for a LifoQueue or PriorityQueue."""
         return self._q.queue
 
     @property

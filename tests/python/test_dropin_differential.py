@@ -49,7 +49,7 @@ def take(q: Any, operation: tuple[Any, ...]) -> Any:
     if name == "get":
         return outcome(q.get, *args[0])
     if name == "list":
-        return type(q.queue), list(q.queue)
+        return q.queue.__class__, list(q.queue)
     if name == "read_unfinished":
         return q.unfinished_tasks
     if name == "read_maxsize":

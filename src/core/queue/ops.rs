@@ -235,6 +235,17 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
         })
     }
 
+    /// Changes what is in the buffer by hand, in one step: no bound is looked at, and no work begins or is finished by it. Whom it lets go is
+    /// woken.
+    pub fn edit<R>(&self, proof: D::Proof<'_>, edit: impl FnOnce(&mut B) -> R) -> (Wakes<W>, R) {
+        self.visit(proof, |state, wakes| {
+            let edited = edit(&mut state.buffer);
+            state.discarded(0);
+            state.settle(wakes);
+            edited
+        })
+    }
+
     /// [`Queue::clear`] and [`Queue::shut_down_with`] in one step. What is still on its way in is thrown away too.
     pub fn shut_down_at_once<R, S>(
         &self,

@@ -1,10 +1,9 @@
 //! The queue classes: argument checks, and nothing else. The hot methods are in `hot`, the awaitable ones in Python.
 
-use crate::rt::kept::interned;
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use sluicegate_core::clock::nanos;
 use sluicegate_core::queue::Side;
 
@@ -17,6 +16,8 @@ use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, Truth};
 use crate::rt::blocking;
 use crate::rt::exceptions;
+use crate::rt::imported::imported;
+use crate::rt::kept::{Kept, interned};
 
 /// A bounded first-in, first-out queue for threads and asyncio.
 #[pyclass(frozen, subclass, weakref, dict, generic, name = "Queue", module = "sluicegate")]
@@ -300,9 +301,11 @@ impl PyQueue {
         self.inner.core.is_shut(py)
     }
 
-    /// A copy of the queued items: a `deque` (Queue) or a list (LifoQueue; PriorityQueue, in heap order).
+    /// The queued items, as a live view with the methods of a `deque` (Queue) or a list (LifoQueue; PriorityQueue, in
+    /// heap order). Changes by hand ignore `maxsize` and leave `unfinished_tasks` alone.
     #[getter]
     fn queue(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        static VIEW: Kept<PyType> = Kept::new();
         let py = slf.py();
         let inner = &slf.get().inner;
         if inner.overrides.hooks {
@@ -310,16 +313,29 @@ impl PyQueue {
                 .extra(py, |extras| &extras.storage)
                 .ok_or_else(|| PyAttributeError::new_err("'queue': this class has not set it (in _init)"));
         }
-        let items = PyList::new(py, inner.snapshot(slf.as_any())?)?;
-        if inner.order != Order::Fifo {
-            return Ok(items.into_any().unbind());
-        }
-        Ok(py.import("collections")?.getattr("deque")?.call1((items,))?.unbind())
+        let class = imported(py, &VIEW, "sluicegate._items", "QueueItems")?;
+        Ok(class.call1((slf, inner.order == Order::Fifo))?.unbind())
     }
 
     #[setter]
-    fn set_queue(&self, storage: &Bound<'_, PyAny>) -> PyResult<()> {
-        stdlib::set_storage(&self.inner, storage)
+    fn set_queue(slf: &Bound<'_, Self>, storage: &Bound<'_, PyAny>) -> PyResult<()> {
+        let inner = &slf.get().inner;
+        if inner.overrides.hooks {
+            stdlib::set_storage(inner, storage);
+            return Ok(());
+        }
+        Self::queue(slf)?.call_method1(slf.py(), "_assign", (storage,)).map(drop)
+    }
+
+    /// A copy of the queued items, in the standard library's arrangement.
+    fn _snapshot(slf: &Bound<'_, Self>) -> PyResult<Vec<Item>> {
+        slf.get().inner.snapshot(slf.as_any())
+    }
+
+    /// Puts `items` in the place of `seen`, if those are still what is in the queue.
+    #[expect(clippy::needless_pass_by_value, reason = "made of what Python passes")]
+    fn _replace(slf: &Bound<'_, Self>, seen: Vec<Item>, items: Vec<Item>) -> PyResult<bool> {
+        slf.get().inner.replace(slf.as_any(), &seen, items)
     }
 
     /// Return True if the queue holds `maxsize` items at this moment; always False if there is no bound.

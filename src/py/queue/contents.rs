@@ -108,6 +108,30 @@ impl QueueInner {
         Ok(items)
     }
 
+    /// Puts `items` in the place of `seen`, if those are still what is in the queue, in one step; else nothing happens. Both are in the standard
+    /// library's arrangement.
+    pub(in crate::queue) fn replace(&self, this: &Bound<'_, PyAny>, seen: &[Item], items: Vec<Item>) -> PyResult<bool> {
+        let py = this.py();
+        let mut items = Some(items);
+        let mut replace = || {
+            self.core.edit(py, |queue| {
+                let unchanged = queue.iter().count() == seen.len() && queue.iter().zip(seen).all(|(one, other)| one.is(other));
+                if unchanged { items.take().map(|items| queue.replace(items)) } else { None }
+            })
+        };
+        if !self.slow {
+            let (wakes, old) = replace();
+            wakes.fire();
+            return Ok(old.is_some());
+        }
+        let object = Object { this, inner: self };
+        let guard = OwnerGuard::take(&object, "queue")?;
+        let (wakes, old) = replace();
+        guard.finish(0, 0)?;
+        wakes.fire();
+        Ok(old.is_some()) // the old ones are dropped here: what that runs may use the queue
+    }
+
     pub(in crate::queue) fn peek(&self, this: &Bound<'_, PyAny>) -> PyResult<Item> {
         let py = this.py();
         if self.overrides.hooks {

@@ -51,6 +51,20 @@ impl Items {
         self.ring.iter().chain(&self.heap).chain(&self.inbox)
     }
 
+    /// Puts these in the place of everything that is here, in the same arrangement as `iter` shows them. What was here comes back.
+    pub(in crate::queue) fn replace(&mut self, mut items: Vec<Item>) -> Self {
+        let mut new = Self::new(self.order);
+        if self.order == Order::Heap {
+            new.size = items.len();
+            new.heap = items;
+        } else {
+            let count = items.len();
+            let mut items = std::mem::take(&mut items).into_iter();
+            new.ring.push_many(&mut items, count);
+        }
+        std::mem::replace(self, new)
+    }
+
     /// Moves everything out, to be dropped outside the section.
     pub(in crate::queue) fn take_all(&mut self) -> Self {
         std::mem::replace(self, Self::new(self.order))

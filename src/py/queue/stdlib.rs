@@ -6,7 +6,7 @@
 
 use crate::rt::kept::Kept;
 use crate::rt::kept::interned;
-use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyType};
 
@@ -55,7 +55,8 @@ pub(in crate::queue) fn init_hook(this: &Bound<'_, PyAny>, inner: &QueueInner) -
         Order::Fifo => py.import("collections")?.getattr("deque")?.call0()?,
         _ => PyList::empty(py).into_any(),
     };
-    set_storage(inner, &storage)
+    set_storage(inner, &storage);
+    Ok(())
 }
 
 pub(in crate::queue) fn qsize_hook(this: &Bound<'_, PyAny>, inner: &QueueInner) -> PyResult<usize> {
@@ -83,16 +84,9 @@ pub(in crate::queue) fn get_hook(this: &Bound<'_, PyAny>, inner: &QueueInner) ->
 }
 
 /// `queue = storage`, in a subclass that keeps the items itself.
-pub(in crate::queue) fn set_storage(inner: &QueueInner, storage: &Bound<'_, PyAny>) -> PyResult<()> {
-    if !inner.overrides.hooks {
-        return Err(PyAttributeError::new_err(
-            "'queue' is a copy of the queued items and cannot be assigned; use put_many() or clear(), or override _init, _qsize, _put and \
-             _get in a subclass to store the items differently",
-        ));
-    }
+pub(in crate::queue) fn set_storage(inner: &QueueInner, storage: &Bound<'_, PyAny>) {
     let fresh = storage.clone().unbind();
     drop(inner.core.change_extras(storage.py(), |extras| extras.storage.replace(fresh)));
-    Ok(())
 }
 
 fn storage<'py>(this: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
