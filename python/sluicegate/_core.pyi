@@ -3,9 +3,10 @@ import queue
 from asyncio import AbstractEventLoop, Future
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextvars import Context
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from types import GenericAlias, MappingProxyType, TracebackType
-from typing import Any, ClassVar, Final, Generic, Literal, NoReturn, TypeAlias, TypeVar, final, overload, type_check_only
+from typing import Any, ClassVar, Final, Generic, Literal, NoReturn, SupportsIndex, TypeAlias, TypeVar, final, overload, type_check_only
 from uuid import UUID
 
 from _typeshed import SupportsRichComparison
@@ -29,6 +30,9 @@ _OrderedT = TypeVar("_OrderedT", bound=SupportsRichComparison)
 _Q_co = TypeVar("_Q_co", covariant=True)
 _R_co = TypeVar("_R_co", covariant=True)
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+# A time is a number of seconds or a timedelta.
+_Seconds: TypeAlias = float | timedelta
 
 # What `KeyedTokenBucket` takes for a key. (Not bool, which type checkers take for an int.)
 _Key: TypeAlias = str | bytes | int | UUID | IPv4Address | IPv6Address | tuple[_Key, ...]
@@ -100,14 +104,14 @@ class ManualClock(Clock):  # pyright: ignore[reportGeneralTypeIssues]  # nobody 
     its own.
     """
 
-    def __new__(cls, start: float = 0.0) -> Self: ...
+    def __new__(cls, start: _Seconds = 0.0) -> Self: ...
     @property
     def waiters(self) -> int:
         """The number of operations that are waiting on objects with this clock: threads and tasks, with and without a
         timeout.
         """
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: _Seconds) -> None:
         """Move the clock forward by `seconds`, in steps of a nanosecond, and wake the operations that become due, in time
         order.
 
@@ -115,10 +119,10 @@ class ManualClock(Clock):  # pyright: ignore[reportGeneralTypeIssues]  # nobody 
         is scheduled, not inside this call.
         """
 
-    async def advance_async(self, seconds: float) -> None:
+    async def advance_async(self, seconds: _Seconds) -> None:
         """Move the clock forward by `seconds`, then let this loop run: tasks woken on it have run when this returns."""
 
-    def wait_for_waiters(self, n: int, timeout: float = 5.0) -> None:
+    def wait_for_waiters(self, n: int, timeout: _Seconds = 5.0) -> None:
         """Block, in real time, until at least `n` operations are waiting on objects with this clock.
 
         Raises TimeoutError after `timeout` seconds.
@@ -179,7 +183,7 @@ class Queue(queue.Queue[_T]):
     def all_tasks_done(self) -> _Condition:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Replaces the standard library's condition: `wait(timeout)` waits until there are no unfinished tasks."""
 
-    def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: _T, block: bool = True, timeout: _Seconds | None = None) -> None:
         """Put an item into the queue.
 
         If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
@@ -192,7 +196,7 @@ class Queue(queue.Queue[_T]):
         signal handler interrupts the call, nothing has been put.
         """
 
-    def get(self, block: bool = True, timeout: float | None = None) -> _T:
+    def get(self, block: bool = True, timeout: _Seconds | None = None) -> _T:
         """Remove and return the next item.
 
         If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
@@ -233,7 +237,7 @@ class Queue(queue.Queue[_T]):
         Raises ValueError if called more times than items were put.
         """
 
-    def join(self, timeout: float | None = None) -> None:
+    def join(self, timeout: _Seconds | None = None) -> None:
         """Block until every item that was put has been processed (see `task_done`).
 
         Raises TimeoutError after `timeout` seconds. The call returns if the count of unfinished tasks reached zero at
@@ -265,7 +269,7 @@ class Queue(queue.Queue[_T]):
     def name(self) -> str | None:
         """The name given at creation, for `repr` and statistics."""
 
-    def put_many(self, items: Iterable[_T], block: bool = True, timeout: float | None = None) -> int:
+    def put_many(self, items: Iterable[_T], block: bool = True, timeout: _Seconds | None = None) -> int:
         """Put all of `items`, in order, and return the number of items.
 
         If a list or tuple fits, it is put in one step. Otherwise items are put in chunks as room appears, with no other
@@ -276,7 +280,7 @@ class Queue(queue.Queue[_T]):
         `accepted`: the number of items that were put.
         """
 
-    def get_many(self, max: int, block: bool = True, timeout: float | None = None, *, linger: float = 0.0) -> list[_T]:
+    def get_many(self, max: SupportsIndex, block: bool = True, timeout: _Seconds | None = None, *, linger: _Seconds = 0.0) -> list[_T]:
         """Remove and return 1 to `max` items, as a list.
 
         Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
@@ -330,7 +334,7 @@ class Queue(queue.Queue[_T]):
     def sync_q(self) -> SyncQueueView[_T]:
         """This queue with exactly the interface of `queue.Queue`."""
 
-    async def put_async(self, item: _T, timeout: float | None = None) -> None:
+    async def put_async(self, item: _T, timeout: _Seconds | None = None) -> None:
         """Put an item into the queue, from a coroutine.
 
         If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
@@ -344,7 +348,7 @@ class Queue(queue.Queue[_T]):
         cancelled, nothing has been put.
         """
 
-    async def get_async(self, timeout: float | None = None) -> _T:
+    async def get_async(self, timeout: _Seconds | None = None) -> _T:
         """Remove and return the next item, from a coroutine.
 
         If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
@@ -358,20 +362,20 @@ class Queue(queue.Queue[_T]):
         cancelled, nothing has been taken: the item stays in the queue.
         """
 
-    async def put_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+    async def put_many_async(self, items: Iterable[_T], *, timeout: _Seconds | None = None) -> int:
         """Put all of `items`, in order, from a coroutine, and return the number of items.
 
         Works as `put_many`. An exception that ends it early, CancelledError included, has an attribute `accepted`: the
         number of items that were put.
         """
 
-    async def get_many_async(self, max: int, *, timeout: float | None = None, linger: float = 0.0) -> list[_T]:
+    async def get_many_async(self, max: SupportsIndex, *, timeout: _Seconds | None = None, linger: _Seconds = 0.0) -> list[_T]:
         """Remove and return 1 to `max` items, as a list, from a coroutine.
 
         Works as `get_many`. If it is cancelled, nothing has been taken.
         """
 
-    async def join_async(self, timeout: float | None = None) -> None:
+    async def join_async(self, timeout: _Seconds | None = None) -> None:
         """Wait until every item that was put has been processed (see `task_done`), from a coroutine.
 
         Raises TimeoutError after `timeout` seconds. The call returns if the count of unfinished tasks reached zero at
@@ -387,14 +391,14 @@ class Queue(queue.Queue[_T]):
     def __reduce__(self) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
-    def _try_put(self, item: _T, timeout: float | None = None) -> object: ...
-    def _try_get(self, timeout: float | None = None) -> Any: ...
-    def _async_put(self, item: _T, timeout: float | None) -> AsyncOperation: ...
-    def _async_get(self, timeout: float | None) -> AsyncOperation: ...
-    def _async_put_many(self, items: Iterable[_T], timeout: float | None) -> AsyncOperation: ...
-    def _async_get_many(self, max: int, timeout: float | None, linger: float) -> AsyncOperation: ...
-    def _async_join(self, timeout: float | None) -> AsyncOperation: ...
-    def _wait_ready(self, putting: bool, timeout: float | None) -> bool: ...
+    def _try_put(self, item: _T, timeout: _Seconds | None = None) -> object: ...
+    def _try_get(self, timeout: _Seconds | None = None) -> Any: ...
+    def _async_put(self, item: _T, timeout: _Seconds | None) -> AsyncOperation: ...
+    def _async_get(self, timeout: _Seconds | None) -> AsyncOperation: ...
+    def _async_put_many(self, items: Iterable[_T], timeout: _Seconds | None) -> AsyncOperation: ...
+    def _async_get_many(self, max: SupportsIndex, timeout: _Seconds | None, linger: _Seconds) -> AsyncOperation: ...
+    def _async_join(self, timeout: _Seconds | None) -> AsyncOperation: ...
+    def _wait_ready(self, putting: bool, timeout: _Seconds | None) -> bool: ...
 
 @disjoint_base
 class LifoQueue(Queue[_T]):
@@ -409,10 +413,10 @@ class SimpleQueue(Generic[_T]):
     """An unbounded first-in, first-out queue without task tracking or shutdown."""
 
     def __init__(self, *, name: str | None = None, clock: Clock | None = None) -> None: ...
-    def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: _T, block: bool = True, timeout: _Seconds | None = None) -> None:
         """Put an item into the queue. It never waits: the queue has no bound, and `block` and `timeout` are ignored."""
 
-    def get(self, block: bool = True, timeout: float | None = None) -> _T:
+    def get(self, block: bool = True, timeout: _Seconds | None = None) -> _T:
         """Remove and return the next item.
 
         If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
@@ -444,7 +448,7 @@ class SimpleQueue(Generic[_T]):
     def name(self) -> str | None:
         """The name given at creation, for `repr` and statistics."""
 
-    def put_many(self, items: Iterable[_T], block: bool = True, timeout: float | None = None) -> int:
+    def put_many(self, items: Iterable[_T], block: bool = True, timeout: _Seconds | None = None) -> int:
         """Put all of `items`, in order, and return the number of items.
 
         If a list or tuple fits, it is put in one step. Otherwise items are put in chunks as room appears, with no other
@@ -455,7 +459,7 @@ class SimpleQueue(Generic[_T]):
         `accepted`: the number of items that were put.
         """
 
-    def get_many(self, max: int, block: bool = True, timeout: float | None = None, *, linger: float = 0.0) -> list[_T]:
+    def get_many(self, max: SupportsIndex, block: bool = True, timeout: _Seconds | None = None, *, linger: _Seconds = 0.0) -> list[_T]:
         """Remove and return 1 to `max` items, as a list.
 
         Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
@@ -482,7 +486,7 @@ class SimpleQueue(Generic[_T]):
     def statistics(self) -> QueueStatistics:
         """Return a snapshot of the queue's size, counters and waiting times."""
 
-    async def put_async(self, item: _T, timeout: float | None = None) -> None:
+    async def put_async(self, item: _T, timeout: _Seconds | None = None) -> None:
         """Put an item into the queue, from a coroutine.
 
         If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
@@ -496,7 +500,7 @@ class SimpleQueue(Generic[_T]):
         cancelled, nothing has been put.
         """
 
-    async def get_async(self, timeout: float | None = None) -> _T:
+    async def get_async(self, timeout: _Seconds | None = None) -> _T:
         """Remove and return the next item, from a coroutine.
 
         If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
@@ -510,14 +514,14 @@ class SimpleQueue(Generic[_T]):
         cancelled, nothing has been taken: the item stays in the queue.
         """
 
-    async def put_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+    async def put_many_async(self, items: Iterable[_T], *, timeout: _Seconds | None = None) -> int:
         """Put all of `items`, in order, from a coroutine, and return the number of items.
 
         Works as `put_many`. An exception that ends it early, CancelledError included, has an attribute `accepted`: the
         number of items that were put.
         """
 
-    async def get_many_async(self, max: int, *, timeout: float | None = None, linger: float = 0.0) -> list[_T]:
+    async def get_many_async(self, max: SupportsIndex, *, timeout: _Seconds | None = None, linger: _Seconds = 0.0) -> list[_T]:
         """Remove and return 1 to `max` items, as a list, from a coroutine.
 
         Works as `get_many`. If it is cancelled, nothing has been taken.
@@ -532,12 +536,12 @@ class SimpleQueue(Generic[_T]):
     def __reduce__(self) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
-    def _try_put(self, item: _T, timeout: float | None = None) -> object: ...
-    def _try_get(self, timeout: float | None = None) -> Any: ...
-    def _async_put(self, item: _T, timeout: float | None) -> AsyncOperation: ...
-    def _async_get(self, timeout: float | None) -> AsyncOperation: ...
-    def _async_put_many(self, items: Iterable[_T], timeout: float | None) -> AsyncOperation: ...
-    def _async_get_many(self, max: int, timeout: float | None, linger: float) -> AsyncOperation: ...
+    def _try_put(self, item: _T, timeout: _Seconds | None = None) -> object: ...
+    def _try_get(self, timeout: _Seconds | None = None) -> Any: ...
+    def _async_put(self, item: _T, timeout: _Seconds | None) -> AsyncOperation: ...
+    def _async_get(self, timeout: _Seconds | None) -> AsyncOperation: ...
+    def _async_put_many(self, items: Iterable[_T], timeout: _Seconds | None) -> AsyncOperation: ...
+    def _async_get_many(self, max: SupportsIndex, timeout: _Seconds | None, linger: _Seconds) -> AsyncOperation: ...
 
 # Rate limits. An amount is an int or a float.
 
@@ -562,7 +566,7 @@ class RateLimiter:
         an invalid `n`.
         """
 
-    def acquire(self, n: float = 1, *, timeout: float | None = None) -> Literal[True]:
+    def acquire(self, n: float = 1, *, timeout: _Seconds | None = None) -> Literal[True]:
         """Take `n` tokens, waiting until they are available.
 
         With `timeout` it waits for at most that many seconds; if the wait is known to be longer, the request is refused
@@ -577,7 +581,7 @@ class RateLimiter:
         waiters are admitted earlier.
         """
 
-    async def acquire_async(self, n: float = 1, *, timeout: float | None = None) -> Literal[True]:
+    async def acquire_async(self, n: float = 1, *, timeout: _Seconds | None = None) -> Literal[True]:
         """Take `n` tokens, waiting until they are available, from a coroutine.
 
         Works as `acquire`. If the tokens are available, the coroutine does not suspend, except that after 128
@@ -585,7 +589,7 @@ class RateLimiter:
         waiters are admitted earlier.
         """
 
-    def reserve(self, n: float = 1, *, max_wait: float | None = None) -> _Reservation:
+    def reserve(self, n: float = 1, *, max_wait: _Seconds | None = None) -> _Reservation:
         """Book `n` tokens for the first moment at which they will be available, after all current waiters.
 
         Returns a Reservation, which tells that moment and can be waited for, settled and cancelled. The moment is
@@ -626,7 +630,7 @@ class RateLimiter:
         an invalid `n`.
         """
 
-    def pause_for(self, seconds: float) -> None:
+    def pause_for(self, seconds: _Seconds) -> None:
         """Admit no request for `seconds`, such as a server's Retry-After. Tokens are still refilled during the pause.
 
         A shorter pause does not shorten a longer one. Existing reservations keep their moments.
@@ -642,7 +646,7 @@ class RateLimiter:
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_exc: object) -> None: ...
     @overload
-    def __call__(self, function: _F, /, *, n: float = 1, timeout: float | None = None) -> _F:
+    def __call__(self, function: _F, /, *, n: float = 1, timeout: _Seconds | None = None) -> _F:
         """Decorate a function so that each call first takes `n` tokens.
 
         Use `@bucket` or `@bucket(n=2, timeout=1)`. The function can be a def, an async def, or a generator function of
@@ -650,13 +654,13 @@ class RateLimiter:
         """
 
     @overload
-    def __call__(self, function: None = None, /, *, n: float = 1, timeout: float | None = None) -> Callable[[_F], _F]: ...
+    def __call__(self, function: None = None, /, *, n: float = 1, timeout: _Seconds | None = None) -> Callable[[_F], _F]: ...
     def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
     def _try_acquire(self, n: float = 1) -> object: ...
-    def _async_acquire(self, n: float, timeout: float | None) -> AsyncOperation: ...
-    def _check(self, n: float, timeout: float | None) -> None: ...
+    def _async_acquire(self, n: float, timeout: _Seconds | None) -> AsyncOperation: ...
+    def _check(self, n: float, timeout: _Seconds | None) -> None: ...
 
 @disjoint_base
 class TokenBucket(RateLimiter):
@@ -680,7 +684,7 @@ class TokenBucket(RateLimiter):
         rate: float,
         *,
         burst: float,
-        period: float = 1.0,
+        period: _Seconds = 1.0,
         initial: float | None = None,
         clock: Clock | None = None,
         name: str | None = None,
@@ -725,7 +729,7 @@ class LeakyBucket(RateLimiter):
         rate: float,
         *,
         capacity: int,
-        period: float = 1.0,
+        period: _Seconds = 1.0,
         clock: Clock | None = None,
         name: str | None = None,
     ) -> Self: ...
@@ -761,7 +765,7 @@ class SlidingWindow(RateLimiter):
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
 
-    def __new__(cls, limit: float, period: float, *, clock: Clock | None = None, name: str | None = None) -> Self: ...
+    def __new__(cls, limit: float, period: _Seconds, *, clock: Clock | None = None, name: str | None = None) -> Self: ...
     @property
     def limit(self) -> float:
         """The largest number of tokens admitted in any window."""
@@ -809,7 +813,7 @@ class RateLimits:
         admitted and for invalid arguments.
         """
 
-    def acquire(self, n: float = 1, /, *, timeout: float | None = None, **amounts: float) -> Literal[True]:
+    def acquire(self, n: float = 1, /, *, timeout: _Seconds | None = None, **amounts: float) -> Literal[True]:
         """Take `n` of each limit, or amounts by name, waiting until all are available. All or none.
 
         With `timeout` it waits for at most that many seconds; if the wait is known to be longer, the request is refused
@@ -823,13 +827,13 @@ class RateLimits:
         signal handler interrupts the wait, nothing has been taken.
         """
 
-    async def acquire_async(self, n: float = 1, /, *, timeout: float | None = None, **amounts: float) -> Literal[True]:
+    async def acquire_async(self, n: float = 1, /, *, timeout: _Seconds | None = None, **amounts: float) -> Literal[True]:
         """Take `n` of each limit, or amounts by name, waiting until all are available, from a coroutine. All or none.
 
         Works as `acquire`. If it is cancelled, nothing has been taken.
         """
 
-    def reserve(self, n: float = 1, /, *, max_wait: float | None = None, **amounts: float) -> _ReservationByName:
+    def reserve(self, n: float = 1, /, *, max_wait: _Seconds | None = None, **amounts: float) -> _ReservationByName:
         """Book `n` of each limit, or amounts by name, for the first moment at which all are available, after all current
         waiters.
 
@@ -863,7 +867,7 @@ class RateLimits:
         Raises what `acquire` raises for amounts that can never be admitted and for invalid arguments.
         """
 
-    def pause_for(self, seconds: float) -> None:
+    def pause_for(self, seconds: _Seconds) -> None:
         """Admit no request to any of the limits for `seconds`, such as a server's Retry-After.
 
         Raises ValueError, TypeError or OverflowError for invalid `seconds`.
@@ -877,7 +881,7 @@ class RateLimits:
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_exc: object) -> None: ...
     @overload
-    def __call__(self, function: _F, /, *, n: float | None = None, timeout: float | None = None, **amounts: float) -> _F:
+    def __call__(self, function: _F, /, *, n: float | None = None, timeout: _Seconds | None = None, **amounts: float) -> _F:
         """Decorate a function so that each call first takes `n` of each limit, or amounts by name.
 
         Use `@limits`, `@limits(n=2, timeout=1)` or `@limits(requests=1, tokens=500)`. The function can be a def, an
@@ -887,13 +891,13 @@ class RateLimits:
 
     @overload
     def __call__(
-        self, function: None = None, /, *, n: float | None = None, timeout: float | None = None, **amounts: float
+        self, function: None = None, /, *, n: float | None = None, timeout: _Seconds | None = None, **amounts: float
     ) -> Callable[[_F], _F]: ...
     def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
-    def _async_acquire(self, timeout: float | None, *args: float, **amounts: float) -> AsyncOperation: ...
-    def _check(self, timeout: float | None, *args: float, **amounts: float) -> None: ...
+    def _async_acquire(self, timeout: _Seconds | None, *args: float, **amounts: float) -> AsyncOperation: ...
+    def _check(self, timeout: _Seconds | None, *args: float, **amounts: float) -> None: ...
 
 @disjoint_base
 class KeyedTokenBucket:
@@ -919,8 +923,8 @@ class KeyedTokenBucket:
         rate: float,
         *,
         burst: float,
-        max_keys: int,
-        period: float = 1.0,
+        max_keys: SupportsIndex,
+        period: _Seconds = 1.0,
         clock: Clock | None = None,
         name: str | None = None,
     ) -> Self: ...
@@ -1040,7 +1044,7 @@ class Reservation:
         `sluicegate.Clock().now()`).
         """
 
-    def wait(self, timeout: float | None = None) -> Literal[True]:
+    def wait(self, timeout: _Seconds | None = None) -> Literal[True]:
         """Block until the reservation is ready.
 
         Raises RateLimited at once, with the booking unchanged, if that is more than `timeout` seconds away; ValueError,
@@ -1048,7 +1052,7 @@ class Reservation:
         the booking is unchanged.
         """
 
-    async def wait_async(self, timeout: float | None = None) -> Literal[True]:
+    async def wait_async(self, timeout: _Seconds | None = None) -> Literal[True]:
         """Wait until the reservation is ready, from a coroutine.
 
         Works as `wait`. If it is cancelled, the booking is unchanged.
@@ -1085,7 +1089,7 @@ class Reservation:
     def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
-    def _async_wait(self, timeout: float | None) -> AsyncOperation: ...
+    def _async_wait(self, timeout: _Seconds | None) -> AsyncOperation: ...
     def _check_open(self) -> None: ...
 
 # Credit channels.
@@ -1139,7 +1143,7 @@ class CreditChannel(Channel[_T, _T]):
 
     def __new__(
         cls,
-        window: int = 256,
+        window: SupportsIndex = 256,
         *,
         threshold: float = 0.5,
         buffer: float | None = None,
@@ -1164,11 +1168,11 @@ class AckChannel(Channel[_T, Delivery[_T]]):
 
     def __new__(
         cls,
-        window: int = 256,
+        window: SupportsIndex = 256,
         *,
         threshold: float = 0.5,
         buffer: float | None = None,
-        ack_wait: float | None = None,
+        ack_wait: _Seconds | None = None,
         max_deliver: int = 5,
         weigh: Callable[[_T], int] | None = None,
         control_capacity: int = 8,
@@ -1186,7 +1190,7 @@ class Sender(Generic[_T]):
     or failed makes the channel fail, with a ResourceWarning.
     """
 
-    def send(self, item: _T, timeout: float | None = None) -> None:
+    def send(self, item: _T, timeout: _Seconds | None = None) -> None:
         """Send an item. Waits for credit: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
 
         Raises Full if there was no credit in time, ChannelClosed if this sender has completed, ChannelCancelled if the
@@ -1203,14 +1207,14 @@ class Sender(Generic[_T]):
         Raises Full if there is no credit or others are waiting, otherwise what `send` raises.
         """
 
-    async def send_async(self, item: _T, timeout: float | None = None) -> None:
+    async def send_async(self, item: _T, timeout: _Seconds | None = None) -> None:
         """Send an item, waiting for credit, from a coroutine.
 
         Works as `send`. If there is credit, the coroutine does not suspend, except that after 128 operations in a row
         other tasks of the loop get to run. If it is cancelled, nothing has been sent.
         """
 
-    def send_many(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+    def send_many(self, items: Iterable[_T], *, timeout: _Seconds | None = None) -> int:
         """Send all of `items`, in order, and return the number of items.
 
         As many items as there is credit for are sent in one step, the rest as credit is granted; `timeout` bounds the
@@ -1223,14 +1227,14 @@ class Sender(Generic[_T]):
         the number of items that were sent.
         """
 
-    async def send_many_async(self, items: Iterable[_T], *, timeout: float | None = None) -> int:
+    async def send_many_async(self, items: Iterable[_T], *, timeout: _Seconds | None = None) -> int:
         """Send all of `items`, in order, from a coroutine, and return the number of items.
 
         Works as `send_many`. An exception that ends it early, CancelledError included, has an attribute `accepted`: the
         number of items that were sent.
         """
 
-    def permit(self, n: int = 1, *, timeout: float | None = None) -> Permit[_T]:
+    def permit(self, n: int = 1, *, timeout: _Seconds | None = None) -> Permit[_T]:
         """Return a context manager that holds credit for items that do not exist yet.
 
         Use it as `with sender.permit(3) as permit: permit.send(x)`. The credit is taken on entry, which waits for it
@@ -1242,14 +1246,14 @@ class Sender(Generic[_T]):
     def credit(self) -> float:
         """The amount that can be sent now without waiting, in items or in units of weight; `math.inf` if it is unlimited."""
 
-    def wait_ready(self, n: int = 1, *, timeout: float | None = None) -> Literal[True]:
+    def wait_ready(self, n: int = 1, *, timeout: _Seconds | None = None) -> Literal[True]:
         """Wait until `n` could be sent, without taking credit. Another sender may use the credit first (see `permit`).
 
         Raises Full if there was not enough credit within `timeout` seconds, ValueError if there never can be, and what
         `send` raises at the end of the channel.
         """
 
-    async def wait_ready_async(self, n: int = 1, *, timeout: float | None = None) -> Literal[True]:
+    async def wait_ready_async(self, n: int = 1, *, timeout: _Seconds | None = None) -> Literal[True]:
         """Wait until `n` could be sent, without taking credit, from a coroutine. Works as `wait_ready`."""
 
     def complete(self) -> None:
@@ -1290,10 +1294,10 @@ class Sender(Generic[_T]):
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
     @classmethod
     def __class_getitem__(cls, key: object) -> GenericAlias: ...
-    def _try_send(self, item: _T, timeout: float | None = None) -> object: ...
-    def _async_send(self, item: _T, timeout: float | None) -> AsyncOperation: ...
-    def _async_send_many(self, items: Iterable[_T], timeout: float | None) -> AsyncOperation: ...
-    def _async_wait_ready(self, n: int, timeout: float | None) -> AsyncOperation: ...
+    def _try_send(self, item: _T, timeout: _Seconds | None = None) -> object: ...
+    def _async_send(self, item: _T, timeout: _Seconds | None) -> AsyncOperation: ...
+    def _async_send_many(self, items: Iterable[_T], timeout: _Seconds | None) -> AsyncOperation: ...
+    def _async_wait_ready(self, n: int, timeout: _Seconds | None) -> AsyncOperation: ...
     @property
     def _weighs_length(self) -> bool: ...
 
@@ -1327,7 +1331,7 @@ class Receiver(Generic[_R_co]):
     the block, and so does garbage collection of the receiver.
     """
 
-    def receive(self, timeout: float | None = None) -> _R_co:
+    def receive(self, timeout: _Seconds | None = None) -> _R_co:
         """Receive the next item. Waits for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
         seconds.
 
@@ -1348,21 +1352,21 @@ class Receiver(Generic[_R_co]):
         Raises Empty if there is no item, otherwise what `receive` raises.
         """
 
-    async def receive_async(self, timeout: float | None = None) -> _R_co:
+    async def receive_async(self, timeout: _Seconds | None = None) -> _R_co:
         """Receive the next item, waiting for it, from a coroutine.
 
         Works as `receive`. If there is an item, the coroutine does not suspend, except that after 128 operations in a
         row other tasks of the loop get to run. If it is cancelled, nothing has been taken.
         """
 
-    def receive_many(self, max: int, *, timeout: float | None = None) -> list[_R_co]:
+    def receive_many(self, max: SupportsIndex, *, timeout: _Seconds | None = None) -> list[_R_co]:
         """Receive 1 to `max` items, as a list: wait for the first item, then take what else is available.
 
         Raises Empty if there was no item within `timeout` seconds, and what `receive` raises at the end of the channel;
         ValueError, TypeError or OverflowError for an invalid `max` or `timeout`.
         """
 
-    async def receive_many_async(self, max: int, *, timeout: float | None = None) -> list[_R_co]:
+    async def receive_many_async(self, max: SupportsIndex, *, timeout: _Seconds | None = None) -> list[_R_co]:
         """Receive 1 to `max` items, as a list, from a coroutine.
 
         Works as `receive_many`. If it is cancelled, nothing has been taken.
@@ -1425,9 +1429,9 @@ class Receiver(Generic[_R_co]):
     def _subscribe(self) -> None: ...
     @staticmethod
     def _report(error: BaseException, handler: object) -> None: ...
-    def _try_receive(self, timeout: float | None = None) -> Any: ...
-    def _async_receive(self, timeout: float | None) -> AsyncOperation: ...
-    def _async_receive_many(self, max: int, timeout: float | None) -> AsyncOperation: ...
+    def _try_receive(self, timeout: _Seconds | None = None) -> Any: ...
+    def _async_receive(self, timeout: _Seconds | None) -> AsyncOperation: ...
+    def _async_receive_many(self, max: SupportsIndex, timeout: _Seconds | None) -> AsyncOperation: ...
 
 @final
 class Credit:
@@ -1452,7 +1456,7 @@ class Credit:
         Returns whether it changed something. Raises what `request` raises.
         """
 
-    def lease(self, n: float, ttl: float) -> bool:
+    def lease(self, n: float, ttl: _Seconds) -> bool:
         """Grant `n` for `ttl` seconds, replacing what is left of an earlier lease. Credit that is not used by then
         expires. `math.inf` grants the largest amount that can be counted.
 
@@ -1518,7 +1522,7 @@ class Delivery(Generic[_T]):
         Raises StaleDelivery if it is too late (see `ack_wait`): the item has been delivered again or discarded.
         """
 
-    def nack(self, requeue: bool = True, delay: float = 0.0) -> None:
+    def nack(self, requeue: bool = True, delay: _Seconds = 0.0) -> None:
         """Report that the item has not been processed. It is requeued at the head after `delay` seconds, or discarded with
         `requeue=False`.
 
@@ -1593,7 +1597,7 @@ def _after_fork_in_child() -> None: ...
 class _Condition:
     def __enter__(self) -> bool: ...
     def __exit__(self, *_exc: object) -> None: ...
-    def wait(self, timeout: float | None = None) -> bool: ...
+    def wait(self, timeout: _Seconds | None = None) -> bool: ...
 
 # What the `reserve` of one limiter returns, and that of several. (`Self` in a final class is that class.)
 @type_check_only
@@ -1651,7 +1655,7 @@ class Semaphore:
     def async_semaphore(self) -> AsyncSemaphoreView:
         """This semaphore with exactly the interface of `asyncio.Semaphore`."""
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool:
+    def acquire(self, blocking: bool = True, timeout: _Seconds | None = None, n: int = 1) -> bool:
         """Acquire `n` permits, waiting until they are free, and return True.
 
         Return False if the permits are not free and `blocking` is false, or if they did not become free within
@@ -1665,7 +1669,7 @@ class Semaphore:
         and later waiters move up.
         """
 
-    async def acquire_async(self, n: int = 1, *, timeout: float | None = None) -> bool:
+    async def acquire_async(self, n: int = 1, *, timeout: _Seconds | None = None) -> bool:
         """Acquire `n` permits, waiting until they are free, from a coroutine, and return True.
 
         Return False if they did not become free within `timeout` seconds. If the permits are free, the coroutine does
@@ -1692,7 +1696,7 @@ class Semaphore:
         nothing changed. Raises ValueError, TypeError or OverflowError for an invalid `n`.
         """
 
-    def permit(self, n: int = 1, *, timeout: float | None = None) -> SemaphorePermit:
+    def permit(self, n: int = 1, *, timeout: _Seconds | None = None) -> SemaphorePermit:
         """Return a context manager (`with`, `async with`) that holds `n` permits while its block runs.
 
         The permits are acquired on entry, waiting at most `timeout` seconds if that is given, and released on exit. A
@@ -1717,7 +1721,7 @@ class Semaphore:
     def statistics(self) -> SemaphoreStatistics:
         """Return a snapshot of the semaphore's permits, counters and waiting times."""
 
-    def __enter__(self, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool: ...
+    def __enter__(self, blocking: bool = True, timeout: _Seconds | None = None, n: int = 1) -> bool: ...
     def __exit__(self, *_exc: object) -> None: ...
     async def __aenter__(self) -> bool:
         """Acquire a permit, waiting until it is free, from a coroutine."""
@@ -1728,8 +1732,8 @@ class Semaphore:
     def __reduce_ex__(self, _protocol: object) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
-    def _try_acquire(self, n: int, timeout: float | None) -> object: ...
-    def _async_acquire(self, n: int, timeout: float | None) -> AsyncOperation: ...
+    def _try_acquire(self, n: int, timeout: _Seconds | None) -> object: ...
+    def _async_acquire(self, n: int, timeout: _Seconds | None) -> AsyncOperation: ...
 
 @disjoint_base
 class BoundedSemaphore(Semaphore):
@@ -1772,7 +1776,7 @@ class KeyedSemaphore:
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
 
-    def __new__(cls, value: int, *, max_keys: int, clock: Clock | None = None, name: str | None = None) -> Self: ...
+    def __new__(cls, value: int, *, max_keys: SupportsIndex, clock: Clock | None = None, name: str | None = None) -> Self: ...
     @property
     def name(self) -> str | None:
         """The name given at creation, for `repr`, messages and statistics."""
@@ -1792,10 +1796,10 @@ class KeyedSemaphore:
         Raises TypeError for a key of an unsupported type.
         """
 
-    def acquire(self, key: _Key, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool:
+    def acquire(self, key: _Key, blocking: bool = True, timeout: _Seconds | None = None, n: int = 1) -> bool:
         """Acquire `n` permits of the key, waiting until free, and return True. Works as `Semaphore.acquire`."""
 
-    async def acquire_async(self, key: _Key, n: int = 1, *, timeout: float | None = None) -> bool:
+    async def acquire_async(self, key: _Key, n: int = 1, *, timeout: _Seconds | None = None) -> bool:
         """Acquire `n` permits of the key, waiting until free, from a coroutine. Works as `Semaphore.acquire_async`."""
 
     def try_acquire(self, key: _Key, n: int = 1) -> bool:
@@ -1804,7 +1808,7 @@ class KeyedSemaphore:
     def release(self, key: _Key, n: int = 1) -> None:
         """Release `n` permits of the key. Raises ValueError if fewer are held. Works as `Semaphore.release`."""
 
-    def permit(self, key: _Key, n: int = 1, *, timeout: float | None = None) -> SemaphorePermit:
+    def permit(self, key: _Key, n: int = 1, *, timeout: _Seconds | None = None) -> SemaphorePermit:
         """Return a context manager that holds `n` permits of the key while its block runs. Works as `Semaphore.permit`."""
 
     def statistics(self) -> KeyedSemaphoreStatistics:
@@ -1832,7 +1836,7 @@ class Transfer:
     `await` stops the transfer.
     """
 
-    def result(self, timeout: float | None = None) -> int:
+    def result(self, timeout: _Seconds | None = None) -> int:
         """Wait until the transfer has ended, and return the number of items (lines) or bytes.
 
         Raises the error that ended it, TimeoutError if it did not end within `timeout` seconds, and

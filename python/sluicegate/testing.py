@@ -12,7 +12,7 @@ __all__ = ["ManualClock"]
 _TURNS = 10
 
 
-async def advance_async(self: Any, seconds: float) -> None:
+async def advance_async(self: Any, seconds: float | timedelta) -> None:
     """Move the clock forward by `seconds`, then let this loop run: tasks woken on it have run when this returns."""
     import asyncio  # which runs this
 

@@ -5,10 +5,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 use sluicegate_core::credits::UNBOUNDED;
 
-use crate::rt::arguments::{text, type_name};
+use crate::rt::arguments::{as_int, text, type_name};
 
 /// A whole number of at least `least`, for an argument or a weight.
 pub(super) fn whole(what: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
+    let value = &as_int(value)?;
     let wrong = || format!("{what} must be a whole number of at least {least}, not {}", text(value));
     if value.is_instance_of::<PyBool>() || !(value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>()) {
         return Err(PyTypeError::new_err(format!("{} ({})", wrong(), type_name(value))));
@@ -31,6 +32,7 @@ pub(super) fn whole(what: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResul
 
 /// An amount of credit to ask for: an int of at least 1, `math.inf` for no end; more than can be counted saturates (rule 3.17).
 pub(super) fn demand(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let value = &as_int(value)?;
     if value.is_exact_instance_of::<PyFloat>() && value.extract::<f64>()?.is_infinite() && value.gt(0)? {
         return Ok(UNBOUNDED);
     }

@@ -6,10 +6,11 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple};
 use sluicegate_core::clock::{self, MAX_SECONDS, Nanos};
 use sluicegate_core::rate::{Pace, PaceError, Scale, Units};
 
-use crate::rt::arguments::{Argument, text, type_name};
+use crate::rt::arguments::{Argument, as_int, in_seconds, text, type_name};
 
 /// A finite number that is not negative, by the name of its argument.
 pub(super) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    let value = &as_int(value)?;
     if value.is_instance_of::<PyBool>() || !(value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) {
         let (value, kind) = (text(value), type_name(value));
         return Err(PyTypeError::new_err(format!("'{name}' must be an int or float, not {value} ({kind})")));
@@ -85,7 +86,7 @@ pub(super) fn pace(rate: (&Bound<'_, PyAny>, f64), period: f64, scale: Scale) ->
 /// The period of a rate.
 pub(super) fn period_of(value: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
     let Some(value) = value else { return Ok(1.0) };
-    let period = positive_number("period", value)?;
+    let period = positive_number("period", &in_seconds(value)?)?;
     if period > MAX_SECONDS {
         let period = text(value);
         return Err(PyOverflowError::new_err(format!("'period' is {period} seconds, and the maximum is {MAX_SECONDS}")));

@@ -11,7 +11,7 @@ use sluicegate_core::rate::{Law, Scale, Terms};
 use super::Limiter;
 use super::amounts::{amount, keyword, pace, period_of, positive_amount, positive_number, scale};
 use super::limiter::{PyRateLimiter, Shape, Target, burst_of, told};
-use crate::rt::arguments::{Argument, text, type_name};
+use crate::rt::arguments::{Argument, as_int, text, type_name};
 use crate::rt::class::Common;
 
 /// A token bucket: it is refilled with `rate` tokens per `period` seconds, and holds at most `burst` tokens.
@@ -58,6 +58,7 @@ pub(crate) struct PySlidingWindow;
 
 /// The largest number of requests that can wait.
 fn capacity_of(value: &Bound<'_, PyAny>) -> PyResult<(usize, f64)> {
+    let value = &as_int(value)?;
     if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
         let (value, kind) = (text(value), type_name(value));
         return Err(PyTypeError::new_err(format!("'capacity' must be an int, not {value} ({kind})")));

@@ -2,7 +2,11 @@
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyFloat, PyInt, PyType};
 use sluicegate_core::clock::{MAX_SECONDS, Nanos, nanos};
+
+use crate::rt::imported::class_of;
+use crate::rt::kept::{Kept, interned};
 
 /// How long an operation may wait.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +29,11 @@ impl Timeout {
     /// The standard library's `timeout` argument, with its errors, and NaN refused (there it makes `get` spin for ever).
     pub(crate) fn parse(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let Some(timeout) = timeout.filter(|timeout| !timeout.is_none()) else { return Ok(Self::Forever) };
-        if timeout.lt(0)? {
+        let number = in_seconds(timeout)?;
+        if number.lt(0)? {
             return Err(PyValueError::new_err(format!("'timeout' must be a non-negative number, not {}", text(timeout))));
         }
-        let seconds: f64 = timeout.extract()?;
+        let seconds: f64 = number.extract()?;
         if seconds.is_nan() {
             return Err(PyValueError::new_err("'timeout' must be a non-negative number, not nan"));
         }
@@ -59,17 +64,41 @@ impl Timeout {
     }
 }
 
+/// An integer of another type, NumPy's for one, as an `int`. Anything else as it is.
+pub(crate) fn as_int<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>() {
+        return Ok(value.clone());
+    }
+    match value.get_type().getattr_opt(interned!(value.py(), "__index__"))? {
+        Some(index) => index.call1((value,)),
+        None => Ok(value.clone()),
+    }
+}
+
+/// A `timedelta` as its number of seconds. Anything else as [`as_int`] has it.
+pub(crate) fn in_seconds<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static TIMEDELTA: Kept<PyType> = Kept::new();
+    let number = as_int(value)?;
+    if number.is_instance_of::<PyInt>() || number.is_instance_of::<PyFloat>() {
+        return Ok(number);
+    }
+    match class_of(value.py(), &TIMEDELTA, "datetime", "timedelta")? {
+        Some(class) if value.is_instance(class)? => value.call_method0(interned!(value.py(), "total_seconds")),
+        _ => Ok(number),
+    }
+}
+
 /// A finite number of seconds, not negative and not too large, by the name of its argument.
 pub(crate) fn duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    use pyo3::types::{PyBool, PyFloat, PyInt};
-    if value.is_instance_of::<PyBool>() || !(value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) {
+    let number = in_seconds(value)?;
+    if number.is_instance_of::<PyBool>() || !(number.is_instance_of::<PyFloat>() || number.is_instance_of::<PyInt>()) {
         return Err(PyTypeError::new_err(format!(
-            "'{name}' must be a number of seconds (int or float), not {} ({})",
+            "'{name}' must be a number of seconds (int, float or timedelta), not {} ({})",
             text(value),
             type_name(value)
         )));
     }
-    let seconds: f64 = value.extract().map_err(|_| {
+    let seconds: f64 = number.extract().map_err(|_| {
         PyOverflowError::new_err(format!("'{name}' is {} seconds, and the maximum is {MAX_SECONDS}", text(value)))
     })?;
     if !seconds.is_finite() || seconds < 0.0 {
@@ -94,9 +123,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Truth {
     }
 }
 
-/// Refuses what is not an int of at least `least`, by the name of its argument.
+/// Refuses what is not an integer of at least `least`, by the name of its argument.
 pub(crate) fn at_least(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult<()> {
-    use pyo3::types::{PyBool, PyInt};
+    let value = &as_int(value)?;
     if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
         return Err(PyTypeError::new_err(format!(
             "'{name}' must be an int of at least {least}, not {} ({})",

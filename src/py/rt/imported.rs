@@ -3,7 +3,7 @@
 use crate::rt::kept::Kept;
 use pyo3::prelude::*;
 use pyo3::type_object::PyTypeCheck;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyType};
 
 pub(crate) fn imported<'py, T: PyTypeCheck>(
     py: Python<'py>,
@@ -21,4 +21,20 @@ pub(crate) fn imported<'py, T: PyTypeCheck>(
 pub(crate) fn modules(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
     static MODULES: Kept<PyDict> = Kept::new();
     imported(py, &MODULES, "sys", "modules")
+}
+
+/// A class of a module that has been imported, if it has.
+pub(crate) fn class_of<'py>(
+    py: Python<'py>,
+    cell: &'static Kept<PyType>,
+    module: &str,
+    name: &str,
+) -> PyResult<Option<&'py Bound<'py, PyType>>> {
+    if cell.get(py).is_none() {
+        let module = modules(py)?.get_item(module)?;
+        if module.is_none_or(|module| !module.hasattr(name).unwrap_or(false)) {
+            return Ok(None); // or it is just being imported
+        }
+    }
+    imported(py, cell, module, name).map(Some)
 }

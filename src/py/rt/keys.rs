@@ -16,7 +16,7 @@ use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple, PyType};
 use sluicegate_core::keys::KeyHash;
 
 use crate::rt::arguments::{text, type_name};
-use crate::rt::imported::{imported, modules};
+use crate::rt::imported::class_of;
 
 /// A key's tuples may be nested so deep.
 const DEPTH: u32 = 16;
@@ -104,22 +104,6 @@ impl Both {
 /// A string that UTF-8 cannot hold.
 fn with_surrogates<'py>(string: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
     Ok(string.call_method1(interned!(string.py(), "encode"), ("utf-8", "surrogatepass"))?.cast_into()?)
-}
-
-/// A class of a module that has been imported, if it has.
-fn class_of<'py>(
-    py: Python<'py>,
-    cell: &'static Kept<PyType>,
-    module: &str,
-    name: &str,
-) -> PyResult<Option<&'py Bound<'py, PyType>>> {
-    if cell.get(py).is_none() {
-        let module = modules(py)?.get_item(module)?;
-        if module.is_none_or(|module| !module.hasattr(name).unwrap_or(false)) {
-            return Ok(None); // or it is just being imported
-        }
-    }
-    imported(py, cell, module, name).map(Some)
 }
 
 /// UUIDs and IP addresses.

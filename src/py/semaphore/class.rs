@@ -11,7 +11,7 @@ use super::ops::Acquire;
 use super::permit::PyPermit;
 use super::permits::{Own, Permits};
 use crate::rt::aio::AsyncOperation;
-use crate::rt::arguments::{Argument, Timeout, text};
+use crate::rt::arguments::{Argument, Timeout, in_seconds, text};
 use crate::rt::blocking;
 use crate::rt::class::{Common, refuse_copies, repr_head, snapshot};
 
@@ -42,7 +42,8 @@ impl PySemaphore {
         n: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let n = weight(n)?;
-        let timeout = timeout.filter(|timeout| !timeout.is_none());
+        let timeout = timeout.filter(|timeout| !timeout.is_none()).map(in_seconds).transpose()?;
+        let timeout = timeout.as_ref();
         let timeout = match (blocking.map_or(Ok(true), PyAnyMethods::is_truthy)?, timeout) {
             (false, Some(_)) => return Err(PyValueError::new_err("can't specify timeout for non-blocking acquire")),
             (false, None) => Timeout::Never,
