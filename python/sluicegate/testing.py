@@ -6,6 +6,10 @@ from typing import Any
 
 from sluicegate._core import ManualClock
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+
 __all__ = ["ManualClock"]
 
 #: Turns of the loop after which whatever a wake-up sets off in a chain of a few tasks has run.
