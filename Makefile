@@ -234,6 +234,10 @@ check-loom: ## models of the wait list, over every interleaving (loom)
 	LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-4} RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
 	    cargo test --locked --release --quiet --test 'loom_*'
 
+.PHONY: test-users
+test-users: $(BUILT) ## other projects' own tests with our queues in the place of queue's; ARGS="kombu celery"; not in CI
+	$(PY) tests/users/run.py --work target/users $(ARGS)
+
 # --- packages ---------------------------------------------------------------------------------------------------
 
 .PHONY: wheel sdist

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-__all__ = ["AsyncQueueIterator", "QueueMethods", "SimpleQueueMethods"]
+__all__ = ["AsyncQueueIterator", "Batches", "QueueMethods", "SimpleQueueMethods"]
 
 
 def running_loop() -> Any:
@@ -52,6 +52,38 @@ class AsyncQueueIterator:
         try:
             item = self._queue._try_get()
             return await drive(self._queue._async_get(None)) if item is WAIT else item
+        except ShutDown:
+            pass
+        self._queue._end_of_iteration()
+        raise StopAsyncIteration
+
+
+class Batches:
+    """Iterates over the items of a queue in lists, with `for` and with `async for`."""
+
+    __slots__ = ("_linger", "_max", "_queue")
+
+    def __init__(self, queue: Any, max: int, linger: float) -> None:
+        queue._check_batch(max, linger)
+        self._queue, self._max, self._linger = queue, max, linger
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> list[Any]:
+        try:
+            return self._queue.get_many(self._max, linger=self._linger)
+        except ShutDown:
+            pass
+        self._queue._end_of_iteration()
+        raise StopIteration
+
+    def __aiter__(self) -> Batches:
+        return self
+
+    async def __anext__(self) -> list[Any]:
+        try:
+            return await self._queue.get_many_async(self._max, linger=self._linger)
         except ShutDown:
             pass
         self._queue._end_of_iteration()
@@ -107,6 +139,17 @@ class SimpleQueueMethods:
         Works as `get_many`. If it is cancelled, nothing has been taken.
         """
         return await drive(self._async_get_many(max, timeout, linger))
+
+    def batches(self: Any, max: int, *, linger: float = 0.0) -> Batches:
+        """Return an iterator, for `for` and `async for`, over lists of 1 to `max` items.
+
+        Each list is what `get_many(max, linger=linger)` returns: with `linger` the first item of a list waits up to
+        that many seconds for more. The iteration ends as that over the single items does; what is in the queue at the
+        shutdown still comes, in lists that do not linger.
+
+        Raises ValueError, TypeError or OverflowError for an invalid `max` or `linger`.
+        """
+        return Batches(self, max, linger)
 
     def __aiter__(self: Any) -> AsyncQueueIterator:
         """Iterate over the items until the queue has been shut down and is empty."""

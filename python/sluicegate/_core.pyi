@@ -384,6 +384,17 @@ class Queue(queue.Queue[_T]):
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __iter__(self) -> Iterator[_T]: ...
+    def batches(self, max: SupportsIndex, *, linger: _Seconds = 0.0) -> _Batches[_T]:
+        """Return an iterator, for `for` and `async for`, over lists of 1 to `max` items.
+
+        Each list is what `get_many(max, linger=linger)` returns: with `linger` the first item of a list waits up to
+        that many seconds for more. The iteration ends as that over the single items does; what is in the queue at the
+        shutdown still comes, in lists that do not linger.
+
+        Raises ValueError, TypeError or OverflowError for an invalid `max` or `linger`.
+        """
+
+    def _check_batch(self, max: SupportsIndex, linger: _Seconds) -> None: ...
     def __aiter__(self) -> AsyncIterator[_T]:
         """Iterate over the items until the queue has been shut down and is empty."""
     def __bool__(self) -> Literal[True]: ...
@@ -529,6 +540,17 @@ class SimpleQueue(Generic[_T]):
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __iter__(self) -> Iterator[_T]: ...
+    def batches(self, max: SupportsIndex, *, linger: _Seconds = 0.0) -> _Batches[_T]:
+        """Return an iterator, for `for` and `async for`, over lists of 1 to `max` items.
+
+        Each list is what `get_many(max, linger=linger)` returns: with `linger` the first item of a list waits up to
+        that many seconds for more. The iteration ends as that over the single items does; what is in the queue at the
+        shutdown still comes, in lists that do not linger.
+
+        Raises ValueError, TypeError or OverflowError for an invalid `max` or `linger`.
+        """
+
+    def _check_batch(self, max: SupportsIndex, linger: _Seconds) -> None: ...
     def __aiter__(self) -> AsyncIterator[_T]:
         """Iterate over the items until the queue has been shut down and is empty."""
     def __bool__(self) -> Literal[True]: ...
@@ -1591,6 +1613,14 @@ STAND_INS: Final[dict[type, type]]
 CLASSES: Final[dict[str, Any]]
 
 def _after_fork_in_child() -> None: ...
+
+# What `batches` returns.
+@type_check_only
+class _Batches(Generic[_T]):
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> list[_T]: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> list[_T]: ...
 
 # What is left of the standard library's conditions.
 @type_check_only

@@ -75,6 +75,7 @@ QUEUE = {
     "get": "(block=True, timeout=None)",
     "put_nowait": "(item)",
     "get_nowait": "()",
+    "batches": "(max, *, linger=0.0)",
     "qsize": "()",
     "empty": "()",
     "full": "()",

@@ -206,6 +206,12 @@ macro_rules! shared_methods {
                 awaitable(slf.as_any(), QueueOperation::get_many(&slf.get().inner, max, nanos(linger)), timeout)
             }
 
+            /// Raises what `get_many` raises about these arguments.
+            fn _check_batch(&self, max: &Bound<'_, PyAny>, linger: &Bound<'_, PyAny>) -> PyResult<()> {
+                arguments::positive("max", max)?;
+                arguments::duration("linger", linger).map(drop)
+            }
+
             fn __iter__(slf: &Bound<'_, Self>) -> PyResult<QueueIterator> {
                 QueueIterator::new(slf.as_any(), &slf.get().inner)
             }
