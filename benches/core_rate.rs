@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use sluicegate_core::clock::Clock;
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::rate::{Keyed, Law, Limiter, Pace, Scale, Several, Terms, Units};
+use sluicegate_core::rate::{Keyed, LimitSet, Limiter, Policy, Rate, Scale, Terms, Units};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -41,23 +41,23 @@ fn scale(largest: f64) -> Scale {
     Scale::for_largest(largest).expect("not too large")
 }
 
-fn pace(tokens: f64, scale: Scale) -> Pace {
-    Pace::new(tokens, DAY, scale).expect("neither too fast nor too slow")
+fn rate_of(tokens: f64, scale: Scale) -> Rate {
+    Rate::new(tokens, DAY, scale).expect("neither too fast nor too slow")
 }
 
 impl Ours {
     fn bucket(burst: f64) -> Self {
         let scale = scale(burst);
         let burst_units = scale.units(burst).expect("it fits");
-        let law = Law::Bucket { pace: pace(burst, scale), burst: burst_units, debt: 0 };
-        Self { limiter: Limiter::new(law, scale, Clock::Monotonic), one: scale.per_token() }
+        let policy = Policy::Bucket { rate: rate_of(burst, scale), burst: burst_units, debt: 0 };
+        Self { limiter: Limiter::new(policy, scale, Clock::Monotonic), one: scale.per_token() }
     }
 
     /// A million in ten milliseconds: more than can be asked for, and few enough for its log to stay short.
     fn window() -> Self {
         let scale = scale(1e6);
-        let law = Law::Window { limit: scale.units(1e6).expect("it fits"), period: 10_000_000 };
-        Self { limiter: Limiter::new(law, scale, Clock::Monotonic), one: scale.per_token() }
+        let policy = Policy::Window { limit: scale.units(1e6).expect("it fits"), period: 10_000_000 };
+        Self { limiter: Limiter::new(policy, scale, Clock::Monotonic), one: scale.per_token() }
     }
 
     fn book_and_cancel(&self) -> Units {
@@ -133,7 +133,7 @@ fn one_thread(c: &mut Criterion) {
 
     let members: Vec<_> = (0..2).map(|_| Arc::new(Ours::bucket(AMPLE).limiter)).collect();
     let amounts: Vec<_> = members.iter().map(|member| member.scale().per_token()).collect();
-    let both = Several::new((), members, Clock::Monotonic);
+    let both = LimitSet::new((), members, Clock::Monotonic);
     c.bench_function("try_acquire of two limiters", |b| {
         b.iter(|| {
             let (wakes, admitted) = both.try_acquire((), &amounts, false);
@@ -148,7 +148,7 @@ fn keyed(c: &mut Criterion) {
     let scale = scale(AMPLE);
     let burst = scale.units(AMPLE).expect("it fits");
     let buckets =
-        Keyed::<Waker, Threads>::new((pace(AMPLE, scale), burst, Terms::default()), scale, KEYS, SHARDS, Clock::Monotonic);
+        Keyed::<Waker, Threads>::new((rate_of(AMPLE, scale), burst, Terms::default()), scale, KEYS, SHARDS, Clock::Monotonic);
     let ask = |number: u64| {
         let (wakes, admitted) = buckets.try_acquire((), key(number), scale.per_token());
         wakes.fire();

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use sluicegate_core::credits::{End, ReceiveError, SendError};
 use sluicegate_core::queue::{BatchError, GetError, PutError};
-use sluicegate_core::rate::{PaceError, Refusal};
+use sluicegate_core::rate::{RateError, Refusal};
 use sluicegate_core::semaphore::{AcquireError, Overreleased};
 
 fn is_error<T: Error + Send + Sync + 'static>() {}
@@ -20,7 +20,7 @@ fn errors_can_be_boxed_and_sent() {
     is_error::<SendError<String>>();
     is_error::<ReceiveError>();
     is_error::<Refusal>();
-    is_error::<PaceError>();
+    is_error::<RateError>();
     is_error::<AcquireError>();
     is_error::<Overreleased>();
 }
@@ -48,8 +48,8 @@ fn errors_say_what_was_wrong() {
         Box::new(ReceiveError::Ended(End::Failed)),
         Box::new(Refusal::Until(7)),
         Box::new(Refusal::NeverFits),
-        Box::new(PaceError::TooFast),
-        Box::new(PaceError::TooSlow),
+        Box::new(RateError::TooFast),
+        Box::new(RateError::TooSlow),
         Box::new(AcquireError::Busy),
         Box::new(AcquireError::TooLarge { size: 3 }),
         Box::new(Overreleased { held: 1 }),

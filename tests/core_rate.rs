@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use sluicegate_core::clock::{Clock, Manual, Nanos};
-use sluicegate_core::rate::{Booking, Law, Limiter, Pace, Place, Refusal, Scale, Several, Standing, Units};
+use sluicegate_core::rate::{Booking, LimitSet, Limiter, Place, Policy, Rate, Refusal, Scale, Standing, Units};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
 type Waker = Arc<Parker>;
 type One = Limiter<Waker, Threads>;
-type Set = Several<Waker, Threads>;
+type Set = LimitSet<Waker, Threads>;
 
 const SECOND: Nanos = 1_000_000_000;
 const TOKEN: Units = 1_000_000_000;
@@ -20,8 +20,8 @@ fn nano() -> Scale {
     Scale::for_largest(1e9).unwrap()
 }
 
-fn pace(rate: f64) -> Pace {
-    Pace::new(rate, 1.0, nano()).unwrap()
+fn rate_of(rate: f64) -> Rate {
+    Rate::new(rate, 1.0, nano()).unwrap()
 }
 
 struct World {
@@ -32,17 +32,17 @@ impl World {
     fn new() -> Self {
         Self { clock: Arc::new(Manual::new(0)) }
     }
-    fn make(&self, law: Law) -> Arc<One> {
-        Arc::new(Limiter::new(law, nano(), Clock::Manual(Arc::clone(&self.clock))))
+    fn make(&self, policy: Policy) -> Arc<One> {
+        Arc::new(Limiter::new(policy, nano(), Clock::Manual(Arc::clone(&self.clock))))
     }
     fn bucket(&self, rate: f64, burst: u64) -> Arc<One> {
-        self.make(Law::Bucket { pace: pace(rate), burst: burst * TOKEN, debt: 0 })
+        self.make(Policy::Bucket { rate: rate_of(rate), burst: burst * TOKEN, debt: 0 })
     }
     fn window(&self, limit: u64, period: u64) -> Arc<One> {
-        self.make(Law::Window { limit: limit * TOKEN, period: period * SECOND })
+        self.make(Policy::Window { limit: limit * TOKEN, period: period * SECOND })
     }
     fn set(&self, members: &[&Arc<One>]) -> Arc<Set> {
-        Several::new((), members.iter().map(|m| Arc::clone(m)).collect(), Clock::Manual(Arc::clone(&self.clock)))
+        LimitSet::new((), members.iter().map(|m| Arc::clone(m)).collect(), Clock::Manual(Arc::clone(&self.clock)))
     }
     fn at(&self, second: u64) {
         self.clock.advance(second * SECOND - self.clock.now());
@@ -171,7 +171,7 @@ fn a_change_of_the_rate_keeps_promises_and_debts() {
     let b = w.bucket(1.0, 10);
     assert!(take(&b, 10));
     let r = reserve(&b, 5);
-    b.set_pace((), pace(10.0), Some(10 * TOKEN), None, |_| ()).fire();
+    b.set_rate((), rate_of(10.0), Some(10 * TOKEN), None, |_| ()).fire();
     assert_eq!(level(&b), -5 * TOKENS);
     w.at(1);
     assert_eq!((r.at, level(&b)), (5 * SECOND, 5 * TOKENS), "the promise stays, and what is owed for it is worked off faster");
@@ -279,7 +279,7 @@ fn a_change_of_the_rate_forgives_no_debt() {
     let b = w.bucket(1e9, 1_000_000_000);
     while b.debit((), 1_000_000_000 * TOKEN).1.is_ok() {}
     let before = level(&b);
-    b.set_pace((), pace(1e9), Some(1_000_000_000 * TOKEN), None, |_| ()).fire();
+    b.set_rate((), rate_of(1e9), Some(1_000_000_000 * TOKEN), None, |_| ()).fire();
     assert_eq!(level(&b), before);
 }
 

@@ -8,13 +8,13 @@ use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::rate::{Keyed, Law, Limiter, Pace, Place, Refusal, Scale, Several, Standing, Terms, Units};
+use sluicegate_core::rate::{Keyed, LimitSet, Limiter, Place, Policy, Rate, Refusal, Scale, Standing, Terms, Units};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
 type Waker = Arc<Parker>;
 type One = Limiter<Waker, Threads>;
-type Set = Several<Waker, Threads>;
+type Set = LimitSet<Waker, Threads>;
 
 const SECOND: Nanos = 1_000_000_000;
 const TOKEN: Units = 1_000_000_000;
@@ -50,14 +50,14 @@ fn scale() -> Scale {
 }
 
 /// Tokens a second.
-fn pace(rate: f64) -> Pace {
-    Pace::new(rate, 1.0, scale()).unwrap()
+fn rate_of(rate: f64) -> Rate {
+    Rate::new(rate, 1.0, scale()).unwrap()
 }
 
-/// With `tokens` in it, and its gate open.
+/// With `tokens` in it, and its fast path open.
 fn bucket(time: &Time, rate: f64, burst: u64, tokens: u64) -> Arc<One> {
-    let law = Law::Bucket { pace: pace(rate), burst: burst * TOKEN, debt: (burst - tokens) * TOKEN };
-    let bucket = Arc::new(Limiter::new(law, scale(), time.clock()));
+    let policy = Policy::Bucket { rate: rate_of(rate), burst: burst * TOKEN, debt: (burst - tokens) * TOKEN };
+    let bucket = Arc::new(Limiter::new(policy, scale(), time.clock()));
     assert_eq!(level(&bucket), i128::from(tokens));
     bucket
 }
@@ -122,7 +122,7 @@ fn acquire(time: &Time, one: &One, n: u64) {
     assert_eq!(wait(time, |place, parker| look(one, n, place, parker)), Standing::Granted);
 }
 
-/// No time is credited, and no token taken, twice: of three callers at the gate one gets the last token.
+/// No time is credited, and no token taken, twice: of three callers on the fast path one gets the last token.
 #[test]
 fn three_callers_race_for_one_token() {
     loom::model(|| {
@@ -141,7 +141,7 @@ fn three_callers_race_for_one_token() {
     });
 }
 
-/// Nothing is taken by halves: callers at the gate who want different amounts get them, or not, as if one after the other.
+/// Nothing is taken by halves: callers on the fast path who want different amounts get them, or not, as if one after the other.
 #[test]
 fn large_and_small_race_at_the_gate() {
     loom::model(|| {
@@ -197,13 +197,13 @@ fn a_refund_races_with_a_waiter_falling_asleep() {
 fn a_caller_races_with_a_change_that_leaves_nothing() {
     model_with(3, || {
         let bucket = bucket(&Time::new(), 1.0, 10, 10);
-        assert!(take(&bucket, 10)); // at the gate, behind the section's back
+        assert!(take(&bucket, 10)); // on the fast path, behind the section's back
         let caller = {
             let bucket = Arc::clone(&bucket);
             thread::spawn(move || bucket.pass((), 1))
         };
         // One unit less, so that the new debt plus one is the old debt.
-        bucket.set_pace((), pace(1.0), Some(10 * TOKEN - 1), None, |_| ()).fire();
+        bucket.set_rate((), rate_of(1.0), Some(10 * TOKEN - 1), None, |_| ()).fire();
         assert_ne!(caller.join().unwrap(), Some(true));
         assert_eq!(level(&bucket), 0);
     });
@@ -221,7 +221,7 @@ fn a_caller_races_with_a_change_of_rate_and_burst() {
             let bucket = Arc::clone(&bucket);
             thread::spawn(move || (bucket.pass((), 2 * TOKEN), bucket.pass((), TOKEN)))
         };
-        bucket.set_pace((), pace(100.0), Some(2 * TOKEN), None, |_| ()).fire();
+        bucket.set_rate((), rate_of(100.0), Some(2 * TOKEN), None, |_| ()).fire();
         let (two, one) = callers.join().unwrap();
         assert_ne!(two, Some(true));
         assert_ne!(one, Some(false));
@@ -238,7 +238,7 @@ fn a_caller_races_with_a_change_and_a_refund() {
             let bucket = Arc::clone(&bucket);
             thread::spawn(move || bucket.pass((), 4 * TOKEN))
         };
-        bucket.set_pace((), pace(1.0), Some(3 * TOKEN), None, |_| ()).fire(); // two or three are left
+        bucket.set_rate((), rate_of(1.0), Some(3 * TOKEN), None, |_| ()).fire(); // two or three are left
         bucket.refund((), 1).fire();
         let went = caller.join().unwrap() == Some(true);
         // Before the change there was room for it, afterwards never: it went before, or not at all.
@@ -248,7 +248,7 @@ fn a_caller_races_with_a_change_and_a_refund() {
     });
 }
 
-/// What is taken without asking is counted, and so is the caller at the gate.
+/// What is taken without asking is counted, and so is the caller on the fast path.
 #[test]
 fn a_caller_races_with_a_debit() {
     model_with(3, || {
@@ -265,7 +265,7 @@ fn a_caller_races_with_a_debit() {
     });
 }
 
-/// What is given back is there for a caller at the gate, once.
+/// What is given back is there for a caller on the fast path, once.
 #[test]
 fn a_caller_races_with_a_refund() {
     model_with(3, || {
@@ -299,7 +299,7 @@ fn a_caller_races_with_a_pause() {
     });
 }
 
-/// A booking takes its place among the callers at the gate: what went before it moves its moment, and given back it leaves no trace.
+/// A booking takes its place among the callers on the fast path: what went before it moves its moment, and given back it leaves no trace.
 #[test]
 fn a_booking_races_with_callers_at_the_gate() {
     loom::model(|| {
@@ -426,7 +426,7 @@ fn a_rising_rate_races_with_a_waiter_falling_asleep() {
             let (bucket, time) = (Arc::clone(&bucket), time.clone());
             thread::spawn(move || wait_to_be_woken(&time, |place, parker| look(&bucket, 1, place, parker)))
         };
-        bucket.set_pace((), pace(1.0), Some(2 * TOKEN), None, |_| ()).fire();
+        bucket.set_rate((), rate_of(1.0), Some(2 * TOKEN), None, |_| ()).fire();
         assert_eq!(waiter.join().unwrap(), Standing::Granted);
         assert!(time.0.now() <= SECOND);
     });
@@ -442,7 +442,7 @@ fn a_falling_burst_races_with_a_waiter_falling_asleep() {
             let (bucket, time) = (Arc::clone(&bucket), time.clone());
             thread::spawn(move || wait(&time, |place, parker| look(&bucket, 2, place, parker)))
         };
-        bucket.set_pace((), pace(1e-9), Some(TOKEN), None, |_| ()).fire();
+        bucket.set_rate((), rate_of(1e-9), Some(TOKEN), None, |_| ()).fire();
         let standing = waiter.join().unwrap();
         assert!(matches!(standing, Standing::Granted | Standing::Refused(Refusal::NeverFits)), "{standing:?}");
         assert_eq!(take(&bucket, 1), standing != Standing::Granted);
@@ -450,7 +450,7 @@ fn a_falling_burst_races_with_a_waiter_falling_asleep() {
 }
 
 fn set(time: &Time, members: [&Arc<One>; 2]) -> std::sync::Arc<Set> {
-    Several::new((), members.map(Arc::clone).to_vec(), time.clock())
+    LimitSet::new((), members.map(Arc::clone).to_vec(), time.clock())
 }
 
 fn take_each(set: &Set) -> bool {
@@ -481,7 +481,7 @@ fn two_sets_race_for_the_same_members() {
     });
 }
 
-/// All or none against a caller at a member's gate: one of them is refused, and has taken nothing.
+/// All or none against a caller on a member's fast path: one of them is refused, and has taken nothing.
 #[test]
 fn a_set_races_with_a_caller_at_a_members_gate() {
     model_with(3, || {
@@ -519,7 +519,7 @@ fn a_set_waits_beside_a_waiter_of_its_member() {
 fn a_key_becomes_heavy_while_somebody_tries_it() {
     loom::model(|| {
         let time = Time::new();
-        let keyed: Keyed<Waker, Threads> = Keyed::new((pace(1.0), 2 * TOKEN, Terms::default()), scale(), 1, 1, time.clock());
+        let keyed: Keyed<Waker, Threads> = Keyed::new((rate_of(1.0), 2 * TOKEN, Terms::default()), scale(), 1, 1, time.clock());
         let (keyed, key) = (Arc::new(keyed), KeyHash::new([1, 2]));
         let other = {
             let keyed = Arc::clone(&keyed);
@@ -545,7 +545,7 @@ fn two_new_keys_race_for_the_last_place() {
     loom::model(|| {
         let time = Time::new();
         let keyed: Arc<Keyed<Waker, Threads>> =
-            Arc::new(Keyed::new((pace(1.0), TOKEN, Terms::default()), scale(), 1, 2, time.clock()));
+            Arc::new(Keyed::new((rate_of(1.0), TOKEN, Terms::default()), scale(), 1, 2, time.clock()));
         let attempt = |keyed: &Keyed<Waker, Threads>, key| {
             let (wakes, goes) = keyed.try_acquire((), KeyHash::new([key, 7]), TOKEN);
             wakes.fire();

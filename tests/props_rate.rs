@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use sluicegate_core::clock::Nanos;
-use sluicegate_core::rate::{Booking, Bookings, Law, Refusal, Standing, Units};
+use sluicegate_core::rate::{Booking, Bookings, Policy, Refusal, Standing, Units};
 
 use rate::law::Ledger;
 use rate::model::{Answer, Model, Rule, SetModel};
-use rate::{One, SECOND, TOKEN, Time, Waiter, cancel, level, pace, plain, reserve, retry_after, try_acquire};
+use rate::{One, SECOND, TOKEN, Time, Waiter, cancel, level, plain, rate_of, reserve, retry_after, try_acquire};
 
 const WAITERS: usize = 4;
 
@@ -70,8 +70,8 @@ fn changed(rule: Rule, (per_nano, most, shorter): (u32, Units, Nanos)) -> Rule {
 
 fn set(one: &One, rule: Rule) {
     match rule {
-        Rule::Bucket { per_nano, burst } => one.set_pace((), pace(per_nano), Some(burst), None, |_| ()).fire(),
-        Rule::Shaper { per_nano, capacity } => one.set_pace((), pace(per_nano), Some(0), Some(capacity), |_| ()).fire(),
+        Rule::Bucket { per_nano, burst } => one.set_rate((), rate_of(per_nano), Some(burst), None, |_| ()).fire(),
+        Rule::Shaper { per_nano, capacity } => one.set_rate((), rate_of(per_nano), Some(0), Some(capacity), |_| ()).fire(),
         Rule::Window { limit, period } => one.set_window((), limit, Some(period), |_| ()).fire(),
     }
 }
@@ -105,9 +105,9 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 fn make(time: &Time, rule: Rule, debt: Units) -> Arc<One> {
     time.make(match rule {
-        Rule::Bucket { per_nano, burst } => Law::Bucket { pace: pace(per_nano), burst, debt },
-        Rule::Shaper { per_nano, capacity } => Law::Spaced { pace: pace(per_nano), capacity },
-        Rule::Window { limit, period } => Law::Window { limit, period },
+        Rule::Bucket { per_nano, burst } => Policy::Bucket { rate: rate_of(per_nano), burst, debt },
+        Rule::Shaper { per_nano, capacity } => Policy::Spaced { rate: rate_of(per_nano), capacity },
+        Rule::Window { limit, period } => Policy::Window { limit, period },
     })
 }
 
@@ -165,7 +165,7 @@ proptest! {
                     prop_assert_eq!(try_acquire(&one, n), expected);
                 }
                 Step::Pass(n) => {
-                    // At the gate, if that is open: nothing is settled then, and nobody waits.
+                    // On the fast path, if that is open: nothing is settled then, and nobody waits.
                     match one.pass((), n) {
                         Some(goes) => {
                             prop_assert_eq!(goes, model.try_now(n, now));

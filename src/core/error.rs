@@ -5,7 +5,7 @@ use std::fmt::{self, Debug, Display, Formatter};
 
 use crate::credits::{End, ReceiveError, SendError};
 use crate::queue::{BatchError, GetError, PutError};
-use crate::rate::{PaceError, Refusal};
+use crate::rate::{RateError, Refusal};
 use crate::semaphore::{AcquireError, Overreleased};
 
 impl<T> Display for PutError<T> {
@@ -91,7 +91,7 @@ impl Display for Refusal {
 
 impl Error for Refusal {}
 
-impl Display for PaceError {
+impl Display for RateError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooFast => "the rate is too high to be represented",
@@ -100,7 +100,7 @@ impl Display for PaceError {
     }
 }
 
-impl Error for PaceError {}
+impl Error for RateError {}
 
 impl Display for AcquireError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

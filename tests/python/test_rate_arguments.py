@@ -177,23 +177,59 @@ def test_what_must_be_given():
     for call in (
         TokenBucket,
         lambda: TokenBucket(1),
-        lambda: TokenBucket(1, 1.0, burst=1),
+        lambda: TokenBucket(1, 1),
+        lambda: TokenBucket(1, 1, 1.0),
+        lambda: TokenBucket(1, 1, burst=1),
         lambda: TokenBucket(1, burst=1, brust=2),
         lambda: TokenBucket(1, rate=1, burst=1),
         LeakyBucket,
         lambda: LeakyBucket(1),
-        lambda: LeakyBucket(1, 1.0, capacity=1),
+        lambda: LeakyBucket(1, 1),
+        lambda: LeakyBucket(1, 1, 1.0),
         SlidingWindow,
         lambda: SlidingWindow(1),
         lambda: SlidingWindow(1, 1, None),
         lambda: KeyedTokenBucket(1, burst=1),
-        lambda: KeyedTokenBucket(1, 5, burst=1),
+        lambda: KeyedTokenBucket(1, 1, max_keys=1),
+        lambda: KeyedTokenBucket(1, 1, 5),
     ):
         with pytest.raises(TypeError):
             call()
     assert TokenBucket(rate=1, burst=2).burst == 2.0
     assert LeakyBucket(rate=1, capacity=2).capacity == 2
     assert SlidingWindow(limit=1, period=2).period == 2.0
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: TokenBucket(100, 60), ["TokenBucket(100, burst=60)", "period=60"]),
+        (lambda: TokenBucket(100, 60, 5), ["TokenBucket(100, burst=60)"]),
+        (lambda: TokenBucket(rate=1), ["'burst'"]),
+        (lambda: TokenBucket(burst=1), ["'rate'"]),
+        (lambda: TokenBucket(rate=1, capacity=2), ["'capacity'", "'burst'"]),
+        (lambda: TokenBucket(max_rate=1, burst=2), ["'max_rate'", "'rate'"]),
+        (lambda: TokenBucket(1, burst=2, time_period=3), ["'time_period'", "'period'"]),
+        (lambda: TokenBucket(1, burst=2, colour=3), ["'colour'"]),
+        (lambda: LeakyBucket(2, 5), ["LeakyBucket(2, capacity=5)", "period=5"]),
+        (lambda: LeakyBucket(2, burst=5), ["'burst'", "'capacity'"]),
+        (lambda: SlidingWindow(rate=100, period=60), ["'rate'", "'limit'"]),
+        (lambda: SlidingWindow(100, 60, 5), ["2 positional", "3 were given"]),
+        (lambda: SlidingWindow(100), ["'period'"]),
+        (lambda: KeyedTokenBucket(5, 20, max_keys=9), ["KeyedTokenBucket(5, burst=20)"]),
+        (lambda: KeyedTokenBucket(5, burst=20), ["'max_keys'"]),
+        (lambda: TokenBucket(1, burst=2).set_rate(10, 5), ["set_rate(10, burst=5)"]),
+        (lambda: TokenBucket(1, burst=2).set_rate(10, capacity=5), ["'capacity'", "'burst'"]),
+        (lambda: LeakyBucket(1, capacity=2).set_rate(10, 5), ["set_rate(10, capacity=5)"]),
+        (lambda: KeyedTokenBucket(1, burst=2, max_keys=1).set_rate(10, 5), ["set_rate(10, burst=5)"]),
+        (lambda: KeyedTokenBucket(1, burst=2, max_keys=1).key("k").set_rate(10, 5), ["set_rate(10, burst=5)"]),
+    ],
+)
+def test_a_wrong_argument_is_told_what_to_write(call, words):
+    with pytest.raises(TypeError) as refused:
+        call()
+    for word in words:
+        assert word in str(refused.value)
 
 
 def test_what_cannot_be_made():

@@ -6,13 +6,13 @@ pub(crate) mod model;
 use std::sync::Arc;
 
 use sluicegate_core::clock::{Clock, Manual, Nanos};
-use sluicegate_core::rate::{Booking, Law, Limiter, Pace, Place, Refusal, Scale, Several, Standing, Units};
+use sluicegate_core::rate::{Booking, LimitSet, Limiter, Place, Policy, Rate, Refusal, Scale, Standing, Units};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
 pub(crate) type Waker = Arc<Parker>;
 pub(crate) type One = Limiter<Waker, Threads>;
-pub(crate) type Set = Several<Waker, Threads>;
+pub(crate) type Set = LimitSet<Waker, Threads>;
 
 pub(crate) const SECOND: Nanos = 1_000_000_000;
 pub(crate) const TOKEN: Units = 1_000_000_000;
@@ -22,8 +22,8 @@ pub(crate) fn nano() -> Scale {
 }
 
 /// Whole tokens a second are whole units a nanosecond: nothing is rounded.
-pub(crate) fn pace(per_nano: u32) -> Pace {
-    Pace::new(per_nano.into(), 1.0, nano()).unwrap()
+pub(crate) fn rate_of(per_nano: u32) -> Rate {
+    Rate::new(per_nano.into(), 1.0, nano()).unwrap()
 }
 
 #[derive(Clone)]
@@ -47,11 +47,11 @@ impl Time {
     }
 
     pub(crate) fn set(&self, members: &[&Arc<One>]) -> Arc<Set> {
-        Several::new((), members.iter().map(|member| Arc::clone(member)).collect(), self.clock())
+        LimitSet::new((), members.iter().map(|member| Arc::clone(member)).collect(), self.clock())
     }
 
-    pub(crate) fn make(&self, law: Law) -> Arc<One> {
-        Arc::new(Limiter::new(law, nano(), self.clock()))
+    pub(crate) fn make(&self, policy: Policy) -> Arc<One> {
+        Arc::new(Limiter::new(policy, nano(), self.clock()))
     }
 }
 

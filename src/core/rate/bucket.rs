@@ -10,7 +10,7 @@ use super::units::Units;
 use crate::clock::Nanos;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Apart {
+pub(super) struct FutureBooking {
     pub(super) at: Nanos,
     pub(super) number: u64,
     pub(super) n: Units,
@@ -20,7 +20,7 @@ pub(super) struct Apart {
 pub(super) struct Bucket {
     pub(super) gcra: Gcra,
     /// By moment, then by number.
-    apart: Vec<Apart>,
+    apart: Vec<FutureBooking>,
 }
 
 impl Bucket {
@@ -34,7 +34,7 @@ impl Bucket {
     }
 
     /// The first booking whose moment has come by `now`.
-    pub(super) fn first_due(&self, now: Nanos) -> Option<Apart> {
+    pub(super) fn first_due(&self, now: Nanos) -> Option<FutureBooking> {
         self.apart.first().copied().filter(|booking| booking.at <= now)
     }
 
@@ -43,7 +43,7 @@ impl Bucket {
         self.apart.remove(0);
     }
 
-    pub(super) fn book(&mut self, booking: Apart) {
+    pub(super) fn book(&mut self, booking: FutureBooking) {
         let place = self.apart.partition_point(|other| (other.at, other.number) <= (booking.at, booking.number));
         self.apart.insert(place, booking);
     }
@@ -71,7 +71,7 @@ impl Bucket {
         at
     }
 
-    fn all_fit(mut gcra: Gcra, n: Units, at: Nanos, bookings: &[Apart]) -> bool {
+    fn all_fit(mut gcra: Gcra, n: Units, at: Nanos, bookings: &[FutureBooking]) -> bool {
         gcra.take(n, at);
         bookings.iter().all(|booking| {
             let fits = gcra.fits(booking.n, booking.at);

@@ -11,7 +11,7 @@
 //! the first, `tat >= ceil(t_1) + a_1`; each adds its amount; before the last, `tat + a_k <= floor(t_k) + burst`. So the sum is at most
 //! `burst + floor(t_k) - ceil(t_1)`, which is at most `burst + rate * (t_k - t_1)`.
 
-use super::units::{Pace, Units};
+use super::units::{Rate, Units};
 use crate::clock::Nanos;
 
 /// When may something go?
@@ -25,9 +25,9 @@ pub(super) enum Rule {
 
 /// How positions belong to times, and how far ahead one may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Course {
+pub(super) struct RateState {
     pub(super) rule: Rule,
-    pub(super) pace: Pace,
+    pub(super) rate: Rate,
     pub(super) burst: Units,
     /// The position at `anchor` is `base`.
     pub(super) anchor: Nanos,
@@ -39,17 +39,17 @@ fn clipped(units: u128) -> u64 {
     units.min(u128::from(Gcra::TOP)) as u64
 }
 
-impl Course {
+impl RateState {
     /// What has come in until `now`, rounded down.
     #[inline]
     pub(super) fn floor(&self, now: Nanos) -> u64 {
-        self.base + clipped(self.pace.floor(now.saturating_sub(self.anchor)))
+        self.base + clipped(self.rate.floor(now.saturating_sub(self.anchor)))
     }
 
     /// As `floor`, rounded up.
     #[inline]
     pub(super) fn ceil(&self, now: Nanos) -> u64 {
-        self.base + clipped(self.pace.ceil(now.saturating_sub(self.anchor)))
+        self.base + clipped(self.rate.ceil(now.saturating_sub(self.anchor)))
     }
 
     /// From where on something counts that goes at `now`, when the position is `floor`: the later of `tat` and `ceil(now)`.
@@ -62,12 +62,12 @@ impl Course {
     /// Are positions counted well here, or is it time to begin anew?
     #[inline]
     pub(super) fn reaches(&self, now: Nanos, floor: u64) -> bool {
-        floor <= Gcra::REBASE && now.saturating_sub(self.anchor) <= self.pace.horizon
+        floor <= Gcra::REBASE && now.saturating_sub(self.anchor) <= self.rate.horizon
     }
 
     /// The first moment by which `floor` has reached the position.
     fn moment(&self, position: u64) -> Nanos {
-        self.anchor.saturating_add(self.pace.time(u128::from(position.saturating_sub(self.base))))
+        self.anchor.saturating_add(self.rate.time(u128::from(position.saturating_sub(self.base))))
     }
 
     /// May `n` go, with `tat` so far, when the position is `floor`? (For a bucket `n` is no more than the burst.)
@@ -82,7 +82,7 @@ impl Course {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gcra {
-    pub(super) course: Course,
+    pub(super) rate_state: RateState,
     pub(super) tat: u64,
     /// No position beyond this has ever been used.
     highest: u64,
@@ -99,25 +99,25 @@ impl Gcra {
     pub(super) const REBASE: u64 = 1 << 61;
 
     /// `debt` is what is missing from a full bucket.
-    pub(super) fn new(rule: Rule, pace: Pace, burst: Units, debt: Units, now: Nanos) -> Self {
-        Self::resume(Course { rule, pace, burst, anchor: now, base: 0 }, debt)
+    pub(super) fn new(rule: Rule, rate: Rate, burst: Units, debt: Units, now: Nanos) -> Self {
+        Self::resume(RateState { rule, rate, burst, anchor: now, base: 0 }, debt)
     }
 
-    pub(super) fn resume(course: Course, tat: u64) -> Self {
-        Self { course, tat, highest: tat }
+    pub(super) fn resume(rate_state: RateState, tat: u64) -> Self {
+        Self { rate_state, tat, highest: tat }
     }
 
     pub(super) fn fits(&self, n: Units, now: Nanos) -> bool {
-        self.course.fits(self.tat, n, self.course.floor(now))
+        self.rate_state.fits(self.tat, n, self.rate_state.floor(now))
     }
 
     /// The first moment, not before `from`, at which `n` may go.
     pub(super) fn ready_at(&self, n: Units, from: Nanos) -> Nanos {
-        let position = match self.course.rule {
-            Rule::Burst => (self.tat + n).saturating_sub(self.course.burst),
+        let position = match self.rate_state.rule {
+            Rule::Burst => (self.tat + n).saturating_sub(self.rate_state.burst),
             Rule::Spaced => self.tat,
         };
-        from.max(self.course.moment(position))
+        from.max(self.rate_state.moment(position))
     }
 
     /// Is there room ahead for `n` more?
@@ -125,63 +125,66 @@ impl Gcra {
         self.tat.saturating_add(n) <= Gcra::FAR + Self::REBASE
     }
 
-    /// Where the gate has moved it.
+    /// Where the fast path has moved it.
     pub(super) fn moved(&mut self, tat: u64) {
         self.tat = tat;
         self.highest = self.highest.max(tat);
     }
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
-        self.tat = self.tat.max(self.course.ceil(at)) + n;
+        self.tat = self.tat.max(self.rate_state.ceil(at)) + n;
         self.highest = self.highest.max(self.tat);
     }
 
     /// How much of what was taken before `at` is then still to be worked off: so much could go without `at` coming any nearer.
     pub(super) fn backlog(&self, at: Nanos) -> Units {
-        self.tat.saturating_sub(self.course.ceil(at))
+        self.tat.saturating_sub(self.rate_state.ceil(at))
     }
 
     /// Gives `n` back, or so much of it that what is promised at these moments, in their order, stays taken.
     /// Returns how much that was.
     pub(super) fn give_back(&mut self, n: Units, promised: impl Iterator<Item = (Nanos, Units)>) -> Units {
-        let least = promised.fold(0, |tat: u64, (at, n)| tat.max(self.course.ceil(at)) + n);
-        // Before the base lies what belonged to other courses (see `gate`), and there a bucket is full anyway. And a change of the law
+        let least = promised.fold(0, |tat: u64, (at, n)| tat.max(self.rate_state.ceil(at)) + n);
+        // Before the base lies what belonged to other rates (see `fast_path`), and there a bucket is full anyway. And a change of the law
         // can leave promises that it would not have made: they need no more than is taken.
         let before = self.tat;
-        self.tat = before.saturating_sub(n).max(self.course.base).max(least.min(before));
+        self.tat = before.saturating_sub(n).max(self.rate_state.base).max(least.min(before));
         before.saturating_sub(self.tat)
     }
 
     /// What could be taken now, in units; negative in debt.
     pub(super) fn level(&self, now: Nanos, burst: Units) -> i128 {
-        i128::from(burst) - i128::from(self.tat.saturating_sub(self.course.floor(now)))
+        i128::from(burst) - i128::from(self.tat.saturating_sub(self.rate_state.floor(now)))
     }
 
     /// Another rate, another burst, from now on. What is there stays there, as far as it fits; so do debts.
-    pub(super) fn set(&mut self, pace: Pace, burst: Units, now: Nanos) {
-        let debt = i128::from(burst) - self.level(now, self.course.burst).min(i128::from(burst));
-        let debt =
-            if self.course.rule == Rule::Burst { debt } else { i128::from(self.tat.saturating_sub(self.course.floor(now))) };
+    pub(super) fn set(&mut self, rate: Rate, burst: Units, now: Nanos) {
+        let debt = i128::from(burst) - self.level(now, self.rate_state.burst).min(i128::from(burst));
+        let debt = if self.rate_state.rule == Rule::Burst {
+            debt
+        } else {
+            i128::from(self.tat.saturating_sub(self.rate_state.floor(now)))
+        };
         self.begin_anew(now, u64::try_from(debt).unwrap_or(Self::TOP));
-        self.course.pace = pace;
-        self.course.burst = burst;
+        self.rate_state.rate = rate;
+        self.rate_state.burst = burst;
     }
 
     /// Brings positions back into range, if need be. Whoever compares positions may rely on this: after it, or `set`, they are of a range
     /// that has not been used before (in a long time: it wraps).
     pub(super) fn rebase(&mut self, now: Nanos) {
-        let floor = self.course.floor(now);
-        if !self.course.reaches(now, floor) {
+        let floor = self.rate_state.floor(now);
+        if !self.rate_state.reaches(now, floor) {
             self.begin_anew(now, self.tat.saturating_sub(floor));
         }
     }
 
     /// A debt beyond `FAR` has been a position beyond `REBASE`: then the base is 0, and the sum fits.
     fn begin_anew(&mut self, now: Nanos, debt: u64) {
-        let used = self.highest.max(self.course.ceil(now));
-        self.course.base = if used < Self::REBASE { used + 1 } else { 0 };
-        self.course.anchor = now;
-        self.tat = self.course.base + debt;
+        let used = self.highest.max(self.rate_state.ceil(now));
+        self.rate_state.base = if used < Self::REBASE { used + 1 } else { 0 };
+        self.rate_state.anchor = now;
+        self.tat = self.rate_state.base + debt;
         self.highest = self.tat;
     }
 }

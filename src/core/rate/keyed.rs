@@ -16,10 +16,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::gcra::{Course, Gcra, Rule};
+use super::gcra::{Gcra, RateState, Rule};
 use super::limiter::{Changed, Limiter};
 use super::state::{Refusal, Statistics, Terms};
-use super::units::{Pace, Scale, Units};
+use super::units::{Rate, Scale, Units};
 use crate::clock::{Clock, Nanos};
 use crate::keys::{KeyHash, Room, Table};
 use crate::section::{Domain, Section};
@@ -44,7 +44,7 @@ struct Heavy<W: Wake, D: Domain> {
 }
 
 struct Shard<W: Wake, D: Domain> {
-    course: Course,
+    rate_state: RateState,
     terms: Terms,
     table: Table<u64>,
     heavy: BTreeMap<KeyHash, Heavy<W, D>>,
@@ -68,20 +68,20 @@ enum Found<W: Wake, D: Domain> {
 impl<W: Wake, D: Domain> Shard<W, D> {
     /// Positions are brought back into range, if need be.
     fn rebase(&mut self, now: Nanos) {
-        let floor = self.course.floor(now);
-        if !self.course.reaches(now, floor) {
+        let floor = self.rate_state.floor(now);
+        if !self.rate_state.reaches(now, floor) {
             self.shift(now, |debt| debt);
         }
     }
 
     /// Positions begin anew, each debt becoming what `debt` makes of it.
     fn shift(&mut self, now: Nanos, debt: impl Fn(Units) -> Units) {
-        let floor = self.course.floor(now);
+        let floor = self.rate_state.floor(now);
         for tat in self.table.values_mut().filter(|tat| **tat != HEAVY) {
             *tat = debt(tat.saturating_sub(floor));
         }
-        self.course.anchor = now;
-        self.course.base = 0;
+        self.rate_state.anchor = now;
+        self.rate_state.base = 0;
         self.none_full_before = 0;
     }
 
@@ -128,13 +128,13 @@ impl<W: Wake, D: Domain> Shard<W, D> {
         self.waited += seen.waited;
         self.waited_for += seen.waited_for;
         // With positions of its own: what is owed, rounded up.
-        let debt = gcra.tat.saturating_sub(gcra.course.floor(now));
-        Some(if gcra.course == self.course {
+        let debt = gcra.tat.saturating_sub(gcra.rate_state.floor(now));
+        Some(if gcra.rate_state == self.rate_state {
             gcra.tat
         } else if debt == 0 {
             0
         } else {
-            self.course.ceil(now) + debt
+            self.rate_state.ceil(now) + debt
         })
     }
 
@@ -143,7 +143,7 @@ impl<W: Wake, D: Domain> Shard<W, D> {
         if now < self.none_full_before && self.table.len() > EXACT {
             return false;
         }
-        let floor = self.course.floor(now);
+        let floor = self.rate_state.floor(now);
         let mut table = std::mem::take(&mut self.table);
         let mut next = Nanos::MAX;
         let found = table.remove_one(|key, tat| {
@@ -157,7 +157,7 @@ impl<W: Wake, D: Domain> Shard<W, D> {
                 *tat = light;
             }
             let debt = tat.saturating_sub(floor);
-            next = next.min(now.saturating_add(self.course.pace.time(u128::from(debt))));
+            next = next.min(now.saturating_add(self.rate_state.rate.time(u128::from(debt))));
             debt == 0
         });
         self.table = table;
@@ -190,7 +190,7 @@ pub struct Keyed<W: Wake, D: Domain> {
 impl<W: Wake, D: Domain> Keyed<W, D> {
     /// `shards` is a power of two.
     pub fn new(
-        (pace, burst, terms): (Pace, Units, Terms),
+        (rate, burst, terms): (Rate, Units, Terms),
         scale: Scale,
         max_keys: usize,
         shards: usize,
@@ -199,7 +199,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         let anchor = clock.now();
         let shard = |_| {
             Section::new(Shard {
-                course: Course { rule: Rule::Burst, pace, burst, anchor, base: 0 },
+                rate_state: RateState { rule: Rule::Burst, rate, burst, anchor, base: 0 },
                 terms,
                 table: Table::default(),
                 heavy: BTreeMap::new(),
@@ -291,10 +291,10 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                     Some(Found::Light(tat)) => Some(tat),
                     None => None,
                 };
-                if n > shard.course.burst {
+                if n > shard.rate_state.burst {
                     return Ok(Ok(Err(Refusal::NeverFits)));
                 }
-                let (floor, ceil) = (shard.course.floor(now), shard.course.ceil(now));
+                let (floor, ceil) = (shard.rate_state.floor(now), shard.rate_state.ceil(now));
                 match tat {
                     None if !claimed && !self.room.claim() => Err(()),
                     None => {
@@ -305,7 +305,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                         Ok(Ok(Ok(true)))
                     }
                     Some(tat) => {
-                        let goes = shard.course.fits(tat, n, floor);
+                        let goes = shard.rate_state.fits(tat, n, floor);
                         if goes {
                             *shard.table.get_mut(key).expect("found above") = tat.max(ceil) + n;
                         }
@@ -350,7 +350,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
     pub fn let_go(&self, proof: D::Proof<'_>, key: KeyHash) -> Wakes<W> {
         let mut wakes = Wakes::none();
         self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
-            let floor = shard.course.floor(now);
+            let floor = shard.rate_state.floor(now);
             if matches!(shard.find(proof, key, now, wakes), Some(Found::Light(tat)) if tat <= floor) {
                 shard.table.remove(key); // full is the same as none
                 self.room.give_up();
@@ -360,18 +360,18 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
     }
 
     /// A rate for this key alone. It is remembered until [`Keyed::forget`].
-    pub fn set_pace_of(
+    pub fn set_rate_of(
         &self,
         proof: D::Proof<'_>,
         key: KeyHash,
-        (pace, burst): (Pace, Option<Units>),
+        (rate, burst): (Rate, Option<Units>),
         terms: impl FnOnce(&mut Terms),
     ) -> (Wakes<W>, Result<(), Refusal>) {
         let (mut wakes, limiter) = self.heavy(proof, key, |heavy| {
             heavy.own = true;
             Arc::clone(&heavy.limiter)
         });
-        let done = limiter.map(|limiter| wakes.append(limiter.set_pace(proof, pace, burst, None, terms)));
+        let done = limiter.map(|limiter| wakes.append(limiter.set_rate(proof, rate, burst, None, terms)));
         (wakes, done)
     }
 
@@ -379,11 +379,11 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
     pub fn forget(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, bool) {
         let mut wakes = Wakes::none();
         let changed = self.visit(proof, self.shard(key), &mut wakes, |shard, _, wakes| {
-            let (course, all) = (shard.course, shard.terms);
+            let (rate_state, all) = (shard.rate_state, shard.terms);
             let heavy = shard.heavy.get_mut(&key).filter(|heavy| heavy.own)?;
             heavy.own = false;
             shard.none_full_before = 0;
-            Some(heavy.limiter.set_pace_inside(proof, (course.pace, Some(course.burst)), |terms| *terms = all, wakes))
+            Some(heavy.limiter.set_rate_inside(proof, (rate_state.rate, Some(rate_state.burst)), |terms| *terms = all, wakes))
         });
         let found = changed.is_some();
         if let Some(changed) = changed {
@@ -416,7 +416,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                     }
                     None => return None,
                 };
-                let limiter = Arc::new(Limiter::resume(shard.course, tat, shard.terms, self.scale, self.clock.clone()));
+                let limiter = Arc::new(Limiter::resume(shard.rate_state, tat, shard.terms, self.scale, self.clock.clone()));
                 *shard.table.get_mut(key).expect("it is there by now") = HEAVY;
                 shard.heavy.insert(key, Heavy { limiter, own: false });
                 shard.heavy.get_mut(&key).map(&with)
@@ -447,8 +447,8 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         let mut wakes = Wakes::none();
         let found =
             self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| match shard.find(proof, key, now, wakes) {
-                None => Ok(i128::from(shard.course.burst)),
-                Some(Found::Light(tat)) => Ok(Gcra::resume(shard.course, tat).level(now, shard.course.burst)),
+                None => Ok(i128::from(shard.rate_state.burst)),
+                Some(Found::Light(tat)) => Ok(Gcra::resume(shard.rate_state, tat).level(now, shard.rate_state.burst)),
                 Some(Found::Heavy(limiter)) => Err(limiter),
             });
         let level = found.unwrap_or_else(|limiter| {
@@ -465,9 +465,9 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         let found =
             self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| match shard.find(proof, key, now, wakes) {
                 Some(Found::Heavy(limiter)) => Err(limiter),
-                _ if n > shard.course.burst => Ok(Err(Refusal::NeverFits)),
+                _ if n > shard.rate_state.burst => Ok(Err(Refusal::NeverFits)),
                 None => Ok(Ok(0)),
-                Some(Found::Light(tat)) => Ok(Ok(Gcra::resume(shard.course, tat).ready_at(n, now) - now)),
+                Some(Found::Light(tat)) => Ok(Ok(Gcra::resume(shard.rate_state, tat).ready_at(n, now) - now)),
             });
         match found {
             Ok(answer) => (wakes, answer),
@@ -481,10 +481,10 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
 
     /// Another rate and burst, from now on, for every key without its own. What is there stays there, as far as it fits; so do debts.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn set_pace(
+    pub fn set_rate(
         &self,
         proof: D::Proof<'_>,
-        (pace, burst): (Pace, Option<Units>),
+        (rate, burst): (Rate, Option<Units>),
         change: impl FnOnce(&mut Terms),
     ) -> Wakes<W> {
         let (mut wakes, mut changed) = (Wakes::none(), Changed::nobody());
@@ -492,12 +492,12 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             change(terms);
             for shard in &self.shards {
                 self.visit(proof, shard, &mut wakes, |shard, now, wakes| {
-                    let old = shard.course.burst;
+                    let old = shard.rate_state.burst;
                     let burst = burst.unwrap_or(old);
                     shard.shift(now, |debt| (debt + burst).saturating_sub(old));
-                    (shard.course.pace, shard.course.burst, shard.terms) = (pace, burst, *terms);
+                    (shard.rate_state.rate, shard.rate_state.burst, shard.terms) = (rate, burst, *terms);
                     for Heavy { limiter, .. } in shard.heavy.values().filter(|heavy| !heavy.own) {
-                        changed.and(limiter.set_pace_inside(proof, (pace, Some(burst)), |each| *each = *terms, wakes));
+                        changed.and(limiter.set_rate_inside(proof, (rate, Some(burst)), |each| *each = *terms, wakes));
                     }
                 });
             }

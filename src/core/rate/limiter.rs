@@ -1,38 +1,38 @@
-//! `Limiter`: one schedule, one line, one section.
+//! `Limiter`: one schedule, one wait queue, one section.
 //!
 //! # Algorithm
-//! A schedule ([`Gcra`] or [`Window`]) says when an amount may go; it knows nobody. The line is strictly first come, first served: an
-//! arrival goes at once only if nobody waits. Its head is granted at the first moment at which the schedule allows its amount, and that
-//! moment, not the one at which somebody came to look, is what the schedule books: a late wake-up costs nothing ([`State::settle`]).
-//! A grant is a fact in the section; its owner fetches it. Whoever leaves before that gives it back.
+//! A schedule ([`Gcra`] or [`Window`]) says when an amount can be admitted; it knows no callers. The wait queue is strictly first come,
+//! first served: an arrival is admitted at once only if nobody waits. The head is granted at the first moment at which the schedule allows
+//! its amount. The schedule books that moment, not the one at which a thread came to look, so a late wake-up costs nothing
+//! ([`State::settle`]). A grant is recorded in the section, and its owner fetches it. A waiter that leaves first gives its grant back.
 //!
 //! # Bookings
-//! A reservation is a promise of a moment. Without a line it is taken from the schedule at once. Behind a line it stands apart, with the
-//! moment that follows from those before it, and is taken when that comes. Promises never move.
+//! A reservation is a promise of a moment. If nobody waits it is taken from the schedule at once. Otherwise it is kept as a
+//! `FutureBooking`, for the moment that follows from the waiters before it, and taken at that moment. Promises never move.
 //!
 //! # What is given back
-//! An amount that was never granted is returned in full. One that was granted, booked or settled is returned as far as no window then holds
-//! more than the law allows: a window returns what is still in its log, a bucket what has not come in again since (see `lowwater`), and what
-//! was promised in reliance on it stays taken. A refund is the caller's word, and is not limited that way.
+//! An ungranted amount is returned in full; a granted, booked or settled one only as far as no window then exceeds its limit. A window
+//! returns what is still in its log, and a bucket what has not been refilled since (see `lowwater`); what later promises rely on stays
+//! taken. A refund is the caller's responsibility, and is not limited in this way.
 //!
 //! # Sets
-//! A limiter knows the sets that it is a member of, weakly, in its own section. A visit that changes its law, or what it has let through,
-//! leaves with those sets ([`Changed`]), and they look again before the call returns: nobody else has to remember to tell them.
+//! A limiter has weak references to the sets that it is a member of, in its own section. A visit that changes its policy, or what it has
+//! admitted, returns these sets ([`Changed`]), and they look again before the call returns.
 //!
 //! # Fairness and cancellation
-//! Strict order, by weight: a large amount at the head holds up small ones behind it. [`Limiter::leave`] gives up a place; those behind
-//! go earlier.
+//! Waiters are served in strict order: a large amount at the head holds up small ones behind it. [`Limiter::leave`] removes a waiter, and
+//! those behind it are admitted earlier.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
 
 use super::bucket::Bucket;
-use super::gate::{Gate, Passage};
-use super::gcra::{Course, Gcra, Rule};
-use super::room::NEVER;
+use super::fast_path::{FastPath, Passage};
+use super::gcra::{Gcra, RateState, Rule};
 use super::schedule::Schedule;
 use super::state::{Booking, Fetched, Place, Refusal, Standing, State, Statistics, Terms};
-use super::units::{Pace, Scale, Units};
+use super::units::{Rate, Scale, Units};
+use super::wait_queue::NEVER;
 use super::window::Window;
 use crate::clock::{Clock, Nanos};
 use crate::fork;
@@ -40,21 +40,21 @@ use crate::section::{Domain, Gate as _, Section};
 use crate::sync::{Count, Shared, Weak};
 use crate::wait::{Ticket, Wake, Wakes};
 
-/// What a limiter is made of.
+/// What a limiter enforces.
 #[derive(Clone, Copy, Debug)]
-pub enum Law {
+pub enum Policy {
     /// At most `burst + rate * t` in any `t`.
     /// `debt` is what is missing from a full bucket in the beginning.
-    Bucket { pace: Pace, burst: Units, debt: Units },
-    /// One after the other, each after the last has been paid for; at most `capacity` in line.
-    Spaced { pace: Pace, capacity: usize },
+    Bucket { rate: Rate, burst: Units, debt: Units },
+    /// Evenly spaced: each request after the one before has been paid for; at most `capacity` waiters.
+    Spaced { rate: Rate, capacity: usize },
     /// At most `limit` in any `period`.
     Window { limit: Units, period: Nanos },
 }
 
-/// What depends on what a limiter lets through: a set that it is a member of.
+/// A set, as its members see it: it depends on what they admit.
 pub(super) trait Depends<W: Wake, D: Domain>: Send + Sync {
-    /// A member's law, or what it has let through, has been changed from outside.
+    /// A member's policy, or what it has admitted, has been changed from outside.
     fn members_changed(&self, proof: D::Proof<'_>) -> Wakes<W>;
 }
 
@@ -66,7 +66,7 @@ struct Inside<W: Wake, D: Domain> {
     sets: Vec<Weak<Dependent<W, D>>>,
 }
 
-/// The sets that have to look again, because a member of theirs has changed. What leaves its section with them are the wake-ups.
+/// The sets that have to look again because one of their members has changed.
 #[must_use = "the sets are told by `tell`, outside of every section"]
 pub(super) struct Changed<W: Wake, D: Domain>(Vec<Shared<Dependent<W, D>>>);
 
@@ -83,7 +83,7 @@ impl<W: Wake, D: Domain> Changed<W, D> {
         }
     }
 
-    /// Without this one, which knows.
+    /// Without this set, which knows already.
     pub(super) fn but<S>(mut self, set: &S) -> Self {
         self.0.retain(|other| !std::ptr::addr_eq(Shared::as_ptr(other), set));
         self
@@ -96,20 +96,20 @@ impl<W: Wake, D: Domain> Changed<W, D> {
     }
 }
 
-/// A rate limiter, see the head of this file. `W` is how its waiters are told, `D` what guards its section.
+/// A rate limiter, see the head of this file. `W` is how its waiters are woken, `D` what guards its section.
 ///
 /// ```
 /// use std::sync::Arc;
 ///
 /// use sluicegate_core::clock::{Clock, Manual};
-/// use sluicegate_core::rate::{Law, Limiter, Pace, Refusal, Scale};
+/// use sluicegate_core::rate::{Policy, Limiter, Rate, Refusal, Scale};
 /// use sluicegate_core::section::Threads;
 /// use sluicegate_core::wait::Parker;
 ///
 /// let clock = Arc::new(Manual::new(0));
 /// let scale = Scale::for_largest(1e9).unwrap();
 /// let token = 1_000_000_000; // in units of this scale
-/// let law = Law::Bucket { pace: Pace::new(10.0, 1.0, scale)?, burst: 2 * token, debt: 0 };
+/// let law = Policy::Bucket { rate: Rate::new(10.0, 1.0, scale)?, burst: 2 * token, debt: 0 };
 /// let bucket: Limiter<Arc<Parker>, Threads> = Limiter::new(law, scale, Clock::Manual(Arc::clone(&clock)));
 ///
 /// let (wakes, admitted) = bucket.try_acquire((), 2 * token);
@@ -131,7 +131,7 @@ impl<W: Wake, D: Domain> Changed<W, D> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Limiter<W: Wake, D: Domain> {
-    gate: Option<Gate>,
+    fast_path: Option<FastPath>,
     scale: Scale,
     clock: Clock<W>,
     /// Relaxed, as `refused`: numbers for `statistics`, by which nothing else is ordered.
@@ -143,37 +143,39 @@ pub struct Limiter<W: Wake, D: Domain> {
 }
 
 impl<W: Wake, D: Domain> Limiter<W, D> {
-    /// A limiter whose terms nobody asks for.
-    pub fn new(law: Law, scale: Scale, clock: Clock<W>) -> Self {
+    /// A limiter without terms, for users of the core alone.
+    pub fn new(law: Policy, scale: Scale, clock: Clock<W>) -> Self {
         Self::with_terms(law, Terms::default(), scale, clock)
     }
 
-    pub fn with_terms(law: Law, terms: Terms, scale: Scale, clock: Clock<W>) -> Self {
+    pub fn with_terms(law: Policy, terms: Terms, scale: Scale, clock: Clock<W>) -> Self {
         let now = clock.now();
         let (schedule, capacity) = match law {
-            Law::Bucket { pace, burst, debt } => {
-                (Schedule::Bucket(Bucket::new(Gcra::new(Rule::Burst, pace, burst, debt, now))), usize::MAX)
+            Policy::Bucket { rate, burst, debt } => {
+                (Schedule::Bucket(Bucket::new(Gcra::new(Rule::Burst, rate, burst, debt, now))), usize::MAX)
             }
-            Law::Spaced { pace, capacity } => (Schedule::Bucket(Bucket::new(Gcra::new(Rule::Spaced, pace, 0, 0, now))), capacity),
-            Law::Window { limit, period } => (Schedule::Window(Window::new(limit, period)), usize::MAX),
+            Policy::Spaced { rate, capacity } => {
+                (Schedule::Bucket(Bucket::new(Gcra::new(Rule::Spaced, rate, 0, 0, now))), capacity)
+            }
+            Policy::Window { limit, period } => (Schedule::Window(Window::new(limit, period)), usize::MAX),
         };
-        let gate = match &schedule {
-            Schedule::Bucket(bucket) => Some(Gate::new(bucket.gcra.course)),
+        let fast_path = match &schedule {
+            Schedule::Bucket(bucket) => Some(FastPath::new(bucket.gcra.rate_state)),
             Schedule::Window(_) => None,
         };
-        Self::of(State::new(schedule, terms, capacity), gate, scale, clock)
+        Self::of(State::new(schedule, terms, capacity), fast_path, scale, clock)
     }
 
-    /// A bucket that goes on where another form of it has stopped.
-    pub(super) fn resume(course: Course, tat: u64, terms: Terms, scale: Scale, clock: Clock<W>) -> Self {
-        let schedule = Schedule::Bucket(Bucket::new(Gcra::resume(course, tat)));
-        Self::of(State::new(schedule, terms, usize::MAX), Some(Gate::new(course)), scale, clock)
+    /// A bucket that goes on from a state kept elsewhere (see `keyed`).
+    pub(super) fn resume(rate_state: RateState, tat: u64, terms: Terms, scale: Scale, clock: Clock<W>) -> Self {
+        let schedule = Schedule::Bucket(Bucket::new(Gcra::resume(rate_state, tat)));
+        Self::of(State::new(schedule, terms, usize::MAX), Some(FastPath::new(rate_state)), scale, clock)
     }
 
-    fn of(state: State<W>, gate: Option<Gate>, scale: Scale, clock: Clock<W>) -> Self {
+    fn of(state: State<W>, fast_path: Option<FastPath>, scale: Scale, clock: Clock<W>) -> Self {
         let largest = Count::new(state.schedule.largest());
         let section = Section::new(Inside { state, sets: Vec::new() });
-        Self { gate, scale, clock, admitted: Count::new(0), refused: Count::new(0), largest, section }
+        Self { fast_path, scale, clock, admitted: Count::new(0), refused: Count::new(0), largest, section }
     }
 
     pub fn scale(&self) -> Scale {
@@ -184,13 +186,13 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         &self.clock
     }
 
-    /// Is this thread inside the section already? Every other operation would then panic.
+    /// True if this thread is inside the section already. Every other operation would then panic.
     #[inline]
     pub fn is_entered(&self, proof: D::Proof<'_>) -> bool {
         self.section.is_entered(proof)
     }
 
-    /// One visit to the section: the gate is closed, those whose time has come are granted, and afterwards the gate is opened again if
+    /// One visit to the section: the fast path is closed, those whose time has come are granted, and afterwards it is opened again if
     /// nobody is left.
     pub(super) fn visit<R>(
         &self,
@@ -207,7 +209,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         wakes: &mut Wakes<W>,
         critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R,
     ) -> R {
-        let passed = self.gate.as_ref().and_then(Gate::close);
+        let passed = self.fast_path.as_ref().and_then(FastPath::close);
         let now = self.clock.now();
         if let Some(tat) = passed {
             state.passed(tat, now);
@@ -220,10 +222,10 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         // Now that everything dated before now has been booked.
         state.schedule.rebase(now);
         let result = critical(state, now, wakes);
-        if let (Schedule::Bucket(Bucket { gcra, .. }), Some(gate)) = (&state.schedule, &self.gate) {
+        if let (Schedule::Bucket(Bucket { gcra, .. }), Some(fast_path)) = (&state.schedule, &self.fast_path) {
             if state.is_quiet(now) && gcra.tat < Gcra::FAR {
                 state.opened_at = gcra.tat;
-                gate.open(gcra);
+                fast_path.open(gcra);
             }
         }
         result
@@ -235,7 +237,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         (wakes, result)
     }
 
-    /// A visit that may let the sets that it is a member of go earlier, or later.
+    /// A visit that may move the moments of the sets that it is a member of.
     fn visit_to_change<R>(
         &self,
         proof: D::Proof<'_>,
@@ -250,7 +252,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
-    /// The same, and the sets have been told.
+    /// The same, and tells the sets.
     fn change<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R) -> (Wakes<W>, R) {
         let mut wakes = Wakes::none();
         let (result, changed) = self.visit_to_change(proof, &mut wakes, critical);
@@ -258,7 +260,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         (wakes, result)
     }
 
-    /// It is a member of that set from now on.
+    /// Makes it a member of that set.
     pub(super) fn join(&self, proof: D::Proof<'_>, set: Weak<Dependent<W, D>>) {
         self.section.with(proof, |Inside { sets, .. }| {
             sets.retain(|known| known.strong_count() > 0);
@@ -271,10 +273,10 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         self.section.with(proof, |inside| Changed(inside.sets.iter().filter_map(Weak::upgrade).collect()))
     }
 
-    /// Through the gate, if that is possible. `None`: ask [`Limiter::try_acquire`]. Cannot panic.
+    /// Through the fast_path, if that is possible. `None`: ask [`Limiter::try_acquire`]. Cannot panic.
     #[inline]
     pub fn pass(&self, proof: D::Proof<'_>, n: Units) -> Option<bool> {
-        match self.at_gate(proof, n) {
+        match self.on_fast_path(proof, n) {
             Passage::Admitted => Some(true),
             Passage::Refused => {
                 Self::count(&self.refused);
@@ -284,16 +286,16 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         }
     }
 
-    /// As `pass`, for somebody who waits if it does not go: that is no refusal.
+    /// As `pass`, for a caller that waits otherwise, so that it does not count as refused.
     #[inline]
     pub fn pass_or_wait(&self, proof: D::Proof<'_>, n: Units) -> bool {
-        self.at_gate(proof, n) == Passage::Admitted
+        self.on_fast_path(proof, n) == Passage::Admitted
     }
 
     #[inline]
-    fn at_gate(&self, _proof: D::Proof<'_>, n: Units) -> Passage {
-        let Some(gate) = &self.gate else { return Passage::Closed };
-        let passage = gate.pass(n, self.clock.now(), !D::Gate::IS_A_LOCK);
+    fn on_fast_path(&self, _proof: D::Proof<'_>, n: Units) -> Passage {
+        let Some(fast_path) = &self.fast_path else { return Passage::Closed };
+        let passage = fast_path.pass(n, self.clock.now(), !D::Gate::IS_A_LOCK);
         if passage == Passage::Admitted {
             Self::count(&self.admitted);
         }
@@ -310,7 +312,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         }
     }
 
-    /// Takes `n` if it may go now and nobody is before it.
+    /// Takes `n` if it can be admitted now and nobody waits.
     pub fn try_acquire(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
         let (wakes, result) = self.try_or_wait(proof, n);
         if matches!(result, Ok(false)) {
@@ -319,7 +321,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         (wakes, result)
     }
 
-    /// As `try_acquire`, for somebody who waits if it does not go: that is no refusal.
+    /// As `try_acquire`, for a caller that waits otherwise, so that it does not count as refused.
     pub fn try_or_wait(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
         if self.pass_or_wait(proof, n) {
             return (Wakes::none(), Ok(true));
@@ -334,8 +336,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
-    /// Takes `n`, or takes (or keeps) a place in line: while it says `Waiting` the place is held, and `waker` will be woken. One that
-    /// cannot be served by its deadline is refused at once, and holds no place.
+    /// Takes `n`, or takes (or keeps) a place in the queue: while it returns `Waiting` the place is held, and `waker` will be woken. A request
+    /// that cannot be served by its deadline is refused at once, and holds no place.
     pub fn acquire_or_wait(
         &self,
         proof: D::Proof<'_>,
@@ -350,44 +352,44 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
                     place.0 = None;
                     return match fetched {
                         Fetched::Grant => Standing::Granted,
-                        Fetched::Unfit => Standing::Refused(Refusal::NeverFits),
+                        Fetched::Oversized => Standing::Refused(Refusal::NeverFits),
                     };
                 }
-                if state.room.contains(ticket) {
-                    return Standing::Waiting(Some(state.room.watch(ticket, state.due)).filter(|&at| at != NEVER));
+                if state.queue.contains(ticket) {
+                    return Standing::Waiting(Some(state.queue.watch(ticket, state.due)).filter(|&at| at != NEVER));
                 }
                 place.0 = None; // forgotten after a fork: it comes again
             }
             if let Some(standing) = state.arrive(n, deadline, now) {
                 return standing;
             }
-            let ticket = state.room.join(waker, n, now);
+            let ticket = state.queue.join(waker, n, now);
             place.0 = Some(ticket);
-            if state.room.head().is_some_and(|(head, _)| head == ticket) {
+            if state.queue.head().is_some_and(|(head, _)| head == ticket) {
                 state.due = state.moment(ticket, n);
             }
-            Standing::Waiting(Some(state.room.watch(ticket, state.due)).filter(|&at| at != NEVER))
+            Standing::Waiting(Some(state.queue.watch(ticket, state.due)).filter(|&at| at != NEVER))
         })
     }
 
-    /// The operation waits no longer. What it had been granted goes back.
+    /// The operation waits no longer. A grant that it has not fetched is given back.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place) -> Wakes<W> {
         let Some(ticket) = place.0.take() else { return Wakes::none() };
         self.change(proof, |state, now, wakes| {
-            if state.room.contains(ticket) {
+            if state.queue.contains(ticket) {
                 state.leave(ticket, now, wakes);
             }
         })
         .0
     }
 
-    /// The waiter cannot come for a while (it runs a signal handler): somebody else keeps time.
+    /// The waiter cannot come for a while (it runs a signal handler), so another waiter leads.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn step_aside(&self, proof: D::Proof<'_>, ticket: Ticket) -> Wakes<W> {
         self.visited(proof, |state, _, wakes| {
-            state.room.step_aside(ticket);
-            state.room.ring(state.due, wakes);
+            state.queue.step_aside(ticket);
+            state.queue.rearm(state.due, wakes);
         })
         .0
     }
@@ -395,13 +397,13 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn step_back(&self, proof: D::Proof<'_>, ticket: Ticket) -> Wakes<W> {
         self.visited(proof, |state, _, wakes| {
-            state.room.step_back(ticket);
-            state.room.ring(state.due, wakes);
+            state.queue.step_back(ticket);
+            state.queue.rearm(state.due, wakes);
         })
         .0
     }
 
-    /// Books `n` at the first moment possible, which is at most `max_wait` away.
+    /// Books `n` for the first moment possible, if that is at most `max_wait` away.
     pub fn reserve(&self, proof: D::Proof<'_>, n: Units, max_wait: Option<Nanos>) -> (Wakes<W>, Result<Booking, Refusal>) {
         self.visited(proof, |state, now, wakes| {
             if state.never_fits(n) {
@@ -425,17 +427,17 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
-    /// Gives a booking back, as far as that is possible; returns how much that was.
+    /// Gives a booking back as far as that is possible. Returns how much it gave back.
     pub fn cancel(&self, proof: D::Proof<'_>, booking: Booking) -> (Wakes<W>, Units) {
         self.change(proof, |state, now, wakes| state.cancel(booking, 0, now, wakes))
     }
 
-    /// What a booking really came to: the difference is given back, as far as that is possible, or charged.
+    /// Reports the amount that a booking came to: the difference is given back as far as that is possible, or charged.
     pub fn adjust(&self, proof: D::Proof<'_>, booking: Booking, actual: Units) -> (Wakes<W>, Result<(), Refusal>) {
         self.change(proof, |state, now, wakes| state.adjust(booking, actual, now, wakes))
     }
 
-    /// Gives `n` back; never above the burst.
+    /// Gives `n` back, but never above the burst.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn refund(&self, proof: D::Proof<'_>, n: Units) -> Wakes<W> {
         self.change(proof, |state, now, wakes| {
@@ -457,31 +459,31 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
-    /// Another rate, and burst of a bucket or capacity of a shaper, from now on. What is not given stays. `terms` says it as it was told.
+    /// Sets the rate, and the burst of a bucket or the capacity of a shaper where one is given. `terms` records what the user gave.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn set_pace(
+    pub fn set_rate(
         &self,
         proof: D::Proof<'_>,
-        pace: Pace,
+        rate: Rate,
         burst: Option<Units>,
         capacity: Option<usize>,
         terms: impl FnOnce(&mut Terms),
     ) -> Wakes<W> {
-        self.change(proof, |state, now, wakes| state.set_pace((pace, burst, capacity), terms, now, wakes)).0
+        self.change(proof, |state, now, wakes| state.set_rate((rate, burst, capacity), terms, now, wakes)).0
     }
 
-    /// The same for a key's limiter, from inside the section of its keyed limiter: the sets are to be told outside.
-    pub(super) fn set_pace_inside(
+    /// The same for a key's limiter, from inside the section of its keyed limiter. The caller tells the sets outside of it.
+    pub(super) fn set_rate_inside(
         &self,
         proof: D::Proof<'_>,
-        (pace, burst): (Pace, Option<Units>),
+        (rate, burst): (Rate, Option<Units>),
         terms: impl FnOnce(&mut Terms),
         wakes: &mut Wakes<W>,
     ) -> Changed<W, D> {
-        self.visit_to_change(proof, wakes, |state, now, wakes| state.set_pace((pace, burst, None), terms, now, wakes)).1
+        self.visit_to_change(proof, wakes, |state, now, wakes| state.set_rate((rate, burst, None), terms, now, wakes)).1
     }
 
-    /// Another limit, and period, for a window. What is not given stays. `terms` says it as it was told.
+    /// Sets the limit of a window, and its period where one is given. `terms` records what the user gave.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn set_window(
         &self,
@@ -501,7 +503,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         .0
     }
 
-    /// What it was told, last.
+    /// The terms that were given last.
     pub fn terms(&self, proof: D::Proof<'_>) -> Terms {
         self.section.with(proof, |inside| inside.state.terms)
     }
@@ -515,16 +517,18 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         .0
     }
 
-    /// What could be taken now, in units; negative in debt. (A shaper answers as a bucket for one token would.)
+    /// The units available now; negative in debt. (A shaper answers as a bucket with a burst of one token would.)
     pub fn level(&self, proof: D::Proof<'_>) -> (Wakes<W>, i128) {
         self.visited(proof, |state, now, _| match &mut state.schedule {
-            Schedule::Bucket(Bucket { gcra, .. }) if gcra.course.rule == Rule::Spaced => gcra.level(now, self.scale.per_token()),
-            Schedule::Bucket(Bucket { gcra, .. }) => gcra.level(now, gcra.course.burst),
+            Schedule::Bucket(Bucket { gcra, .. }) if gcra.rate_state.rule == Rule::Spaced => {
+                gcra.level(now, self.scale.per_token())
+            }
+            Schedule::Bucket(Bucket { gcra, .. }) => gcra.level(now, gcra.rate_state.burst),
             Schedule::Window(window) => window.level(now),
         })
     }
 
-    /// How long until `n` could go, those in line being served first.
+    /// The time until `n` can be admitted, after all waiters.
     pub fn retry_after(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<Nanos, Refusal>) {
         self.visited(proof, |state, now, _| {
             if state.never_fits(n) {
@@ -537,7 +541,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
-    /// Is it more than may ever go at once? Without a visit: whoever tries is told for certain.
+    /// True if `n` is more than can ever be admitted at once. It asks without a visit, so an attempt may still decide otherwise.
     pub fn never_fits(&self, n: Units) -> bool {
         n > self.largest.load(Ordering::Relaxed)
     }
@@ -547,8 +551,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             admitted: state.admitted + self.admitted.load(Ordering::Relaxed),
             refused: state.refused + self.refused.load(Ordering::Relaxed),
             waited: state.waited,
-            waited_for: state.room.blocked.total(now),
-            waiters: state.room.waiters(),
+            waited_for: state.queue.blocked.total(now),
+            waiters: state.queue.waiters(),
         })
     }
 
@@ -556,12 +560,12 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     pub fn visit_wakers(&self, proof: D::Proof<'_>, waker: impl FnMut(&W)) {
         self.section.with(proof, |Inside { state, .. }| {
             if state.generation == fork::generation() {
-                state.room.wakers().for_each(waker);
+                state.queue.wakers().for_each(waker);
             }
         });
     }
 
-    /// Its schedule, if there is nothing else to it: nobody waits, nothing is booked ahead, nothing is paused.
+    /// Its schedule, if that is its whole state: nobody waits, nothing is booked ahead, nothing is paused.
     pub(super) fn if_quiet(&self, proof: D::Proof<'_>) -> (Wakes<W>, Option<Gcra>) {
         self.visited(proof, |state, now, _| match &state.schedule {
             Schedule::Bucket(bucket) if state.is_quiet(now) && state.promises.is_empty() => Some(bucket.gcra),

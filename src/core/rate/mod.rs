@@ -6,13 +6,13 @@
 //! | `gcra`    | the token bucket and the shaper: one number                                              |
 //! | `bucket`  | that, and bookings apart from it                                                        |
 //! | `window`  | the sliding window: a log                                                                |
-//! | `gate`    | the atomic word through which most calls pass                                            |
-//! | `room`    | the line of those who wait, and who keeps time for them                                  |
+//! | `fast_path` | the atomic word through which most calls pass                                            |
+//! | `wait_queue` | the queue of waiters, and who watches the clock for them                                 |
 //! | `schedule`| one of these two                                                                        |
 //! | `lowwater`| how much of what was taken earlier can still be given back                               |
 //! | `state`   | schedule, line, grants and bookings: what happens inside the section                    |
-//! | `limiter` | one limiter: gate and section                                                           |
-//! | `several` | several limiters, taken together                                                        |
+//! | `limiter` | one limiter: fast path and section                                                           |
+//! | `set`     | several limiters, taken together                                                        |
 //! | `keyed`   | a bucket for each of very many keys                                                     |
 //!
 //! # Promises
@@ -22,20 +22,20 @@
 //! - Whoever comes exactly when it was told to is admitted, if nobody came in between.
 
 mod bucket;
-mod gate;
+mod fast_path;
 mod gcra;
 mod keyed;
 mod limiter;
 mod lowwater;
-mod room;
 mod schedule;
 mod set;
 mod state;
 mod units;
+mod wait_queue;
 mod window;
 
 pub use keyed::{Keyed, KeyedStatistics};
-pub use limiter::{Law, Limiter};
-pub use set::{Bookings, Several};
+pub use limiter::{Limiter, Policy};
+pub use set::{Bookings, LimitSet};
 pub use state::{Booking, Place, Refusal, Standing, Statistics, Terms};
-pub use units::{MAX_UNITS, Pace, PaceError, Scale, Units};
+pub use units::{MAX_UNITS, Rate, RateError, Scale, Units};

@@ -16,7 +16,7 @@ impl Schedule {
     /// The most that may ever go at once.
     pub(super) fn largest(&self) -> Units {
         match self {
-            Self::Bucket(bucket) if bucket.gcra.course.rule == Rule::Burst => bucket.gcra.course.burst,
+            Self::Bucket(bucket) if bucket.gcra.rate_state.rule == Rule::Burst => bucket.gcra.rate_state.burst,
             Self::Bucket(_) => Units::MAX,
             Self::Window(window) => window.limit,
         }
@@ -40,7 +40,7 @@ impl Schedule {
     /// What could still be taken at `at`: nothing that is booked at a moment to come leaves any.
     pub(super) fn spare(&self, at: Nanos) -> i128 {
         match self {
-            Self::Bucket(bucket) => i128::from(bucket.gcra.course.burst.saturating_sub(bucket.gcra.backlog(at))),
+            Self::Bucket(bucket) => i128::from(bucket.gcra.rate_state.burst.saturating_sub(bucket.gcra.backlog(at))),
             Self::Window(_) => 0,
         }
     }

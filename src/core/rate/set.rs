@@ -1,26 +1,26 @@
-//! `Several`: a few limiters taken together, all or none.
+//! `LimitSet`: several limiters taken together, all or none.
 //!
-//! One visit enters the sections of all members, nested, always in the order of their addresses, so that two sets that share members
-//! cannot wait for each other.
+//! One visit enters the sections of all members, nested, always in the order of their addresses, so that two sets with common members
+//! cannot deadlock.
 //!
 //! # Algorithm
-//! The set has a line of its own. Only its *head* is booked in the members (and who stands before a reservation), in all of them for the
-//! same moment: the first at which each
-//! allows its amount. In a member that has a line itself its turn comes after those who stand there when it is first booked, so callers of
-//! the set and of its members get their turns in the order in which they came to the front. When the moment comes the head is granted, and the next is booked, from
-//! that moment on. A head that leaves gives its bookings back; those behind it have taken nothing.
+//! The set has a wait queue of its own. Only its *head* is booked in the members, in all of them for the same moment: the first at which
+//! every member allows its amount. (A reservation books everybody who waits before it as well.) In a member that has waiters itself, the
+//! head comes after those who waited there when the head was first booked; so callers of the set and of its members are served in the order
+//! in which they came to the front. At the booked moment the head is granted, and the next waiter is booked, from that moment on. A head
+//! that leaves gives its bookings back; the waiters behind it have taken nothing.
 //!
-//! A booking is a promise and would not move when a member's rate changes. So a member that changes says so to its sets (see `limiter`): a
-//! head whose bookings can be given back whole is then booked anew.
+//! A booking is a promise, so it would not move when a member's rate changes. Therefore a member that changes tells its sets (see
+//! `limiter`), and a head whose bookings can be given back whole is booked anew.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use super::limiter::{Changed, Depends, Limiter};
-use super::room::{NEVER, Room};
 use super::schedule::Projection;
 use super::state::{Booking, Place, Refusal, Standing, State as Member, Statistics, Turn};
 use super::units::Units;
+use super::wait_queue::{NEVER, TimedWaitQueue};
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::section::{Domain, Section};
@@ -52,7 +52,7 @@ struct Wants {
 
 #[derive(Debug)]
 struct State<W> {
-    room: Room<W>,
+    queue: TimedWaitQueue<W>,
     wants: BTreeMap<Ticket, Wants>,
     /// The head's booking; with a reservation behind them, those of everybody before it.
     booked: VecDeque<(Ticket, Bookings)>,
@@ -145,7 +145,7 @@ impl<W: Wake> Held<'_, '_, W> {
 impl<W: Wake> State<W> {
     /// Grants whoever's time has come, and books the next.
     fn settle(&mut self, held: &mut Held<'_, '_, W>) {
-        while let Some((ticket, _)) = self.room.head() {
+        while let Some((ticket, _)) = self.queue.head() {
             if self.booked.is_empty() && self.book(ticket, held).is_err() {
                 break; // too much is owed to be counted: somebody who comes to look tries again
             }
@@ -154,16 +154,16 @@ impl<W: Wake> State<W> {
             }
             let (_, bookings) = self.booked.pop_front().expect("it was there a line ago");
             self.not_before = bookings.at;
-            self.room.grant(ticket, bookings.at, held.wakes);
+            self.queue.grant(ticket, bookings.at, held.wakes);
             self.grants.insert(ticket, Some(bookings));
         }
         self.due = self.booked.front().map_or(NEVER, |(_, bookings)| bookings.at);
-        self.room.ring(self.due, held.wakes);
+        self.queue.rearm(self.due, held.wakes);
     }
 
     /// Books the first in line that is not booked yet.
     fn book(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) -> Result<(), Refusal> {
-        let from = self.room.since(ticket).max(self.not_before);
+        let from = self.queue.since(ticket).max(self.not_before);
         let from = self.booked.back().map_or(from, |(_, before)| from.max(before.at));
         let Wants { amounts, turns } = self.wants.get_mut(&ticket).expect("it is in line");
         let turns = turns.get_or_insert_with(|| held.turns());
@@ -175,7 +175,7 @@ impl<W: Wake> State<W> {
 
     /// Those in line who are not booked.
     fn unbooked(&self) -> impl Iterator<Item = Ticket> {
-        self.room.waiting().skip(self.booked.len()).map(|(ticket, _)| ticket)
+        self.queue.waiting().skip(self.booked.len()).map(|(ticket, _)| ticket)
     }
 
     /// Takes back what is booked for those in line, the last first, as far as it can be given back whole.
@@ -194,17 +194,17 @@ impl<W: Wake> State<W> {
     fn book_anew(&mut self, held: &mut Held<'_, '_, W>) {
         self.unbook(held);
         self.not_before = held.now;
-        let unfit: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.wants[ticket].amounts).is_err()).collect();
-        for ticket in unfit {
+        let oversized: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.wants[ticket].amounts).is_err()).collect();
+        for ticket in oversized {
             self.grants.insert(ticket, None);
-            self.room.grant(ticket, held.now, held.wakes);
+            self.queue.grant(ticket, held.now, held.wakes);
         }
         self.settle(held);
     }
 
     fn forget(&mut self, generation: u64) {
         self.generation = generation;
-        self.room.forget();
+        self.queue.forget();
         self.wants.clear();
         self.booked.clear();
         self.grants.clear();
@@ -212,12 +212,12 @@ impl<W: Wake> State<W> {
     }
 
     fn watch(&mut self, ticket: Ticket) -> Standing {
-        Standing::Waiting(Some(self.room.watch(ticket, self.due)).filter(|&at| at != NEVER))
+        Standing::Waiting(Some(self.queue.watch(ticket, self.due)).filter(|&at| at != NEVER))
     }
 }
 
-/// Several limiters, see the head of this file.
-pub struct Several<W: Wake, D: Domain> {
+/// LimitSet limiters, see the head of this file.
+pub struct LimitSet<W: Wake, D: Domain> {
     members: Vec<Arc<Limiter<W, D>>>,
     /// The members' indices, by address.
     order: Vec<usize>,
@@ -225,13 +225,13 @@ pub struct Several<W: Wake, D: Domain> {
     section: Section<State<W>, D>,
 }
 
-impl<W: Wake + Send + 'static, D: Domain> Several<W, D> {
+impl<W: Wake + Send + 'static, D: Domain> LimitSet<W, D> {
     /// The members are different from each other, and have the same clock. They know it from now on.
     pub fn new(proof: D::Proof<'_>, members: Vec<Arc<Limiter<W, D>>>, clock: Clock<W>) -> Shared<Self> {
         let mut order: Vec<usize> = (0..members.len()).collect();
         order.sort_by_key(|&index| Arc::as_ptr(&members[index]).addr());
         let state = State {
-            room: Room::new(),
+            queue: TimedWaitQueue::new(),
             wants: BTreeMap::new(),
             booked: VecDeque::new(),
             grants: BTreeMap::new(),
@@ -250,7 +250,7 @@ impl<W: Wake + Send + 'static, D: Domain> Several<W, D> {
     }
 }
 
-impl<W: Wake, D: Domain> Several<W, D> {
+impl<W: Wake, D: Domain> LimitSet<W, D> {
     pub fn members(&self) -> &[Arc<Limiter<W, D>>] {
         &self.members
     }
@@ -344,7 +344,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
             if let Some(ticket) = place.0 {
                 if let Some(grant) = state.grants.remove(&ticket) {
                     state.remove(ticket, held);
-                    state.room.ring(state.due, held.wakes);
+                    state.queue.rearm(state.due, held.wakes);
                     place.0 = None;
                     let Some(bookings) = grant else {
                         state.refused += 1;
@@ -355,7 +355,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
                     state.waited += 1;
                     return Standing::Granted;
                 }
-                if state.room.contains(ticket) {
+                if state.queue.contains(ticket) {
                     return state.watch(ticket);
                 }
                 place.0 = None; // forgotten after a fork: it comes again
@@ -363,7 +363,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
             if let Some(standing) = state.arrive(amounts, deadline, held) {
                 return standing;
             }
-            let ticket = state.room.join(waker, 0, held.now);
+            let ticket = state.queue.join(waker, 0, held.now);
             state.wants.insert(ticket, Wants { amounts: amounts.into(), turns: None });
             place.0 = Some(ticket);
             // Its own wake-up, should it be nudged here, costs it one look.
@@ -377,7 +377,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
     pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place) -> Wakes<W> {
         let Some(ticket) = place.0.take() else { return Wakes::none() };
         let (mut wakes, gave_back) = self.visit(proof, |state, held| {
-            if !state.room.contains(ticket) {
+            if !state.queue.contains(ticket) {
                 return false;
             }
             // First those behind it, so that all of it can be given back.
@@ -404,8 +404,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn step_aside(&self, proof: D::Proof<'_>, ticket: Ticket) -> Wakes<W> {
         self.visit(proof, |state, held| {
-            state.room.step_aside(ticket);
-            state.room.ring(state.due, held.wakes);
+            state.queue.step_aside(ticket);
+            state.queue.rearm(state.due, held.wakes);
         })
         .0
     }
@@ -413,8 +413,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn step_back(&self, proof: D::Proof<'_>, ticket: Ticket) -> Wakes<W> {
         self.visit(proof, |state, held| {
-            state.room.step_back(ticket);
-            state.room.ring(state.due, held.wakes);
+            state.queue.step_back(ticket);
+            state.queue.rearm(state.due, held.wakes);
         })
         .0
     }
@@ -514,8 +514,8 @@ impl<W: Wake, D: Domain> Several<W, D> {
             admitted: state.admitted,
             refused: state.refused,
             waited: state.waited,
-            waited_for: state.room.blocked.total(held.now),
-            waiters: state.room.waiters(),
+            waited_for: state.queue.blocked.total(held.now),
+            waiters: state.queue.waiters(),
         })
     }
 
@@ -523,7 +523,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
     pub fn visit_wakers(&self, proof: D::Proof<'_>, waker: impl FnMut(&W)) {
         self.section.with(proof, |state| {
             if state.generation == fork::generation() {
-                state.room.wakers().for_each(waker);
+                state.queue.wakers().for_each(waker);
             }
         });
     }
@@ -531,7 +531,7 @@ impl<W: Wake, D: Domain> Several<W, D> {
 
 impl<W: Wake> State<W> {
     fn try_now(&mut self, amounts: &[Units], held: &mut Held<'_, '_, W>) -> bool {
-        let goes = self.room.nobody_waits() && held.may_go(amounts);
+        let goes = self.queue.nobody_waits() && held.may_go(amounts);
         if goes {
             let now = held.now;
             held.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0).for_each(|(member, &n)| member.take(n, now));
@@ -574,18 +574,18 @@ impl<W: Wake> State<W> {
 
     fn remove(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) {
         self.wants.remove(&ticket);
-        self.room.leave(ticket, held.now, held.wakes);
+        self.queue.leave(ticket, held.now, held.wakes);
     }
 }
 
-impl<W: Wake + Send, D: Domain> Depends<W, D> for Several<W, D> {
+impl<W: Wake + Send, D: Domain> Depends<W, D> for LimitSet<W, D> {
     fn members_changed(&self, proof: D::Proof<'_>) -> Wakes<W> {
         self.visit(proof, State::book_anew).0
     }
 }
 
-impl<W: Wake, D: Domain> fmt::Debug for Several<W, D> {
+impl<W: Wake, D: Domain> fmt::Debug for LimitSet<W, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Several").finish_non_exhaustive()
+        f.debug_struct("LimitSet").finish_non_exhaustive()
     }
 }

@@ -1,25 +1,25 @@
-//! `State`: everything a limiter knows. Only ever touched inside its section.
+//! `State`: everything that a limiter's section guards.
 //!
-//! | in line   | event                                        | next        | also                                              |
-//! |-----------|----------------------------------------------|-------------|---------------------------------------------------|
-//! | -         | arrives, somebody waits or it does not fit    | waiting     | a place in the line                               |
-//! | waiting   | at the head, and its moment has come (`settle`) | granted   | taken from the schedule, dated with that moment   |
-//! | waiting   | leaves                                        | -           | nothing had been taken                            |
-//! | waiting   | the burst falls below its amount              | unfit       | told so when it comes                             |
-//! | granted   | comes                                         | -           | has it                                            |
-//! | granted   | leaves                                        | -           | gives back what can still be given back           |
+//! | waiter    | event                                           | next      | what else happens                               |
+//! |-----------|-------------------------------------------------|-----------|-------------------------------------------------|
+//! | -         | arrives; somebody waits or it does not fit      | waiting   | it gets a place in the queue                    |
+//! | waiting   | is the head, and its moment has come (`settle`) | granted   | taken from the schedule, dated with that moment |
+//! | waiting   | leaves                                          | -         | nothing had been taken                          |
+//! | waiting   | the burst falls below its amount                | oversized | it is told so when it comes                     |
+//! | granted   | comes                                           | -         | it has the amount                               |
+//! | granted   | leaves                                          | -         | what can still be given back is given back      |
 //!
-//! A booking is a promise of a moment. It is in the schedule from the start, if that is the moment that the schedule gives; else apart
-//! (see `bucket`), until its moment has come. A window's are in its log.
+//! A booking is a promise of a moment. If the schedule itself gives that moment, the booking is in the schedule from the start; otherwise
+//! it is kept as a `FutureBooking` (see `bucket`) until its moment. The bookings of a window are in its log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bucket::Apart;
+use super::bucket::FutureBooking;
 use super::gcra::Rule;
 use super::lowwater::{LowWater, Taking};
-use super::room::{NEVER, Room};
 use super::schedule::{Projection, Schedule};
-use super::units::{Pace, Units};
+use super::units::{Rate, Units};
+use super::wait_queue::{NEVER, TimedWaitQueue};
 use crate::clock::Nanos;
 use crate::fork;
 use crate::wait::{Ticket, Wake, Wakes};
@@ -31,24 +31,24 @@ pub enum Refusal {
     Until(Nanos),
     /// The line is as long as it may be; a place becomes free about then.
     LineFull(Nanos),
-    /// More than may ever go at once.
+    /// The amount is more than can ever be admitted at once.
     NeverFits,
     /// The same, of the member of a set with this index.
     NeverFitsIn(usize),
-    /// So much is booked or owed that it cannot be counted.
+    /// The total that is booked or owed is too large to be counted.
     TooFar,
 }
 
-/// Where an operation stands that may wait.
+/// The outcome of an attempt that may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Granted,
-    /// It has a place in line, and has to come by itself at this moment, if any.
+    /// It has a place in the queue. It has to come at this moment without being woken, if there is one.
     Waiting(Option<Nanos>),
     Refused(Refusal),
 }
 
-/// The place, if any, that one operation holds in the line.
+/// The place in the queue that one operation holds, if any.
 #[derive(Debug, Default)]
 pub struct Place(pub(super) Option<Ticket>);
 
@@ -63,7 +63,7 @@ impl Place {
 pub struct Booking {
     pub at: Nanos,
     pub units: Units,
-    /// When it was taken, or will be: its number is that of the booking.
+    /// When it was or will be taken. Its number is that of the booking.
     taking: Taking,
 }
 
@@ -72,17 +72,17 @@ impl Booking {
         self.taking.number
     }
 
-    /// Of nothing, now: there is nothing to wait for and nothing to give back.
+    /// A booking of nothing for now: there is nothing to wait for and nothing to give back.
     pub fn nothing(now: Nanos) -> Self {
         Self { at: now, units: 0, taking: Taking { at: now, number: u64::MAX } }
     }
 }
 
-/// What a limiter was told, in tokens and seconds as they were given, for those who ask. It changes together with the law.
+/// The terms of a limiter in tokens and seconds, as the user gave them, for its attributes. They change together with the policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Terms {
     pub rate: f64,
-    /// Of a bucket the burst, of a leaky bucket the capacity, of a window the limit.
+    /// The burst of a bucket, the capacity of a leaky bucket, or the limit of a window.
     pub size: f64,
     pub period: f64,
 }
@@ -99,7 +99,7 @@ pub struct Statistics {
     pub waiters: usize,
 }
 
-/// A turn in the line: after this waiter, and everybody before it.
+/// A position in the queue: behind this waiter and everybody before it.
 pub(super) type Turn = Option<Ticket>;
 
 /// Owner of a grant: a waiter in this line, or a booking that a set holds for a waiter in its own line.
@@ -109,28 +109,30 @@ pub(super) enum Whose {
     Booking(u64),
 }
 
-/// A grant whose owner has not come for it.
+/// A grant that its owner has not fetched yet.
 #[derive(Clone, Copy, Debug)]
 struct Grant {
     n: Units,
     taking: Taking,
 }
 
-/// What somebody in line comes for.
+type UnclaimedGrants = BTreeMap<Whose, Grant>;
+
+/// What a waiter fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fetched {
     Grant,
-    /// A change of the burst has made it too large.
-    Unfit,
+    /// A change of the burst has made the amount too large.
+    Oversized,
 }
 
 /// A booking whose moment has not passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Promise {
     n: Units,
-    /// Where it is in the schedule: the count of everything taken, when it was, and of what was there for others besides.
+    /// Its position in the schedule: the total taken when it was taken, plus what was still available to others then.
     mark: Option<i128>,
-    /// No more than this of it can be given back any more.
+    /// The largest part of it that can still be given back.
     returnable: Units,
 }
 
@@ -138,22 +140,22 @@ pub(super) struct Promise {
 pub(super) struct State<W> {
     pub(super) schedule: Schedule,
     pub(super) terms: Terms,
-    pub(super) room: Room<W>,
-    unfetched: BTreeMap<Whose, Grant>,
-    /// What can be given back of what was taken.
+    pub(super) queue: TimedWaitQueue<W>,
+    unclaimed: UnclaimedGrants,
+    /// How much can be given back of earlier takings.
     low_water: LowWater,
-    unfit: BTreeSet<Ticket>,
+    oversized: BTreeSet<Ticket>,
     /// By moment and number.
     pub(super) promises: BTreeMap<(Nanos, u64), Promise>,
-    /// The numbers of those that sets hold for their lines.
+    /// The numbers of the bookings that sets hold for their own waiters.
     held: BTreeSet<u64>,
     next_number: u64,
     /// Units taken so far, less what cancelled bookings gave back.
     pub(super) taken: i128,
-    /// The state when the gate was opened.
+    /// The `tat` at which the fast path was opened.
     pub(super) opened_at: u64,
     pub(super) paused_until: Nanos,
-    /// No grant is dated before this: something was given back then, or changed.
+    /// No grant is dated before this moment, at which something was given back or changed.
     pub(super) not_before: Nanos,
     /// The head's time.
     pub(super) due: Nanos,
@@ -169,10 +171,10 @@ impl<W: Wake> State<W> {
         Self {
             schedule,
             terms,
-            room: Room::new(),
-            unfetched: BTreeMap::new(),
+            queue: TimedWaitQueue::new(),
+            unclaimed: BTreeMap::new(),
             low_water: LowWater::new(),
-            unfit: BTreeSet::new(),
+            oversized: BTreeSet::new(),
             promises: BTreeMap::new(),
             held: BTreeSet::new(),
             next_number: 0,
@@ -189,18 +191,18 @@ impl<W: Wake> State<W> {
         }
     }
 
-    /// There is nothing to it now but the schedule.
+    /// The schedule is now the whole state: nobody waits, nothing is booked or paused.
     pub(super) fn is_quiet(&self, now: Nanos) -> bool {
         let plain = matches!(&self.schedule, Schedule::Bucket(bucket) if bucket.is_plain());
-        plain && self.room.is_empty() && self.unfetched.is_empty() && now >= self.paused_until
+        plain && self.queue.is_empty() && self.unclaimed.is_empty() && now >= self.paused_until
     }
 
-    /// The gate has let through what moved `tat` to there, at moments up to `now`.
+    /// The fast path has admitted what moved `tat` to this position, at moments up to `now`.
     pub(super) fn passed(&mut self, tat: u64, now: Nanos) {
         if tat == self.opened_at {
             return;
         }
-        // The least that any of them can have found: what was there when the gate was opened, as far as it has not been worked off by now.
+        // The least that any of them can have found: what was there when the fast path was opened, as far as it has not been worked off by now.
         self.number_taking(now);
         self.taken += i128::from(tat) - i128::from(self.opened_at);
         if let Schedule::Bucket(bucket) = &mut self.schedule {
@@ -226,11 +228,11 @@ impl<W: Wake> State<W> {
         }
     }
 
-    /// Takes for good, or for an owner who has not come yet.
+    /// Takes for good, or for an owner that has yet to fetch it.
     fn take_as(&mut self, n: Units, taking: Taking, whose: Option<Whose>) -> Taking {
         let noted = self.note(taking);
         if let Some(whose) = whose {
-            self.unfetched.insert(whose, Grant { n, taking: noted });
+            self.unclaimed.insert(whose, Grant { n, taking: noted });
         }
         self.schedule.take(n, taking.at);
         self.taken += i128::from(n);
@@ -242,7 +244,7 @@ impl<W: Wake> State<W> {
         self.take_as(n, Taking { at, number }, None);
     }
 
-    /// What is owed, or used up, without anybody having been let through.
+    /// Takes an amount that is owed or used up, without anybody being admitted.
     pub(super) fn charge(&mut self, n: Units, now: Nanos) {
         self.number_taking(now);
         self.schedule.take(n, now);
@@ -250,21 +252,21 @@ impl<W: Wake> State<W> {
 
     /// The moment of the waiter at the head.
     pub(super) fn moment(&self, ticket: Ticket, n: Units) -> Nanos {
-        let from = self.room.since(ticket).max(self.paused_until).max(self.not_before);
+        let from = self.queue.since(ticket).max(self.paused_until).max(self.not_before);
         self.schedule.ready_at(n, from)
     }
 
-    /// Grants whoever's time has come, and takes what was booked for a moment that has, in order, each dated with its own moment. Call it
-    /// first in every visit, and after every change.
+    /// Grants every waiter whose moment has come, and takes every booking whose moment has come, in order, each dated with its own moment.
+    /// Call it first in every visit, and after every change.
     pub(super) fn settle(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
         loop {
-            let head = self.room.head().map(|(ticket, n)| (self.moment(ticket, n), ticket, n));
+            let head = self.queue.head().map(|(ticket, n)| (self.moment(ticket, n), ticket, n));
             let booked = match &self.schedule {
                 Schedule::Bucket(bucket) => bucket.first_due(now),
                 Schedule::Window(_) => None,
             };
             match (booked, head) {
-                (Some(Apart { at, number, n }), _) if head.is_none_or(|(moment, ..)| at <= moment) => {
+                (Some(FutureBooking { at, number, n }), _) if head.is_none_or(|(moment, ..)| at <= moment) => {
                     if let Schedule::Bucket(bucket) = &mut self.schedule {
                         bucket.remove_first();
                     }
@@ -276,7 +278,7 @@ impl<W: Wake> State<W> {
                 (_, Some((at, ticket, n))) if at <= now => {
                     let number = self.next_number();
                     self.take_as(n, Taking { at, number }, Some(Whose::Waiter(ticket)));
-                    self.room.grant(ticket, at, wakes);
+                    self.queue.grant(ticket, at, wakes);
                     self.not_before = self.not_before.max(at); // the next goes no earlier
                 }
                 _ => {
@@ -288,16 +290,16 @@ impl<W: Wake> State<W> {
         while self.promises.first_key_value().is_some_and(|((at, _), _)| *at < now) {
             self.promises.pop_first();
         }
-        self.room.ring(self.due, wakes);
+        self.queue.rearm(self.due, wakes);
     }
 
-    /// The turn of somebody who comes now: after the last in line.
+    /// The position of a newcomer: behind the last waiter.
     pub(super) fn turn(&self) -> Turn {
-        self.room.last()
+        self.queue.last()
     }
 
     fn before(&self, turn: Turn) -> impl Iterator<Item = (Ticket, Units)> {
-        self.room.waiting().take_while(move |(ticket, _)| Some(*ticket) <= turn)
+        self.queue.waiting().take_while(move |(ticket, _)| Some(*ticket) <= turn)
     }
 
     /// The schedule as it will be when everybody before that turn has been granted.
@@ -311,12 +313,12 @@ impl<W: Wake> State<W> {
         projection
     }
 
-    /// When `n` more could go after everybody in line.
+    /// When `n` could be admitted to a newcomer, after all waiters.
     pub(super) fn foresee(&self, n: Units, now: Nanos) -> Nanos {
         self.foresee_from(n, now, self.turn(), now)
     }
 
-    /// As `foresee`, but not before `from`, and only after those who come before that turn.
+    /// As `foresee`, but not before `from`, and only after the waiters before that position.
     pub(super) fn foresee_from(&self, n: Units, from: Nanos, turn: Turn, now: Nanos) -> Nanos {
         if self.before(turn).next().is_none() {
             return self.schedule.ready_at(n, from.max(self.paused_until).max(self.not_before));
@@ -324,12 +326,12 @@ impl<W: Wake> State<W> {
         self.project(turn, now).ready_at(n, from)
     }
 
-    /// May `n` go now, nobody being before it?
+    /// True if `n` can be admitted now and nobody waits.
     pub(super) fn may_go(&mut self, n: Units, now: Nanos) -> bool {
         if let Schedule::Window(window) = &mut self.schedule {
             window.expire(now);
         }
-        self.room.nobody_waits() && now >= self.paused_until && self.schedule.ready_at(n, now) == now
+        self.queue.nobody_waits() && now >= self.paused_until && self.schedule.ready_at(n, now) == now
     }
 
     pub(super) fn never_fits(&self, n: Units) -> bool {
@@ -344,19 +346,19 @@ impl<W: Wake> State<W> {
         goes
     }
 
-    /// If as many stand in line as may: when one of them will be gone.
+    /// If the queue is as long as `capacity` allows: when one of the waiters will be gone.
     pub(super) fn line_is_full(&self, now: Nanos) -> Option<Nanos> {
         if self.capacity == usize::MAX {
             return None;
         }
         let mut booked = self.promises.range((now + 1, 0)..).map(|((at, _), _)| *at);
         let first_booked = booked.next();
-        let in_line = self.room.waiting().count() + usize::from(first_booked.is_some()) + booked.count();
+        let in_line = self.queue.waiting().count() + usize::from(first_booked.is_some()) + booked.count();
         (in_line >= self.capacity)
             .then(|| if self.capacity == 0 { self.foresee(0, now) } else { first_booked.unwrap_or(NEVER).min(self.due) })
     }
 
-    /// Takes, or foresees and refuses; `None`: it may take a place in line.
+    /// Takes `n`, or refuses it. `None`: it may take a place in the queue.
     pub(super) fn arrive(&mut self, n: Units, deadline: Option<Nanos>, now: Nanos) -> Option<Standing> {
         if self.never_fits(n) {
             return Some(Standing::Refused(Refusal::NeverFits));
@@ -377,10 +379,10 @@ impl<W: Wake> State<W> {
         Some(Standing::Refused(refusal))
     }
 
-    /// Promises `n` at a moment that was foreseen. With `hold` it is for somebody in a set's line, and can be taken back as a grant can.
+    /// Promises `n` at a moment that was foreseen. With `hold` it is for a waiter of a set, and can be taken back as a grant can.
     pub(super) fn book_at(&mut self, n: Units, at: Nanos, hold: bool, now: Nanos) -> Booking {
         let number = self.next_number();
-        let alone = !hold && self.room.nobody_waits();
+        let alone = !hold && self.queue.nobody_waits();
         let (mut mark, mut taking) = (None, Taking { at, number });
         match &mut self.schedule {
             Schedule::Window(window) => window.take(n, at),
@@ -388,7 +390,7 @@ impl<W: Wake> State<W> {
                 taking = self.take_as(n, taking, None);
                 mark = Some(self.taken + self.schedule.spare(at));
             }
-            Schedule::Bucket(bucket) => bucket.book(Apart { at, number, n }),
+            Schedule::Bucket(bucket) => bucket.book(FutureBooking { at, number, n }),
         }
         self.promises.insert((at, number), Promise { n, mark, returnable: n });
         if hold {
@@ -397,18 +399,18 @@ impl<W: Wake> State<W> {
         Booking { at, units: n, taking }
     }
 
-    /// What a set held has been fetched.
+    /// The waiter of a set has fetched the booking that the set held for it.
     pub(super) fn release(&mut self, booking: Booking) {
         self.held.remove(&booking.number());
-        self.unfetched.remove(&Whose::Booking(booking.number()));
+        self.unclaimed.remove(&Whose::Booking(booking.number()));
     }
 
-    /// Takes back what a set held, whether its moment has come or not.
+    /// Takes back a booking that a set held, whether its moment has come or not.
     pub(super) fn take_back(&mut self, booking: Booking, now: Nanos, wakes: &mut Wakes<W>) {
         let (Booking { at, units, .. }, number) = (booking, booking.number());
         self.held.remove(&number);
         self.promises.remove(&(at, number));
-        let granted = self.unfetched.remove(&Whose::Booking(number));
+        let granted = self.unclaimed.remove(&Whose::Booking(number));
         match (&mut self.schedule, granted) {
             (Schedule::Window(window), _) => drop(window.withdraw(units, at)),
             (Schedule::Bucket(bucket), None) => bucket.cut(number, 0),
@@ -418,7 +420,7 @@ impl<W: Wake> State<W> {
         self.settle(now, wakes);
     }
 
-    /// Gives `n` back to the bucket, or as much of it as no promise needs. Returns how much that was.
+    /// Gives `n` back to the bucket, or the part of it that no promise needs. Returns how much it gave back.
     fn put_back(&mut self, n: Units, now: Nanos) -> Units {
         let Schedule::Bucket(bucket) = &mut self.schedule else { return 0 };
         let promised = self.promises.range((now + 1, 0)..).filter(|(_, promise)| promise.mark.is_some());
@@ -433,22 +435,22 @@ impl<W: Wake> State<W> {
         returned
     }
 
-    /// As `take_out`, of what has been given up: it does not count as taken any more.
+    /// As `take_out`, for an amount that was given up: it does not count as taken any more.
     fn withdraw(&mut self, n: Units, taking: Taking, now: Nanos) {
         self.taken -= i128::from(self.take_out(n, taking, now));
     }
 
-    /// Can `n` be booked, at a moment that is not too late to be counted?
+    /// True if `n` can be booked at a moment that is not too late to be counted.
     pub(super) fn can_book(&self, n: Units) -> bool {
-        self.schedule.can_book(self.room.waiting().fold(n, |sum, (_, want)| sum.saturating_add(want)))
+        self.schedule.can_book(self.queue.waiting().fold(n, |sum, (_, want)| sum.saturating_add(want)))
     }
 
-    /// Could `take_back` give all of it back? Before its moment, yes.
+    /// True if `take_back` could give all of it back, which it can before its moment.
     pub(super) fn is_movable(&self, booking: Booking, now: Nanos) -> bool {
         booking.at > now && self.promises.contains_key(&(booking.at, booking.number()))
     }
 
-    /// Gives a booking back, as far as that is possible, but for `keep`. Returns how much that was.
+    /// Gives a booking back except for `keep`, as far as that is possible. Returns how much it gave back.
     pub(super) fn cancel(&mut self, booking: Booking, keep: Units, now: Nanos, wakes: &mut Wakes<W>) -> Units {
         let (at, number) = (booking.at, booking.number());
         let Some(promise) = self.promises.remove(&(at, number)).filter(|_| at >= now) else { return 0 };
@@ -462,7 +464,7 @@ impl<W: Wake> State<W> {
             (Schedule::Bucket(bucket), Some(mark)) => {
                 // x/time/rate's rule: what has been taken after it relies on it.
                 let later = Units::try_from((self.taken - mark).max(0)).unwrap_or(Units::MAX);
-                let spaced = bucket.gcra.course.rule == Rule::Spaced;
+                let spaced = bucket.gcra.rate_state.rule == Rule::Spaced;
                 // In a shaper a gap between two that stay cannot be filled by another at the end.
                 let returned = if spaced && later > 0 { 0 } else { wanted.min(promise.n.saturating_sub(later)) };
                 // After a change of the rate it may have been worked off already: what has drained away is gone.
@@ -484,37 +486,37 @@ impl<W: Wake> State<W> {
         returned
     }
 
-    /// Somebody in line comes for what it has been given.
+    /// A waiter fetches what it has been given.
     pub(super) fn fetch(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) -> Option<Fetched> {
-        let fetched = if self.unfetched.remove(&Whose::Waiter(ticket)).is_some() {
+        let fetched = if self.unclaimed.remove(&Whose::Waiter(ticket)).is_some() {
             self.admitted += 1;
             self.waited += 1;
             Fetched::Grant
-        } else if self.unfit.remove(&ticket) {
+        } else if self.oversized.remove(&ticket) {
             self.refused += 1;
-            Fetched::Unfit
+            Fetched::Oversized
         } else {
             return None;
         };
-        self.room.leave(ticket, now, wakes);
-        self.room.ring(self.due, wakes);
+        self.queue.leave(ticket, now, wakes);
+        self.queue.rearm(self.due, wakes);
         Some(fetched)
     }
 
     pub(super) fn leave(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) {
-        self.unfit.remove(&ticket);
-        if let Some(Grant { n, taking }) = self.unfetched.remove(&Whose::Waiter(ticket)) {
+        self.oversized.remove(&ticket);
+        if let Some(Grant { n, taking }) = self.unclaimed.remove(&Whose::Waiter(ticket)) {
             match &mut self.schedule {
                 Schedule::Window(window) => drop(window.withdraw(n, taking.at)),
                 Schedule::Bucket(_) => self.withdraw(n, taking, now),
             }
         }
-        self.room.leave(ticket, now, wakes);
+        self.queue.leave(ticket, now, wakes);
         self.not_before = now;
         self.settle(now, wakes);
     }
 
-    /// Gives back `n` that was not used, whoever took it.
+    /// Gives back `n` that was not used, whoever had taken it.
     pub(super) fn give_back(&mut self, n: Units, now: Nanos) {
         match &mut self.schedule {
             Schedule::Window(window) => window.give_back(n, now),
@@ -555,24 +557,24 @@ impl<W: Wake> State<W> {
         self.settle(now, wakes);
     }
 
-    /// Another rate, and burst or capacity, where one is given.
-    pub(super) fn set_pace(
+    /// Sets the rate, and the burst or capacity where one is given.
+    pub(super) fn set_rate(
         &mut self,
-        (pace, burst, capacity): (Pace, Option<Units>, Option<usize>),
+        (rate, burst, capacity): (Rate, Option<Units>, Option<usize>),
         terms: impl FnOnce(&mut Terms),
         now: Nanos,
         wakes: &mut Wakes<W>,
     ) {
         self.will_change(now);
         if let Schedule::Bucket(bucket) = &mut self.schedule {
-            bucket.gcra.set(pace, burst.unwrap_or(bucket.gcra.course.burst), now);
+            bucket.gcra.set(rate, burst.unwrap_or(bucket.gcra.rate_state.burst), now);
         }
         self.capacity = capacity.unwrap_or(self.capacity);
         terms(&mut self.terms);
         self.changed(now, wakes);
     }
 
-    /// The law is about to change: what has come in until now at the old rate is gone, and nobody gives it back later.
+    /// The policy is about to change: what has been refilled at the old rate can no longer be given back.
     fn will_change(&mut self, now: Nanos) {
         self.number_taking(now);
         let Schedule::Bucket(bucket) = &self.schedule else { return };
@@ -585,26 +587,26 @@ impl<W: Wake> State<W> {
         }
     }
 
-    /// The law has changed: those in line whose amount has become too large are told so, moments are worked out anew, from now on.
+    /// The policy has changed: waiters whose amount is too large now are told so, and the moments are worked out anew.
     pub(super) fn changed(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
         self.not_before = now;
         let largest = self.schedule.largest();
-        let unfit: Vec<_> = self.room.waiting().filter(|(_, n)| *n > largest).collect();
-        for (ticket, _) in unfit {
-            self.unfit.insert(ticket);
-            self.room.grant(ticket, now, wakes);
+        let oversized: Vec<_> = self.queue.waiting().filter(|(_, n)| *n > largest).collect();
+        for (ticket, _) in oversized {
+            self.oversized.insert(ticket);
+            self.queue.grant(ticket, now, wakes);
         }
         self.settle(now, wakes);
     }
 
-    /// After a fork every wait in the line is the parent's, and so is what sets hold for theirs.
+    /// Forgets all waiters after a fork, because they belong to the parent, and what sets hold for theirs.
     #[cold]
     #[inline(never)]
     pub(super) fn forget(&mut self, generation: u64) {
         self.generation = generation;
-        self.room.forget();
-        self.unfetched.clear();
-        self.unfit.clear();
+        self.queue.forget();
+        self.unclaimed.clear();
+        self.oversized.clear();
         let held = std::mem::take(&mut self.held);
         let schedule = &mut self.schedule;
         self.promises.retain(|&(at, number), promise| {

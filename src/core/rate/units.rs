@@ -57,7 +57,7 @@ impl Scale {
 
 /// Why a rate cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PaceError {
+pub enum RateError {
     TooFast,
     TooSlow,
 }
@@ -68,7 +68,7 @@ pub enum PaceError {
 /// exact within the horizon (Granlund and Montgomery, *Division by invariant integers using multiplication*, 1994). For any other it is
 /// rounded down, so that the rate is never exceeded and missed by less than 2^-63 of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct Rate {
     pub(super) multiplier: u64,
     pub(super) shift: u32,
     /// What is left of a product below this many 2^63rds comes from the rounding: the product is whole.
@@ -95,15 +95,15 @@ fn scaled(digits: u64, power: u32) -> u128 {
     u128::from(digits).saturating_mul(10_u128.saturating_pow(power))
 }
 
-impl Pace {
+impl Rate {
     /// `rate` tokens per `period` seconds; both finite and positive.
-    pub fn new(rate: f64, period: f64, scale: Scale) -> Result<Self, PaceError> {
+    pub fn new(rate: f64, period: f64, scale: Scale) -> Result<Self, RateError> {
         let (rate, rate_exponent) = decimal(rate);
         let (period, period_exponent) = decimal(period);
         // Units a nanosecond: rate / period, times a power of ten.
         let power = rate_exponent - period_exponent + scale.digits() - 9;
         if power.unsigned_abs() > 21 {
-            return Err(if power > 0 { PaceError::TooFast } else { PaceError::TooSlow });
+            return Err(if power > 0 { RateError::TooFast } else { RateError::TooSlow });
         }
         let (numerator, denominator) = match u32::try_from(power) {
             Ok(power) => (scaled(rate, power), u128::from(period)),
@@ -121,11 +121,11 @@ impl Pace {
             shift += 1;
         }
         if quotient >> 64 != 0 {
-            return Err(PaceError::TooFast);
+            return Err(RateError::TooFast);
         }
         let multiplier = u64::try_from(quotient).expect("64 bits, checked above");
         if shift >= 128 {
-            return Err(PaceError::TooSlow);
+            return Err(RateError::TooSlow);
         }
         if remainder == 0 {
             return Ok(Self { multiplier, shift, grain: 0, horizon: Nanos::MAX });
@@ -189,29 +189,29 @@ mod tests {
 
     #[test]
     fn a_round_rate_has_no_error() {
-        let slow = Pace::new(0.1, 1.0, NANO).unwrap();
+        let slow = Rate::new(0.1, 1.0, NANO).unwrap();
         assert_eq!((slow.time(1_000_000_000), slow.ceil(10_000_000_000)), (10_000_000_000, 1_000_000_000));
-        let pace = Pace::new(10.0, 1.0, NANO).unwrap();
-        assert_eq!(pace.floor(100_000_000), 1_000_000_000);
-        assert_eq!(pace.ceil(100_000_000), 1_000_000_000);
-        assert_eq!(pace.time(1_000_000_000), 100_000_000);
+        let per_nano = Rate::new(10.0, 1.0, NANO).unwrap();
+        assert_eq!(per_nano.floor(100_000_000), 1_000_000_000);
+        assert_eq!(per_nano.ceil(100_000_000), 1_000_000_000);
+        assert_eq!(per_nano.time(1_000_000_000), 100_000_000);
         let years = 1_000_000_000 * 86_400 * 365 * 20;
-        assert_eq!(pace.floor(years), 10 * u128::from(years));
+        assert_eq!(per_nano.floor(years), 10 * u128::from(years));
     }
 
     #[test]
     fn time_is_the_inverse_of_floor() {
         for rate in [1e-9, 0.1 + 0.2, 1.0 / 3.0, 3.0, 7.0, 54.0, 1e6 / 3.0, 1e9, f64::MIN_POSITIVE] {
             for period in [1.0, 60.0, 3600.0, 0.1] {
-                let Ok(pace) = Pace::new(rate, period, NANO) else {
+                let Ok(per_nano) = Rate::new(rate, period, NANO) else {
                     assert!(rate < 1e-300);
                     continue;
                 };
                 for units in [1, 2, 999_999_999, 1_000_000_000, 123_456_789_012_345] {
-                    let time = pace.time(units);
+                    let time = per_nano.time(units);
                     if time != Nanos::MAX {
-                        assert!(pace.floor(time) >= units, "{rate} {period} {units}");
-                        assert!(pace.floor(time - 1) < units, "{rate} {period} {units}");
+                        assert!(per_nano.floor(time) >= units, "{rate} {period} {units}");
+                        assert!(per_nano.floor(time - 1) < units, "{rate} {period} {units}");
                     }
                 }
             }
@@ -223,12 +223,12 @@ mod tests {
         for (rate, period, numerator, denominator) in
             [(0.1, 1.0, 1, 10), (100.0, 60.0, 5, 3), (333.3, 1.0, 3333, 10), (0.5, 3600.0, 1, 7200), (7.0, 0.3, 70, 3)]
         {
-            let pace = Pace::new(rate, period, NANO).unwrap();
-            assert!(pace.horizon >= DAY);
-            for time in [1, 2, 3, 7, 10, 7200, 1_000_000_007, 30_000_000_000, DAY - 1, DAY, pace.horizon.min(1 << 60)] {
+            let per_nano = Rate::new(rate, period, NANO).unwrap();
+            assert!(per_nano.horizon >= DAY);
+            for time in [1, 2, 3, 7, 10, 7200, 1_000_000_007, 30_000_000_000, DAY - 1, DAY, per_nano.horizon.min(1 << 60)] {
                 let exact = u128::from(time) * numerator;
-                assert_eq!(pace.floor(time), exact / denominator, "{rate} per {period}, {time}");
-                assert_eq!(pace.ceil(time), exact.div_ceil(denominator), "{rate} per {period}, {time}");
+                assert_eq!(per_nano.floor(time), exact / denominator, "{rate} per {period}, {time}");
+                assert_eq!(per_nano.ceil(time), exact.div_ceil(denominator), "{rate} per {period}, {time}");
             }
         }
     }
@@ -236,19 +236,19 @@ mod tests {
     #[test]
     fn a_rate_is_never_exceeded_and_hardly_missed() {
         // 1/3 per second for 20 years, against exact fractions: 0.3333333333333333
-        let pace = Pace::new(1.0 / 3.0, 1.0, NANO).unwrap();
+        let per_nano = Rate::new(1.0 / 3.0, 1.0, NANO).unwrap();
         let years: u64 = 1_000_000_000 * 86_400 * 365 * 20;
         let exact = u128::from(years) * 3_333_333_333_333_333 / 10_u128.pow(16);
-        assert!(pace.floor(years) <= exact);
-        assert!(pace.floor(years) + 1 >= exact);
+        assert!(per_nano.floor(years) <= exact);
+        assert!(per_nano.floor(years) + 1 >= exact);
     }
 
     #[test]
     fn what_cannot_be_had_is_said() {
-        assert_eq!(Pace::new(1e300, 1.0, NANO), Err(PaceError::TooFast));
-        assert_eq!(Pace::new(1e-300, 1.0, NANO), Err(PaceError::TooSlow));
-        assert!(Pace::new(5e-310, 1e-300, NANO).is_ok());
-        assert!(Pace::new(1e9, 1.0, NANO).is_ok());
-        assert!(Pace::new(1e-9, 1.0, NANO).is_ok());
+        assert_eq!(Rate::new(1e300, 1.0, NANO), Err(RateError::TooFast));
+        assert_eq!(Rate::new(1e-300, 1.0, NANO), Err(RateError::TooSlow));
+        assert!(Rate::new(5e-310, 1e-300, NANO).is_ok());
+        assert!(Rate::new(1e9, 1.0, NANO).is_ok());
+        assert!(Rate::new(1e-9, 1.0, NANO).is_ok());
     }
 }

@@ -2,11 +2,11 @@
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt};
 use sluicegate_core::clock::{self, MAX_SECONDS, Nanos};
-use sluicegate_core::rate::{Pace, PaceError, Scale, Units};
+use sluicegate_core::rate::{Rate, RateError, Scale, Units};
 
-use crate::rt::arguments::{Argument, as_int, in_seconds, text, type_name};
+use crate::rt::arguments::{as_int, in_seconds, text, type_name};
 
 /// A finite number that is not negative, by the name of its argument.
 pub(super) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
@@ -73,13 +73,13 @@ pub(super) fn scale(name: &str, largest: &Bound<'_, PyAny>) -> PyResult<Scale> {
 }
 
 /// A rate per period.
-pub(super) fn pace(rate: (&Bound<'_, PyAny>, f64), period: f64, scale: Scale) -> PyResult<Pace> {
+pub(super) fn rate_of(rate: (&Bound<'_, PyAny>, f64), period: f64, scale: Scale) -> PyResult<Rate> {
     let (given, rate) = rate;
-    Pace::new(rate, period, scale).map_err(|error| match error {
-        PaceError::TooFast => {
+    Rate::new(rate, period, scale).map_err(|error| match error {
+        RateError::TooFast => {
             PyOverflowError::new_err(format!("'rate' is too large: {} per {period:?} seconds", shortened(given)))
         }
-        PaceError::TooSlow => PyValueError::new_err(format!("'rate' is too small: {} per {period:?} seconds", text(given))),
+        RateError::TooSlow => PyValueError::new_err(format!("'rate' is too small: {} per {period:?} seconds", text(given))),
     })
 }
 
@@ -155,21 +155,4 @@ impl Names {
         }
         Ok(by_name)
     }
-}
-
-/// An argument of a limiter's class that has to be given by its name: `(100, 60)` reads as "100 in 60 seconds", which it is not.
-pub(super) fn keyword<'a, 'py>(
-    class: &str,
-    rate: &Bound<'py, PyAny>,
-    more: &Bound<'py, PyTuple>,
-    (name, value): (&str, &'a Argument<'_, 'py>),
-) -> PyResult<&'a Bound<'py, PyAny>> {
-    if let Ok(first) = more.get_item(0) {
-        let (rate, first) = (text(rate), text(&first));
-        return Err(PyTypeError::new_err(format!(
-            "{class}() takes one positional argument, the rate: write {class}({rate}, {name}={first}) for {rate} tokens a second with \
-             a {name} of {first}, and add 'period' for tokens in another time than a second"
-        )));
-    }
-    value.given().ok_or_else(|| PyTypeError::new_err(format!("{class}() missing 1 required keyword-only argument: '{name}'")))
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::rt::kept::interned;
 use pyo3::prelude::*;
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::rate::{Pace, Refusal, Terms, Units};
+use sluicegate_core::rate::{Rate, Refusal, Terms, Units};
 
-use super::ops::Line;
+use super::ops::Request;
 use super::refusal::{cannot_pass, rate_limited};
 use super::{Keyed, Limiter};
 
@@ -37,7 +37,7 @@ impl Buckets {
             }
             Refusal::NeverFits => cannot_pass("n", self.core.scale().tokens(n.into()), this),
             refusal => match self.limiter(this, hash) {
-                Ok(limiter) => Line::One(limiter, n).error(this, refusal),
+                Ok(limiter) => Request::One(limiter, n).error(this, refusal),
                 Err(error) => error,
             },
         }
@@ -56,14 +56,14 @@ impl Buckets {
     }
 
     /// A rate for this key alone.
-    pub(super) fn set_pace_of(
+    pub(super) fn set_rate_of(
         &self,
         this: &Bound<'_, PyAny>,
         hash: KeyHash,
-        pace: (Pace, Option<Units>),
+        rate: (Rate, Option<Units>),
         told: impl FnOnce(&mut Terms),
     ) -> PyResult<()> {
-        let (wakes, result) = self.core.set_pace_of(this.py(), hash, pace, told);
+        let (wakes, result) = self.core.set_rate_of(this.py(), hash, rate, told);
         wakes.fire();
         result.map_err(|refusal| self.refusal(this, hash, 0, refusal))
     }

@@ -5,16 +5,17 @@ use std::sync::{Arc, Weak};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use sluicegate_core::keys::KeyHash;
 use sluicegate_core::rate::{Refusal, Terms, Units};
 use sluicegate_core::section::Section;
 use sluicegate_core::wait::Wakes;
 
 use super::Keyed;
-use super::amounts::{amount, keyword, pace, period_of, positive_number, scale};
+use super::amounts::{amount, period_of, positive_number, rate_of, scale};
 use super::buckets::Buckets;
 use super::class::{statistics, visit_tasks};
+use super::keywords::{KEYED_TOKEN_BUCKET, SET_RATE};
 use super::limiter::{PyRateLimiter, Shape, Target, burst_of, told};
 use crate::rt::arguments::{self, Argument};
 use crate::rt::class::{Common, refuse_copies, repr_head};
@@ -82,17 +83,22 @@ impl PyKeyedTokenBucket {
 #[pymethods]
 impl PyKeyedTokenBucket {
     #[new]
-    #[pyo3(signature = (rate, *more, burst = Argument::MISSING, max_keys, period = Argument::MISSING, clock = None, name = None), text_signature = "(rate, *, burst, max_keys, period=1.0, clock=None, name=None)")]
+    #[pyo3(signature = (rate = Argument::MISSING, *more, burst = Argument::MISSING, max_keys = Argument::MISSING, period = Argument::MISSING, clock = None, name = None, **unknown), text_signature = "(rate, *, burst, max_keys, period=1.0, clock=None, name=None)")]
+    #[expect(clippy::too_many_arguments, reason = "a constructor's parameters")]
     fn new(
-        rate: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        rate: Argument<'_, '_>,
         more: &Bound<'_, PyTuple>,
         burst: Argument<'_, '_>,
-        max_keys: &Bound<'_, PyAny>,
+        max_keys: Argument<'_, '_>,
         period: Argument<'_, '_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let burst = keyword("KeyedTokenBucket", rate, more, ("burst", &burst))?;
+        KEYED_TOKEN_BUCKET.refuse(rate.given(), more, unknown)?;
+        let (rate, burst) = (KEYED_TOKEN_BUCKET.required("rate", &rate)?, KEYED_TOKEN_BUCKET.required("burst", &burst)?);
+        let max_keys = KEYED_TOKEN_BUCKET.required("max_keys", &max_keys)?;
         let per_period = positive_number("rate", rate)?;
         let scale = scale("burst", burst)?;
         let (units, size) = burst_of(burst, scale)?;
@@ -101,10 +107,10 @@ impl PyKeyedTokenBucket {
             max_keys => max_keys,
         };
         let period = period_of(period.given())?;
-        let pace = pace((rate, per_period), period, scale)?;
-        let common = Common::new(rate.py(), name, clock)?;
+        let rate = rate_of((rate, per_period), period, scale)?;
+        let common = Common::new(py, name, clock)?;
         let terms = Terms { rate: per_period, size, period };
-        let core = Keyed::new((pace, units, terms), scale, max_keys, SHARDS, common.core_clock());
+        let core = Keyed::new((rate, units, terms), scale, max_keys, SHARDS, common.core_clock());
         Ok(Self { buckets: Arc::new(Buckets { core, max_keys }), hasher: KeyHasher::new(), common })
     }
 
@@ -132,13 +138,16 @@ impl PyKeyedTokenBucket {
     ///
     /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed; RateLimited if there
     /// is no room for another key.
-    #[pyo3(signature = (rate, *, burst = None, key = Argument::MISSING), text_signature = "($self, rate, *, burst=None, key=...)")]
+    #[pyo3(signature = (rate, *more, burst = None, key = Argument::MISSING, **unknown), text_signature = "($self, rate, *, burst=None, key=...)")]
     fn set_rate(
         slf: &Bound<'_, Self>,
         rate: &Bound<'_, PyAny>,
+        more: &Bound<'_, PyTuple>,
         burst: Option<&Bound<'_, PyAny>>,
         key: Argument<'_, '_>,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        SET_RATE.refuse(Some(rate), more, unknown)?;
         let py = slf.py();
         let this = slf.get();
         if let Some(key) = key.given() {
@@ -148,9 +157,9 @@ impl PyKeyedTokenBucket {
         let core = &this.buckets.core;
         let per_period = positive_number("rate", rate)?;
         let burst = burst.map(|burst| burst_of(burst, core.scale())).transpose()?;
-        let pace = pace((rate, per_period), core.terms(py).period, core.scale())?;
+        let rate = rate_of((rate, per_period), core.terms(py).period, core.scale())?;
         let told = told(per_period, burst.map(|(_, size)| size));
-        core.set_pace(py, (pace, burst.map(|(units, _)| units)), told).fire();
+        core.set_rate(py, (rate, burst.map(|(units, _)| units)), told).fire();
         Ok(())
     }
 
@@ -265,8 +274,15 @@ impl PyKeyedBucket {
     /// `KeyedTokenBucket.forget(key)`.
     ///
     /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
-    #[pyo3(signature = (rate, *, burst = None))]
-    fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    #[pyo3(signature = (rate, *more, burst = None, **unknown), text_signature = "($self, rate, *, burst=None)")]
+    fn set_rate(
+        slf: &Bound<'_, Self>,
+        rate: &Bound<'_, PyAny>,
+        more: &Bound<'_, PyTuple>,
+        burst: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        SET_RATE.refuse(Some(rate), more, unknown)?;
         PyRateLimiter::set_rate(slf.as_super(), rate, burst)
     }
 }

@@ -9,10 +9,10 @@ use sluicegate_core::rate::{Booking, Scale, Statistics, Terms, Units};
 use sluicegate_core::section::Section;
 
 use super::Limiter;
-use super::amounts::{amount, pace, positive_amount, positive_number, seconds};
+use super::amounts::{amount, positive_amount, positive_number, rate_of, seconds};
 use super::buckets::Buckets;
 use super::class::{statistics, visit_tasks};
-use super::ops::{Acquire, AwaitMoment, Line};
+use super::ops::{Acquire, AwaitMoment, Request};
 use super::refusal::{cannot_pass, too_far};
 use super::reservation::{Booked, PyReservation};
 use crate::rt::aio::AsyncOperation;
@@ -95,10 +95,10 @@ impl PyRateLimiter {
     }
 
     /// A request for `n`. For a key, what can never pass is refused before a limiter is made for it; else the operation says so.
-    fn request(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<Line> {
+    fn request(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<Request> {
         match &self.target {
             Target::Key { buckets, hash, .. } if buckets.never_fits(this.py(), *hash, n) => Err(self.cannot_pass(this, n)),
-            _ => Ok(Line::One(self.limiter(this)?, n)),
+            _ => Ok(Request::One(self.limiter(this)?, n)),
         }
     }
 
@@ -121,12 +121,12 @@ impl PyRateLimiter {
         let scale = limiter.scale();
         let per_period = positive_number("rate", rate)?;
         let burst = burst.map(|burst| burst_of(burst, scale)).transpose()?;
-        let pace = pace((rate, per_period), limiter.terms(py).period, scale)?;
+        let rate = rate_of((rate, per_period), limiter.terms(py).period, scale)?;
         let units = burst.map(|(units, _)| units);
         let told = told(per_period, burst.map(|(_, size)| size));
         match &limiter.target {
-            Target::Own(own) => own.set_pace(py, pace, units, None, told).fire(),
-            Target::Key { buckets, hash, .. } => buckets.set_pace_of(this.as_any(), *hash, (pace, units), told)?,
+            Target::Own(own) => own.set_rate(py, rate, units, None, told).fire(),
+            Target::Key { buckets, hash, .. } => buckets.set_rate_of(this.as_any(), *hash, (rate, units), told)?,
         }
         Ok(())
     }
@@ -224,7 +224,7 @@ impl PyRateLimiter {
         let n = this.amount("n", n.given())?;
         let limit = Timeout::parse_strict("max_wait", max_wait)?.limit()?;
         let request = this.request(slf.as_any(), n)?;
-        let Line::One(limiter, _) = &request else { unreachable!("one limiter's") };
+        let Request::One(limiter, _) = &request else { unreachable!("one limiter's") };
         let booking = if n == 0 {
             Booking::nothing(limiter.clock().now())
         } else {

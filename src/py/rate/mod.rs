@@ -3,6 +3,7 @@
 //! | file          | what it is for                                                       |
 //! |---------------|----------------------------------------------------------------------|
 //! | `amounts`     | checks of numbers                                                      |
+//! | `keywords`    | keyword-only parameters, and what to write instead of a wrong one       |
 //! | `refusal`     | the exceptions for what is refused                                     |
 //! | `class`       | what the classes share: statistics, what the collector is shown         |
 //! | `ops`         | the operations that wait                                               |
@@ -21,6 +22,7 @@ mod buckets;
 mod class;
 pub(crate) mod hot;
 pub(crate) mod keyed;
+mod keywords;
 mod limiter;
 mod ops;
 mod refusal;
@@ -35,5 +37,5 @@ use crate::rt::domain::Attached;
 use crate::rt::waker::Waker;
 
 type Limiter = rate::Limiter<Waker, Attached>;
-type Several = rate::Several<Waker, Attached>;
+type LimitSet = rate::LimitSet<Waker, Attached>;
 type Keyed = rate::Keyed<Waker, Attached>;

@@ -11,23 +11,23 @@ use sluicegate_core::rate::{self, Refusal, Standing, Units};
 use sluicegate_core::wait::{Ticket, Wakes};
 
 use super::refusal::{cannot_pass, member_cannot_pass, rate_limited, too_far};
-use super::{Limiter, Several};
+use super::{LimitSet, Limiter};
 use crate::rt::arguments::Timeout;
 use crate::rt::operation::{Chance, Done, Operation, Place};
 use crate::rt::waker::Waker;
 
-/// What can be waited for in a line.
+/// A request for an amount, which may have to wait in a queue.
 #[derive(Clone, Debug)]
-pub(super) enum Line {
+pub(super) enum Request {
     One(Arc<Limiter>, Units),
-    Several(Arc<Several>, Arc<[Units]>),
+    Set(Arc<LimitSet>, Arc<[Units]>),
 }
 
-impl Line {
+impl Request {
     pub(super) fn clock(&self) -> &Clock<Waker> {
         match self {
             Self::One(limiter, _) => limiter.clock(),
-            Self::Several(several, _) => several.clock(),
+            Self::Set(set, _) => set.clock(),
         }
     }
 
@@ -35,7 +35,7 @@ impl Line {
     fn is_nothing(&self) -> bool {
         match self {
             Self::One(_, n) => *n == 0,
-            Self::Several(_, amounts) => amounts.iter().all(|n| *n == 0),
+            Self::Set(_, amounts) => amounts.iter().all(|n| *n == 0),
         }
     }
 
@@ -46,7 +46,7 @@ impl Line {
         let (wakes, result) = match self {
             Self::One(limiter, n) if or_wait => limiter.try_or_wait(py, *n),
             Self::One(limiter, n) => limiter.try_acquire(py, *n),
-            Self::Several(several, amounts) => several.try_acquire(py, amounts, or_wait),
+            Self::Set(set, amounts) => set.try_acquire(py, amounts, or_wait),
         };
         wakes.fire();
         result
@@ -56,8 +56,8 @@ impl Line {
     pub(super) fn check(&self, this: &Bound<'_, PyAny>) -> PyResult<()> {
         let refusal = match self {
             Self::One(limiter, n) => limiter.never_fits(*n).then_some(Refusal::NeverFits),
-            Self::Several(several, amounts) => {
-                let mut members = several.members().iter().zip(amounts.iter());
+            Self::Set(set, amounts) => {
+                let mut members = set.members().iter().zip(amounts.iter());
                 members.position(|(member, n)| member.never_fits(*n)).map(Refusal::NeverFitsIn)
             }
         };
@@ -75,7 +75,7 @@ impl Line {
                 after(at),
                 limiter.scale().tokens((*n).into()),
             ),
-            (Refusal::Until(at), Self::Several(..)) => rate_limited(
+            (Refusal::Until(at), Self::Set(..)) => rate_limited(
                 this,
                 interned!(py, "{2}{0} cannot admit the request in time; retry after {1:.6f} seconds"),
                 after(at),
@@ -88,8 +88,8 @@ impl Line {
                 py.None(),
             ),
             (Refusal::NeverFits, Self::One(limiter, n)) => cannot_pass("n", limiter.scale().tokens((*n).into()), this),
-            (Refusal::NeverFitsIn(index), Self::Several(several, amounts)) => {
-                member_cannot_pass(this, index, several.members()[index].scale().tokens(amounts[index].into()))
+            (Refusal::NeverFitsIn(index), Self::Set(set, amounts)) => {
+                member_cannot_pass(this, index, set.members()[index].scale().tokens(amounts[index].into()))
             }
             (Refusal::TooFar, _) => too_far(this),
             // It did not fit when it was its turn; the limit has been changed once more since.
@@ -103,7 +103,7 @@ impl Line {
         }
         let (wakes, standing) = match self {
             Self::One(limiter, n) => limiter.acquire_or_wait(py, *n, place, waker, deadline),
-            Self::Several(several, amounts) => several.acquire_or_wait(py, amounts, place, waker, deadline),
+            Self::Set(set, amounts) => set.acquire_or_wait(py, amounts, place, waker, deadline),
         };
         wakes.fire();
         standing
@@ -112,7 +112,7 @@ impl Line {
     fn leave(&self, py: Python<'_>, place: &mut rate::Place) -> Wakes<Waker> {
         match self {
             Self::One(limiter, _) => limiter.leave(py, place),
-            Self::Several(several, _) => several.leave(py, place),
+            Self::Set(set, _) => set.leave(py, place),
         }
     }
 
@@ -122,7 +122,7 @@ impl Line {
         }
         let (wakes, result) = match self {
             Self::One(limiter, n) => limiter.retry_after(py, *n),
-            Self::Several(several, amounts) => several.retry_after(py, amounts),
+            Self::Set(set, amounts) => set.retry_after(py, amounts),
         };
         wakes.fire();
         result
@@ -131,15 +131,15 @@ impl Line {
 
 #[derive(Debug)]
 pub(super) struct Acquire {
-    line: Line,
+    request: Request,
     place: rate::Place,
     deadline: Option<Nanos>,
     look_again_at: Option<Nanos>,
 }
 
 impl Acquire {
-    pub(super) fn new(line: Line) -> Self {
-        Self { line, place: rate::Place::default(), deadline: None, look_again_at: None }
+    pub(super) fn new(request: Request) -> Self {
+        Self { request, place: rate::Place::default(), deadline: None, look_again_at: None }
     }
 }
 
@@ -149,7 +149,7 @@ impl Operation for Acquire {
     }
 
     fn clock(&self, _this: &Bound<'_, PyAny>) -> Clock<Waker> {
-        self.line.clock().clone()
+        self.request.clock().clone()
     }
 
     fn set_deadline(&mut self, deadline: Option<Nanos>) {
@@ -163,35 +163,37 @@ impl Operation for Acquire {
     fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
         let py = this.py();
         let Chance::Wait(waker) = chance else {
-            let went =
-                self.line.try_acquire(py, matches!(chance, Chance::Arrival)).map_err(|refusal| self.line.error(this, refusal))?;
+            let went = self
+                .request
+                .try_acquire(py, matches!(chance, Chance::Arrival))
+                .map_err(|refusal| self.request.error(this, refusal))?;
             return Ok(went.then_some(Done::Yes));
         };
-        match self.line.acquire_or_wait(py, &mut self.place, waker, self.deadline) {
+        match self.request.acquire_or_wait(py, &mut self.place, waker, self.deadline) {
             Standing::Granted => Ok(Some(Done::Yes)),
             Standing::Waiting(at) => {
                 self.look_again_at = at;
                 Ok(None)
             }
-            Standing::Refused(refusal) => Err(self.line.error(this, refusal)),
+            Standing::Refused(refusal) => Err(self.request.error(this, refusal)),
         }
     }
 
     fn place(&self, _this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
         let ticket = self.place.ticket()?;
-        Some(Box::new(PlaceInLine { line: self.line.clone(), ticket }))
+        Some(Box::new(PlaceInLine { request: self.request.clone(), ticket }))
     }
 
     fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker> {
-        self.line.leave(this.py(), &mut self.place)
+        self.request.leave(this.py(), &mut self.place)
     }
 
     fn refused(&self, this: &Bound<'_, PyAny>, _timeout: Timeout) -> PyErr {
-        let refusal = match self.line.retry_after(this.py()) {
-            Ok(time) => Refusal::Until(self.line.clock().now().saturating_add(time)),
+        let refusal = match self.request.retry_after(this.py()) {
+            Ok(time) => Refusal::Until(self.request.clock().now().saturating_add(time)),
             Err(refusal) => refusal,
         };
-        self.line.error(this, refusal)
+        self.request.error(this, refusal)
     }
 
     fn traverse(&self, _visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -201,7 +203,7 @@ impl Operation for Acquire {
 
 /// The place of a thread that runs signal handlers. Meanwhile somebody else keeps time, because a handler may take long.
 struct PlaceInLine {
-    line: Line,
+    request: Request,
     ticket: Ticket,
 }
 
@@ -211,16 +213,16 @@ impl Place for PlaceInLine {
     }
 
     fn step_aside(&self, py: Python<'_>) {
-        match &self.line {
-            Line::One(limiter, _) => limiter.step_aside(py, self.ticket).fire(),
-            Line::Several(several, _) => several.step_aside(py, self.ticket).fire(),
+        match &self.request {
+            Request::One(limiter, _) => limiter.step_aside(py, self.ticket).fire(),
+            Request::Set(set, _) => set.step_aside(py, self.ticket).fire(),
         }
     }
 
     fn step_back(&self, py: Python<'_>) {
-        match &self.line {
-            Line::One(limiter, _) => limiter.step_back(py, self.ticket).fire(),
-            Line::Several(several, _) => several.step_back(py, self.ticket).fire(),
+        match &self.request {
+            Request::One(limiter, _) => limiter.step_back(py, self.ticket).fire(),
+            Request::Set(set, _) => set.step_back(py, self.ticket).fire(),
         }
     }
 }

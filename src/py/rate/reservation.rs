@@ -13,7 +13,7 @@ use sluicegate_core::section::Section;
 use super::amounts::{Names, amount, seconds};
 use super::ops::AwaitMoment;
 use super::refusal::too_far;
-use super::{Limiter, Several};
+use super::{LimitSet, Limiter};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Timeout, text};
 use crate::rt::blocking;
@@ -24,21 +24,21 @@ use crate::rt::waker::Waker;
 #[derive(Debug)]
 pub(super) enum Booked {
     One(Arc<Limiter>, Booking),
-    Several(Arc<Several>, Arc<Names>, Bookings),
+    Set(Arc<LimitSet>, Arc<Names>, Bookings),
 }
 
 impl Booked {
     fn at(&self) -> Nanos {
         match self {
             Self::One(_, booking) => booking.at,
-            Self::Several(.., bookings) => bookings.at,
+            Self::Set(.., bookings) => bookings.at,
         }
     }
 
     fn clock(&self) -> &CoreClock<Waker> {
         match self {
             Self::One(limiter, _) => limiter.clock(),
-            Self::Several(several, ..) => several.clock(),
+            Self::Set(set, ..) => set.clock(),
         }
     }
 }
@@ -90,7 +90,7 @@ impl PyReservation {
             Booked::One(limiter, booking) => {
                 Ok(limiter.scale().tokens(booking.units.into()).into_pyobject(py)?.into_any().unbind())
             }
-            Booked::Several(_, names, bookings) => Ok(names.tokens(py, bookings.amounts())?.into_any().unbind()),
+            Booked::Set(_, names, bookings) => Ok(names.tokens(py, bookings.amounts())?.into_any().unbind()),
         }
     }
 
@@ -154,10 +154,10 @@ impl PyReservation {
                 let given = given.ok_or_else(|| PyTypeError::new_err("settle() takes one argument: the actual amount"))?;
                 vec![Some(amount("actual", &given, limiter.scale())?)]
             }
-            Booked::Several(..) if !args.is_empty() => {
+            Booked::Set(..) if !args.is_empty() => {
                 return Err(PyTypeError::new_err("settle() takes the actual amounts by name for several limits"));
             }
-            Booked::Several(_, names, _) => names.named("settle", amounts)?,
+            Booked::Set(_, names, _) => names.named("settle", amounts)?,
         };
         match this.end(py, Fate::Settled) {
             None => {}
@@ -166,7 +166,7 @@ impl PyReservation {
         }
         let (wakes, outcome) = match &this.booked {
             Booked::One(limiter, booking) => limiter.adjust(py, *booking, actual[0].unwrap_or(booking.units)),
-            Booked::Several(several, _, bookings) => several.adjust(py, bookings, &actual),
+            Booked::Set(set, _, bookings) => set.adjust(py, bookings, &actual),
         };
         wakes.fire();
         outcome.map_err(|_| too_far(owner))
@@ -195,11 +195,11 @@ impl PyReservation {
                 };
                 limiter.scale().tokens(returned.into()).into_pyobject(py)?.into_any().unbind()
             }
-            Booked::Several(several, names, bookings) => {
+            Booked::Set(set, names, bookings) => {
                 let returned = if before.is_some() {
-                    vec![0; several.members().len()]
+                    vec![0; set.members().len()]
                 } else {
-                    let (wakes, returned) = several.cancel(py, bookings);
+                    let (wakes, returned) = set.cancel(py, bookings);
                     wakes.fire();
                     returned
                 };

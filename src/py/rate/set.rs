@@ -12,10 +12,10 @@ use sluicegate_core::rate::{Scale, Units};
 use super::amounts::{Names, amount, seconds};
 use super::class::{statistics, visit_tasks};
 use super::limiter::PyRateLimiter;
-use super::ops::{Acquire, Line};
+use super::ops::{Acquire, Request};
 use super::refusal::too_far;
 use super::reservation::{Booked, PyReservation};
-use super::{Limiter, Several};
+use super::{LimitSet, Limiter};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Timeout, text};
 use crate::rt::blocking;
@@ -38,7 +38,7 @@ const RESERVED: [&str; 4] = ["name", "n", "timeout", "max_wait"];
 #[pyclass(frozen, subclass, weakref, name = "RateLimits", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyRateLimits {
-    several: Arc<Several>,
+    set: Arc<LimitSet>,
     names: Arc<Names>,
     limits: Py<PyDict>,
     members: Vec<Py<PyRateLimiter>>,
@@ -79,11 +79,11 @@ impl PyRateLimits {
                 )));
             }
         };
-        self.several.members().iter().map(|member| amount("n", &n, member.scale())).collect()
+        self.set.members().iter().map(|member| amount("n", &n, member.scale())).collect()
     }
 
-    fn line(&self, amounts: Vec<Units>) -> Line {
-        Line::Several(Arc::clone(&self.several), amounts.into())
+    fn request(&self, amounts: Vec<Units>) -> Request {
+        Request::Set(Arc::clone(&self.set), amounts.into())
     }
 }
 
@@ -131,7 +131,7 @@ impl PyRateLimits {
         }
         let clock = cores[0].clock().clone();
         Ok(Self {
-            several: Several::new(py, cores, clock),
+            set: LimitSet::new(py, cores, clock),
             names: Arc::new(Names::new(names)),
             limits: limits.unbind(),
             members,
@@ -162,8 +162,8 @@ impl PyRateLimits {
     /// admitted and for invalid arguments.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
     fn try_acquire(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<bool> {
-        let line = slf.get().line(slf.get().amounts("try_acquire", args, amounts, true)?);
-        line.try_acquire(slf.py(), false).map_err(|refusal| line.error(slf.as_any(), refusal))
+        let request = slf.get().request(slf.get().amounts("try_acquire", args, amounts, true)?);
+        request.try_acquire(slf.py(), false).map_err(|refusal| request.error(slf.as_any(), refusal))
     }
 
     /// Take `n` of each limit, or amounts by name, waiting until all are available. All or none.
@@ -180,8 +180,8 @@ impl PyRateLimits {
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, *, timeout=None, **amounts)")]
     fn acquire(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<bool> {
         let timeout = Timeout::parse_strict("timeout", keyword(amounts, "timeout")?.as_ref())?;
-        let line = slf.get().line(slf.get().amounts("acquire", args, amounts, true)?);
-        blocking::run(slf.as_any(), &mut Acquire::new(line), timeout)?;
+        let request = slf.get().request(slf.get().amounts("acquire", args, amounts, true)?);
+        blocking::run(slf.as_any(), &mut Acquire::new(request), timeout)?;
         Ok(true)
     }
 
@@ -194,7 +194,7 @@ impl PyRateLimits {
         amounts: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         Timeout::parse_strict("timeout", timeout)?;
-        slf.get().line(slf.get().amounts("acquire", args, amounts, true)?).check(slf.as_any())
+        slf.get().request(slf.get().amounts("acquire", args, amounts, true)?).check(slf.as_any())
     }
 
     /// The operation behind `acquire_async`.
@@ -206,9 +206,9 @@ impl PyRateLimits {
         amounts: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<AsyncOperation> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        let line = slf.get().line(slf.get().amounts("acquire_async", args, amounts, true)?);
-        line.check(slf.as_any())?;
-        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(line), timeout))
+        let request = slf.get().request(slf.get().amounts("acquire_async", args, amounts, true)?);
+        request.check(slf.as_any())?;
+        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Acquire::new(request), timeout))
     }
 
     /// Book `n` of each limit, or amounts by name, for the first moment at which all are available, after all current
@@ -223,14 +223,14 @@ impl PyRateLimits {
         let this = slf.get();
         let limit = Timeout::parse_strict("max_wait", keyword(amounts, "max_wait")?.as_ref())?.limit()?;
         let amounts = this.amounts("reserve", args, amounts, true)?;
-        let (wakes, bookings) = this.several.reserve(slf.py(), &amounts, limit);
+        let (wakes, bookings) = this.set.reserve(slf.py(), &amounts, limit);
         wakes.fire();
         match bookings {
             Ok(bookings) => {
-                let booked = Booked::Several(Arc::clone(&this.several), Arc::clone(&this.names), bookings);
+                let booked = Booked::Set(Arc::clone(&this.set), Arc::clone(&this.names), bookings);
                 Ok(PyReservation::new(slf.clone().into_any().unbind(), booked))
             }
-            Err(refusal) => Err(this.line(amounts).error(slf.as_any(), refusal)),
+            Err(refusal) => Err(this.request(amounts).error(slf.as_any(), refusal)),
         }
     }
 
@@ -241,7 +241,7 @@ impl PyRateLimits {
     fn refund(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let this = slf.get();
         let amounts = this.amounts("refund", args, amounts, false)?;
-        this.several.refund(slf.py(), &amounts).fire();
+        this.set.refund(slf.py(), &amounts).fire();
         Ok(())
     }
 
@@ -253,7 +253,7 @@ impl PyRateLimits {
     fn debit(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let this = slf.get();
         let amounts = this.amounts("debit", args, amounts, false)?;
-        let (wakes, outcome) = this.several.debit(slf.py(), &amounts);
+        let (wakes, outcome) = this.set.debit(slf.py(), &amounts);
         wakes.fire();
         outcome.map_err(|_| too_far(slf.as_any()))
     }
@@ -274,10 +274,10 @@ impl PyRateLimits {
     /// Raises what `acquire` raises for amounts that can never be admitted and for invalid arguments.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
     fn retry_after(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<f64> {
-        let line = slf.get().line(slf.get().amounts("retry_after", args, amounts, true)?);
-        match line.retry_after(slf.py()) {
+        let request = slf.get().request(slf.get().amounts("retry_after", args, amounts, true)?);
+        match request.retry_after(slf.py()) {
             Ok(time) => Ok(seconds(time)),
-            Err(refusal) => Err(line.error(slf.as_any(), refusal)),
+            Err(refusal) => Err(request.error(slf.as_any(), refusal)),
         }
     }
 
@@ -286,14 +286,14 @@ impl PyRateLimits {
     /// Raises ValueError, TypeError or OverflowError for invalid `seconds`.
     fn pause_for(&self, py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
         let pause = nanos(arguments::duration("seconds", seconds)?);
-        self.several.pause(py, pause).fire();
+        self.set.pause(py, pause).fire();
         Ok(())
     }
 
     /// Return a snapshot of the set's counters and waiting times. Each member has its own statistics.
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let (wakes, seen) = slf.get().several.statistics(py);
+        let (wakes, seen) = slf.get().set.statistics(py);
         wakes.fire();
         statistics(py, "RateStatistics", slf.get().name(py), seen, &[])
     }
@@ -311,7 +311,7 @@ impl PyRateLimits {
         visit.call(&self.limits)?;
         visit.call(&self.name)?;
         self.members.iter().try_for_each(|member| visit.call(member))?;
-        visit_tasks(visit, |each| self.several.visit_wakers(attached_in_traverse(), each))
+        visit_tasks(visit, |each| self.set.visit_wakers(attached_in_traverse(), each))
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyInt, PyTuple};
 use sluicegate_core::clock::{Nanos, nanos};
-use sluicegate_core::rate::{Law, Scale, Terms};
+use sluicegate_core::rate::{Policy, Scale, Terms};
 
 use super::Limiter;
-use super::amounts::{amount, keyword, pace, period_of, positive_amount, positive_number, scale};
+use super::amounts::{amount, period_of, positive_amount, positive_number, rate_of, scale};
+use super::keywords::{LEAKY_BUCKET, SET_LEAKY_RATE, SET_RATE, SLIDING_WINDOW, TOKEN_BUCKET};
 use super::limiter::{PyRateLimiter, Shape, Target, burst_of, told};
 use crate::rt::arguments::{Argument, as_int, text, type_name};
 use crate::rt::class::Common;
@@ -79,11 +80,11 @@ fn window_of(value: &Bound<'_, PyAny>) -> PyResult<(Nanos, f64)> {
     }
 }
 
-fn own(law: Law, terms: Terms, scale: Scale, common: Common) -> PyRateLimiter {
+fn own(law: Policy, terms: Terms, scale: Scale, common: Common) -> PyRateLimiter {
     let shape = match law {
-        Law::Bucket { .. } => Shape::Bucket,
-        Law::Spaced { .. } => Shape::Leaky,
-        Law::Window { .. } => Shape::Window,
+        Policy::Bucket { .. } => Shape::Bucket,
+        Policy::Spaced { .. } => Shape::Leaky,
+        Policy::Window { .. } => Shape::Window,
     };
     let limiter = Arc::new(Limiter::with_terms(law, terms, scale, common.core_clock()));
     PyRateLimiter::new(Target::Own(limiter), shape, common)
@@ -92,30 +93,34 @@ fn own(law: Law, terms: Terms, scale: Scale, common: Common) -> PyRateLimiter {
 #[pymethods]
 impl PyTokenBucket {
     #[new]
-    #[pyo3(signature = (rate, *more, burst = Argument::MISSING, period = Argument::MISSING, initial = None, clock = None, name = None), text_signature = "(rate, *, burst, period=1.0, initial=None, clock=None, name=None)")]
+    #[pyo3(signature = (rate = Argument::MISSING, *more, burst = Argument::MISSING, period = Argument::MISSING, initial = None, clock = None, name = None, **unknown), text_signature = "(rate, *, burst, period=1.0, initial=None, clock=None, name=None)")]
+    #[expect(clippy::too_many_arguments, reason = "a constructor's parameters")]
     fn new(
-        rate: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        rate: Argument<'_, '_>,
         more: &Bound<'_, PyTuple>,
         burst: Argument<'_, '_>,
         period: Argument<'_, '_>,
         initial: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let burst = keyword("TokenBucket", rate, more, ("burst", &burst))?;
+        TOKEN_BUCKET.refuse(rate.given(), more, unknown)?;
+        let (rate, burst) = (TOKEN_BUCKET.required("rate", &rate)?, TOKEN_BUCKET.required("burst", &burst)?);
         let per_period = positive_number("rate", rate)?;
         let scale = scale("burst", burst)?;
         let (units, size) = burst_of(burst, scale)?;
         let period = period_of(period.given())?;
-        let pace = pace((rate, per_period), period, scale)?;
+        let rate = rate_of((rate, per_period), period, scale)?;
         let initial_units = initial.map_or(Ok(units), |initial| amount("initial", initial, scale))?;
         if initial_units > units {
             let (initial, burst) = (initial.map_or_else(String::new, text), text(burst));
             return Err(PyValueError::new_err(format!("'initial' must not be more than the burst of {burst}, got {initial}")));
         }
-        let law = Law::Bucket { pace, burst: units, debt: units - initial_units };
+        let law = Policy::Bucket { rate, burst: units, debt: units - initial_units };
         let terms = Terms { rate: per_period, size, period };
-        Ok(PyClassInitializer::from(own(law, terms, scale, Common::new(rate.py(), name, clock)?)).add_subclass(Self))
+        Ok(PyClassInitializer::from(own(law, terms, scale, Common::new(py, name, clock)?)).add_subclass(Self))
     }
 
     /// The number of tokens refilled per `period`.
@@ -142,8 +147,15 @@ impl PyTokenBucket {
     /// amount is now larger than the burst gets ValueError. Reservations keep their moments.
     ///
     /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
-    #[pyo3(signature = (rate, *, burst = None))]
-    fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    #[pyo3(signature = (rate, *more, burst = None, **unknown), text_signature = "($self, rate, *, burst=None)")]
+    fn set_rate(
+        slf: &Bound<'_, Self>,
+        rate: &Bound<'_, PyAny>,
+        more: &Bound<'_, PyTuple>,
+        burst: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        SET_RATE.refuse(Some(rate), more, unknown)?;
         PyRateLimiter::set_rate(slf.as_super(), rate, burst)
     }
 }
@@ -151,23 +163,27 @@ impl PyTokenBucket {
 #[pymethods]
 impl PyLeakyBucket {
     #[new]
-    #[pyo3(signature = (rate, *more, capacity = Argument::MISSING, period = Argument::MISSING, clock = None, name = None), text_signature = "(rate, *, capacity, period=1.0, clock=None, name=None)")]
+    #[pyo3(signature = (rate = Argument::MISSING, *more, capacity = Argument::MISSING, period = Argument::MISSING, clock = None, name = None, **unknown), text_signature = "(rate, *, capacity, period=1.0, clock=None, name=None)")]
+    #[expect(clippy::too_many_arguments, reason = "a constructor's parameters")]
     fn new(
-        rate: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        rate: Argument<'_, '_>,
         more: &Bound<'_, PyTuple>,
         capacity: Argument<'_, '_>,
         period: Argument<'_, '_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let capacity = keyword("LeakyBucket", rate, more, ("capacity", &capacity))?;
+        LEAKY_BUCKET.refuse(rate.given(), more, unknown)?;
+        let (rate, capacity) = (LEAKY_BUCKET.required("rate", &rate)?, LEAKY_BUCKET.required("capacity", &capacity)?);
         let per_period = positive_number("rate", rate)?;
         let (capacity, size) = capacity_of(capacity)?;
         let period = period_of(period.given())?;
         let scale = Scale::for_largest(1e6).expect("a million can be counted");
-        let pace = pace((rate, per_period), period, scale)?;
+        let rate = rate_of((rate, per_period), period, scale)?;
         let terms = Terms { rate: per_period, size, period };
-        let limiter = own(Law::Spaced { pace, capacity }, terms, scale, Common::new(rate.py(), name, clock)?);
+        let limiter = own(Policy::Spaced { rate, capacity }, terms, scale, Common::new(py, name, clock)?);
         Ok(PyClassInitializer::from(limiter).add_subclass(Self))
     }
 
@@ -196,16 +212,23 @@ impl PyLeakyBucket {
     /// Reservations keep their moments.
     ///
     /// Raises ValueError, TypeError or OverflowError for invalid arguments, with nothing changed.
-    #[pyo3(signature = (rate, *, capacity = None))]
-    fn set_rate(slf: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, capacity: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    #[pyo3(signature = (rate, *more, capacity = None, **unknown), text_signature = "($self, rate, *, capacity=None)")]
+    fn set_rate(
+        slf: &Bound<'_, Self>,
+        rate: &Bound<'_, PyAny>,
+        more: &Bound<'_, PyTuple>,
+        capacity: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        SET_LEAKY_RATE.refuse(Some(rate), more, unknown)?;
         let py = slf.py();
         let this = slf.as_super().get();
         let per_period = positive_number("rate", rate)?;
         let capacity = capacity.map(capacity_of).transpose()?;
-        let pace = pace((rate, per_period), this.terms(py).period, this.scale())?;
+        let rate = rate_of((rate, per_period), this.terms(py).period, this.scale())?;
         let Target::Own(limiter) = &this.target else { unreachable!("a leaky bucket is its own") };
         let told = told(per_period, capacity.map(|(_, size)| size));
-        limiter.set_pace(py, pace, None, capacity.map(|(capacity, _)| capacity), told).fire();
+        limiter.set_rate(py, rate, None, capacity.map(|(capacity, _)| capacity), told).fire();
         Ok(())
     }
 }
@@ -213,19 +236,23 @@ impl PyLeakyBucket {
 #[pymethods]
 impl PySlidingWindow {
     #[new]
-    #[pyo3(signature = (limit, period, *, clock = None, name = None))]
+    #[pyo3(signature = (limit = Argument::MISSING, period = Argument::MISSING, *more, clock = None, name = None, **unknown), text_signature = "(limit, period, *, clock=None, name=None)")]
     fn new(
         py: Python<'_>,
-        limit: &Bound<'_, PyAny>,
-        period: &Bound<'_, PyAny>,
+        limit: Argument<'_, '_>,
+        period: Argument<'_, '_>,
+        more: &Bound<'_, PyTuple>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyClassInitializer<Self>> {
+        SLIDING_WINDOW.refuse(limit.given(), more, unknown)?;
+        let (limit, period) = (SLIDING_WINDOW.required("limit", &limit)?, SLIDING_WINDOW.required("period", &period)?);
         let scale = scale("limit", limit)?;
         let units = positive_amount("limit", limit, scale)?;
         let (window, period) = window_of(period)?;
         let size = positive_number("limit", limit)?;
-        let law = Law::Window { limit: units, period: window };
+        let law = Policy::Window { limit: units, period: window };
         let limiter = own(law, Terms { rate: size, size, period }, scale, Common::new(py, name, clock)?);
         Ok(PyClassInitializer::from(limiter).add_subclass(Self))
     }

@@ -1,31 +1,31 @@
-//! `Gate`: the one atomic word through which most calls pass without entering the section.
+//! `FastPath`: the atomic word through which most calls pass without entering the section.
 //!
 //! # The protocol
 //! While nobody waits, the word *is* the bucket's state: its `tat` (see `gcra`), and whoever moves it ahead has been admitted. For anything
-//! else the section closes the gate, which takes the state out of the word, and opens it again at the end, if nobody waits by then.
+//! else the section closes the fast path, which takes the state out of the word, and opens it again at the end, if nobody waits by then.
 //!
-//! | word      | a caller at the gate                                              | the section                                  |
+//! | word      | a caller                                                          | the section                                  |
 //! |-----------|-------------------------------------------------------------------|----------------------------------------------|
 //! | open(tat) | fits: compare-and-swap to open(tat + n): admitted; lost: try again | enters: swaps in CLOSED, and has the tat     |
 //! |           | does not fit: looks whether the word is still the same: refused   |                                              |
 //! | CLOSED    | goes to the section                                               | leaves: stores open(tat), or leaves it closed |
 //!
-//! Arrivals cannot overtake the line: while it is not empty the gate is closed, and only the section opens it, when it is.
+//! Arrivals cannot overtake the line: while it is not empty the fast path is closed, and only the section opens it, when it is.
 //!
-//! What a caller reads beside the word (rate, burst, the origin of positions) changes only while the gate is closed, and each change is
+//! What a caller reads beside the word (rate, burst, the origin of positions) changes only while the fast path is closed, and each change is
 //! followed by a `tat` from a range never used before (`Gcra::rebase`). So if the word is still the one that was read, everything read
 //! meanwhile belongs to it; no torn mixture is ever acted upon. This is a sequence lock whose sequence number is the state itself.
 //!
 //! Where the proof that a caller shows keeps every other thread out (see `section`), the swap is a plain store.
 
-use super::gcra::{Course, Gcra, Rule};
-use super::units::{Pace, Units};
+use super::gcra::{Gcra, RateState, Rule};
+use super::units::{Rate, Units};
 use crate::clock::Nanos;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 const CLOSED: u64 = 0;
 
-/// What the gate can say.
+/// Whon the fast path can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
     Admitted,
@@ -35,11 +35,11 @@ pub(super) enum Passage {
 }
 
 #[derive(Debug)]
-pub(super) struct Gate {
-    /// Release where it is stored open, acquire where it is read: whoever sees an open word sees the course that belongs to it.
+pub(super) struct FastPath {
+    /// Release where it is stored open, acquire where it is read: whoever sees an open word sees the rate_state that belongs to it.
     word: AtomicU64,
     rule: Rule,
-    /// The course, from here on. Relaxed: changed only while the word is closed, and what was read counts only if the word, read again after
+    /// The rate_state, from here on. Relaxed: changed only while the word is closed, and what was read counts only if the word, read again after
     /// a fence, is the same.
     multiplier: AtomicU64,
     shift: AtomicU64,
@@ -54,28 +54,28 @@ fn open(tat: u64) -> u64 {
     tat << 1 | 1
 }
 
-impl Gate {
+impl FastPath {
     /// Closed.
-    pub(super) fn new(course: Course) -> Self {
+    pub(super) fn new(rate_state: RateState) -> Self {
         Self {
             word: AtomicU64::new(CLOSED),
-            rule: course.rule,
-            multiplier: AtomicU64::new(course.pace.multiplier),
-            shift: AtomicU64::new(course.pace.shift.into()),
-            grain: AtomicU64::new(course.pace.grain),
-            horizon: AtomicU64::new(course.pace.horizon),
-            burst: AtomicU64::new(course.burst),
-            anchor: AtomicU64::new(course.anchor),
-            base: AtomicU64::new(course.base),
+            rule: rate_state.rule,
+            multiplier: AtomicU64::new(rate_state.rate.multiplier),
+            shift: AtomicU64::new(rate_state.rate.shift.into()),
+            grain: AtomicU64::new(rate_state.rate.grain),
+            horizon: AtomicU64::new(rate_state.rate.horizon),
+            burst: AtomicU64::new(rate_state.burst),
+            anchor: AtomicU64::new(rate_state.anchor),
+            base: AtomicU64::new(rate_state.base),
         }
     }
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a shift was put in")]
-    fn course(&self) -> Course {
-        Course {
+    fn rate_state(&self) -> RateState {
+        RateState {
             rule: self.rule,
-            pace: Pace {
+            rate: Rate {
                 multiplier: self.multiplier.load(Ordering::Relaxed),
                 shift: self.shift.load(Ordering::Relaxed) as u32 & 127,
                 grain: self.grain.load(Ordering::Relaxed),
@@ -104,17 +104,17 @@ impl Gate {
         if word == CLOSED {
             return Some(Passage::Closed);
         }
-        let course = self.course();
-        let (tat, floor) = (word >> 1, course.floor(now));
-        if n > course.burst && course.rule == Rule::Burst || !course.reaches(now, floor) {
+        let rate_state = self.rate_state();
+        let (tat, floor) = (word >> 1, rate_state.floor(now));
+        if n > rate_state.burst && rate_state.rule == Rule::Burst || !rate_state.reaches(now, floor) {
             return Some(Passage::Closed);
         }
         // What was read belongs to the word if the word is still there: after this fence.
         fence(Ordering::Acquire);
-        if !course.fits(tat, n, floor) {
+        if !rate_state.fits(tat, n, floor) {
             return (self.word.load(Ordering::Relaxed) == word).then_some(Passage::Refused);
         }
-        let ahead = open(course.start(tat, now, floor) + n);
+        let ahead = open(rate_state.start(tat, now, floor) + n);
         if alone {
             self.word.store(ahead, Ordering::Release);
             return Some(Passage::Admitted);
@@ -132,14 +132,14 @@ impl Gate {
         (word != CLOSED).then_some(word >> 1)
     }
 
-    /// Puts the state back in. Only ever called inside the section, with the gate closed.
+    /// Puts the state back in. Only ever called inside the section, with the fast path closed.
     #[inline]
     pub(super) fn open(&self, gcra: &Gcra) {
-        let Course { rule: _, pace, burst, anchor, base } = gcra.course;
-        self.multiplier.store(pace.multiplier, Ordering::Relaxed);
-        self.shift.store(pace.shift.into(), Ordering::Relaxed);
-        self.grain.store(pace.grain, Ordering::Relaxed);
-        self.horizon.store(pace.horizon, Ordering::Relaxed);
+        let RateState { rule: _, rate, burst, anchor, base } = gcra.rate_state;
+        self.multiplier.store(rate.multiplier, Ordering::Relaxed);
+        self.shift.store(rate.shift.into(), Ordering::Relaxed);
+        self.grain.store(rate.grain, Ordering::Relaxed);
+        self.horizon.store(rate.horizon, Ordering::Relaxed);
         self.burst.store(burst, Ordering::Relaxed);
         self.anchor.store(anchor, Ordering::Relaxed);
         self.base.store(base, Ordering::Relaxed);

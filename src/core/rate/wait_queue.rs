@@ -1,24 +1,25 @@
-//! `Room`: where callers wait for their time, and who watches the clock for them.
+//! `TimedWaitQueue`: callers wait here for their time, and a few of them watch the clock for all.
 //!
-//! The line is the one of `wait`; what is added is *timekeeping*. Waiters are granted at times that the section works out, so somebody has
-//! to come when it is time. Not everybody (a herd), and not one alone (it might be stuck): of each *group* of waiters, all threads being
-//! one and the tasks of each event loop another, the first in line keeps time for all. It sleeps until the head's time, comes, and grants
-//! whoever is due, itself or others, of its group or not. So a loop that is stuck holds up nobody as long as anybody else waits, and on one
-//! that waits alone nobody could be served anyway.
+//! It is the queue of `wait` with *leaders* added (the leader/follower pattern). Waiters are granted at times that the section works out,
+//! so somebody has to come when such a time has been reached. If all waiters came they would be a herd; if one came alone it might be stuck.
+//! Therefore the waiters form *groups*: all threads are one group, and the tasks of each event loop are another. The first waiter of each
+//! group is its leader. A leader sleeps until the time of the queue's head, and then grants every waiter whose time has been reached,
+//! whatever its group. A loop that is stuck thus delays nobody while any other group waits; and if its tasks wait alone, nobody else is
+//! there to be served.
 //!
-//! | event                                           | what the room does                                                       |
+//! | event                                           | what happens                                                             |
 //! |-------------------------------------------------|---------------------------------------------------------------------------|
-//! | one joins, first of its group                   | it is told when to come (`watch`)                                          |
-//! | the head's time comes nearer                    | `ring` nudges each group's timekeeper that is set for a later time         |
-//! | the head's time moves away                      | nothing: who comes too early looks and goes back to sleep                  |
-//! | a timekeeper is granted, leaves, or steps aside | the next of its group takes over: `ring` nudges it                         |
+//! | the first waiter of a group joins               | it is told when to come (`watch`)                                          |
+//! | the head's time moves nearer                    | `rearm` prods each leader that is set for a later time                     |
+//! | the head's time moves away                      | nothing: a leader that comes too early looks and goes back to sleep        |
+//! | a leader is granted, leaves, or steps aside     | the next waiter of its group becomes the leader: `rearm` prods it          |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Nanos;
 use crate::wait::{Blocked, Line, Ticket, Wake, Wakes};
 
-/// Nobody has to come.
+/// A time that is never reached: no leader has to come.
 pub(super) const NEVER: Nanos = Nanos::MAX;
 
 #[derive(Debug)]
@@ -28,22 +29,22 @@ struct Waiter {
     granted: bool,
 }
 
-/// One group: its waiters who can keep time, and the time that the first of them is set for.
+/// One group: its waiters that can be its leader, and the time that the leader is set for.
 #[derive(Debug)]
 struct Watch {
-    keepers: BTreeSet<Ticket>,
+    leaders: BTreeSet<Ticket>,
     set_for: Nanos,
 }
 
 #[derive(Debug)]
-pub(super) struct Room<W> {
+pub(super) struct TimedWaitQueue<W> {
     line: Line<W>,
     waiters: BTreeMap<Ticket, Waiter>,
     watches: BTreeMap<usize, Watch>,
     pub(super) blocked: Blocked,
 }
 
-impl<W: Wake> Room<W> {
+impl<W: Wake> TimedWaitQueue<W> {
     pub(super) fn new() -> Self {
         Self { line: Line::default(), waiters: BTreeMap::new(), watches: BTreeMap::new(), blocked: Blocked::default() }
     }
@@ -53,12 +54,12 @@ impl<W: Wake> Room<W> {
         self.line.nobody_waits()
     }
 
-    /// Nobody waits, and nobody has been granted something that it has not fetched.
+    /// The queue is empty: nobody waits, and nobody has a grant that it has not fetched.
     pub(super) fn is_empty(&self) -> bool {
         self.line.is_empty()
     }
 
-    /// Who is next, and what it wants.
+    /// The waiter that is next, and its amount.
     pub(super) fn head(&self) -> Option<(Ticket, u64)> {
         self.line.head()
     }
@@ -87,19 +88,19 @@ impl<W: Wake> Room<W> {
         self.line.wakers()
     }
 
-    /// Takes the last place.
+    /// Adds a waiter at the end.
     pub(super) fn join(&mut self, waker: &W, want: u64, now: Nanos) -> Ticket {
         let ticket = self.line.join(waker.share(), want);
         let group = waker.group();
         self.waiters.insert(ticket, Waiter { group, since: now, granted: false });
-        self.keep_time(ticket, group);
+        self.may_lead(ticket, group);
         self.blocked.begin(now);
         ticket
     }
 
-    /// It has been served, as of `at`, when its wait ended: it may come and fetch.
+    /// The waiter has been served at `at`, which ends its wait. It is woken to fetch its grant.
     pub(super) fn grant(&mut self, ticket: Ticket, at: Nanos, wakes: &mut Wakes<W>) {
-        self.no_longer_keeps_time(ticket);
+        self.no_longer_leads(ticket);
         if let Some(waiter) = self.waiters.get_mut(&ticket) {
             waiter.granted = true;
             self.blocked.end(waiter.since, at);
@@ -107,9 +108,9 @@ impl<W: Wake> Room<W> {
         self.line.wake(ticket, wakes);
     }
 
-    /// Gives the place up, served or not.
+    /// Removes a waiter, served or not.
     pub(super) fn leave(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) {
-        self.no_longer_keeps_time(ticket);
+        self.no_longer_leads(ticket);
         if let Some(waiter) = self.waiters.remove(&ticket).filter(|waiter| !waiter.granted) {
             self.blocked.end(waiter.since, now);
         }
@@ -118,42 +119,42 @@ impl<W: Wake> Room<W> {
         }
     }
 
-    /// The waiter cannot come for a while: somebody else keeps time. It keeps its place, and may be granted.
+    /// The waiter cannot come for a while, so that it cannot lead. It keeps its place, and can be granted.
     pub(super) fn step_aside(&mut self, ticket: Ticket) {
-        self.no_longer_keeps_time(ticket);
+        self.no_longer_leads(ticket);
     }
 
     pub(super) fn step_back(&mut self, ticket: Ticket) {
         if let Some(group) = self.waiters.get(&ticket).map(|waiter| waiter.group).filter(|_| self.line.is_waiting(ticket)) {
-            self.keep_time(ticket, group);
+            self.may_lead(ticket, group);
         }
     }
 
-    fn keep_time(&mut self, ticket: Ticket, group: usize) {
-        let watch = self.watches.entry(group).or_insert_with(|| Watch { keepers: BTreeSet::new(), set_for: NEVER });
-        watch.keepers.insert(ticket);
-        if watch.keepers.first() == Some(&ticket) {
+    fn may_lead(&mut self, ticket: Ticket, group: usize) {
+        let watch = self.watches.entry(group).or_insert_with(|| Watch { leaders: BTreeSet::new(), set_for: NEVER });
+        watch.leaders.insert(ticket);
+        if watch.leaders.first() == Some(&ticket) {
             watch.set_for = NEVER;
         }
     }
 
-    fn no_longer_keeps_time(&mut self, ticket: Ticket) {
+    fn no_longer_leads(&mut self, ticket: Ticket) {
         let Some(group) = self.waiters.get(&ticket).map(|waiter| waiter.group) else { return };
         let Some(watch) = self.watches.get_mut(&group) else { return };
-        let was_first = watch.keepers.first() == Some(&ticket);
-        watch.keepers.remove(&ticket);
-        if watch.keepers.is_empty() {
+        let was_first = watch.leaders.first() == Some(&ticket);
+        watch.leaders.remove(&ticket);
+        if watch.leaders.is_empty() {
             self.watches.remove(&group);
         } else if was_first {
             watch.set_for = NEVER;
         }
     }
 
-    /// When this waiter has to come by itself, the head's time being `due`: never, unless it keeps time for its group.
+    /// The time at which this waiter has to come without being woken: `due`, the head's time, if it leads its group; else never.
     pub(super) fn watch(&mut self, ticket: Ticket, due: Nanos) -> Nanos {
         let group = self.waiters.get(&ticket).map(|waiter| waiter.group);
         let watch = group.and_then(|group| self.watches.get_mut(&group));
-        match watch.filter(|watch| watch.keepers.first() == Some(&ticket)) {
+        match watch.filter(|watch| watch.leaders.first() == Some(&ticket)) {
             Some(watch) => {
                 watch.set_for = due;
                 due
@@ -162,11 +163,11 @@ impl<W: Wake> Room<W> {
         }
     }
 
-    /// The head's time is `due`: every timekeeper who would come later is nudged, so that it asks again.
-    pub(super) fn ring(&mut self, due: Nanos, wakes: &mut Wakes<W>) {
+    /// The head's time is `due`. Every leader that would come later is prodded, so that it asks again.
+    pub(super) fn rearm(&mut self, due: Nanos, wakes: &mut Wakes<W>) {
         for watch in self.watches.values_mut() {
             if watch.set_for > due {
-                if let Some(&first) = watch.keepers.first() {
+                if let Some(&first) = watch.leaders.first() {
                     self.line.nudge(first, wakes);
                 }
                 watch.set_for = due;
@@ -174,7 +175,7 @@ impl<W: Wake> Room<W> {
         }
     }
 
-    /// After a fork: they are the parent's.
+    /// Forgets all waiters after a fork: they belong to the parent.
     pub(super) fn forget(&mut self) {
         self.line.forget();
         self.waiters.clear();
