@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use sluicegate_core::clock::{Clock, Manual, Nanos};
-use sluicegate_core::rate::{Booking, LimitSet, Limiter, Place, Policy, Rate, Refusal, Scale, Standing, Units};
+use sluicegate_core::keys::KeyHash;
+use sluicegate_core::rate::{Booking, Keyed, LimitSet, Limiter, Place, Policy, Rate, Refusal, Scale, Standing, Terms, Units};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -297,4 +298,59 @@ fn a_set_keeps_its_turn_in_the_line_of_a_member() {
     w.at(2);
     assert_eq!(wait(&a, 1, &mut one), Standing::Granted);
     assert_eq!(wait_set(&set, &[1, 1], &mut two), Standing::Granted, "it came before the third");
+}
+
+/// Rates at which a unit takes long, and moments in the middle of one: what was given back whole is there whole, in any parts.
+#[test]
+fn what_was_given_back_whole_is_there_whole() {
+    let mut random = 1_u64;
+    let mut dice = |sides: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % sides
+    };
+    for (rate, period) in [(1.0, 86_400.0), (7.0, 86_400.0), (1.0, 3600.0), (0.1, 0.3), (1.0 / 3.0, 60.0), (100.0, 60.0)] {
+        for _ in 0..200 {
+            let w = World::new();
+            w.clock.advance(dice(1 << 40));
+            let (burst, rate) = (1 + dice(3), Rate::new(rate, period, nano()).unwrap());
+            let all = burst * TOKEN;
+            let clock = || Clock::Manual(Arc::clone(&w.clock));
+            let bucket = w.make(Policy::Bucket { rate, burst: all, debt: 0 });
+            let keyed: Keyed<Waker, Threads> = Keyed::new((rate, all, Terms::default()), nano(), 4, 1, clock());
+            let shaper = w.make(Policy::Spaced { rate, capacity: 0 });
+            w.clock.advance(dice(1 << 40));
+            let key = KeyHash::new([1, dice(9)]);
+            let try_key = |n: Units| keyed.try_acquire((), key, n).1.unwrap();
+            let try_one = |one: &One, n: Units| one.try_acquire((), n).1.unwrap();
+            for _ in 0..3 {
+                let part = 1 + dice(all - 1);
+                for n in [part, all - part] {
+                    assert!(try_one(&bucket, n) && try_key(n), "in parts of {part}");
+                }
+                assert!(!try_one(&bucket, 1) && !try_key(1));
+                assert_eq!((level(&bucket), keyed.level((), key).1), (0, 0));
+                let back = 1 + dice(all - 1);
+                for n in [back, all - back] {
+                    bucket.refund((), n).fire();
+                    keyed.limiter((), key).1.unwrap().refund((), n).fire();
+                }
+                assert_eq!(level(&bucket), i128::from(all));
+                assert_eq!(bucket.retry_after((), all).1, Ok(0));
+                assert_eq!(keyed.retry_after((), key, all).1, Ok(0));
+                assert!(try_one(&bucket, all) && try_key(all), "{burst} {rate:?}");
+                bucket.refund((), all).fire();
+                keyed.limiter((), key).1.unwrap().refund((), all).fire();
+                let booking = bucket.reserve((), all, Some(0)).1.unwrap();
+                bucket.adjust((), booking, 0).1.unwrap();
+                assert!(try_one(&shaper, all));
+                assert!(!try_one(&shaper, 1));
+                shaper.refund((), all).fire();
+            }
+            // A change of the rate in the same moment counts what was taken, and not the rounding.
+            assert!(try_one(&bucket, all));
+            bucket.set_rate((), rate_of(1.0), None, None, |_| ()).fire();
+            bucket.refund((), all).fire();
+            assert!(try_one(&bucket, all));
+        }
+    }
 }

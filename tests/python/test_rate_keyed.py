@@ -748,3 +748,26 @@ def test_keys_are_not_kept():
         return  # counts are spread over threads
     assert sys.getrefcount(key) == before
     asyncio.run(asyncio.sleep(0))
+
+
+@pytest.mark.parametrize("per_day", [1, 7, 1000])
+@pytest.mark.parametrize("by_key", [False, True])
+def test_what_was_refunded_whole_is_there_whole(per_day, by_key):
+    """At a rate at which a billionth of a token takes long: no rounding is left of what was given back."""
+    for start in range(50):
+        clock = ManualClock(start * 1.000000137)
+        if by_key:
+            limit = KeyedTokenBucket(per_day, burst=1, period=86_400, max_keys=2, clock=clock).key("key")
+        else:
+            limit = TokenBucket(per_day, burst=1, period=86_400, clock=clock)
+        clock.advance(start * 0.7310001)
+        for _ in range(3):
+            assert limit.try_acquire(0.25)
+            assert limit.try_acquire(0.75)
+            assert limit.tokens == 0
+            limit.refund(0.5)
+            limit.refund(0.5)
+            assert limit.tokens == 1
+            limit.reserve(1, max_wait=0).settle(0)
+            assert limit.try_acquire(1)
+            limit.refund(1)

@@ -48,6 +48,9 @@ pub(super) struct FastPath {
     burst: AtomicU64,
     anchor: AtomicU64,
     base: AtomicU64,
+    /// See `gcra`. Stored by whoever has moved the word from a full bucket, after that; so it can be too old, and a bucket then counts as
+    /// short of one unit for the rest of that unit, but never too new. Relaxed for that reason.
+    busy_from: AtomicU64,
 }
 
 fn open(tat: u64) -> u64 {
@@ -67,6 +70,7 @@ impl FastPath {
             burst: AtomicU64::new(rate_state.burst),
             anchor: AtomicU64::new(rate_state.anchor),
             base: AtomicU64::new(rate_state.base),
+            busy_from: AtomicU64::new(0),
         }
     }
 
@@ -112,24 +116,30 @@ impl FastPath {
         // What was read belongs to the word if the word is still there: after this fence.
         fence(Ordering::Acquire);
         if !rate_state.fits(tat, n, floor) {
-            return (self.word.load(Ordering::Relaxed) == word).then_some(Passage::Refused);
+            let refused = if self.busy_from.load(Ordering::Relaxed) > floor { Passage::Closed } else { Passage::Refused };
+            return (self.word.load(Ordering::Relaxed) == word).then_some(refused);
         }
-        let ahead = open(rate_state.start(tat, now, floor) + n);
+        // From a full bucket: one more than `floor` is `ceil` at least.
+        let start = if tat > floor { tat } else { rate_state.ceil(now) };
+        let ahead = open(start + n);
         if alone {
             self.word.store(ahead, Ordering::Release);
-            return Some(Passage::Admitted);
+        } else if self.word.compare_exchange_weak(word, ahead, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return None;
         }
-        let moved = self.word.compare_exchange_weak(word, ahead, Ordering::AcqRel, Ordering::Relaxed);
-        moved.is_ok().then_some(Passage::Admitted)
+        if tat <= floor {
+            self.busy_from.store(start, Ordering::Relaxed);
+        }
+        Some(Passage::Admitted)
     }
 
-    /// Takes the state out. `None` if it was closed. Only ever called inside the section.
+    /// Takes the state out: `tat` and `busy_from`. `None` if it was closed. Only ever called inside the section.
     #[inline]
-    pub(super) fn close(&self) -> Option<u64> {
+    pub(super) fn close(&self) -> Option<(u64, u64)> {
         let word = self.word.swap(CLOSED, Ordering::AcqRel);
         // What is stored from here on is not seen by anybody who still sees the open word.
         fence(Ordering::Release);
-        (word != CLOSED).then_some(word >> 1)
+        (word != CLOSED).then(|| (word >> 1, self.busy_from.load(Ordering::Relaxed)))
     }
 
     /// Puts the state back in. Only ever called inside the section, with the fast path closed.
@@ -143,6 +153,7 @@ impl FastPath {
         self.burst.store(burst, Ordering::Relaxed);
         self.anchor.store(anchor, Ordering::Relaxed);
         self.base.store(base, Ordering::Relaxed);
+        self.busy_from.store(gcra.busy_from, Ordering::Relaxed);
         self.word.store(open(gcra.tat), Ordering::Release);
     }
 }

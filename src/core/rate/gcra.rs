@@ -10,6 +10,10 @@
 //! The law: in no window of length `t` is more admitted than `burst + rate * t`. Proof: let `a_1 .. a_k` be admitted at `t_1 .. t_k`. After
 //! the first, `tat >= ceil(t_1) + a_1`; each adds its amount; before the last, `tat + a_k <= floor(t_k) + burst`. So the sum is at most
 //! `burst + floor(t_k) - ceil(t_1)`, which is at most `burst + rate * (t_k - t_1)`.
+//!
+//! Positions are whole units, so a start from a full bucket in the middle of a unit is rounded up, to `busy_from`. For the rest of that unit
+//! `floor(now)` is one less, and a bucket from which nothing is missing would be short of one unit. So `busy_from` counts as reached from the
+//! start on. The bound above then is `burst` where `t_1` and `t_k` lie in one unit, and earlier takings have been worked off at `t_1`.
 
 use super::units::{Rate, Units};
 use crate::clock::Nanos;
@@ -52,11 +56,10 @@ impl RateState {
         self.base + clipped(self.rate.ceil(now.saturating_sub(self.anchor)))
     }
 
-    /// From where on something counts that goes at `now`, when the position is `floor`: the later of `tat` and `ceil(now)`.
-    #[inline]
-    pub(super) fn start(&self, tat: u64, now: Nanos, floor: u64) -> u64 {
-        // One more than `floor` is `ceil` at least.
-        if tat > floor { tat } else { self.ceil(now) }
+    /// The position that counts as reached when it is `floor`, after a start from a full bucket at `busy_from`. (Never more than `ceil`, so
+    /// that a `busy_from` of another range can do no harm.)
+    pub(super) fn reached(&self, now: Nanos, floor: u64, busy_from: u64) -> u64 {
+        if busy_from > floor { busy_from.min(self.ceil(now)) } else { floor }
     }
 
     /// Are positions counted well here, or is it time to begin anew?
@@ -84,6 +87,8 @@ impl RateState {
 pub(super) struct Gcra {
     pub(super) rate_state: RateState,
     pub(super) tat: u64,
+    /// Where the takings since the last full bucket began, rounded up.
+    pub(super) busy_from: u64,
     /// No position beyond this has ever been used.
     highest: u64,
 }
@@ -100,15 +105,24 @@ impl Gcra {
 
     /// `debt` is what is missing from a full bucket.
     pub(super) fn new(rule: Rule, rate: Rate, burst: Units, debt: Units, now: Nanos) -> Self {
-        Self::resume(RateState { rule, rate, burst, anchor: now, base: 0 }, debt)
+        Self::resume(RateState { rule, rate, burst, anchor: now, base: 0 }, debt, 0)
     }
 
-    pub(super) fn resume(rate_state: RateState, tat: u64) -> Self {
-        Self { rate_state, tat, highest: tat }
+    pub(super) fn resume(rate_state: RateState, tat: u64, busy_from: u64) -> Self {
+        Self { rate_state, tat, busy_from, highest: tat }
     }
 
     pub(super) fn fits(&self, n: Units, now: Nanos) -> bool {
-        self.rate_state.fits(self.tat, n, self.rate_state.floor(now))
+        self.rate_state.fits(self.tat, n, self.reached(now))
+    }
+
+    fn reached(&self, now: Nanos) -> u64 {
+        self.rate_state.reached(now, self.rate_state.floor(now), self.busy_from)
+    }
+
+    /// What is missing from a full bucket, rounded up.
+    pub(super) fn debt(&self, now: Nanos) -> u64 {
+        self.tat.saturating_sub(self.reached(now))
     }
 
     /// The first moment, not before `from`, at which `n` may go.
@@ -117,6 +131,8 @@ impl Gcra {
             Rule::Burst => (self.tat + n).saturating_sub(self.rate_state.burst),
             Rule::Spaced => self.tat,
         };
+        // `busy_from` counts as reached in the unit in which it was rounded up.
+        let position = if position == self.busy_from { position.saturating_sub(1) } else { position };
         from.max(self.rate_state.moment(position))
     }
 
@@ -126,13 +142,19 @@ impl Gcra {
     }
 
     /// Where the fast path has moved it.
-    pub(super) fn moved(&mut self, tat: u64) {
+    pub(super) fn moved(&mut self, tat: u64, busy_from: u64) {
         self.tat = tat;
+        self.busy_from = busy_from;
         self.highest = self.highest.max(tat);
     }
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
-        self.tat = self.tat.max(self.rate_state.ceil(at)) + n;
+        let start = self.rate_state.ceil(at);
+        if self.tat < start {
+            self.busy_from = start;
+            self.tat = start;
+        }
+        self.tat += n;
         self.highest = self.highest.max(self.tat);
     }
 
@@ -154,17 +176,13 @@ impl Gcra {
 
     /// What could be taken now, in units; negative in debt.
     pub(super) fn level(&self, now: Nanos, burst: Units) -> i128 {
-        i128::from(burst) - i128::from(self.tat.saturating_sub(self.rate_state.floor(now)))
+        i128::from(burst) - i128::from(self.debt(now))
     }
 
     /// Another rate, another burst, from now on. What is there stays there, as far as it fits; so do debts.
     pub(super) fn set(&mut self, rate: Rate, burst: Units, now: Nanos) {
         let debt = i128::from(burst) - self.level(now, self.rate_state.burst).min(i128::from(burst));
-        let debt = if self.rate_state.rule == Rule::Burst {
-            debt
-        } else {
-            i128::from(self.tat.saturating_sub(self.rate_state.floor(now)))
-        };
+        let debt = if self.rate_state.rule == Rule::Burst { debt } else { i128::from(self.debt(now)) };
         self.begin_anew(now, u64::try_from(debt).unwrap_or(Self::TOP));
         self.rate_state.rate = rate;
         self.rate_state.burst = burst;
@@ -175,7 +193,7 @@ impl Gcra {
     pub(super) fn rebase(&mut self, now: Nanos) {
         let floor = self.rate_state.floor(now);
         if !self.rate_state.reaches(now, floor) {
-            self.begin_anew(now, self.tat.saturating_sub(floor));
+            self.begin_anew(now, self.debt(now));
         }
     }
 
@@ -185,6 +203,7 @@ impl Gcra {
         self.rate_state.base = if used < Self::REBASE { used + 1 } else { 0 };
         self.rate_state.anchor = now;
         self.tat = self.rate_state.base + debt;
+        self.busy_from = 0;
         self.highest = self.tat;
     }
 }

@@ -48,6 +48,9 @@ struct Shard<W: Wake, D: Domain> {
     terms: Terms,
     table: Table<u64>,
     heavy: BTreeMap<KeyHash, Heavy<W, D>>,
+    /// The key whose bucket was the last to be taken from when full, and where that began (see `gcra`). One is enough: it matters for a
+    /// fraction of a unit of time.
+    fresh: (KeyHash, u64),
     /// No bucket fills up before this, as far as is known.
     none_full_before: Nanos,
     admitted: u64,
@@ -82,7 +85,17 @@ impl<W: Wake, D: Domain> Shard<W, D> {
         }
         self.rate_state.anchor = now;
         self.rate_state.base = 0;
+        self.fresh.1 = 0;
         self.none_full_before = 0;
+    }
+
+    /// Where the takings from the key's bucket began, if that is known.
+    fn busy_from(&self, key: KeyHash) -> u64 {
+        if self.fresh.0 == key { self.fresh.1 } else { 0 }
+    }
+
+    fn gcra(&self, key: KeyHash, tat: u64) -> Gcra {
+        Gcra::resume(self.rate_state, tat, self.busy_from(key))
     }
 
     /// The key, if it is remembered. One that needs no longer be heavy is made light.
@@ -128,13 +141,15 @@ impl<W: Wake, D: Domain> Shard<W, D> {
         self.waited += seen.waited;
         self.waited_for += seen.waited_for;
         // With positions of its own: what is owed, rounded up.
-        let debt = gcra.tat.saturating_sub(gcra.rate_state.floor(now));
+        let debt = gcra.debt(now);
         Some(if gcra.rate_state == self.rate_state {
+            self.fresh = (key, gcra.busy_from);
             gcra.tat
         } else if debt == 0 {
             0
         } else {
-            self.rate_state.ceil(now) + debt
+            self.fresh = (key, self.rate_state.ceil(now));
+            self.fresh.1 + debt
         })
     }
 
@@ -203,6 +218,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 terms,
                 table: Table::default(),
                 heavy: BTreeMap::new(),
+                fresh: (KeyHash::new([0, 0]), 0),
                 none_full_before: 0,
                 admitted: 0,
                 refused: 0,
@@ -299,14 +315,19 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                     None if !claimed && !self.room.claim() => Err(()),
                     None => {
                         shard.table.insert(key, ceil + n);
+                        shard.fresh = (key, ceil);
                         shard.none_full_before = 0;
                         claimed = false;
                         shard.admitted += 1;
                         Ok(Ok(Ok(true)))
                     }
                     Some(tat) => {
-                        let goes = shard.rate_state.fits(tat, n, floor);
+                        let goes = shard.rate_state.fits(tat, n, floor)
+                            || shard.rate_state.fits(tat, n, shard.rate_state.reached(now, floor, shard.busy_from(key)));
                         if goes {
+                            if tat < ceil {
+                                shard.fresh = (key, ceil);
+                            }
                             *shard.table.get_mut(key).expect("found above") = tat.max(ceil) + n;
                         }
                         *if goes { &mut shard.admitted } else { &mut shard.refused } += 1;
@@ -416,7 +437,13 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                     }
                     None => return None,
                 };
-                let limiter = Arc::new(Limiter::resume(shard.rate_state, tat, shard.terms, self.scale, self.clock.clone()));
+                let limiter = Arc::new(Limiter::resume(
+                    shard.rate_state,
+                    (tat, shard.busy_from(key)),
+                    shard.terms,
+                    self.scale,
+                    self.clock.clone(),
+                ));
                 *shard.table.get_mut(key).expect("it is there by now") = HEAVY;
                 shard.heavy.insert(key, Heavy { limiter, own: false });
                 shard.heavy.get_mut(&key).map(&with)
@@ -448,7 +475,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         let found =
             self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| match shard.find(proof, key, now, wakes) {
                 None => Ok(i128::from(shard.rate_state.burst)),
-                Some(Found::Light(tat)) => Ok(Gcra::resume(shard.rate_state, tat).level(now, shard.rate_state.burst)),
+                Some(Found::Light(tat)) => Ok(shard.gcra(key, tat).level(now, shard.rate_state.burst)),
                 Some(Found::Heavy(limiter)) => Err(limiter),
             });
         let level = found.unwrap_or_else(|limiter| {
@@ -467,7 +494,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                 Some(Found::Heavy(limiter)) => Err(limiter),
                 _ if n > shard.rate_state.burst => Ok(Err(Refusal::NeverFits)),
                 None => Ok(Ok(0)),
-                Some(Found::Light(tat)) => Ok(Ok(Gcra::resume(shard.rate_state, tat).ready_at(n, now) - now)),
+                Some(Found::Light(tat)) => Ok(Ok(shard.gcra(key, tat).ready_at(n, now) - now)),
             });
         match found {
             Ok(answer) => (wakes, answer),

@@ -167,8 +167,14 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     }
 
     /// A bucket that goes on from a state kept elsewhere (see `keyed`).
-    pub(super) fn resume(rate_state: RateState, tat: u64, terms: Terms, scale: Scale, clock: Clock<W>) -> Self {
-        let schedule = Schedule::Bucket(Bucket::new(Gcra::resume(rate_state, tat)));
+    pub(super) fn resume(
+        rate_state: RateState,
+        (tat, busy_from): (u64, u64),
+        terms: Terms,
+        scale: Scale,
+        clock: Clock<W>,
+    ) -> Self {
+        let schedule = Schedule::Bucket(Bucket::new(Gcra::resume(rate_state, tat, busy_from)));
         Self::of(State::new(schedule, terms, usize::MAX), Some(FastPath::new(rate_state)), scale, clock)
     }
 
@@ -211,8 +217,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     ) -> R {
         let passed = self.fast_path.as_ref().and_then(FastPath::close);
         let now = self.clock.now();
-        if let Some(tat) = passed {
-            state.passed(tat, now);
+        if let Some(passed) = passed {
+            state.passed(passed, now);
         }
         let generation = fork::generation();
         if state.generation != generation {

@@ -198,7 +198,7 @@ impl<W: Wake> State<W> {
     }
 
     /// The fast path has admitted what moved `tat` to this position, at moments up to `now`.
-    pub(super) fn passed(&mut self, tat: u64, now: Nanos) {
+    pub(super) fn passed(&mut self, (tat, busy_from): (u64, u64), now: Nanos) {
         if tat == self.opened_at {
             return;
         }
@@ -206,7 +206,7 @@ impl<W: Wake> State<W> {
         self.number_taking(now);
         self.taken += i128::from(tat) - i128::from(self.opened_at);
         if let Schedule::Bucket(bucket) = &mut self.schedule {
-            bucket.gcra.moved(tat);
+            bucket.gcra.moved(tat, busy_from);
         }
     }
 

@@ -188,7 +188,7 @@ class Named(TokenBucket):
 
 
 def subclass() -> None:
-    with Named(10, 5, name="mine") as same:
+    with Named(10, burst=5, name="mine") as same:
         assert_type(same, Named)
 
 
