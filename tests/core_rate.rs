@@ -354,3 +354,33 @@ fn what_was_given_back_whole_is_there_whole() {
         }
     }
 }
+
+/// Asking in between changes no answer: those who have gone meanwhile are not forgotten.
+#[test]
+fn a_forecast_knows_who_has_gone_meanwhile() {
+    let w = World::new();
+    let one = w.window(1, 1);
+    assert!(take(&one, 1));
+    let (mut first, mut second, mut third) = (Place::default(), Place::default(), Place::default());
+    wait(&one, 1, &mut first);
+    assert_eq!(one.retry_after((), TOKEN).1, Ok(2 * SECOND));
+    wait(&one, 1, &mut second);
+    w.at(2);
+    assert!(!take(&one, 1)); // both have gone
+    wait(&one, 1, &mut third);
+    assert_eq!(one.retry_after((), TOKEN).1, Ok(2 * SECOND));
+
+    let set = w.set(&[&w.window(1, 1), &w.bucket(1.0, 1)]);
+    let ask = || set.retry_after((), &[TOKEN, TOKEN]).1;
+    assert_eq!(set.try_acquire((), &[TOKEN, TOKEN], false).1, Ok(true));
+    let mut places: [Place; 4] = Default::default();
+    wait_set(&set, &[1, 1], &mut places[0]);
+    wait_set(&set, &[1, 1], &mut places[1]);
+    assert_eq!(ask(), Ok(3 * SECOND));
+    wait_set(&set, &[1, 1], &mut places[2]);
+    w.at(6);
+    assert_eq!(ask(), Ok(0));
+    assert_eq!(set.try_acquire((), &[TOKEN, TOKEN], false).1, Ok(true));
+    wait_set(&set, &[1, 1], &mut places[3]);
+    assert_eq!(ask(), Ok(2 * SECOND));
+}

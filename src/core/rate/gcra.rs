@@ -112,10 +112,6 @@ impl Gcra {
         Self { rate_state, tat, busy_from, highest: tat }
     }
 
-    pub(super) fn fits(&self, n: Units, now: Nanos) -> bool {
-        self.rate_state.fits(self.tat, n, self.reached(now))
-    }
-
     fn reached(&self, now: Nanos) -> u64 {
         self.rate_state.reached(now, self.rate_state.floor(now), self.busy_from)
     }
@@ -148,14 +144,31 @@ impl Gcra {
         self.highest = self.highest.max(tat);
     }
 
-    pub(super) fn take(&mut self, n: Units, at: Nanos) {
+    /// Returns by how much nothing was owed any more at `at`.
+    pub(super) fn take(&mut self, n: Units, at: Nanos) -> Units {
         let start = self.rate_state.ceil(at);
+        let idle = start.saturating_sub(self.tat);
         if self.tat < start {
             self.busy_from = start;
             self.tat = start;
         }
         self.tat += n;
         self.highest = self.highest.max(self.tat);
+        idle
+    }
+
+    /// By how much further ahead `tat` could be with `n` still fitting at `at`.
+    pub(super) fn spare(&self, n: Units, at: Nanos) -> Units {
+        let reached = self.rate_state.floor(at);
+        match self.rate_state.rule {
+            Rule::Burst => (reached + self.rate_state.burst).saturating_sub(self.tat + n),
+            Rule::Spaced => reached.saturating_sub(self.tat),
+        }
+    }
+
+    /// By how much `n` taken at `at` moves `tat`.
+    pub(super) fn moves_by(&self, n: Units, at: Nanos) -> u64 {
+        self.rate_state.ceil(at).saturating_sub(self.tat) + n
     }
 
     /// How much of what was taken before `at` is then still to be worked off: so much could go without `at` coming any nearer.

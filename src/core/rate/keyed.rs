@@ -18,7 +18,7 @@ use std::fmt;
 
 use super::gcra::{Gcra, RateState, Rule};
 use super::limiter::{Changed, Limiter};
-use super::state::{Refusal, Statistics, Terms};
+use super::types::{Refusal, Statistics, Terms};
 use super::units::{Rate, Scale, Units};
 use crate::clock::{Clock, Nanos};
 use crate::keys::{KeyHash, Room, Table};
@@ -484,6 +484,12 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             level
         });
         (wakes, level)
+    }
+
+    /// True if `n` is more than the key's bucket can ever hold.
+    pub fn never_fits(&self, proof: D::Proof<'_>, key: KeyHash, n: Units) -> bool {
+        self.shard(key)
+            .with(proof, |shard| shard.heavy.get(&key).map_or(n > shard.rate_state.burst, |heavy| heavy.limiter.never_fits(n)))
     }
 
     /// How long until `n` of the key's bucket could go, those in its line being served first.

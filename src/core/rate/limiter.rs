@@ -30,7 +30,8 @@ use super::bucket::Bucket;
 use super::fast_path::{FastPath, Passage};
 use super::gcra::{Gcra, RateState, Rule};
 use super::schedule::Schedule;
-use super::state::{Booking, Fetched, Place, Refusal, Standing, State, Statistics, Terms};
+use super::state::{Fetched, State};
+use super::types::{Booking, Need, Place, Refusal, Standing, Statistics, Terms};
 use super::units::{Rate, Scale, Units};
 use super::wait_queue::NEVER;
 use super::window::Window;
@@ -369,7 +370,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if let Some(standing) = state.arrive(n, deadline, now) {
                 return standing;
             }
-            let ticket = state.queue.join(waker, n, now);
+            let ticket = state.join(waker, n, now);
             place.0 = Some(ticket);
             if state.queue.head().is_some_and(|(head, _)| head == ticket) {
                 state.due = state.moment(ticket, n);
@@ -415,7 +416,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
             }
-            let at = state.foresee(n, now);
+            let at = state.foresee(n, Need::Exact, now);
             let full = state.line_is_full(now).filter(|_| at > now);
             let refusal = match full {
                 _ if max_wait.is_some_and(|limit| at - now > limit) => Some(Refusal::Until(at)),
@@ -501,7 +502,9 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         self.change(proof, |state, now, wakes| {
             if let Schedule::Window(window) = &mut state.schedule {
                 window.limit = limit;
-                window.period = period.unwrap_or(window.period);
+                if let Some(period) = period {
+                    window.set_period(period);
+                }
             }
             terms(&mut state.terms);
             state.changed(now, wakes);
@@ -536,11 +539,20 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
 
     /// The time until `n` can be admitted, after all waiters.
     pub fn retry_after(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<Nanos, Refusal>) {
+        self.foresee(proof, n, Need::Exact)
+    }
+
+    /// The same; it may be too long after other waiters have left. (Of many who give up at once each would have to look at all the others.)
+    pub fn retry_after_at_most(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<Nanos, Refusal>) {
+        self.foresee(proof, n, Need::AtTheLatest)
+    }
+
+    fn foresee(&self, proof: D::Proof<'_>, n: Units, need: Need) -> (Wakes<W>, Result<Nanos, Refusal>) {
         self.visited(proof, |state, now, _| {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
             }
-            Ok(match state.foresee(n, now) {
+            Ok(match state.foresee(n, need, now) {
                 NEVER => NEVER,
                 at => at - now,
             })

@@ -5,13 +5,16 @@
 //! | `units`   | amounts and rates in whole numbers, without drift                                        |
 //! | `gcra`    | the token bucket and the shaper: one number                                              |
 //! | `bucket`  | that, and bookings apart from it                                                        |
-//! | `window`  | the sliding window: a log                                                                |
+//! | `window`  | the sliding window: a log                                                               |
+//! | `ahead`   | what a window has promised for later: a tree                                            |
 //! | `fast_path` | the atomic word through which most calls pass                                            |
 //! | `wait_queue` | the queue of waiters, and who watches the clock for them                                 |
 //! | `schedule`| one of these two                                                                        |
 //! | `lowwater`| how much of what was taken earlier can still be given back                               |
+//! | `types`   | what callers are told and hold                                                          |
 //! | `state`   | schedule, line, grants and bookings: what happens inside the section                    |
 //! | `limiter` | one limiter: fast path and section                                                           |
+//! | `members` | the members of a set while it is visited, and its forecast                               |
 //! | `set`     | several limiters, taken together                                                        |
 //! | `keyed`   | a bucket for each of very many keys                                                     |
 //!
@@ -21,21 +24,27 @@
 //! - Strictly first come, first served, by weight.
 //! - Whoever comes exactly when it was told to is admitted, if nobody came in between.
 
+mod ahead;
 mod bucket;
+#[cfg(all(test, not(loom)))]
+mod costs;
 mod fast_path;
 mod gcra;
 mod keyed;
 mod limiter;
 mod lowwater;
+mod members;
 mod schedule;
 mod set;
 mod state;
+mod types;
 mod units;
 mod wait_queue;
 mod window;
 
 pub use keyed::{Keyed, KeyedStatistics};
 pub use limiter::{Limiter, Policy};
-pub use set::{Bookings, LimitSet};
-pub use state::{Booking, Place, Refusal, Standing, Statistics, Terms};
+pub use members::Bookings;
+pub use set::LimitSet;
+pub use types::{Booking, Place, Refusal, Standing, Statistics, Terms};
 pub use units::{MAX_UNITS, Rate, RateError, Scale, Units};

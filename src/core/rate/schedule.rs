@@ -1,10 +1,11 @@
 //! `Schedule`: when an amount may go. It knows amounts and moments, and nobody.
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, FutureBooking};
 use super::gcra::Rule;
 use super::units::Units;
 use super::window::Window;
 use crate::clock::Nanos;
+use crate::wait::Ticket;
 
 #[derive(Clone, Debug)]
 pub(super) enum Schedule {
@@ -25,12 +26,14 @@ impl Schedule {
     pub(super) fn can_book(&self, n: Units) -> bool {
         match self {
             Self::Bucket(bucket) => bucket.gcra.can_book(n.saturating_add(bucket.booked())),
-            Self::Window(_) => true,
+            Self::Window(window) => window.can_book(n),
         }
     }
 
     /// The first moment, not before `from`, at which `n` may go.
     pub(super) fn ready_at(&self, n: Units, from: Nanos) -> Nanos {
+        #[cfg(all(test, not(loom)))]
+        super::costs::step();
         match self {
             Self::Bucket(bucket) => bucket.ready_at(n, from),
             Self::Window(window) => window.ready_at(n, from),
@@ -47,7 +50,7 @@ impl Schedule {
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
         match self {
-            Self::Bucket(bucket) => bucket.gcra.take(n, at),
+            Self::Bucket(bucket) => drop(bucket.gcra.take(n, at)),
             Self::Window(window) => window.take(n, at),
         }
     }
@@ -72,12 +75,32 @@ impl Projection {
         self.schedule.ready_at(n, from.max(self.from))
     }
 
+    /// Takes for those who wait, in their order.
+    pub(super) fn grant(&mut self, waiting: impl Iterator<Item = (Ticket, Units)>, now: Nanos) {
+        self.from = self.from.max(now);
+        for (_, n) in waiting {
+            let at = self.ready_at(n, self.from);
+            self.take(n, at);
+        }
+    }
+
+    /// Books for a moment that was foreseen, behind all waiters.
+    pub(super) fn book(&mut self, n: Units, at: Nanos, number: u64) {
+        match &mut self.schedule {
+            Schedule::Bucket(bucket) => bucket.book(FutureBooking { at, number, n }),
+            Schedule::Window(window) => window.take(n, at),
+        }
+    }
+
     /// Whoever comes next comes no earlier.
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
         self.from = self.from.max(at);
         match &mut self.schedule {
             Schedule::Bucket(bucket) => bucket.take_later(n, at),
-            Schedule::Window(window) => window.take(n, at),
+            Schedule::Window(window) => {
+                window.expire(at); // nobody is foreseen for an earlier moment any more
+                window.take(n, at);
+            }
         }
     }
 }

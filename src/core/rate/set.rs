@@ -17,8 +17,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use super::limiter::{Changed, Depends, Limiter};
+use super::members::{Bookings, Forecast, Held, Wants, first_of_all};
 use super::schedule::Projection;
-use super::state::{Booking, Place, Refusal, Standing, State as Member, Statistics, Turn};
+use super::state::State as Member;
+use super::types::{Need, Place, Refusal, Standing, Statistics};
 use super::units::Units;
 use super::wait_queue::{NEVER, TimedWaitQueue};
 use crate::clock::{Clock, Nanos};
@@ -27,35 +29,13 @@ use crate::section::{Domain, Section};
 use crate::sync::{Arc, Shared};
 use crate::wait::{Ticket, Wake, Wakes};
 
-/// A promise by all members: everything may go at `at`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bookings {
-    pub at: Nanos,
-    /// None where nothing was asked for.
-    each: Vec<Option<Booking>>,
-}
-
-impl Bookings {
-    /// What was booked, in the members' order.
-    pub fn amounts(&self) -> impl Iterator<Item = Units> {
-        self.each.iter().map(|booking| booking.map_or(0, |booking| booking.units))
-    }
-}
-
-/// What somebody in line waits for.
-#[derive(Debug)]
-struct Wants {
-    amounts: Box<[Units]>,
-    /// Its turn in each member, since it has first been booked.
-    turns: Option<Box<[Turn]>>,
-}
-
 #[derive(Debug)]
 struct State<W> {
     queue: TimedWaitQueue<W>,
     wants: BTreeMap<Ticket, Wants>,
     /// The head's booking; with a reservation behind them, those of everybody before it.
     booked: VecDeque<(Ticket, Bookings)>,
+    forecast: Option<Box<Forecast>>,
     /// Granted and not fetched.
     grants: BTreeMap<Ticket, Option<Bookings>>,
     /// No booking is made from before this: the last grant's moment, or when something was given back.
@@ -65,81 +45,6 @@ struct State<W> {
     refused: u64,
     waited: u64,
     generation: u64,
-}
-
-/// The members, in the order of the set, while the sections of all of them are held, and who else takes part in a visit.
-struct Held<'a, 'm, W: Wake> {
-    members: &'a mut [&'m mut Member<W>],
-    now: Nanos,
-    wakes: &'a mut Wakes<W>,
-}
-
-/// The first moment, not before `from`, that suits each member from which something is asked. One that could go now may have to wait later,
-/// for what is booked by then: so each is asked again about what another came to.
-fn first_of_all<M>(members: &[M], amounts: &[Units], from: Nanos, ready_at: impl Fn(&M, Units, Nanos) -> Nanos) -> Nanos {
-    let mut at = from;
-    loop {
-        let asked = members.iter().zip(amounts).filter(|(_, n)| **n > 0);
-        let next = asked.fold(at, |at, (member, &n)| ready_at(member, n, at));
-        if next == at {
-            return at;
-        }
-        at = next;
-    }
-}
-
-impl<W: Wake> Held<'_, '_, W> {
-    /// The turns of somebody who comes to the members now.
-    fn turns(&self) -> Box<[Turn]> {
-        self.members.iter().map(|member| member.turn()).collect()
-    }
-
-    /// When all of it could go, not before `from`, after those who come before these turns.
-    fn foresee(&self, amounts: &[Units], turns: &[Turn], from: Nanos) -> Nanos {
-        let members: Vec<_> = self.members.iter().zip(turns).collect();
-        first_of_all(&members, amounts, from, |(member, turn), n, from| member.foresee_from(n, from, **turn, self.now))
-    }
-
-    /// The first member of which more is asked than may ever go at once.
-    fn never_fits(&self, amounts: &[Units]) -> Result<(), Refusal> {
-        match self.members.iter().zip(amounts).position(|(member, &n)| member.never_fits(n)) {
-            Some(index) => Err(Refusal::NeverFitsIn(index)),
-            None => Ok(()),
-        }
-    }
-
-    fn may_go(&mut self, amounts: &[Units]) -> bool {
-        let now = self.now;
-        self.members.iter_mut().zip(amounts).all(|(member, &n)| n == 0 || member.may_go(n, now))
-    }
-
-    /// With `hold` it is for somebody in line.
-    fn book(&mut self, amounts: &[Units], at: Nanos, hold: bool) -> Result<Bookings, Refusal> {
-        if at == NEVER || self.members.iter().zip(amounts).any(|(member, &n)| !member.can_book(n)) {
-            return Err(Refusal::TooFar);
-        }
-        let now = self.now;
-        let booked = self.members.iter_mut().zip(amounts);
-        let each = booked.map(|(member, &n)| (n > 0).then(|| member.book_at(n, at, hold, now))).collect();
-        Ok(Bookings { at, each })
-    }
-
-    /// They have been fetched.
-    fn release(&mut self, bookings: &Bookings) {
-        let each = self.members.iter_mut().zip(&bookings.each);
-        each.for_each(|(member, booking)| booking.iter().for_each(|&booking| member.release(booking)));
-    }
-
-    /// Nobody will fetch them.
-    fn take_back(&mut self, bookings: &Bookings) {
-        let each = self.members.iter_mut().zip(&bookings.each);
-        each.for_each(|(member, booking)| booking.iter().for_each(|&booking| member.take_back(booking, self.now, self.wakes)));
-    }
-
-    fn cancel(&mut self, bookings: &Bookings) -> Vec<Units> {
-        let each = self.members.iter_mut().zip(&bookings.each);
-        each.map(|(member, booking)| booking.map_or(0, |booking| member.cancel(booking, 0, self.now, self.wakes))).collect()
-    }
 }
 
 impl<W: Wake> State<W> {
@@ -165,17 +70,40 @@ impl<W: Wake> State<W> {
     fn book(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) -> Result<(), Refusal> {
         let from = self.queue.since(ticket).max(self.not_before);
         let from = self.booked.back().map_or(from, |(_, before)| from.max(before.at));
-        let Wants { amounts, turns } = self.wants.get_mut(&ticket).expect("it is in line");
+        let Wants { amounts, turns, .. } = self.wants.get_mut(&ticket).expect("it is in line");
         let turns = turns.get_or_insert_with(|| held.turns());
         let at = held.foresee(amounts, turns, from);
-        let bookings = held.book(amounts, at, true)?;
+        let foreseen = self.wants.get(&ticket).and_then(|wants| wants.foreseen);
+        let forecast = self.forecast.take().filter(|forecast| forecast.is_valid(held));
+        let bookings = held.book(&self.wants[&ticket].amounts, at, true)?;
         self.booked.push_back((ticket, bookings));
+        // It goes as was foreseen, or earlier, because others have left.
+        self.forecast =
+            forecast.filter(|forecast| forecast.last < Some(ticket) || foreseen.is_some_and(|foreseen| at <= foreseen));
+        if let Some(forecast) = &mut self.forecast {
+            if forecast.last < Some(ticket) {
+                forecast.take(ticket, &self.wants[&ticket].amounts, at.max(forecast.at));
+            }
+            forecast.left += usize::from(foreseen.is_some_and(|foreseen| at < foreseen));
+            forecast.versions = held.versions().collect();
+        }
         Ok(())
     }
 
     /// Those in line who are not booked.
     fn unbooked(&self) -> impl Iterator<Item = Ticket> {
         self.queue.waiting().skip(self.booked.len()).map(|(ticket, _)| ticket)
+    }
+
+    /// What `change` gives back in the members lets others go earlier than was foreseen, if anything.
+    fn goes_earlier(&mut self, held: &mut Held<'_, '_, W>, change: impl FnOnce(&mut Self, &mut Held<'_, '_, W>)) {
+        let mut forecast = self.forecast.take().filter(|forecast| forecast.is_valid(held));
+        change(self, held);
+        if let Some(forecast) = &mut forecast {
+            forecast.left += 1;
+            forecast.versions = held.versions().collect();
+        }
+        self.forecast = forecast;
     }
 
     /// Takes back what is booked for those in line, the last first, as far as it can be given back whole.
@@ -193,6 +121,7 @@ impl<W: Wake> State<W> {
     /// The members' laws have changed: what has become too large is told so, and those who are booked are booked anew.
     fn book_anew(&mut self, held: &mut Held<'_, '_, W>) {
         self.unbook(held);
+        self.forecast = None;
         self.not_before = held.now;
         let oversized: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.wants[ticket].amounts).is_err()).collect();
         for ticket in oversized {
@@ -204,6 +133,7 @@ impl<W: Wake> State<W> {
 
     fn forget(&mut self, generation: u64) {
         self.generation = generation;
+        self.forecast = None;
         self.queue.forget();
         self.wants.clear();
         self.booked.clear();
@@ -234,6 +164,7 @@ impl<W: Wake + Send + 'static, D: Domain> LimitSet<W, D> {
             queue: TimedWaitQueue::new(),
             wants: BTreeMap::new(),
             booked: VecDeque::new(),
+            forecast: None,
             grants: BTreeMap::new(),
             not_before: 0,
             due: NEVER,
@@ -364,7 +295,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
                 return standing;
             }
             let ticket = state.queue.join(waker, 0, held.now);
-            state.wants.insert(ticket, Wants { amounts: amounts.into(), turns: None });
+            state.wants.insert(ticket, Wants { amounts: amounts.into(), turns: None, foreseen: None });
             place.0 = Some(ticket);
             // Its own wake-up, should it be nudged here, costs it one look.
             state.settle(held);
@@ -380,15 +311,22 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
             if !state.queue.contains(ticket) {
                 return false;
             }
-            // First those behind it, so that all of it can be given back.
-            state.unbook(held);
-            let granted = state.grants.remove(&ticket).flatten();
-            let booked = state.booked.iter().position(|(holder, _)| *holder == ticket);
-            let booked = booked.and_then(|index| state.booked.remove(index)).map(|(_, bookings)| bookings);
-            let gave_back = granted.is_some() || booked.is_some();
-            for bookings in granted.into_iter().chain(booked) {
-                held.take_back(&bookings);
-            }
+            let mut gave_back = false;
+            let holds = state.grants.contains_key(&ticket) || state.booked.iter().any(|(holder, _)| *holder == ticket);
+            state.goes_earlier(held, |state, held| {
+                if !holds {
+                    return; // it had taken nothing, and stood behind whoever is booked
+                }
+                // First those behind it, so that all of it can be given back.
+                state.unbook(held);
+                let granted = state.grants.remove(&ticket).flatten();
+                let booked = state.booked.iter().position(|(holder, _)| *holder == ticket);
+                let booked = booked.and_then(|index| state.booked.remove(index)).map(|(_, bookings)| bookings);
+                gave_back = granted.is_some() || booked.is_some();
+                for bookings in granted.into_iter().chain(booked) {
+                    held.take_back(&bookings);
+                }
+            });
             state.not_before = held.now;
             state.remove(ticket, held);
             state.settle(held);
@@ -428,7 +366,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
     ) -> (Wakes<W>, Result<Bookings, Refusal>) {
         self.visit(proof, |state, held| {
             held.never_fits(amounts)?;
-            let at = state.foresee(amounts, held);
+            let at = state.foresee(amounts, Need::Exact, held);
             let outcome = if max_wait.is_some_and(|limit| at - held.now > limit) {
                 Err(Refusal::Until(at))
             } else {
@@ -500,9 +438,18 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
 
     /// How long until everything could go, those in line being served first.
     pub fn retry_after(&self, proof: D::Proof<'_>, amounts: &[Units]) -> (Wakes<W>, Result<Nanos, Refusal>) {
+        self.foresee(proof, amounts, Need::Exact)
+    }
+
+    /// See [`Limiter::retry_after_at_most`].
+    pub fn retry_after_at_most(&self, proof: D::Proof<'_>, amounts: &[Units]) -> (Wakes<W>, Result<Nanos, Refusal>) {
+        self.foresee(proof, amounts, Need::AtTheLatest)
+    }
+
+    fn foresee(&self, proof: D::Proof<'_>, amounts: &[Units], need: Need) -> (Wakes<W>, Result<Nanos, Refusal>) {
         self.visit(proof, |state, held| {
             held.never_fits(amounts)?;
-            Ok(match state.foresee(amounts, held) {
+            Ok(match state.foresee(amounts, need, held) {
                 NEVER => NEVER,
                 at => at - held.now,
             })
@@ -548,28 +495,46 @@ impl<W: Wake> State<W> {
         if self.try_now(amounts, held) {
             return Some(Standing::Granted);
         }
-        let at = deadline.map(|_| self.foresee(amounts, held)).filter(|at| Some(*at) > deadline)?;
+        let deadline = deadline?;
+        if self.foresee(amounts, Need::AtTheLatest, held) <= deadline {
+            return None;
+        }
+        let at = Some(self.foresee(amounts, Need::Exact, held)).filter(|at| *at > deadline)?;
         self.refused += 1;
         Some(Standing::Refused(Refusal::Until(at)))
     }
 
-    /// When it could go after everybody in line.
-    fn foresee(&self, amounts: &[Units], held: &Held<'_, '_, W>) -> Nanos {
+    /// When it could be admitted, after everybody in the queue.
+    fn foresee(&mut self, amounts: &[Units], need: Need, held: &mut Held<'_, '_, W>) -> Nanos {
         let from = held.now.max(self.not_before);
         let from = self.booked.back().map_or(from, |(_, last)| from.max(last.at));
         if self.unbooked().next().is_none() {
-            return held.foresee(amounts, &held.turns(), from);
+            let turns = held.turns();
+            return held.foresee(amounts, &turns, from);
         }
-        let mut members: Vec<_> = held.members.iter().map(|member| member.project(member.turn(), held.now)).collect();
-        let ready_at =
-            |members: &[Projection], amounts: &[Units], from: Nanos| first_of_all(members, amounts, from, Projection::ready_at);
-        let mut last = from;
-        for ticket in self.unbooked() {
-            let before = &*self.wants[&ticket].amounts;
-            last = ready_at(&members, before, last);
-            members.iter_mut().zip(before).filter(|(_, n)| **n > 0).for_each(|(member, &n)| member.take(n, last));
+        let waiting = self.queue.waiting_len();
+        let mut forecast = self.forecast.take().filter(|forecast| {
+            let outdated = forecast.left > 0 && (need == Need::Exact || forecast.left * 2 > waiting);
+            !outdated && forecast.is_valid(held)
+        });
+        let mut forecast = forecast.take().unwrap_or_else(|| {
+            let members = held.members.iter().map(|member| member.project(member.turn(), held.now)).collect();
+            let last = self.booked.back().map(|(ticket, _)| *ticket);
+            Box::new(Forecast { members, last, at: from, left: 0, versions: held.versions().collect() })
+        });
+        let ready_at = |members: &mut [Projection], amounts: &[Units], from: Nanos| {
+            first_of_all(members, amounts, from, |member, n, from| member.ready_at(n, from))
+        };
+        forecast.at = forecast.at.max(from);
+        for (ticket, _) in self.queue.waiting_after(forecast.last) {
+            let wants = self.wants.get_mut(&ticket).expect("it is in the queue");
+            let at = ready_at(&mut forecast.members, &wants.amounts, forecast.at);
+            forecast.take(ticket, &wants.amounts, at);
+            wants.foreseen = Some(at);
         }
-        ready_at(&members, amounts, last)
+        let at = ready_at(&mut forecast.members, amounts, forecast.at);
+        self.forecast = Some(forecast);
+        at
     }
 
     fn remove(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) {

@@ -18,86 +18,12 @@ use super::bucket::FutureBooking;
 use super::gcra::Rule;
 use super::lowwater::{LowWater, Taking};
 use super::schedule::{Projection, Schedule};
+use super::types::{Booking, Need, Refusal, Standing, Terms};
 use super::units::{Rate, Units};
 use super::wait_queue::{NEVER, TimedWaitQueue};
 use crate::clock::Nanos;
 use crate::fork;
 use crate::wait::{Ticket, Wake, Wakes};
-
-/// Why something did not go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Not before this moment, as far as can be foreseen.
-    Until(Nanos),
-    /// The line is as long as it may be; a place becomes free about then.
-    LineFull(Nanos),
-    /// The amount is more than can ever be admitted at once.
-    NeverFits,
-    /// The same, of the member of a set with this index.
-    NeverFitsIn(usize),
-    /// The total that is booked or owed is too large to be counted.
-    TooFar,
-}
-
-/// The outcome of an attempt that may wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    Granted,
-    /// It has a place in the queue. It has to come at this moment without being woken, if there is one.
-    Waiting(Option<Nanos>),
-    Refused(Refusal),
-}
-
-/// The place in the queue that one operation holds, if any.
-#[derive(Debug, Default)]
-pub struct Place(pub(super) Option<Ticket>);
-
-impl Place {
-    pub fn ticket(&self) -> Option<Ticket> {
-        self.0
-    }
-}
-
-/// A promise: `units` may go at `at`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Booking {
-    pub at: Nanos,
-    pub units: Units,
-    /// When it was or will be taken. Its number is that of the booking.
-    taking: Taking,
-}
-
-impl Booking {
-    fn number(self) -> u64 {
-        self.taking.number
-    }
-
-    /// A booking of nothing for now: there is nothing to wait for and nothing to give back.
-    pub fn nothing(now: Nanos) -> Self {
-        Self { at: now, units: 0, taking: Taking { at: now, number: u64::MAX } }
-    }
-}
-
-/// The terms of a limiter in tokens and seconds, as the user gave them, for its attributes. They change together with the policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Terms {
-    pub rate: f64,
-    /// The burst of a bucket, the capacity of a leaky bucket, or the limit of a window.
-    pub size: f64,
-    pub period: f64,
-}
-
-/// What a limiter has seen so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    pub admitted: u64,
-    pub refused: u64,
-    /// Admitted after a wait.
-    pub waited: u64,
-    /// Summed over all waits, those still going on too.
-    pub waited_for: Nanos,
-    pub waiters: usize,
-}
 
 /// A position in the queue: behind this waiter and everybody before it.
 pub(super) type Turn = Option<Ticket>;
@@ -126,6 +52,16 @@ pub(super) enum Fetched {
     Oversized,
 }
 
+/// The schedule as it will be when everybody in the queue has been granted, kept for the next who asks.
+#[derive(Debug)]
+struct Forecast {
+    projection: Projection,
+    /// The last waiter that it counts.
+    last: Turn,
+    /// How many have left, or given something back, since it was made. With any of them it says when at the latest.
+    left: usize,
+}
+
 /// A booking whose moment has not passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Promise {
@@ -150,6 +86,9 @@ pub(super) struct State<W> {
     /// The numbers of the bookings that sets hold for their own waiters.
     held: BTreeSet<u64>,
     next_number: u64,
+    forecast: Option<Box<Forecast>>,
+    /// Counts the changes that a forecast of a set has not foreseen.
+    pub(super) version: u64,
     /// Units taken so far, less what cancelled bookings gave back.
     pub(super) taken: i128,
     /// The `tat` at which the fast path was opened.
@@ -178,6 +117,8 @@ impl<W: Wake> State<W> {
             promises: BTreeMap::new(),
             held: BTreeSet::new(),
             next_number: 0,
+            forecast: None,
+            version: 0,
             taken: 0,
             opened_at: 0,
             paused_until: 0,
@@ -205,8 +146,23 @@ impl<W: Wake> State<W> {
         // The least that any of them can have found: what was there when the fast path was opened, as far as it has not been worked off by now.
         self.number_taking(now);
         self.taken += i128::from(tat) - i128::from(self.opened_at);
+        self.goes_later();
         if let Schedule::Bucket(bucket) = &mut self.schedule {
             bucket.gcra.moved(tat, busy_from);
+        }
+    }
+
+    /// Something has happened after which others go later than was foreseen.
+    fn goes_later(&mut self) {
+        self.version += 1;
+        self.forecast = None;
+    }
+
+    /// Something has been given back, or somebody has left: others go earlier than was foreseen, if anything.
+    fn goes_earlier(&mut self) {
+        self.version += 1;
+        if let Some(forecast) = &mut self.forecast {
+            forecast.left += 1;
         }
     }
 
@@ -240,12 +196,14 @@ impl<W: Wake> State<W> {
     }
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
+        self.goes_later();
         let number = self.next_number();
         self.take_as(n, Taking { at, number }, None);
     }
 
     /// Takes an amount that is owed or used up, without anybody being admitted.
     pub(super) fn charge(&mut self, n: Units, now: Nanos) {
+        self.goes_later();
         self.number_taking(now);
         self.schedule.take(n, now);
     }
@@ -279,6 +237,11 @@ impl<W: Wake> State<W> {
                     let number = self.next_number();
                     self.take_as(n, Taking { at, number }, Some(Whose::Waiter(ticket)));
                     self.queue.grant(ticket, at, wakes);
+                    // Somebody whom it has not counted yet has gone.
+                    if let Some(forecast) = self.forecast.as_mut().filter(|forecast| forecast.last < Some(ticket)) {
+                        forecast.projection.take(n, at);
+                        forecast.last = Some(ticket);
+                    }
                     self.not_before = self.not_before.max(at); // the next goes no earlier
                 }
                 _ => {
@@ -298,30 +261,47 @@ impl<W: Wake> State<W> {
         self.queue.last()
     }
 
-    fn before(&self, turn: Turn) -> impl Iterator<Item = (Ticket, Units)> {
-        self.queue.waiting().take_while(move |(ticket, _)| Some(*ticket) <= turn)
-    }
-
-    /// The schedule as it will be when everybody before that turn has been granted.
+    /// The schedule as it will be when everybody before that position has been granted.
     pub(super) fn project(&self, turn: Turn, now: Nanos) -> Projection {
         let from = now.max(self.paused_until).max(self.not_before);
         let mut projection = Projection { schedule: self.schedule.clone(), from };
-        for (_, want) in self.before(turn) {
-            let at = projection.ready_at(want, from);
-            projection.take(want, at);
-        }
+        projection.grant(self.queue.waiting_after(None).take_while(move |(ticket, _)| Some(*ticket) <= turn), now);
         projection
     }
 
+    /// The schedule as it will be when everybody in the queue has been granted. What was found out for one caller is kept for the next, so
+    /// that a caller does not cost as much as the queue is long.
+    fn forecast(&mut self, need: Need, now: Nanos) -> &Projection {
+        let waiting = self.queue.waiting_len();
+        let current = |left: usize| left == 0 || need == Need::AtTheLatest && left * 2 <= waiting;
+        let forecast = self.forecast.take().filter(|forecast| current(forecast.left));
+        let mut forecast = forecast.unwrap_or_else(|| {
+            let projection = self.project(self.turn(), now);
+            Box::new(Forecast { projection, last: self.turn(), left: 0 })
+        });
+        if forecast.last < self.turn() {
+            forecast.projection.grant(self.queue.waiting_after(forecast.last), now);
+            forecast.last = self.turn();
+        }
+        &self.forecast.insert(forecast).projection
+    }
+
     /// When `n` could be admitted to a newcomer, after all waiters.
-    pub(super) fn foresee(&self, n: Units, now: Nanos) -> Nanos {
-        self.foresee_from(n, now, self.turn(), now)
+    pub(super) fn foresee(&mut self, n: Units, need: Need, now: Nanos) -> Nanos {
+        if self.queue.nobody_waits() {
+            return self.schedule.ready_at(n, now.max(self.paused_until).max(self.not_before));
+        }
+        self.forecast(need, now).ready_at(n, now)
     }
 
     /// As `foresee`, but not before `from`, and only after the waiters before that position.
-    pub(super) fn foresee_from(&self, n: Units, from: Nanos, turn: Turn, now: Nanos) -> Nanos {
-        if self.before(turn).next().is_none() {
+    pub(super) fn foresee_from(&mut self, n: Units, from: Nanos, turn: Turn, now: Nanos) -> Nanos {
+        let first = self.queue.head().map(|(ticket, _)| ticket);
+        if first.is_none() || first > turn {
             return self.schedule.ready_at(n, from.max(self.paused_until).max(self.not_before));
+        }
+        if turn >= self.turn() {
+            return self.forecast(Need::Exact, now).ready_at(n, from.max(now));
         }
         self.project(turn, now).ready_at(n, from)
     }
@@ -346,16 +326,24 @@ impl<W: Wake> State<W> {
         goes
     }
 
+    /// Adds a waiter.
+    pub(super) fn join(&mut self, waker: &W, n: Units, now: Nanos) -> Ticket {
+        self.version += 1;
+        self.queue.join(waker, n, now)
+    }
+
     /// If the queue is as long as `capacity` allows: when one of the waiters will be gone.
-    pub(super) fn line_is_full(&self, now: Nanos) -> Option<Nanos> {
+    pub(super) fn line_is_full(&mut self, now: Nanos) -> Option<Nanos> {
         if self.capacity == usize::MAX {
             return None;
         }
-        let mut booked = self.promises.range((now + 1, 0)..).map(|((at, _), _)| *at);
-        let first_booked = booked.next();
-        let in_line = self.queue.waiting().count() + usize::from(first_booked.is_some()) + booked.count();
-        (in_line >= self.capacity)
-            .then(|| if self.capacity == 0 { self.foresee(0, now) } else { first_booked.unwrap_or(NEVER).min(self.due) })
+        // Those of earlier moments have been removed.
+        let booked = self.promises.len() - self.promises.range(..(now + 1, 0)).count();
+        let first_booked = self.promises.range((now + 1, 0)..).next().map(|((at, _), _)| *at);
+        let in_line = self.queue.waiting_len() + booked;
+        (in_line >= self.capacity).then(|| {
+            if self.capacity == 0 { self.foresee(0, Need::Exact, now) } else { first_booked.unwrap_or(NEVER).min(self.due) }
+        })
     }
 
     /// Takes `n`, or refuses it. `None`: it may take a place in the queue.
@@ -370,10 +358,15 @@ impl<W: Wake> State<W> {
         let refusal = match (self.line_is_full(now), deadline) {
             (Some(at), _) => Refusal::LineFull(at),
             (None, None) => return None,
-            (None, Some(deadline)) => match self.foresee(n, now) {
-                at if at <= deadline => return None,
-                at => Refusal::Until(at),
-            },
+            (None, Some(deadline)) => {
+                if self.foresee(n, Need::AtTheLatest, now) <= deadline {
+                    return None;
+                }
+                match self.foresee(n, Need::Exact, now) {
+                    at if at <= deadline => return None,
+                    at => Refusal::Until(at),
+                }
+            }
         };
         self.refused += 1;
         Some(Standing::Refused(refusal))
@@ -383,6 +376,12 @@ impl<W: Wake> State<W> {
     pub(super) fn book_at(&mut self, n: Units, at: Nanos, hold: bool, now: Nanos) -> Booking {
         let number = self.next_number();
         let alone = !hold && self.queue.nobody_waits();
+        self.version += 1;
+        // Behind all waiters it is a part of what comes next; anywhere else it is not foreseen.
+        self.forecast = self.forecast.take().filter(|forecast| !hold && forecast.left == 0 && forecast.last == self.turn());
+        if let Some(forecast) = &mut self.forecast {
+            forecast.projection.book(n, at, number);
+        }
         let (mut mark, mut taking) = (None, Taking { at, number });
         match &mut self.schedule {
             Schedule::Window(window) => window.take(n, at),
@@ -407,6 +406,7 @@ impl<W: Wake> State<W> {
 
     /// Takes back a booking that a set held, whether its moment has come or not.
     pub(super) fn take_back(&mut self, booking: Booking, now: Nanos, wakes: &mut Wakes<W>) {
+        self.goes_earlier();
         let (Booking { at, units, .. }, number) = (booking, booking.number());
         self.held.remove(&number);
         self.promises.remove(&(at, number));
@@ -442,7 +442,7 @@ impl<W: Wake> State<W> {
 
     /// True if `n` can be booked at a moment that is not too late to be counted.
     pub(super) fn can_book(&self, n: Units) -> bool {
-        self.schedule.can_book(self.queue.waiting().fold(n, |sum, (_, want)| sum.saturating_add(want)))
+        self.schedule.can_book(n.saturating_add(self.queue.wanted()))
     }
 
     /// True if `take_back` could give all of it back, which it can before its moment.
@@ -454,6 +454,7 @@ impl<W: Wake> State<W> {
     pub(super) fn cancel(&mut self, booking: Booking, keep: Units, now: Nanos, wakes: &mut Wakes<W>) -> Units {
         let (at, number) = (booking.at, booking.number());
         let Some(promise) = self.promises.remove(&(at, number)).filter(|_| at >= now) else { return 0 };
+        self.goes_earlier();
         let wanted = promise.n.saturating_sub(keep);
         let mut returned = match (&mut self.schedule, promise.mark) {
             (Schedule::Window(window), _) => window.withdraw(wanted, at),
@@ -504,6 +505,7 @@ impl<W: Wake> State<W> {
     }
 
     pub(super) fn leave(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) {
+        self.goes_earlier();
         self.oversized.remove(&ticket);
         if let Some(Grant { n, taking }) = self.unclaimed.remove(&Whose::Waiter(ticket)) {
             match &mut self.schedule {
@@ -518,6 +520,7 @@ impl<W: Wake> State<W> {
 
     /// Gives back `n` that was not used, whoever had taken it.
     pub(super) fn give_back(&mut self, n: Units, now: Nanos) {
+        self.goes_earlier();
         match &mut self.schedule {
             Schedule::Window(window) => window.give_back(n, now),
             Schedule::Bucket(_) => {
@@ -541,6 +544,7 @@ impl<W: Wake> State<W> {
         } else if booking.at > now {
             self.cancel(booking, actual, now, wakes);
         } else {
+            self.goes_earlier();
             let unused = booking.units - actual;
             match &mut self.schedule {
                 Schedule::Window(window) => drop(window.withdraw(unused, booking.at)),
@@ -553,6 +557,7 @@ impl<W: Wake> State<W> {
     }
 
     pub(super) fn pause(&mut self, pause: Nanos, now: Nanos, wakes: &mut Wakes<W>) {
+        self.goes_later();
         self.paused_until = self.paused_until.max(now.saturating_add(pause));
         self.settle(now, wakes);
     }
@@ -589,6 +594,7 @@ impl<W: Wake> State<W> {
 
     /// The policy has changed: waiters whose amount is too large now are told so, and the moments are worked out anew.
     pub(super) fn changed(&mut self, now: Nanos, wakes: &mut Wakes<W>) {
+        self.goes_later();
         self.not_before = now;
         let largest = self.schedule.largest();
         let oversized: Vec<_> = self.queue.waiting().filter(|(_, n)| *n > largest).collect();
@@ -604,6 +610,7 @@ impl<W: Wake> State<W> {
     #[inline(never)]
     pub(super) fn forget(&mut self, generation: u64) {
         self.generation = generation;
+        self.goes_later();
         self.queue.forget();
         self.unclaimed.clear();
         self.oversized.clear();

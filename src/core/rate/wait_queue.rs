@@ -25,6 +25,7 @@ pub(super) const NEVER: Nanos = Nanos::MAX;
 #[derive(Debug)]
 struct Waiter {
     group: usize,
+    want: u64,
     since: Nanos,
     granted: bool,
 }
@@ -41,12 +42,14 @@ pub(super) struct TimedWaitQueue<W> {
     line: Line<W>,
     waiters: BTreeMap<Ticket, Waiter>,
     watches: BTreeMap<usize, Watch>,
+    /// The sum of the amounts of those who wait for a grant.
+    wanted: u128,
     pub(super) blocked: Blocked,
 }
 
 impl<W: Wake> TimedWaitQueue<W> {
     pub(super) fn new() -> Self {
-        Self { line: Line::default(), waiters: BTreeMap::new(), watches: BTreeMap::new(), blocked: Blocked::default() }
+        Self { line: Line::default(), waiters: BTreeMap::new(), watches: BTreeMap::new(), wanted: 0, blocked: Blocked::default() }
     }
 
     /// Nobody waits for a grant.
@@ -66,6 +69,20 @@ impl<W: Wake> TimedWaitQueue<W> {
 
     pub(super) fn waiting(&self) -> impl Iterator<Item = (Ticket, u64)> {
         self.line.waiting()
+    }
+
+    /// Those after this waiter who have not been granted anything; `None`: all of them.
+    pub(super) fn waiting_after(&self, ticket: Option<Ticket>) -> impl Iterator<Item = (Ticket, u64)> {
+        self.line.waiting_after(ticket)
+    }
+
+    pub(super) fn waiting_len(&self) -> usize {
+        self.line.waiting_len()
+    }
+
+    /// What those want together who have not been granted anything.
+    pub(super) fn wanted(&self) -> u64 {
+        u64::try_from(self.wanted).unwrap_or(u64::MAX)
     }
 
     pub(super) fn last(&self) -> Option<Ticket> {
@@ -92,8 +109,9 @@ impl<W: Wake> TimedWaitQueue<W> {
     pub(super) fn join(&mut self, waker: &W, want: u64, now: Nanos) -> Ticket {
         let ticket = self.line.join(waker.share(), want);
         let group = waker.group();
-        self.waiters.insert(ticket, Waiter { group, since: now, granted: false });
+        self.waiters.insert(ticket, Waiter { group, want, since: now, granted: false });
         self.may_lead(ticket, group);
+        self.wanted += u128::from(want);
         self.blocked.begin(now);
         ticket
     }
@@ -103,6 +121,7 @@ impl<W: Wake> TimedWaitQueue<W> {
         self.no_longer_leads(ticket);
         if let Some(waiter) = self.waiters.get_mut(&ticket) {
             waiter.granted = true;
+            self.wanted -= u128::from(waiter.want);
             self.blocked.end(waiter.since, at);
         }
         self.line.wake(ticket, wakes);
@@ -112,6 +131,7 @@ impl<W: Wake> TimedWaitQueue<W> {
     pub(super) fn leave(&mut self, ticket: Ticket, now: Nanos, wakes: &mut Wakes<W>) {
         self.no_longer_leads(ticket);
         if let Some(waiter) = self.waiters.remove(&ticket).filter(|waiter| !waiter.granted) {
+            self.wanted -= u128::from(waiter.want);
             self.blocked.end(waiter.since, now);
         }
         if let Some(waker) = self.line.leave(ticket) {
@@ -180,6 +200,7 @@ impl<W: Wake> TimedWaitQueue<W> {
         self.line.forget();
         self.waiters.clear();
         self.watches.clear();
+        self.wanted = 0;
         self.blocked.forget();
     }
 }

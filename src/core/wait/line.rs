@@ -182,6 +182,17 @@ impl<W: Wake> Line<W> {
         self.waiting.iter().map(|(&ticket, place)| (ticket, place.want))
     }
 
+    /// Those after this one who have not been woken; `None`: all of them.
+    pub fn waiting_after(&self, ticket: Option<Ticket>) -> impl Iterator<Item = (Ticket, u64)> {
+        let after = ticket.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.waiting.range((after, std::ops::Bound::Unbounded)).map(|(&ticket, place)| (ticket, place.want))
+    }
+
+    /// How many have not been woken.
+    pub fn waiting_len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Who would be served last.
     pub fn last(&self) -> Option<Ticket> {
         self.waiting.last_key_value().map(|(&ticket, _)| ticket)

@@ -69,8 +69,6 @@ impl Buckets {
     }
 
     pub(super) fn never_fits(&self, py: Python<'_>, hash: KeyHash, n: Units) -> bool {
-        let (wakes, result) = self.core.retry_after(py, hash, n);
-        wakes.fire();
-        result == Err(Refusal::NeverFits)
+        self.core.never_fits(py, hash, n)
     }
 }

@@ -116,13 +116,16 @@ impl Request {
         }
     }
 
-    pub(super) fn retry_after(&self, py: Python<'_>) -> Result<Nanos, Refusal> {
+    /// With `exactly` false it may be too long after other waiters have left.
+    pub(super) fn retry_after(&self, py: Python<'_>, exactly: bool) -> Result<Nanos, Refusal> {
         if self.is_nothing() {
             return Ok(0);
         }
         let (wakes, result) = match self {
-            Self::One(limiter, n) => limiter.retry_after(py, *n),
-            Self::Set(set, amounts) => set.retry_after(py, amounts),
+            Self::One(limiter, n) if exactly => limiter.retry_after(py, *n),
+            Self::One(limiter, n) => limiter.retry_after_at_most(py, *n),
+            Self::Set(set, amounts) if exactly => set.retry_after(py, amounts),
+            Self::Set(set, amounts) => set.retry_after_at_most(py, amounts),
         };
         wakes.fire();
         result
@@ -189,7 +192,7 @@ impl Operation for Acquire {
     }
 
     fn refused(&self, this: &Bound<'_, PyAny>, _timeout: Timeout) -> PyErr {
-        let refusal = match self.request.retry_after(this.py()) {
+        let refusal = match self.request.retry_after(this.py(), false) {
             Ok(time) => Refusal::Until(self.request.clock().now().saturating_add(time)),
             Err(refusal) => refusal,
         };

@@ -275,7 +275,7 @@ impl PyRateLimits {
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, n=1, /, **amounts)")]
     fn retry_after(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<f64> {
         let request = slf.get().request(slf.get().amounts("retry_after", args, amounts, true)?);
-        match request.retry_after(slf.py()) {
+        match request.retry_after(slf.py(), true) {
             Ok(time) => Ok(seconds(time)),
             Err(refusal) => Err(request.error(slf.as_any(), refusal)),
         }
