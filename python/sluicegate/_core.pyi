@@ -652,10 +652,12 @@ class RateLimiter:
         an invalid `n`.
         """
 
-    def pause_for(self, seconds: _Seconds) -> None:
+    def pause_for(self, seconds: _Seconds | str | bytes) -> None:
         """Admit no request for `seconds`, such as a server's Retry-After. Tokens are still refilled during the pause.
 
-        A shorter pause does not shorten a longer one. Existing reservations keep their moments.
+        A string is taken for the value of a Retry-After header: seconds, or an HTTP date, of which the time from now on
+        by the system's clock counts. A date in the past is no pause. A shorter pause does not shorten a longer one.
+        Existing reservations keep their moments.
 
         Raises ValueError, TypeError or OverflowError for invalid `seconds`.
         """
@@ -889,10 +891,10 @@ class RateLimits:
         Raises what `acquire` raises for amounts that can never be admitted and for invalid arguments.
         """
 
-    def pause_for(self, seconds: _Seconds) -> None:
+    def pause_for(self, seconds: _Seconds | str | bytes) -> None:
         """Admit no request to any of the limits for `seconds`, such as a server's Retry-After.
 
-        Raises ValueError, TypeError or OverflowError for invalid `seconds`.
+        Works as `TokenBucket.pause_for`. Raises ValueError, TypeError or OverflowError for invalid `seconds`.
         """
 
     def statistics(self) -> RateStatistics:
@@ -964,6 +966,21 @@ class KeyedTokenBucket:
         Raises RateLimited if the key is new and all `max_keys` buckets are in use (see the class), ValueError if `n` is
         larger than can ever be admitted at once; ValueError, TypeError or OverflowError for an invalid `key` or `n`.
         """
+
+    def acquire(self, key: _Key, n: float = 1, *, timeout: _Seconds | None = None) -> Literal[True]:
+        """Take `n` tokens from the key's bucket, waiting until they are available. Works as `TokenBucket.acquire`."""
+
+    async def acquire_async(self, key: _Key, n: float = 1, *, timeout: _Seconds | None = None) -> Literal[True]:
+        """Take `n` tokens from the key's bucket, waiting until they are available, from a coroutine.
+
+        Works as `TokenBucket.acquire_async`.
+        """
+
+    def retry_after(self, key: _Key, n: float = 1) -> float:
+        """Return the seconds until `n` tokens can be taken from the key's bucket. Works as `TokenBucket.retry_after`."""
+
+    def pause_for(self, key: _Key, seconds: _Seconds | str | bytes) -> None:
+        """Admit no request of the key for `seconds`. Works as `TokenBucket.pause_for`."""
 
     def set_rate(self, rate: float, *, burst: float | None = None, key: _Key = ...) -> None:
         """Change the rate (per the same period) and, if given, the burst, from now on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 
 from sluicegate._aio import drive
 from sluicegate._core import (
@@ -38,11 +39,29 @@ __all__ = [
 ]
 
 
+def _code_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs when `function` is called: of a partial what it calls, of an object its `__call__`."""
+    import inspect
+
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.iscoroutinefunction(function) or _is_marked(function):
+        return function
+    return type(function).__call__
+
+
+def _is_marked(function: Any) -> bool:
+    """Cython marks its coroutine functions with asyncio's own marker; `inspect` does not know them."""
+    marker = getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
+    return marker is not None and getattr(function, "_is_coroutine", None) is marker
+
+
 def _limited(function: Callable[..., Any], acquire: Callable[[], Any], acquire_async: Callable[[], Any]) -> Callable[..., Any]:
     """`function`, with tokens taken before its body runs: of a generator when iteration begins."""
     import inspect
 
-    if inspect.isasyncgenfunction(function):
+    code = _code_of(function)
+    if inspect.isasyncgenfunction(code):
 
         @functools.wraps(function)
         async def limited_async_generator(*args: Any, **kwargs: Any) -> Any:
@@ -67,7 +86,7 @@ def _limited(function: Callable[..., Any], acquire: Callable[[], Any], acquire_a
 
         return limited_async_generator
 
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(code) or _is_marked(code):
 
         @functools.wraps(function)
         async def limited_coroutine(*args: Any, **kwargs: Any) -> Any:
@@ -76,7 +95,7 @@ def _limited(function: Callable[..., Any], acquire: Callable[[], Any], acquire_a
 
         return limited_coroutine
 
-    if inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(code):
 
         @functools.wraps(function)
         def limited_generator(*args: Any, **kwargs: Any) -> Any:
@@ -183,6 +202,71 @@ class _SeveralMethods:
         return _decorate(function, acquire, acquire_async, self)
 
 
+def _pause_seconds(value: Any) -> Any:
+    """What `pause_for` is given, in seconds: a Retry-After as it comes is seconds or an HTTP date (RFC 9110, 10.2.3)."""
+    if not isinstance(value, (str, bytes)):
+        return value
+    text = (value.decode("latin-1") if isinstance(value, bytes) else value).strip()
+    if text.isascii() and text.isdigit():
+        return int(text)
+    from datetime import datetime, timezone
+    from email.utils import parsedate_to_datetime
+
+    try:
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError):  # 3.10 raises a TypeError for what is no date
+        raise ValueError(f"'seconds' must be a number of seconds or an HTTP date, not {value!r}") from None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
+    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
+
+
+_pause_limiter, _pause_set = RateLimiter.pause_for, RateLimits.pause_for
+
+
+class _LimiterPause:
+    def pause_for(self: Any, seconds: Any) -> None:
+        """Admit no request for `seconds`, such as a server's Retry-After. Tokens are still refilled during the pause.
+
+        A string is taken for the value of a Retry-After header: seconds, or an HTTP date, of which the time from now on
+        by the system's clock counts. A date in the past is no pause. A shorter pause does not shorten a longer one.
+        Existing reservations keep their moments.
+
+        Raises ValueError, TypeError or OverflowError for invalid `seconds`.
+        """
+        _pause_limiter(self, _pause_seconds(seconds))
+
+
+class _SetPause:
+    def pause_for(self: Any, seconds: Any) -> None:
+        """Admit no request to any of the limits for `seconds`, such as a server's Retry-After.
+
+        Works as `TokenBucket.pause_for`. Raises ValueError, TypeError or OverflowError for invalid `seconds`.
+        """
+        _pause_set(self, _pause_seconds(seconds))
+
+
+class _KeyedMethods:
+    def acquire(self: Any, key: Any, n: float = 1, *, timeout: float | None = None) -> bool:
+        """Take `n` tokens from the key's bucket, waiting until they are available. Works as `TokenBucket.acquire`."""
+        return self.key(key).acquire(n, timeout=timeout)
+
+    async def acquire_async(self: Any, key: Any, n: float = 1, *, timeout: float | None = None) -> bool:
+        """Take `n` tokens from the key's bucket, waiting until they are available, from a coroutine.
+
+        Works as `TokenBucket.acquire_async`.
+        """
+        return await self.key(key).acquire_async(n, timeout=timeout)
+
+    def retry_after(self: Any, key: Any, n: float = 1) -> float:
+        """Return the seconds until `n` tokens can be taken from the key's bucket. Works as `TokenBucket.retry_after`."""
+        return self.key(key).retry_after(n)
+
+    def pause_for(self: Any, key: Any, seconds: Any) -> None:
+        """Admit no request of the key for `seconds`. Works as `TokenBucket.pause_for`."""
+        self.key(key).pause_for(seconds)
+
+
 class _ReservationMethods:
     async def wait_async(self: Any, timeout: float | None = None) -> bool:
         """Wait until the reservation is ready, from a coroutine.
@@ -209,5 +293,8 @@ for _class in (RateLimiter, RateLimits):
     copy_methods(_ContextMethods, _class)
 set_methods(_LimiterMethods, RateLimiter)
 set_methods(_SeveralMethods, RateLimits)
+set_methods(_LimiterPause, RateLimiter)
+set_methods(_SetPause, RateLimits)
+set_methods(_KeyedMethods, KeyedTokenBucket)
 set_methods(_ReservationMethods, Reservation)
 del _class

@@ -146,6 +146,10 @@ SEVERAL = {
 KEYED = {
     "key": "(key)",
     "try_acquire": "(key, n=1)",
+    "acquire": "(key, n=1, *, timeout=None)",
+    "acquire_async": "(key, n=1, *, timeout=None)",
+    "retry_after": "(key, n=1)",
+    "pause_for": "(key, seconds)",
     "set_rate": "(rate, *, burst=None, key=Ellipsis)",
     "forget": "(key)",
     "statistics": "()",

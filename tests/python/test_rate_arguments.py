@@ -287,9 +287,9 @@ def test_timeouts(kind, method, value, error):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("value", "error"), parameters(TIME))
+@pytest.mark.parametrize(("value", "error"), parameters([case for case in TIME if case[0] not in ("str", "bytes")]))
 def test_pauses(kind, value, error):
-    """`pause_for` wants seconds."""
+    """`pause_for` wants seconds, or a Retry-After."""
     limiter = make(kind)
     refused(lambda: limiter.pause_for(value), "seconds", error, limiter)
     limiter.pause_for(0)
@@ -736,7 +736,8 @@ def test_the_family(kind):
             "pause_for": "(seconds)",
             "statistics": "()",
         }.items():
-            assert str(inspect.signature(getattr(limiter, name))).split(" ->")[0].replace("(/)", "()") == expected
+            signature = str(inspect.signature(getattr(limiter, name)))
+            assert signature.split(" ->", maxsplit=1)[0].replace("(/)", "()").replace(": 'Any'", "") == expected
 
 
 def test_statistics_are_frozen():

@@ -7,6 +7,8 @@ import random
 import sys
 import threading
 import uuid
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -771,3 +773,47 @@ def test_what_was_refunded_whole_is_there_whole(per_day, by_key):
             limit.reserve(1, max_wait=0).settle(0)
             assert limit.try_acquire(1)
             limit.refund(1)
+
+
+@on_loops
+async def test_methods_with_the_key_first():
+    """What a key's handle does, without the handle."""
+    clock = ManualClock()
+    keyed = KeyedTokenBucket(1, burst=2, max_keys=10, clock=clock)
+    assert keyed.acquire("a", 2)
+    assert keyed.retry_after("a") == 1.0
+    assert keyed.retry_after("b") == 0.0
+    with pytest.raises(RateLimited):
+        keyed.acquire("a", timeout=0.5)
+    waiting = asyncio.create_task(keyed.acquire_async("a", timeout=5))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert await keyed.acquire_async("b")  # another key's line is its own
+    await clock.advance_async(1.0)
+    assert await waiting
+    keyed.pause_for("b", 30)
+    assert keyed.retry_after("b") == 30.0
+    with pytest.raises(TypeError):
+        keyed.acquire(object())
+
+
+@pytest.mark.parametrize("make", [lambda one: one, lambda one: RateLimits(one=one)])
+def test_a_retry_after_as_it_comes(make):
+    """Seconds or an HTTP date in any of its three forms; a date that is over is no pause."""
+    clock = ManualClock()
+    limit = make(TokenBucket(1, burst=1, clock=clock))
+    limit.pause_for(" 30 ")
+    assert limit.retry_after() == 30.0
+    limit.pause_for(b"40")
+    assert limit.retry_after() == 40.0
+    for over in ("Wed, 21 Oct 2015 07:28:00 GMT", "Wednesday, 21-Oct-15 07:28:00 GMT", "Wed Oct 21 07:28:00 2015"):
+        limit.pause_for(over)
+    assert limit.retry_after() == 40.0
+    ahead = datetime.now(timezone.utc) + timedelta(hours=1)
+    limit.pause_for(format_datetime(ahead, usegmt=True))
+    assert 3590.0 < limit.retry_after() <= 3600.0
+    for wrong in ("", "soon", "-5", "1.5", "1e3", "nan", "21 Oct"):
+        with pytest.raises(ValueError, match="HTTP date"):
+            limit.pause_for(wrong)
+    with pytest.raises(OverflowError):
+        limit.pause_for("9" * 30)

@@ -7,6 +7,7 @@ import inspect
 import random
 import threading
 import time
+import unittest.mock
 from functools import partial
 
 import pytest
@@ -939,3 +940,56 @@ def test_everything_at_once(kind, loop_kind):
     assert figures(limiter).admitted >= len(went) * 0.5
     time.sleep(limiter.retry_after())
     assert limiter.acquire(timeout=PATIENCE) is True
+
+
+class Service:
+    """An object that is called."""
+
+    def __init__(self):
+        self.calls = 0
+
+    async def __call__(self, by=1):
+        self.calls += by
+        return self.calls
+
+
+class Marked:
+    """As a coroutine function of Cython: no code object, but asyncio's marker."""
+
+    _is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *args):
+        return self._function(*args)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Service,
+        lambda: partial(Service(), by=1),
+        lambda: partial(partial(Service().__call__), 1),
+        lambda: Marked(Service()),
+        lambda: partial(Marked(Service())),
+    ],
+)
+@on_loops
+async def test_what_is_awaited_when_it_is_called(make):
+    """The tokens are awaited too: the loop is not blocked."""
+    clock = ManualClock()
+    bucket = TokenBucket(1, burst=1, clock=clock)
+    limited = bucket(make())
+    assert await limited() == 1
+    waiting = asyncio.create_task(limited())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await clock.advance_async(1.0)
+    assert await waiting == 2
+
+
+def test_a_mock_is_called():
+    """It has every attribute, and is no coroutine function for that."""
+    function = unittest.mock.MagicMock(return_value=5)
+    assert TokenBucket(1, burst=1)(function)() == 5

@@ -203,7 +203,6 @@ def refused(limiter: RateLimiter, limits: RateLimits, users: KeyedTokenBucket) -
     users.try_acquire(1.5)  # pyright: ignore[reportArgumentType]
     users.try_acquire(None)  # pyright: ignore[reportArgumentType]
     users.try_acquire(("route", [7]))  # pyright: ignore[reportArgumentType]
-    users.acquire("user")  # pyright: ignore[reportAttributeAccessIssue]
     limiter(3)  # pyright: ignore[reportCallIssue, reportArgumentType]
     TokenBucket(10)  # pyright: ignore[reportCallIssue]
     TokenBucket(10, burst=5).rate = 3  # pyright: ignore[reportAttributeAccessIssue]
