@@ -11,6 +11,7 @@ from sluicegate import (
     CreditChannel,
     Empty,
     Full,
+    LifoQueue,
     Overloaded,
     Queue,
     RateLimited,
@@ -190,3 +191,78 @@ def test_arguments_of_somebody_elses_making(kind, args):
     assert error.args == args
     if isinstance(error, Refused):
         assert isinstance(error.retry_after, float)
+
+
+def of_queue(queue):
+    """What a queue of one place raises when it is empty, and when it is full."""
+    errors = []
+    for call in (queue.get_nowait, lambda: queue.put_nowait(2)):
+        with pytest.raises((Empty, Full)) as caught:
+            call()
+        errors.append(caught.value)
+        queue.put_nowait(1) if queue.empty() else queue.get_nowait()
+    return errors
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue])
+def test_the_next_refusal_has_the_same_arguments(kind):
+    """Refusals that say the same share their arguments. What has changed meanwhile is told."""
+    queue = kind(1, name="jobs")
+    first, second = of_queue(queue), of_queue(queue)
+    assert [error.args is other.args for error, other in zip(first, second, strict=True)] == [True, True]
+    assert [error is other for error, other in zip(first, second, strict=True)] == [False, False]
+    queue.maxsize = 2
+    queue.put_many([1, 2])
+    assert str(of_queue_when_full(queue)) == "put without waiting: the queue 'jobs' holds 2 of 2 items"
+    queue.maxsize = 1
+    assert str(of_queue_when_full(queue)) == "put without waiting: the queue 'jobs' holds 2 of 1 items"
+    queue.__init__(1, name="renamed")
+    assert str(of_queue(queue)[0]) == "get without waiting: the queue 'renamed' holds 0 of 1 items"
+    queue.maxsize = 0
+    with pytest.raises(Empty, match="the queue 'renamed' holds 0 items and has no bound"):
+        queue.get_nowait()
+
+
+def of_queue_when_full(queue):
+    with pytest.raises(Full) as caught:
+        queue.put_nowait(3)
+    return caught.value
+
+
+def test_a_maxsize_that_cannot_be_compared_is_told():
+    """A get is refused because the queue is empty, a put with the error of the comparison, the second time too."""
+    queue = Queue("ten")
+    for _ in range(2):
+        with pytest.raises(Empty):
+            queue.get_nowait()
+        with pytest.raises(TypeError):
+            queue.put_nowait(1)
+
+
+def test_what_was_being_handled_is_the_context():
+    """As with every exception: a refusal in an `except` block keeps what is handled there."""
+    first = {}
+    for _ in range(2):  # the second one is raised with the first one's arguments
+        for name, error in refusals():
+            first.setdefault(name, error)
+        try:
+            raise KeyError("handled")
+        except KeyError as handled:
+            for name, error in refusals():
+                assert error.__context__ is handled, name
+                assert first[name].__context__ is None, name
+
+
+@pytest.mark.parametrize("make", [Queue, SimpleQueue, lambda: TokenBucket(1, burst=1), CreditChannel, lambda: Semaphore(1)])
+def test_a_subclass_may_say_how_it_is_pickled(make):
+    """Only the class itself refuses."""
+    base = type(make())
+
+    class Saved(base):
+        def __reduce__(self):
+            return str, ("saved",)
+
+    made = Saved(1, burst=1) if base is TokenBucket else Saved()
+    assert [pickle.loads(pickle.dumps(made, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)] == ["saved"] * 6
+    with pytest.raises(TypeError):
+        pickle.dumps(make())

@@ -15,6 +15,7 @@ use crate::queue::stdlib;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, Truth};
 use crate::rt::blocking;
+use crate::rt::class::refuse_copies;
 use crate::rt::exceptions;
 use crate::rt::imported::imported;
 use crate::rt::kept::{Kept, interned};
@@ -99,11 +100,6 @@ impl QueueInner {
 fn awaitable(this: &Bound<'_, PyAny>, operation: QueueOperation, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
     let timeout = Timeout::parse_strict("timeout", timeout)?;
     Ok(AsyncOperation::new(this.clone().unbind(), operation, timeout))
-}
-
-fn refuse(this: &Bound<'_, PyAny>, what: &str) -> PyErr {
-    let name = this.get_type().name().map_or_else(|_| "Queue".to_owned(), |name| name.to_string());
-    PyTypeError::new_err(format!("cannot {what} '{name}' object: it is shared by reference, and its waiters cannot be copied"))
 }
 
 /// The methods that read the same in both kinds of queue.
@@ -220,18 +216,6 @@ macro_rules! shared_methods {
                 true
             }
 
-            fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
-                Err(refuse(slf.as_any(), "pickle"))
-            }
-
-            fn __copy__(slf: &Bound<'_, Self>) -> PyResult<()> {
-                Err(refuse(slf.as_any(), "copy"))
-            }
-
-            fn __deepcopy__(slf: &Bound<'_, Self>, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-                Err(refuse(slf.as_any(), "copy"))
-            }
-
             #[getter(__class__)]
             fn class(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
                 stdlib::stand_in(&slf.get_type())
@@ -250,6 +234,8 @@ macro_rules! shared_methods {
 
 shared_methods!(PyQueue);
 shared_methods!(PySimpleQueue);
+refuse_copies!(PyQueue);
+refuse_copies!(PySimpleQueue);
 
 #[pymethods]
 impl PyQueue {

@@ -19,8 +19,9 @@ use crate::rt::Item;
 use crate::rt::aio;
 use crate::rt::arguments::Timeout;
 use crate::rt::blocking;
+use crate::rt::exceptions;
 use crate::rt::hot::{
-    Arguments, Hot, Method, Parameter, Plain, attached, deliver, install as install_on, is_trivial_timeout, method,
+    Arguments, Hot, Method, Parameter, Plain, attached, deliver, install as install_on, is_trivial_timeout, method, raise,
     trivial_timeout,
 };
 use crate::rt::operation::{Chance, Done, Operation};
@@ -69,11 +70,10 @@ fn put_slow(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, admission: Admiss
     deliver(wakes);
     match result {
         Ok(()) => Plain::Done(py.None()),
-        Err(PutError::Full(item)) if admission == Admission::Immediate => attached(|py| {
-            drop(item);
-            inner.is_bounded(py)?; // a `maxsize` that cannot be compared has its own error
-            Err(inner.refusal(interned!(py, "put without waiting").clone(), Side::Put))
-        }),
+        Err(PutError::Full(item)) if admission == Admission::Immediate => {
+            drop(item.into_bound(py)); // the caller holds it too
+            refuse(py, inner, Side::Put)
+        }
         Err(PutError::Full(item) | PutError::ShutDown(item)) => {
             drop(item.into_bound(py)); // the caller holds it too
             Plain::Declined
@@ -98,10 +98,22 @@ fn get_slow(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Plain {
     deliver(wakes);
     match result {
         Ok(item) => Plain::Done(item),
-        Err(GetError::Empty) if admission == Admission::Immediate => {
-            attached(|py| Err(inner.refusal(interned!(py, "get without waiting").clone(), Side::Get)))
-        }
+        Err(GetError::Empty) if admission == Admission::Immediate => refuse(py, inner, Side::Get),
         Err(_) => Plain::Declined,
+    }
+}
+
+/// Full or Empty for whoever does not wait. As a rule it says the same as the one before, and has the same arguments.
+fn refuse(py: Python<'_>, inner: &QueueInner, side: Side) -> Plain {
+    let kind = if side == Side::Put { &exceptions::FULL } else { &exceptions::EMPTY };
+    match (inner.last_refusal(py, side), kind.at_hand(py)) {
+        (Some(args), Some(class)) => raise(class, &args),
+        _ => attached(|py| {
+            if side == Side::Put {
+                inner.is_bounded(py)?; // a `maxsize` that cannot be compared has its own error
+            }
+            Err(inner.refuse_at_once(py, side))
+        }),
     }
 }
 

@@ -9,7 +9,7 @@ use pyo3::PyClass;
 use pyo3::exceptions::{PyBaseException, PyException, PyStopAsyncIteration, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyInt, PyString, PyType};
+use pyo3::types::{PyDict, PyInt, PyString, PyTuple, PyType};
 use sluicegate_core::buffer::Buffer;
 use sluicegate_core::clock::{Clock as CoreClock, seconds};
 use sluicegate_core::queue::{Queue as CoreQueue, Side, Spot, Statistics, UNBOUNDED};
@@ -17,7 +17,7 @@ use sluicegate_core::wait::Ticket;
 
 use crate::queue::items::{Items, Order};
 use crate::rt::arguments;
-use crate::rt::clock;
+use crate::rt::class::{Common, repr_head};
 use crate::rt::domain::Attached;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
@@ -46,8 +46,7 @@ pub(in crate::queue) struct Extras {
     pub(in crate::queue) maxsize: Option<Py<PyAny>>,
     /// `maxsize` cannot be compared with a number; the error comes when it has to be, as in the standard library.
     pub(in crate::queue) maxsize_is_odd: bool,
-    pub(in crate::queue) name: Option<Py<PyAny>>,
-    pub(in crate::queue) clock: Option<Py<PyAny>>,
+    pub(in crate::queue) common: Common,
     /// The error that the queue was shut down with, and its traceback at that time.
     pub(in crate::queue) failure: Option<Py<PyAny>>,
     pub(in crate::queue) traceback: Option<Py<PyAny>>,
@@ -55,6 +54,16 @@ pub(in crate::queue) struct Extras {
     pub(in crate::queue) killed: bool,
     /// The `queue` attribute of a subclass that keeps the items itself.
     pub(in crate::queue) storage: Option<Py<PyAny>>,
+    /// What those that do not wait were told last: getters, putters.
+    told: [Option<Told>; 2],
+}
+
+/// The arguments of a refusal, and for which state of the queue they were made.
+#[derive(Debug)]
+struct Told {
+    size: usize,
+    limit: usize,
+    args: Py<PyTuple>,
 }
 
 /// How a queue is shut down.
@@ -137,6 +146,10 @@ pub(in crate::queue) fn limit_of(maxsize: &Bound<'_, PyAny>) -> PyResult<usize> 
     Ok((float.ceil() as usize).clamp(1, UNBOUNDED - 1))
 }
 
+fn refused(py: Python<'_>, side: Side, args: Bound<'_, PyTuple>) -> PyErr {
+    if side == Side::Put { exceptions::full(py, args) } else { exceptions::empty(py, args) }
+}
+
 impl QueueInner {
     pub(in crate::queue) fn new(order: Order, overrides: Overrides, of: InnerOf) -> Self {
         let items = Items::new(if overrides.hooks { Order::Hooked } else { order });
@@ -159,15 +172,13 @@ impl QueueInner {
         name: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let name = arguments::name_argument(name)?;
-        let clock = clock::choose(py, clock)?;
-        let core_clock = clock.as_ref().map_or(CoreClock::Monotonic, |clock| clock.get().clock.clone());
+        let common = Common::new(py, name, clock)?;
+        let core_clock = common.core_clock();
         let limit = maxsize.map_or(Ok(UNBOUNDED), limit_of);
         let fresh = Extras {
             maxsize: maxsize.map(|maxsize| maxsize.clone().unbind()),
             maxsize_is_odd: limit.is_err(),
-            name: name.map(Bound::unbind),
-            clock: clock.map(|clock| clock.into_any().unbind()),
+            common,
             ..Extras::default()
         };
         // The items is emptied, not replaced: its kind was settled when the object was made.
@@ -260,27 +271,53 @@ impl QueueInner {
     /// Full (`Side::Put`) or Empty: what was asked, and what the queue holds.
     pub(in crate::queue) fn refusal(&self, asked: Bound<'_, PyString>, side: Side) -> PyErr {
         let py = asked.py();
-        let copied = |name: &Option<Py<PyAny>>| name.as_ref().map(|name| name.clone_ref(py));
-        let (size, limit, name) = self.core.look(py, |items, limit, extras| (items.len(), limit, copied(&extras.name)));
+        match self.tell(asked) {
+            Ok(told) => refused(py, side, told.args.into_bound(py)),
+            Err(error) => error,
+        }
+    }
+
+    /// The same for whoever does not wait. What it tells is kept for the next one.
+    pub(in crate::queue) fn refuse_at_once(&self, py: Python<'_>, side: Side) -> PyErr {
+        let asked = if side == Side::Put { interned!(py, "put without waiting") } else { interned!(py, "get without waiting") };
+        let told = match self.tell(asked.clone()) {
+            Ok(told) => told,
+            Err(error) => return error,
+        };
+        let error = refused(py, side, told.args.bind(py).clone());
+        drop(self.core.change_extras(py, |extras| extras.told[usize::from(side == Side::Put)].replace(told)));
+        error
+    }
+
+    /// What the last one was told, if that is still so.
+    pub(in crate::queue) fn last_refusal<'py>(&self, py: Python<'py>, side: Side) -> Option<Bound<'py, PyTuple>> {
+        self.core.look(py, |items, limit, extras| {
+            let told = extras.told[usize::from(side == Side::Put)].as_ref()?;
+            (told.size == items.len() && told.limit == limit).then(|| told.args.bind(py).clone())
+        })
+    }
+
+    fn tell(&self, asked: Bound<'_, PyString>) -> PyResult<Told> {
+        let py = asked.py();
+        let (size, limit, name) = self.core.look(py, |items, limit, extras| (items.len(), limit, extras.common.name(py)));
         let template = if limit == UNBOUNDED {
             interned!(py, "{1}: the queue{0} holds {2} items and has no bound")
         } else {
             interned!(py, "{1}: the queue{0} holds {2} of {3} items")
         };
-        let args = (template, name, asked, size, (limit != UNBOUNDED).then_some(limit));
-        if side == Side::Put { exceptions::full(py, args) } else { exceptions::empty(py, args) }
+        let args = (template, name, asked, size, (limit != UNBOUNDED).then_some(limit)).into_pyobject(py)?;
+        Ok(Told { size, limit, args: args.unbind() })
     }
 
     pub(in crate::queue) fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.extra(py, |extras| &extras.name)
+        self.core.look(py, |_, _, extras| extras.common.name(py))
     }
 
     /// The statistics, the name, and the object given as `maxsize`, all of one moment.
     fn seen(&self, py: Python<'_>) -> (Statistics, Option<Py<PyAny>>, Option<Py<PyAny>>) {
-        let (seen, (name, maxsize)) = self.core.statistics_with(py, |extras| {
-            let copy = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
-            (copy(&extras.name), copy(&extras.maxsize))
-        });
+        let (seen, (name, maxsize)) = self
+            .core
+            .statistics_with(py, |extras| (extras.common.name(py), extras.maxsize.as_ref().map(|maxsize| maxsize.clone_ref(py))));
         (seen, name, maxsize)
     }
 
@@ -309,12 +346,8 @@ impl QueueInner {
         use std::fmt::Write;
         let py = this.py();
         let (seen, name, maxsize) = self.seen(py);
-        let class = this.get_type();
-        let mut text = format!("<{}.{}", class.module()?, class.qualname()?);
-        if let Some(name) = name {
-            let _ = write!(text, " {}", arguments::text(name.bind(py)));
-        }
-        let _ = write!(text, " at {:#x}", this.as_ptr().addr());
+        let label = name.map_or_else(String::new, |name| format!(" {}", arguments::text(name.bind(py))));
+        let mut text = repr_head(this, &label)?;
         let _ = write!(text, " size={}", seen.size);
         if has_maxsize {
             let maxsize = maxsize.map_or_else(|| zero(py), |maxsize| maxsize.into_bound(py));
@@ -343,10 +376,12 @@ impl QueueInner {
         let py = attached_in_traverse();
         let shown = Shown::to(&visit);
         self.core.look(py, |items, _, extras| {
-            let Extras { maxsize, name, clock, failure, traceback, storage, maxsize_is_odd: _, killed: _ } = extras;
-            for object in [maxsize, name, clock, failure, traceback, storage] {
+            let Extras { maxsize, common, failure, traceback, storage, told, maxsize_is_odd: _, killed: _ } = extras;
+            for object in [maxsize, failure, traceback, storage] {
                 shown.object(object);
             }
+            told.iter().flatten().for_each(|told| shown.object(&told.args));
+            common.show(&shown);
             items.iter().for_each(|item| shown.object(item));
         });
         self.core.visit_wakers(py, |waker| shown.waker(waker));

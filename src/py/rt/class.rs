@@ -9,10 +9,11 @@ use sluicegate_core::clock::{Clock as CoreClock, Nanos, seconds};
 
 use super::arguments::{name_argument, text, type_name};
 use super::clock::{self, PyClock};
+use super::gc::Shown;
 use super::waker::Waker;
 
 /// The name and the clock of an object. They are checked when it is made and do not change.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Common {
     name: Option<Py<PyAny>>,
     clock: Option<Py<PyClock>>,
@@ -45,6 +46,12 @@ impl Common {
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.name)?;
         visit.call(&self.clock)
+    }
+
+    /// As `traverse`, of one that lies in a section.
+    pub(crate) fn show(&self, shown: &Shown<'_, '_>) {
+        shown.object(&self.name);
+        shown.object(&self.clock);
     }
 }
 
@@ -82,7 +89,7 @@ macro_rules! refuse_copies {
     ($class:ty) => {
         #[pyo3::pymethods]
         impl $class {
-            fn __reduce_ex__(slf: &pyo3::Bound<'_, Self>, _protocol: &pyo3::Bound<'_, pyo3::PyAny>) -> pyo3::PyResult<()> {
+            fn __reduce__(slf: &pyo3::Bound<'_, Self>) -> pyo3::PyResult<()> {
                 Err($crate::rt::class::refuse(slf.as_any(), "pickle"))
             }
 

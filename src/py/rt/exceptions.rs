@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::rt::kept::Kept;
 use crate::rt::kept::interned;
-use pyo3::call::PyCallArgs;
+use pyo3::BoundObject;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::rt::imported::{imported, modules};
 
@@ -21,94 +21,130 @@ pub(crate) fn classes(py: Python<'_>) -> &Bound<'_, PyDict> {
     CLASSES.get(py).unwrap_or_else(|| CLASSES.keep(PyDict::new(py)))
 }
 
-fn class<'py>(py: Python<'py>, cell: &'static Kept<PyType>, name: &str) -> PyResult<Bound<'py, PyType>> {
-    imported(py, cell, "sluicegate._exceptions", name).cloned()
-}
+/// Are asyncio's classes among the bases of ours? Relaxed: only ever a reason to look once more.
+static SEEN: AtomicBool = AtomicBool::new(false);
 
 /// Sees to it that `except asyncio.QueueFull` catches what is about to be raised, should asyncio have come without our finder's noticing
 /// (`sluicegate._asyncio_bases`).
 fn look_for_asyncio(py: Python<'_>) -> PyResult<()> {
-    // Relaxed: only ever a reason to look once more.
-    static SEEN: AtomicBool = AtomicBool::new(false);
-    if SEEN.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    if modules(py)?.contains(interned!(py, "asyncio.queues"))? {
+    if !nothing_to_adopt(py)? {
         let adopted = py.import(interned!(py, "sluicegate._asyncio_bases"))?.call_method0(interned!(py, "adopt"))?;
         SEEN.store(adopted.is_truthy()?, Ordering::Relaxed);
     }
     Ok(())
 }
 
+/// There is no asyncio yet, or ours have its classes among their bases.
+fn nothing_to_adopt(py: Python<'_>) -> PyResult<bool> {
+    Ok(SEEN.load(Ordering::Relaxed) || !modules(py)?.contains(interned!(py, "asyncio.queues"))?)
+}
+
+/// One of the classes.
+pub(crate) struct Exception {
+    name: &'static str,
+    class: Kept<PyType>,
+}
+
+impl Exception {
+    const fn new(name: &'static str) -> Self {
+        Self { name, class: Kept::new() }
+    }
+
+    fn class<'py>(&'static self, py: Python<'py>) -> PyResult<&'py Bound<'py, PyType>> {
+        imported(py, &self.class, "sluicegate._exceptions", self.name)
+    }
+
+    /// The class, if it is there and nothing has to be done before it is raised. Drops no reference and raises nothing.
+    pub(crate) fn at_hand<'py>(&'static self, py: Python<'py>) -> Option<&'py Bound<'py, PyType>> {
+        self.class.get(py).filter(|_| nothing_to_adopt(py).unwrap_or(false))
+    }
+
+    /// An exception with these arguments. The exception that is being handled is its context, as if it were raised in Python.
+    fn with<'py>(&'static self, py: Python<'py>, args: impl IntoPyObject<'py, Target = PyTuple>) -> PyErr {
+        let made = || -> PyResult<PyErr> {
+            look_for_asyncio(py)?;
+            let (class, args) = (self.class(py)?.clone(), args.into_pyobject(py).map_err(Into::into)?.into_any().unbind());
+            Ok(made_at_once(py, PyErr::from_type(class, args)))
+        };
+        made().unwrap_or_else(|error| error)
+    }
+
+    fn is_of(&'static self, py: Python<'_>, error: &PyErr) -> bool {
+        self.class(py).is_ok_and(|class| error.is_instance(py, class))
+    }
+}
+
+/// A lazy exception, made by the interpreter, which keeps the GIL. (PyO3 gives it up.)
+pub(crate) fn made_at_once(py: Python<'_>, error: PyErr) -> PyErr {
+    error.restore(py);
+    PyErr::fetch(py)
+}
+
 macro_rules! exception {
-    ($(#[$doc:meta])* $function:ident, $name:literal) => {
+    ($(#[$doc:meta])* $function:ident, $class:ident, $name:literal) => {
+        pub(crate) static $class: Exception = Exception::new($name);
+
         $(#[$doc])*
-        pub(crate) fn $function<'py>(py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
-            static CLASS: Kept<PyType> = Kept::new();
-            let made = look_for_asyncio(py).and_then(|()| class(py, &CLASS, $name)).and_then(|class| class.call1(args));
-            made.map_or_else(|error| error, PyErr::from_value)
+        pub(crate) fn $function<'py>(py: Python<'py>, args: impl IntoPyObject<'py, Target = PyTuple>) -> PyErr {
+            $class.with(py, args)
         }
     };
 }
 
 exception!(
     /// There was no room (in time).
-    full, "Full"
+    full, FULL, "Full"
 );
 exception!(
     /// There was no item (in time).
-    empty, "Empty"
+    empty, EMPTY, "Empty"
 );
 exception!(
     /// A limiter lets it through only later.
-    rate_limited, "RateLimited"
+    rate_limited, RATE_LIMITED, "RateLimited"
 );
 exception!(
     /// There was no room for a call (in time).
-    overloaded, "Overloaded"
+    overloaded, OVERLOADED, "Overloaded"
 );
 
 exception!(
     /// The queue has been shut down.
-    shut_down, "ShutDown"
+    shut_down, SHUT_DOWN, "ShutDown"
 );
 
 exception!(
     /// Something about a channel, and nothing more special.
-    channel_error, "ChannelError"
+    channel_error, CHANNEL_ERROR, "ChannelError"
 );
 exception!(
     /// The channel has been completed.
-    channel_closed, "ChannelClosed"
+    channel_closed, CHANNEL_CLOSED, "ChannelClosed"
 );
 exception!(
     /// The receiver has gone.
-    channel_cancelled, "ChannelCancelled"
+    channel_cancelled, CHANNEL_CANCELLED, "ChannelCancelled"
 );
 exception!(
     /// A sender has failed.
-    channel_failed, "ChannelFailed"
+    channel_failed, CHANNEL_FAILED, "ChannelFailed"
 );
 exception!(
     /// Somebody else has the item by now.
-    stale_delivery, "StaleDelivery"
+    stale_delivery, STALE_DELIVERY, "StaleDelivery"
 );
 
 pub(crate) fn is_channel_closed(py: Python<'_>, error: &PyErr) -> bool {
-    static CLASS: Kept<PyType> = Kept::new();
-    is_one_of(py, error, &CLASS, "ChannelClosed")
+    CHANNEL_CLOSED.is_of(py, error)
 }
 
 pub(crate) fn is_stale_delivery(py: Python<'_>, error: &PyErr) -> bool {
-    static CLASS: Kept<PyType> = Kept::new();
-    is_one_of(py, error, &CLASS, "StaleDelivery")
+    STALE_DELIVERY.is_of(py, error)
 }
 
 /// Is it our Full or Empty?
 pub(crate) fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
-    static FULL: Kept<PyType> = Kept::new();
-    static EMPTY: Kept<PyType> = Kept::new();
-    is_one_of(py, error, &FULL, "Full") || is_one_of(py, error, &EMPTY, "Empty")
+    FULL.is_of(py, error) || EMPTY.is_of(py, error)
 }
 
 /// Is it one of the standard library's `Full`, `Empty` and `ShutDown`, of which ours are subclasses, or ours?
@@ -121,10 +157,5 @@ pub(crate) fn ends_a_queue(py: Python<'_>, error: &PyErr) -> bool {
 
 /// Is it our ShutDown?
 pub(crate) fn is_shut_down(py: Python<'_>, error: &PyErr) -> bool {
-    static CLASS: Kept<PyType> = Kept::new();
-    is_one_of(py, error, &CLASS, "ShutDown")
-}
-
-fn is_one_of(py: Python<'_>, error: &PyErr, cell: &'static Kept<PyType>, name: &str) -> bool {
-    class(py, cell, name).is_ok_and(|class| error.is_instance(py, &class))
+    SHUT_DOWN.is_of(py, error)
 }

@@ -27,7 +27,7 @@ use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyFloat, PyInt, PyString, PyType};
+use pyo3::types::{PyFloat, PyInt, PyString, PyTuple, PyType};
 use sluicegate_core::clock::MAX_SECONDS;
 use sluicegate_core::wait::Wakes;
 
@@ -168,6 +168,14 @@ pub(crate) fn attached(method: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -
             }
         })
     }
+}
+
+/// Raises `class(*args)`. The arguments are shared with other exceptions: nobody sees the difference, and nothing is made but the exception.
+#[inline]
+pub(crate) fn raise(class: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>) -> Plain {
+    // SAFETY: attached; a class of exceptions and its arguments. (Its own `__init__` there is none, so no Python runs.)
+    unsafe { ffi::PyErr_SetObject(class.as_ptr(), args.as_ptr()) };
+    Plain::Raised
 }
 
 /// Runs what may panic: a panic becomes an exception.

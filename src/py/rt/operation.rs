@@ -13,6 +13,7 @@ use sluicegate_core::wait::Wakes;
 
 use crate::rt::Item;
 use crate::rt::arguments::Timeout;
+use crate::rt::exceptions::made_at_once;
 use crate::rt::waker::Waker;
 
 /// How an attempt may go about it.
@@ -114,9 +115,7 @@ pub(crate) fn annotated(operation: &dyn Operation, py: Python<'_>, error: PyErr)
     if !operation.is_batch() {
         return error;
     }
-    // What Python's own functions raise is lazy here, and PyO3 would give up the GIL to make it. The interpreter does not.
-    error.restore(py);
-    let error = PyErr::fetch(py);
+    let error = made_at_once(py, error);
     operation.annotate(error.value(py));
     error
 }
