@@ -64,7 +64,17 @@ def test_what_iterates_gets_the_error_itself(kind, iterate):
 
 
 @pytest.mark.parametrize(
-    "error", [StopIteration(), StopAsyncIteration(), Empty("e"), Full("f"), stdlib_queue.Empty(), ShutDown("s"), KeyboardInterrupt()]
+    "error",
+    [
+        StopIteration(),
+        StopAsyncIteration(),
+        Empty("e"),
+        Full("f"),
+        stdlib_queue.Empty(),
+        asyncio.QueueFull(),
+        ShutDown("s"),
+        KeyboardInterrupt(),
+    ],
 )
 def test_an_error_that_looks_like_an_end(error, iterate):
     """Raised as it is it would end a loop quietly, or another one: it is the cause of a ShutDown."""

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::rt::kept::Kept;
 use crate::rt::kept::interned;
 use pyo3::BoundObject;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
@@ -147,12 +148,14 @@ pub(crate) fn is_refusal(py: Python<'_>, error: &PyErr) -> bool {
     FULL.is_of(py, error) || EMPTY.is_of(py, error)
 }
 
-/// Is it one of the standard library's `Full`, `Empty` and `ShutDown`, of which ours are subclasses, or ours?
+/// Is it a `Full`, `Empty` or `ShutDown`: ours, or one of `queue`'s or asyncio's, of which ours are subclasses?
 pub(crate) fn ends_a_queue(py: Python<'_>, error: &PyErr) -> bool {
-    static FULL: Kept<PyType> = Kept::new();
-    static EMPTY: Kept<PyType> = Kept::new();
-    let theirs = |cell, name| imported::<PyType>(py, cell, "queue", name).is_ok_and(|class| error.is_instance(py, class));
-    theirs(&FULL, "Full") || theirs(&EMPTY, "Empty") || is_shut_down(py, error)
+    [&FULL, &EMPTY, &SHUT_DOWN].into_iter().any(|ours| {
+        ours.is_of(py, error)
+            || ours.class(py).is_ok_and(|class| {
+                class.bases().iter().any(|base| !base.is(py.get_type::<PyException>()) && error.is_instance(py, &base))
+            })
+    })
 }
 
 /// Is it our ShutDown?
