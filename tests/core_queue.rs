@@ -325,3 +325,64 @@ fn statistics_count_what_happened() {
     let seen = queue.statistics(());
     assert_eq!((seen.puts, seen.gets, seen.size, seen.peak_size, seen.full_for), (2, 1, 1, 2, 0));
 }
+
+fn done(queue: &Fifos) -> bool {
+    let (wakes, done) = queue.task_done(());
+    wakes.fire();
+    done
+}
+
+#[test]
+fn the_work_is_over_when_nothing_is_queued_and_nobody_works() {
+    let queue = queue(UNBOUNDED);
+    let (parker, mut spot) = (parker(), Spot::default());
+    queue.start_work(()).fire();
+    assert_eq!(wait_to_get(&queue, &mut spot, &parker), Err(GetError::Empty), "nothing was ever put");
+    put(&queue, 1).unwrap();
+    assert_eq!(wait_to_get(&queue, &mut spot, &parker), Ok(1));
+    assert_eq!(wait_to_get(&queue, &mut spot, &parker), Err(GetError::Empty), "the item is not done");
+    put(&queue, 2).unwrap();
+    assert!(done(&queue));
+    assert_eq!(wait_to_get(&queue, &mut spot, &parker), Ok(2));
+    assert_eq!(wait_to_get(&queue, &mut spot, &parker), Err(GetError::Empty));
+    assert!(done(&queue));
+    assert!(parker.is_notified(), "those who wait for more are told");
+    assert_eq!(wait_to_get(&queue, &mut spot, &parker), Err(GetError::ShutDown));
+}
+
+#[test]
+fn an_open_end_keeps_the_work_going() {
+    let queue = queue(UNBOUNDED);
+    queue.open_end(());
+    queue.open_end(());
+    queue.start_work(()).fire();
+    put(&queue, 1).unwrap();
+    assert_eq!(get(&queue), Ok(1));
+    assert!(!queue.close_end(()), "the other end is open");
+    assert!(done(&queue));
+    assert!(!queue.is_shut(()));
+    assert!(queue.close_end(()), "nothing is unfinished");
+}
+
+#[test]
+fn an_end_leaves_it_to_the_workers_to_shut_down() {
+    let queue = queue(UNBOUNDED);
+    queue.open_end(());
+    queue.start_work(()).fire();
+    queue.start_work(()).fire();
+    put(&queue, 1).unwrap();
+    assert!(!queue.close_end(()));
+    queue.stop_work(()).fire();
+    assert!(!queue.is_shut(()));
+    queue.stop_work(()).fire();
+    assert!(queue.is_shut(()), "the last worker is gone, and nobody else would do it");
+}
+
+#[test]
+fn an_end_without_workers_shuts_down_by_itself() {
+    let queue = queue(UNBOUNDED);
+    queue.open_end(());
+    put(&queue, 1).unwrap();
+    assert!(queue.close_end(()));
+    assert!(!queue.is_shut(()));
+}

@@ -264,3 +264,53 @@ fn two_threads_take_the_baton() {
         assert_eq!(queue.statistics(()).puts, 2);
     });
 }
+
+/// What a worker does: takes items until the end, puts one more for the first, and calls them done only then.
+fn work(queue: &Fifos) -> usize {
+    queue.start_work(()).fire();
+    let mut found = 0;
+    while let Ok(item) = get(queue) {
+        found += 1;
+        if item > 0 {
+            put_now(queue, item - 1);
+        }
+        queue.task_done(()).0.fire();
+    }
+    queue.stop_work(()).fire();
+    found
+}
+
+/// Workers that feed themselves all see the end, and not before everything that one of them puts has been worked on.
+#[test]
+fn workers_end_together_when_the_work_is_done() {
+    loom::model(|| {
+        let queue = queue(UNBOUNDED);
+        put_now(&queue, 1);
+        let other = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || work(&queue))
+        };
+        let mine = work(&queue);
+        assert_eq!(mine + other.join().unwrap(), 2);
+        assert!(queue.is_shut(()));
+    });
+}
+
+/// The last producer's leaving, while a worker is finishing: somebody shuts the queue down.
+#[test]
+fn an_end_closes_while_a_worker_finishes() {
+    loom::model(|| {
+        let queue = queue(UNBOUNDED);
+        queue.open_end(());
+        put_now(&queue, 0);
+        let worker = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || work(&queue))
+        };
+        if queue.close_end(()) {
+            queue.shut_down(()).fire();
+        }
+        assert_eq!(worker.join().unwrap() + queue.size(()), 1);
+        assert!(queue.is_shut(()));
+    });
+}

@@ -24,6 +24,7 @@ from sluicegate._statistics import (
     SemaphoreStatistics,
 )
 from sluicegate._views import AsyncQueueView, SyncQueueView
+from sluicegate._working import Working
 
 _T = TypeVar("_T")
 _OrderedT = TypeVar("_OrderedT", bound=SupportsRichComparison)
@@ -257,6 +258,8 @@ class Queue(queue.Queue[_T]):
     def fail(self, error: BaseException) -> None:
         """Shut the queue down with an error: the same as `shutdown(error=error)`."""
 
+    def _start_work(self) -> None: ...
+    def _stop_work(self) -> None: ...
     def _end_of_iteration(self) -> None: ...
     def _init(self, maxsize: int) -> None: ...
     def _qsize(self) -> int: ...
@@ -324,6 +327,17 @@ class Queue(queue.Queue[_T]):
         ShutDown that producers then get; the other consumers go on and do not get it.
 
         A ShutDown of this queue that leaves the block is not raised further. Call it once, outside the threads or tasks.
+        """
+
+    def working(self) -> Working[_T]:
+        """Return the items for one worker that may put new items into this queue: `with q.working() as items`.
+
+        Use it with `for item in items` inside `with`, or with `async for` inside `async with`; call it once for each
+        worker. `task_done` is called for an item when the next one is asked for or the block is left, also by an
+        exception. When nothing is queued, no worker has an item, and no `producers()` end is open, the queue is shut
+        down, which ends the iteration of all workers. It is not shut down before the first item has been put.
+
+        The queue should have no bound: if all workers wait for room in it at once, nobody takes items.
         """
 
     @property

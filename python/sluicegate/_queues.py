@@ -12,6 +12,7 @@ from sluicegate._classes import public
 from sluicegate._core import STAND_INS, LifoQueue, PriorityQueue, Queue, SimpleQueue, StreamEnds
 from sluicegate._methods import copy_methods, set_methods
 from sluicegate._views import AsyncQueueView, SyncQueueView
+from sluicegate._working import Working
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,6 +120,18 @@ class _QueueMethods(_aio.QueueMethods):
         A ShutDown of this queue that leaves the block is not raised further. Call it once, outside the threads or tasks.
         """
         return Consumers(self, True, n)
+
+    def working(self: Any) -> Working[Any]:
+        """Return the items for one worker that may put new items into this queue: `with q.working() as items`.
+
+        Use it with `for item in items` inside `with`, or with `async for` inside `async with`; call it once for each
+        worker. `task_done` is called for an item when the next one is asked for or the block is left, also by an
+        exception. When nothing is queued, no worker has an item, and no `producers()` end is open, the queue is shut
+        down, which ends the iteration of all workers. It is not shut down before the first item has been put.
+
+        The queue should have no bound: if all workers wait for room in it at once, nobody takes items.
+        """
+        return Working(self)
 
     @property
     def async_q(self: Any) -> Any:

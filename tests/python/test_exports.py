@@ -95,6 +95,7 @@ QUEUE = {
     "join_async": "(timeout=None)",
     "put_many_async": "(items, *, timeout=None)",
     "get_many_async": "(max, *, timeout=None, linger=0.0)",
+    "working": "()",
 }
 SIMPLE = {
     name: QUEUE[name]

@@ -17,13 +17,14 @@
 //! It knows no deadlines and parks nobody: the caller does, with the waker it passed in.
 //!
 //! Files: `state` is what a queue knows; `ops` are the operations on single items; `batch` moves many at once; `baton` is the slow way,
-//! for buffers whose order needs foreign code; `ends` counts the producers or consumers of a stream.
+//! for buffers whose order needs foreign code; `ends` counts the producers or consumers of a stream; `work` is for those who put into the queue that they take from.
 
 mod batch;
 mod baton;
 mod ends;
 mod ops;
 mod state;
+mod work;
 
 pub use batch::{BatchError, Linger};
 pub use baton::{Admitted, Taken};

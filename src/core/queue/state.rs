@@ -91,6 +91,15 @@ impl Baton {
     }
 }
 
+/// Who works on a queue, and whose stream it is.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) workers: usize,
+    pub(super) open_ends: usize,
+    /// The last end has left it to the workers to shut the queue down.
+    pub(super) left_to_workers: bool,
+}
+
 /// Everything a queue knows. Only ever touched inside its section.
 ///
 /// `X` is what the owner of the queue keeps beside it and wants changed in one step with it: whoever sees the one sees the other.
@@ -107,6 +116,7 @@ pub struct State<B: Buffer, W: Wake, X = ()> {
     pub(super) gets: u64,
     pub(super) peak: usize,
     pub(super) full_since: Option<Nanos>,
+    pub(super) work: Work,
     pub(super) baton: Baton,
     pub(super) lobby: Lobby<W, 4>,
 }
@@ -124,6 +134,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
             gets: 0,
             peak: 0,
             full_since: None,
+            work: Work::default(),
             baton: Baton::default(),
             lobby: Lobby::new(clock),
         }
@@ -182,6 +193,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
     #[inline(never)]
     pub(super) fn settle(&mut self, wakes: &mut Wakes<W>) {
         self.forget_after_fork();
+        self.finish_work();
         let shut = self.shut;
         if !self.lobby.line(Side::Put).nobody_waits() {
             let room = self.room() as u64;

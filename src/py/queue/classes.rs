@@ -413,6 +413,15 @@ impl PyQueue {
         stdlib::get_hook(slf.as_any(), &slf.get().inner)
     }
 
+    /// Somebody begins to work, see `working`.
+    fn _start_work(&self, py: Python<'_>) {
+        self.inner.core.start_work(py).fire();
+    }
+
+    fn _stop_work(&self, py: Python<'_>) {
+        self.inner.core.stop_work(py).fire();
+    }
+
     fn _async_join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
         awaitable(slf.as_any(), QueueOperation::join(&slf.get().inner), timeout)
     }

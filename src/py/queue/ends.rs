@@ -12,6 +12,7 @@ use crate::queue::inner::QueueClass;
 use crate::rt::arguments;
 use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
+use crate::rt::guarded::last_act;
 
 /// A context manager that `n` threads or tasks share (`with`, `async with`). When the last of them has left the
 /// block, the queue is shut down. A ShutDown of that queue which leaves the block is not raised further.
@@ -29,9 +30,12 @@ pub(crate) struct StreamEnds {
 #[pymethods]
 impl StreamEnds {
     #[new]
-    fn new(queue: Py<PyQueue>, immediate: bool, n: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn new(queue: &Bound<'_, PyQueue>, immediate: bool, n: &Bound<'_, PyAny>) -> PyResult<Self> {
         let expected = arguments::positive("n", n)?;
-        Ok(Self { queue, immediate, count: queue::Ends::new(expected as u64), error: Section::new(None) })
+        if !immediate {
+            queue.get().inner().core.open_end(queue.py());
+        }
+        Ok(Self { queue: queue.clone().unbind(), immediate, count: queue::Ends::new(expected as u64), error: Section::new(None) })
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<Py<PyQueue>> {
@@ -61,8 +65,13 @@ impl StreamEnds {
             drop(refused);
         }
         if self.count.leave() {
+            let error = self.error.with(py, Option::take);
+            let is_over = self.immediate || queue.get().inner().core.close_end(py);
+            if !is_over && error.is_none() {
+                return Ok(is_the_end); // `working` goes on, and shuts the queue down when the work is done
+            }
             let keywords = PyDict::new(py);
-            if let Some(error) = self.error.with(py, Option::take) {
+            if let Some(error) = error {
                 keywords.set_item("error", error)?;
             }
             queue.call_method("shutdown", (self.immediate,), Some(&keywords))?;
@@ -86,5 +95,17 @@ impl StreamEnds {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.queue)?;
         self.error.with(attached_in_traverse(), |error| visit.call(error.as_ref()))
+    }
+}
+
+impl Drop for StreamEnds {
+    fn drop(&mut self) {
+        let (_, left) = self.count.counts();
+        if !self.immediate && left < self.count.expected() {
+            // It can never complete: nobody has to wait for it.
+            last_act(|py| {
+                let _ = self.queue.get().inner().core.close_end(py);
+            });
+        }
     }
 }

@@ -24,6 +24,8 @@ def threads(q: Queue[int]) -> None:
         assert_type(same.get(), int)
     with q.consumers():
         pass
+    with q.working() as items:
+        assert_type(list(items), list[int])
 
 
 async def tasks(q: Queue[int]) -> None:
@@ -37,6 +39,8 @@ async def tasks(q: Queue[int]) -> None:
     assert_type(q.sync_q.get(timeout=1), int)
     async with q.producers(1):
         pass
+    async with q.working() as items:
+        assert_type([item async for item in items], list[int])
 
 
 def refused(q: Queue[int]) -> None:
