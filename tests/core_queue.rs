@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sluicegate_core::buffer::{Buffer, Fifo};
 use sluicegate_core::clock::Clock;
-use sluicegate_core::queue::{Admission, BatchError, GetError, Linger, PutError, Queue, Side, Spot, UNBOUNDED};
+use sluicegate_core::queue::{Admission, Admitted, BatchError, GetError, Linger, PutError, Queue, Side, Spot, UNBOUNDED};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -385,4 +385,26 @@ fn an_end_without_workers_shuts_down_by_itself() {
     put(&queue, 1).unwrap();
     assert!(queue.close_end(()));
     assert!(!queue.is_shut(()));
+}
+
+#[test]
+fn joiners_see_the_count_when_the_baton_is_back() {
+    let queue = queue(UNBOUNDED);
+    let (joiner, holder) = (parker(), parker());
+    let (mut place, mut spot) = (Spot::default(), Spot::default());
+    put(&queue, 1).unwrap();
+    assert!(!queue.join_or_wait((), &mut place, &joiner).1);
+    queue.take_baton((), &mut spot, &holder).0.fire();
+    let (wakes, admitted) = queue.admit_put((), 1, None, |_| ());
+    wakes.fire();
+    assert_eq!(admitted, Admitted::Room(1));
+    assert!(done(&queue), "the item that is being replaced");
+    assert!(!joiner.is_notified());
+    let (wakes, finished) = queue.finish((), 1, 1, 0, |_| true);
+    wakes.fire();
+    assert!(finished);
+    assert!(!joiner.is_notified());
+    assert!(done(&queue));
+    assert!(joiner.is_notified());
+    assert!(queue.join_or_wait((), &mut place, &joiner).1);
 }

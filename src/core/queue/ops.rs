@@ -166,7 +166,7 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
             let forgotten = state.forget_after_fork();
             // Released joiners are out of the line: the count reached zero while they waited, whatever it is now.
             let released = !forgotten && spot.0.as_ref().is_some_and(|held| !state.lobby.line(Side::Join).contains(held.ticket));
-            if released || state.unfinished <= 0 {
+            if released || state.is_finished() {
                 state.lobby.vacate(spot, wakes);
                 return true;
             }
@@ -329,6 +329,11 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
 
     pub fn unfinished(&self, proof: D::Proof<'_>) -> i64 {
         self.section.with(proof, |state| state.unfinished)
+    }
+
+    /// Everything that was put has been processed, see [`Queue::join_or_wait`].
+    pub fn is_finished(&self, proof: D::Proof<'_>) -> bool {
+        self.section.with(proof, |state| state.is_finished())
     }
 
     pub fn is_shut(&self, proof: D::Proof<'_>) -> bool {

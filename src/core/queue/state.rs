@@ -165,6 +165,12 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         if self.is_drained() { GetError::ShutDown } else { GetError::Empty }
     }
 
+    /// Everything that was put has been processed. Not while another thread works outside the section: a put of its own may replace an item,
+    /// and what it calls done meanwhile does not count before what it puts.
+    pub(super) fn is_finished(&self) -> bool {
+        self.unfinished <= 0 && self.baton.holder.is_none_or(|holder| holder == this_thread())
+    }
+
     pub(super) fn is_ready(&self, side: Side) -> bool {
         self.shut || if side == Side::Put { self.has_room() } else { !self.buffer.is_empty() }
     }
@@ -208,7 +214,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
                 .line_mut(Side::Get)
                 .wake_while(wakes, |want, claimed| ended || claimed.saturating_add(if pressed { 1 } else { want }) <= size);
         }
-        if self.unfinished <= 0 && !self.lobby.line(Side::Join).is_empty() {
+        if self.unfinished <= 0 && self.baton.holder.is_none() && !self.lobby.line(Side::Join).is_empty() {
             self.lobby.line_mut(Side::Join).release_all(wakes);
         }
     }

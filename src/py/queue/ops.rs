@@ -110,7 +110,7 @@ impl QueueOperation {
                 wakes.fire();
                 done
             }
-            (Work::Join, _) => core.unfinished(py) <= 0,
+            (Work::Join, _) => core.is_finished(py),
             (Work::Ready(side), Chance::Wait(waker)) => {
                 let (wakes, ready) = core.ready_or_wait(py, *side, &mut self.spot, waker);
                 wakes.fire();

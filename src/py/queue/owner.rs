@@ -71,6 +71,8 @@ pub(in crate::queue) struct OwnerGuard<'a, 'b, 'py> {
     /// The heap, checked out between `check_out` and `finish`.
     heap: Vec<Item>,
     checked_out: bool,
+    /// `_put` or `_get` has run: the size is what `_qsize` says.
+    hooks_ran: bool,
     /// Places reserved for what is being put.
     admitted: usize,
 }
@@ -87,7 +89,7 @@ impl<'a, 'b, 'py> OwnerGuard<'a, 'b, 'py> {
     }
 
     fn taken(object: &'a Object<'b, 'py>) -> Self {
-        Self { object, heap: Vec::new(), checked_out: false, admitted: 0 }
+        Self { object, heap: Vec::new(), checked_out: false, hooks_ran: false, admitted: 0 }
     }
 
     fn py(&self) -> Python<'py> {
@@ -130,6 +132,7 @@ impl<'a, 'b, 'py> OwnerGuard<'a, 'b, 'py> {
     fn push(&mut self, item: Item) -> PyResult<()> {
         let py = self.py();
         if self.is_hooked() {
+            self.hooks_ran = true;
             return guarded::call_method(self.object.this, interned!(py, "_put"), (item,)).map(drop);
         }
         self.check_out();
@@ -141,6 +144,7 @@ impl<'a, 'b, 'py> OwnerGuard<'a, 'b, 'py> {
     pub(in crate::queue) fn pop(&mut self) -> PyResult<Option<Item>> {
         let py = self.py();
         if self.is_hooked() {
+            self.hooks_ran = true;
             return guarded::call_method(self.object.this, interned!(py, "_get"), ()).map(|item| Some(item.unbind()));
         }
         self.check_out();
@@ -191,13 +195,15 @@ impl<'a, 'b, 'py> OwnerGuard<'a, 'b, 'py> {
             let py = self.py();
             let heap = std::mem::take(&mut self.heap);
             let checked_out = std::mem::replace(&mut self.checked_out, false);
+            // A hook may have replaced or dropped items. If `_qsize` fails now, an estimate holds until the next operation asks it.
+            let measured = if std::mem::take(&mut self.hooks_ran) { self.measure().ok().flatten() } else { None };
             let admitted = std::mem::take(&mut self.admitted);
             let (wakes, done) = self.object.inner.core.finish(py, admitted, puts, gets, |buffer| {
                 if checked_out {
                     buffer.size = heap.len();
                     buffer.heap = heap;
                 } else if buffer.order() == Order::Hooked {
-                    buffer.size = (buffer.size + puts).saturating_sub(gets);
+                    buffer.size = measured.unwrap_or((buffer.size + puts).saturating_sub(gets));
                 }
                 buffer.inbox.is_empty()
             });
@@ -266,13 +272,17 @@ impl<'a, 'b, 'py> OwnedAccess<'a, 'b, 'py, '_> {
             let mut puts = 0;
             let mut outcome = Ok(());
             for item in items.by_ref().take(room) {
+                if guard.is_hooked() && puts > 0 {
+                    // The next `_put` may call the one before it done.
+                    object.inner.core.finish_counts(py, std::mem::take(&mut puts), 0).fire();
+                }
                 outcome = guard.push(item);
                 if outcome.is_err() {
                     break;
                 }
                 puts += 1;
+                *accepted += 1;
             }
-            *accepted += puts;
             finish(guard, puts, 0, outcome)?;
             return if items.len() == 0 { Ok(true) } else { self.put(items, accepted) };
         }
