@@ -412,6 +412,7 @@ class Queue(queue.Queue[_T]):
     def __aiter__(self) -> AsyncIterator[_T]:
         """Iterate over the items until the queue has been shut down and is empty."""
     def __bool__(self) -> Literal[True]: ...
+    def __sizeof__(self) -> int: ...
     __contains__: ClassVar[None]
     def __reduce__(self) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
@@ -426,11 +427,11 @@ class Queue(queue.Queue[_T]):
     def _wait_ready(self, putting: bool, timeout: _Seconds | None) -> bool: ...
 
 @disjoint_base
-class LifoQueue(Queue[_T]):
+class LifoQueue(Queue[_T], queue.LifoQueue[_T]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """A last-in, first-out queue."""
 
 @disjoint_base
-class PriorityQueue(Queue[_OrderedT]):
+class PriorityQueue(Queue[_OrderedT], queue.PriorityQueue[_OrderedT]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """A queue that returns the smallest item first, in exactly the order of `heapq`."""
 
 @disjoint_base
@@ -568,6 +569,7 @@ class SimpleQueue(Generic[_T]):
     def __aiter__(self) -> AsyncIterator[_T]:
         """Iterate over the items until the queue has been shut down and is empty."""
     def __bool__(self) -> Literal[True]: ...
+    def __sizeof__(self) -> int: ...
     __contains__: ClassVar[None]
     def __reduce__(self) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...

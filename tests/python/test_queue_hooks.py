@@ -1,9 +1,11 @@
 """Subclasses whose hooks keep fewer items than are put."""
 
+import sys
+
 import pytest
 from helpers import spawn
 
-from sluicegate import Queue
+from sluicegate import LifoQueue, PriorityQueue, Queue, SimpleQueue
 from sluicegate.testing import ManualClock
 
 
@@ -108,3 +110,17 @@ def test_what_is_done_while_another_thread_puts_is_noticed():
     assert queue.unfinished_tasks == 1
     queue.task_done()
     joining.result()
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue, SimpleQueue])
+def test_getsizeof_counts_the_buffer(kind):
+    """Eight bytes for each item, at least; and no item is asked."""
+    queue = kind()
+    before = sys.getsizeof(queue)
+    for item in range(10_000):
+        queue.put(item)
+    full = sys.getsizeof(queue)
+    assert full >= before + 80_000
+    for _ in range(10_000):
+        queue.get()
+    assert sys.getsizeof(queue) <= full

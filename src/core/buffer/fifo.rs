@@ -37,6 +37,11 @@ impl<T> Fifo<T> {
         self.ring.capacity() > KEEP && self.ring.len() < self.ring.capacity() / 4
     }
 
+    /// For how many items there is memory.
+    pub fn capacity(&self) -> usize {
+        self.ring.capacity()
+    }
+
     pub fn extend(&mut self, items: impl IntoIterator<Item = T>) {
         self.ring.extend(items);
     }

@@ -212,6 +212,13 @@ macro_rules! shared_methods {
                 QueueIterator::new(slf.as_any(), &slf.get().inner)
             }
 
+            /// The memory of the object and of its buffer, without the items, as for a list.
+            fn __sizeof__(slf: &Bound<'_, Self>) -> PyResult<usize> {
+                let py = slf.py();
+                let object: usize = py.get_type::<PyAny>().call_method1(interned!(py, "__sizeof__"), (slf,))?.extract()?;
+                Ok(object + slf.get().inner.core.look(py, |items, _, _| items.allocated()))
+            }
+
             fn __bool__(&self) -> bool {
                 true
             }

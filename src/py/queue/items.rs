@@ -46,6 +46,11 @@ impl Items {
         self.order >= Order::Heap
     }
 
+    /// How much memory it has asked for, in bytes.
+    pub(in crate::queue) fn allocated(&self) -> usize {
+        (self.ring.capacity() + self.heap.capacity() + self.inbox.capacity()) * size_of::<Item>()
+    }
+
     /// Every item that is here now (not those that a holder of the baton has taken out): in order, or as the heap lies.
     pub(in crate::queue) fn iter(&self) -> impl Iterator<Item = &Item> {
         self.ring.iter().chain(&self.heap).chain(&self.inbox)

@@ -100,3 +100,11 @@ def errors(q: Queue[int]) -> None:
         also: asyncio.QueueFull = refusal
         print(standard, also)
         assert_type(refusal.accepted, int)
+
+
+def standard_library() -> None:
+    """Where the standard library's class is asked for, ours will do."""
+    fifo: queue.Queue[int] = Queue()
+    lifo: queue.LifoQueue[int] = LifoQueue()
+    heap: queue.PriorityQueue[int] = PriorityQueue()
+    assert_type(fifo.get() + lifo.get() + heap.get(), int)
