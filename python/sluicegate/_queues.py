@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import queue
@@ -180,7 +181,8 @@ def _init_subclass(cls: Any, **kwargs: Any) -> None:
     super(Queue, cls).__init_subclass__(**kwargs)
     for ours, theirs in _THEIRS.items():
         if issubclass(cls, ours) and not issubclass(cls, theirs):
-            cls.__bases__ = (*cls.__bases__, theirs)
+            with contextlib.suppress(TypeError):  # as in `_make_stand_in`: the subclass does without
+                cls.__bases__ = (*cls.__bases__, theirs)
             break
 
 
@@ -196,7 +198,10 @@ def _make_stand_in(ours: type, theirs: type) -> type:
         return ours(*args, **kwargs)
 
     namespace = {"__new__": __new__, "__module__": "sluicegate", "__qualname__": ours.__qualname__, "__doc__": ours.__doc__}
-    return type(ours.__name__, (ours, theirs), namespace)
+    try:
+        return type(ours.__name__, (ours, theirs), namespace)
+    except TypeError:  # theirs is written in C (gevent's, where it has patched the module), and cannot be a base beside ours
+        return type(ours.__name__, (theirs,), namespace)
 
 
 copy_methods(_aio.SimpleQueueMethods, SimpleQueue)

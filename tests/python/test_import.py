@@ -256,3 +256,36 @@ assert len(seen) == 2, seen
 print("end")
 """
     assert run_script(source, limit=20) == "end\n"
+
+
+def test_import_where_the_queues_of_the_standard_library_are_written_in_c():
+    """gevent puts such classes in their place: they cannot be bases of a class beside ours."""
+    source = """
+    import queue
+
+    class InC(list):  # a list is laid out otherwise than our objects
+        pass
+
+    for name in ("Queue", "LifoQueue", "PriorityQueue"):
+        setattr(queue, name, type(name, (InC,), {}))
+    import sluicegate
+
+    for name in ("Queue", "LifoQueue", "PriorityQueue"):
+        ours, theirs = getattr(sluicegate, name), getattr(queue, name)
+        made = ours(2)
+        made.put(1)
+        assert made.get() == 1
+        assert isinstance(made, theirs) and isinstance(made, ours) and type(made) is ours
+        assert type(made.__class__(3)) is ours
+
+        class Own(ours):
+            def __init__(self, more):
+                super().__init__(1)
+                self.more = more
+
+        own = Own("more")
+        own.put(1)
+        assert (own.get(), own.more, own.maxsize) == (1, "more", 1)
+    print("end")
+    """
+    assert run_script(source) == "end\n"
