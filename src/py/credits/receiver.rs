@@ -134,6 +134,11 @@ impl PyReceiver {
         Ok(())
     }
 
+    /// The subscriber could not be started: there may be another one.
+    fn _unsubscribe(&self, py: Python<'_>) {
+        self.subscribed.with(py, |subscribed| *subscribed = false);
+    }
+
     /// Gives what a subscriber's handler raised to `sys.unraisablehook`.
     #[staticmethod]
     fn _report(error: &Bound<'_, PyAny>, handler: &Bound<'_, PyAny>) {
