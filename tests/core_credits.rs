@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::{RwLock, RwLockReadGuard};
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Batch, Channel, Config, DeferralCycle, End, Handed, Load, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError,
-    Removed, Rules, SendError, SenderEnd, Spot, Statistics, UNBOUNDED,
+    Bale, Batch, Channel, Config, DeferralCycle, End, Handed, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError,
+    Received, Removed, Rules, SendError, SenderEnd, Spot, Statistics, UNBOUNDED,
 };
 use sluicegate_core::fork;
 use sluicegate_core::leaving::Leaving;
@@ -81,10 +81,10 @@ impl Bale for Wares {
 }
 
 /// The one item that was received.
-fn unpack(load: Load<u32, Wares>) -> u32 {
-    match load {
-        Load::Item(item) => item,
-        Load::Bale(bale) => {
+fn unpack(received: Received<u32, Wares>) -> u32 {
+    match received {
+        Received::Item(item) => item,
+        Received::Bale(bale) => {
             assert_eq!(bale.count(), 1);
             bale.0[0].0
         }
@@ -652,7 +652,7 @@ fn a_channel_without_bales_gives_items() {
     for item in [7, 8] {
         assert_eq!(channel.try_send((), item, 1).1, Ok(()));
     }
-    assert_eq!(channel.try_receive(()).1.map(Load::<u32, NoBale>::into_item), Ok(7));
+    assert_eq!(channel.try_receive(()).1.map(Received::<u32, NoBale>::into_item), Ok(7));
     assert_eq!(channel.try_receive_batch((), 9).1.map(|batch| batch.items), Ok(vec![8]));
 }
 
@@ -725,8 +725,8 @@ fn a_batch_is_taken_apart_and_put_together() {
     let batch =
         || Batch { items: vec![1, 4], bales: vec![(0, wares(0..1)), (1, wares(2..4)), (1, wares(20..21)), (2, wares(5..7))] };
     assert_eq!(batch().count(), 8);
-    assert_eq!(batch().into_loads().count(), 6);
-    assert_eq!(batch().into_loads().collect::<Batch<_, _>>(), batch());
+    assert_eq!(batch().into_parts().count(), 6);
+    assert_eq!(batch().into_parts().collect::<Batch<_, _>>(), batch());
     assert_eq!(unpack_all(batch()), [0, 1, 2, 3, 20, 4, 5, 6]);
 }
 
@@ -912,7 +912,7 @@ fn a_bale_of_no_items_is_nothing() {
     c.complete();
     c.send_bale(wares(0..0));
     let nothing = Batch::<u32, Wares>::default();
-    assert_eq!((nothing.is_empty(), nothing.count(), nothing.into_loads().count()), (true, 0, 0));
+    assert_eq!((nothing.is_empty(), nothing.count(), nothing.into_parts().count()), (true, 0, 0));
 }
 
 #[test]
@@ -1839,16 +1839,16 @@ fn whoever_waits_for_itself_is_told() {
     assert_eq!(c.take_or_wait(3, &mut other), Err(ReceiveError::Empty));
     assert!(c.ack(others.receipt));
     assert!(me.is_told(), "it had gone to sleep before");
-    assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::WaitsForItself));
+    assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::SelfWait));
     assert!(!me.spot.is_held());
-    assert_eq!(c.take(1), Err(ReceiveError::WaitsForItself));
+    assert_eq!(c.take(1), Err(ReceiveError::SelfWait));
     assert_eq!(c.take_or_wait(3, &mut other), Err(ReceiveError::Empty), "somebody else may wait");
     assert!(!other.is_told());
     c.nack(mine.receipt, REQUEUE);
     assert_eq!(c.take_or_wait(3, &mut other).unwrap().item, 0);
     assert_eq!(c.take(1), Err(ReceiveError::Empty));
     c.ack(also_mine.receipt);
-    assert_eq!(c.take(3), Err(ReceiveError::WaitsForItself));
+    assert_eq!(c.take(3), Err(ReceiveError::SelfWait));
     assert_eq!(c.take(1), Err(ReceiveError::Empty));
 }
 
@@ -1874,7 +1874,7 @@ fn completion_tells_whoever_waits_for_itself() {
             _ => assert!(c.fail()),
         }
         assert!(me.is_told());
-        assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::WaitsForItself));
+        assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::SelfWait));
     }
 }
 

@@ -9,7 +9,7 @@ use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Channel, Config, DeferralCycle, End, Handed, Load, Nack, Offer, Receipt, ReceiveError, Rules, SendError, SenderEnd,
+    Bale, Channel, Config, DeferralCycle, End, Handed, Nack, Offer, Receipt, ReceiveError, Received, Rules, SendError, SenderEnd,
     Spot,
 };
 use sluicegate_core::section::Threads;
@@ -80,10 +80,10 @@ impl Bale for Run {
     }
 }
 
-fn unpack(load: Load<u32, Run>) -> u32 {
-    match load {
-        Load::Item(item) => item,
-        Load::Bale(Run(numbers)) => numbers.start,
+fn unpack(received: Received<u32, Run>) -> u32 {
+    match received {
+        Received::Item(item) => item,
+        Received::Bale(Run(numbers)) => numbers.start,
     }
 }
 
@@ -346,7 +346,7 @@ fn completion_races_with_the_holder_of_the_last_delivery() {
         let (channel, receipt) = acking(&time(), None, 2);
         let completer = spawn(&channel, |channel| channel.complete((), &SenderEnd::default()).fire());
         let other = spawn(&channel, |channel| receive_delivery(channel, 2, || {}));
-        assert_eq!(receive_delivery(&channel, 1, || {}), Err(ReceiveError::WaitsForItself));
+        assert_eq!(receive_delivery(&channel, 1, || {}), Err(ReceiveError::SelfWait));
         let (leaving, acked) = channel.ack((), receipt);
         leaving.fire();
         assert!(acked);

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Batch, Channel, Config, End, Load, Nack, Offer, Permit, Phase, Receipt, ReceiveError, Removed, Rules, SendError,
+    Bale, Batch, Channel, Config, End, Nack, Offer, Permit, Phase, Receipt, ReceiveError, Received, Removed, Rules, SendError,
     SenderEnd, Spot, UNBOUNDED,
 };
 use sluicegate_core::leaving::Leaving;
@@ -531,7 +531,7 @@ impl Model {
         if let Some(end) = self.end() {
             return ReceiveError::Ended(end);
         }
-        if self.only_owner() == Some(owner) { ReceiveError::WaitsForItself } else { ReceiveError::Empty }
+        if self.only_owner() == Some(owner) { ReceiveError::SelfWait } else { ReceiveError::Empty }
     }
 
     /// Who has all that will ever be there.
@@ -1036,10 +1036,10 @@ impl Bench {
 }
 
 /// The one item that was received.
-fn unpack(load: Load<u32, Wares>) -> u32 {
-    match load {
-        Load::Item(item) => item,
-        Load::Bale(Wares { goods }) => {
+fn unpack(received: Received<u32, Wares>) -> u32 {
+    match received {
+        Received::Item(item) => item,
+        Received::Bale(Wares { goods }) => {
             assert_eq!(goods.len(), 1);
             goods[0].0
         }
@@ -1049,10 +1049,10 @@ fn unpack(load: Load<u32, Wares>) -> u32 {
 fn unpack_all(batch: Batch<u32, Wares>) -> Vec<u32> {
     let count = batch.count();
     let mut items = Vec::new();
-    for load in batch.into_loads() {
-        match load {
-            Load::Item(item) => items.push(item),
-            Load::Bale(Wares { goods }) => items.extend(goods.into_iter().map(|good| good.0)),
+    for received in batch.into_parts() {
+        match received {
+            Received::Item(item) => items.push(item),
+            Received::Bale(Wares { goods }) => items.extend(goods.into_iter().map(|good| good.0)),
         }
     }
     assert_eq!(items.len(), count);

@@ -12,7 +12,6 @@ from uuid import UUID
 from _typeshed import SupportsRichComparison
 from typing_extensions import Self, disjoint_base
 
-from sluicegate._credits import Subscription
 from sluicegate._queues import Consumers, Producers
 from sluicegate._semaphores import AsyncSemaphoreView
 from sluicegate._statistics import (
@@ -23,6 +22,7 @@ from sluicegate._statistics import (
     RateStatistics,
     SemaphoreStatistics,
 )
+from sluicegate._subscriptions import Subscription
 from sluicegate._views import AsyncQueueView, SyncQueueView
 from sluicegate._working import Working
 
@@ -1442,7 +1442,11 @@ class Receiver(Generic[_R_co]):
         `on_complete()` or `on_error(error)`. Calls never overlap and never nest: `request` inside `on_next` returns
         without calling it. If a function raises, the subscription ends and the exception goes to `sys.unraisablehook`.
 
-        Raises RuntimeError if there is a subscriber already, TypeError if an argument is not callable.
+        At its exit the program waits for a subscriber on a thread whose channel's senders have all completed or failed,
+        until it has handled what is buffered. A task on an event loop ends with its loop: `await` the subscription.
+
+        Raises RuntimeError if there is a subscriber already, or if no thread could be started (then no function has been
+        called, and the receiver is free), TypeError if an argument is not callable.
         """
 
     def cancel(self) -> None:
@@ -1482,6 +1486,7 @@ class Receiver(Generic[_R_co]):
     def _next(self) -> Any: ...
     def _async_next(self) -> AsyncOperation: ...
     def _subscribe(self) -> None: ...
+    def _unsubscribe(self) -> None: ...
     @staticmethod
     def _report(error: BaseException, handler: object) -> None: ...
     def _try_receive(self, timeout: _Seconds | None = None) -> Any: ...
@@ -1905,6 +1910,30 @@ class Transfer:
         Raises the error that ended it, TimeoutError if it did not end within `timeout` seconds, and
         concurrent.futures.CancelledError after `cancel`.
         """
+
+    def exception(self, timeout: _Seconds | None = None) -> BaseException | None:
+        """Wait until the transfer has ended, and return the exception that ended it, or None if it was successful.
+
+        Raises TimeoutError if it did not end within `timeout` seconds, and concurrent.futures.CancelledError after
+        `cancel`.
+        """
+
+    async def result_async(self) -> int:
+        """Wait until the transfer has ended, from a coroutine, and return the number of items (lines) or bytes.
+
+        The same as `await transfer`, as a coroutine function: `group.create_task(transfer.result_async())`.
+        """
+
+    def add_done_callback(self, callback: Callable[[Self], object], *, context: Context | None = None) -> None:
+        """Have the running event loop call `callback(transfer)` once the transfer has ended, or stopped after `cancel`.
+
+        Together with `remove_done_callback`, `done` and `exception` this is what `asyncio.wait` needs.
+
+        Raises RuntimeError if no event loop is running.
+        """
+
+    def remove_done_callback(self, callback: Callable[[Self], object]) -> int:
+        """Remove all instances of `callback`, and return how many there were."""
 
     def cancel(self) -> None:
         """Stop at the end of an item: after this call no further item is delivered (by `write_from`: received). The

@@ -1,9 +1,8 @@
-"""What credit channels have in Python: the awaitable methods, `with`, and subscriptions."""
+"""What credit channels have in Python: the awaitable methods and `with`."""
 
 from __future__ import annotations
 
-from sluicegate._aio import drive, running_loop
-from sluicegate._classes import public
+from sluicegate._aio import drive
 from sluicegate._core import (
     WAIT,
     AckChannel,
@@ -15,8 +14,9 @@ from sluicegate._core import (
     Receiver,
     Sender,
 )
-from sluicegate._exceptions import ChannelClosed, ChannelError, ChannelFailed
+from sluicegate._exceptions import ChannelClosed, ChannelFailed
 from sluicegate._methods import copy_methods, set_methods
+from sluicegate._subscriptions import Subscription, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,110 +92,6 @@ class AsyncReceiverIterator:
             raise ChannelFailed("receive_async: a sender of the channel has failed") from error
 
 
-@public
-class Subscription:
-    """Controls what a subscriber receives, as returned by `Receiver.subscribe`."""
-
-    __slots__ = ("__weakref__", "_receiver")
-
-    def __init__(self, receiver: Receiver[Any]) -> None:
-        self._receiver = receiver
-
-    def request(self, n: float) -> bool:
-        """Request `n` more items, as `Receiver.credit.request`, on a channel with `window=0`."""
-        return self._receiver.credit.request(n)
-
-    def cancel(self) -> None:
-        """Stop receiving. It can be called from anywhere, any number of times, and never raises."""
-        self._receiver.cancel()
-
-    @property
-    def cancelled(self) -> bool:
-        """True once nothing more can be received, for any reason."""
-        return self._receiver.ended
-
-    def __repr__(self) -> str:
-        return f"<sluicegate.Subscription of {self._receiver!r}>"
-
-
-class _Subscriber:
-    """The four signals, one after the other."""
-
-    def __init__(
-        self,
-        receiver: Receiver[Any],
-        on_next: Callable[[Any], object],
-        on_error: Callable[[BaseException], object] | None,
-        on_complete: Callable[[], object] | None,
-    ) -> None:
-        self.receiver = receiver
-        self.on_next = on_next
-        self.on_error = on_error
-        self.on_complete = on_complete
-
-    def signal(self, handler: Callable[..., object], *args: Any) -> bool:
-        """False if the handler raised: that ends the subscription, and is reported here, never to the sender (rule 2.13)."""
-        try:
-            handler(*args)
-        except BaseException as error:
-            self.receiver.cancel()
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise  # these are for whoever runs us
-            Receiver._report(error, handler)
-            return False
-        return True
-
-    def ended(self, error: BaseException) -> None:
-        """The signal that ends it, if there is one: none after a cancellation (rules 1.7 and 1.8)."""
-        state = self.receiver.statistics().state
-        if state == "completed":
-            if self.on_complete is not None:
-                self.signal(self.on_complete)
-        elif state != "cancelled" and self.on_error is not None:
-            self.signal(self.on_error, error)
-
-    def next(self) -> Any:
-        try:
-            return self.receiver.receive()
-        except ChannelError:
-            pass  # the end, unless it is said to wait for itself: but it has handed on what it received
-        return self.receiver._next()
-
-    async def next_async(self) -> Any:
-        try:
-            return await self.receiver.receive_async()
-        except ChannelError:
-            pass
-        return await drive(self.receiver._async_next())
-
-    def run(self) -> None:
-        while True:
-            try:
-                item = self.next()
-            except BaseException as error:  # noqa: BLE001 - the end, of whatever kind
-                return self.ended(error)
-            if not self.signal(self.on_next, item):
-                return None
-            del item
-
-    async def run_async(self) -> None:
-        import asyncio  # which runs this
-
-        while True:
-            try:
-                item = await self.next_async()
-            except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit) as error:
-                if self.receiver.statistics().state == "failed":  # it is the sender's error: the task that sent was cancelled
-                    return self.ended(error)
-                self.receiver.cancel()
-                raise
-            except BaseException as error:  # noqa: BLE001 - as above
-                return self.ended(error)
-            if not self.signal(self.on_next, item):
-                return None
-            del item
-
-
 class _ReceiverMethods:
     async def receive_async(self: Any, timeout: float | None = None) -> Any:
         """Receive the next item, waiting for it, from a coroutine.
@@ -232,29 +128,18 @@ class _ReceiverMethods:
         `on_complete()` or `on_error(error)`. Calls never overlap and never nest: `request` inside `on_next` returns
         without calling it. If a function raises, the subscription ends and the exception goes to `sys.unraisablehook`.
 
-        Raises RuntimeError if there is a subscriber already, TypeError if an argument is not callable.
+        At its exit the program waits for a subscriber on a thread whose channel's senders have all completed or failed,
+        until it has handled what is buffered. A task on an event loop ends with its loop: `await` the subscription.
+
+        Raises RuntimeError if there is a subscriber already, or if no thread could be started (then no function has been
+        called, and the receiver is free), TypeError if an argument is not callable.
         """
         if not callable(on_next):
             raise TypeError(f"'on_next' must be callable, not {on_next!r}")
         for name, handler in {"on_error": on_error, "on_complete": on_complete, "on_subscribe": on_subscribe}.items():
             if handler is not None and not callable(handler):
                 raise TypeError(f"{name!r} must be callable or None, not {handler!r}")
-        self._subscribe()
-        subscription = Subscription(self)
-        subscriber = _Subscriber(self, on_next, on_error, on_complete)
-        if on_subscribe is not None and not subscriber.signal(on_subscribe, subscription):
-            return subscription
-        running = running_loop()
-        if running is None:
-            import contextvars
-            import threading
-
-            run = contextvars.copy_context().run
-            threading.Thread(target=run, args=(subscriber.run,), name="sluicegate-subscriber", daemon=True).start()
-        else:
-            # While it waits its channel keeps it, and else its loop: a task that nothing can wake any more goes, and with it the receiver.
-            running.create_task(subscriber.run_async())
-        return subscription
+        return start(self, on_next, on_error, on_complete, on_subscribe)
 
 
 set_methods(_SenderMethods, Sender)

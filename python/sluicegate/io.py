@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-from collections.abc import AsyncIterable, Iterable
+import weakref
+from collections.abc import AsyncIterable, Callable, Iterable
+from contextvars import Context
 from typing import Any, TypeVar, Union, overload
 
 from sluicegate._exceptions import ChannelClosed, ChannelError
@@ -43,6 +45,52 @@ class _TransferMethods:
         `resume` continues it.
         """
         return _wait(self).__await__()
+
+    async def result_async(self: Any) -> int:
+        """Wait until the transfer has ended, from a coroutine, and return the number of items (lines) or bytes.
+
+        The same as `await transfer`, as a coroutine function: `group.create_task(transfer.result_async())`.
+        """
+        return await _wait(self)
+
+    def add_done_callback(self: Any, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        """Have the running event loop call `callback(transfer)` once the transfer has ended, or stopped after `cancel`.
+
+        Together with `remove_done_callback`, `done` and `exception` this is what `asyncio.wait` needs.
+
+        Raises RuntimeError if no event loop is running.
+        """
+        completion = self._completion()
+        _completions.setdefault(self, []).append((callback, completion))
+
+        def call(completion: Any) -> None:
+            if _forget(self, completion) and not completion.cancelled():
+                callback(self)
+
+        completion.add_done_callback(call, context=context)
+
+    def remove_done_callback(self: Any, callback: Callable[[Any], object]) -> int:
+        """Remove all instances of `callback`, and return how many there were."""
+        removed = [completion for added, completion in _completions.get(self, ()) if added == callback]
+        for completion in removed:
+            _forget(self, completion)
+            completion.cancel()
+        return len(removed)
+
+
+#: The callbacks that have not been called, each with the future that calls it.
+_completions: weakref.WeakKeyDictionary[Transfer, list[tuple[Callable[[Any], object], asyncio.Future[None]]]] = weakref.WeakKeyDictionary()
+
+
+def _forget(transfer: Transfer, completion: Any) -> bool:
+    """False if it was removed before."""
+    added = _completions.get(transfer, [])
+    left = [entry for entry in added if entry[1] is not completion]
+    if left:
+        _completions[transfer] = left
+    else:
+        _completions.pop(transfer, None)
+    return len(left) < len(added)
 
 
 async def _wait(transfer: Any) -> int:
@@ -129,6 +177,8 @@ def write_from(receiver: Receiver[Any], target: Endpoint, *, append: bool = Fals
 
     An error of the target, or an item of another type, cancels the receiver: senders get ChannelCancelled with the error as its cause, and
     awaiting the transfer raises the error. If a sender fails, the items sent before are written, and awaiting raises the sender's error.
+
+    If it is still running when the program ends, what has not been written is lost, with a RuntimeWarning: wait for it.
 
     Raises TypeError, ValueError or OverflowError for bad arguments, OSError for a descriptor that is not open.
     """

@@ -70,7 +70,7 @@ impl Display for ReceiveError {
             Self::Empty => f.write_str("the channel is empty"),
             Self::Control => f.write_str("a control message has to be received first"),
             Self::Ended(end) => write!(f, "{end}"),
-            Self::WaitsForItself => f.write_str("only deliveries that the receiver itself has not settled are left"),
+            Self::SelfWait => f.write_str("only deliveries that the receiver itself has not settled are left"),
         }
     }
 }

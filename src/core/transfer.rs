@@ -1,4 +1,4 @@
-//! `Transfer`: what runs between a channel and something else, as others see it: stopped, resumed, waited for, and counted exactly.
+//! `Transfer`: moves items between a channel and something else. It can be stopped, resumed and waited for, and its counts are exact.
 //!
 //! The work is done by a *job*, which the transfer keeps while nothing runs. The job moves items in steps ([`Transfer::step`]), each of them
 //! one visit to this object's section with a look at the stage; so nothing moves once `cancel` has returned.
@@ -35,16 +35,16 @@ use crate::credits::{Bale, Channel, End, Offer, Spot};
 use crate::section::{Domain, Section};
 use crate::wait::{Line, Ticket, Wake, Wakes};
 
-/// What a transfer is made of.
+/// The types of a transfer.
 pub trait Parts {
     type Item;
     type Waker: Wake;
     type Domain: Domain;
-    /// What its channels keep besides.
+    /// The data that its channels keep for the binding.
     type Extras;
     /// A reference to the channel that an offer stands in.
     type Channel: AsRef<Channel<Self::Item, Self::Waker, Self::Domain, FrameRange, Self::Extras>>;
-    /// What does the work, while nothing runs.
+    /// What does the work; kept here while nothing runs.
     type Job;
     /// Why a transfer has ended.
     type Error;
@@ -52,7 +52,7 @@ pub trait Parts {
 
 type Proof<'a, P> = <<P as Parts>::Domain as Domain>::Proof<'a>;
 
-/// How far it is. States: see the head of the file.
+/// The state, see the table at the head of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Running,
@@ -75,7 +75,7 @@ impl Counts {
     }
 }
 
-/// What leaves the section with an offer that stands no longer: wake-ups, and the reference to its channel.
+/// What leaves the section when an offer ends: wake-ups, and the reference to its channel.
 #[derive(Debug)]
 #[must_use = "a wake-up that is not fired is lost"]
 pub struct Left<P: Parts> {
@@ -95,20 +95,20 @@ impl<P: Parts> Left<P> {
     }
 }
 
-/// What has become of an offer.
+/// The state of an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offered {
-    /// All of it has gone.
+    /// All of it was sent.
     Sent,
-    /// It stands in the channel's line. The waker is woken when there is something to see.
+    /// It is waiting in the channel's line. The waker is woken when there is something to see.
     Standing,
-    /// The first item of what is left weighs so much: more than the channel ever has credit for.
+    /// The weight of the next item, which is more than the channel's bound.
     TooHeavy(u64),
     /// The channel takes no more.
     Ended(End),
 }
 
-/// What has been read and not been sent, in one piece.
+/// What has been read and not been sent yet: at most one range.
 #[derive(Debug)]
 enum Unsent<C> {
     Nothing,
@@ -121,7 +121,7 @@ enum Unsent<C> {
 struct Standing<C> {
     channel: C,
     spot: Spot,
-    /// As when it was last counted: how many items were left, where the first of them began, and where the last ends.
+    /// As of the last count: the number of items left, where the first of them begins and the last ends.
     count: usize,
     position: usize,
     end: usize,
@@ -133,7 +133,7 @@ impl<C> Standing<C> {
         Self { channel, spot: Spot::default(), count, position, end }
     }
 
-    /// Counts what has gone since the last time. `left`: how many items there are now, and where they begin.
+    /// Counts what was sent since the last count. `left`: the number of items now, and where they begin.
     fn count(&mut self, counts: &mut Counts, left: Option<(usize, usize)>) {
         let (count, position) = left.unwrap_or((0, self.end));
         counts.add(self.count - count, position - self.position);
@@ -152,12 +152,12 @@ struct State<P: Parts> {
     unsent: Unsent<P::Channel>,
     job: Option<P::Job>,
     error: Option<P::Error>,
-    /// Those who wait for it to stand still.
+    /// Waiters for the end of the run.
     line: Line<P::Waker>,
 }
 
 impl<P: Parts> State<P> {
-    /// Counts what the channel has sent of an offer meanwhile.
+    /// Counts what the channel has sent of an offer since the last count.
     fn catch_up(&mut self, proof: Proof<'_, P>) {
         if let Unsent::Offered(standing) = &mut self.unsent {
             let left = standing.channel.as_ref().with_offer(proof, &standing.spot, extent);
@@ -165,7 +165,7 @@ impl<P: Parts> State<P> {
         }
     }
 
-    /// Takes an offer out of the channel's line, and counts by what comes back.
+    /// Withdraws the offer, and counts by what comes back.
     fn take_back(&mut self, proof: Proof<'_, P>) -> Left<P> {
         match std::mem::replace(&mut self.unsent, Unsent::Nothing) {
             Unsent::Offered(mut standing) => {
@@ -216,7 +216,7 @@ impl<P: Parts> State<P> {
     }
 }
 
-/// Between a channel and something else. See the head of the file.
+/// See the head of the file.
 #[derive(Debug)]
 pub struct Transfer<P: Parts> {
     section: Section<State<P>, P::Domain>,
@@ -238,19 +238,19 @@ impl<P: Parts> Default for Transfer<P> {
     }
 }
 
-/// What the job does.
+/// The operations of the job.
 impl<P: Parts> Transfer<P> {
-    /// Moves items, and counts them, unless it is to stop: then nothing happens, and `None` is the answer.
+    /// Runs `work`, which moves and counts items, unless the transfer is to stop: then `None`.
     pub fn step<R>(&self, proof: Proof<'_, P>, work: impl FnOnce(&mut Counts) -> R) -> Option<R> {
         self.section.with(proof, |state| (state.stage == Stage::Running).then(|| work(&mut state.counts)))
     }
 
-    /// Counts what moved before it was to stop.
+    /// Adds to the counts, in any stage.
     pub fn count(&self, proof: Proof<'_, P>, items: usize, bytes: usize) {
         self.section.with(proof, |state| state.counts.add(items, bytes));
     }
 
-    /// Keeps what has been read, to be offered. There may be nothing unsent before it.
+    /// Stores a range that has been read, to be offered. Nothing may be unsent before it.
     pub fn load(&self, proof: Proof<'_, P>, range: FrameRange) {
         self.section.with(proof, |state| {
             debug_assert!(matches!(state.unsent, Unsent::Nothing), "one range at a time");
@@ -258,12 +258,12 @@ impl<P: Parts> Transfer<P> {
         });
     }
 
-    /// Is there anything that has been read and not been sent?
+    /// Whether something has been read and not been sent.
     pub fn has_unsent(&self, proof: Proof<'_, P>) -> bool {
         self.section.with(proof, |state| !matches!(state.unsent, Unsent::Nothing))
     }
 
-    /// Offers what is unsent to the channel, or looks at what has become of the offer. `None`: it is to stop, and nothing happened.
+    /// Offers what is unsent to the channel, or checks on the offer. `None` if the transfer is to stop.
     pub fn offer(
         &self,
         proof: Proof<'_, P>,
@@ -273,12 +273,12 @@ impl<P: Parts> Transfer<P> {
         self.section.with(proof, |state| (state.stage == Stage::Running).then(|| state.offer(proof, channel, waker)))
     }
 
-    /// Takes back what the channel has not sent of an offer. It is unsent still.
+    /// Withdraws the offer; what the channel has not sent of it stays unsent.
     pub fn take_back(&self, proof: Proof<'_, P>) -> Left<P> {
         self.section.with(proof, |state| state.take_back(proof))
     }
 
-    /// The job has noticed that it is to stop. It comes back if it is to go on after all.
+    /// The job stops and is kept. It comes back in `Err` if it is to go on after all.
     pub fn stopped(&self, proof: Proof<'_, P>, job: P::Job) -> Result<Wakes<P::Waker>, P::Job> {
         self.section.with(proof, |state| {
             if state.stage != Stage::Stopping {
@@ -292,7 +292,7 @@ impl<P: Parts> Transfer<P> {
         })
     }
 
-    /// It has come to its end. What is displaced is for outside the section.
+    /// Ends the transfer. What is returned is to be dropped outside the section.
     pub fn end(&self, proof: Proof<'_, P>, error: Option<P::Error>) -> (Wakes<P::Waker>, Option<P::Error>) {
         self.section.with(proof, |state| {
             state.stage = Stage::Ended;
@@ -306,7 +306,7 @@ impl<P: Parts> Transfer<P> {
     }
 }
 
-/// What others do.
+/// The operations of everybody else.
 impl<P: Parts> Transfer<P> {
     /// Stops it: no item moves after this call.
     pub fn cancel(&self, proof: Proof<'_, P>) -> Left<P> {
@@ -318,7 +318,7 @@ impl<P: Parts> Transfer<P> {
         })
     }
 
-    /// Lets it go on. If nothing runs, that is the job which is to be run.
+    /// Continues it. If nothing runs, the job comes out, to be run.
     pub fn resume(&self, proof: Proof<'_, P>) -> Option<P::Job> {
         self.section.with(proof, |state| {
             if matches!(state.stage, Stage::Stopping | Stage::Stopped) {
@@ -332,12 +332,12 @@ impl<P: Parts> Transfer<P> {
         self.look(proof, |stage| stage)
     }
 
-    /// Looks at the stage, which does not change meanwhile.
+    /// Calls `look` with the stage, which does not change meanwhile.
     pub fn look<R>(&self, proof: Proof<'_, P>, look: impl FnOnce(Stage) -> R) -> R {
         self.section.with(proof, |state| look(state.stage))
     }
 
-    /// How far it is, what has moved until now, and the error, which `look` is shown.
+    /// The stage, the counts, and what `look` returns for the error.
     pub fn progress<R>(&self, proof: Proof<'_, P>, look: impl FnOnce(&P::Error) -> R) -> (Stage, Counts, Option<R>) {
         self.section.with(proof, |state| {
             state.catch_up(proof);
@@ -345,7 +345,7 @@ impl<P: Parts> Transfer<P> {
         })
     }
 
-    /// Takes a place in the line of those who wait until it stands still, or keeps this one.
+    /// Takes a place in the line of waiters for the end of the run, or keeps `place`.
     pub fn enter_line(&self, proof: Proof<'_, P>, place: Option<Ticket>, waker: &P::Waker) -> Ticket {
         self.section.with(proof, |state| match place {
             Some(place) if state.line.contains(place) => place,

@@ -1,8 +1,8 @@
 //! `Channel`: a state in its section, and the operations that belong to neither end.
 
+use super::buffer::{Bale, NoBale};
 use super::deliveries::Deliveries;
 use super::state::State;
-use super::stock::{Bale, NoBale};
 use super::types::{Config, End, Outcome, Phase, Removed, Side, Statistics};
 use crate::clock::Clock;
 use crate::monitor::{Monitor, Waits};
@@ -15,7 +15,7 @@ use crate::wait::{Ticket, Wake, Wakes};
 /// use std::sync::Arc;
 ///
 /// use sluicegate_core::clock::Clock;
-/// use sluicegate_core::credits::{Channel, Config, End, Load, ReceiveError, SendError, SenderEnd};
+/// use sluicegate_core::credits::{Channel, Config, End, Received, ReceiveError, SendError, SenderEnd};
 /// use sluicegate_core::section::Threads;
 /// use sluicegate_core::wait::Parker;
 ///
@@ -32,7 +32,7 @@ use crate::wait::{Ticket, Wake, Wakes};
 /// // What is received is granted anew.
 /// let (wakes, received) = channel.try_receive(());
 /// wakes.fire();
-/// assert_eq!(received.map(Load::into_item), Ok("one"));
+/// assert_eq!(received.map(Received::into_item), Ok("one"));
 /// let (wakes, sent) = channel.try_send((), "three", 1);
 /// wakes.fire();
 /// assert_eq!(sent, Ok(()));
@@ -42,7 +42,7 @@ use crate::wait::{Ticket, Wake, Wakes};
 /// for expected in [Ok("two"), Ok("three"), Err(ReceiveError::Ended(End::Completed))] {
 ///     let (wakes, received) = channel.try_receive(());
 ///     wakes.fire();
-///     assert_eq!(received.map(Load::into_item), expected);
+///     assert_eq!(received.map(Received::into_item), expected);
 /// }
 /// ```
 pub type Channel<T, W, D, B = NoBale, X = ()> = Monitor<State<T, W, B, X>, W, D, 3>;
@@ -60,7 +60,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         self.section.with(proof, |state| look(&mut state.extras))
     }
 
-    /// As `visit`, for what may leave items behind; first what is due by itself is done.
+    /// Like `visit`, for operations that may remove items; timed events that are due are handled first.
     pub(super) fn visit_all<R>(
         &self,
         proof: D::Proof<'_>,
@@ -80,7 +80,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
 
     // -------------------------------------------------------------------------------------------------------------------- waiting
 
-    /// `waker` is told, once, when nothing can be sent any more, for somebody who has nothing to send yet. At once if that is so.
+    /// Wakes `waker` once when nothing can be sent any more, or at once if that is so; for a waiter with nothing to send.
     pub fn watch_end(&self, proof: D::Proof<'_>, waker: W) -> (Wakes<W>, Ticket) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
@@ -104,19 +104,19 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         self.section.with(proof, |state| state.phase)
     }
 
-    /// Nothing will ever be received again, and why.
+    /// The reason why nothing will ever be received again, if that is so.
     pub fn end(&self, proof: D::Proof<'_>) -> Option<End> {
         self.section.with(proof, |state| state.end())
     }
 
-    /// The most that may be on its way at once.
+    /// The largest amount that may be outstanding at once.
     pub fn bound(&self, proof: D::Proof<'_>) -> u64 {
         self.section.with(proof, |state| state.ledger.bound)
     }
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> Outcome<T, W, B, Statistics> {
         self.visit_all(proof, |state, wakes, _| {
-            state.settle(wakes); // what has become due is in it
+            state.settle(wakes); // includes what has become due
             let now = state.lobby.clock.now();
             let deliveries = state.deliveries.as_ref();
             Statistics {
@@ -149,7 +149,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Every item in it, and every waker, each once. (What is in bales does not exist yet.)
+    /// Visits every item and every waker once. (Items in bales do not exist yet.)
     pub fn visit_contents(&self, proof: D::Proof<'_>, item: impl FnMut(&T), mut waker: impl FnMut(&W)) {
         self.section.with(proof, |state| {
             state.starvation.visit_observers(&mut waker);

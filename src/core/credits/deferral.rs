@@ -24,10 +24,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::buffer::Bale;
 use super::channel::Channel;
 use super::starvation::{ChannelId, Starvation};
 use super::state::State;
-use super::stock::Bale;
 use super::types::Phase;
 use crate::lazy::process_wide;
 use crate::section::{Domain, Section, Threads};

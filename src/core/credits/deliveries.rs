@@ -20,13 +20,13 @@ use crate::clock::Nanos;
 /// How deliveries come to an end.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// What is not settled by then comes back.
+    /// A delivery that is not settled within this time is requeued.
     pub ack_wait: Option<Nanos>,
-    /// So often an item is delivered, at most.
+    /// Maximum number of delivery attempts per item.
     pub max_deliver: u32,
 }
 
-/// What a receiver is given.
+/// A delivery, as handed to a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handed<T> {
     pub item: T,
@@ -38,17 +38,17 @@ pub struct Handed<T> {
 /// Shown when settling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Receipt {
-    /// Of the item: 0, 1, 2, in the order in which items were sent.
+    /// The item's sequence number: 0, 1, 2, ... in the order of sending.
     pub sequence: u64,
     number: u64,
 }
 
-/// How a delivery that failed goes on.
+/// What happens to a delivery that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nack {
     pub requeue: bool,
     pub delay: Nanos,
-    /// False: whoever had it was stopped, and it was not the item's fault.
+    /// False if the attempt does not count, because the receiver was stopped through no fault of the item.
     pub counts: bool,
 }
 
@@ -56,7 +56,7 @@ pub struct Nack {
 pub(super) struct Parcel<T> {
     pub(super) item: T,
     pub(super) weight: u64,
-    /// How often it has been delivered.
+    /// The number of delivery attempts so far.
     pub(super) attempts: u32,
 }
 
@@ -76,9 +76,9 @@ pub(super) struct Deliveries<T> {
     unacked: BTreeMap<u64, Unacked<T>>,
     ready: BTreeMap<u64, Parcel<T>>,
     delayed: BTreeMap<(Nanos, u64), Parcel<T>>,
-    /// By the time at which they expire.
+    /// Unacked deliveries by the time at which they expire.
     expiring: BTreeMap<(Nanos, u64), u64>,
-    /// So far everything was settled when the rest was thrown away: what was not settled then never will be.
+    /// `settled_through` at the moment of a cancel; what was not settled then never will be.
     given_up_at: Option<u64>,
     pub(super) requeued: u64,
     pub(super) stale: u64,
@@ -87,11 +87,11 @@ pub(super) struct Deliveries<T> {
 /// What became of a delivery.
 #[derive(Debug)]
 pub(super) enum Settled<T> {
-    /// It comes back.
+    /// It has been requeued.
     Requeued,
-    /// Acked, so much of it.
+    /// It has been acked.
     Done(Parcel<T>),
-    /// Given up.
+    /// It has been given up.
     Discarded(Parcel<T>),
 }
 
@@ -111,12 +111,12 @@ impl<T> Deliveries<T> {
         }
     }
 
-    /// Those that can be handed out again now.
+    /// The number of deliveries that can be handed out again now.
     pub(super) fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// Those that will come back by themselves.
+    /// The number of deliveries that will be ready after a delay.
     pub(super) fn delayed(&self) -> usize {
         self.delayed.len()
     }
@@ -125,14 +125,14 @@ impl<T> Deliveries<T> {
         self.unacked.len()
     }
 
-    /// The owner that has all that are out.
+    /// The owner of all unacked deliveries, if there is exactly one owner.
     pub(super) fn only_owner(&self) -> Option<u64> {
         let mut owners = self.unacked.values().map(|unacked| unacked.owner);
         let first = owners.next()?;
         owners.all(|owner| owner == first).then_some(first)
     }
 
-    /// The first number that is not settled: all before it is. `buffered` have not been handed out yet.
+    /// The lowest sequence number that is not settled.
     pub(super) fn settled_through(&self) -> u64 {
         let first = |sequences: &mut dyn Iterator<Item = u64>| sequences.next();
         let (unacked, ready) = (first(&mut self.unacked.keys().copied()), first(&mut self.ready.keys().copied()));
@@ -141,7 +141,7 @@ impl<T> Deliveries<T> {
         self.given_up_at.or(open).unwrap_or(self.next_sequence)
     }
 
-    /// The next of those that have come back.
+    /// The first of the requeued deliveries.
     pub(super) fn next_ready(&mut self) -> Option<(u64, Parcel<T>)> {
         self.ready.pop_first()
     }
@@ -172,7 +172,7 @@ impl<T> Deliveries<T> {
         handed
     }
 
-    /// Takes it from whoever has it. `None`: it is not out under this number any more.
+    /// Removes the delivery from the unacked ones. `None` if the receipt is stale.
     fn take(&mut self, receipt: Receipt) -> Option<Parcel<T>> {
         match self.unacked.get(&receipt.sequence) {
             Some(unacked) if unacked.number == receipt.number => {
@@ -212,14 +212,14 @@ impl<T> Deliveries<T> {
         Settled::Requeued
     }
 
-    /// When something happens by itself.
+    /// The time of the next timed event.
     pub(super) fn next_due(&self) -> Option<Nanos> {
         let delayed = self.delayed.first_key_value().map(|((at, _), _)| *at);
         let expiring = self.expiring.first_key_value().map(|((at, _), _)| *at);
         delayed.into_iter().chain(expiring).min()
     }
 
-    /// Does what has become due by `now`. Those that are given up are handed to `discard`.
+    /// Handles what is due by `now`. Items that are given up go to `discard`.
     pub(super) fn settle_due(&mut self, now: Nanos, mut discard: impl FnMut(Parcel<T>)) {
         while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((_, sequence), parcel) = entry.remove_entry();
@@ -235,7 +235,7 @@ impl<T> Deliveries<T> {
         }
     }
 
-    /// Everything, to be thrown away: first what could have been handed out again, in order, then what is out.
+    /// Removes everything: first what was to be handed out again, in order, then what is unacked.
     pub(super) fn take_all(&mut self) -> (Vec<Parcel<T>>, Vec<Parcel<T>>) {
         self.given_up_at = Some(self.settled_through());
         let mut waiting = std::mem::take(&mut self.ready);

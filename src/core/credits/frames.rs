@@ -23,7 +23,7 @@ use crate::sync::Arc;
 pub enum Kind {
     /// It ends with a line feed. Without `keep_ends` that, and a carriage return before it, is not part of its content.
     Lines { keep_ends: bool },
-    /// All bytes, in pieces of at most `size`.
+    /// Chunks of at most `size` bytes.
     Chunks { size: usize },
 }
 
@@ -38,7 +38,7 @@ impl Kind {
     }
 }
 
-/// What the items become, and what is known of their bytes.
+/// What the items become, and what is known about their bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Bytes,
@@ -48,7 +48,7 @@ pub enum Form {
     Utf8,
 }
 
-/// Bytes that hold nothing but whole items, and where each of them ends.
+/// Bytes that consist of whole items, and where each item ends.
 #[derive(Debug)]
 pub struct Frames {
     bytes: Vec<u8>,
@@ -56,7 +56,7 @@ pub struct Frames {
     ends: Vec<usize>,
     kind: Kind,
     form: Form,
-    /// An item weighs its length, not one.
+    /// True if an item weighs its length instead of one.
     by_length: bool,
 }
 
@@ -70,7 +70,7 @@ fn begin(ends: &[usize], index: usize) -> usize {
     index.checked_sub(1).map_or(0, |before| ends[before])
 }
 
-/// Some of the items of [`Frames`], one after the other.
+/// A range of consecutive items of [`Frames`].
 #[derive(Debug)]
 pub struct FrameRange {
     frames: Arc<Frames>,
@@ -160,25 +160,25 @@ pub struct Block {
     bytes: Vec<u8>,
     /// Where each item ends; the next one begins there.
     ends: Vec<usize>,
-    /// How many items have been taken.
+    /// The number of items that have been taken.
     taken: usize,
-    /// Up to here there is no end behind the last one in `ends`.
+    /// The bytes up to here have been searched for ends.
     searched: usize,
     /// The longest item.
     longest: usize,
-    /// What all that is framed is known to be.
+    /// The form of all framed items; `None` for text that is not valid UTF-8.
     form: Option<Form>,
 }
 
 impl Block {
-    /// An empty block in the memory of frames that nobody needs any more.
+    /// An empty block that reuses the memory of frames.
     pub fn reuse(Frames { mut bytes, mut ends, .. }: Frames) -> Self {
         bytes.clear();
         ends.clear();
         Self { bytes, ends, ..Self::default() }
     }
 
-    /// Where to read to, behind what is there.
+    /// The vector to append what is read to.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -245,8 +245,8 @@ impl Block {
         self.longest = self.items().map(|item| item.len()).max().unwrap_or(0);
     }
 
-    /// Makes `spent`, a block whose items have all been taken, the one to be read after this one: it begins with the unfinished item. If
-    /// that is long, and all there is, it is not copied: the two change places.
+    /// Prepares `spent`, a block whose items have all been taken, to be filled after this one: it begins with the unfinished item. If that
+    /// item is long and there is nothing else, the two blocks change places instead of copying.
     #[must_use = "it holds the unfinished item"]
     pub fn follow(&mut self, mut spent: Self) -> Self {
         spent.bytes.clear();

@@ -1,15 +1,15 @@
 //! Manual credit control: demand, leases, drains, pauses.
 
+use super::buffer::Bale;
 use super::channel::Channel;
 use super::state::State;
-use super::stock::Bale;
 use super::types::Phase;
 use crate::clock::Nanos;
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
 impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
-    /// Asks for `n` more. False if the channel takes no more.
+    /// Requests `n` more. False if the channel has ended.
     pub fn request(&self, proof: D::Proof<'_>, n: u64) -> (Wakes<W>, bool) {
         self.grant(proof, |state| {
             state.ledger.ask(n);
@@ -17,12 +17,12 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Asks for as many more as bring everything ever granted to `sequence`; false if that is so already.
+    /// Requests as much more as brings the total ever granted to `sequence`; false if it is there already.
     pub fn request_up_to(&self, proof: D::Proof<'_>, sequence: u64) -> (Wakes<W>, bool) {
         self.grant(proof, |state| state.ledger.ask_up_to(sequence))
     }
 
-    /// `n` for `ttl`, instead of what an earlier lease has left. False while grants are held.
+    /// Grants `n` for the time `ttl`, replacing what an earlier lease has left. False while grants are held.
     pub fn lease(&self, proof: D::Proof<'_>, n: u64, ttl: Nanos) -> (Wakes<W>, bool) {
         self.grant(proof, |state| {
             let free = !state.hold.is_on();
@@ -42,7 +42,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Takes back what is not used; returns how much that was. A window is given back by [`Channel::resume`].
+    /// Takes back unused credit; returns the amount. A window is granted again by [`Channel::resume`].
     pub fn drain(&self, proof: D::Proof<'_>) -> (Wakes<W>, u64) {
         self.visit(proof, |state, wakes| {
             state.prepare_to_send(wakes);
@@ -56,12 +56,12 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Grants are held; what is buffered stays, and is received.
+    /// Holds grants back; buffered items can still be received.
     pub fn pause(&self, proof: D::Proof<'_>) {
         self.section.with(proof, |state| state.hold.paused |= state.end().is_none());
     }
 
-    /// Grants what has been held.
+    /// Grants what has been held back.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn resume(&self, proof: D::Proof<'_>) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
@@ -81,7 +81,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         let due = self.ledger.owed > 0 && !self.hold.is_on();
         if due {
             let clock = &self.lobby.clock;
-            self.ledger.expire(|| clock.now()); // else what it has left might take room
+            self.ledger.expire(|| clock.now()); // otherwise the rest of an expired lease would take room
             self.ledger.grant();
         }
         due

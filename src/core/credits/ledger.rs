@@ -1,4 +1,4 @@
-//! `Ledger`: the counters of a credit channel, and the arithmetic between them. Plain data; it knows no items and nobody.
+//! `Ledger`: the counters of a credit channel and their arithmetic. Plain data: it knows neither items nor waiters.
 //!
 //! All in units of weight (1 an item, or what `weigh` says), cumulative, and saturating at [`UNBOUNDED`].
 //!
@@ -29,12 +29,12 @@ struct Lease {
     until: Nanos,
 }
 
-/// Credit that has been taken for items to come. It is sent with, in parts, and what is left of it is given back.
+/// Credit taken for items to come. It is used in parts, and the rest is given back.
 #[must_use = "it is sent with, or given back"]
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Permit {
     left: u64,
-    /// So much of it is leased, and used first.
+    /// The part of it that is leased; it is used first.
     leased: u64,
     /// The number of that lease.
     lease: u64,
@@ -51,18 +51,18 @@ pub(super) struct Ledger {
     /// 0: nothing flows but what is asked for.
     pub(super) window: u64,
     pub(super) bound: u64,
-    /// So much is given back at once. Without a window that is anything.
+    /// The least amount that is granted again at once; 0 without a window.
     step: u64,
-    /// [`UNBOUNDED`]: not counted any more.
+    /// [`UNBOUNDED`] if credit is endless, and then not counted.
     available: u64,
     pub(super) permits: u64,
     pub(super) sent: u64,
     pub(super) voided: u64,
     pub(super) occupied: u64,
     pub(super) owed: u64,
-    /// None where credit is endless.
+    /// `None` where credit is endless.
     lease: Option<Lease>,
-    /// How many there have been.
+    /// The number of leases so far.
     leases: u64,
 }
 
@@ -96,18 +96,18 @@ impl Ledger {
         self.lease.is_some()
     }
 
-    /// What may be sent now.
+    /// The amount that may be sent now.
     #[inline]
     pub(super) fn sendable(&self) -> u64 {
         self.available.min(self.bound.saturating_sub(self.occupied).saturating_sub(self.permits))
     }
 
-    /// The same, as it is shown: [`UNBOUNDED`] where neither credit nor the bound comes to an end.
+    /// The same for display: [`UNBOUNDED`] where neither credit nor the bound is limited.
     pub(super) fn credit(&self) -> u64 {
         if self.available == UNBOUNDED && self.bound == UNBOUNDED { UNBOUNDED } else { self.sendable() }
     }
 
-    /// Returns how much of it was leased: that is used first.
+    /// Takes `n` of the available credit, leased credit first. Returns how much of it was leased.
     #[inline]
     fn take(&mut self, n: u64) -> u64 {
         if self.available == UNBOUNDED {
@@ -144,7 +144,7 @@ impl Ledger {
         self.occupied += n;
     }
 
-    /// What was set aside is not needed. What of it was leased goes back to its lease, or is void with it.
+    /// Gives back a permit. Its leased part goes back to the lease, or is void if the lease is over.
     pub(super) fn return_permit(&mut self, permit: &Permit) {
         self.permits -= permit.left;
         if self.available == UNBOUNDED {
@@ -159,7 +159,7 @@ impl Ledger {
         }
     }
 
-    /// `n` have left for good.
+    /// `n` have been consumed.
     #[inline]
     pub(super) fn consumed(&mut self, n: u64) {
         self.occupied -= n;
@@ -168,18 +168,18 @@ impl Ledger {
         }
     }
 
-    /// Is what is owed enough to be given back?
+    /// Whether what is owed is enough to be granted.
     #[inline]
     pub(super) fn reaches_step(&self) -> bool {
         self.owed >= self.step
     }
 
-    /// `n` more, when grants go out.
+    /// Adds `n` to what is owed.
     pub(super) fn ask(&mut self, n: u64) {
         self.owed = plus(self.owed, n);
     }
 
-    /// As many more as bring all that was ever granted to `sequence`. False if that is so already.
+    /// Owes as much as brings the total ever granted to `sequence`. False if it is there already.
     pub(super) fn ask_up_to(&mut self, sequence: u64) -> bool {
         let more = sequence.min(UNBOUNDED).saturating_sub(plus(self.granted(), self.owed));
         self.owed = plus(self.owed, more);
@@ -205,7 +205,7 @@ impl Ledger {
         self.available - self.leased()
     }
 
-    /// So much lasts, and so much is leased, as far as there is room for it: only what lasts can be endless.
+    /// Sets the lasting and the leased part of the credit, capped: only lasting credit can be endless.
     #[inline(never)]
     fn fill(&mut self, lasting: u64, leased: u64) {
         if lasting == UNBOUNDED {
@@ -223,7 +223,7 @@ impl Ledger {
         self.voided = plus(self.voided, n);
     }
 
-    /// Takes back what is not used. Returns how much that was. With a window it is owed from now on.
+    /// Takes back unused credit; returns the amount. With a window it is owed from now on.
     pub(super) fn drain(&mut self) -> u64 {
         self.lease = None;
         let unused = self.available;
@@ -238,7 +238,7 @@ impl Ledger {
         unused
     }
 
-    /// `n` until that time, instead of what an earlier lease has left. Where credit is endless it adds nothing.
+    /// Leases `n` until `until`, replacing an earlier lease. Adds nothing where credit is endless.
     pub(super) fn lease(&mut self, n: u64, until: Nanos) {
         self.end_lease();
         if self.available != UNBOUNDED {
@@ -248,7 +248,7 @@ impl Ledger {
         }
     }
 
-    /// Takes back what a lease has left whose time is over.
+    /// Takes back the rest of a lease whose time is over.
     #[inline]
     pub(super) fn expire(&mut self, now: impl FnOnce() -> Nanos) {
         if self.lease.is_some() && self.lease.is_some_and(|lease| now() >= lease.until) {
@@ -261,7 +261,7 @@ impl Ledger {
         self.lease = None;
     }
 
-    /// Nothing goes through any more: only the totals are left.
+    /// Closes the books: only the totals are left.
     pub(super) fn close(&mut self) {
         self.lease = None;
         self.owed = 0;
@@ -272,7 +272,7 @@ impl Ledger {
         self.available = 0;
     }
 
-    /// After a fork: those who held them were the parent's. What of it was leased nobody can say.
+    /// After a fork: the holders of permits were the parent's. Which part was leased is not known.
     pub(super) fn forget_permits(&mut self) {
         self.return_permit(&Permit { left: self.permits, ..Permit::default() });
     }

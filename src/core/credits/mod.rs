@@ -1,13 +1,13 @@
 //! A credit channel: the receiver decides how much may be on its way.
 //!
-//! The sender may have no more outstanding than it has been granted. With a *window* credit is given back by itself, as items are
-//! received, or, with deliveries, as they are settled; without one nothing flows but what the receiver asks for.
+//! A sender may have no more outstanding than it has been granted. With a *window*, credit is granted again automatically as items are
+//! received, or, with deliveries, as they are settled. Without a window only what the receiver requests may be sent.
 //!
 //! | file         | what it is for                                                     |
 //! |--------------|--------------------------------------------------------------------|
 //! | `ledger`     | the counters, and the arithmetic between them                      |
-//! | `deliveries` | items that are out until they are settled, and those that come back |
-//! | `stock`      | the buffer: items, and bales of items that are made when received  |
+//! | `deliveries` | items that are out until they are settled, and items that were requeued |
+//! | `buffer`     | the buffer: items, and bales of items that are made when received  |
 //! | `frames`     | a bale of such items: bytes, and where each item ends              |
 //! | `state`      | these and the lines: what happens inside the section               |
 //! | `sending`, `receiving`, `granting` | the operations                                |
@@ -44,17 +44,18 @@
 //! | stands                   | `take_back`, `leave`                    | what is left was never sent; the next in line goes          |
 //!
 //! # Cancellation
-//! Whoever stops waiting calls [`Channel::leave`]; what it had been woken for goes to the next. A permit that is not used goes back.
+//! An operation that stops waiting calls [`Channel::leave`]; its turn goes to the next in line. A permit that is not used goes back.
 //!
-//! # What becomes due by itself
-//! Deliveries come back at their time ([`Channel::next_due`]), or are given up, which gives credit back and may be the end. What hands items
-//! out sees to that by itself; whoever looks, or does something else, first calls [`Channel::catch_up`]. The first receiver in line looks after that: it is told when the moment comes
-//! to be known, or nearer, and so is whoever becomes the first. It then comes to look again, by itself, when the moment is there.
+//! # Timed events
+//! A delivery is requeued, or given up, when its time is over ([`Channel::next_due`]). Operations that hand items out handle what is due first;
+//! other callers call [`Channel::catch_up`] before they look. The first receiver in line is the timekeeper: it is woken when the time of the
+//! next event becomes known or moves closer, and so is a receiver that becomes the first. It looks again by itself at that time.
 //!
 //! # Deferred grants
 //! A channel may hold its grants while another one's sender is starved ([`Channel::defer_to`]): then only sources need to look at whether
 //! they are blocked (RabbitMQ's `credit_flow`). The protocol, and why no cycle can come about, is at the head of `deferral`.
 
+mod buffer;
 mod channel;
 mod deferral;
 mod deliveries;
@@ -65,14 +66,13 @@ mod receiving;
 mod sending;
 mod starvation;
 mod state;
-mod stock;
 mod types;
 
+pub use buffer::{Bale, Batch, NoBale, Received};
 pub use channel::Channel;
 pub use deferral::DeferralCycle;
 pub use deliveries::Rules;
 pub use deliveries::{Handed, Nack, Receipt};
 pub use ledger::{Permit, UNBOUNDED};
 pub use sending::Offer;
-pub use stock::{Bale, Batch, Load, NoBale};
-pub use types::{Config, End, NOBODY, Outcome, Phase, ReceiveError, Removed, SendError, SenderEnd, Side, Spot, Statistics};
+pub use types::{Config, End, NO_OWNER, Outcome, Phase, ReceiveError, Removed, SendError, SenderEnd, Side, Spot, Statistics};

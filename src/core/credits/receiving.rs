@@ -1,9 +1,9 @@
 //! The receiver's operations: items, batches, deliveries and how they are settled, control messages, the end.
 
+use super::buffer::{Bale, Batch, Received};
 use super::channel::Channel;
 use super::deliveries::{Deliveries, Handed, Nack, Receipt};
 use super::state::State;
-use super::stock::{Bale, Batch, Load};
 use super::types::{Outcome, ReceiveError, Removed, Side, Spot};
 use crate::clock::Nanos;
 use crate::leaving::Leaving;
@@ -12,9 +12,9 @@ use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
 impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
-    /// Receives without waiting. `owner` is whoever receives, see [`ReceiveError::WaitsForItself`].
+    /// Receives without waiting.
     #[inline]
-    pub fn try_receive(&self, proof: D::Proof<'_>) -> (Wakes<W>, Result<Load<T, B>, ReceiveError>) {
+    pub fn try_receive(&self, proof: D::Proof<'_>) -> (Wakes<W>, Result<Received<T, B>, ReceiveError>) {
         self.visit(proof, State::receive)
     }
 
@@ -24,14 +24,14 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         proof: D::Proof<'_>,
         spot: &mut Spot,
         waker: &W,
-    ) -> (Wakes<W>, Result<Load<T, B>, ReceiveError>) {
+    ) -> (Wakes<W>, Result<Received<T, B>, ReceiveError>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
             if state.may_take(spot) && !state.must_listen() {
-                if let Some(load) = state.take_out() {
+                if let Some(received) = state.take_out() {
                     state.vacate(spot, wakes);
                     state.settle(wakes);
-                    return Ok(load);
+                    return Ok(received);
                 }
             }
             Err(state.wait_to_receive(0, spot, waker, wakes))
@@ -62,7 +62,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Receives a delivery, to be settled, for `owner`; the channel keeps the item, and `share` makes the receiver's.
+    /// Receives a delivery for `owner` (see [`ReceiveError::SelfWait`]). The channel keeps the item; `share` makes the receiver's reference.
     pub fn try_receive_delivery(
         &self,
         proof: D::Proof<'_>,
@@ -99,22 +99,22 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// When something becomes due by itself: whoever waits has to come then.
+    /// The time of the next timed event: a waiter has to look again then.
     pub fn next_due(&self, proof: D::Proof<'_>) -> Option<Nanos> {
         self.section.with(proof, |state| state.deliveries.as_ref().and_then(Deliveries::next_due))
     }
 
-    /// Does what is due by itself.
+    /// Handles timed events that have become due.
     pub fn catch_up(&self, proof: D::Proof<'_>) -> Leaving<W, Removed<T, B>> {
         self.visit_all(proof, |_, _, _| ()).0
     }
 
-    /// A delivery is done. False if it is not this one's any more.
+    /// Settles a delivery as done. False if the receipt is stale.
     pub fn ack(&self, proof: D::Proof<'_>, receipt: Receipt) -> Outcome<T, W, B, bool> {
         self.visit_all(proof, |state, _, removed| state.settle_delivery(receipt, None, removed))
     }
 
-    /// A delivery has failed. False if it is not this one's any more.
+    /// Settles a delivery as failed. False if the receipt is stale.
     pub fn nack(&self, proof: D::Proof<'_>, receipt: Receipt, nack: Nack) -> Outcome<T, W, B, bool> {
         self.visit_all(proof, |state, _, removed| state.settle_delivery(receipt, Some(nack), removed))
     }
@@ -127,7 +127,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Does the receiver take control messages? `note` is called in the same step.
+    /// Sets whether the receiver takes control messages. `note` is called in the same step.
     pub fn listen<R>(&self, proof: D::Proof<'_>, listens: bool, note: impl FnOnce(&mut X) -> R) -> (Wakes<W>, R) {
         self.visit(proof, |state, wakes| {
             state.listens = listens;
@@ -137,7 +137,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// The receiver wants nothing more. Idempotent. `note` is called if that is the end of the channel, in the same step.
+    /// Ends the channel from the receiver's side. Idempotent. `note` is called in the same step if the channel had not ended before.
     pub fn cancel(&self, proof: D::Proof<'_>, note: impl FnOnce(&mut X)) -> Leaving<W, Removed<T, B>> {
         let (mut leaving, ()) = self.visit_all(proof, |state, _, removed| {
             if state.cancel(removed) {
@@ -155,20 +155,20 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         self.listens && !self.controls.is_empty()
     }
 
-    /// May one who comes now receive? Those in line are before it.
+    /// Whether an arrival may receive now: nobody is in line ahead of it.
     #[inline]
     fn may_receive(&self) -> bool {
         self.receivers().nobody_waits() && self.buffer.len() as u64 > self.receivers().claimed()
     }
 
-    /// One that has been woken may; one that comes now if there is more than those have been woken for.
+    /// A woken waiter may take; an arrival may if there is more than woken waiters have claimed.
     fn may_take(&mut self, spot: &mut Spot) -> bool {
         let woken = self.lobby.is_woken(Side::Receive, spot);
         woken.unwrap_or_else(|| self.receivers().nobody_waits() && self.receivable() as u64 > self.receivers().claimed())
     }
 
     #[inline]
-    fn receive(&mut self, wakes: &mut Wakes<W>) -> Result<Load<T, B>, ReceiveError> {
+    fn receive(&mut self, wakes: &mut Wakes<W>) -> Result<Received<T, B>, ReceiveError> {
         if self.must_listen() {
             return Err(ReceiveError::Control);
         }
@@ -178,9 +178,9 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
                 return Err(self.nothing_there(0));
             }
         }
-        let Some(load) = self.take_out() else { return Err(ReceiveError::Empty) };
+        let Some(received) = self.take_out() else { return Err(ReceiveError::Empty) };
         self.received(wakes);
-        Ok(load)
+        Ok(received)
     }
 
     fn receive_batch(&mut self, max: usize, wakes: &mut Wakes<W>) -> Result<Batch<T, B>, ReceiveError> {
@@ -196,7 +196,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         Ok(batch)
     }
 
-    /// So much is there that nobody has been woken for.
+    /// The number of buffered items that no woken waiter has claimed.
     fn unclaimed(&self) -> usize {
         self.buffer.len().saturating_sub(usize::try_from(self.receivers().claimed()).unwrap_or(usize::MAX))
     }
@@ -208,7 +208,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         batch
     }
 
-    /// Nothing was there: a place in line, or a reason not to wait.
+    /// There was nothing to receive: takes a place in line, or says why waiting is useless.
     fn wait_to_receive(&mut self, owner: u64, spot: &mut Spot, waker: &W, wakes: &mut Wakes<W>) -> ReceiveError {
         let why = if self.must_listen() { ReceiveError::Control } else { self.nothing_there(owner) };
         if matches!(why, ReceiveError::Empty | ReceiveError::Control) {

@@ -1,9 +1,9 @@
 //! The sender's operations: items, batches, permits, the ends, and control messages.
 
+use super::buffer::{Bale, Buffer, Entry};
 use super::channel::Channel;
 use super::ledger::Permit;
 use super::state::State;
-use super::stock::{Bale, Entry, Stock};
 use super::types::{End, Phase, SendError, SenderEnd, Side, Spot};
 use crate::monitor::Waits;
 use crate::section::Domain;
@@ -54,7 +54,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         items: &mut std::vec::IntoIter<T>,
         weights: &[u64],
     ) -> (Wakes<W>, Result<(), SendError<()>>) {
-        self.visit(proof, |state, wakes| state.send_lot(&mut Items { items, weights }, wakes))
+        self.visit(proof, |state, wakes| state.send_outgoing(&mut Items { items, weights }, wakes))
     }
 
     /// The same; while some are left a place in line is held, for the first of them.
@@ -66,7 +66,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         spot: &mut Spot,
         waker: &W,
     ) -> (Wakes<W>, Result<(), SendError<()>>) {
-        self.visit(proof, |state, wakes| state.send_lot_or_wait(&mut Items { items, weights }, spot, waker, wakes))
+        self.visit(proof, |state, wakes| state.send_outgoing_or_wait(&mut Items { items, weights }, spot, waker, wakes))
     }
 
     /// Sends a bale's items as far as there is credit. The rest stays with the channel, in the place in line that `spot` then holds, and
@@ -76,9 +76,9 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         self.visit(proof, |state, wakes| {
             assert!(state.deliveries.is_none(), "deliveries are of items");
             state.vacate(spot, wakes);
-            let mut result = state.send_lot(&mut bale, wakes);
+            let mut result = state.send_outgoing(&mut bale, wakes);
             if matches!(result, Err(SendError::Full(()))) && state.grant_all() {
-                result = state.send_lot(&mut bale, wakes);
+                result = state.send_outgoing(&mut bale, wakes);
             }
             let offer = match result {
                 Ok(()) => Offer::Sent,
@@ -104,7 +104,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
                 state.vacate(spot, wakes);
                 return Offer::Sent;
             };
-            let is_too_heavy = Lot::<T, B>::first_weight(bale).is_some_and(|weight| weight > state.ledger.bound);
+            let is_too_heavy = Outgoing::<T, B>::first_weight(bale).is_some_and(|weight| weight > state.ledger.bound);
             let (count, end) = (bale.count(), state.closed());
             if count > 0 && end.is_none() && !is_too_heavy {
                 return Offer::Standing;
@@ -178,7 +178,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
             if let Some(end) = end {
                 return Err(SendError::Ended(item, end));
             }
-            // An item without weight is no part of it: it needs a slot as everywhere.
+            // An item of weight 0 uses no credit of the permit; it needs a slot.
             if weight > permit.left().min(state.ledger.permits) || (weight == 0 && !state.has_slot()) {
                 return Err(SendError::Full(item));
             }
@@ -189,13 +189,13 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// What is left of a permit goes to the next.
+    /// Gives back what is left of a permit, to the next in line.
     #[must_use = "wake-ups are delivered by `fire`"]
     #[expect(clippy::needless_pass_by_value, reason = "nothing is left of it")]
     pub fn return_permit(&self, proof: D::Proof<'_>, permit: Permit) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            // There is no such permit after a cancel, nor in the child of a fork.
+            // After a cancel, and in the child of a fork, the permit is not in the ledger any more.
             if permit.left() <= state.ledger.permits {
                 state.ledger.return_permit(&permit);
             }
@@ -219,17 +219,17 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
                 Credit::Never => Err(SendError::TooHeavy(())),
                 Credit::Ended(end) => Err(SendError::Ended((), end)),
             };
-            state.settle(wakes); // its turn goes to the next
+            state.settle(wakes); // the turn goes to the next in line
             outcome
         })
     }
 
-    /// Could one who comes now send `n`?
+    /// Whether an arrival could send `n` now.
     pub fn is_ready(&self, proof: D::Proof<'_>, n: u64) -> (Wakes<W>, Result<(), SendError<()>>) {
         self.visit(proof, |state, wakes| state.is_ready(n, wakes))
     }
 
-    /// What one who comes now may send. [`UNBOUNDED`](super::UNBOUNDED): whatever it likes.
+    /// What an arrival may send now; [`UNBOUNDED`](super::UNBOUNDED) if there is no limit.
     pub fn credit(&self, proof: D::Proof<'_>) -> (Wakes<W>, u64) {
         self.visit(proof, |state, wakes| {
             state.prepare_to_send(wakes);
@@ -296,14 +296,14 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     }
 }
 
-/// What is sent in one step, as far as there is credit for it.
-trait Lot<T, B> {
+/// Several items to be sent in one step, as far as there is credit.
+trait Outgoing<T, B> {
     /// How many items are left.
     fn left(&self) -> usize;
     fn weighs_one_each(&self) -> bool;
-    /// What one of those that are left weighs.
+    /// The weight of one of the items that are left.
     fn weight(&self, index: usize) -> u64;
-    fn put_in(&mut self, count: usize, stock: &mut Stock<T, B>);
+    fn put_in(&mut self, count: usize, buffer: &mut Buffer<T, B>);
 
     fn first_weight(&self) -> Option<u64> {
         (self.left() > 0).then(|| if self.weighs_one_each() { 1 } else { self.weight(0) })
@@ -315,7 +315,7 @@ struct Items<'a, T> {
     weights: &'a [u64],
 }
 
-impl<T, B: Bale> Lot<T, B> for Items<'_, T> {
+impl<T, B: Bale> Outgoing<T, B> for Items<'_, T> {
     fn left(&self) -> usize {
         self.items.len()
     }
@@ -328,17 +328,17 @@ impl<T, B: Bale> Lot<T, B> for Items<'_, T> {
         self.weights[self.weights.len() - self.items.len() + index]
     }
 
-    fn put_in(&mut self, count: usize, stock: &mut Stock<T, B>) {
+    fn put_in(&mut self, count: usize, buffer: &mut Buffer<T, B>) {
         if self.weights.is_empty() {
-            stock.extend(self.items.take(count).map(|item| Entry { item, weight: 1 }));
+            buffer.extend(self.items.take(count).map(|item| Entry { item, weight: 1 }));
         } else {
             let weights = &self.weights[self.weights.len() - self.items.len()..];
-            stock.extend(self.items.take(count).zip(weights).map(|(item, &weight)| Entry { item, weight }));
+            buffer.extend(self.items.take(count).zip(weights).map(|(item, &weight)| Entry { item, weight }));
         }
     }
 }
 
-impl<T, B: Bale> Lot<T, B> for B {
+impl<T, B: Bale> Outgoing<T, B> for B {
     fn left(&self) -> usize {
         self.count()
     }
@@ -351,25 +351,25 @@ impl<T, B: Bale> Lot<T, B> for B {
         Bale::weight(self, index)
     }
 
-    fn put_in(&mut self, count: usize, stock: &mut Stock<T, B>) {
-        stock.push_bale(self.take(count));
+    fn put_in(&mut self, count: usize, buffer: &mut Buffer<T, B>) {
+        buffer.push_bale(self.take(count));
     }
 }
 
-/// What has become of a bale. What is left of one that cannot go on comes back.
+/// The state of an offered bale. A bale that cannot be sent comes back.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offer<B> {
     Sent,
-    /// It stands in line.
+    /// It is waiting in line.
     Standing,
-    /// The first item that is left weighs more than may ever be on its way at once.
+    /// The first item that is left is heavier than the channel's bound.
     TooHeavy(B),
     Ended(B, End),
 }
 
-/// Whether there is credit for something.
+/// The answer to a request for credit.
 enum Credit {
-    /// It is there, and the operation waits no longer.
+    /// There is credit; the operation has left the line.
     Here,
     /// The operation stands in line.
     Wait,
@@ -378,7 +378,7 @@ enum Credit {
 }
 
 impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
-    /// Before anything is said about credit.
+    /// Called before credit is looked at: ends a lease whose time is over.
     pub(super) fn prepare_to_send(&mut self, wakes: &mut Wakes<W>) {
         self.forget_after_fork();
         if self.ledger.has_lease() {
@@ -424,7 +424,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
             self.settle(wakes);
             return refusal;
         }
-        // Before a sender parks all that has been consumed is granted, whatever the step.
+        // Before a sender parks, all consumed credit is granted, whatever the step.
         if self.may_go(n, spot) || (self.grant_all() && self.may_go(n, spot)) {
             self.vacate(spot, wakes);
             return Credit::Here;
@@ -434,7 +434,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         Credit::Wait
     }
 
-    /// One that has been woken has its credit reserved; one that comes now finds what others leave.
+    /// A woken sender has credit reserved; an arrival finds what the others leave.
     fn may_go(&mut self, n: u64, spot: &mut Spot) -> bool {
         match self.lobby.is_woken(Side::Send, spot) {
             Some(woken) => woken && self.is_covered(n, spot),
@@ -442,73 +442,74 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         }
     }
 
-    fn send_lot_or_wait(
+    fn send_outgoing_or_wait(
         &mut self,
-        lot: &mut impl Lot<T, B>,
+        outgoing: &mut impl Outgoing<T, B>,
         spot: &mut Spot,
         waker: &W,
         wakes: &mut Wakes<W>,
     ) -> Result<(), SendError<()>> {
         if spot.is_held() {
-            let Some(weight) = lot.first_weight() else { return Ok(()) };
+            let Some(weight) = outgoing.first_weight() else { return Ok(()) };
             match self.credit_or_wait(weight, spot, waker, wakes) {
                 Credit::Here => {}
                 Credit::Wait => return Err(SendError::Full(())),
                 Credit::Never => return Err(SendError::TooHeavy(())),
                 Credit::Ended(end) => return Err(SendError::Ended((), end)),
             }
-            // Its turn was for this one; of the others some may be for those who came meanwhile.
+            // The turn was for this item; credit for the rest may belong to senders that came meanwhile.
             self.ledger.send(weight);
-            self.put_lot(lot, 1);
+            self.put_outgoing(outgoing, 1);
         }
-        let mut result = self.send_lot(lot, wakes);
+        let mut result = self.send_outgoing(outgoing, wakes);
         if matches!(result, Err(SendError::Full(()))) && self.grant_all() {
-            result = self.send_lot(lot, wakes);
+            result = self.send_outgoing(outgoing, wakes);
         }
-        if let (Err(SendError::Full(())), Some(weight)) = (&result, lot.first_weight()) {
+        if let (Err(SendError::Full(())), Some(weight)) = (&result, outgoing.first_weight()) {
             self.stay(Side::Send, weight, spot, waker, wakes);
         }
         self.settle(wakes);
         result
     }
 
-    fn send_lot(&mut self, lot: &mut impl Lot<T, B>, wakes: &mut Wakes<W>) -> Result<(), SendError<()>> {
+    fn send_outgoing(&mut self, outgoing: &mut impl Outgoing<T, B>, wakes: &mut Wakes<W>) -> Result<(), SendError<()>> {
         self.prepare_to_send(wakes);
         if let Some(end) = self.closed() {
-            return if lot.left() == 0 { Ok(()) } else { Err(SendError::Ended((), end)) };
+            return if outgoing.left() == 0 { Ok(()) } else { Err(SendError::Ended((), end)) };
         }
-        let outcome = if self.senders().nobody_waits() { self.send_covered(lot) } else { self.send_none(lot) };
+        let outcome = if self.senders().nobody_waits() { self.send_covered(outgoing) } else { self.send_none(outgoing) };
         self.sent(wakes);
         outcome
     }
 
-    /// Others are before it.
-    fn send_none(&self, lot: &impl Lot<T, B>) -> Result<(), SendError<()>> {
-        match lot.first_weight() {
+    /// The answer while other senders are ahead in line.
+    fn send_none(&self, outgoing: &impl Outgoing<T, B>) -> Result<(), SendError<()>> {
+        match outgoing.first_weight() {
             None => Ok(()),
             Some(weight) if weight > self.ledger.bound => Err(SendError::TooHeavy(())),
             Some(_) => Err(SendError::Full(())),
         }
     }
 
-    /// Sends what there is credit for, beside what those have claimed who have been woken.
-    fn send_covered(&mut self, lot: &mut impl Lot<T, B>) -> Result<(), SendError<()>> {
-        let (count, outcome) = if lot.weighs_one_each() { self.take_equals(lot.left()) } else { self.take_weights(lot) };
-        self.put_lot(lot, count);
+    /// Sends as much as there is credit for, apart from what woken senders have claimed.
+    fn send_covered(&mut self, outgoing: &mut impl Outgoing<T, B>) -> Result<(), SendError<()>> {
+        let (count, outcome) =
+            if outgoing.weighs_one_each() { self.take_equals(outgoing.left()) } else { self.take_weights(outgoing) };
+        self.put_outgoing(outgoing, count);
         outcome
     }
 
-    /// Takes credit for so many that weigh one each: for how many there was some.
+    /// Takes credit for up to `left` items of weight one; returns the number of items it covers.
     fn take_equals(&mut self, left: usize) -> (usize, Result<(), SendError<()>>) {
         let count = usize::try_from(self.unclaimed_credit()).unwrap_or(usize::MAX).min(left);
         self.ledger.send(count as u64);
         (count, if count == left { Ok(()) } else { Err(SendError::Full(())) })
     }
 
-    fn take_weights(&mut self, lot: &impl Lot<T, B>) -> (usize, Result<(), SendError<()>>) {
+    fn take_weights(&mut self, outgoing: &impl Outgoing<T, B>) -> (usize, Result<(), SendError<()>>) {
         let (slots, claimed) = (self.slots(), self.senders().claimed());
-        for index in 0..lot.left() {
-            let weight = lot.weight(index);
+        for index in 0..outgoing.left() {
+            let weight = outgoing.weight(index);
             if weight > self.ledger.bound {
                 return (index, Err(SendError::TooHeavy(())));
             }
@@ -517,12 +518,12 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
             }
             self.ledger.send(weight);
         }
-        (lot.left(), Ok(()))
+        (outgoing.left(), Ok(()))
     }
 
-    /// The first `count`, whose weight the ledger has.
-    fn put_lot(&mut self, lot: &mut impl Lot<T, B>, count: usize) {
-        lot.put_in(count, &mut self.buffer);
+    /// Buffers the first `count` items, whose weight has been taken from the ledger.
+    fn put_outgoing(&mut self, outgoing: &mut impl Outgoing<T, B>, count: usize) {
+        outgoing.put_in(count, &mut self.buffer);
         self.sends += count as u64;
         self.peak = self.peak.max(self.ledger.occupied);
     }
@@ -540,7 +541,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         bale
     }
 
-    /// Serves the line in order: of a bale goes what there is credit for, and who else may go is woken.
+    /// Serves the line in order: a bale is sent as far as there is credit, other senders that may go are woken.
     #[cold]
     #[inline(never)]
     pub(super) fn serve_senders(&mut self, closed: bool, wakes: &mut Wakes<W>) {
@@ -554,7 +555,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
                 if matches!(outcome, Err(SendError::Full(()))) {
                     return;
                 }
-                // All of it has gone, or nothing more can: its owner has to know that, and claims nothing.
+                // All of it was sent, or no more can be: its owner is woken to see that, and claims no credit.
                 self.lobby.line_mut(Side::Send).wake(ticket, wakes);
             } else {
                 self.wake_senders(1, closed, wakes);

@@ -3,21 +3,21 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::buffer::{Bale, Buffer, Received};
 use super::deliveries::{Deliveries, Handed, Nack, Parcel, Receipt, Settled};
 use super::ledger::{Ledger, UNBOUNDED};
 use super::starvation::Starvation;
-use super::stock::{Bale, Load, Stock};
-use super::types::{Config, End, NOBODY, Phase, ReceiveError, Removed, Side, Spot};
+use super::types::{Config, End, NO_OWNER, Phase, ReceiveError, Removed, Side, Spot};
 use crate::clock::{Clock, Nanos};
 use crate::monitor::{self, Lobby, Waits};
 use crate::sync::Arc;
 use crate::wait::{Line, Ticket, Wake, Wakes};
 
-/// Who holds grants back.
+/// Why grants are held back.
 #[derive(Debug)]
 pub(super) struct Hold<W> {
     pub(super) paused: bool,
-    /// Another channel, while its sender is starved.
+    /// The channel deferred to: grants are held while its sender is starved.
     pub(super) downstream: Option<Arc<Starvation<W>>>,
 }
 
@@ -30,7 +30,7 @@ impl<W: Wake> Hold<W> {
 /// See the head of this file.
 pub struct State<T, W: Wake, B, X> {
     pub(super) ledger: Ledger,
-    pub(super) buffer: Stock<T, B>,
+    pub(super) buffer: Buffer<T, B>,
     pub(super) deliveries: Option<Deliveries<T>>,
     pub(super) controls: VecDeque<T>,
     pub(super) control_capacity: usize,
@@ -49,12 +49,12 @@ pub struct State<T, W: Wake, B, X> {
     pub(super) receives: u64,
     pub(super) discarded: u64,
     pub(super) peak: u64,
-    /// Who looks after what becomes due by itself, and has been told to look when.
+    /// The waiter that looks after timed events (`ack_wait`, delays), and the time it has been told.
     timekeeper: Option<(Side, Ticket, Nanos)>,
-    /// The one that waits for nothing but what it has itself.
-    waits_for_itself: Option<u64>,
+    /// The owner whose own unsettled deliveries are all that is left, once its waiters have been told.
+    self_wait: Option<u64>,
     pub(super) lobby: Lobby<W, 3>,
-    /// What the owner of the channel keeps with it.
+    /// Data that the binding keeps with the channel.
     pub(super) extras: X,
 }
 
@@ -63,7 +63,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         let Config { window, step, bound, control_capacity, rules } = config;
         Self {
             ledger: Ledger::new(window, step, bound),
-            buffer: Stock::default(),
+            buffer: Buffer::default(),
             deliveries: rules.map(Deliveries::new),
             controls: VecDeque::new(),
             control_capacity,
@@ -79,7 +79,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
             discarded: 0,
             peak: 0,
             timekeeper: None,
-            waits_for_itself: None,
+            self_wait: None,
             lobby: Lobby::new(clock),
             extras,
         }
@@ -87,13 +87,13 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
 
     // ------------------------------------------------------------------------------------------------ what follows from the state
 
-    /// What can be received now.
+    /// The number of items that can be received now.
     #[inline]
     pub(super) fn receivable(&self) -> usize {
         self.buffer.len() + self.deliveries.as_ref().map_or(0, Deliveries::ready)
     }
 
-    /// What is there for the receiver, now or later.
+    /// The number of items for the receiver, now or after a delay.
     pub(super) fn buffered(&self) -> usize {
         self.receivable() + self.deliveries.as_ref().map_or(0, Deliveries::delayed)
     }
@@ -102,19 +102,19 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         self.deliveries.as_ref().map_or(0, Deliveries::unacked)
     }
 
-    /// Nothing will ever be received again, and why.
+    /// The reason why nothing will ever be received again, if that is so.
     pub(super) fn end(&self) -> Option<End> {
         match self.phase {
             Phase::Open => None,
             Phase::Cancelled => Some(End::Cancelled),
             _ if self.buffered() + self.unacked() > 0 => None,
-            // Whoever has a permit may still use it.
+            // A permit that is out may still be used.
             Phase::Completing => (self.ledger.permits == 0).then_some(End::Completed),
             Phase::Failed => Some(End::Failed),
         }
     }
 
-    /// Why nothing can be sent any more.
+    /// The reason why nothing can be sent any more, if that is so.
     pub(super) fn closed(&self) -> Option<End> {
         match self.phase {
             Phase::Open => None,
@@ -124,7 +124,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         }
     }
 
-    /// Does so much fit when others have claimed `claimed`? An item without weight needs a slot.
+    /// Whether `want` fits when woken senders have claimed `claimed`. An item of weight 0 needs a slot.
     #[inline]
     pub(super) fn fits(ledger: &Ledger, slots: usize, want: u64, claimed: u64) -> bool {
         if want == 0 { (slots as u64) < ledger.bound } else { claimed.saturating_add(want) <= ledger.sendable() }
@@ -134,7 +134,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         self.buffered() + self.unacked()
     }
 
-    /// Is there room for an item without weight?
+    /// Whether there is a slot for an item of weight 0.
     pub(super) fn has_slot(&self) -> bool {
         (self.slots() as u64) < self.ledger.bound
     }
@@ -161,7 +161,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         self.unclaimed_credit()
     }
 
-    /// What is left when those who have been woken have taken theirs.
+    /// The credit that is left when the woken senders have taken theirs.
     pub(super) fn unclaimed_credit(&self) -> u64 {
         match self.ledger.credit() {
             UNBOUNDED => UNBOUNDED,
@@ -171,7 +171,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
 
     // ------------------------------------------------------------------------------------------------------------------- changes
 
-    /// Does what has become due by itself.
+    /// Handles timed events that have become due: lease ends, expired deliveries, delays.
     pub(super) fn catch_up(&mut self, removed: &mut Removed<T, B>) {
         let clock = &self.lobby.clock;
         self.ledger.expire(|| clock.now());
@@ -184,8 +184,8 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         });
     }
 
-    /// Gives consumed credit back, and what else is owed: in steps, but all of it when nothing is left to receive. (So when a sender parks, see
-    /// `credit_or_wait`. One that stands in line is not woken for every single item.)
+    /// Grants what is owed, in steps of the threshold; all of it when nothing is left to receive. (A sender that parks gets all of it too, see
+    /// `credit_or_wait`. A sender in line is not woken for every single item.)
     #[inline]
     fn replenish(&mut self, nothing_left: bool) -> bool {
         let grants = self.ledger.owed > 0 && (self.ledger.reaches_step() || nothing_left) && !self.hold.is_on();
@@ -204,7 +204,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     #[inline(never)]
     pub(super) fn settle(&mut self, wakes: &mut Wakes<W>) {
         self.forget_after_fork();
-        // Not what is delayed: until that comes back there is nothing to do but to send more.
+        // Delayed deliveries do not count: until they come back, sending more is all that can happen.
         self.replenish(self.receivable() == 0);
         let closed = self.phase != Phase::Open;
         if !self.senders().nobody_waits() {
@@ -224,7 +224,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         }
         if self.deliveries.is_some() {
             self.note_due(wakes);
-            self.note_waits_for_itself(wakes);
+            self.note_self_wait(wakes);
         }
         if self.is_observed {
             self.tell_observers(wakes);
@@ -242,8 +242,8 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         });
     }
 
-    /// The first receiver in line, or else the first sender, looks after what becomes due by itself: it is told when that changes, or it has
-    /// become the first.
+    /// The first receiver in line, or else the first sender, looks after timed events. It is woken when their time changes, or when it becomes
+    /// the first.
     fn note_due(&mut self, wakes: &mut Wakes<W>) {
         let keeper = self.keeper();
         if let Some((side, ticket, due)) = keeper {
@@ -260,7 +260,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         Some((side, ticket, self.deliveries.as_ref()?.next_due()?))
     }
 
-    /// This one knows what is due: it is about to look when.
+    /// Called when the waiter at `spot` is about to ask for the next due time itself, so that it need not be woken for it.
     pub(super) fn keep_time(&mut self, spot: &Spot) {
         let keeper = self.keeper();
         if spot.place() == keeper.map(|(side, ticket, _)| (side, ticket)) {
@@ -268,19 +268,19 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         }
     }
 
-    /// Somebody who waits may have become the one that waits for itself: it has to look to be told.
-    fn note_waits_for_itself(&mut self, wakes: &mut Wakes<W>) {
+    /// Wakes the receivers in line when all that is left is one owner's unsettled deliveries: the owner, if it is among them, must be told.
+    fn note_self_wait(&mut self, wakes: &mut Wakes<W>) {
         if !self.is_left_with_unacked() {
-            self.waits_for_itself = None;
-        } else if self.waits_for_itself.is_none() {
-            self.waits_for_itself = self.deliveries.as_ref().and_then(Deliveries::only_owner);
-            if self.waits_for_itself.is_some() {
+            self.self_wait = None;
+        } else if self.self_wait.is_none() {
+            self.self_wait = self.deliveries.as_ref().and_then(Deliveries::only_owner);
+            if self.self_wait.is_some() {
                 self.receivers().waiting().for_each(|(ticket, _)| self.receivers().nudge(ticket, wakes));
             }
         }
     }
 
-    /// Nothing comes any more but what is not settled.
+    /// True if all that is left is unsettled deliveries.
     fn is_left_with_unacked(&self) -> bool {
         let is_over = match self.phase {
             Phase::Open => false,
@@ -297,7 +297,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         self.peak = self.peak.max(self.ledger.occupied);
     }
 
-    /// After a change that lets receivers go, or may starve the sender.
+    /// To be called after a send: receivers may go, and the sender may have become starved.
     #[inline]
     pub(super) fn sent(&mut self, wakes: &mut Wakes<W>) {
         if !self.receivers().nobody_waits() || self.is_observed {
@@ -307,11 +307,11 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
 
     /// The next item, of a channel without deliveries.
     #[inline]
-    pub(super) fn take_out(&mut self) -> Option<Load<T, B>> {
-        let (load, weight) = self.buffer.pop()?;
+    pub(super) fn take_out(&mut self) -> Option<Received<T, B>> {
+        let (received, weight) = self.buffer.pop()?;
         self.receives += 1;
         self.ledger.consumed(weight);
-        Some(load)
+        Some(received)
     }
 
     /// After something has been taken out, of a channel without deliveries.
@@ -332,7 +332,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
             ready
         } else {
             // Bales go only into channels without deliveries.
-            let (Load::Item(item), weight) = self.buffer.pop()? else { return None };
+            let (Received::Item(item), weight) = self.buffer.pop()? else { return None };
             (deliveries.first_time(), Parcel { item, weight, attempts: 0 })
         };
         self.receives += 1;
@@ -342,7 +342,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     /// A delivery has been settled. False if the receipt is stale.
     pub(super) fn settle_delivery(&mut self, receipt: Receipt, nack: Option<Nack>, removed: &mut Removed<T, B>) -> bool {
         if self.phase == Phase::Cancelled {
-            return true; // what was out has gone with the rest
+            return true; // the deliveries went with the rest
         }
         let now = self.lobby.clock.now();
         let Some(deliveries) = &mut self.deliveries else { return false };
@@ -366,7 +366,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         true
     }
 
-    /// The receiver has gone: nothing is left. False if the channel had ended before.
+    /// The receiver has cancelled: everything is removed. False if the channel had ended before.
     pub(super) fn cancel(&mut self, removed: &mut Removed<T, B>) -> bool {
         if self.phase == Phase::Cancelled || self.end().is_some() {
             return false;
@@ -380,7 +380,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         }
         removed.dropped.append(self.buffer.pop_batch(usize::MAX).0);
         self.discarded += (removed.dropped.count() - before) as u64;
-        // Who sent them is told by the end; they are nobody's.
+        // Control messages are not reported as discarded: their sender learns of the end.
         removed.settled.extend(self.controls.drain(..));
         self.ledger.close();
         true
@@ -398,21 +398,21 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         self.lobby.line(Side::Receive)
     }
 
-    /// The operation has to wait: it takes a place, or waits again in the one it has, from now on for so much.
+    /// Takes a place in line for an operation that has to wait, or keeps the place it has, for `want` from now on.
     pub(super) fn stay(&mut self, side: Side, want: u64, spot: &mut Spot, waker: &W, wakes: &mut Wakes<W>) {
         if let Some(ticket) = self.lobby.keep_or_join(side, want, spot, waker, wakes) {
             self.lobby.line_mut(side).set_want(ticket, want, false);
         }
     }
 
-    /// Why an operation that found nothing waits, or does not.
+    /// The answer to a receive that found nothing.
     pub(super) fn nothing_there(&self, owner: u64) -> ReceiveError {
         if let Some(end) = self.end() {
             return ReceiveError::Ended(end);
         }
         let only_owner = || self.deliveries.as_ref().and_then(Deliveries::only_owner);
-        if owner != NOBODY && self.is_left_with_unacked() && only_owner() == Some(owner) {
-            return ReceiveError::WaitsForItself;
+        if owner != NO_OWNER && self.is_left_with_unacked() && only_owner() == Some(owner) {
+            return ReceiveError::SelfWait;
         }
         ReceiveError::Empty
     }
@@ -452,7 +452,7 @@ impl<T, W: Wake, B: Bale, X> Waits<W, 3> for State<T, W, B, X> {
         self.settle(wakes);
     }
 
-    /// What a sender has offered goes with its place.
+    /// A bale that was offered goes with its place.
     fn vacate(&mut self, spot: &mut Spot, wakes: &mut Wakes<W>) {
         if let Some((Side::Send, ticket)) = spot.place() {
             self.offers.retain(|(offered, _)| *offered != ticket);

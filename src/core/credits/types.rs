@@ -1,35 +1,35 @@
 //! What a channel is made of, and what its operations answer.
 
+use super::buffer::{Bale, Batch, NoBale};
 use super::deliveries::Rules;
-use super::stock::{Bale, Batch, NoBale};
 use crate::clock::Nanos;
 use crate::leaving::Leaving;
 use crate::sync::{AtomicBool, Ordering};
 
-/// The owner of what is handed on to others: it never waits for itself.
-pub const NOBODY: u64 = u64::MAX;
+/// The owner of a delivery that others settle, such as a subscriber's: a receive with this owner never answers `SelfWait`.
+pub const NO_OWNER: u64 = u64::MAX;
 
 /// What a channel is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// 0: nothing flows but what is asked for.
+    /// 0: only what the receiver requests may be sent.
     pub window: u64,
-    /// Consumed credit is given back in steps of this.
+    /// Consumed credit is granted again in steps of this size.
     pub step: u64,
-    /// The most that may be in the buffer and with the receiver.
+    /// The largest amount that may be in the buffer and with the receiver together.
     pub bound: u64,
     pub control_capacity: usize,
-    /// With deliveries to be settled.
+    /// Present if items are deliveries that have to be settled.
     pub rules: Option<Rules>,
 }
 
-/// Where a channel is in its life.
+/// The phase of a channel's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Open,
-    /// Nothing more is sent; what is there is received.
+    /// Nothing more is sent; what is buffered is still received.
     Completing,
-    /// As completing, with an error at the end.
+    /// Like `Completing`, but the receiver gets an error at the end.
     Failed,
     Cancelled,
 }
@@ -61,12 +61,12 @@ impl SenderEnd {
     }
 }
 
-/// Why an item was not taken in. It comes back.
+/// Why an item was not sent. The item comes back in it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SendError<T> {
-    /// No credit, or others are before it.
+    /// There is no credit, or other senders are ahead in line.
     Full(T),
-    /// More than may ever be on its way at once.
+    /// The item is heavier than the channel's bound.
     TooHeavy(T),
     Ended(T, End),
 }
@@ -75,11 +75,11 @@ pub enum SendError<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiveError {
     Empty,
-    /// First there are control messages to be taken.
+    /// Control messages have to be taken first.
     Control,
     Ended(End),
-    /// Nothing comes any more but what this very owner has not settled.
-    WaitsForItself,
+    /// All that is left is deliveries that this owner itself has not settled.
+    SelfWait,
 }
 
 /// The lines of a channel.
@@ -87,11 +87,11 @@ pub enum ReceiveError {
 pub enum Side {
     Send,
     Receive,
-    /// Of those who have nothing to send yet, and are told once, when nothing can be sent any more.
+    /// Waiters with nothing to send: each is woken once, when nothing can be sent any more (`close_waiters`).
     Close,
 }
 
-/// The place of one operation in one of the lines; [`Channel::leave`](super::Channel::leave) gives it up.
+/// One operation's place in one of the lines; [`Channel::leave`](super::Channel::leave) gives it up.
 pub type Spot = crate::wait::Spot<Side>;
 
 /// Items that have left the channel without having been received.
@@ -115,10 +115,10 @@ impl<T, B: Bale> Removed<T, B> {
     }
 }
 
-/// What an operation leaves to be done outside the section, and its result.
+/// What has to be done outside the section after an operation, and the operation's result.
 pub type Outcome<T, W, B, R> = (Leaving<W, Removed<T, B>>, R);
 
-/// What a channel has seen so far. Amounts are in units of weight, but for counts of items.
+/// Counters of a channel. Amounts are in units of weight, except for the fields named `items_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
     pub phase: Phase,
@@ -128,12 +128,12 @@ pub struct Statistics {
     pub sent: u64,
     pub voided: u64,
     pub permits: u64,
-    /// In the buffer, and with the receiver.
+    /// The amount in the buffer and with the receiver.
     pub occupied: u64,
     pub peak: u64,
-    /// [`UNBOUNDED`](super::UNBOUNDED): no end.
+    /// [`UNBOUNDED`](super::UNBOUNDED) if there is no limit.
     pub credit: u64,
-    /// Consumed, or asked for, and not granted yet.
+    /// The amount consumed or requested that has not been granted yet.
     pub owed: u64,
     pub items_sent: u64,
     pub items_received: u64,
@@ -147,7 +147,7 @@ pub struct Statistics {
     pub waiting_receivers: usize,
     pub send_blocked: Nanos,
     pub receive_blocked: Nanos,
-    /// For so long a sender stood in line.
+    /// For how long there has been a sender in line without a break.
     pub starved_for: Nanos,
     pub held: bool,
 }

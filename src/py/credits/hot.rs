@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 
 use pyo3::prelude::*;
-use sluicegate_core::credits::{Load, SendError};
+use sluicegate_core::credits::{Received, SendError};
 
 use crate::credits::objects::object;
 use crate::credits::receiver::PyReceiver;
@@ -45,8 +45,8 @@ fn receive_fast(py: Python<'_>, receiver: &PyReceiver) -> Plain {
     let (wakes, result) = body.core.try_receive(py);
     deliver(wakes);
     match result {
-        Ok(Load::Item(item)) => Plain::Done(item),
-        Ok(load) => attached(|py| object(py, load)),
+        Ok(Received::Item(item)) => Plain::Done(item),
+        Ok(received) => attached(|py| object(py, received)),
         Err(_) => Plain::Declined,
     }
 }

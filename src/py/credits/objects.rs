@@ -10,7 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 use sluicegate_core::credits::frames::{Form, FrameRange};
-use sluicegate_core::credits::{Batch, Load};
+use sluicegate_core::credits::{Batch, Received};
 
 use crate::rt::Item;
 
@@ -26,13 +26,13 @@ fn make<'py>(py: Python<'py>, range: &FrameRange, mut put: impl FnMut(Bound<'py,
 
 /// What has been received, as an object.
 #[inline]
-pub(crate) fn object(py: Python<'_>, load: Load<Item, FrameRange>) -> PyResult<Item> {
-    match load {
-        Load::Item(item) => Ok(item),
-        Load::Bale(range) => {
+pub(crate) fn object(py: Python<'_>, received: Received<Item, FrameRange>) -> PyResult<Item> {
+    match received {
+        Received::Item(item) => Ok(item),
+        Received::Bale(range) => {
             let mut object = None;
             make(py, &range, |made| object = Some(made.unbind()))?;
-            Ok(object.expect("a load is of one item"))
+            Ok(object.expect("one item was received"))
         }
     }
 }
@@ -54,10 +54,10 @@ pub(crate) fn list(py: Python<'_>, batch: Batch<Item, FrameRange>) -> PyResult<B
             ffi::PyList_SET_ITEM(list.as_ptr(), index, object.into_ptr());
             index += 1;
         };
-        for load in batch.into_loads() {
-            match load {
-                Load::Item(item) => put(item.into_bound(py)),
-                Load::Bale(range) => make(py, &range, &mut put)?,
+        for received in batch.into_parts() {
+            match received {
+                Received::Item(item) => put(item.into_bound(py)),
+                Received::Bale(range) => make(py, &range, &mut put)?,
             }
         }
         debug_assert_eq!(index, length);

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyIterator;
 use sluicegate_core::clock::{Clock, Nanos};
-use sluicegate_core::credits::{Handed, NOBODY, Permit, ReceiveError, SendError, Side, Spot};
+use sluicegate_core::credits::{Handed, NO_OWNER, Permit, ReceiveError, SendError, Side, Spot};
 use sluicegate_core::wait::{Ticket, Wakes};
 
 use super::delivery::PyDelivery;
@@ -61,12 +61,12 @@ pub(crate) struct ChannelOperation {
     /// Deliveries: when something becomes due by itself.
     look_again_at: Option<Nanos>,
     /// Others settle what this one receives.
-    hands_on: bool,
+    for_subscriber: bool,
 }
 
 impl ChannelOperation {
     fn new(body: &Bound<'_, PyChannelBody>, work: Work) -> Self {
-        Self { body: body.clone().unbind(), work, spot: Spot::default(), look_again_at: None, hands_on: false }
+        Self { body: body.clone().unbind(), work, spot: Spot::default(), look_again_at: None, for_subscriber: false }
     }
 
     pub(crate) fn send(body: &Bound<'_, PyChannelBody>, item: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -102,8 +102,8 @@ impl ChannelOperation {
     }
 
     /// For a subscriber, who has handed on what it has received.
-    pub(crate) fn receive_to_hand_on(body: &Bound<'_, PyChannelBody>) -> Self {
-        Self { hands_on: true, ..Self::receive(body) }
+    pub(crate) fn receive_for_subscriber(body: &Bound<'_, PyChannelBody>) -> Self {
+        Self { for_subscriber: true, ..Self::receive(body) }
     }
 
     pub(crate) fn receive_many(body: &Bound<'_, PyChannelBody>, max: usize) -> Self {
@@ -122,7 +122,7 @@ struct Visit<'a, 'py, 's> {
     name: &'static str,
     chance: Chance<'s>,
     spot: &'s mut Spot,
-    hands_on: bool,
+    for_subscriber: bool,
 }
 
 impl Visit<'_, '_, '_> {
@@ -297,7 +297,7 @@ impl Visit<'_, '_, '_> {
                 Ok(Some(()))
             }
             ReceiveError::Ended(end) => Err(body.receive_ended(py, self.name, end)),
-            ReceiveError::WaitsForItself => Err(exceptions::channel_error(
+            ReceiveError::SelfWait => Err(exceptions::channel_error(
                 py,
                 (format!(
                     "{}: the channel is complete, and all that is left is deliveries that the caller itself has not settled",
@@ -316,7 +316,7 @@ impl Visit<'_, '_, '_> {
             };
             wakes.fire();
             match result {
-                Ok(load) => return Ok(Some(Done::Item(objects::object(py, load)?))),
+                Ok(received) => return Ok(Some(Done::Item(objects::object(py, received)?))),
                 Err(error) => {
                     if self.nothing(error)?.is_none() {
                         return Ok(None);
@@ -348,7 +348,7 @@ impl Visit<'_, '_, '_> {
     /// One delivery, made into Python's.
     fn receive_delivery(&mut self, look_again_at: &mut Option<Nanos>) -> PyResult<Option<Py<PyAny>>> {
         let (py, body) = (self.body.py(), self.body.get());
-        let owner = if self.hands_on { NOBODY } else { aio::whose_turn(py)? };
+        let owner = if self.for_subscriber { NO_OWNER } else { aio::whose_turn(py)? };
         loop {
             let share = |item: &Item| item.clone_ref(py);
             let (leaving, result) = match self.chance {
@@ -413,7 +413,7 @@ impl Operation for ChannelOperation {
     fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
         let py = this.py();
         let name = self.names().0;
-        let Self { body, work, spot, look_again_at, hands_on } = self;
+        let Self { body, work, spot, look_again_at, for_subscriber } = self;
         *look_again_at = None;
         let body = body.bind(py);
         let acks = body.get().acks;
@@ -422,7 +422,7 @@ impl Operation for ChannelOperation {
             // What becomes due by itself gives credit back, also when nobody receives.
             *look_again_at = body.get().up_to_date(py).next_due(py);
         }
-        let mut visit = Visit { body, name, chance, spot, hands_on: *hands_on };
+        let mut visit = Visit { body, name, chance, spot, for_subscriber: *for_subscriber };
         match work {
             Work::Send(item, weight) => visit.send(item, *weight),
             Work::SendMany { source: Source::Items(items, weights), accepted } => visit.send_items(items, weights, accepted),

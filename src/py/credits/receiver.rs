@@ -117,13 +117,13 @@ impl PyReceiver {
 
     /// `receive` for a subscriber: what it has received others settle, so it never waits for itself.
     fn _next(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let mut operation = ChannelOperation::receive_to_hand_on(slf.get().body.bind(slf.py()));
+        let mut operation = ChannelOperation::receive_for_subscriber(slf.get().body.bind(slf.py()));
         blocking::run(slf.as_any(), &mut operation, Timeout::Forever)?.into_object(slf.py())
     }
 
     /// The same, for a loop.
     fn _async_next(slf: &Bound<'_, Self>) -> PyResult<AsyncOperation> {
-        Self::awaitable(slf, ChannelOperation::receive_to_hand_on(slf.get().body.bind(slf.py())), None)
+        Self::awaitable(slf, ChannelOperation::receive_for_subscriber(slf.get().body.bind(slf.py())), None)
     }
 
     /// There is one subscriber, and it is the first.
@@ -132,6 +132,11 @@ impl PyReceiver {
             return Err(PyRuntimeError::new_err("this receiver has a subscriber already (Reactive Streams, rule 2.12)"));
         }
         Ok(())
+    }
+
+    /// The subscriber could not be started: there may be another one.
+    fn _unsubscribe(&self, py: Python<'_>) {
+        self.subscribed.with(py, |subscribed| *subscribed = false);
     }
 
     /// Gives what a subscriber's handler raised to `sys.unraisablehook`.
@@ -158,8 +163,8 @@ impl PyReceiver {
         if !body.acks && !body.core.is_entered(py) {
             let (wakes, result) = body.core.try_receive(py);
             wakes.fire();
-            if let Ok(load) = result {
-                return objects::object(py, load).map(Some);
+            if let Ok(received) = result {
+                return objects::object(py, received).map(Some);
             }
         }
         match Self::receive_in_general(slf, Timeout::Forever) {

@@ -21,6 +21,7 @@ mod runtime;
 mod transfer;
 mod writing;
 
+use transfer::Counted;
 pub(crate) use transfer::PyTransfer;
 
 use pyo3::exceptions::PyValueError;
@@ -66,7 +67,7 @@ pub(crate) fn _read_lines(
     let py = source.py();
     let decoding = decoding(py, encoding, errors)?;
     let limit = arguments::positive("limit", limit)?;
-    read(source, sender, "read_lines", true, |name, endpoint| Options {
+    read(source, sender, "read_lines", Counted::Items, |name, endpoint| Options {
         name,
         endpoint,
         kind: Kind::Lines { keep_ends: keep_ends.0 },
@@ -88,7 +89,7 @@ pub(crate) fn _read_chunks(
     if size > isize::MAX as usize / 2 {
         return Err(PyValueError::new_err(format!("'chunk_size' is {size}: more than memory can hold")));
     }
-    read(source, sender, "read_chunks", false, |name, endpoint| Options {
+    read(source, sender, "read_chunks", Counted::Bytes, |name, endpoint| Options {
         name,
         endpoint,
         kind: Kind::Chunks { size },
@@ -102,14 +103,14 @@ fn read(
     source: &Bound<'_, PyAny>,
     sender: &Bound<'_, PySender>,
     what: &str,
-    counts_items: bool,
+    counts: Counted,
     options: impl FnOnce(Name, endpoint::Endpoint) -> Options,
 ) -> PyResult<PyTransfer> {
     let py = source.py();
     sender.get().check_open(py, what)?;
     let (name, endpoint) = Name::parse("source", source)?;
     let told = format!("{what} from {}", name.shown());
-    PyTransfer::start(py, told, counts_items, |signal| Box::new(Reading::new(py, sender, options(name, endpoint), signal)))
+    PyTransfer::start(py, told, counts, |signal| Box::new(Reading::new(py, sender, options(name, endpoint), signal)))
 }
 
 /// The transfer behind `write_from`.
@@ -118,7 +119,7 @@ pub(crate) fn _write_from(receiver: &Bound<'_, PyReceiver>, target: &Bound<'_, P
     let py = target.py();
     let parsed = Name::parse("target", target)?;
     let told = format!("write_from to {}", parsed.0.shown());
-    PyTransfer::start(py, told, false, |signal| Box::new(Writing::new(receiver, parsed, append.0, signal)))
+    PyTransfer::start(py, told, Counted::Written, |signal| Box::new(Writing::new(receiver, parsed, append.0, signal)))
 }
 
 /// Ends what runs, before the interpreter does.

@@ -45,6 +45,11 @@ static CLOSING: AtomicBool = AtomicBool::new(false);
 /// Nothing attaches any more.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
+/// Is the interpreter about to end?
+pub(in crate::io) fn is_closing() -> bool {
+    CLOSING.load(Ordering::Acquire)
+}
+
 /// Runs `work` attached. `None`: there is no interpreter any more.
 pub(in crate::io) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     if CLOSED.load(Ordering::Acquire) { None } else { guarded::attached(work) }

@@ -3,13 +3,14 @@
 //! Its stages, what has been read and not been sent, and its counts are the core's (`transfer`): here are the task that runs its job, and
 //! those who wait: coroutines with `future_into_py`, threads as they wait for everything else (`blocking`).
 
+use std::ffi::CString;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::rt::kept::Kept;
-use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyType;
@@ -21,7 +22,7 @@ use sluicegate_core::transfer::{self, Counts, Stage, Transfer};
 use sluicegate_core::wait::{Ticket, Wakes};
 use tokio::sync::{Notify, watch};
 
-use super::runtime::{Io, User, attached};
+use super::runtime::{Io, User, attached, is_closing};
 use crate::credits::{Core, Extras, PyChannelBody};
 use crate::rt::Item;
 use crate::rt::arguments::Timeout;
@@ -53,6 +54,17 @@ pub(in crate::io) enum Outcome {
     Stopped,
     /// There is no interpreter any more.
     Nowhere,
+}
+
+/// What the result of a transfer counts, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::io) enum Counted {
+    /// Items that were read.
+    Items,
+    /// Bytes that were read.
+    Bytes,
+    /// Bytes that were written.
+    Written,
 }
 
 /// What the core's transfer is made of here.
@@ -90,13 +102,13 @@ pub(in crate::io) struct Shared {
     name: String,
     /// The result is `items`, not `bytes`.
     counts_items: bool,
+    warns_at_exit: bool,
 }
 
 impl Shared {
     /// The number of the next item, from 1.
     pub(in crate::io) fn line(&self, py: Python<'_>) -> u64 {
-        let (_, counts, _) = self.transfer.progress(py, |_| ());
-        counts.items + 1
+        self.counts(py).items + 1
     }
 
     /// Tells coroutines whether it stands still, as its stage has it at this moment: an announcement that comes late finds it running.
@@ -124,6 +136,7 @@ impl Shared {
         match outcome {
             Outcome::Done => self.end(py, None),
             Outcome::Failed(error) => {
+                self.warn_at_exit(py);
                 job.fail(py, &error);
                 self.end(py, Some(&error));
             }
@@ -146,6 +159,29 @@ impl Shared {
         let task = Task { shared: Arc::clone(self), job: Some(job), user: Some(user) };
         drop(handle.spawn(task.run()));
         Ok(())
+    }
+
+    /// The program ends before it: what would have been written is lost, and nobody else says so.
+    fn warn_at_exit(&self, py: Python<'_>) {
+        if !self.warns_at_exit || !is_closing() || self.transfer.stage(py) != Stage::Running {
+            return;
+        }
+        let Counts { items, .. } = self.counts(py);
+        let text = format!(
+            "{} was still running when the program ended, after {items} items: wait for it with result() or await",
+            self.name
+        );
+        let warned = CString::new(text.replace('\0', "\\0"))
+            .map_err(PyErr::from)
+            .and_then(|text| PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1));
+        if let Err(error) = warned {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    fn counts(&self, py: Python<'_>) -> Counts {
+        let (_, counts, _) = self.transfer.progress(py, |_| ());
+        counts
     }
 
     fn is_foreign(&self) -> bool {
@@ -208,7 +244,7 @@ impl PyTransfer {
     pub(in crate::io) fn start(
         py: Python<'_>,
         name: String,
-        counts_items: bool,
+        counts: Counted,
         job: impl FnOnce(&Arc<Notify>) -> Box<dyn Job>,
     ) -> PyResult<Self> {
         let signal = Arc::new(Notify::new());
@@ -219,15 +255,15 @@ impl PyTransfer {
             transfer: Transfer::default(),
             generation: fork::generation(),
             name,
-            counts_items,
+            counts_items: counts == Counted::Items,
+            warns_at_exit: counts == Counted::Written,
         });
         shared.start(py, job)?;
         Ok(Self { shared })
     }
 
     fn counts(&self, py: Python<'_>) -> Counts {
-        let (_, counts, _) = self.shared.transfer.progress(py, |_| ());
-        counts
+        self.shared.counts(py)
     }
 
     fn stage(&self, py: Python<'_>) -> Stage {
@@ -273,6 +309,18 @@ impl PyTransfer {
         slf.get().check_process()?;
         let mut operation = Completion { transfer: slf.clone().unbind(), place: None };
         blocking::run(slf.as_any(), &mut operation, timeout)?.into_object(slf.py())
+    }
+
+    /// Wait until the transfer has ended, and return the exception that ended it, or None if it was successful.
+    ///
+    /// Raises TimeoutError if it did not end within `timeout` seconds, and concurrent.futures.CancelledError after
+    /// `cancel`.
+    #[pyo3(signature = (timeout = None))]
+    fn exception(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny>>> {
+        Self::result(slf, timeout).map(|_| None).or_else(|raised| {
+            let error = slf.get().shared.transfer.progress(slf.py(), |error| error.clone_ref(slf.py())).2;
+            error.filter(|error| error.is(raised.value(slf.py()))).map(Some).ok_or(raised)
+        })
     }
 
     /// Stop at the end of an item: after this call no further item is delivered (by `write_from`: received). The

@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
 use sluicegate_core::credits::frames::FrameRange;
-use sluicegate_core::credits::{Batch, End, Handed, Load, NOBODY, Nack, Receipt, ReceiveError, Removed, Spot};
+use sluicegate_core::credits::{Batch, End, Handed, NO_OWNER, Nack, Receipt, ReceiveError, Received, Removed, Spot};
 use sluicegate_core::leaving::Leaving;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -184,10 +184,10 @@ impl Writing {
                     return Next::Write;
                 }
                 Ok(Taken::Batch(batch)) => {
-                    let mut loads = batch.into_loads();
-                    for load in loads.by_ref() {
-                        match load {
-                            Load::Item(item) => {
+                    let mut parts = batch.into_parts();
+                    for received in parts.by_ref() {
+                        match received {
+                            Received::Item(item) => {
                                 if let Err(error) = self.copy(item.bind(py)) {
                                     self.failure = Some(error);
                                     break;
@@ -195,7 +195,7 @@ impl Writing {
                                 self.ends.push(self.bytes.len());
                             }
                             // What would be encoded is there.
-                            Load::Bale(range) => {
+                            Received::Bale(range) => {
                                 let Ok(()) = range.try_each(|content| {
                                     self.bytes.extend_from_slice(content);
                                     self.ends.push(self.bytes.len());
@@ -204,10 +204,10 @@ impl Writing {
                             }
                         }
                     }
-                    body.dispose(py, Removed { dropped: loads.collect(), ..Removed::default() });
+                    body.dispose(py, Removed { dropped: parts.collect(), ..Removed::default() });
                     return Next::Write;
                 }
-                Err(ReceiveError::Empty | ReceiveError::WaitsForItself) => {
+                Err(ReceiveError::Empty | ReceiveError::SelfWait) => {
                     return Next::Wait(self.alarm.set(py, &body.core, &self.waker));
                 }
                 Err(ReceiveError::Control) => body.handle_controls(py),
@@ -227,12 +227,12 @@ impl Writing {
             return (vec![wakes.without_items()], result.map(Taken::Batch));
         }
         let share = |item: &Item| item.clone_ref(py);
-        let (leaving, first) = core.receive_delivery_or_wait(py, NOBODY, share, spot, waker);
+        let (leaving, first) = core.receive_delivery_or_wait(py, NO_OWNER, share, spot, waker);
         let mut news = vec![leaving];
         let result = first.map(|first| {
             let mut deliveries = vec![first];
             while deliveries.len() < BATCH {
-                let (leaving, next) = core.try_receive_delivery(py, NOBODY, share);
+                let (leaving, next) = core.try_receive_delivery(py, NO_OWNER, share);
                 news.push(leaving);
                 match next {
                     Ok(next) => deliveries.push(next),

@@ -1,7 +1,7 @@
-//! `Stock`: what is buffered, in the order in which it was sent: items one by one, and bales of them.
+//! `Buffer`: the items of a channel that have been sent and not received, in order: single items, and bales of items.
 //!
 //! A bale is many items that do not exist yet: whoever receives them makes them, outside the section, of what the bale knows. It goes in and
-//! comes out in one step, cut to what there is credit for, or to what was asked for; counted and weighed it is as its items would be.
+//! comes out in one step, cut to what there is credit for, or to what was asked for; it counts and weighs the same as the items it stands for.
 //!
 //! Items and bales lie in rings of their own, so that a channel without bales pays nothing for them but the question whether there are any.
 
@@ -9,27 +9,27 @@ use std::collections::VecDeque;
 
 use crate::buffer::{Buffer as _, Fifo};
 
-/// Items that are made when they are received. Plain memory: dropping it runs nobody's code.
+/// Several items that are made when they are received. Plain memory: dropping it runs no foreign code.
 pub trait Bale: Sized {
-    /// How many it holds.
+    /// The number of items it holds.
     fn count(&self) -> usize;
-    /// Does each of them weigh one?
+    /// True if each item weighs one.
     fn weighs_one_each(&self) -> bool;
-    /// What one of them weighs.
+    /// The weight of one item.
     fn weight(&self, index: usize) -> u64;
-    /// Takes the first `count` out, which is at most all of them.
+    /// Takes out the first `count` items; `count` is at most [`Bale::count`].
     #[must_use]
     fn take(&mut self, count: usize) -> Self;
-    /// Takes in what directly follows it; gives back what does not.
+    /// Appends `next` if it directly follows this bale; otherwise gives it back.
     fn join(&mut self, next: Self) -> Result<(), Self>;
 
-    /// What the first `count` weigh.
+    /// The weight of the first `count` items together.
     fn weight_of(&self, count: usize) -> u64 {
         if self.weighs_one_each() { count as u64 } else { (0..count).map(|index| self.weight(index)).sum() }
     }
 }
 
-/// The bale of a channel that has none.
+/// The bale type of a channel without bales.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoBale {}
 
@@ -55,14 +55,14 @@ impl Bale for NoBale {
     }
 }
 
-/// What has been received: an item, or a bale. (Where one item is received: of that one.)
+/// What has been received: an item, or a bale. Where a single item is received, the bale holds one.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Load<T, B> {
+pub enum Received<T, B> {
     Item(T),
     Bale(B),
 }
 
-impl<T> Load<T, NoBale> {
+impl<T> Received<T, NoBale> {
     pub fn into_item(self) -> T {
         match self {
             Self::Item(item) => item,
@@ -71,11 +71,11 @@ impl<T> Load<T, NoBale> {
     }
 }
 
-/// Several that have been received, or given up.
+/// Items and bales that have been received together, or discarded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch<T, B> {
     pub items: Vec<T>,
-    /// And before which of the items each belongs.
+    /// Each bale with the index of the item that it comes before.
     pub bales: Vec<(usize, B)>,
 }
 
@@ -94,7 +94,7 @@ impl<T, B: Bale> Batch<T, B> {
         self.items.is_empty() && self.bales.is_empty()
     }
 
-    /// What comes after it.
+    /// Appends what comes after it.
     pub(super) fn append(&mut self, next: Self) {
         let before = self.items.len();
         self.items.extend(next.items);
@@ -102,38 +102,38 @@ impl<T, B: Bale> Batch<T, B> {
     }
 
     /// Each item, in order.
-    pub fn into_items(self) -> impl Iterator<Item = Load<T, B>> {
-        self.into_loads().flat_map(|load| {
-            let (item, mut bale) = match load {
-                Load::Item(item) => (Some(Load::Item(item)), None),
-                Load::Bale(bale) => (None, Some(bale)),
+    pub fn into_items(self) -> impl Iterator<Item = Received<T, B>> {
+        self.into_parts().flat_map(|received| {
+            let (item, mut bale) = match received {
+                Received::Item(item) => (Some(Received::Item(item)), None),
+                Received::Bale(bale) => (None, Some(bale)),
             };
-            let next = move || bale.as_mut().filter(|bale| bale.count() > 0).map(|bale| Load::Bale(bale.take(1)));
+            let next = move || bale.as_mut().filter(|bale| bale.count() > 0).map(|bale| Received::Bale(bale.take(1)));
             item.into_iter().chain(std::iter::from_fn(next))
         })
     }
 
     /// The items and the bales, in order.
-    pub fn into_loads(self) -> impl Iterator<Item = Load<T, B>> {
+    pub fn into_parts(self) -> impl Iterator<Item = Received<T, B>> {
         let Self { items, bales } = self;
         let (mut items, mut bales) = (items.into_iter().enumerate().peekable(), bales.into_iter().peekable());
         std::iter::from_fn(move || {
             let before = items.peek().map_or(usize::MAX, |(index, _)| *index);
             match bales.next_if(|(place, _)| *place <= before) {
-                Some((_, bale)) => Some(Load::Bale(bale)),
-                None => items.next().map(|(_, item)| Load::Item(item)),
+                Some((_, bale)) => Some(Received::Bale(bale)),
+                None => items.next().map(|(_, item)| Received::Item(item)),
             }
         })
     }
 }
 
-impl<T, B> FromIterator<Load<T, B>> for Batch<T, B> {
-    fn from_iter<I: IntoIterator<Item = Load<T, B>>>(loads: I) -> Self {
+impl<T, B> FromIterator<Received<T, B>> for Batch<T, B> {
+    fn from_iter<I: IntoIterator<Item = Received<T, B>>>(parts: I) -> Self {
         let mut batch = Self::default();
-        for load in loads {
-            match load {
-                Load::Item(item) => batch.items.push(item),
-                Load::Bale(bale) => batch.bales.push((batch.items.len(), bale)),
+        for received in parts {
+            match received {
+                Received::Item(item) => batch.items.push(item),
+                Received::Bale(bale) => batch.bales.push((batch.items.len(), bale)),
             }
         }
         batch
@@ -154,7 +154,7 @@ struct Placed<B> {
 }
 
 #[derive(Debug)]
-pub(super) struct Stock<T, B> {
+pub(super) struct Buffer<T, B> {
     entries: Fifo<Entry<T>>,
     bales: VecDeque<Placed<B>>,
     /// How many items the bales hold.
@@ -163,13 +163,13 @@ pub(super) struct Stock<T, B> {
     placed: usize,
 }
 
-impl<T, B> Default for Stock<T, B> {
+impl<T, B> Default for Buffer<T, B> {
     fn default() -> Self {
         Self { entries: Fifo::default(), bales: VecDeque::new(), baled: 0, placed: 0 }
     }
 }
 
-impl<T, B: Bale> Stock<T, B> {
+impl<T, B: Bale> Buffer<T, B> {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.entries.len() + self.baled
@@ -207,28 +207,28 @@ impl<T, B: Bale> Stock<T, B> {
         self.bales.push_back(Placed { before, bale });
     }
 
-    /// The next one, and what it weighs.
+    /// The next item, and its weight.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<(Load<T, B>, u64)> {
+    pub(super) fn pop(&mut self) -> Option<(Received<T, B>, u64)> {
         if !self.bales.is_empty() {
             return self.pop_beside_bales();
         }
         let Entry { item, weight } = self.entries.pop()?;
-        Some((Load::Item(item), weight))
+        Some((Received::Item(item), weight))
     }
 
     #[cold]
     #[inline(never)]
-    fn pop_beside_bales(&mut self) -> Option<(Load<T, B>, u64)> {
+    fn pop_beside_bales(&mut self) -> Option<(Received<T, B>, u64)> {
         if let Some((bale, weight)) = self.pop_bale(1) {
-            return Some((Load::Bale(bale), weight));
+            return Some((Received::Bale(bale), weight));
         }
         let Entry { item, weight } = self.entries.pop()?;
         self.passed(1);
-        Some((Load::Item(item), weight))
+        Some((Received::Item(item), weight))
     }
 
-    /// So many single items have been taken from before the first bale.
+    /// Records that `count` single items before the first bale have been taken.
     fn passed(&mut self, count: usize) {
         if let Some(first) = self.bales.front_mut() {
             first.before -= count;
@@ -236,7 +236,7 @@ impl<T, B: Bale> Stock<T, B> {
         }
     }
 
-    /// At most `count` of the bale at the head, if that is what is there.
+    /// At most `count` items of the bale at the head, if there is a bale at the head.
     fn pop_bale(&mut self, count: usize) -> Option<(B, u64)> {
         let first = self.bales.front_mut().filter(|first| first.before == 0)?;
         let count = count.min(first.bale.count());
@@ -246,7 +246,7 @@ impl<T, B: Bale> Stock<T, B> {
         Some((taken, weight))
     }
 
-    /// At most `max`, and what they weigh together.
+    /// At most `max` items, and their weight together.
     pub(super) fn pop_batch(&mut self, max: usize) -> (Batch<T, B>, u64) {
         let (mut batch, mut weight, mut left) = (Batch::default(), 0, max);
         while left > 0 && !self.is_empty() {
