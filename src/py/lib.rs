@@ -90,7 +90,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
 fn make_inner_classes(py: Python<'_>) {
     aio::make_classes(py);
     py.get_type::<queue::iterator::QueueIterator>();
-    py.get_type::<credits::PyChannelBody>();
+    py.get_type::<credits::inner::PyChannelBody>();
 }
 
 /// In the child of a fork: there are no waiters, and this is the main thread.
