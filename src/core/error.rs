@@ -1,10 +1,13 @@
-//! What the errors of the core say. Each is defined beside the operation that returns it; here they become [`std::error::Error`]s.
+//! The messages of the core's errors. Each error is defined beside the operation that returns it; here it implements
+//! [`std::error::Error`].
 
 use std::error::Error;
 use std::fmt::{self, Debug, Display, Formatter};
 
+use crate::breaker;
 use crate::credits::{End, ReceiveError, SendError};
-use crate::queue::{BatchError, GetError, PutError};
+use crate::latest::ReadError;
+use crate::queue::{BatchError, GetError, Locked, PutError};
 use crate::rate::{RateError, Refusal};
 use crate::semaphore::{AcquireError, Overreleased};
 
@@ -13,6 +16,10 @@ impl<T> Display for PutError<T> {
         f.write_str(match self {
             Self::Full(_) => "the queue is full",
             Self::ShutDown(_) => "the queue has been shut down",
+            Self::Locked(_) => "the queue is locked",
+            Self::Rejected(_) | Self::Overflows(_) => "the queue is full, and nobody waits for room",
+            Self::Composed(_) => "the queue keeps notes of its items",
+            Self::NoMemory(_) => "there is no memory for the item",
         })
     }
 }
@@ -24,6 +31,9 @@ impl Display for GetError {
         f.write_str(match self {
             Self::Empty => "the queue is empty",
             Self::ShutDown => "the queue has been shut down",
+            Self::Locked => "the queue is locked",
+            Self::Composed => "the queue keeps notes of its items",
+            Self::NoMemory => "there is no memory for the items",
         })
     }
 }
@@ -36,11 +46,33 @@ impl Display for BatchError {
             Self::Empty => "the queue is empty",
             Self::Lingering => "the batch waits for more items",
             Self::ShutDown => "the queue has been shut down",
+            Self::Locked => "the queue is locked",
+            Self::Composed => "the queue keeps notes of its items",
+            Self::NoMemory => "there is no memory for the items",
         })
     }
 }
 
 impl Error for BatchError {}
+
+impl Display for ReadError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotYet => "there is no such value yet",
+            Self::ShutDown => "no further value will come",
+        })
+    }
+}
+
+impl Error for ReadError {}
+
+impl Display for Locked {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("the queue is locked")
+    }
+}
+
+impl Error for Locked {}
 
 impl Display for End {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -57,6 +89,7 @@ impl<T> Display for SendError<T> {
         match self {
             Self::Full(_) => f.write_str("the channel has no credit"),
             Self::TooHeavy(_) => f.write_str("the item is heavier than the channel ever grants"),
+            Self::NoMemory(_) => f.write_str("there is no memory for the item"),
             Self::Ended(_, end) => write!(f, "{end}"),
         }
     }
@@ -70,6 +103,7 @@ impl Display for ReceiveError {
             Self::Empty => f.write_str("the channel is empty"),
             Self::Control => f.write_str("a control message has to be received first"),
             Self::Ended(end) => write!(f, "{end}"),
+            Self::NoMemory => f.write_str("there is no memory for the items"),
             Self::SelfWait => f.write_str("only deliveries that the receiver itself has not settled are left"),
         }
     }
@@ -81,10 +115,12 @@ impl Display for Refusal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Until(at) => write!(f, "the limit does not admit it before {at} ns on the limiter's clock"),
-            Self::LineFull(at) => write!(f, "the wait queue of the limiter is full until {at} ns on its clock"),
+            Self::WaitQueueFull(at) => write!(f, "the wait queue of the limiter is full until {at} ns on its clock"),
+            Self::AllKeysInUse(after) => write!(f, "all keys are in use, and none can be forgotten in the next {after} ns"),
             Self::NeverFits => f.write_str("the limit never admits so much at once"),
             Self::NeverFitsIn(index) => write!(f, "limit {index} of the set never admits so much at once"),
             Self::TooFar => f.write_str("more is booked or owed than the limiter can count"),
+            Self::NoMemory => f.write_str("there is no memory for another entry of the limiter"),
         }
     }
 }
@@ -120,3 +156,19 @@ impl Display for Overreleased {
 }
 
 impl Error for Overreleased {}
+
+impl Display for breaker::Refusal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "the breaker is {}; retry after {} ns", self.state.name(), self.retry_after)
+    }
+}
+
+impl Error for breaker::Refusal {}
+
+impl Display for breaker::NoRoom {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no room for another key")
+    }
+}
+
+impl Error for breaker::NoRoom {}

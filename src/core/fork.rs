@@ -1,16 +1,15 @@
-//! What a `fork` leaves behind.
+//! What happens to waiters in the child of a `fork`.
 //!
-//! The child has one thread. Whoever else stood in a line is the parent's; waking them would reach nobody, and counting on them would
-//! lose wake-ups. So each object remembers the generation in which its lines were made, and on its slow path, when the process has
-//! since forked, forgets them without touching them. The hot path pays nothing.
+//! The child has one thread. All other waiters exist only in the parent: waking one of them in the child would have no effect, so a
+//! wake-up given to it would be lost. So each object remembers the fork generation in which its wait queues were made. On its slow
+//! path, if the process has forked since, it forgets their waiters without touching them. The hot path costs nothing.
 
-use crate::sync::Count;
-use std::sync::atomic::Ordering;
+use crate::sync::{Count, Ordering};
 
 /// Relaxed: it is changed by a process that has one thread, and every thread that reads the new value is started by that one.
 static GENERATION: Count = Count::new(0);
 
-/// How many forks lie between the first process and this one.
+/// The number of forks between the first process and this one.
 pub fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }

@@ -1,15 +1,14 @@
-//! `Lazy<T>`: a value of the whole process, made when it is first used.
+//! `Lazy<T>`: a process-wide value that is initialised on first use.
 //!
-//! A `LazyLock` makes whoever comes while it is being filled wait for whoever fills it, and in the child of a fork that thread does not
-//! exist. Here nobody waits: whoever finds no value makes one, and the first to store its own wins.
+//! A thread that uses a `LazyLock` while another thread initialises it waits for that thread, which does not exist in the child of a
+//! fork. Here no thread waits: each thread that finds no value makes one, and the first value to be stored is kept.
 #![allow(unsafe_code)] // a box is kept as a pointer
 
-use crate::sync::AtomicPtr;
+use crate::sync::{AtomicPtr, Ordering};
 use std::ops::Deref;
 use std::ptr;
-use std::sync::atomic::Ordering;
 
-/// Made when it is first used, by `make`, which may run more than once at the same time: only one result is kept.
+/// A value that `make` initialises on first use. `make` may run on several threads at the same time; only one result is kept.
 ///
 /// ```
 /// use sluicegate_core::lazy::Lazy;
@@ -31,11 +30,11 @@ impl<T> Lazy<T> {
     #[cold]
     fn make(&self) -> *mut T {
         let made = Box::into_raw(Box::new((self.make)()));
-        // AcqRel: whoever reads the pointer sees the value. Acquire where it fails: so do we.
+        // AcqRel: a thread that reads the pointer sees the value. Acquire on failure: this thread sees the value of the winner.
         match self.value.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => made,
             Err(first) => {
-                // SAFETY: it was made from a box above, and nobody else has seen it.
+                // SAFETY: the pointer comes from the box above, and no other thread has seen it.
                 drop(unsafe { Box::from_raw(made) });
                 first
             }
@@ -53,12 +52,12 @@ impl<T> Deref for Lazy<T> {
         if value.is_null() {
             value = self.make();
         }
-        // SAFETY: from a box that is never freed or replaced: the value lives as long as the process. (`Lazy` is for statics.)
+        // SAFETY: the pointer comes from a box that is never freed or replaced: the value lives as long as the process.
         unsafe { &*value }
     }
 }
 
-/// A value that is made when it is first used: one for the whole process, or, in a model, for each of its runs.
+/// A value that is initialised on first use: one for the whole process or, in a loom model, one for each execution.
 #[cfg(not(loom))]
 macro_rules! process_wide {
     ($(#[$meta:meta])* static $name:ident: $type:ty = $value:expr;) => {

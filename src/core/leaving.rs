@@ -1,40 +1,41 @@
-//! `Leaving`: what leaves a section, to be done after it: wake-ups, and items that the state has given up.
+//! `Leaving`: the wake-ups and the displaced items of a section, which are delivered after the section.
 //!
-//! Waking a waiter and dropping an item run foreign code, which may not run inside a section. So the section only collects them, in one
-//! value; whoever entered it gets that value, or drops it, after the section. Dropping it delivers: nothing in it can be forgotten, also
-//! where a panic comes out of the section. Wake-ups come first, in order, so that no waiter waits for an item's destructor.
+//! Waking a waiter and dropping an item run foreign code, which may not run inside a section. So the section only collects them in one
+//! value, which the caller receives and drops after the section. Dropping the value delivers what is in it, so that nothing can be
+//! forgotten, even if a panic leaves the section. Wake-ups are delivered first, in order, so that no waiter waits for an item's destructor.
 //!
-//! Almost always there is nothing. The value is one word wide, and none of its parts is made before it is needed.
+//! Nearly always there is nothing to deliver. The value is one word wide, and its parts are allocated only when they are needed.
 //!
-//! What it does not do: it tells nobody why an item was given up. `I` does: a channel's [`Removed`](crate::credits::Removed) keeps apart
-//! what has to be reported and what has only to be dropped.
+//! What it does not do: it does not record why an item was displaced. The type `I` can: a channel's
+//! [`Removed`](crate::credits::Removed) separates the items that are to be reported from those that are only to be dropped.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// How a waiter is told to come and try.
+/// A handle that wakes a waiter, so that it tries its operation again.
 pub trait Wake: Sized {
     /// A second handle on the same waiter. Runs inside a section, so it may not run foreign code.
     #[must_use]
     fn share(&self) -> Self;
 
-    /// A thread comes as soon as it is scheduled; a callback's owner may be long in coming.
+    /// True if the waiter is a thread, which tries as soon as it is scheduled. A task may be delayed by its event loop for long.
     fn is_thread(&self) -> bool;
 
-    /// Waiters of one group share a timekeeper, where waits end at times that the section works out (see `rate`): all threads
-    /// are one group, the tasks of each event loop another.
+    /// The group of the waiter. Where waits end at times that are computed in the section (see `rate`), the waiters of a group
+    /// share one timekeeper. All threads are one group; the tasks of each event loop are another.
     fn group(&self) -> usize {
         0
     }
 
-    /// Tells the waiter. Runs outside every section. What follows from it (a waiter that turned out to be gone gives its turn to
-    /// the next) comes back as further wake-ups, so that a long row of dead waiters costs no stack.
+    /// Wakes the waiter. Runs outside every section. Returns the wake-ups that follow from it (if the waiter is gone, the next one is
+    /// woken) instead of delivering them, so that a long row of dead waiters does not use up the stack.
     fn wake(self) -> Wakes<Self>;
 }
 
-/// Wake-ups on their way out of a section that gives up no items.
+/// The wake-ups of a section that displaces no items.
 pub type Wakes<W> = Leaving<W>;
 
-/// What leaves a section, see the head of this file. Dropping it delivers it, but say [`Leaving::fire`].
+/// The wake-ups and displaced items of a section, see the head of this file. Dropping the value delivers them; use [`Leaving::fire`]
+/// to say so.
 #[must_use = "wake-ups are delivered by `fire`, outside the section"]
 #[derive(Debug)]
 pub struct Leaving<W: Wake, I = ()>(Option<Box<Bundle<W, I>>>);
@@ -79,7 +80,7 @@ impl<W: Wake, I: Default> Leaving<W, I> {
         self.0.get_or_insert_with(|| Box::new(Bundle { due: Vec::new(), discarded: Vec::new(), items: I::default() }))
     }
 
-    /// Delivers every wake-up; the items are the caller's.
+    /// Delivers every wake-up, and returns the items to the caller.
     pub fn fire_and_keep(mut self) -> I {
         let Some(mut bundle) = self.0.take() else { return I::default() };
         let items = std::mem::take(&mut bundle.items);
@@ -89,13 +90,13 @@ impl<W: Wake, I: Default> Leaving<W, I> {
 }
 
 impl<W: Wake> Wakes<W> {
-    /// The same with items that have been given up in the same section.
+    /// Adds the items that have been displaced in the same section.
     pub fn with_items<I>(mut self, items: I) -> Leaving<W, I> {
         let (due, discarded) = self.0.take().map_or_else(Default::default, |bundle| (bundle.due, bundle.discarded));
         Leaving(Some(Box::new(Bundle { due, discarded, items })))
     }
 
-    /// The same without any.
+    /// Converts the wake-ups to a value that could hold items but has none.
     pub fn without_items<I: Default>(self) -> Leaving<W, I> {
         if self.is_empty() { Leaving::none() } else { self.with_items(I::default()) }
     }
@@ -116,9 +117,9 @@ fn deliver<W: Wake, I>(bundle: Bundle<W, I>) {
     let mut panic = None;
     while !due.is_empty() {
         for waker in std::mem::take(&mut due) {
-            // A waiter that cannot be told is no reason not to tell the others.
+            // If waking one waiter panics, the others are woken all the same.
             match catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // Put behind what is due already, not delivered from within: a long row of dead waiters costs no stack.
+                // Appended instead of delivered recursively, so that a long row of dead waiters does not use up the stack.
                 Ok(mut more) => {
                     if let Some(more) = more.0.take() {
                         due.extend(more.due);
@@ -149,11 +150,11 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    /// Writes down what happens to it.
+    /// A waker that logs its name when it is woken.
     #[derive(Debug)]
-    struct Told(&'static str, Arc<Mutex<Vec<&'static str>>>);
+    struct LoggingWaker(&'static str, Arc<Mutex<Vec<&'static str>>>);
 
-    impl Wake for Told {
+    impl Wake for LoggingWaker {
         fn share(&self) -> Self {
             Self(self.0, Arc::clone(&self.1))
         }
@@ -169,30 +170,30 @@ mod tests {
         }
     }
 
-    /// Likewise when it is dropped.
+    /// An item that logs its name when it is dropped.
     #[derive(Debug, Default)]
-    struct Item(Option<Told>);
+    struct Item(Option<LoggingWaker>);
 
     impl Drop for Item {
         fn drop(&mut self) {
-            if let Some(Told(name, log)) = self.0.take() {
+            if let Some(LoggingWaker(name, log)) = self.0.take() {
                 log.lock().unwrap().push(name);
             }
         }
     }
 
-    fn leaving(names: &[&'static str], log: &Arc<Mutex<Vec<&'static str>>>) -> Leaving<Told, Item> {
+    fn leaving(names: &[&'static str], log: &Arc<Mutex<Vec<&'static str>>>) -> Leaving<LoggingWaker, Item> {
         let mut wakes = Wakes::none();
         for name in names {
-            wakes.push(Told(name, Arc::clone(log)));
+            wakes.push(LoggingWaker(name, Arc::clone(log)));
         }
-        wakes.with_items(Item(Some(Told("item", Arc::clone(log)))))
+        wakes.with_items(Item(Some(LoggingWaker("item", Arc::clone(log)))))
     }
 
     #[test]
     fn it_is_one_word_wide() {
-        assert_eq!(size_of::<Leaving<Told, Item>>(), size_of::<usize>());
-        assert!(Wakes::<Told>::none().without_items::<Item>().is_empty());
+        assert_eq!(size_of::<Leaving<LoggingWaker, Item>>(), size_of::<usize>());
+        assert!(Wakes::<LoggingWaker>::none().without_items::<Item>().is_empty());
     }
 
     #[test]
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_that_panics_keeps_nobody_from_being_told() {
+    fn a_waiter_that_panics_does_not_keep_others_from_being_woken() {
         let log = Arc::default();
         let leaving = leaving(&["one", "bad", "two"], &log);
         assert!(catch_unwind(AssertUnwindSafe(|| leaving.fire())).is_err());
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_on_the_way_delivers_it() {
+    fn a_panic_delivers_the_wake_ups_and_items() {
         let log = Arc::default();
         let leaving = leaving(&["one"], &log);
         let panics = catch_unwind(AssertUnwindSafe(|| {

@@ -1,92 +1,93 @@
-//! `Mailbox`: wake-ups from any thread on their way to one event loop, and who answers for them.
+//! `Mailbox`: carries messages (wake-ups) from any thread to one event loop, and defines which thread is responsible for them.
 //!
-//! A poster puts its mail into the box and, unless a ticket is out, *rings*: it hands the loop a ticket, a callback that collects all
-//! the mail there is. So a loop is disturbed once, however many posters come while it is busy. What is in the box and how a loop is rung
-//! are the user's; the order of the steps, on which it depends that no mail is lost, is here.
+//! A poster puts a message into the mailbox and, unless a ticket is pending, *rings*: it schedules a ticket on the loop, a callback that
+//! collects all messages. So the loop is interrupted once, however many threads post while it is busy. The user of the mailbox provides
+//! the message type and the way to ring a loop; the mailbox provides the order of the steps that ensures that no message is lost.
 //!
-//! # Who answers for the mail
-//! Mail in the box is always somebody's to deliver:
+//! # Which thread is responsible
+//! At any time exactly one thread, or the ticket, is responsible for delivering all messages in the mailbox:
 //!
-//! | box    | event                                          | next   | who answers for the mail                                 |
-//! |--------|------------------------------------------------|--------|----------------------------------------------------------|
-//! | idle   | a poster puts mail and finds no ticket out      | rung   | that poster, until it has rung and has looked at the loop |
-//! | rung   | another poster puts mail                        | rung   | as before: the one who rings, or the ticket              |
-//! | rung   | the loop calls the ticket: [`Mailbox::collect`] | idle   | the collector has it all                                 |
-//! | rung   | ringing fails                                   | idle   | the one who rang: it knocks again                        |
-//! | rung   | the loop is closed and drops the ticket         | idle   | whoever drops it returns it all: [`Mailbox::collect`]    |
-//! | either | a poster finds the loop closed                  | idle   | that poster returns *all* of it, not only its own        |
-//! | either | a poster finds the loop stopped                 | rung   | the ticket; the poster is shown all the mail, so that its turns go to others |
+//! | mailbox | event                                          | next   | responsible for the messages                              |
+//! |--------|------------------------------------------------|--------|-----------------------------------------------------------|
+//! | idle   | a poster adds a message, no ticket is pending   | rung   | that poster, until it has rung and then checked the loop  |
+//! | rung   | another poster adds a message                   | rung   | no change: the thread that rings, or the ticket           |
+//! | rung   | the loop calls the ticket: [`Mailbox::collect`] | idle   | the collector, for all of them                            |
+//! | rung   | ringing fails                                   | idle   | the thread that rang: it calls `notify` again              |
+//! | rung   | the loop is closed and drops the ticket         | idle   | the thread that drops the ticket returns all: [`Mailbox::collect`] |
+//! | either | a poster finds the loop closed                  | idle   | that poster returns *all* messages, not only its own      |
+//! | either | a poster finds the loop stopped                 | rung   | the ticket; the poster sees all messages, so that it can wake other waiters instead |
 //!
-//! A loop can close in the middle of a ring: asyncio looks whether the loop is closed, loses the interpreter, and appends the ticket to
-//! the callbacks of a loop that is closed by now, where nobody calls it and nobody drops it. That is why a poster looks at the loop
-//! *after* it has rung, and why it then returns what others have posted in the belief that it would ring.
+//! A loop can be closed in the middle of a ring: asyncio checks that the loop is not closed, loses the GIL, and then appends the ticket to
+//! the callbacks of a loop that has been closed meanwhile, where it is neither called nor dropped. That is why a poster checks the loop
+//! *after* it has rung, and why it then also returns the messages of other posters, which relied on its ring.
 //!
 //! # Fairness
-//! Mail leaves in the order in which it came.
+//! Messages are collected in the order in which they were posted.
 //!
 //! # What it does not do
-//! It does not wait, and it does not know what mail is: returned mail goes back to the caller.
+//! It does not wait, and it does not know what a message is: messages that cannot be delivered are returned to the caller.
 
 use std::fmt;
 
 use crate::sync::{AtomicBool, Ordering};
 
-/// What holds the mail: an unbounded channel that takes and gives from any thread.
-pub trait Bag {
-    type Mail;
+/// The storage of the messages: an unbounded channel that any thread can put into and take from.
+pub trait MessageStore {
+    type Message;
 
-    fn put(&self, mail: Self::Mail);
-    fn take(&self) -> Option<Self::Mail>;
+    fn put(&self, message: Self::Message);
+    fn take(&self) -> Option<Self::Message>;
 }
 
-/// How an event loop was found.
+/// The state of an event loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     Running,
-    /// It may run again.
+    /// It does not run at present, and may run again.
     Stopped,
-    /// It never runs a callback again.
+    /// It will never run a callback again.
     Closed,
 }
 
 /// See the head of this file.
 pub struct Mailbox<B> {
-    bag: B,
-    /// A ticket is out, or somebody is about to hand one out. Acquire and release on both sides, see `knock` and `collect`.
+    store: B,
+    /// True if a ticket is pending, or a thread is about to schedule one. Acquire and release on both sides, see `notify` and `collect`.
     rung: AtomicBool,
 }
 
-impl<B: Bag> Mailbox<B> {
-    pub fn new(bag: B) -> Self {
-        Self { bag, rung: AtomicBool::new(false) }
+impl<B: MessageStore> Mailbox<B> {
+    pub fn new(store: B) -> Self {
+        Self { store, rung: AtomicBool::new(false) }
     }
 
-    pub fn bag(&self) -> &B {
-        &self.bag
+    pub fn store(&self) -> &B {
+        &self.store
     }
 
-    /// Puts mail into the box. [`Mailbox::knock`] has to follow.
-    pub fn post(&self, mail: B::Mail) {
-        self.bag.put(mail);
+    /// Adds a message. The caller has to call [`Mailbox::notify`] afterwards.
+    pub fn post(&self, message: B::Message) {
+        self.store.put(message);
     }
 
-    /// Sees to it that the loop knows of the mail: rings unless that has been done, then looks whether the loop is there. What is
-    /// returned is mail that the loop will never collect. `delayed` is shown what a stopped loop has to collect when it runs again.
+    /// Ensures that the loop will collect the messages: rings unless a ticket is pending, then checks the state of the loop. Returns
+    /// messages that the loop will never collect, because it is closed. If the loop is stopped, `delayed` is called with the messages
+    /// that it will collect when it runs again.
     ///
-    /// On an error the caller still answers for the mail, and has to knock again. A ring that fails may have reached the loop all the
-    /// same; a second ticket finds an empty box.
-    pub fn knock<E>(
+    /// On an error the caller is still responsible for the messages, and has to call this again. A ring that fails may have scheduled a
+    /// ticket all the same; a second ticket then finds an empty mailbox.
+    pub fn notify<E>(
         &self,
         ring: impl Fn() -> Result<(), E>,
         look: impl Fn() -> Result<Presence, E>,
-        mut delayed: impl FnMut(&B::Mail),
-    ) -> Result<Vec<B::Mail>, E> {
+        mut delayed: impl FnMut(&B::Message),
+    ) -> Result<Vec<B::Message>, E> {
         let mut shown = false;
         loop {
-            // Release: whoever resets the mark sees what has been put into the box. Acquire: the look comes after it.
+            // Release: the thread that resets the flag sees the messages added before. Acquire: the check of the loop comes after it.
             if !self.rung.swap(true, Ordering::AcqRel) {
                 if let Err(error) = ring() {
-                    // Relaxed is enough: the mail stays where it is, and the next knock is a swap again.
+                    // Relaxed is enough: the messages stay where they are, and the next `notify` does a swap again.
                     self.rung.store(false, Ordering::Relaxed);
                     return if matches!(look(), Ok(Presence::Closed)) { Ok(self.collect()) } else { Err(error) };
                 }
@@ -97,24 +98,24 @@ impl<B: Bag> Mailbox<B> {
                     shown = true;
                     self.show(&mut delayed);
                 }
-                // After the show the mark is swapped once more, because the ticket may have come for the mail in the meantime.
+                // After `delayed` has been called the flag is swapped once more, because the ticket may have collected the messages meanwhile.
                 Presence::Running | Presence::Stopped => return Ok(Vec::new()),
             }
         }
     }
 
-    /// Takes everything out: to deliver it on the loop, or to return it because the loop is closed. Who posts from now on rings again.
-    pub fn collect(&self) -> Vec<B::Mail> {
-        // First the mark, then the mail. Acquire: of a poster that has found the mark set, the mail is seen here.
+    /// Takes all messages, to deliver them on the loop, or to return them because the loop is closed. A later poster rings again.
+    pub fn collect(&self) -> Vec<B::Message> {
+        // First the flag, then the messages. Acquire: the messages of every poster that has found the flag set are seen here.
         self.rung.swap(false, Ordering::AcqRel);
-        std::iter::from_fn(|| self.bag.take()).collect()
+        std::iter::from_fn(|| self.store.take()).collect()
     }
 
-    fn show(&self, delayed: &mut impl FnMut(&B::Mail)) {
-        let mail: Vec<_> = std::iter::from_fn(|| self.bag.take()).collect();
-        for mail in mail {
-            delayed(&mail);
-            self.bag.put(mail);
+    fn show(&self, delayed: &mut impl FnMut(&B::Message)) {
+        let message: Vec<_> = std::iter::from_fn(|| self.store.take()).collect();
+        for message in message {
+            delayed(&message);
+            self.store.put(message);
         }
     }
 }
@@ -133,13 +134,13 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Letters(RefCell<VecDeque<u32>>);
+    struct Messages(RefCell<VecDeque<u32>>);
 
-    impl Bag for Letters {
-        type Mail = u32;
+    impl MessageStore for Messages {
+        type Message = u32;
 
-        fn put(&self, mail: u32) {
-            self.0.borrow_mut().push_back(mail);
+        fn put(&self, message: u32) {
+            self.0.borrow_mut().push_back(message);
         }
 
         fn take(&self) -> Option<u32> {
@@ -147,14 +148,14 @@ mod tests {
         }
     }
 
-    /// A loop that is rung so many times, and how the poster finds it.
-    struct Bell {
+    /// A simulated loop: it counts rings, and has a given state.
+    struct FakeLoop {
         rings: Cell<u32>,
         presence: Cell<Presence>,
         fails: Cell<bool>,
     }
 
-    impl Bell {
+    impl FakeLoop {
         fn new(presence: Presence) -> Self {
             Self { rings: Cell::new(0), presence: Cell::new(presence), fails: Cell::new(false) }
         }
@@ -167,57 +168,57 @@ mod tests {
             Ok(())
         }
 
-        fn post(&self, mailbox: &Mailbox<Letters>, mail: u32, delayed: &mut Vec<u32>) -> Result<Vec<u32>, &'static str> {
-            mailbox.post(mail);
-            mailbox.knock(|| self.ring(), || Ok(self.presence.get()), |&mail| delayed.push(mail))
+        fn post(&self, mailbox: &Mailbox<Messages>, message: u32, delayed: &mut Vec<u32>) -> Result<Vec<u32>, &'static str> {
+            mailbox.post(message);
+            mailbox.notify(|| self.ring(), || Ok(self.presence.get()), |&message| delayed.push(message))
         }
     }
 
-    fn empty() -> Mailbox<Letters> {
-        Mailbox::new(Letters::default())
+    fn empty() -> Mailbox<Messages> {
+        Mailbox::new(Messages::default())
     }
 
     #[test]
     fn a_busy_loop_is_rung_once_and_collects_in_order() {
-        let (mailbox, bell) = (empty(), Bell::new(Presence::Running));
-        for mail in 1..=3 {
-            assert_eq!(bell.post(&mailbox, mail, &mut vec![]), Ok(vec![]));
+        let (mailbox, event_loop) = (empty(), FakeLoop::new(Presence::Running));
+        for message in 1..=3 {
+            assert_eq!(event_loop.post(&mailbox, message, &mut vec![]), Ok(vec![]));
         }
-        assert_eq!(bell.rings.get(), 1);
+        assert_eq!(event_loop.rings.get(), 1);
         assert_eq!(mailbox.collect(), [1, 2, 3]);
-        assert_eq!(bell.post(&mailbox, 4, &mut vec![]), Ok(vec![]));
-        assert_eq!(bell.rings.get(), 2);
+        assert_eq!(event_loop.post(&mailbox, 4, &mut vec![]), Ok(vec![]));
+        assert_eq!(event_loop.rings.get(), 2);
     }
 
     #[test]
-    fn whoever_finds_the_loop_closed_returns_everything() {
-        let (mailbox, bell) = (empty(), Bell::new(Presence::Running));
-        assert_eq!(bell.post(&mailbox, 1, &mut vec![]), Ok(vec![]));
-        bell.presence.set(Presence::Closed);
-        assert_eq!(bell.post(&mailbox, 2, &mut vec![]), Ok(vec![1, 2]));
+    fn a_poster_that_finds_the_loop_closed_returns_everything() {
+        let (mailbox, event_loop) = (empty(), FakeLoop::new(Presence::Running));
+        assert_eq!(event_loop.post(&mailbox, 1, &mut vec![]), Ok(vec![]));
+        event_loop.presence.set(Presence::Closed);
+        assert_eq!(event_loop.post(&mailbox, 2, &mut vec![]), Ok(vec![1, 2]));
         assert_eq!(mailbox.collect(), []);
     }
 
     #[test]
-    fn a_stopped_loop_keeps_its_mail_and_the_poster_sees_all_of_it() {
-        let (mailbox, bell) = (empty(), Bell::new(Presence::Running));
-        assert_eq!(bell.post(&mailbox, 1, &mut vec![]), Ok(vec![]));
-        bell.presence.set(Presence::Stopped);
+    fn a_stopped_loop_keeps_its_messages_and_the_poster_sees_all_of_them() {
+        let (mailbox, event_loop) = (empty(), FakeLoop::new(Presence::Running));
+        assert_eq!(event_loop.post(&mailbox, 1, &mut vec![]), Ok(vec![]));
+        event_loop.presence.set(Presence::Stopped);
         let mut delayed = vec![];
-        assert_eq!(bell.post(&mailbox, 2, &mut delayed), Ok(vec![]));
+        assert_eq!(event_loop.post(&mailbox, 2, &mut delayed), Ok(vec![]));
         assert_eq!(delayed, [1, 2]);
-        assert_eq!(bell.rings.get(), 1);
+        assert_eq!(event_loop.rings.get(), 1);
         assert_eq!(mailbox.collect(), [1, 2]);
     }
 
     #[test]
-    fn after_a_ring_that_failed_the_next_knock_rings() {
-        let (mailbox, bell) = (empty(), Bell::new(Presence::Running));
-        bell.fails.set(true);
-        assert_eq!(bell.post(&mailbox, 1, &mut vec![]), Err("no ring"));
-        bell.fails.set(false);
-        assert_eq!(bell.post(&mailbox, 2, &mut vec![]), Ok(vec![]));
-        assert_eq!(bell.rings.get(), 1);
+    fn after_a_ring_that_failed_the_next_notify_rings() {
+        let (mailbox, event_loop) = (empty(), FakeLoop::new(Presence::Running));
+        event_loop.fails.set(true);
+        assert_eq!(event_loop.post(&mailbox, 1, &mut vec![]), Err("no ring"));
+        event_loop.fails.set(false);
+        assert_eq!(event_loop.post(&mailbox, 2, &mut vec![]), Ok(vec![]));
+        assert_eq!(event_loop.rings.get(), 1);
         assert_eq!(mailbox.collect(), [1, 2]);
     }
 }

@@ -1,12 +1,12 @@
-//! `Section<T, D>`: the one short critical section that every object keeps its state in.
+//! `Section<T, D>`: the one short critical section that holds the state of an object.
 //!
-//! *What guards it* is chosen by a [`Domain`]. Under [`Mutex`] a section is an ordinary lock. Under [`Flag`] it is no lock at
-//! all: the domain's proof (in Python's binding, the token that says "this thread is attached to the interpreter", on the build
-//! that has a global interpreter lock) already shows that nobody else can be inside, and the flag only turns a re-entry by the
-//! same thread, which would be a bug of ours, into a panic instead of undefined behaviour.
+//! A [`Domain`] chooses what guards it. With [`Mutex`] a section is an ordinary lock. With [`Flag`] it is not a lock: the domain's
+//! proof already shows that no other thread can be inside. (In Python's binding, on the build that has a global interpreter lock, the
+//! proof is the token of a thread that is attached to the interpreter.) The flag only turns a re-entry by the same thread, which would
+//! be a bug in this crate, into a panic instead of undefined behaviour.
 //!
-//! The rule that makes both sound, and that everything above relies on: **no foreign code runs inside a section**. No callback,
-//! no comparison, no drop of a user's value. What has to happen afterwards leaves the section as a value
+//! The rule that makes both sound, and that the whole crate relies on: **no foreign code runs inside a section**. No callback,
+//! no comparison, no drop of a user's value. Work to be done afterwards leaves the section as a value
 //! ([`Wakes`](crate::wait::Wakes), or the displaced item itself).
 #![allow(unsafe_code)] // the cell behind the gate
 
@@ -19,10 +19,10 @@ use crate::sync::{Mutex, UnsafeCell};
 pub trait Gate: Default {
     fn hold<R>(&self, critical: impl FnOnce() -> R) -> R;
 
-    /// Does it keep other threads out by itself? If not the domain's proof does, for all that is done with the proof at hand.
+    /// True if the gate itself excludes other threads. Otherwise the domain's proof excludes them, for as long as the proof exists.
     const IS_A_LOCK: bool;
 
-    /// Would `hold` find its own caller inside, and panic?
+    /// True if `hold` would panic because the calling thread is inside already.
     fn is_entered(&self) -> bool {
         false
     }
@@ -37,11 +37,11 @@ impl Gate for Mutex {
     }
 }
 
-/// No lock: a mark that somebody is inside. Sound only with a proof that excludes other threads.
+/// Not a lock, but a flag that a thread is inside. Sound only with a proof that excludes other threads.
 #[derive(Debug, Default)]
 pub struct Flag(Cell<bool>);
 
-/// Takes the mark away on every way out, a panic too.
+/// Clears the flag when it is dropped, also during a panic.
 struct Inside<'a>(&'a Cell<bool>);
 
 impl Drop for Inside<'_> {
@@ -75,18 +75,18 @@ fn re_entered() -> ! {
     panic!("a sluicegate section was entered again from inside itself");
 }
 
-/// Who may enter a section, and what keeps them apart.
+/// Determines which threads may enter a section, and what excludes all others meanwhile.
 ///
 /// # Safety
 /// Where `Gate` does not itself exclude other threads ([`Flag`]), two values of `Proof` must never be usable on two threads at
 /// the same time.
 pub unsafe trait Domain: 'static {
-    /// Shown at the door; `()` where the gate is a real lock.
+    /// What a thread has to present to enter; `()` where the gate is a real lock.
     type Proof<'a>: Copy;
     type Gate: Gate;
 }
 
-/// Plain threads behind a plain lock: the core's tests, models and benchmarks.
+/// Ordinary threads and an ordinary lock, for the core's tests, models and benchmarks.
 #[derive(Debug)]
 pub struct Threads;
 
@@ -114,9 +114,9 @@ pub struct Section<T, D: Domain> {
 }
 
 // SAFETY: `state` is reached only in `with`, where the gate, or the proof of the domain (see `Domain`), excludes every other
-// thread. `T: Send` because the threads that enter take turns in owning the state.
+// thread. `T: Send` because each thread that enters owns the state while it is inside.
 unsafe impl<T: Send, D: Domain> Sync for Section<T, D> {}
-// SAFETY: as above; a gate holds no thread's identity.
+// SAFETY: as above; a gate is not tied to a thread.
 unsafe impl<T: Send, D: Domain> Send for Section<T, D> {}
 
 impl<T, D: Domain> Section<T, D> {
@@ -124,10 +124,17 @@ impl<T, D: Domain> Section<T, D> {
         Self { gate: D::Gate::default(), state: UnsafeCell::new(state) }
     }
 
-    /// Would `with` panic because this thread is inside already? For callers that must not panic.
+    /// True if `with` would panic because this thread is inside already. For callers that must not panic.
     #[inline]
     pub fn is_entered(&self, _proof: D::Proof<'_>) -> bool {
         self.gate.is_entered()
+    }
+
+    /// The state, for a caller that has the section to itself.
+    #[inline]
+    pub fn get_mut(&mut self) -> &mut T {
+        // SAFETY: `&mut self` says that nobody else has a reference to the section, let alone to the state.
+        self.state.with_mut(|state| unsafe { &mut *state })
     }
 
     /// Runs `critical` alone with the state. `critical` must not run foreign code (see the head of this file).

@@ -1,6 +1,7 @@
-//! The one place that names locks, atomics and cells: `std` and `parking_lot` in a normal build, loom's in a model.
+//! The only module that names atomics, cells and the locks of modelled protocols: `std` and `parking_lot` in a normal build, loom's in a model.
 //!
-//! Loom does not model time, so nothing here waits with a deadline; the parker (`wait::parker`) adds that outside the models.
+//! Loom does not model time, so nothing here waits with a deadline; the parker (`wait::parker`) and the clock (`clock`) have mutexes and
+//! condition variables of their own for that.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
@@ -14,13 +15,13 @@ pub(crate) use loom::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
 };
 
-/// For values that are no part of any modelled protocol.
+/// For values that are not part of a modelled protocol.
 pub(crate) use std::sync::atomic::AtomicPtr;
 
-/// For counts that are no part of any modelled protocol.
+/// For counts that are not part of a modelled protocol.
 pub(crate) use std::sync::atomic::AtomicU64 as Count;
 
-/// Tells a thread from every other living one.
+/// A number that is different for every living thread.
 #[cfg(not(loom))]
 pub(crate) type ThreadMark = usize;
 #[cfg(loom)]
@@ -37,11 +38,11 @@ pub(crate) fn this_thread() -> ThreadMark {
     loom::thread::current().id()
 }
 
-/// How long a thread that found the lock taken does not look at it: one to six microseconds on today's processors.
+/// The number of pauses before a thread that found the lock taken looks at it again: one to six microseconds on current processors.
 #[cfg(not(loom))]
 const PAUSES: u32 = 128;
 
-/// How often it does that before it asks the lock to put it to sleep.
+/// The number of times it does that before it sleeps on the lock.
 #[cfg(not(loom))]
 const LOOKS: u32 = 8;
 
@@ -64,8 +65,9 @@ impl Mutex {
         critical()
     }
 
-    /// Somebody is inside. Each look takes the cache lines away from there, so this one stays away for some visits' time: they go
-    /// through at full speed meanwhile, where two threads that take turns wait for cache lines most of the time.
+    /// Called when another thread holds the lock. Each look at the lock takes its cache line away from the holder, so this thread pauses
+    /// for the time of several visits. Meanwhile the holder runs at full speed; two threads that alternate would spend most of their time
+    /// waiting for cache lines.
     #[cfg(not(loom))]
     #[cold]
     #[inline(never)]
@@ -110,5 +112,5 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// Counted references that loom need not see: what they lead to is only touched in a section. (loom has no weak ones.)
+/// Reference counting that loom need not see: the referents are only accessed in a section. (loom has no weak references.)
 pub(crate) use std::sync::{Arc as Shared, Weak};

@@ -1,58 +1,57 @@
-//! The one waiter list under every primitive.
+//! The wait queue that every primitive uses.
 //!
-//! Primitives differ in *when* a waiter may go, never in *how* it waits. How it waits is here: a [`Line`] of places, first come
-//! first served, in which threads and callbacks stand side by side; a [`Parker`] on which a thread sleeps; and [`Wakes`], the
-//! value that carries wake-ups (and whatever else runs foreign code when dropped) out of the section.
+//! Primitives differ in *when* a waiter may proceed, not in *how* it waits. This module is about how it waits: a first come, first
+//! served [`WaitQueue`] for threads and callbacks together; a [`Parker`] on which a thread sleeps; and [`Wakes`], the value that
+//! carries wake-ups (and everything else that runs foreign code when dropped) out of the section.
 //!
 //! # The protocol
-//! A wake-up is a *permission to try*, never an item. The thing waited for stays where it is until the waiter commits, inside the
-//! section, in the same step in which it gives up its place. So nothing can be lost with a waiter that has left.
+//! A wake-up is a *permission to try*, never an item. The item (or token, or permit) stays where it is until the waiter takes it
+//! inside the section, in the same step in which it leaves the wait queue. So nothing can be lost with a waiter that leaves.
 //!
-//! Who is owed a wake-up is not remembered from event to event but worked out from the state: after every change the owner of the
-//! line calls [`Line::wake_while`], which wakes places in order for as long as what is available exceeds what those already woken
-//! may claim. A woken waiter that leaves (timeout, cancellation, interrupt, dead event loop) lowers the claim, and the same call
-//! hands its turn to the next. There is no "pass the wake-up on" to forget.
+//! Which waiters have to be woken is computed from the state after every change, not remembered from event to event. The owner of
+//! the wait queue calls [`WaitQueue::wake_while`], which wakes waiters in order as long as more is available than the waiters already
+//! woken may claim. A woken waiter that leaves (timeout, cancellation, interrupt, dead event loop) lowers the claim, and the same
+//! call then wakes the next waiter. So no code path has to pass a wake-up on.
 //!
-//! # States of a place (changed only inside the owner's section)
+//! # States of a waiter (changed only inside the owner's section)
 //!
 //! | state   | event                                   | next    | also                                                       |
 //! |---------|-----------------------------------------|---------|------------------------------------------------------------|
-//! | -       | `join`                                  | waiting | gets a ticket; tickets only grow, and order the line       |
+//! | -       | `join`                                  | waiting | gets a ticket; tickets only grow, and order the wait queue |
 //! | waiting | `wake_while` reaches it                 | woken   | `claimed += want`; its waker leaves in `Wakes`              |
 //! | waiting | `leave` (timeout, cancel, interrupt)    | -       |                                                            |
 //! | woken   | tries and is served: `leave`            | -       | `claimed -= want`                                          |
-//! | woken   | tries and finds nothing: `miss`         | waiting | `claimed -= want`; same ticket, so the same place in line; |
-//! |         |                                         |         | after the second miss the *door* shuts until it has left   |
+//! | woken   | tries and finds nothing: `requeue`      | waiting | `claimed -= want`; it keeps its ticket and so its place;   |
+//! |         |                                         |         | after the second miss arrivals must queue until it has left |
 //! | woken   | `leave` without having been served      | -       | `claimed -= want`; the owner calls `wake_while` again      |
 //!
 //! # States of a parker's word (changed without the section)
 //!
-//! | word     | owner of the parker                       | a waker                                              |
+//! | word     | the owner of the parker                   | a waker                                              |
 //! |----------|-------------------------------------------|------------------------------------------------------|
-//! | EMPTY    | about to look, or to sleep: -> PARKED     | -> NOTIFIED                                          |
+//! | EMPTY    | before it sleeps: -> PARKED               | -> NOTIFIED                                          |
 //! | PARKED   | woken early (time, signal): -> EMPTY      | -> NOTIFIED, and wakes the thread                    |
-//! | NOTIFIED | `reset` -> EMPTY, *then* goes to try       | stays                                                |
+//! | NOTIFIED | `reset`: -> EMPTY, and *then* it tries    | no change                                            |
 //!
-//! A waiter that spins or yields before it sleeps ([`patience`]) leaves the word EMPTY: only a waker that finds PARKED calls the kernel.
+//! A waiter that spins or yields before it sleeps ([`spinning`]) leaves the word EMPTY: only a waker that finds PARKED calls the kernel.
 //!
-//! The word is a hint to come and look; the section alone says whether the waiter has been woken. A late `unpark` that reaches a
-//! parker which has meanwhile been reset therefore costs one look and nothing else. No wake-up is lost to the reset, because it comes
-//! before the look: a waker moves the place to *woken* inside the section and touches the word afterwards, so either the look finds
-//! the place woken, or the word is notified after the reset.
+//! The word is only a hint to try; the section alone says whether the waiter has been woken. So an `unpark` that comes late, after
+//! the parker has been reset, costs one useless attempt and nothing else. The reset loses no wake-up, because it comes before the
+//! attempt: a waker marks the waiter as *woken* inside the section and changes the word afterwards, so either the attempt finds the
+//! waiter woken, or the word becomes NOTIFIED after the reset.
 //!
 //! # Fairness
-//! Places are woken strictly in order. While the door is open an arrival may take what is there before a woken waiter gets to run;
-//! that is what makes a queue between busy threads cheap. A waiter misses at most twice: then the door shuts, and arrivals that can
-//! wait join the end of the line.
+//! Waiters are woken strictly in order. An arrival may take what is available before a woken waiter gets to run, which makes a queue
+//! between busy threads cheap. A waiter can miss at most twice: after that, arrivals that can wait must join the end of the wait queue.
 
 pub(crate) mod blocked;
-pub(crate) mod line;
 pub(crate) mod parker;
-pub mod patience;
-pub(crate) mod spot;
+pub mod spinning;
+pub(crate) mod wait_queue;
+pub(crate) mod waiter;
 
 pub use crate::leaving::{Wake, Wakes};
 pub use blocked::Blocked;
-pub use line::{Line, Ticket};
 pub use parker::Parker;
-pub use spot::Spot;
+pub use wait_queue::{Ticket, WaitQueue};
+pub use waiter::Waiter;

@@ -1,9 +1,10 @@
-//! `Parker`: where one thread sleeps during one wait. States of its word: see the head of `wait`.
+//! `Parker`: puts one thread to sleep during one wait. For the states of its word see the head of `wait`.
 //!
-//! A parker belongs to a wait, not to a thread: a signal handler that runs in the middle of a wait may itself wait, on its own.
+//! A parker belongs to a wait and not to a thread, because a signal handler that runs in the middle of a wait may itself wait, with a
+//! parker of its own.
 //!
-//! On Linux the thread sleeps on the word itself (`futex(2)`), because that is the one way to wait that comes back when a signal
-//! arrives: condition variables, `std::thread::park` and `parking_lot` all swallow `EINTR`. Elsewhere it is a mutex and a condition
+//! On Linux the thread sleeps on the word itself (`futex(2)`), because this is the only way to wait that returns when a signal
+//! arrives: condition variables, `std::thread::park` and `parking_lot` all swallow `EINTR`. Other systems use a mutex and a condition
 //! variable, and a caller that must see signals waits in slices.
 #![allow(unsafe_code)] // futex(2)
 
@@ -15,12 +16,12 @@ const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
 const NOTIFIED: u32 = 2;
 
-/// Where one thread sleeps during one wait.
+/// Puts one thread to sleep during one wait, see the head of this file.
 #[derive(Debug)]
 pub struct Parker {
     word: AtomicU32,
     #[cfg(any(loom, not(target_os = "linux")))]
-    bell: bell::Bell,
+    sleeper: portable::Sleeper,
 }
 
 impl Default for Parker {
@@ -28,7 +29,7 @@ impl Default for Parker {
         Self {
             word: AtomicU32::new(EMPTY),
             #[cfg(any(loom, not(target_os = "linux")))]
-            bell: bell::Bell::default(),
+            sleeper: portable::Sleeper::default(),
         }
     }
 }
@@ -49,33 +50,33 @@ impl Wake for Arc<Parker> {
 }
 
 impl Parker {
-    /// Somebody said "come and try" since the last `reset`.
+    /// True if `unpark` has been called since the last `reset`.
     #[inline]
     pub fn is_notified(&self) -> bool {
-        // Acquire: pairs with the waker's swap, so its visit to the section is seen.
+        // Acquire: pairs with the swap in `unpark`, so what the waker did before is seen.
         self.word.load(Ordering::Acquire) == NOTIFIED
     }
 
-    /// The owner is going to look: call it before each try.
+    /// Forgets a notification. The owner calls it before each attempt.
     pub fn reset(&self) {
-        // A swap, not a store, and AcqRel: what a waker did whose NOTIFIED it takes away is seen by the look that follows.
+        // A swap and not a store, with AcqRel: if this removes a waker's NOTIFIED, the attempt that follows sees what the waker did before.
         self.word.swap(EMPTY, Ordering::AcqRel);
     }
 
-    /// Tells the owner to come and try; wakes it if it sleeps.
+    /// Notifies the owner, and wakes it if it sleeps.
     pub fn unpark(&self) {
-        // AcqRel: what the waker did before is seen by who reads NOTIFIED; PARKED is seen only once the owner is on its way to sleep.
+        // AcqRel: an owner that reads NOTIFIED sees what the waker did before. PARKED is read only if the owner is about to sleep or sleeps.
         if self.word.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
-            self.ring();
+            self.wake_sleeper();
         }
     }
 
-    /// Sleeps until notified, at most for `timeout`. May return early for no reason, and does so when a signal arrives (Linux).
+    /// Sleeps until notified, for at most `timeout`. May return early for no reason, and on Linux does so when a signal arrives.
     pub fn park(&self, timeout: Option<Duration>) {
-        // AcqRel, and Acquire where it fails: then the word is NOTIFIED, as in `is_notified`.
+        // AcqRel. Acquire on failure, as in `is_notified`: then the word is NOTIFIED.
         if self.word.compare_exchange(EMPTY, PARKED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.sleep(timeout);
-            // Awake for another reason: take the PARKED mark back. If it is NOTIFIED by now, that stands.
+            // If the thread woke up for another reason, PARKED becomes EMPTY again. NOTIFIED stays.
             let _ = self.word.compare_exchange(PARKED, EMPTY, Ordering::AcqRel, Ordering::Acquire);
         }
     }
@@ -101,7 +102,7 @@ impl Parker {
         }
     }
 
-    fn ring(&self) {
+    fn wake_sleeper(&self) {
         // SAFETY: the word is valid; FUTEX_WAKE takes an address and a count.
         unsafe {
             libc::syscall(libc::SYS_futex, self.word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1);
@@ -112,17 +113,17 @@ impl Parker {
 #[cfg(any(loom, not(target_os = "linux")))]
 impl Parker {
     fn sleep(&self, timeout: Option<Duration>) {
-        self.bell.wait(timeout, || self.word.load(Ordering::Acquire) == PARKED);
+        self.sleeper.wait(timeout, || self.word.load(Ordering::Acquire) == PARKED);
     }
 
-    fn ring(&self) {
-        self.bell.ring();
+    fn wake_sleeper(&self) {
+        self.sleeper.wake();
     }
 }
 
-/// The portable way to sleep.
+/// Sleeping on systems without a futex, with a mutex and a condition variable.
 #[cfg(any(loom, not(target_os = "linux")))]
-mod bell {
+mod portable {
     #[cfg(loom)]
     use loom::sync::{Condvar, Mutex};
     #[cfg(not(loom))]
@@ -130,31 +131,31 @@ mod bell {
     use std::time::Duration;
 
     #[derive(Debug, Default)]
-    pub(super) struct Bell {
+    pub(super) struct Sleeper {
         lock: Mutex<()>,
-        rung: Condvar,
+        woken: Condvar,
     }
 
-    impl Bell {
+    impl Sleeper {
         pub(super) fn wait(&self, timeout: Option<Duration>, asleep: impl Fn() -> bool) {
-            let mut held = self.lock.lock().expect("nothing panics while it holds the bell");
+            let mut held = self.lock.lock().expect("nothing panics while it holds the lock");
             while asleep() {
                 match timeout {
                     #[cfg(not(loom))]
                     Some(timeout) => {
-                        // One go: a spurious return is allowed, and the caller knows its deadline.
-                        let _ = self.rung.wait_timeout(held, timeout);
+                        // Without a loop: a spurious return is allowed, and the caller checks its deadline.
+                        let _ = self.woken.wait_timeout(held, timeout);
                         return;
                     }
-                    _ => held = self.rung.wait(held).expect("nothing panics while it holds the bell"),
+                    _ => held = self.woken.wait(held).expect("nothing panics while it holds the lock"),
                 }
             }
         }
 
-        pub(super) fn ring(&self) {
-            // Taking the lock orders this after a sleeper's last look at the word.
-            drop(self.lock.lock().expect("nothing panics while it holds the bell"));
-            self.rung.notify_one();
+        pub(super) fn wake(&self) {
+            // Taking the lock orders this after the sleeper's last look at the word.
+            drop(self.lock.lock().expect("nothing panics while it holds the lock"));
+            self.woken.notify_one();
         }
     }
 }

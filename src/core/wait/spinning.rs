@@ -1,9 +1,9 @@
 //! The waiting policy: what a thread does between "nothing there" and sleeping on its [`Parker`].
 //!
-//! On a busy object the other side is about to come anyway, and a sleep that is ended from another core costs tens of microseconds.
-//! So a waiter tries the cheap ways first, in this order:
+//! On a busy object the other side often arrives within microseconds, while a sleep that is ended from another core costs tens of
+//! microseconds. So a waiter tries the cheap ways first, in this order:
 //!
-//! | step  | at most                | wins when                                | left out                                          |
+//! | step  | at most                | useful if                                | left out                                          |
 //! |-------|------------------------|------------------------------------------|---------------------------------------------------|
 //! | spin  | 2 to 16 µs             | the other side runs on another CPU       | if the caller says so; if this process has one    |
 //! |       |                        |                                          | CPU; by [`SpinRule`]                              |
@@ -14,7 +14,7 @@
 //! wake-up only when it is scheduled again.
 //!
 //! # When a spin is worth trying, and for how long
-//! A spin that no wake-up ends is lost, and its time is wasted. [`SpinRule`] is one small state machine per thread:
+//! A spin is won if a wake-up ends it, and lost otherwise: then its time was wasted. [`SpinRule`] is one small state machine per thread:
 //!
 //! | state            | a wait begins                              | the spin is won | the spin is lost                           |
 //! |------------------|--------------------------------------------|-----------------|--------------------------------------------|
@@ -22,16 +22,16 @@
 //! | wary, n left out | does not spin: -> wary, n + 1; but the 32nd | -> trusting, 0  | -> wary, 0                                 |
 //! |                  | wait spins for 16 µs                       |                 |                                            |
 //!
-//! A spin has to last until the other side has answered. While both are awake that takes 2 to 4 µs in Python; if the other one has to wake up
-//! first it takes longer, and then the two would sleep in turns for ever, each too late for the other's short spin. Longer ones bring
-//! them back together. They are not the rule because a consumer that spins for long meets each item as it comes, and gets in the way of a
-//! producer that could go on.
+//! A spin has to last until the other side has answered. If both threads are awake, that takes 2 to 4 µs in Python. If the other thread has
+//! to wake up first, it takes longer, and with short spins alone the two threads would sleep in alternation for ever, each too late for the
+//! other's spin. The doubled spins break this pattern. Spins are not always that long, because a consumer with long spins takes each item as
+//! soon as it is put, and so slows down a producer that could go on.
 //!
 //! So a thread whose waits are long spends at most 16 µs on each 32nd of them, and a thread whose waits have become short notices after 32.
 //!
 //! # What it does not do
-//! It knows no deadline but the limit of the sleep, and no signals; a caller that must see signals passes a short limit. It gives no
-//! promise about order: who is woken is decided in the section ([`super::line`]).
+//! It knows no deadline except the limit of the sleep, and no signals; a caller that must see signals passes a short limit. It promises
+//! nothing about order: which waiter is woken is decided in the section ([`super::wait_queue`]).
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -43,36 +43,36 @@ use crate::sync::{Count, Ordering};
 /// The spin of a thread that won its last one.
 const SHORT_SPIN: Nanos = 2_000;
 
-/// A lost spin doubles the next one so often, at most.
+/// The largest number of times that lost spins double the length of the next one.
 const DOUBLINGS: u8 = 3;
 
-/// The longest spin: half of what a sleep costs, at least, that is ended from another core.
+/// The longest spin: at most half of the cost of a sleep that is ended from another core.
 const LONG_SPIN: Nanos = SHORT_SPIN << DOUBLINGS;
 
-/// Pauses between two looks at the parker: the waker needs its cache line too.
+/// The number of pauses between two looks at the parker: the waker needs its cache line too.
 const PAUSES: u32 = 4;
 
-/// After so many lost spins in a row a thread becomes wary.
+/// The number of spins a thread may lose in a row before it becomes wary.
 const LOST_SPINS_ALLOWED: u8 = 8;
 
-/// A wary thread spins in every wait of this number.
+/// A wary thread spins in one of this many waits.
 const WARY_SPINS_EVERY: u8 = 32;
 
-/// How often a waiter lets others run before it goes to sleep. A yield costs a tenth of a sleep and a wake-up.
+/// The number of times a waiter yields before it sleeps. A yield costs a tenth of a sleep and a wake-up.
 const YIELDS: u32 = 3;
 
-/// A yield that takes longer gave the core to somebody else's program: on a machine with more to do than cores a yield costs a whole time
-/// slice, while a thread that sleeps is run soon after it has been woken.
+/// A yield that takes longer than this gave the CPU to another program: on an overloaded machine a yield costs a whole time slice, while a
+/// thread that sleeps runs soon after it has been woken.
 const CROWDED: Nanos = 1_000_000;
 
-/// For so long after one such yield nobody in this process yields.
+/// The time after such a yield during which no thread of this process yields.
 const CROWDED_FOR: Nanos = 250_000_000;
 
-/// Until when nobody yields. Relaxed: it guards nothing, and a thread that reads an old value yields once too often or too rarely.
+/// The time before which no thread yields. Relaxed: it guards nothing, and a thread that reads an old value yields once too often or too rarely.
 static NO_YIELDS_BEFORE: Count = Count::new(0);
 
-/// How many CPUs this process may use; 0 before anybody has asked. Relaxed: whoever finds 0 asks too, and gets the same answer. (A lock that
-/// makes it once would never open again in the child of a fork in the middle of it.)
+/// The number of CPUs that this process may use; 0 before it has been determined. Relaxed: every thread that reads 0 determines it, with
+/// the same result. (A lock around this would stay locked for ever in a child that is forked while it is held.)
 static CPUS: Count = Count::new(0);
 
 thread_local! {
@@ -87,7 +87,7 @@ enum SpinRule {
 }
 
 impl SpinRule {
-    /// A wait begins: for how long it spins, if it does. Then [`SpinRule::spun`] follows.
+    /// Called when a wait begins: returns how long to spin, or `None` for no spin. After a spin [`SpinRule::spun`] has to be called.
     fn begin_wait(&mut self) -> Option<Nanos> {
         match self {
             Self::Trusting { lost } => Some(SHORT_SPIN << (*lost).min(DOUBLINGS)),
@@ -107,15 +107,15 @@ impl SpinRule {
     }
 }
 
-/// What a waiter sees and can do. The tests put a script in its place.
-trait Surroundings {
+/// What a waiter can observe and do. The tests replace it by a script.
+trait Environment {
     fn is_notified(&self) -> bool;
     fn now(&self) -> Nanos;
     fn pause(&self);
     fn give_way(&self);
 }
 
-impl Surroundings for &Parker {
+impl Environment for &Parker {
     fn is_notified(&self) -> bool {
         Parker::is_notified(self)
     }
@@ -135,7 +135,7 @@ impl Surroundings for &Parker {
     }
 }
 
-/// Without a second CPU nothing can happen during a spin. A process whose CPUs are taken away later is left to [`SpinRule`].
+/// Without a second CPU no other thread can make progress during a spin. If CPUs are taken away later, [`SpinRule`] adapts.
 fn has_second_cpu() -> bool {
     let mut cpus = CPUS.load(Ordering::Relaxed);
     if cpus == 0 {
@@ -145,8 +145,8 @@ fn has_second_cpu() -> bool {
     cpus > 1
 }
 
-/// Waits on the parker until it is notified, for at most `limit`; may return early for no reason, as [`Parker::park`] does. `spins`: waits
-/// may begin with a spin, because the other side can run meanwhile.
+/// Waits on the parker until it is notified, for at most `limit`; may return early for no reason, as [`Parker::park`] does. If `spins` is
+/// true, the wait may begin with a spin, because the other side can run meanwhile.
 pub fn wait(parker: &Parker, limit: Option<Duration>, spins: bool) {
     let mut rule = SPIN_RULE.get();
     let notified = wait_awake(&parker, (spins && has_second_cpu()).then_some(&mut rule), &NO_YIELDS_BEFORE);
@@ -157,7 +157,7 @@ pub fn wait(parker: &Parker, limit: Option<Duration>, spins: bool) {
 }
 
 /// Spins, then yields. True once the waiter has been notified.
-fn wait_awake(around: &impl Surroundings, rule: Option<&mut SpinRule>, no_yields_before: &Count) -> bool {
+fn wait_awake(around: &impl Environment, rule: Option<&mut SpinRule>, no_yields_before: &Count) -> bool {
     let mut now = around.now();
     if let Some(rule) = rule {
         if let Some(length) = rule.begin_wait() {
@@ -185,8 +185,8 @@ fn wait_awake(around: &impl Surroundings, rule: Option<&mut SpinRule>, no_yields
     around.is_notified()
 }
 
-/// True if the waiter was notified meanwhile. `now` moves on to when the spin ended.
-fn spin(around: &impl Surroundings, now: &mut Nanos, length: Nanos) -> bool {
+/// Spins for at most `length`. Returns true if the waiter was notified meanwhile. Sets `now` to the time at which the spin ended.
+fn spin(around: &impl Environment, now: &mut Nanos, length: Nanos) -> bool {
     let end = *now + length;
     while *now < end {
         if around.is_notified() {
@@ -202,7 +202,7 @@ fn spin(around: &impl Surroundings, now: &mut Nanos, length: Nanos) -> bool {
 mod tests {
     use super::*;
 
-    /// Time that moves only by what the waiter does.
+    /// An environment in which time passes only when the waiter spins or yields.
     struct Script {
         now: Cell<Nanos>,
         notified_at: Nanos,
@@ -221,7 +221,7 @@ mod tests {
         }
     }
 
-    impl Surroundings for Script {
+    impl Environment for Script {
         fn is_notified(&self) -> bool {
             self.now.get() >= self.notified_at
         }
@@ -243,14 +243,14 @@ mod tests {
 
     const NEVER: Nanos = Nanos::MAX;
     const PAUSE_TAKES: Nanos = 100;
-    /// Pauses of a short spin that is lost.
+    /// The number of pauses in a short spin that is lost.
     const ALL_PAUSES: u32 = 20;
 
     fn trusting() -> SpinRule {
         SpinRule::Trusting { lost: 0 }
     }
 
-    /// A wait in which a spin, if there is one, ends so. Returns whether there was one.
+    /// Simulates a wait whose spin, if there is one, is won or lost as given. Returns whether there was a spin.
     fn one_wait(rule: &mut SpinRule, won: bool) -> bool {
         let spins = rule.begin_wait().is_some();
         if spins {
