@@ -1,22 +1,32 @@
 //! First in, first out: a ring that grows by doubling and gives memory back after a burst.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use super::Buffer;
+use crate::room::shrink_ring;
 
-/// Below this many slots (32 KiB of pointers) memory is not worth giving back, and a bounded queue that swings between empty and
-/// full would pay for it on every swing.
+/// Below this number of slots (32 KiB of pointers) no memory is given back: it would save little, and a bounded queue that alternates
+/// between empty and full would reallocate each time.
 const KEEP: usize = 4096;
 
 /// First in, first out.
 #[derive(Debug)]
 pub struct Fifo<T> {
     ring: VecDeque<T>,
+    /// Items are popped in place if the ring has fewer slots than this: [`KEEP`], or 0.
+    in_place: usize,
 }
 
 impl<T> Default for Fifo<T> {
     fn default() -> Self {
-        Self { ring: VecDeque::new() }
+        Self { ring: VecDeque::new(), in_place: KEEP }
+    }
+}
+
+/// Reuses the memory of the vector.
+impl<T> From<Vec<T>> for Fifo<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self { ring: VecDeque::from(items), in_place: KEEP }
     }
 }
 
@@ -25,19 +35,19 @@ impl<T> Fifo<T> {
         self.ring.iter()
     }
 
-    /// As [`Buffer::pop_in_place`], of `pop_last`.
+    /// Pops the last item as [`Buffer::pop_in_place`] pops the first.
     #[inline]
     pub fn pop_last_in_place(&mut self) -> Option<T> {
-        if self.ring.capacity() > KEEP { None } else { self.ring.pop_back() }
+        if self.ring.capacity() > self.in_place { None } else { self.ring.pop_back() }
     }
 
-    /// Halve under a quarter: each move is paid for by as many pops as it moves items.
+    /// The ring halves when less than a quarter is used: then each item that is moved has been paid for by a pop.
     #[inline]
     fn wastes_memory(&self) -> bool {
         self.ring.capacity() > KEEP && self.ring.len() < self.ring.capacity() / 4
     }
 
-    /// For how many items there is memory.
+    /// The number of items for which there is memory.
     pub fn capacity(&self) -> usize {
         self.ring.capacity()
     }
@@ -51,7 +61,7 @@ impl<T> Fifo<T> {
         self.ring.back()
     }
 
-    /// Last in, first out, of the same ring.
+    /// Pops the item that was pushed last.
     #[inline]
     pub fn pop_last(&mut self) -> Option<T> {
         let item = self.ring.pop_back();
@@ -61,20 +71,30 @@ impl<T> Fifo<T> {
         item
     }
 
-    /// Pops `count` items, or all there are, each made into something else.
-    pub fn pop_many_as<U>(&mut self, count: usize, make: impl FnMut(T) -> U) -> Vec<U> {
-        let count = count.min(self.ring.len());
-        let popped = self.ring.drain(..count).map(make).collect();
+    /// Pops `count` items, or all if there are fewer, and maps each of them with `make`.
+    pub fn pop_into<U>(&mut self, into: &mut Vec<U>, count: usize, make: impl FnMut(T) -> U) {
+        into.extend(self.ring.drain(..count.min(self.ring.len())).map(make));
         if self.wastes_memory() {
             self.shrink();
         }
-        popped
+    }
+
+    /// Takes out all items, in order.
+    pub fn take_all(&mut self) -> Vec<T> {
+        Vec::from(std::mem::take(&mut self.ring)) // reuses the memory
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, more: usize) -> Result<(), TryReserveError> {
+        self.ring.try_reserve(more)
     }
 
     #[cold]
     #[inline(never)]
     fn shrink(&mut self) {
-        self.ring.shrink_to(self.ring.capacity() / 2);
+        let room = self.ring.capacity() / 2;
+        shrink_ring(&mut self.ring, room);
     }
 }
 
@@ -84,6 +104,11 @@ impl<T> Buffer for Fifo<T> {
     #[inline]
     fn len(&self) -> usize {
         self.ring.len()
+    }
+
+    #[inline]
+    fn try_reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
+        if self.ring.capacity() - self.ring.len() >= more { Ok(()) } else { self.grow(more) }
     }
 
     #[inline]
@@ -100,6 +125,29 @@ impl<T> Buffer for Fifo<T> {
         item
     }
 
+    fn pop_oldest(&mut self) -> Option<T> {
+        self.pop()
+    }
+
+    fn pop_newest(&mut self) -> Option<T> {
+        self.pop_last()
+    }
+
+    fn keep_where(&mut self, keep: &mut dyn FnMut(T) -> Option<T>) {
+        for _ in 0..self.ring.len() {
+            // Each item is taken out once, and those that stay are pushed again behind the others: this needs no memory and keeps the
+            // order.
+            let Some(item) = self.ring.pop_front() else { break };
+            if let Some(item) = keep(item) {
+                self.ring.push_back(item);
+            }
+        }
+    }
+
+    fn leave_the_fast_path(&mut self) {
+        self.in_place = 0;
+    }
+
     #[inline]
     fn has_slot(&self) -> bool {
         self.ring.len() < self.ring.capacity()
@@ -107,7 +155,7 @@ impl<T> Buffer for Fifo<T> {
 
     #[inline]
     fn pop_in_place(&mut self) -> Option<T> {
-        if self.ring.capacity() > KEEP { None } else { self.ring.pop_front() }
+        if self.ring.capacity() > self.in_place { None } else { self.ring.pop_front() }
     }
 
     #[inline]
@@ -119,8 +167,12 @@ impl<T> Buffer for Fifo<T> {
         self.ring.extend(items.take(count));
     }
 
-    fn pop_many(&mut self, count: usize) -> Vec<T> {
-        self.pop_many_as(count, |item| item)
+    fn pop_many(&mut self, count: usize) -> Result<Vec<T>, TryReserveError> {
+        let count = count.min(self.ring.len());
+        let mut popped = Vec::new();
+        popped.try_reserve_exact(count)?;
+        self.pop_into(&mut popped, count, |item| item);
+        Ok(popped)
     }
 }
 
@@ -132,6 +184,7 @@ mod tests {
     fn a_burst_gives_its_memory_back() {
         let mut fifo = Fifo::default();
         for n in 0..100_000 {
+            fifo.try_reserve(1).unwrap();
             fifo.push(n);
         }
         for n in 0..100_000 {

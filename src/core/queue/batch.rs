@@ -1,21 +1,21 @@
-//! Many items at once.
+//! Operations on many items.
 //!
-//! A batch that fits enters in one step. One that does not enters in chunks, keeping its place at the head of the line, so that no
+//! A batch that fits is put in one step. A larger batch is put in chunks. It keeps its place at the head of the wait queue, so that no
 //! other putter's items come in between.
 //!
-//! Items that come out of an iterator (foreign code, so outside the section) are taken only once their place is certain: a place is
-//! *reserved*, the iterator asked, and the item stored in the reserved place. Getters of a queue that has been shut down wait for
-//! reserved places to be filled or given up; a shutdown that throws everything away throws them away too.
+//! An item is taken out of an iterator (foreign code, so outside the section) only when its place is certain: a place is *reserved*, the
+//! iterator is advanced, and the item is stored in the reserved place. When the queue has been shut down, getters wait until reserved
+//! places are filled or given up; an immediate shutdown drops the reserved places too.
 //!
-//! A batch of gets may *linger* for more. While it does it claims what is there, in its place in line, and takes nothing.
+//! A batch of gets may *linger* for more items. Meanwhile it claims the available items, in its place in the wait queue, and takes none.
 
-use super::state::{Admission, GetError, PutError, Side, Spot, State};
+use super::state::{Admission, GetError, PutError, PutOutcome, Side, State, Waiter};
 use crate::buffer::Buffer;
-use crate::monitor::{Monitor, Waits};
+use crate::monitor::{Monitor, MonitorState};
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
-/// Whether a batch of gets that has something may still wait for more.
+/// Whether a batch of gets that could return items may still wait for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linger {
     On,
@@ -26,9 +26,15 @@ pub enum Linger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchError {
     Empty,
-    /// Something is there, and more is waited for.
+    /// Items are available, and the batch waits for more.
     Lingering,
     ShutDown,
+    /// The mutex is locked, by another owner or by the caller itself (see `mutex`).
+    Locked,
+    /// The queue keeps notes of its items: the caller has to use [`Queue::get_many_composed`](super::Queue::get_many_composed).
+    Composed,
+    /// There is no memory for the list of items. A waiter has left the wait queue.
+    NoMemory,
 }
 
 impl From<GetError> for BatchError {
@@ -36,23 +42,126 @@ impl From<GetError> for BatchError {
         match error {
             GetError::Empty => Self::Empty,
             GetError::ShutDown => Self::ShutDown,
+            GetError::Locked => Self::Locked,
+            GetError::Composed => Self::Composed,
+            GetError::NoMemory => Self::NoMemory,
         }
     }
 }
 
 impl<B: Buffer, W: Wake, X> State<B, W, X> {
-    /// Stores as many of `items` as there is room for. Ok if that is all.
+    /// Stores as many of `items` as there is room for. Ok if these are all. If there is no memory, none is stored.
     fn put_batch(&mut self, items: &mut std::vec::IntoIter<B::Item>) -> Result<(), PutError<()>> {
         let fits = self.room().min(items.len());
+        if self.buffer.try_reserve(fits).is_err() {
+            return Err(PutError::NoMemory(()));
+        }
         self.buffer.push_many(items, fits);
-        self.stored(fits);
-        if items.len() == 0 { Ok(()) } else { Err(PutError::Full(())) }
+        self.count_stored(fits);
+        if items.len() == 0 { Ok(()) } else { Err(self.full_error(())) }
     }
 
-    fn get_batch(&mut self, max: usize) -> Vec<B::Item> {
-        let batch = self.buffer.pop_many(max);
-        self.taken(batch.len());
-        batch
+    fn get_batch(&mut self, max: usize) -> Option<Vec<B::Item>> {
+        let batch = self.buffer.pop_many(max).ok()?;
+        self.count_taken(batch.len());
+        if !self.lanes.is_empty() {
+            for item in &batch {
+                self.left(item);
+            }
+        }
+        Some(batch)
+    }
+
+    /// Promises a place, and reserves its memory.
+    fn promise(&mut self) -> Result<(), PutError<()>> {
+        self.reserve_noted(self.reserved + 1).map_err(|_| PutError::NoMemory(()))?;
+        self.reserved += 1;
+        Ok(())
+    }
+}
+
+/// Operations that do not wait.
+impl<B: Buffer, W: Wake, X> State<B, W, X> {
+    /// Puts what fits, in one step. Ok if nothing is left in `items`.
+    pub fn put_many(
+        &mut self,
+        items: &mut std::vec::IntoIter<B::Item>,
+        admission: Admission,
+        wakes: &mut Wakes<W>,
+    ) -> Result<(), PutError<()>> {
+        self.forget_after_fork();
+        if !self.is_plain {
+            return Err(self.not_plain(()));
+        }
+        if self.is_barred(Side::Put, admission) {
+            return Err(PutError::Full(()));
+        }
+        let keyed = self.buffer.is_keyed();
+        let result = if keyed { self.put_keyed_batch(items, admission) } else { self.put_batch(items) };
+        if result.is_err() && admission == Admission::Immediate {
+            self.note_full();
+        }
+        self.wake_eligible(wakes);
+        result
+    }
+
+    /// Promises a place to an item that is about to come out of an iterator.
+    pub fn reserve(&mut self, admission: Admission) -> Result<(), PutError<()>> {
+        self.forget_after_fork();
+        if self.shut {
+            return Err(PutError::ShutDown(()));
+        }
+        if self.held_mutex.is_some() && !self.baton.is_mine() {
+            return Err(PutError::Locked(()));
+        }
+        if !self.has_room() && !self.drops() {
+            if admission == Admission::Immediate {
+                self.note_full();
+            }
+            return Err(self.full_error(()));
+        }
+        if self.is_barred(Side::Put, admission) {
+            return Err(PutError::Full(()));
+        }
+        self.promise()
+    }
+
+    /// Fills the reserved place. If an immediate shutdown has dropped the place meanwhile, the item is returned. A queue that drops items
+    /// reserves a place for every item, and applies its policy only now.
+    pub fn fulfil(&mut self, item: B::Item, wakes: &mut Wakes<W>) -> PutOutcome<B::Item> {
+        if self.shut && self.reserved == 0 {
+            return Err(PutError::ShutDown(item));
+        }
+        if self.held_mutex.is_some() && !self.baton.is_mine() {
+            return Err(PutError::Locked(item));
+        }
+        if self.parts.is_some() {
+            return Err(PutError::Composed(item));
+        }
+        self.reserved = self.reserved.saturating_sub(1);
+        if self.drops() && !self.has_room() {
+            return self.put_or_drop(item, wakes);
+        }
+        let stored = self.store(item); // the reserved memory may have been given back, or used by another item
+        self.wake_eligible(wakes);
+        stored.map(|()| None)
+    }
+
+    /// Gets 1 to `max` items.
+    pub fn get_many(&mut self, max: usize, admission: Admission, wakes: &mut Wakes<W>) -> Result<Vec<B::Item>, GetError> {
+        self.forget_after_fork();
+        if self.parts.is_some() {
+            return Err(GetError::Composed);
+        }
+        if self.is_barred(Side::Get, admission) {
+            return Err(GetError::Empty);
+        }
+        if self.buffer.is_empty() {
+            return Err(self.empty_error());
+        }
+        let batch = self.get_batch(max);
+        self.wake_eligible(wakes);
+        batch.ok_or(GetError::NoMemory)
     }
 }
 
@@ -64,110 +173,86 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
         items: &mut std::vec::IntoIter<B::Item>,
         admission: Admission,
     ) -> (Wakes<W>, Result<(), PutError<()>>) {
-        self.visit(proof, |state, wakes| {
-            state.forget_after_fork();
-            if state.shut {
-                return Err(PutError::ShutDown(()));
-            }
-            if state.is_barred(Side::Put, admission) {
-                return Err(PutError::Full(()));
-            }
-            let result = state.put_batch(items);
-            if result.is_err() && admission == Admission::Immediate {
-                state.note_full();
-            }
-            state.settle(wakes);
-            result
-        })
+        self.visit(proof, |state, wakes| state.put_many(items, admission, wakes))
     }
 
-    /// Puts what fits; while something is left the spot is held, and `waker` will be woken.
+    /// Puts the items that fit. As long as some are left, the waiter is in the wait queue, and `waker` will be woken.
     pub fn put_batch_or_wait(
         &self,
         proof: D::Proof<'_>,
         items: &mut std::vec::IntoIter<B::Item>,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> (Wakes<W>, Result<(), PutError<()>>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            if state.shut {
-                state.give_up(spot, wakes);
-                return Err(PutError::ShutDown(()));
+            if !state.is_plain {
+                if state.shut {
+                    state.abandon(waiter, wakes);
+                }
+                return Err(state.not_plain(()));
+            }
+            if state.buffer.is_keyed() {
+                return state.put_keyed_batch_or_wait(items, waiter, waker, wakes);
             }
             let left = items.len();
-            let mut result = Err(PutError::Full(()));
-            if state.lobby.has_turn(Side::Put, spot) {
+            let mut result = Err(if state.buffer_is_stashed() { PutError::Locked(()) } else { PutError::Full(()) });
+            if state.wait_queues.has_turn(Side::Put, waiter) {
                 result = state.put_batch(items);
             }
-            if result.is_ok() {
-                state.lobby.vacate(spot, wakes);
+            if matches!(result, Ok(()) | Err(PutError::Rejected(()) | PutError::Overflows(()) | PutError::NoMemory(()))) {
+                state.wait_queues.remove_waiter(waiter, wakes);
             } else {
-                state.advance_or_stay(spot, waker, items.len() < left, wakes);
+                state.advance_or_requeue(waiter, waker, 1, items.len() < left, wakes);
                 state.note_full();
             }
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             result
         })
     }
 
     /// Promises a place to an item that is about to come out of an iterator, without waiting.
     pub fn try_reserve(&self, proof: D::Proof<'_>, admission: Admission) -> Result<(), PutError<()>> {
-        self.section.with(proof, |state| {
-            state.forget_after_fork();
-            if state.shut {
-                return Err(PutError::ShutDown(()));
-            }
-            if !state.has_room() || state.is_barred(Side::Put, admission) {
-                if admission == Admission::Immediate {
-                    state.note_full();
-                }
-                return Err(PutError::Full(()));
-            }
-            state.reserved += 1;
-            Ok(())
-        })
+        self.section.with(proof, |state| state.reserve(admission))
     }
 
-    /// Promises a place; after `Full` the spot is held, and `waker` will be woken.
-    pub fn reserve_or_wait(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, Result<(), PutError<()>>) {
+    /// Promises a place. After `Full` the waiter is in the wait queue, and `waker` will be woken.
+    pub fn reserve_or_wait(&self, proof: D::Proof<'_>, waiter: &mut Waiter, waker: &W) -> (Wakes<W>, Result<(), PutError<()>>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
             if state.shut {
-                state.give_up(spot, wakes);
+                state.abandon(waiter, wakes);
                 return Err(PutError::ShutDown(()));
             }
-            if state.lobby.has_turn(Side::Put, spot) && state.has_room() {
-                state.lobby.vacate(spot, wakes);
-                state.reserved += 1;
-                state.settle(wakes);
-                return Ok(());
+            let locked = state.held_mutex.is_some() && !state.baton.is_mine();
+            // In a queue that drops items nobody waits for room, whatever waiters there are: `fulfil` applies the policy.
+            if !locked && (state.drops() || state.wait_queues.has_turn(Side::Put, waiter) && state.has_room()) {
+                state.wait_queues.remove_waiter(waiter, wakes);
+                let promised = state.promise();
+                state.wake_eligible(wakes);
+                return promised;
             }
-            state.lobby.stay(Side::Put, 1, spot, waker, wakes);
+            if !locked && state.overflows() && !state.has_room() {
+                state.abandon(waiter, wakes);
+                return Err(state.full_error(()));
+            }
+            state.wait_queues.enqueue_or_requeue(Side::Put, 1, waiter, waker, wakes);
             state.note_full();
-            state.settle(wakes);
-            Err(PutError::Full(()))
+            state.wake_eligible(wakes);
+            Err(if locked { PutError::Locked(()) } else { PutError::Full(()) })
         })
     }
 
-    /// Fills the reserved place. The item comes back if everything has been thrown away meanwhile.
-    pub fn fulfil(&self, proof: D::Proof<'_>, item: B::Item) -> (Wakes<W>, Result<(), PutError<B::Item>>) {
-        self.visit(proof, |state, wakes| {
-            if state.shut && state.reserved == 0 {
-                return Err(PutError::ShutDown(item));
-            }
-            state.reserved = state.reserved.saturating_sub(1);
-            state.store(item);
-            state.settle(wakes);
-            Ok(())
-        })
+    /// Fills the reserved place. If an immediate shutdown has dropped the place meanwhile, the item is returned.
+    pub fn fulfil(&self, proof: D::Proof<'_>, item: B::Item) -> (Wakes<W>, PutOutcome<B::Item>) {
+        self.visit(proof, |state, wakes| state.fulfil(item, wakes))
     }
 
-    /// Gives the reserved place up: the iterator had nothing more.
+    /// Gives the reserved place up, because the iterator was exhausted.
     pub fn unreserve(&self, proof: D::Proof<'_>) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
             state.reserved = state.reserved.saturating_sub(1);
-            state.settle(wakes);
+            state.wake_eligible(wakes);
         })
         .0
     }
@@ -179,87 +264,83 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
         max: usize,
         admission: Admission,
     ) -> (Wakes<W>, Result<Vec<B::Item>, GetError>) {
-        self.visit(proof, |state, wakes| {
-            state.forget_after_fork();
-            if state.is_barred(Side::Get, admission) {
-                return Err(GetError::Empty);
-            }
-            if state.buffer.is_empty() {
-                return Err(state.nothing());
-            }
-            let batch = state.get_batch(max);
-            state.settle(wakes);
-            Ok(batch)
-        })
+        self.visit(proof, |state, wakes| state.get_many(max, admission, wakes))
     }
 
-    /// Gets 1 to `max` items. With [`Linger::On`] it commits only when `max` are there, the buffer is full, a putter waits, or
-    /// the queue is shut down. Otherwise the spot is held, and `waker` will be woken.
+    /// Gets 1 to `max` items. With [`Linger::On`] it commits only when `max` items are available, the buffer is full, a putter waits, or
+    /// the queue is shut down. Otherwise the waiter is in the wait queue, and `waker` will be woken.
     pub fn get_batch_or_wait(
         &self,
         proof: D::Proof<'_>,
         max: usize,
         linger: Linger,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> (Wakes<W>, Result<Vec<B::Item>, BatchError>) {
         self.visit(proof, |state, wakes| {
-            let allowed = state.batch_turn(max, linger, spot, waker, wakes)?;
+            if state.parts.is_some() {
+                return Err(BatchError::Composed);
+            }
+            let allowed = state.batch_turn(max, linger, waiter, waker, wakes)?;
             let batch = state.get_batch(allowed);
-            state.settle(wakes);
-            Ok(batch)
+            state.wake_eligible(wakes);
+            batch.ok_or(BatchError::NoMemory)
         })
     }
 }
 
 impl<B: Buffer, W: Wake, X> State<B, W, X> {
-    /// How many items may a batch of gets take now? If none it has a place in line, and claims what is there if it lingers.
+    /// The number of items that a batch of gets may take now. If it is zero, the batch waits, and claims the available items if it lingers.
     pub(super) fn batch_turn(
         &mut self,
         max: usize,
         linger: Linger,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
         wakes: &mut Wakes<W>,
     ) -> Result<usize, BatchError> {
         self.forget_after_fork();
-        // What those before it in line may claim is not for it.
-        let claimed = spot.0.as_ref().map_or(0, |held| self.lobby.line(Side::Get).claimed_before(held.ticket));
+        // It may not take what waiters before it can claim.
+        let claimed = waiter.0.as_ref().map_or(0, |held| self.wait_queues.queue(Side::Get).claimed_before(held.ticket));
         let size = self.buffer.len().saturating_sub(usize::try_from(claimed).unwrap_or(usize::MAX));
-        let turn = size > 0 && self.lobby.has_turn(Side::Get, spot);
+        let turn = size > 0 && self.wait_queues.has_turn(Side::Get, waiter);
         if turn {
             let enough = linger == Linger::Over || size >= max;
-            if enough || !self.has_room() || !self.lobby.line(Side::Put).is_empty() || self.shut {
-                self.lobby.vacate(spot, wakes);
+            if enough || !self.has_room() || self.has_waiting_putters() || self.shut {
+                self.wait_queues.remove_waiter(waiter, wakes);
                 return Ok(max.min(size));
             }
         } else if self.is_drained() {
-            self.give_up(spot, wakes);
+            self.abandon(waiter, wakes);
             return Err(BatchError::ShutDown);
         }
-        let held = spot.0.as_ref().is_some_and(|held| held.side == Side::Get);
+        let held = waiter.0.as_ref().is_some_and(|held| held.side == Side::Get);
         if !turn || !held {
-            self.lobby.stay(Side::Get, 1, spot, waker, wakes);
+            self.wait_queues.enqueue_or_requeue(Side::Get, 1, waiter, waker, wakes);
         }
-        if let Some(held) = &spot.0 {
+        if let Some(held) = &waiter.0 {
             if turn {
-                self.lobby.line_mut(Side::Get).set_want(held.ticket, max as u64, true);
-            } else if size == 0 && self.lobby.line(Side::Get).claims_ahead(held.ticket) {
-                self.lobby.line_mut(Side::Get).set_want(held.ticket, 1, false); // what it lingered over is gone
+                self.wait_queues.queue_mut(Side::Get).set_want(held.ticket, max as u64, true);
+            } else if size == 0 && self.wait_queues.queue(Side::Get).claims_ahead(held.ticket) {
+                self.wait_queues.queue_mut(Side::Get).set_want(held.ticket, 1, false); // the items for which it lingered are gone
             }
         }
-        self.settle(wakes);
-        Err(if turn { BatchError::Lingering } else { BatchError::Empty })
+        self.wake_eligible(wakes);
+        Err(match turn {
+            _ if self.buffer_is_stashed() => BatchError::Locked,
+            true => BatchError::Lingering,
+            false => BatchError::Empty,
+        })
     }
 
-    /// A batch that is not through yet: after progress it waits on without a miss, in its old place.
-    fn advance_or_stay(&mut self, spot: &mut Spot, waker: &W, progress: bool, wakes: &mut Wakes<W>) {
-        match &spot.0 {
+    /// Called for a batch that is not finished: after progress it waits in its old place, and this does not count as a miss.
+    pub(super) fn advance_or_requeue(&mut self, waiter: &mut Waiter, waker: &W, want: u64, progress: bool, wakes: &mut Wakes<W>) {
+        match &waiter.0 {
             Some(held) if held.side == Side::Put && progress => {
                 let ticket = held.ticket;
-                self.lobby.line_mut(Side::Put).set_want(ticket, 1, false);
+                self.wait_queues.queue_mut(Side::Put).set_want(ticket, want, false);
             }
-            _ => self.lobby.stay(Side::Put, 1, spot, waker, wakes),
+            _ => self.wait_queues.enqueue_or_requeue(Side::Put, want, waiter, waker, wakes),
         }
     }
 }

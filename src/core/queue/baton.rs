@@ -1,156 +1,288 @@
-//! The slow way, for buffers whose order needs foreign code: heaps of items with their own `<`, classes with overridden hooks.
+//! The slow path, for buffers whose order needs foreign code: heaps of items with their own `<`, and classes with overridden hooks.
 //!
-//! Foreign code cannot run inside the section. So the operation takes a *baton*, works outside, and gives the baton back together
-//! with the result. Whoever comes meanwhile waits for the baton, in a line of its own; what the foreign code itself puts, on the same
-//! thread, goes to an inbox that is merged before the baton is given back (it could wait for nobody but itself), and what it wants to
-//! get is refused.
+//! Foreign code must not run inside the section. So an operation takes a *baton*, works outside, and gives the baton back together with the
+//! result. Meanwhile other operations wait for the baton, in a wait queue of their own. An item that the foreign code itself puts, on the
+//! same thread, goes to an inbox, which is merged before the baton is given back (waiting would be a deadlock), and a get by the foreign
+//! code is refused.
 //!
-//! | who comes                  | baton free | held by another thread | held by this thread |
-//! |----------------------------|------------|------------------------|---------------------|
-//! | put                        | takes it   | waits in line          | inbox               |
-//! | get, peek, clear, snapshot | takes it   | waits in line          | refused             |
+//! | operation                  | baton free | held by another thread | held by this thread | mutex locked by another (see `mutex`) | by the caller |
+//! |----------------------------|------------|------------------------|---------------------|---------------------------------------|---------------|
+//! | put                        | takes it   | waits                  | inbox               | returns [`BatonTaken::Locked`]        | takes it      |
+//! | get, peek, clear, snapshot | takes it   | waits                  | refused             | returns [`BatonTaken::Locked`]        | takes it      |
 //!
-//! While the baton is out, `buffer.len()` is what it was; the holder brings the new state back in [`Monitor::finish`].
+//! While it holds the baton, a put asks for room by [`Monitor::admit_put`]:
+//!
+//! | the queue                     | answer                       | the baton                                              |
+//! |-------------------------------|------------------------------|--------------------------------------------------------|
+//! | has room, or places promised  | [`Admitted::Room`]           | stays; the places are reserved until `finish`          |
+//! | is full, `Block`              | [`Admitted::Refused`]        | goes back; a put that can wait joins the queue of putters |
+//! | is full, `Reject`             | [`Admitted::Rejected`]       | goes back; the refusal is counted                      |
+//! | is full, a policy that drops  | [`Admitted::Overflows`]      | stays; the holder does as the policy says, for one item |
+//! | is shut, no places promised   | [`Admitted::ShutDown`]       | goes back                                              |
+//!
+//! While the baton is out, the buffer belongs to its holder, which may change it step by step, each in a visit of its own. An item from the
+//! inbox counts as stored as soon as it leaves the inbox; a heap stays in its place while a comparison runs (because a fork in it must find
+//! the heap); and [`Monitor::count_progress`] accounts for the items put and taken so far. At each visit `buffer.len()` agrees with what
+//! has been accounted for. [`Monitor::finish`] accounts for the rest.
 
 use super::batch::{BatchError, Linger};
-use super::state::{Side, Spot, State};
+use super::policy::Overflow;
+use super::state::{MutexOwner, Side, State, Waiter};
 use crate::buffer::Buffer;
-use crate::monitor::{Monitor, Waits};
+use crate::keys::KeyHash;
+use crate::monitor::{Monitor, MonitorState};
 use crate::section::Domain;
-use crate::sync::this_thread;
 use crate::wait::{Wake, Wakes};
 
 impl<B: Buffer, W: Wake, X> State<B, W, X> {
     fn give_back_baton(&mut self, wakes: &mut Wakes<W>) {
-        self.baton.holder = None;
-        self.settle_baton(wakes);
+        self.baton.release(self.held_mutex.is_some());
+        self.wake_for_baton(wakes);
     }
 
-    /// While nobody has it, one who waits for it is awake.
-    pub(super) fn settle_baton(&mut self, wakes: &mut Wakes<W>) {
-        let line = self.lobby.line_mut(Side::Baton);
-        if self.baton.holder.is_none() && !line.nobody_waits() {
-            line.wake_while(wakes, |_, claimed| claimed == 0);
+    /// Makes sure that a waiter for the baton is awake while nobody holds it.
+    pub(super) fn wake_for_baton(&mut self, wakes: &mut Wakes<W>) {
+        let queue = self.wait_queues.queue_mut(Side::Baton);
+        if self.baton.is_free() && !queue.none_waiting() {
+            queue.wake_while(wakes, |_, claimed| claimed == 0);
         }
     }
 }
 
-/// What came of asking for the baton.
+/// The result of asking for the baton.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum BatonTaken {
     Yes,
-    /// Another thread has it: the spot is held, and the waker will be woken.
+    /// Another thread holds it: the waiter is in the wait queue, and the waker will be woken.
     Busy,
-    /// This thread has it: it came from foreign code of its own.
+    /// This thread holds it: the call comes from foreign code of its own.
     Reentered,
+    /// The mutex is locked by another owner, or by the caller itself without saying so. The waiter has not joined a wait queue.
+    Locked,
 }
 
-/// May the holder put?
+/// The answer to a request for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admitted {
-    /// Yes, this many; their places are reserved until `finish`.
+    /// This many items may be put; their places are reserved until `finish`.
     Room(usize),
-    /// Not now (nor later, if it came with no spot). The baton has been given back.
+    /// There is no room now. The baton has been given back.
     Refused,
+    /// There is no room, and the policy does not wait for room. The baton has been given back.
+    Rejected,
+    /// There is no room: the holder acts according to the policy, one item at a time.
+    Overflows(Overflow),
     ShutDown,
 }
 
 impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
-    /// Takes the baton, or a place in the line for it. `spot` is for this line alone: whoever also waits for room or items keeps
-    /// that place in a spot of its own.
-    pub fn take_baton(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, Taken) {
-        self.visit(proof, |state, wakes| {
+    /// The common case of [`Monitor::take_baton`]: the baton is free and nobody waits for it. On false nothing has happened.
+    pub fn take_baton_uncontended(&self, proof: D::Proof<'_>) -> bool {
+        self.section.with(proof, |state| {
             state.forget_after_fork();
-            if state.baton.holder == Some(this_thread()) {
-                return Taken::Reentered;
+            let free = state.baton.is_free() && !state.wait_queues.queue(Side::Baton).arrivals_must_queue();
+            if free {
+                state.baton.take();
             }
-            if state.baton.holder.is_none() && state.lobby.has_turn(Side::Baton, spot) {
-                state.lobby.vacate(spot, wakes);
-                state.baton.holder = Some(this_thread());
-                return Taken::Yes;
-            }
-            state.lobby.stay(Side::Baton, 1, spot, waker, wakes);
-            Taken::Busy
+            free
         })
     }
 
-    /// This thread is the holder: whoever asks runs inside the holder's foreign code.
-    pub fn baton_is_mine(&self, proof: D::Proof<'_>) -> bool {
-        self.section.with(proof, |state| state.baton.holder == Some(this_thread()))
+    /// True if a put or get that does not wait would be refused even by the holder of the baton, without changing anything. On false the operation
+    /// has to be tried. `is_settled` says whether the buffer's size is up to date.
+    pub fn refuses_at_once(&self, proof: D::Proof<'_>, side: Side, is_settled: impl FnOnce(&B) -> bool) -> bool {
+        self.section.with(proof, |state| {
+            state.forget_after_fork();
+            let free = state.baton.is_free() && !state.wait_queues.queue(Side::Baton).arrivals_must_queue();
+            if !free || state.shut || state.parts.is_some() || !is_settled(&state.buffer) {
+                return false;
+            }
+            if side == Side::Get {
+                return state.buffer.is_empty();
+            }
+            let refused = !state.overflows() && state.room() == 0;
+            if refused {
+                state.note_full();
+            }
+            refused
+        })
     }
 
-    /// The holder asks to put `want` items. `look` brings the buffer's size up to date first. With a spot a refusal takes a place in line.
+    /// True if a plain queue refuses an item of this key that does not wait, whatever the item is. Records it as the put would.
+    pub fn refuses_key(&self, proof: D::Proof<'_>, key: KeyHash) -> bool {
+        self.section.with(proof, |state| {
+            state.forget_after_fork();
+            let decides = state.is_plain && !state.overflows() && !state.buffer_is_stashed();
+            let refused = decides && !state.has_room_for(key);
+            if refused {
+                state.note_full();
+            }
+            refused
+        })
+    }
+
+    /// Takes the baton, or joins the wait queue for it. `waiter` is for this wait queue alone; an operation that also waits for room or
+    /// items has another waiter for that. `by` is the owner of the mutex, if that is locked.
+    pub fn take_baton(
+        &self,
+        proof: D::Proof<'_>,
+        by: Option<MutexOwner>,
+        waiter: &mut Waiter,
+        waker: &W,
+    ) -> (Wakes<W>, BatonTaken) {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            if state.baton.is_mine() {
+                return BatonTaken::Reentered;
+            }
+            if state.baton.is_free() && state.wait_queues.has_turn(Side::Baton, waiter) {
+                state.wait_queues.remove_waiter(waiter, wakes);
+                state.baton.take();
+                return BatonTaken::Yes;
+            }
+            if state.baton.is_locked() {
+                state.wait_queues.remove_waiter(waiter, wakes);
+                if by.is_none_or(|owner| !state.is_held_by(owner)) {
+                    return BatonTaken::Locked;
+                }
+                state.baton.take();
+                return BatonTaken::Yes;
+            }
+            state.wait_queues.enqueue_or_requeue(Side::Baton, 1, waiter, waker, wakes);
+            BatonTaken::Busy
+        })
+    }
+
+    /// True if this thread holds the baton: then the caller runs inside the holder's foreign code.
+    pub fn baton_is_mine(&self, proof: D::Proof<'_>) -> bool {
+        self.section.with(proof, |state| state.baton.is_mine())
+    }
+
+    /// The holder asks to put `want` items. `look` updates the buffer's size first. If the request is refused, a waiter joins the queue of
+    /// putters. `promised` is the number of items that have a reserved place; these are accepted, unless the policy drops items and the
+    /// queue is full without them. `weight` is the weight of the first item, if items have weights; then they are put one by one.
     pub fn admit_put(
         &self,
         proof: D::Proof<'_>,
-        want: usize,
-        waiting: Option<(&mut Spot, &W)>,
+        (want, promised, weight): (usize, usize, u64),
+        waiting: Option<(&mut Waiter, &W)>,
         look: impl FnOnce(&mut B),
     ) -> (Wakes<W>, Admitted) {
         self.visit(proof, |state, wakes| {
             look(&mut state.buffer);
-            let room = state.room().min(want);
+            let promised = promised.min(state.reserved);
+            state.reserved -= promised;
+            let mut room =
+                if state.room_by_weight().is_some() { usize::from(state.fits(weight)) } else { state.room() }.min(want);
+            if state.shut || !state.drops() {
+                room = room.max(promised);
+            }
+            let policy = state.overflow.policy;
             let admitted = match waiting {
-                _ if state.shut => Admitted::ShutDown,
+                _ if state.shut && promised == 0 => Admitted::ShutDown,
+                _ if room == 0 && policy == Overflow::Reject => {
+                    state.overflow.rejected += 1;
+                    Admitted::Rejected
+                }
+                Some((waiter, _)) if room == 0 && state.overflows() => {
+                    state.wait_queues.remove_waiter(waiter, wakes);
+                    state.note_full();
+                    return Admitted::Overflows(policy);
+                }
+                None if room == 0 && state.overflows() => {
+                    state.note_full();
+                    return Admitted::Overflows(policy);
+                }
                 None if room > 0 => {
                     state.reserved += room;
                     return Admitted::Room(room);
                 }
                 None => Admitted::Refused,
-                Some((spot, waker)) => {
-                    if state.lobby.has_turn(Side::Put, spot) && room > 0 {
-                        state.lobby.vacate(spot, wakes);
+                Some((waiter, waker)) => {
+                    if state.has_put_turn(waiter) && room > 0 {
+                        state.wait_queues.remove_waiter(waiter, wakes);
                         state.reserved += room;
                         return Admitted::Room(room);
                     }
-                    state.lobby.stay(Side::Put, 1, spot, waker, wakes);
+                    let want = if state.room_by_weight().is_some() { weight } else { 1 };
+                    state.wait_queues.enqueue_or_requeue(Side::Put, want, waiter, waker, wakes);
                     Admitted::Refused
                 }
             };
             state.note_full();
             state.give_back_baton(wakes);
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             admitted
         })
     }
 
-    /// The holder asks to get up to `max` items; otherwise as `admit_put`, and `linger` as in `get_batch_or_wait`.
+    /// The holder asks to get up to `max` items. Otherwise as `admit_put`; `linger` as in `get_batch_or_wait`.
     pub fn admit_get(
         &self,
         proof: D::Proof<'_>,
         max: usize,
         linger: Linger,
-        waiting: Option<(&mut Spot, &W)>,
+        waiting: Option<(&mut Waiter, &W)>,
         look: impl FnOnce(&mut B),
     ) -> (Wakes<W>, Result<usize, BatchError>) {
         self.visit(proof, |state, wakes| {
             look(&mut state.buffer);
             let admitted = match waiting {
-                Some((spot, waker)) => state.batch_turn(max, linger, spot, waker, wakes),
+                Some((waiter, waker)) => state.batch_turn(max, linger, waiter, waker, wakes),
                 None if !state.buffer.is_empty() => Ok(max.min(state.buffer.len())),
                 None if state.is_drained() => Err(BatchError::ShutDown),
                 None => Err(BatchError::Empty),
             };
             if admitted.is_err() {
                 state.give_back_baton(wakes);
-                state.settle(wakes);
+                state.wake_eligible(wakes);
             }
             admitted
         })
     }
 
-    /// The holder has put and got so many, and is not done yet.
-    pub fn finish_counts(&self, proof: D::Proof<'_>, puts: usize, gets: usize) -> Wakes<W> {
+    /// Records that the holder has merged this many items into waiting ones: they count as put and as finished. `counted`: they were
+    /// counted as put, and as unfinished, when they came into the inbox.
+    pub fn count_merged(&self, proof: D::Proof<'_>, merged: usize, counted: bool) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
-            state.stored(puts);
-            state.taken(gets);
-            state.settle(wakes);
+            state.merged += merged as u64;
+            if counted {
+                state.count_discarded(merged);
+                state.wake_eligible(wakes);
+            } else {
+                let unfinished = state.unfinished();
+                state.puts += merged as u64;
+                state.set_unfinished(unfinished);
+            }
         })
         .0
     }
 
-    /// The holder is done: `puts` items have gone in, of `admitted`, and `gets` have come out. `bring_back` returns what it worked on and says
-    /// whether the inbox is empty; if not the baton stays with the holder, who has to merge it and finish again.
+    /// Makes waiters for room try again: the item of one of them may now be merged into an item that has come.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn prod_putters(&self, proof: D::Proof<'_>) -> Wakes<W> {
+        self.visit(proof, |state, wakes| {
+            state.forget_after_fork();
+            let queue = state.wait_queues.queue(Side::Put);
+            queue.waiting().for_each(|(ticket, _)| queue.prod(ticket, wakes));
+        })
+        .0
+    }
+
+    /// Accounts for the items that the holder has put and taken so far.
+    pub fn count_progress(&self, proof: D::Proof<'_>, puts: usize, gets: usize) -> Wakes<W> {
+        self.visit(proof, |state, wakes| {
+            state.count_stored(puts);
+            if gets > 0 {
+                state.count_taken(gets);
+            }
+            state.wake_eligible(wakes);
+        })
+        .0
+    }
+
+    /// Called when the holder is done: `puts` items of `admitted` have been put, and `gets` have been taken. `bring_back` returns the
+    /// buffer, and whether the inbox is empty. If not, the holder keeps the baton, and has to merge the inbox and finish again.
     pub fn finish(
         &self,
         proof: D::Proof<'_>,
@@ -162,13 +294,13 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
         self.visit(proof, |state, wakes| {
             let done = bring_back(&mut state.buffer);
             state.reserved = state.reserved.saturating_sub(admitted);
-            state.stored(puts);
+            state.count_stored(puts);
             if gets > 0 {
-                state.taken(gets);
+                state.count_taken(gets);
             }
             if done {
                 state.give_back_baton(wakes);
-                state.settle(wakes);
+                state.wake_eligible(wakes);
             }
             done
         })

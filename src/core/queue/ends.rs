@@ -1,55 +1,55 @@
-//! `Ends`: counts those who share one end of a stream, producers or consumers of a queue, and says who is the last.
+//! `StreamEnd`: counts the members of one end of a stream, the producers or the consumers of a queue, and finds the last one.
 //!
 //! | event                         | answer                                                  |
 //! |-------------------------------|---------------------------------------------------------|
 //! | `enter`, fewer than expected before | true                                              |
-//! | `enter`, all are here or gone | false: the caller said too small a number               |
-//! | `leave`, some are still expected | false: some are inside, or have not come yet          |
-//! | `leave`, the last of all      | true, once: the end is over                             |
+//! | `enter`, all have entered     | false: the expected number was too small                |
+//! | `leave`, some are still expected | false: some are inside, or have not entered yet      |
+//! | `leave`, the last of all      | true, once: this end of the stream is over              |
 //!
-//! Whoever has not entered may not leave. It does not know the queue: what happens at the end is the caller's.
+//! A member may leave only after it has entered. A `StreamEnd` does not know the queue: the caller decides what happens at the end.
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Those who share an end of a stream.
+/// The members of one end of a stream.
 #[derive(Debug)]
-pub struct Ends {
+pub struct StreamEnd {
     expected: u64,
     entered: AtomicU64,
     left: AtomicU64,
 }
 
-impl Ends {
-    /// An end that is shared by `expected`, at least one.
+impl StreamEnd {
+    /// An end with `expected` members, at least one.
     pub fn new(expected: u64) -> Self {
         Self { expected, entered: AtomicU64::new(0), left: AtomicU64::new(0) }
     }
 
-    /// How many share it.
+    /// The number of members.
     pub fn expected(&self) -> u64 {
         self.expected
     }
 
-    /// How many have entered, and how many of them have left.
+    /// The numbers of members that have entered, and that have left.
     pub fn counts(&self) -> (u64, u64) {
-        // Relaxed: only shown. `left` first, so that it is never above `entered`.
+        // Relaxed: for information only. `left` is read first, so that it is never above `entered`.
         let left = self.left.load(Ordering::Relaxed);
         (self.entered.load(Ordering::Relaxed), left)
     }
 
-    /// Somebody enters: false if all who were expected have done so already.
+    /// A member enters. Returns false if all expected members have entered already.
     #[must_use = "without leave nobody has entered"]
     pub fn enter(&self) -> bool {
-        // Relaxed: it admits a number of callers, and publishes nothing.
+        // Relaxed: it limits a number, and publishes nothing.
         self.entered
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |entered| (entered < self.expected).then_some(entered + 1))
             .is_ok()
     }
 
-    /// Somebody leaves: true if that was the last of all who were expected.
+    /// A member leaves. Returns true for the last of all expected members.
     #[must_use = "the last one ends the stream"]
     pub fn leave(&self) -> bool {
-        // AcqRel: what everybody did before leaving is seen by the last one.
+        // AcqRel: the last member sees what all others did before they left.
         self.left.fetch_add(1, Ordering::AcqRel) + 1 == self.expected
     }
 }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_last_to_leave_is_told_once() {
-        let ends = Ends::new(3);
+        let ends = StreamEnd::new(3);
         assert!((0..3).all(|_| ends.enter()));
         assert_eq!([ends.leave(), ends.leave(), ends.leave()], [false, false, true]);
         assert_eq!(ends.counts(), (3, 3));
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn an_end_is_not_over_before_all_have_come() {
-        let ends = Ends::new(2);
+        let ends = StreamEnd::new(2);
         assert!(ends.enter());
         assert!(!ends.leave());
         assert!(ends.enter());
@@ -77,11 +77,11 @@ mod tests {
 
     #[test]
     fn nobody_enters_beyond_the_number() {
-        let ends = Ends::new(1);
+        let ends = StreamEnd::new(1);
         assert!(ends.enter());
         assert!(!ends.enter());
         assert!(ends.leave());
-        assert!(!ends.enter(), "who has left does not make room");
+        assert!(!ends.enter(), "an end that has left does not make room");
         assert_eq!(ends.counts(), (1, 1));
     }
 }

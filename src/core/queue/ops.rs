@@ -1,28 +1,30 @@
-//! The operations on single items, and what is asked about a queue.
+//! The operations on single items, and queries.
 
-use super::state::{Admission, GetError, PutError, Side, Spot, State, Statistics};
+use super::mutex::Locked;
+use super::state::{Admission, GetError, PutError, Side, State, Statistics, Waiter};
+use super::weight::Weights;
 use crate::buffer::Buffer;
 use crate::clock::Clock;
-use crate::monitor::{Monitor, Waits};
+use crate::monitor::{Monitor, MonitorState};
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
-/// A bounded queue, see the head of this file. `W` is how its waiters are told, `D` what guards its section.
+/// A bounded queue, see the head of this folder. `W` is the waker of its waiters, `D` the kind of its section.
 ///
 /// ```
 /// use std::sync::Arc;
 ///
 /// use sluicegate_core::buffer::Fifo;
 /// use sluicegate_core::clock::Clock;
-/// use sluicegate_core::queue::{Admission, GetError, PutError, Queue, Spot};
+/// use sluicegate_core::queue::{Admission, GetError, PutError, Queue, Waiter};
 /// use sluicegate_core::section::Threads;
 /// use sluicegate_core::wait::Parker;
 ///
 /// let queue: Queue<Fifo<&str>, Arc<Parker>, Threads> = Queue::new(Fifo::default(), 1, Clock::Monotonic);
 ///
-/// // A getter finds nothing and waits in line. A thread would sleep on the parker now.
-/// let (parker, mut spot) = (Arc::new(Parker::default()), Spot::default());
-/// let (wakes, got) = queue.get_or_wait((), &mut spot, &parker);
+/// // A getter finds nothing and joins the wait queue. A thread would sleep on the parker now.
+/// let (parker, mut waiter) = (Arc::new(Parker::default()), Waiter::default());
+/// let (wakes, got) = queue.get_or_wait((), &mut waiter, &parker);
 /// wakes.fire();
 /// assert_eq!(got, Err(GetError::Empty));
 ///
@@ -36,7 +38,7 @@ use crate::wait::{Wake, Wakes};
 /// wakes.fire();
 /// assert_eq!(put, Err(PutError::Full("another")));
 ///
-/// let (wakes, got) = queue.get_or_wait((), &mut spot, &parker);
+/// let (wakes, got) = queue.get_or_wait((), &mut waiter, &parker);
 /// wakes.fire();
 /// assert_eq!(got, Ok("item"));
 /// ```
@@ -49,56 +51,23 @@ impl<B: Buffer, W: Wake, D: Domain> Queue<B, W, D> {
 }
 
 impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
-    /// A queue with something of its owner's in its section, see [`State`].
+    /// A queue with data of its owner in its section, see [`State`].
     pub fn with_extras(buffer: B, extras: X, limit: usize, clock: Clock<W>) -> Self {
         Self::of(State::new(buffer, extras, limit, clock))
     }
 
-    /// Looks at the buffer, the bound and the owner's extras, as they are at one moment.
+    /// Reads the buffer, the bound and the owner's extras in one step.
     #[inline]
     pub fn look<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&B, usize, &X) -> R) -> R {
-        self.section.with(proof, |state| look(&state.buffer, state.limit, &state.extras))
+        self.section.with(proof, |state| {
+            let (buffer, limit) = state.contents();
+            look(buffer, limit, &state.extras)
+        })
     }
 
-    /// Changes the owner's extras. Nothing may be dropped in `change`: what is displaced is returned, to be dropped outside the section.
+    /// Changes the owner's extras. `change` must not drop anything: what it displaces is returned, to be dropped outside the section.
     pub fn change_extras<R>(&self, proof: D::Proof<'_>, change: impl FnOnce(&mut X) -> R) -> R {
         self.section.with(proof, |state| change(&mut state.extras))
-    }
-
-    /// The everyday case of [`Queue::try_put`], small enough to become part of its caller: there is room, in memory too, and nobody waits.
-    /// The item is made only then. False: nothing has happened, and `try_put` knows why.
-    #[expect(clippy::inline_always, reason = "the point of it")]
-    #[inline(always)]
-    pub fn put_at_once(&self, proof: D::Proof<'_>, admission: Admission, item: impl FnOnce() -> B::Item) -> bool {
-        !self.section.is_entered(proof)
-            && self.section.with(proof, |state| {
-                let free = state.buffer.has_slot() && !state.shut && state.has_room() && !state.is_barred(Side::Put, admission);
-                let free = free && state.lobby.line(Side::Get).nobody_waits();
-                if free {
-                    state.buffer.push_in_place(item());
-                    state.stored(1);
-                }
-                free
-            })
-    }
-
-    /// The everyday case of [`Queue::try_get`], as [`Queue::put_at_once`] is that of `try_put`.
-    #[expect(clippy::inline_always, reason = "the point of it")]
-    #[inline(always)]
-    pub fn get_at_once(&self, proof: D::Proof<'_>, admission: Admission) -> Option<B::Item> {
-        if self.section.is_entered(proof) {
-            return None;
-        }
-        self.section.with(proof, |state| {
-            if state.is_barred(Side::Get, admission) || !state.lobby.line(Side::Put).nobody_waits() {
-                return None;
-            }
-            let item = state.buffer.pop_in_place();
-            if item.is_some() {
-                state.taken(1);
-            }
-            item
-        })
     }
 
     /// Puts without waiting.
@@ -111,177 +80,100 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
         self.visit(proof, |state, wakes| state.get(admission, wakes))
     }
 
-    /// Puts, or takes (or keeps) a place in line: after `Full` the spot is held, and `waker` will be woken.
+    /// Puts an item, or joins (or stays in) the wait queue: after `Full` or `Locked` the waiter is in it, and `waker` will be woken.
     pub fn put_or_wait(
         &self,
         proof: D::Proof<'_>,
         item: B::Item,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> (Wakes<W>, Result<(), PutError<B::Item>>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            if state.shut {
-                state.give_up(spot, wakes);
-                return Err(PutError::ShutDown(item));
+            if !state.is_plain {
+                if state.shut {
+                    state.abandon(waiter, wakes);
+                }
+                return Err(state.not_plain(item));
             }
-            if state.lobby.has_turn(Side::Put, spot) && state.has_room() {
-                state.lobby.vacate(spot, wakes);
-                state.store(item);
-                state.settle(wakes);
-                return Ok(());
+            if state.buffer.is_keyed() {
+                return state.put_keyed_or_wait(item, waiter, waker, wakes);
             }
-            state.lobby.stay(Side::Put, 1, spot, waker, wakes);
+            if state.wait_queues.has_turn(Side::Put, waiter) && state.has_room() {
+                state.wait_queues.remove_waiter(waiter, wakes);
+                let stored = state.store(item);
+                state.wake_eligible(wakes);
+                return stored;
+            }
+            if state.overflows() && !state.buffer_is_stashed() && !state.has_room() {
+                state.abandon(waiter, wakes);
+                return Err(state.full_error(item));
+            }
+            state.wait_queues.enqueue_or_requeue(Side::Put, 1, waiter, waker, wakes);
             state.note_full();
-            state.settle(wakes);
-            Err(PutError::Full(item))
+            state.wake_eligible(wakes);
+            Err(if state.buffer_is_stashed() { PutError::Locked(item) } else { PutError::Full(item) })
         })
     }
 
-    /// Gets, or takes (or keeps) a place in line: after `Empty` the spot is held, and `waker` will be woken.
-    pub fn get_or_wait(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, Result<B::Item, GetError>) {
+    /// Gets an item, or joins (or stays in) the wait queue: after `Empty` or `Locked` the waiter is in it, and `waker` will be woken.
+    pub fn get_or_wait(&self, proof: D::Proof<'_>, waiter: &mut Waiter, waker: &W) -> (Wakes<W>, Result<B::Item, GetError>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            if state.lobby.has_turn(Side::Get, spot) {
+            if state.parts.is_some() {
+                return Err(GetError::Composed);
+            }
+            if state.wait_queues.has_turn(Side::Get, waiter) {
                 if let Some(item) = state.buffer.pop() {
-                    state.lobby.vacate(spot, wakes);
-                    state.taken(1);
-                    state.settle(wakes);
+                    state.wait_queues.remove_waiter(waiter, wakes);
+                    state.count_taken(1);
+                    state.left(&item);
+                    state.wake_eligible(wakes);
                     return Ok(item);
                 }
             }
             if state.is_drained() {
-                state.give_up(spot, wakes);
+                state.abandon(waiter, wakes);
                 return Err(GetError::ShutDown);
             }
-            state.lobby.stay(Side::Get, 1, spot, waker, wakes);
-            state.settle(wakes);
-            Err(GetError::Empty)
+            state.wait_queues.enqueue_or_requeue(Side::Get, 1, waiter, waker, wakes);
+            state.wake_eligible(wakes);
+            Err(if state.buffer_is_stashed() { GetError::Locked } else { GetError::Empty })
         })
     }
 
-    /// True when nothing is unfinished, or was so at some moment since the spot was taken; else the spot is held.
-    pub fn join_or_wait(&self, proof: D::Proof<'_>, spot: &mut Spot, waker: &W) -> (Wakes<W>, bool) {
+    /// Returns true if no task is unfinished, or none was at some moment since the waiter came. Otherwise the waiter is in the wait queue.
+    pub fn join_or_wait(&self, proof: D::Proof<'_>, waiter: &mut Waiter, waker: &W) -> (Wakes<W>, bool) {
         self.visit(proof, |state, wakes| {
             let forgotten = state.forget_after_fork();
-            // Released joiners are out of the line: the count reached zero while they waited, whatever it is now.
-            let released = !forgotten && spot.0.as_ref().is_some_and(|held| !state.lobby.line(Side::Join).contains(held.ticket));
+            // Joiners that have been released have left the wait queue: the count reached zero while they waited, whatever it is now.
+            let released =
+                !forgotten && waiter.0.as_ref().is_some_and(|held| !state.wait_queues.queue(Side::Join).contains(held.ticket));
             if released || state.is_finished() {
-                state.lobby.vacate(spot, wakes);
+                state.wait_queues.remove_waiter(waiter, wakes);
                 return true;
             }
             if forgotten {
-                spot.0 = None;
+                waiter.0 = None;
             }
-            state.lobby.stay(Side::Join, 1, spot, waker, wakes);
+            state.wait_queues.enqueue_or_requeue(Side::Join, 1, waiter, waker, wakes);
             false
         })
     }
 
-    /// Takes (or keeps) a place in line without wanting to take anything: true once there is room (`Side::Put`) or an item
-    /// (`Side::Get`), or the queue is shut down.
-    pub fn ready_or_wait(&self, proof: D::Proof<'_>, side: Side, spot: &mut Spot, waker: &W) -> (Wakes<W>, bool) {
-        self.visit(proof, |state, wakes| {
-            state.forget_after_fork();
-            let ready = state.is_ready(side);
-            if ready {
-                state.lobby.vacate(spot, wakes);
-            } else {
-                state.lobby.stay(side, 1, spot, waker, wakes);
-            }
-            state.settle(wakes); // its turn, if it had one, goes to the next: it takes nothing
-            ready
-        })
+    /// Records that one task is done. Returns false if there was none.
+    pub fn task_done(&self, proof: D::Proof<'_>) -> (Wakes<W>, Result<bool, Locked>) {
+        self.step(proof, None, State::task_done)
     }
 
-    /// One piece of work done. False if there was none.
-    pub fn task_done(&self, proof: D::Proof<'_>) -> (Wakes<W>, bool) {
-        self.visit(proof, |state, wakes| {
-            if state.unfinished <= 0 {
-                return false;
-            }
-            state.unfinished -= 1;
-            if state.unfinished == 0 {
-                state.settle(wakes);
-            }
-            true
-        })
+    /// Records that `count` tasks are done, at least one. Returns false, and nothing has changed, if there were not so many.
+    pub fn tasks_done(&self, proof: D::Proof<'_>, count: i64) -> (Wakes<W>, Result<bool, Locked>) {
+        self.step(proof, None, |state, wakes| state.tasks_done(count, wakes))
     }
 
-    /// Nothing more can be put; what is in the queue can still be taken. Again: no effect.
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn shut_down(&self, proof: D::Proof<'_>) -> Wakes<W> {
-        self.shut_down_with(proof, |_, _| ()).0
-    }
-
-    /// The same, and in the same step `end` notes in the owner's extras how it ended; it is told whether the queue had been shut down before.
-    /// Nothing may be dropped in `end`: what is displaced is returned.
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn shut_down_with<R>(&self, proof: D::Proof<'_>, end: impl FnOnce(&mut X, bool) -> R) -> (Wakes<W>, R) {
-        self.visit(proof, |state, wakes| {
-            let ended = end(&mut state.extras, state.shut);
-            state.shut_down(wakes);
-            ended
-        })
-    }
-
-    /// Takes items out through `drain`, which says how many, and counts them off the unfinished work, in one step.
-    pub fn clear<R>(&self, proof: D::Proof<'_>, drain: impl FnOnce(&mut B) -> (R, usize)) -> (Wakes<W>, R) {
-        self.visit(proof, |state, wakes| {
-            let (drained, count) = drain(&mut state.buffer);
-            state.discarded(count);
-            state.settle(wakes);
-            drained
-        })
-    }
-
-    /// Changes what is in the buffer by hand, in one step: no bound is looked at, and no work begins or is finished by it. Whom it lets go is
-    /// woken.
-    pub fn edit<R>(&self, proof: D::Proof<'_>, edit: impl FnOnce(&mut B) -> R) -> (Wakes<W>, R) {
-        self.visit(proof, |state, wakes| {
-            let edited = edit(&mut state.buffer);
-            state.discarded(0);
-            state.settle(wakes);
-            edited
-        })
-    }
-
-    /// [`Queue::clear`] and [`Queue::shut_down_with`] in one step. What is still on its way in is thrown away too.
-    pub fn shut_down_at_once<R, S>(
-        &self,
-        proof: D::Proof<'_>,
-        drain: impl FnOnce(&mut B) -> (R, usize),
-        end: impl FnOnce(&mut X, bool) -> S,
-    ) -> (Wakes<W>, (R, S)) {
-        self.visit(proof, |state, wakes| {
-            let (drained, count) = drain(&mut state.buffer);
-            state.discarded(count);
-            state.reserved = 0; // see `fulfil`
-            let ended = end(&mut state.extras, state.shut);
-            state.shut_down(wakes);
-            (drained, ended)
-        })
-    }
-
-    /// Back to the beginning, with the buffer and the extras that `empty` leaves; those who wait go on waiting.
-    pub fn reset<R>(
-        &self,
-        proof: D::Proof<'_>,
-        empty: impl FnOnce(&mut B, &mut X) -> R,
-        limit: usize,
-        clock: Clock<W>,
-    ) -> (Wakes<W>, R) {
-        self.visit(proof, |state, wakes| {
-            let old = empty(&mut state.buffer, &mut state.extras);
-            state.limit = limit;
-            state.lobby.clock = clock;
-            state.reserved = 0;
-            state.shut = false;
-            state.unfinished = 0;
-            state.full_since = None;
-            state.settle(wakes);
-            old
-        })
+    /// Shuts the queue down: nothing more can be put, and items in it can still be taken. Calling it again has no effect.
+    pub fn shut_down(&self, proof: D::Proof<'_>) -> (Wakes<W>, Result<(), Locked>) {
+        self.step(proof, None, |state, wakes| state.shut_down_with(|_, _| (), wakes))
     }
 
     pub fn set_limit(&self, proof: D::Proof<'_>, limit: usize) -> Wakes<W> {
@@ -291,47 +183,53 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
     /// Changes the bound and, in the same step, the owner's extras (as [`Queue::change_extras`] does).
     pub fn set_limit_with<R>(&self, proof: D::Proof<'_>, limit: usize, change: impl FnOnce(&mut X) -> R) -> (Wakes<W>, R) {
         self.visit(proof, |state, wakes| {
-            state.limit = limit;
-            if state.has_room() {
+            let (buffer, bound) = state.contents_mut();
+            let added = limit.saturating_sub(*bound);
+            *bound = limit;
+            if buffer.len() + state.reserved < limit {
                 state.full_since = None;
             }
-            state.settle(wakes);
+            state.notify_of_room(added as u64, wakes);
+            state.wake_eligible(wakes);
             change(&mut state.extras)
         })
     }
 
     pub fn limit(&self, proof: D::Proof<'_>) -> usize {
-        self.section.with(proof, |state| state.limit)
+        self.section.with(proof, |state| state.contents().1)
     }
 
     pub fn set_unfinished(&self, proof: D::Proof<'_>, unfinished: i64) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
-            state.unfinished = unfinished;
-            state.settle(wakes);
+            state.set_unfinished(unfinished);
+            state.wake_eligible(wakes);
         })
         .0
     }
 
     #[inline]
     pub fn size(&self, proof: D::Proof<'_>) -> usize {
-        self.section.with(proof, |state| state.buffer.len())
+        self.section.with(proof, |state| state.contents().0.len())
     }
 
-    /// There is room (`Side::Put`) or an item (`Side::Get`), or the queue is shut down.
-    pub fn is_ready(&self, proof: D::Proof<'_>, side: Side) -> bool {
-        self.section.with(proof, |state| state.is_ready(side))
+    /// True if the bound on weight leaves no room for any item of positive weight.
+    pub fn is_full_by_weight(&self, proof: D::Proof<'_>) -> bool {
+        self.section.with(proof, |state| state.room_by_weight() == Some(0))
     }
 
-    /// Shows the item that a get would give.
+    /// Calls `look` with the item that a get would return.
     pub fn peek<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&B::Item) -> R) -> Result<R, GetError> {
-        self.section.with(proof, |state| state.buffer.peek().map(look).ok_or_else(|| state.nothing()))
+        self.section.with(proof, |state| {
+            let first = state.contents().0.peek().map(look);
+            first.ok_or(if state.shut && state.reserved == 0 { GetError::ShutDown } else { GetError::Empty })
+        })
     }
 
     pub fn unfinished(&self, proof: D::Proof<'_>) -> i64 {
-        self.section.with(proof, |state| state.unfinished)
+        self.section.with(proof, |state| state.unfinished())
     }
 
-    /// Everything that was put has been processed, see [`Queue::join_or_wait`].
+    /// True if all items have been processed, see [`Queue::join_or_wait`].
     pub fn is_finished(&self, proof: D::Proof<'_>) -> bool {
         self.section.with(proof, |state| state.is_finished())
     }
@@ -340,7 +238,7 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
         self.section.with(proof, |state| state.shut)
     }
 
-    /// Nothing left, and nothing will come.
+    /// True if the queue is shut down and no item can come out any more.
     pub fn is_drained(&self, proof: D::Proof<'_>) -> bool {
         self.section.with(proof, |state| state.is_drained())
     }
@@ -349,32 +247,49 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
         self.statistics_with(proof, |_| ()).0
     }
 
-    /// What the queue has seen, and what `look` finds in the owner's extras at that moment.
+    /// The statistics of the queue, and the result of `look` on the owner's extras at the same moment.
     pub fn statistics_with<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&X) -> R) -> (Statistics, R) {
         self.section.with(proof, |state| {
             state.forget_after_fork();
-            let now = state.lobby.clock.now();
+            let now = state.wait_queues.clock.now();
+            let (buffer, limit) = state.contents();
+            let parts = state.parts.as_deref();
+            let arrived = match parts {
+                Some(_) if buffer.keeps_notes() => buffer.oldest_arrival(),
+                Some(parts) => parts.notes.peek().map(|note| note.arrived),
+                None => None,
+            };
             let seen = Statistics {
-                size: state.buffer.len(),
-                limit: state.limit,
+                size: buffer.len(),
+                limit,
                 puts: state.puts,
                 gets: state.gets,
-                unfinished: state.unfinished,
+                unfinished: state.unfinished(),
+                merged: state.merged,
                 peak_size: state.peak,
-                waiting_putters: state.lobby.line(Side::Put).len(),
-                waiting_getters: state.lobby.line(Side::Get).len(),
-                waiting_joiners: state.lobby.line(Side::Join).len(),
-                put_blocked: state.lobby.blocked(Side::Put, now),
-                get_blocked: state.lobby.blocked(Side::Get, now),
+                waiting_putters: state.wait_queues.waiters(Side::Put),
+                waiting_getters: state.wait_queues.queue(Side::Get).len(),
+                waiting_joiners: state.wait_queues.queue(Side::Join).len(),
+                put_blocked: state.wait_queues.blocked(Side::Put, now),
+                get_blocked: state.wait_queues.blocked(Side::Get, now),
                 full_for: state.full_since.map_or(0, |since| now.saturating_sub(since)),
                 shut: state.shut,
+                rejected: state.overflow.rejected,
+                dropped: state.overflow.dropped,
+                weight: parts
+                    .map(|parts| parts.weights)
+                    .filter(Weights::is_bounded)
+                    .map(|weights| (weights.sum(), weights.max())),
+                oldest: arrived.map(|arrived| now.saturating_sub(arrived)),
+                latency: parts.and_then(|parts| parts.latency.as_ref()).map(|latency| latency.summary()),
+                pressure: state.pressure(),
             };
             (seen, look(&state.extras))
         })
     }
 
-    /// Looks at the buffer, or works on it in ways that change neither its size nor what it counts.
+    /// Reads the buffer, or changes it in ways that affect neither its size nor its accounting.
     pub fn with_buffer<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&mut B) -> R) -> R {
-        self.section.with(proof, |state| look(&mut state.buffer))
+        self.section.with(proof, |state| look(state.contents_mut().0))
     }
 }
