@@ -1,15 +1,16 @@
 //! `Buffer`: the items of a channel that have been sent and not received, in order: single items, and bales of items.
 //!
-//! A bale is many items that do not exist yet: whoever receives them makes them, outside the section, of what the bale knows. It goes in and
-//! comes out in one step, cut to what there is credit for, or to what was asked for; it counts and weighs the same as the items it stands for.
+//! A bale is a number of items that do not exist yet: the receiver creates them from the bale's data, outside the section. A bale enters and
+//! leaves the buffer in one step, cut to the items for which there is credit, or to the number requested. It counts and weighs the same as its
+//! items.
 //!
-//! Items and bales lie in rings of their own, so that a channel without bales pays nothing for them but the question whether there are any.
+//! Items and bales are in separate rings, so that a channel without bales only pays for a check whether there are any.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use crate::buffer::{Buffer as _, Fifo};
 
-/// Several items that are made when they are received. Plain memory: dropping it runs no foreign code.
+/// A number of items that are created when they are received. It is plain memory: dropping it runs no foreign code.
 pub trait Bale: Sized {
     /// The number of items it holds.
     fn count(&self) -> usize;
@@ -17,7 +18,7 @@ pub trait Bale: Sized {
     fn weighs_one_each(&self) -> bool;
     /// The weight of one item.
     fn weight(&self, index: usize) -> u64;
-    /// Takes out the first `count` items; `count` is at most [`Bale::count`].
+    /// Splits off the first `count` items; `count` is at most [`Bale::count`].
     #[must_use]
     fn take(&mut self, count: usize) -> Self;
     /// Appends `next` if it directly follows this bale; otherwise gives it back.
@@ -55,7 +56,7 @@ impl Bale for NoBale {
     }
 }
 
-/// What has been received: an item, or a bale. Where a single item is received, the bale holds one.
+/// A received item or bale. If a single item was requested, the bale contains one item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received<T, B> {
     Item(T),
@@ -71,11 +72,11 @@ impl<T> Received<T, NoBale> {
     }
 }
 
-/// Items and bales that have been received together, or discarded.
+/// Items and bales that have been received or discarded together.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch<T, B> {
     pub items: Vec<T>,
-    /// Each bale with the index of the item that it comes before.
+    /// Each bale, with the index of the item that comes after it.
     pub bales: Vec<(usize, B)>,
 }
 
@@ -92,13 +93,6 @@ impl<T, B: Bale> Batch<T, B> {
 
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.bales.is_empty()
-    }
-
-    /// Appends what comes after it.
-    pub(super) fn append(&mut self, next: Self) {
-        let before = self.items.len();
-        self.items.extend(next.items);
-        self.bales.extend(next.bales.into_iter().map(|(place, bale)| (before + place, bale)));
     }
 
     /// Each item, in order.
@@ -146,7 +140,7 @@ pub(super) struct Entry<T> {
     pub(super) weight: u64,
 }
 
-/// A bale, and how many single items there are between it and the bale before it, or the head.
+/// A bale, and the number of single items between the previous bale (or the head) and it.
 #[derive(Debug)]
 struct Placed<B> {
     before: usize,
@@ -157,9 +151,9 @@ struct Placed<B> {
 pub(super) struct Buffer<T, B> {
     entries: Fifo<Entry<T>>,
     bales: VecDeque<Placed<B>>,
-    /// How many items the bales hold.
+    /// The number of items in all bales.
     baled: usize,
-    /// How many single items there are before the last bale: the sum of all `before`.
+    /// The number of single items before the last bale: the sum of all `before`.
     placed: usize,
 }
 
@@ -178,6 +172,17 @@ impl<T, B: Bale> Buffer<T, B> {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// True if a single item can be added without an allocation.
+    #[inline]
+    pub(super) fn has_slot(&self) -> bool {
+        self.entries.has_slot()
+    }
+
+    /// Reserves memory for this many more single items. False if there is none; nothing has changed then.
+    pub(super) fn reserve(&mut self, more: usize) -> bool {
+        self.entries.try_reserve(more).is_ok()
     }
 
     #[inline]
@@ -207,7 +212,14 @@ impl<T, B: Bale> Buffer<T, B> {
         self.bales.push_back(Placed { before, bale });
     }
 
-    /// The next item, and its weight.
+    /// The next item, unless that is of a bale.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<&T> {
+        debug_assert!(self.bales.is_empty(), "items that are settled are not in bales");
+        self.entries.peek().map(|entry| &entry.item)
+    }
+
+    /// Takes the next item; also returns its weight.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Received<T, B>, u64)> {
         if !self.bales.is_empty() {
@@ -236,7 +248,7 @@ impl<T, B: Bale> Buffer<T, B> {
         }
     }
 
-    /// At most `count` items of the bale at the head, if there is a bale at the head.
+    /// Takes at most `count` items from the bale at the head, if there is one.
     fn pop_bale(&mut self, count: usize) -> Option<(B, u64)> {
         let first = self.bales.front_mut().filter(|first| first.before == 0)?;
         let count = count.min(first.bale.count());
@@ -246,9 +258,30 @@ impl<T, B: Bale> Buffer<T, B> {
         Some((taken, weight))
     }
 
-    /// At most `max` items, and their weight together.
-    pub(super) fn pop_batch(&mut self, max: usize) -> (Batch<T, B>, u64) {
-        let (mut batch, mut weight, mut left) = (Batch::default(), 0, max);
+    /// Takes at most `max` items; also returns their total weight.
+    ///
+    /// # Errors
+    /// There is not enough memory for the batch. Nothing has changed then.
+    pub(super) fn pop_batch(&mut self, max: usize) -> Result<(Batch<T, B>, u64), TryReserveError> {
+        let mut batch = Batch::default();
+        batch.items.try_reserve_exact(max.min(self.entries.len()))?;
+        batch.bales.try_reserve_exact(max.min(self.bales.len()))?;
+        let weight = self.pop_into(&mut batch, max);
+        Ok((batch, weight))
+    }
+
+    /// Takes everything. If there was nothing in the batch, its list has the memory of the buffer.
+    pub(super) fn pop_all(&mut self, batch: &mut Batch<T, B>) {
+        if self.bales.is_empty() && batch.is_empty() {
+            batch.items = self.entries.take_all().into_iter().map(|entry| entry.item).collect();
+        } else {
+            self.pop_into(batch, usize::MAX);
+        }
+    }
+
+    /// The same for a batch that is there: how much they weigh.
+    pub(super) fn pop_into(&mut self, batch: &mut Batch<T, B>, max: usize) -> u64 {
+        let (mut weight, mut left) = (0, max);
         while left > 0 && !self.is_empty() {
             if let Some((bale, weighs)) = self.pop_bale(left) {
                 (left, weight) = (left - bale.count(), weight + weighs);
@@ -256,19 +289,26 @@ impl<T, B: Bale> Buffer<T, B> {
                 continue;
             }
             let count = left.min(self.bales.front().map_or(usize::MAX, |first| first.before));
-            let items = self.entries.pop_many_as(count, |entry| {
+            let before = batch.items.len();
+            self.entries.pop_into(&mut batch.items, count, |entry| {
                 weight += entry.weight;
                 entry.item
             });
-            left -= items.len();
-            self.passed(items.len());
-            if batch.items.is_empty() {
-                batch.items = items; // nearly always
-            } else {
-                batch.items.extend(items);
-            }
+            let popped = batch.items.len() - before;
+            left -= popped;
+            self.passed(popped);
         }
-        (batch, weight)
+        weight
+    }
+
+    /// Removes the single items for which `is_meant` is true, in order. Not for a buffer with bales.
+    pub(super) fn take_where(&mut self, is_meant: impl Fn(&T) -> bool) -> Vec<Entry<T>> {
+        debug_assert!(self.bales.is_empty(), "items that are settled are not in bales");
+        let all = self.entries.take_all();
+        let (taken, left) = all.into_iter().partition(|entry| is_meant(&entry.item));
+        let left: Vec<_> = left;
+        self.entries.extend(left);
+        taken
     }
 
     /// The single items, in order.

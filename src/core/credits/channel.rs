@@ -1,15 +1,14 @@
-//! `Channel`: a state in its section, and the operations that belong to neither end.
+//! `Channel`: the monitor of a credit channel, and the operations that belong to neither the sender nor the receiver.
 
 use super::buffer::{Bale, NoBale};
-use super::deliveries::Deliveries;
 use super::state::State;
-use super::types::{Config, End, Outcome, Phase, Removed, Side, Statistics};
+use super::types::{Config, CreditView, End, Outcome, Phase, Removed, Side, Statistics};
 use crate::clock::Clock;
-use crate::monitor::{Monitor, Waits};
+use crate::monitor::{Monitor, MonitorState};
 use crate::section::Domain;
 use crate::wait::{Ticket, Wake, Wakes};
 
-/// A credit channel, see the head of this file. `W` is how its waiters are told, `D` what guards its section, `B` what may hold several items.
+/// A credit channel, see [`credits`](super). `W` wakes its waiters, `D` guards its section, `B` is the type of its bales.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -29,7 +28,7 @@ use crate::wait::{Ticket, Wake, Wakes};
 ///     assert_eq!(sent, expected);
 /// }
 ///
-/// // What is received is granted anew.
+/// // Receiving an item grants its credit again.
 /// let (wakes, received) = channel.try_receive(());
 /// wakes.fire();
 /// assert_eq!(received.map(Received::into_item), Ok("one"));
@@ -37,7 +36,7 @@ use crate::wait::{Ticket, Wake, Wakes};
 /// wakes.fire();
 /// assert_eq!(sent, Ok(()));
 ///
-/// // After the end of the sender, what is there is still received.
+/// // After the sender has completed, the buffered items are still received.
 /// channel.complete((), &SenderEnd::default()).fire();
 /// for expected in [Ok("two"), Ok("three"), Err(ReceiveError::Ended(End::Completed))] {
 ///     let (wakes, received) = channel.try_receive(());
@@ -45,7 +44,7 @@ use crate::wait::{Ticket, Wake, Wakes};
 ///     assert_eq!(received.map(Received::into_item), expected);
 /// }
 /// ```
-pub type Channel<T, W, D, B = NoBale, X = ()> = Monitor<State<T, W, B, X>, W, D, 3>;
+pub type Channel<T, W, D, B = NoBale, X = ()> = Monitor<State<T, W, B, X>, W, D, 4>;
 
 impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     pub fn new(config: Config, clock: Clock<W>) -> Self
@@ -55,9 +54,30 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         Self::of(State::new(config, clock, X::default()))
     }
 
-    /// Looks at what the owner of the channel keeps with it.
+    /// The number of items that have been sent and not received.
+    pub fn buffered(&self, proof: D::Proof<'_>) -> usize {
+        self.section.with(proof, |state| state.buffered())
+    }
+
+    /// Calls `look` with the data that the owner of the channel keeps with it.
     pub fn with_extras<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&mut X) -> R) -> R {
         self.section.with(proof, |state| look(&mut state.extras))
+    }
+
+    /// Calls `look` with a view of the channel's credit too, unless the values of the [`CreditView`] may change without an operation.
+    pub fn view_credit<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(CreditView, &mut X) -> Option<R>) -> Option<R> {
+        self.section.with(proof, |state| {
+            if state.ledger.has_lease() {
+                return None;
+            }
+            let seen = CreditView {
+                credit: state.ledger.credit(),
+                bound: state.ledger.bound,
+                items_buffered: state.buffered(),
+                items_unacked: state.unacked(),
+            };
+            look(seen, &mut state.extras)
+        })
     }
 
     /// Like `visit`, for operations that may remove items; timed events that are due are handled first.
@@ -71,7 +91,8 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
             state.forget_after_fork();
             state.catch_up(&mut removed);
             let result = critical(state, wakes, &mut removed);
-            state.settle(wakes);
+            state.wake_eligible(wakes);
+            removed.has_news = state.deliveries.as_ref().is_some_and(|deliveries| deliveries.lanes.has_news());
             result
         });
         let leaving = if removed.is_empty() { wakes.without_items() } else { wakes.with_items(removed) };
@@ -84,17 +105,17 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     pub fn watch_end(&self, proof: D::Proof<'_>, waker: W) -> (Wakes<W>, Ticket) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            let ticket = state.lobby.line_mut(Side::Close).join(waker, 0);
-            state.settle(wakes);
+            let ticket = state.wait_queues.queue_mut(Side::Close).join(waker, 0);
+            state.wake_eligible(wakes);
             ticket
         })
     }
 
-    /// The waker is the caller's to drop, outside the section.
+    /// Ends `watch_end`. The caller drops the waker outside the section.
     pub fn unwatch_end(&self, proof: D::Proof<'_>, ticket: Ticket) -> Option<W> {
         self.section.with(proof, |state| {
             state.forget_after_fork();
-            state.lobby.line_mut(Side::Close).leave(ticket)
+            state.wait_queues.queue_mut(Side::Close).leave(ticket)
         })
     }
 
@@ -116,12 +137,13 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> Outcome<T, W, B, Statistics> {
         self.visit_all(proof, |state, wakes, _| {
-            state.settle(wakes); // includes what has become due
-            let now = state.lobby.clock.now();
+            state.wake_eligible(wakes); // also handles events that have become due
+            let now = state.wait_queues.clock.now();
             let deliveries = state.deliveries.as_ref();
             Statistics {
                 phase: state.phase,
                 ended: state.end().is_some(),
+                stopping: state.is_stopping(),
                 window: state.ledger.window,
                 granted: state.ledger.granted(),
                 sent: state.ledger.sent,
@@ -138,12 +160,12 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
                 items_unacked: state.unacked(),
                 redelivered: deliveries.map_or(0, |deliveries| deliveries.requeued),
                 stale: deliveries.map_or(0, |deliveries| deliveries.stale),
-                settled_through: deliveries.map_or(state.receives, Deliveries::settled_through),
+                settled_through: state.settled_through(),
                 waiting_senders: state.senders().len(),
                 waiting_receivers: state.receivers().len(),
-                send_blocked: state.lobby.blocked(Side::Send, now),
-                receive_blocked: state.lobby.blocked(Side::Receive, now),
-                starved_for: state.lobby.occupied(Side::Send, now),
+                send_blocked: state.wait_queues.blocked(Side::Send, now),
+                receive_blocked: state.wait_queues.blocked(Side::Receive, now),
+                starved_for: state.wait_queues.occupied(Side::Send, now),
                 held: state.hold.is_on(),
             }
         })
@@ -158,12 +180,12 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         self.visit_wakers(proof, waker);
     }
 
-    /// Moves everything out, only to be dropped, outside: for the garbage collector's use.
+    /// Removes everything, for the garbage collector, which drops it outside the section.
     pub fn take_contents(&self, proof: D::Proof<'_>) -> Removed<T, B> {
         let mut removed = Removed::default();
         let observers = self.section.with(proof, |state| {
             state.cancel(&mut removed);
-            removed.settled.extend(state.controls.drain(..)); // of one that had ended before
+            removed.settled.extend(state.controls.drain(..)); // of a channel that had ended before
             state.starvation.end()
         });
         drop(observers);

@@ -1,25 +1,26 @@
-//! Deferred grants: a channel (upstream) that holds its grants while the sender of another channel (downstream) has no credit.
+//! Deferred grants: a channel (upstream) holds back its grants while the sender of another channel (downstream) has no credit.
 //!
 //! # Protocol
 //! All deferrals of the process are in one table, behind one lock. [`Channel::defer_to`] holds that lock from its check for a cycle until
-//! both channels have been changed: of two calls that would close a cycle together, the second one finds the first and is refused.
+//! both channels have been changed. So if two calls together would close a cycle, the second one sees the first and is refused.
 //! Locks are taken in this order: the table, the section of a channel (one at a time), the observers of a [`Starvation`].
 //!
 //! | upstream       | event                                       | next          | also                                                 |
 //! |----------------|---------------------------------------------|---------------|------------------------------------------------------|
-//! | not deferring  | `defer_to(downstream)`, no cycle            | deferring     | is an observer of the downstream channel             |
+//! | not deferring  | `defer_to(downstream)`, no cycle            | deferring     | becomes an observer of the downstream channel        |
 //! | not deferring  | `defer_to(downstream)`, a cycle             | not deferring | nothing has changed                                  |
-//! | deferring      | `defer_to(another)`                         | deferring     | grants what the other one lets it; observes that one |
+//! | deferring      | `defer_to(another)`                         | deferring     | observes the other channel; grants unless its sender is starved |
 //! | deferring      | `defer_to(None)`, `cancel`, dropped         | not deferring | grants what it owes                                  |
-//! | deferring      | the downstream sender gets credit, or ends  | deferring     | is told, and grants what it owes                     |
+//! | deferring      | the downstream sender gets credit, or ends  | deferring     | is woken as an observer, and grants what it owes     |
 //!
-//! # Why no release is lost
-//! Whether the downstream sender is starved is one word, written in the downstream channel's section. When it becomes zero the observers are
-//! told after that section, and enter their own. A grant that was held back because the word was read as one was held inside that
-//! section: either before the observer enters it, which then grants what is owed, or after, and then the word was read as zero.
+//! # Why no grant is held for ever
+//! Whether the downstream sender is starved is one word, written in the downstream channel's section. When the word becomes zero, the observers
+//! are woken after that section, and each enters the section of its own (upstream) channel. A grant is held back inside the upstream section,
+//! after reading the word as one. If this happens before the observer enters the section, the observer then grants what is owed. It cannot
+//! happen after that, because the word would be read as zero.
 //!
 //! # What it does not do
-//! It keeps no channel alive: a downstream channel that is dropped counts as never starved.
+//! It keeps no channel alive: a downstream channel that has been dropped counts as not starved.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,16 +36,16 @@ use crate::sync::Arc;
 use crate::wait::{Wake, Wakes};
 
 process_wide! {
-    /// Which channel defers to which.
+    /// All deferrals of the process.
     static DEFERRALS: Section<Deferrals, Threads> = Section::new(Deferrals::default());
 }
 
-/// Upstream channel to downstream channel. Each defers to one other at most, and following the table never leads back.
+/// Maps upstream channels to downstream channels. Each channel defers to at most one other, and the table contains no cycle.
 #[derive(Debug, Default)]
 struct Deferrals(BTreeMap<ChannelId, ChannelId>);
 
 impl Deferrals {
-    /// False, and no change, if that would close a cycle.
+    /// Adds a deferral. Returns false, with nothing changed, if it would close a cycle.
     fn insert(&mut self, upstream: ChannelId, downstream: ChannelId) -> bool {
         let mut next = Some(downstream);
         while let Some(channel) = next {
@@ -58,7 +59,7 @@ impl Deferrals {
     }
 }
 
-/// Two channels would wait for each other, directly or around several.
+/// Two channels would wait for each other, directly or through others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeferralCycle;
 
@@ -71,12 +72,11 @@ impl fmt::Display for DeferralCycle {
 impl std::error::Error for DeferralCycle {}
 
 impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
-    /// Holds this channel's grants while the sender of another channel is starved, and no longer while that of the one before is;
-    /// `None` ends that. The waker is told when this channel may have to grant, see [`Channel::release`]. After the end of this channel
-    /// it has no effect.
+    /// Holds back this channel's grants while the sender of another channel is starved. This replaces an earlier deferral; `None` ends it.
+    /// The waker is woken when this channel may have to grant, see [`Channel::release`]. After the end of this channel it has no effect.
     ///
     /// # Errors
-    /// [`DeferralCycle`] if the other channel defers to this one, itself or by way of others. Then nothing has changed.
+    /// [`DeferralCycle`], with nothing changed, if the other channel defers to this one, directly or through others.
     pub fn defer_to(&self, proof: D::Proof<'_>, downstream: Option<(&Self, W)>) -> (Wakes<W>, Result<(), DeferralCycle>) {
         let mut wakes = Wakes::none();
         let result = DEFERRALS.with((), |deferrals| {
@@ -102,7 +102,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
             let (more, before) = self.visit(proof, |state, wakes| {
                 let before = std::mem::replace(&mut state.hold.downstream, observed.clone());
                 state.grant_all();
-                state.settle(wakes);
+                state.wake_eligible(wakes);
                 before
             });
             wakes.append(more);
@@ -115,12 +115,12 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         (wakes, result)
     }
 
-    /// What an observer does: grants what has been held, if it may.
+    /// Called by an observer: grants what has been held back, unless grants are still held.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn release(&self, proof: D::Proof<'_>) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
             state.grant_all();
-            state.settle(wakes);
+            state.wake_eligible(wakes);
         })
         .0
     }
@@ -139,7 +139,7 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         Arc::clone(&self.starvation)
     }
 
-    /// Tells those that defer to this channel what they have to know. Only called while there may be some.
+    /// Updates whether the sender is starved, and wakes the observers if it is not. Only called while there may be observers.
     pub(super) fn tell_observers(&mut self, wakes: &mut Wakes<W>) {
         self.is_observed = self.starvation.set(self.is_starved(), wakes);
     }

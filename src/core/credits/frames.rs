@@ -1,34 +1,34 @@
-//! Frames: the items of a stream of bytes, before anybody has made them.
+//! Frames: the items of a byte stream (lines or chunks), before they are created as objects.
 //!
-//! Whoever reads fills a [`Block`] and finds out where its items end, and whether they are ASCII or valid UTF-8. What is framed is frozen
-//! into [`Frames`], which never change, and handed on as a [`FrameRange`]: the bale that a channel counts, weighs and cuts without looking
-//! at a byte. Whoever receives makes the items.
+//! A reader fills a [`Block`] and frames it: it determines where the items end, and whether they are ASCII or valid UTF-8. The framed bytes
+//! are frozen into [`Frames`], which are immutable, and passed on as a [`FrameRange`]: a bale that a channel counts, weighs and cuts without
+//! looking at the bytes. The receiver creates the items.
 //!
-//! | of a block          | event       | next                                                                                  |
+//! | in a block          | event       | next                                                                                  |
 //! |---------------------|-------------|---------------------------------------------------------------------------------------|
-//! | bytes behind the frames | `frame` | the items that end among them are framed; at the end of the stream the rest is one more  |
-//! | items, not taken    | `advance`   | taken; `items` begins behind them                                                     |
-//! | items, not taken    | `freeze`    | they are a [`FrameRange`], and the block has none; what has no end stays in the block   |
-//! | all items taken     | `follow`    | the next block begins with what has no end                                            |
+//! | bytes after the last framed item | `frame` | the items that end in them are framed; at the end of the stream the rest is the last item |
+//! | items, not taken    | `advance`   | taken; `items` begins after them                                                      |
+//! | items, not taken    | `freeze`    | they become a [`FrameRange`]; only the unfinished item stays in the block               |
+//! | all items taken     | `follow`    | the next block begins with the unfinished item                                        |
 //!
-//! No part of this waits, locks or knows what an item becomes.
+//! Nothing here waits or locks, or knows what an item becomes.
 
 use std::ops::Range;
 
 use super::Bale;
 use crate::sync::Arc;
 
-/// What an item is.
+/// How a byte stream is divided into items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It ends with a line feed. Without `keep_ends` that, and a carriage return before it, is not part of its content.
+pub enum Framing {
+    /// Each item ends with a line feed. Without `keep_ends` the line feed, and a carriage return before it, are not part of the content.
     Lines { keep_ends: bool },
     /// Chunks of at most `size` bytes.
     Chunks { size: usize },
 }
 
-impl Kind {
-    /// The content of an item, of the bytes from the end of the one before it to its own.
+impl Framing {
+    /// The content of an item, given its bytes with the line end.
     #[inline]
     pub fn content(self, bytes: &[u8]) -> &[u8] {
         match (self, bytes.strip_suffix(b"\n")) {
@@ -38,13 +38,13 @@ impl Kind {
     }
 }
 
-/// What the items become, and what is known about their bytes.
+/// The type of the items, and what is known about their bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Bytes,
-    /// Text of ASCII.
+    /// Text, in ASCII.
     Ascii,
-    /// Text of valid UTF-8.
+    /// Text, in valid UTF-8.
     Utf8,
 }
 
@@ -54,7 +54,7 @@ pub struct Frames {
     bytes: Vec<u8>,
     /// Where each item ends; the next one begins there.
     ends: Vec<usize>,
-    kind: Kind,
+    kind: Framing,
     form: Form,
     /// True if an item weighs its length instead of one.
     by_length: bool,
@@ -84,18 +84,18 @@ impl FrameRange {
         &self.frames
     }
 
-    /// What its items become.
+    /// The type of its items.
     #[inline]
     pub fn form(&self) -> Form {
         self.frames.form
     }
 
-    /// Where its first item begins in the frames.
+    /// The position in the frames at which its first item begins.
     pub fn position(&self) -> usize {
         self.frames.begin(self.next)
     }
 
-    /// Where its last item ends.
+    /// The position at which its last item ends.
     pub fn end_position(&self) -> usize {
         self.frames.begin(self.end)
     }
@@ -103,7 +103,7 @@ impl FrameRange {
     /// Calls `each` with the content of each item, in order.
     ///
     /// # Errors
-    /// The first one of `each`, which ends it.
+    /// The first error of `each`, which ends the iteration.
     #[inline]
     pub fn try_each<E>(&self, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let (bytes, kind) = (&*self.frames.bytes, self.frames.kind);
@@ -133,7 +133,7 @@ impl Bale for FrameRange {
         let content = self.frames.kind.content(&self.frames.bytes[self.frames.begin(index)..self.frames.ends[index]]);
         let length = match self.frames.form {
             Form::Bytes | Form::Ascii => content.len(),
-            // Each character has one byte that is not a continuation.
+            // Each character has exactly one byte that is not a continuation byte.
             Form::Utf8 => content.iter().filter(|&&byte| byte & 0xc0 != 0x80).count(),
         };
         length as u64
@@ -154,7 +154,7 @@ impl Bale for FrameRange {
     }
 }
 
-/// Bytes as they are read, and where the items in them end.
+/// Bytes that have been read, and where the items in them end.
 #[derive(Debug, Default)]
 pub struct Block {
     bytes: Vec<u8>,
@@ -164,7 +164,7 @@ pub struct Block {
     taken: usize,
     /// The bytes up to here have been searched for ends.
     searched: usize,
-    /// The longest item.
+    /// The length of the longest item.
     longest: usize,
     /// The form of all framed items; `None` for text that is not valid UTF-8.
     form: Option<Form>,
@@ -178,17 +178,17 @@ impl Block {
         Self { bytes, ends, ..Self::default() }
     }
 
-    /// The vector to append what is read to.
+    /// The vector to which bytes that are read are appended.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// How many bytes it has memory for.
+    /// The number of bytes for which it has memory.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// How many items are left.
+    /// The number of items that are left.
     pub fn len(&self) -> usize {
         self.ends.len() - self.taken
     }
@@ -198,12 +198,12 @@ impl Block {
         self.len() == 0
     }
 
-    /// What all items are known to be; `None` is text that is not valid UTF-8.
+    /// The form of all items; `None` for text that is not valid UTF-8.
     pub fn form(&self) -> Option<Form> {
         self.form
     }
 
-    /// How many bytes the longest item has, its end included.
+    /// The length of the longest item in bytes, its line end included.
     pub fn longest(&self) -> usize {
         self.longest
     }
@@ -212,19 +212,30 @@ impl Block {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// How many bytes belong to an item whose end has not been read.
+    /// The number of bytes of the unfinished item, whose end has not been read.
     pub fn unfinished(&self) -> usize {
         self.bytes.len() - self.framed()
     }
 
-    /// Frames what has been read, and at the end of the stream what is left. `is_text`: the items are to become text.
-    pub fn frame(&mut self, kind: Kind, is_text: bool, at_end: bool) {
+    /// Drops the UTF-8 byte order mark at the beginning of the text, if there is one. Returns true once that is known. Call it before `frame`.
+    pub fn skip_mark(&mut self, at_end: bool) -> bool {
+        const MARK: &[u8] = "\u{feff}".as_bytes();
+        if self.bytes.starts_with(MARK) {
+            self.bytes.drain(..MARK.len());
+            self.searched = 0;
+            return true;
+        }
+        at_end || !MARK.starts_with(&self.bytes)
+    }
+
+    /// Frames the bytes that have been read; at the end of the stream also the unfinished item. `is_text`: the items are text.
+    pub fn frame(&mut self, kind: Framing, is_text: bool, at_end: bool) {
         match kind {
-            Kind::Lines { .. } => {
+            Framing::Lines { .. } => {
                 let from = self.searched;
                 self.ends.extend(memchr::memchr_iter(b'\n', &self.bytes[from..]).map(|at| from + at + 1));
             }
-            Kind::Chunks { size } => {
+            Framing::Chunks { size } => {
                 let mut end = self.framed();
                 while end < self.bytes.len() {
                     end = self.bytes.len().min(end.saturating_add(size));
@@ -245,8 +256,8 @@ impl Block {
         self.longest = self.items().map(|item| item.len()).max().unwrap_or(0);
     }
 
-    /// Prepares `spent`, a block whose items have all been taken, to be filled after this one: it begins with the unfinished item. If that
-    /// item is long and there is nothing else, the two blocks change places instead of copying.
+    /// Prepares `spent`, a block whose items have all been taken, to be filled after this one: it will begin with this block's unfinished item.
+    /// If that item is long and the block contains nothing else, the two blocks are swapped instead of copying the item.
     #[must_use = "it holds the unfinished item"]
     pub fn follow(&mut self, mut spent: Self) -> Self {
         spent.bytes.clear();
@@ -262,12 +273,12 @@ impl Block {
         spent
     }
 
-    /// The items that are left, for others to make. The block keeps the unfinished item.
-    pub fn freeze(&mut self, kind: Kind, form: Form, by_length: bool) -> FrameRange {
+    /// Moves the items that are left into a range, to be created by a receiver. The block keeps the unfinished item.
+    pub fn freeze(&mut self, kind: Framing, form: Form, by_length: bool) -> FrameRange {
         let rest = self.bytes.split_off(self.framed());
         let (mut bytes, mut ends) = (std::mem::replace(&mut self.bytes, rest), std::mem::take(&mut self.ends));
         if bytes.len() < bytes.capacity() / 2 {
-            bytes.shrink_to_fit(); // it may lie there for long
+            bytes.shrink_to_fit(); // the range may be buffered for long
         }
         ends.shrink_to_fit();
         self.searched = self.bytes.len();
@@ -275,7 +286,7 @@ impl Block {
         FrameRange { frames: Arc::new(Frames { bytes, ends, kind, form, by_length }), next, end }
     }
 
-    /// Where the items begin and end that are left.
+    /// The positions of the items that are left, with their line ends.
     pub fn items(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let mut begin = self.position();
         self.ends[self.taken..].iter().map(move |&end| std::mem::replace(&mut begin, end)..end)
@@ -283,18 +294,18 @@ impl Block {
 
     /// The content of one of `items`.
     #[inline]
-    pub fn content(&self, kind: Kind, item: Range<usize>) -> &[u8] {
+    pub fn content(&self, kind: Framing, item: Range<usize>) -> &[u8] {
         kind.content(&self.bytes[item])
     }
 
-    /// Takes the first `count` items that are left; returns how many bytes they have.
+    /// Takes the first `count` items that are left; returns their length in bytes.
     pub fn advance(&mut self, count: usize) -> usize {
         let before = self.position();
         self.taken += count;
         self.position() - before
     }
 
-    /// Where the next item begins.
+    /// The position at which the next item begins.
     fn position(&self) -> usize {
         begin(&self.ends, self.taken)
     }
@@ -304,7 +315,7 @@ impl Block {
 mod tests {
     use super::*;
 
-    const LINES: Kind = Kind::Lines { keep_ends: false };
+    const LINES: Framing = Framing::Lines { keep_ends: false };
 
     fn block(bytes: &[u8]) -> Block {
         let mut block = Block::default();
@@ -327,7 +338,7 @@ mod tests {
     fn lines_end_with_a_line_feed_and_perhaps_a_carriage_return() {
         for (line, content) in [("a\n", "a"), ("a\r\n", "a"), ("a\r\r\n", "a\r"), ("\n", ""), ("a", "a"), ("a\r", "a\r")] {
             assert_eq!(LINES.content(line.as_bytes()), content.as_bytes());
-            assert_eq!(Kind::Lines { keep_ends: true }.content(line.as_bytes()), line.as_bytes());
+            assert_eq!(Framing::Lines { keep_ends: true }.content(line.as_bytes()), line.as_bytes());
         }
     }
 

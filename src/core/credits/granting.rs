@@ -1,4 +1,4 @@
-//! Manual credit control: demand, leases, drains, pauses.
+//! Manual credit control: requests, leases, drains, pauses.
 
 use super::buffer::Bale;
 use super::channel::Channel;
@@ -17,7 +17,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Requests as much more as brings the total ever granted to `sequence`; false if it is there already.
+    /// Requests the amount that brings the total ever granted to `sequence`; false if the total has reached that already.
     pub fn request_up_to(&self, proof: D::Proof<'_>, sequence: u64) -> (Wakes<W>, bool) {
         self.grant(proof, |state| state.ledger.ask_up_to(sequence))
     }
@@ -27,7 +27,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         self.grant(proof, |state| {
             let free = !state.hold.is_on();
             if free {
-                state.ledger.lease(n, state.lobby.clock.now().saturating_add(ttl));
+                state.ledger.lease(n, state.wait_queues.clock.now().saturating_add(ttl));
             }
             free
         })
@@ -37,7 +37,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         self.visit(proof, |state, wakes| {
             state.prepare_to_send(wakes);
             let granted = state.phase == Phase::Open && more(state);
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             granted
         })
     }
@@ -51,7 +51,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
             }
             let unused = state.ledger.drain();
             state.hold.paused |= state.ledger.window > 0;
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             unused
         })
     }
@@ -68,7 +68,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
             if state.end().is_none() {
                 state.hold.paused = false;
                 state.grant_all();
-                state.settle(wakes);
+                state.wake_eligible(wakes);
             }
         })
         .0
@@ -76,11 +76,11 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
 }
 
 impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
-    /// Grants all that is owed, unless that is held. True if that was anything.
+    /// Grants everything that is owed, unless grants are held. True if that was more than nothing.
     pub(super) fn grant_all(&mut self) -> bool {
         let due = self.ledger.owed > 0 && !self.hold.is_on();
         if due {
-            let clock = &self.lobby.clock;
+            let clock = &self.wait_queues.clock;
             self.ledger.expire(|| clock.now()); // otherwise the rest of an expired lease would take room
             self.ledger.grant();
         }

@@ -1,25 +1,25 @@
 //! `Ledger`: the counters of a credit channel and their arithmetic. Plain data: it knows neither items nor waiters.
 //!
-//! All in units of weight (1 an item, or what `weigh` says), cumulative, and saturating at [`UNBOUNDED`].
+//! All counters are in units of weight (1 for an item, or the result of `weigh`), and saturate at [`UNBOUNDED`].
 //!
-//! | counter     | what it is                                                                        |
+//! | counter     | meaning                                                                           |
 //! |-------------|-----------------------------------------------------------------------------------|
 //! | granted G   | credit given to the sender, ever: `available + permits + sent + voided`            |
-//! | sent S      | taken in from the sender                                                          |
-//! | voided V    | granted, and taken back unused (a drain, a lease that has run out, a cancel)      |
+//! | sent S      | sent by the sender                                                                |
+//! | voided V    | granted, and taken back unused (a drain, an expired lease, a cancel)              |
 //! | permits     | credit that a sender has taken before the item exists                             |
-//! | occupied    | of what was sent: what still takes up room, in the buffer or with the receiver    |
-//! | owed        | to be granted: consumed and not given back yet, or asked for while grants are held |
+//! | occupied    | the part of what was sent that is still in the buffer or with the receiver        |
+//! | owed        | to be granted: consumed and not granted again yet, or requested while grants are held |
 //!
-//! The bound is hard: the sender may send `min(available, bound - occupied - permits)`. Demand never raises the bound. Where credit is
-//! given back by itself (`window > 0`), `available + permits + occupied + owed = window` at every moment, so the two are the same.
+//! The bound is hard: the sender may send `min(available, bound - occupied - permits)`. Requests never raise the bound. With a window,
+//! `available + permits + occupied + owed = window` at every moment, so that both terms of the minimum are equal.
 //!
-//! G is cumulative, so that "up to sequence number n" can be said any number of times (`Request(upToSeqNr)` of Pekko's stream refs, the
-//! delivery count of AMQP 1.0); what is asked for beyond [`UNBOUNDED`] saturates (Reactive Streams 1.0.4, rule 3.17).
+//! G is cumulative, so that a request "up to sequence number n" is idempotent (`Request(upToSeqNr)` of Pekko's stream refs, the delivery
+//! count of AMQP 1.0). A total above [`UNBOUNDED`] saturates (Reactive Streams 1.0.4, rule 3.17).
 
 use crate::clock::Nanos;
 
-/// Credit that does not run out, and a buffer without a bound: 2^63 - 1.
+/// Unlimited credit, and the bound of an unbounded buffer: 2^63 - 1.
 pub const UNBOUNDED: u64 = i64::MAX as u64;
 
 /// Credit for a limited time.
@@ -29,12 +29,12 @@ struct Lease {
     until: Nanos,
 }
 
-/// Credit taken for items to come. It is used in parts, and the rest is given back.
-#[must_use = "it is sent with, or given back"]
+/// Credit taken for future items. It can be used in parts, and the rest is given back.
+#[must_use = "it has to be used for sending, or given back"]
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Permit {
     left: u64,
-    /// The part of it that is leased; it is used first.
+    /// The part of it that comes from a lease; it is used first.
     leased: u64,
     /// The number of that lease.
     lease: u64,
@@ -48,19 +48,19 @@ impl Permit {
 
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// 0: nothing flows but what is asked for.
+    /// 0: only what is requested may be sent.
     pub(super) window: u64,
     pub(super) bound: u64,
     /// The least amount that is granted again at once; 0 without a window.
     step: u64,
-    /// [`UNBOUNDED`] if credit is endless, and then not counted.
+    /// [`UNBOUNDED`] if credit is unlimited; then it is not counted.
     available: u64,
     pub(super) permits: u64,
     pub(super) sent: u64,
     pub(super) voided: u64,
     pub(super) occupied: u64,
     pub(super) owed: u64,
-    /// `None` where credit is endless.
+    /// `None` if credit is unlimited.
     lease: Option<Lease>,
     /// The number of leases so far.
     leases: u64,
@@ -71,7 +71,7 @@ fn plus(one: u64, other: u64) -> u64 {
 }
 
 impl Ledger {
-    /// With a window (`step` of it given back at once), or with a bound for what is asked for by hand.
+    /// With a window, of which at least `step` is granted again at once; or, with `window` 0, with a bound for requests.
     pub(super) fn new(window: u64, step: u64, bound: u64) -> Self {
         Self {
             window,
@@ -102,7 +102,7 @@ impl Ledger {
         self.available.min(self.bound.saturating_sub(self.occupied).saturating_sub(self.permits))
     }
 
-    /// The same for display: [`UNBOUNDED`] where neither credit nor the bound is limited.
+    /// The amount that may be sent now, for display: [`UNBOUNDED`] if neither credit nor the bound is limited.
     pub(super) fn credit(&self) -> u64 {
         if self.available == UNBOUNDED && self.bound == UNBOUNDED { UNBOUNDED } else { self.sendable() }
     }
@@ -121,7 +121,7 @@ impl Ledger {
         })
     }
 
-    /// `n` are sent. They are [`sendable`](Self::sendable).
+    /// Records that `n` are sent, which have to be [`sendable`](Self::sendable).
     #[inline]
     pub(super) fn send(&mut self, n: u64) {
         self.take(n);
@@ -129,13 +129,13 @@ impl Ledger {
         self.occupied += n;
     }
 
-    /// `n` are set aside for items to come. They are sendable.
+    /// Sets `n` aside for future items; they have to be sendable.
     pub(super) fn permit(&mut self, n: u64) -> Permit {
         self.permits += n;
         Permit { left: n, leased: self.take(n), lease: self.leases }
     }
 
-    /// `n` of what was set aside are sent.
+    /// Records that `n` are sent with a permit.
     pub(super) fn send_permitted(&mut self, permit: &mut Permit, n: u64) {
         permit.left -= n;
         permit.leased = permit.leased.saturating_sub(n);
@@ -144,7 +144,7 @@ impl Ledger {
         self.occupied += n;
     }
 
-    /// Gives back a permit. Its leased part goes back to the lease, or is void if the lease is over.
+    /// Gives back a permit. Its leased part goes back to the lease, or is void if the lease has expired.
     pub(super) fn return_permit(&mut self, permit: &Permit) {
         self.permits -= permit.left;
         if self.available == UNBOUNDED {
@@ -159,7 +159,7 @@ impl Ledger {
         }
     }
 
-    /// `n` have been consumed.
+    /// Records that `n` have been consumed.
     #[inline]
     pub(super) fn consumed(&mut self, n: u64) {
         self.occupied -= n;
@@ -168,7 +168,7 @@ impl Ledger {
         }
     }
 
-    /// Whether what is owed is enough to be granted.
+    /// True if the amount owed has reached the step at which it is granted.
     #[inline]
     pub(super) fn reaches_step(&self) -> bool {
         self.owed >= self.step
@@ -179,7 +179,7 @@ impl Ledger {
         self.owed = plus(self.owed, n);
     }
 
-    /// Owes as much as brings the total ever granted to `sequence`. False if it is there already.
+    /// Adds to what is owed the amount that brings the total ever granted to `sequence`. False if the total has reached that already.
     pub(super) fn ask_up_to(&mut self, sequence: u64) -> bool {
         let more = sequence.min(UNBOUNDED).saturating_sub(plus(self.granted(), self.owed));
         self.owed = plus(self.owed, more);
@@ -191,7 +191,7 @@ impl Ledger {
     pub(super) fn grant(&mut self) {
         let owed = std::mem::take(&mut self.owed);
         if self.lease.is_none() {
-            self.available = plus(self.available, owed); // with a window no more than that
+            self.available = plus(self.available, owed); // with a window this never exceeds the window
         } else {
             self.fill(plus(self.lasting(), owed), self.leased());
         }
@@ -205,7 +205,7 @@ impl Ledger {
         self.available - self.leased()
     }
 
-    /// Sets the lasting and the leased part of the credit, capped: only lasting credit can be endless.
+    /// Sets the permanent and the leased part of the credit, capped: only permanent credit can be unlimited.
     #[inline(never)]
     fn fill(&mut self, lasting: u64, leased: u64) {
         if lasting == UNBOUNDED {
@@ -228,7 +228,7 @@ impl Ledger {
         self.lease = None;
         let unused = self.available;
         if unused == UNBOUNDED {
-            self.available = 0; // counting begins anew
+            self.available = 0; // unlimited credit ends, and credit is counted again
         } else {
             self.void(unused);
         }
@@ -238,7 +238,7 @@ impl Ledger {
         unused
     }
 
-    /// Leases `n` until `until`, replacing an earlier lease. Adds nothing where credit is endless.
+    /// Leases `n` until `until`, replacing an earlier lease. Has no effect if credit is unlimited.
     pub(super) fn lease(&mut self, n: u64, until: Nanos) {
         self.end_lease();
         if self.available != UNBOUNDED {
@@ -248,7 +248,7 @@ impl Ledger {
         }
     }
 
-    /// Takes back the rest of a lease whose time is over.
+    /// Takes back the rest of an expired lease.
     #[inline]
     pub(super) fn expire(&mut self, now: impl FnOnce() -> Nanos) {
         if self.lease.is_some() && self.lease.is_some_and(|lease| now() >= lease.until) {
@@ -261,18 +261,27 @@ impl Ledger {
         self.lease = None;
     }
 
-    /// Closes the books: only the totals are left.
-    pub(super) fn close(&mut self) {
+    /// Records that `n` are no longer with the receiver. `is_closed`: the ledger has been closed before.
+    pub(super) fn comes_back(&mut self, n: u64, is_closed: bool) {
+        if is_closed {
+            self.occupied -= n;
+        } else {
+            self.consumed(n);
+        }
+    }
+
+    /// Closes the ledger: only the totals are left, and `out`, the amount that is still with the receiver.
+    pub(super) fn close(&mut self, out: u64) {
         self.lease = None;
         self.owed = 0;
-        self.occupied = 0;
+        self.occupied = out;
         let unused = if self.available == UNBOUNDED { 0 } else { self.available };
         self.voided = plus(self.voided, plus(unused, self.permits));
         self.permits = 0;
         self.available = 0;
     }
 
-    /// After a fork: the holders of permits were the parent's. Which part was leased is not known.
+    /// After a fork: forgets the permits, whose holders are threads of the parent. Which part of them was leased is not known.
     pub(super) fn forget_permits(&mut self) {
         self.return_permit(&Permit { left: self.permits, ..Permit::default() });
     }

@@ -1,59 +1,64 @@
-//! A credit channel: the receiver decides how much may be on its way.
+//! A credit channel: the receiver decides how much may be outstanding.
 //!
-//! A sender may have no more outstanding than it has been granted. With a *window*, credit is granted again automatically as items are
-//! received, or, with deliveries, as they are settled. Without a window only what the receiver requests may be sent.
+//! A sender may have no more items outstanding than it has been granted credit for. With a *window*, credit is granted again automatically
+//! as items are received, or, with deliveries, as they are settled. Without a window only what the receiver requests may be sent.
 //!
-//! | file         | what it is for                                                     |
+//! | file         | contents                                                           |
 //! |--------------|--------------------------------------------------------------------|
 //! | `ledger`     | the counters, and the arithmetic between them                      |
-//! | `deliveries` | items that are out until they are settled, and items that were requeued |
-//! | `buffer`     | the buffer: items, and bales of items that are made when received  |
-//! | `frames`     | a bale of such items: bytes, and where each item ends              |
-//! | `state`      | these and the lines: what happens inside the section               |
-//! | `sending`, `receiving`, `granting` | the operations                                |
+//! | `deliveries` | items that are outstanding until they are settled, and requeued items |
+//! | `lanes`      | how far deliveries have been settled, in order                    |
+//! | `buffer`     | the buffer: items, and bales of items that are created when received |
+//! | `frames`     | the bales of a byte stream: bytes, and where each item ends        |
+//! | `state`      | all of these and the wait queues: what happens inside the section  |
+//! | `sending`, `receiving`, `granting`, `stopping` | the operations                    |
+//! | `refusing`   | refusals that need nothing but a look                                |
 //! | `deferral`   | grants that wait for another channel's sender; the check for cycles |
-//! | `starvation` | whether a sender is without credit, and who is told when that ends |
+//! | `starvation` | whether a sender has no credit, and the observers of that           |
 //!
 //! # States
 //!
 //! | phase      | event                          | next       | also                                                            |
 //! |------------|--------------------------------|------------|-----------------------------------------------------------------|
-//! | open       | the last sender completes      | completing | senders in line are told                                        |
-//! | open       | a sender fails                 | failed     | the same; receivers get what is buffered, then the error         |
-//! | open, completing, failed | the receiver cancels | cancelled | everybody is told, what is buffered is handed out to be discarded |
-//! | completing | nothing is buffered or unacked, no permit is out | *ended* | receivers are told                              |
+//! | open       | the last sender completes      | completing | waiting senders are woken                                       |
+//! | open       | a sender fails                 | failed     | the same; receivers get the buffered items, then the error       |
+//! | open, completing, failed | the receiver cancels | cancelled | all waiters are woken; buffered items are returned, to be discarded |
+//! | open, completing, failed | the receiver stops   | cancelled | the same; outstanding deliveries can be settled until the stop has ended |
+//! | completing | nothing is buffered or unacked, no permit is held | *ended* | receivers are woken                            |
 //! | failed     | nothing is buffered or unacked | *ended*    | the same, with the error                                        |
 //!
 //! Ended and cancelled are final: grants, cancellations and settlements do nothing then, and never raise (Reactive Streams 1.0.4, 3.6, 3.7).
 //!
 //! # Fairness
-//! Credit is strictly first come, first served, by weight: whoever comes finds only what is left when everybody in line has been served;
-//! a heavy item at the head holds up light ones behind it. Receivers too. Items are received in the order in which they were sent; those
-//! that come back go to the head.
+//! Credit is granted strictly first come, first served, by weight: an arrival gets only what is left when all waiters have been served,
+//! and a heavy item at the head holds up light items behind it. Receivers are served first come, first served too. Items are received in
+//! the order in which they were sent; requeued items go to the head.
 //!
 //! # Bales
-//! A sender that knows what it will send, but need not make it, offers a bale ([`Channel::offer`]). What there is no credit for stands in the
-//! senders' line with its owner: when its turn comes the channel itself sends of it what there is credit for, inside the section of whoever
-//! gave that credit, and the owner sleeps on. So a small window costs a bale no more hand-overs than a large one.
+//! A *bale* is a number of items that the sender has not created yet, such as the lines in a block of bytes. A sender offers it as a whole
+//! ([`Channel::offer`]). Items for which there is no credit stay in the bale, which waits in the senders' wait queue. When it is at the head,
+//! the operation that grants credit also sends the items that this credit covers, in the same visit to the section, without waking the owner
+//! of the bale. So a small window does not cost more thread switches than a large one.
 //!
-//! | of a bale in the line    | event                                   | also                                                        |
+//! | a waiting bale           | event                                   | also                                                        |
 //! |--------------------------|-----------------------------------------|-------------------------------------------------------------|
-//! | stands                   | credit, at the head of the line         | as many of its items as that covers are sent                |
-//! | stands                   | its last item is sent, or the next one is too heavy | its owner is told, claims nothing, and looks    |
-//! | stands                   | the channel is closed                   | its owner is told                                           |
-//! | stands                   | `take_back`, `leave`                    | what is left was never sent; the next in line goes          |
+//! | waits                    | credit, while it is at the head         | as many of its items as the credit covers are sent          |
+//! | waits                    | its last item is sent, or the next one is too heavy | its owner is woken, claims nothing, and looks    |
+//! | waits                    | the channel is closed                   | its owner is woken                                          |
+//! | waits                    | `take_back`, `leave`                    | the items that are left have not been sent; the next waiter is served |
 //!
 //! # Cancellation
-//! An operation that stops waiting calls [`Channel::leave`]; its turn goes to the next in line. A permit that is not used goes back.
+//! An operation that stops waiting calls [`Channel::leave`]; if it had been woken, the next waiter is woken. An unused permit is given back.
 //!
 //! # Timed events
-//! A delivery is requeued, or given up, when its time is over ([`Channel::next_due`]). Operations that hand items out handle what is due first;
-//! other callers call [`Channel::catch_up`] before they look. The first receiver in line is the timekeeper: it is woken when the time of the
-//! next event becomes known or moves closer, and so is a receiver that becomes the first. It looks again by itself at that time.
+//! A delivery is requeued, or given up, when its time is over ([`Channel::next_due`]). Operations that hand out items first handle the events
+//! that are due; other callers call [`Channel::catch_up`] before they look. The first waiting receiver is the timekeeper: it is woken when the
+//! time of the next event becomes known or becomes earlier, and so is a receiver that becomes the first. It tries again at that time.
 //!
 //! # Deferred grants
-//! A channel may hold its grants while another one's sender is starved ([`Channel::defer_to`]): then only sources need to look at whether
-//! they are blocked (RabbitMQ's `credit_flow`). The protocol, and why no cycle can come about, is at the head of `deferral`.
+//! A channel may hold back its grants while the sender of another channel has no credit ([`Channel::defer_to`]). Then only the sources of a
+//! chain need to check whether they are blocked (as in RabbitMQ's `credit_flow`). For the protocol, and why there can be no cycle, see the head
+//! of `deferral`.
 
 mod buffer;
 mod channel;
@@ -61,18 +66,26 @@ mod deferral;
 mod deliveries;
 pub mod frames;
 mod granting;
+mod lanes;
 mod ledger;
 mod receiving;
+mod refusing;
 mod sending;
+mod slots;
 mod starvation;
 mod state;
+mod stopping;
 mod types;
 
 pub use buffer::{Bale, Batch, NoBale, Received};
 pub use channel::Channel;
 pub use deferral::DeferralCycle;
 pub use deliveries::Rules;
-pub use deliveries::{Handed, Nack, Receipt};
+pub use deliveries::{Copied, DiscardReason, Handed, Handle, Nack, Receipt, Settlement, Settling};
+pub use lanes::Lane;
 pub use ledger::{Permit, UNBOUNDED};
 pub use sending::Offer;
-pub use types::{Config, End, NO_OWNER, Outcome, Phase, ReceiveError, Removed, SendError, SenderEnd, Side, Spot, Statistics};
+pub use stopping::Stop;
+pub use types::{
+    Config, CreditView, End, NO_OWNER, Outcome, Phase, ReceiveError, Removed, SendError, SenderEnd, Side, Statistics, Waiter,
+};

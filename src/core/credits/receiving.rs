@@ -1,13 +1,13 @@
-//! The receiver's operations: items, batches, deliveries and how they are settled, control messages, the end.
+//! The receiver's operations: receiving items, batches and deliveries, settling deliveries, control messages, cancelling.
 
 use super::buffer::{Bale, Batch, Received};
 use super::channel::Channel;
-use super::deliveries::{Deliveries, Handed, Nack, Receipt};
+use super::deliveries::{Deliveries, Handed, Handle, Nack, Receipt, Settlement, Settling};
 use super::state::State;
-use super::types::{Outcome, ReceiveError, Removed, Side, Spot};
+use super::types::{Outcome, Phase, ReceiveError, Removed, Side, Waiter};
 use crate::clock::Nanos;
 use crate::leaving::Leaving;
-use crate::monitor::Waits;
+use crate::monitor::MonitorState;
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
 
@@ -18,23 +18,23 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         self.visit(proof, State::receive)
     }
 
-    /// Receives, or takes (or keeps) a place in line: after `Empty` and `Control` the spot is held.
+    /// Receives, or waits: after `Empty` and `Control` the waiter is in the wait queue.
     pub fn receive_or_wait(
         &self,
         proof: D::Proof<'_>,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> (Wakes<W>, Result<Received<T, B>, ReceiveError>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            if state.may_take(spot) && !state.must_listen() {
+            if state.may_take(waiter) && !state.must_listen() {
                 if let Some(received) = state.take_out() {
-                    state.vacate(spot, wakes);
-                    state.settle(wakes);
+                    state.remove_waiter(waiter, wakes);
+                    state.wake_eligible(wakes);
                     return Ok(received);
                 }
             }
-            Err(state.wait_to_receive(0, spot, waker, wakes))
+            Err(state.wait_to_receive(0, waiter, waker, wakes))
         })
     }
 
@@ -47,36 +47,37 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         &self,
         proof: D::Proof<'_>,
         max: usize,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> (Wakes<W>, Result<Batch<T, B>, ReceiveError>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            if state.may_take(spot) && !state.must_listen() && !state.buffer.is_empty() {
-                state.vacate(spot, wakes);
+            if state.may_take(waiter) && !state.must_listen() && !state.buffer.is_empty() {
+                state.remove_waiter(waiter, wakes);
                 let batch = state.take_batch(max.min(state.unclaimed().max(1)));
-                state.settle(wakes);
-                return Ok(batch);
+                state.wake_eligible(wakes);
+                return batch;
             }
-            Err(state.wait_to_receive(0, spot, waker, wakes))
+            Err(state.wait_to_receive(0, waiter, waker, wakes))
         })
     }
 
-    /// Receives a delivery for `owner` (see [`ReceiveError::SelfWait`]). The channel keeps the item; `share` makes the receiver's reference.
+    /// Receives a delivery for `owner` (see [`ReceiveError::SelfWait`]). The channel keeps the item; `handle` makes a second reference for the
+    /// receiver.
     pub fn try_receive_delivery(
         &self,
         proof: D::Proof<'_>,
         owner: u64,
-        share: impl Fn(&T) -> T,
+        handle: &impl Handle<T>,
     ) -> Outcome<T, W, B, Result<Handed<T>, ReceiveError>> {
-        self.visit_all(proof, |state, _, _| {
+        self.visit_all(proof, |state, _, removed| {
             if state.must_listen() {
                 return Err(ReceiveError::Control);
             }
-            if !state.may_take(&mut Spot::default()) {
+            if !state.may_take(&mut Waiter::default()) {
                 return Err(state.nothing_there(owner));
             }
-            state.hand_out(owner, share).ok_or_else(|| state.nothing_there(owner))
+            state.hand_out(owner, handle, removed)?.ok_or_else(|| state.nothing_there(owner))
         })
     }
 
@@ -84,22 +85,23 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         &self,
         proof: D::Proof<'_>,
         owner: u64,
-        share: impl Fn(&T) -> T,
-        spot: &mut Spot,
+        handle: &impl Handle<T>,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> Outcome<T, W, B, Result<Handed<T>, ReceiveError>> {
-        self.visit_all(proof, |state, wakes, _| {
-            if state.may_take(spot) && !state.must_listen() {
-                if let Some(handed) = state.hand_out(owner, share) {
-                    state.vacate(spot, wakes);
-                    return Ok(handed);
+        self.visit_all(proof, |state, wakes, removed| {
+            if state.may_take(waiter) && !state.must_listen() {
+                let handed = state.hand_out(owner, handle, removed);
+                if let Some(result) = handed.transpose() {
+                    state.remove_waiter(waiter, wakes);
+                    return result;
                 }
             }
-            Err(state.wait_to_receive(owner, spot, waker, wakes))
+            Err(state.wait_to_receive(owner, waiter, waker, wakes))
         })
     }
 
-    /// The time of the next timed event: a waiter has to look again then.
+    /// The time of the next timed event, at which a waiter has to try again.
     pub fn next_due(&self, proof: D::Proof<'_>) -> Option<Nanos> {
         self.section.with(proof, |state| state.deliveries.as_ref().and_then(Deliveries::next_due))
     }
@@ -109,17 +111,47 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         self.visit_all(proof, |_, _, _| ()).0
     }
 
-    /// Settles a delivery as done. False if the receipt is stale.
+    /// Settles a delivery as done, and drops the item. False if the receipt is stale.
     pub fn ack(&self, proof: D::Proof<'_>, receipt: Receipt) -> Outcome<T, W, B, bool> {
-        self.visit_all(proof, |state, _, removed| state.settle_delivery(receipt, None, removed))
+        let (leaving, (outcome, item)) = self.settle(proof, &Settlement::default(), receipt, None);
+        drop(item);
+        (leaving, outcome != Settling::Stale)
     }
 
     /// Settles a delivery as failed. False if the receipt is stale.
     pub fn nack(&self, proof: D::Proof<'_>, receipt: Receipt, nack: Nack) -> Outcome<T, W, B, bool> {
-        self.visit_all(proof, |state, _, removed| state.settle_delivery(receipt, Some(nack), removed))
+        let (leaving, (outcome, _)) = self.settle(proof, &Settlement::default(), receipt, Some(nack));
+        (leaving, outcome != Settling::Stale)
     }
 
-    /// Takes the control messages that are there, if the receiver takes any, and looks at what the owner keeps.
+    /// Settles a delivery (`None`: as done) unless its holder has settled it already. If several threads try at once, one of them settles it,
+    /// and all see the same outcome. The item that has been settled as done is returned, to be dropped.
+    pub fn settle(
+        &self,
+        proof: D::Proof<'_>,
+        settlement: &Settlement,
+        receipt: Receipt,
+        nack: Option<Nack>,
+    ) -> Outcome<T, W, B, (Settling, Option<T>)> {
+        self.visit_all(proof, |state, _, removed| {
+            if let Some(before) = settlement.before() {
+                return (before, None);
+            }
+            let (outcome, item) = state.settle_delivery(receipt, nack, removed);
+            settlement.note(outcome);
+            (outcome, item)
+        })
+    }
+
+    /// Gives a delivery's holder at least `time` from now before it is requeued. False if the receipt is stale.
+    pub fn extend(&self, proof: D::Proof<'_>, settlement: &Settlement, receipt: Receipt, time: Nanos) -> Outcome<T, W, B, bool> {
+        self.visit_all(proof, |state, _, _| match settlement.before() {
+            Some(before) => before != Settling::Stale,
+            None => state.extend(receipt, time),
+        })
+    }
+
+    /// Takes the waiting control messages if the receiver listens to them, and calls `look` with the owner's data.
     pub fn take_controls<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&mut X) -> R) -> (Vec<T>, R) {
         self.section.with(proof, |state| {
             let messages = if state.listens { state.controls.drain(..).collect() } else { Vec::new() };
@@ -127,12 +159,12 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Sets whether the receiver takes control messages. `note` is called in the same step.
+    /// Sets whether the receiver listens to control messages. `note` is called in the same step.
     pub fn listen<R>(&self, proof: D::Proof<'_>, listens: bool, note: impl FnOnce(&mut X) -> R) -> (Wakes<W>, R) {
         self.visit(proof, |state, wakes| {
             state.listens = listens;
             let noted = note(&mut state.extras);
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             noted
         })
     }
@@ -151,20 +183,26 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
 
 impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     #[inline]
-    fn must_listen(&self) -> bool {
+    pub(super) fn must_listen(&self) -> bool {
         self.listens && !self.controls.is_empty()
     }
 
-    /// Whether an arrival may receive now: nobody is in line ahead of it.
+    /// Whether an arrival may receive now, because no waiter is ahead of it.
     #[inline]
     fn may_receive(&self) -> bool {
-        self.receivers().nobody_waits() && self.buffer.len() as u64 > self.receivers().claimed()
+        self.receivers().none_waiting() && self.buffer.len() as u64 > self.receivers().claimed()
     }
 
-    /// A woken waiter may take; an arrival may if there is more than woken waiters have claimed.
-    fn may_take(&mut self, spot: &mut Spot) -> bool {
-        let woken = self.lobby.is_woken(Side::Receive, spot);
-        woken.unwrap_or_else(|| self.receivers().nobody_waits() && self.receivable() as u64 > self.receivers().claimed())
+    /// Whether the receiver may take an item: a woken waiter may; an arrival may if there are more items than woken waiters have claimed.
+    pub(super) fn may_take(&mut self, waiter: &mut Waiter) -> bool {
+        let woken = self.wait_queues.is_woken(Side::Receive, waiter);
+        woken.unwrap_or_else(|| self.receivers().none_waiting() && self.receivable() as u64 > self.receivers().claimed())
+    }
+
+    fn extend(&mut self, receipt: Receipt, time: Nanos) -> bool {
+        let until = self.wait_queues.clock.now().saturating_add(time);
+        let has_gone = self.phase == Phase::Cancelled && !self.is_stopping() && !self.is_late;
+        self.deliveries.as_mut().is_some_and(|deliveries| has_gone || deliveries.extend(receipt, until))
     }
 
     #[inline]
@@ -192,8 +230,8 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
             return Err(self.nothing_there(0));
         }
         let batch = self.take_batch(max.min(self.unclaimed()));
-        self.settle(wakes);
-        Ok(batch)
+        self.wake_eligible(wakes);
+        batch
     }
 
     /// The number of buffered items that no woken waiter has claimed.
@@ -201,23 +239,23 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         self.buffer.len().saturating_sub(usize::try_from(self.receivers().claimed()).unwrap_or(usize::MAX))
     }
 
-    fn take_batch(&mut self, max: usize) -> Batch<T, B> {
-        let (batch, weight) = self.buffer.pop_batch(max);
+    fn take_batch(&mut self, max: usize) -> Result<Batch<T, B>, ReceiveError> {
+        let (batch, weight) = self.buffer.pop_batch(max).map_err(|_| ReceiveError::NoMemory)?;
         self.receives += batch.count() as u64;
         self.ledger.consumed(weight);
-        batch
+        Ok(batch)
     }
 
-    /// There was nothing to receive: takes a place in line, or says why waiting is useless.
-    fn wait_to_receive(&mut self, owner: u64, spot: &mut Spot, waker: &W, wakes: &mut Wakes<W>) -> ReceiveError {
+    /// Called when there was nothing to receive: joins the wait queue, or returns why waiting is useless.
+    fn wait_to_receive(&mut self, owner: u64, waiter: &mut Waiter, waker: &W, wakes: &mut Wakes<W>) -> ReceiveError {
         let why = if self.must_listen() { ReceiveError::Control } else { self.nothing_there(owner) };
         if matches!(why, ReceiveError::Empty | ReceiveError::Control) {
-            self.stay(Side::Receive, 1, spot, waker, wakes);
-            self.keep_time(spot);
+            self.enqueue_or_requeue(Side::Receive, 1, waiter, waker, wakes);
+            self.keep_time(waiter);
         } else {
-            self.vacate(spot, wakes);
+            self.remove_waiter(waiter, wakes);
         }
-        self.settle(wakes);
+        self.wake_eligible(wakes);
         why
     }
 }

@@ -4,17 +4,20 @@ use super::buffer::{Bale, Buffer, Entry};
 use super::channel::Channel;
 use super::ledger::Permit;
 use super::state::State;
-use super::types::{End, Phase, SendError, SenderEnd, Side, Spot};
-use crate::monitor::Waits;
+use super::types::{End, Phase, SendError, SenderEnd, Side, Waiter};
+use crate::monitor::MonitorState;
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
+
+/// The number of weighed items for which memory is reserved at a time.
+const RESERVED: usize = 64;
 
 impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     /// Sends without waiting.
     #[inline]
     pub fn try_send(&self, proof: D::Proof<'_>, item: T, weight: u64) -> (Wakes<W>, Result<(), SendError<T>>) {
         self.visit(proof, |state, wakes| {
-            if state.phase != Phase::Open || !state.may_send(weight) || state.ledger.has_lease() {
+            if state.phase != Phase::Open || !state.may_send(weight) || state.ledger.has_lease() || !state.buffer.has_slot() {
                 return state.send_slowly(item, weight, wakes);
             }
             state.ledger.send(weight);
@@ -24,21 +27,20 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Sends, or takes (or keeps) a place in line: after `Full` the spot is held, and `waker` will be woken.
+    /// Sends, or waits: after `Full` the waiter is in the wait queue, and `waker` will be woken.
     pub fn send_or_wait(
         &self,
         proof: D::Proof<'_>,
         item: T,
         weight: u64,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> (Wakes<W>, Result<(), SendError<T>>) {
-        self.visit(proof, |state, wakes| match state.credit_or_wait(weight, spot, waker, wakes) {
+        self.visit(proof, |state, wakes| match state.credit_or_wait(weight, waiter, waker, wakes) {
             Credit::Here => {
-                state.ledger.send(weight);
-                state.put_in(item, weight);
-                state.settle(wakes);
-                Ok(())
+                let sent = state.send_granted(item, weight);
+                state.wake_eligible(wakes);
+                sent
             }
             Credit::Wait => Err(SendError::Full(item)),
             Credit::Never => Err(SendError::TooHeavy(item)),
@@ -46,8 +48,8 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Sends as many of `items` as there is credit for, in order: `Full` if some are left. `weights` ends with those of the items
-    /// that are left; if it is empty each weighs one.
+    /// Sends as many of `items` as there is credit for, in order; `Full` if items are left. The last elements of `weights` are the weights of
+    /// `items`; if `weights` is empty, each item weighs one.
     pub fn try_send_batch(
         &self,
         proof: D::Proof<'_>,
@@ -57,25 +59,25 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         self.visit(proof, |state, wakes| state.send_outgoing(&mut Items { items, weights }, wakes))
     }
 
-    /// The same; while some are left a place in line is held, for the first of them.
+    /// As `try_send_batch`, but if items are left, the waiter is in the wait queue for the first of them.
     pub fn send_batch_or_wait(
         &self,
         proof: D::Proof<'_>,
         items: &mut std::vec::IntoIter<T>,
         weights: &[u64],
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> (Wakes<W>, Result<(), SendError<()>>) {
-        self.visit(proof, |state, wakes| state.send_outgoing_or_wait(&mut Items { items, weights }, spot, waker, wakes))
+        self.visit(proof, |state, wakes| state.send_outgoing_or_wait(&mut Items { items, weights }, waiter, waker, wakes))
     }
 
-    /// Sends a bale's items as far as there is credit. The rest stays with the channel, in the place in line that `spot` then holds, and
-    /// goes as credit comes, without its owner: `waker` is told when nothing is left, or it cannot go on. A spot that is held is given up
-    /// first, with what it had offered. Not for a channel with deliveries.
-    pub fn offer(&self, proof: D::Proof<'_>, mut bale: B, spot: &mut Spot, waker: &W) -> (Wakes<W>, Offer<B>) {
+    /// Sends a bale's items as far as there is credit. The rest stays with the channel, at the waiter's place in the wait queue, and is sent as
+    /// credit is granted, without the owner. `waker` is woken when nothing is left, or when no more can be sent. If the waiter is in the wait
+    /// queue already, it leaves it first, together with what it had offered. Not for a channel with deliveries.
+    pub fn offer(&self, proof: D::Proof<'_>, mut bale: B, waiter: &mut Waiter, waker: &W) -> (Wakes<W>, Offer<B>) {
         self.visit(proof, |state, wakes| {
             assert!(state.deliveries.is_none(), "deliveries are of items");
-            state.vacate(spot, wakes);
+            state.remove_waiter(waiter, wakes);
             let mut result = state.send_outgoing(&mut bale, wakes);
             if matches!(result, Err(SendError::Full(()))) && state.grant_all() {
                 result = state.send_outgoing(&mut bale, wakes);
@@ -83,34 +85,35 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
             let offer = match result {
                 Ok(()) => Offer::Sent,
                 Err(SendError::Full(())) => {
-                    state.stay(Side::Send, 0, spot, waker, wakes);
-                    state.offers.extend(spot.place().map(|(_, ticket)| (ticket, bale)));
-                    Offer::Standing
+                    state.enqueue_or_requeue(Side::Send, 0, waiter, waker, wakes);
+                    state.offers.extend(waiter.position().map(|(_, ticket)| (ticket, bale)));
+                    Offer::Waiting
                 }
                 Err(SendError::TooHeavy(())) => Offer::TooHeavy(bale),
                 Err(SendError::Ended((), end)) => Offer::Ended(bale, end),
+                Err(SendError::NoMemory(())) => unreachable!("a bale brings its own"),
             };
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             offer
         })
     }
 
-    /// What has become of an offer. Unless it stands the spot is given up. (In the child of a fork it stands there for nothing: nobody serves
-    /// it. It can still be seen, and taken back.)
-    pub fn look_at_offer(&self, proof: D::Proof<'_>, spot: &mut Spot) -> (Wakes<W>, Offer<B>) {
+    /// The state of an offer. Unless that is `Waiting`, the waiter leaves the wait queue. (In the child of a fork an offer of the parent is never
+    /// served, but can still be looked at and taken back.)
+    pub fn look_at_offer(&self, proof: D::Proof<'_>, waiter: &mut Waiter) -> (Wakes<W>, Offer<B>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            let Some(bale) = state.offer_of(spot).map(|index| &state.offers[index].1) else {
-                state.vacate(spot, wakes);
+            let Some(bale) = state.offer_of(waiter).map(|index| &state.offers[index].1) else {
+                state.remove_waiter(waiter, wakes);
                 return Offer::Sent;
             };
             let is_too_heavy = Outgoing::<T, B>::first_weight(bale).is_some_and(|weight| weight > state.ledger.bound);
             let (count, end) = (bale.count(), state.closed());
             if count > 0 && end.is_none() && !is_too_heavy {
-                return Offer::Standing;
+                return Offer::Waiting;
             }
-            let bale = state.take_back(spot, wakes);
-            state.settle(wakes);
+            let bale = state.take_back(waiter, wakes);
+            state.wake_eligible(wakes);
             match (bale.filter(|_| count > 0), end) {
                 (None, _) => Offer::Sent,
                 (Some(bale), Some(end)) => Offer::Ended(bale, end),
@@ -119,43 +122,43 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Takes back what is left of an offer, and gives the spot up.
-    pub fn take_back(&self, proof: D::Proof<'_>, spot: &mut Spot) -> (Wakes<W>, Option<B>) {
+    /// Takes back what is left of an offer; the waiter leaves the wait queue.
+    pub fn take_back(&self, proof: D::Proof<'_>, waiter: &mut Waiter) -> (Wakes<W>, Option<B>) {
         self.visit(proof, |state, wakes| {
             state.forget_after_fork();
-            let bale = state.take_back(spot, wakes);
-            state.settle(wakes);
+            let bale = state.take_back(waiter, wakes);
+            state.wake_eligible(wakes);
             bale
         })
     }
 
-    /// Looks at what is left of an offer.
-    pub fn with_offer<R>(&self, proof: D::Proof<'_>, spot: &Spot, look: impl FnOnce(&B) -> R) -> Option<R> {
-        self.section.with(proof, |state| state.offer_of(spot).map(|index| look(&state.offers[index].1)))
+    /// Calls `look` with what is left of an offer.
+    pub fn with_offer<R>(&self, proof: D::Proof<'_>, waiter: &Waiter, look: impl FnOnce(&B) -> R) -> Option<R> {
+        self.section.with(proof, |state| state.offer_of(waiter).map(|index| look(&state.offers[index].1)))
     }
 
-    /// Takes credit for items that do not exist yet. Whoever holds it may send so much, or gives it back.
+    /// Takes credit for items that do not exist yet. The holder of the permit may send that amount, and gives back the rest.
     pub fn try_permit(&self, proof: D::Proof<'_>, n: u64) -> (Wakes<W>, Result<Permit, SendError<()>>) {
         self.visit(proof, |state, wakes| {
             state.is_ready(n, wakes)?;
             let permit = state.ledger.permit(n);
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             Ok(permit)
         })
     }
 
-    /// The same, or a place in line.
+    /// As `try_permit`, but if there is not enough credit, the waiter is in the wait queue.
     pub fn permit_or_wait(
         &self,
         proof: D::Proof<'_>,
         n: u64,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> (Wakes<W>, Result<Permit, SendError<()>>) {
-        self.visit(proof, |state, wakes| match state.credit_or_wait(n, spot, waker, wakes) {
+        self.visit(proof, |state, wakes| match state.credit_or_wait(n, waiter, waker, wakes) {
             Credit::Here => {
                 let permit = state.ledger.permit(n);
-                state.settle(wakes);
+                state.wake_eligible(wakes);
                 Ok(permit)
             }
             Credit::Wait => Err(SendError::Full(())),
@@ -164,7 +167,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// Sends an item whose weight is part of a permit. A channel that was completed meanwhile still takes it (tokio's `reserve`).
+    /// Sends an item whose weight is part of a permit. A channel that has been completed meanwhile still accepts it, as with tokio's `reserve`.
     pub fn send_permitted(
         &self,
         proof: D::Proof<'_>,
@@ -182,14 +185,17 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
             if weight > permit.left().min(state.ledger.permits) || (weight == 0 && !state.has_slot()) {
                 return Err(SendError::Full(item));
             }
+            if !state.buffer.reserve(1) {
+                return Err(SendError::NoMemory(item));
+            }
             state.ledger.send_permitted(permit, weight);
             state.put_in(item, weight);
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             Ok(())
         })
     }
 
-    /// Gives back what is left of a permit, to the next in line.
+    /// Gives back what is left of a permit, and wakes senders that can now proceed.
     #[must_use = "wake-ups are delivered by `fire`"]
     #[expect(clippy::needless_pass_by_value, reason = "nothing is left of it")]
     pub fn return_permit(&self, proof: D::Proof<'_>, permit: Permit) -> Wakes<W> {
@@ -199,37 +205,37 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
             if permit.left() <= state.ledger.permits {
                 state.ledger.return_permit(&permit);
             }
-            state.settle(wakes);
+            state.wake_eligible(wakes);
         })
         .0
     }
 
-    /// True once `n` could be sent, or never again; takes nothing. While it is false the spot is held.
+    /// Returns true if `n` could be sent now, or never again, without taking credit. If it returns false, the waiter is in the wait queue.
     pub fn ready_or_wait(
         &self,
         proof: D::Proof<'_>,
         n: u64,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
     ) -> (Wakes<W>, Result<(), SendError<()>>) {
         self.visit(proof, |state, wakes| {
-            let outcome = match state.credit_or_wait(n, spot, waker, wakes) {
+            let outcome = match state.credit_or_wait(n, waiter, waker, wakes) {
                 Credit::Here => Ok(()),
                 Credit::Wait => Err(SendError::Full(())),
                 Credit::Never => Err(SendError::TooHeavy(())),
                 Credit::Ended(end) => Err(SendError::Ended((), end)),
             };
-            state.settle(wakes); // the turn goes to the next in line
+            state.wake_eligible(wakes); // it takes no credit, so the next waiter may proceed
             outcome
         })
     }
 
-    /// Whether an arrival could send `n` now.
+    /// Returns whether an arrival could send `n` now.
     pub fn is_ready(&self, proof: D::Proof<'_>, n: u64) -> (Wakes<W>, Result<(), SendError<()>>) {
         self.visit(proof, |state, wakes| state.is_ready(n, wakes))
     }
 
-    /// What an arrival may send now; [`UNBOUNDED`](super::UNBOUNDED) if there is no limit.
+    /// The amount that an arrival may send now; [`UNBOUNDED`](super::UNBOUNDED) if there is no limit.
     pub fn credit(&self, proof: D::Proof<'_>) -> (Wakes<W>, u64) {
         self.visit(proof, |state, wakes| {
             state.prepare_to_send(wakes);
@@ -237,10 +243,10 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// One more sender, which ends independently of the others, made from one that has not ended.
+    /// Adds a sender, which ends independently of the others. `from` is a sender that has not ended.
     ///
     /// # Errors
-    /// How that sender has ended. (After another end of the channel there can still be one more sender, which has nothing to do.)
+    /// How `from` has ended. (If the channel has ended in another way, a sender can still be added; it cannot send anything.)
     pub fn add_sender(&self, proof: D::Proof<'_>, from: &SenderEnd) -> Result<SenderEnd, End> {
         self.section.with(proof, |state| {
             if from.has_ended() {
@@ -251,7 +257,8 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
         })
     }
 
-    /// A sender has nothing more to send. With the last one the channel is complete. No effect on one that has ended.
+    /// Completes a sender: it sends nothing more. When the last sender has completed, the channel is complete. No effect on a sender that has
+    /// ended.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn complete(&self, proof: D::Proof<'_>, sender: &SenderEnd) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
@@ -260,14 +267,15 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
                 if state.senders_left == 0 && state.phase == Phase::Open {
                     state.phase = Phase::Completing;
                 }
-                state.settle(wakes);
+                state.wake_eligible(wakes);
             }
         })
         .0
     }
 
-    /// A sender has failed: receivers are told, after what is buffered. `note` is called if that is the end of the channel, inside the
-    /// section: whoever finds the channel failed finds what it wrote. False, and no effect, if the channel or this sender had ended.
+    /// Fails the channel: receivers get the error after the buffered items. `note` is called inside the section if this ends the channel, so
+    /// that every operation that finds the channel failed also sees what `note` wrote. Returns false, without effect, if the channel or this
+    /// sender had ended.
     pub fn fail(&self, proof: D::Proof<'_>, sender: &SenderEnd, note: impl FnOnce(&mut X)) -> (Wakes<W>, bool) {
         self.visit(proof, |state, wakes| {
             let ends = sender.end() && matches!(state.phase, Phase::Open | Phase::Completing) && state.end().is_none();
@@ -275,35 +283,38 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
                 state.phase = Phase::Failed;
                 note(&mut state.extras);
             }
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             ends
         })
     }
 
-    /// Sends something that needs no credit, for the receiver to take before anything else. `Full` if it does not take them fast enough.
+    /// Sends a control message, which needs no credit and which the receiver takes before any item. `Full` if too many are waiting already.
     pub fn send_control(&self, proof: D::Proof<'_>, message: T) -> (Wakes<W>, Result<(), SendError<T>>) {
         self.visit(proof, |state, wakes| {
             if let Some(end) = state.closed() {
                 return Err(SendError::Ended(message, end));
             }
-            if state.controls.len() >= state.control_capacity {
-                return Err(SendError::Full(message));
+            match state.controls.len() {
+                n if n >= state.control_capacity => return Err(SendError::Full(message)),
+                _ if state.controls.try_reserve(1).is_err() => return Err(SendError::NoMemory(message)),
+                _ => state.controls.push_back(message),
             }
-            state.controls.push_back(message);
-            state.settle(wakes);
+            state.wake_eligible(wakes);
             Ok(())
         })
     }
 }
 
-/// Several items to be sent in one step, as far as there is credit.
+/// A number of items to be sent in one step, as far as there is credit.
 trait Outgoing<T, B> {
-    /// How many items are left.
+    /// The number of items that are left.
     fn left(&self) -> usize;
     fn weighs_one_each(&self) -> bool;
     /// The weight of one of the items that are left.
     fn weight(&self, index: usize) -> u64;
     fn put_in(&mut self, count: usize, buffer: &mut Buffer<T, B>);
+    /// Reserves memory for this many of them. False if there is none.
+    fn reserve(&self, count: usize, buffer: &mut Buffer<T, B>) -> bool;
 
     fn first_weight(&self) -> Option<u64> {
         (self.left() > 0).then(|| if self.weighs_one_each() { 1 } else { self.weight(0) })
@@ -326,6 +337,10 @@ impl<T, B: Bale> Outgoing<T, B> for Items<'_, T> {
 
     fn weight(&self, index: usize) -> u64 {
         self.weights[self.weights.len() - self.items.len() + index]
+    }
+
+    fn reserve(&self, count: usize, buffer: &mut Buffer<T, B>) -> bool {
+        buffer.reserve(count)
     }
 
     fn put_in(&mut self, count: usize, buffer: &mut Buffer<T, B>) {
@@ -351,17 +366,21 @@ impl<T, B: Bale> Outgoing<T, B> for B {
         Bale::weight(self, index)
     }
 
+    fn reserve(&self, _count: usize, _buffer: &mut Buffer<T, B>) -> bool {
+        true
+    }
+
     fn put_in(&mut self, count: usize, buffer: &mut Buffer<T, B>) {
         buffer.push_bale(self.take(count));
     }
 }
 
-/// The state of an offered bale. A bale that cannot be sent comes back.
+/// The state of an offered bale. Contains the bale if it cannot be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offer<B> {
     Sent,
-    /// It is waiting in line.
-    Standing,
+    /// It is in the wait queue.
+    Waiting,
     /// The first item that is left is heavier than the channel's bound.
     TooHeavy(B),
     Ended(B, End),
@@ -369,22 +388,22 @@ pub enum Offer<B> {
 
 /// The answer to a request for credit.
 enum Credit {
-    /// There is credit; the operation has left the line.
+    /// There is credit; the operation has left the wait queue.
     Here,
-    /// The operation stands in line.
+    /// The operation is in the wait queue.
     Wait,
     Never,
     Ended(End),
 }
 
 impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
-    /// Called before credit is looked at: ends a lease whose time is over.
+    /// Ends an expired lease. Called before the credit is checked.
     pub(super) fn prepare_to_send(&mut self, wakes: &mut Wakes<W>) {
         self.forget_after_fork();
         if self.ledger.has_lease() {
-            let clock = &self.lobby.clock;
+            let clock = &self.wait_queues.clock;
             self.ledger.expire(|| clock.now());
-            self.settle(wakes);
+            self.wake_eligible(wakes);
         }
     }
 
@@ -396,10 +415,20 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
             Err(SendError::Full(())) => return Err(SendError::Full(item)),
             Err(SendError::TooHeavy(())) => return Err(SendError::TooHeavy(item)),
             Err(SendError::Ended((), end)) => return Err(SendError::Ended(item, end)),
+            Err(SendError::NoMemory(())) => return Err(SendError::NoMemory(item)),
+        }
+        self.send_granted(item, weight)?;
+        self.sent(wakes);
+        Ok(())
+    }
+
+    /// Sends an item for which there is credit.
+    fn send_granted(&mut self, item: T, weight: u64) -> Result<(), SendError<T>> {
+        if !self.buffer.reserve(1) {
+            return Err(SendError::NoMemory(item));
         }
         self.ledger.send(weight);
         self.put_in(item, weight);
-        self.sent(wakes);
         Ok(())
     }
 
@@ -413,31 +442,31 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         }
     }
 
-    fn credit_or_wait(&mut self, n: u64, spot: &mut Spot, waker: &W, wakes: &mut Wakes<W>) -> Credit {
+    fn credit_or_wait(&mut self, n: u64, waiter: &mut Waiter, waker: &W, wakes: &mut Wakes<W>) -> Credit {
         self.prepare_to_send(wakes);
         let refusal = match self.closed() {
             Some(end) => Some(Credit::Ended(end)),
             None => (n > self.ledger.bound).then_some(Credit::Never),
         };
         if let Some(refusal) = refusal {
-            self.vacate(spot, wakes);
-            self.settle(wakes);
+            self.remove_waiter(waiter, wakes);
+            self.wake_eligible(wakes);
             return refusal;
         }
-        // Before a sender parks, all consumed credit is granted, whatever the step.
-        if self.may_go(n, spot) || (self.grant_all() && self.may_go(n, spot)) {
-            self.vacate(spot, wakes);
+        // Before a sender waits, all consumed credit is granted, even if it is less than the step.
+        if self.may_go(n, waiter) || (self.grant_all() && self.may_go(n, waiter)) {
+            self.remove_waiter(waiter, wakes);
             return Credit::Here;
         }
-        self.stay(Side::Send, n, spot, waker, wakes);
-        self.settle(wakes);
+        self.enqueue_or_requeue(Side::Send, n, waiter, waker, wakes);
+        self.wake_eligible(wakes);
         Credit::Wait
     }
 
-    /// A woken sender has credit reserved; an arrival finds what the others leave.
-    fn may_go(&mut self, n: u64, spot: &mut Spot) -> bool {
-        match self.lobby.is_woken(Side::Send, spot) {
-            Some(woken) => woken && self.is_covered(n, spot),
+    /// Whether the sender may proceed: credit is reserved for a woken sender; an arrival gets what the others leave.
+    fn may_go(&mut self, n: u64, waiter: &mut Waiter) -> bool {
+        match self.wait_queues.is_woken(Side::Send, waiter) {
+            Some(woken) => woken && self.is_covered(n, waiter),
             None => self.may_send(n),
         }
     }
@@ -445,19 +474,23 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
     fn send_outgoing_or_wait(
         &mut self,
         outgoing: &mut impl Outgoing<T, B>,
-        spot: &mut Spot,
+        waiter: &mut Waiter,
         waker: &W,
         wakes: &mut Wakes<W>,
     ) -> Result<(), SendError<()>> {
-        if spot.is_held() {
+        if waiter.is_enqueued() {
             let Some(weight) = outgoing.first_weight() else { return Ok(()) };
-            match self.credit_or_wait(weight, spot, waker, wakes) {
+            match self.credit_or_wait(weight, waiter, waker, wakes) {
                 Credit::Here => {}
                 Credit::Wait => return Err(SendError::Full(())),
                 Credit::Never => return Err(SendError::TooHeavy(())),
                 Credit::Ended(end) => return Err(SendError::Ended((), end)),
             }
-            // The turn was for this item; credit for the rest may belong to senders that came meanwhile.
+            if !outgoing.reserve(1, &mut self.buffer) {
+                self.wake_eligible(wakes);
+                return Err(SendError::NoMemory(()));
+            }
+            // The sender was woken for this item only; credit for the rest may belong to senders that came meanwhile.
             self.ledger.send(weight);
             self.put_outgoing(outgoing, 1);
         }
@@ -466,9 +499,9 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
             result = self.send_outgoing(outgoing, wakes);
         }
         if let (Err(SendError::Full(())), Some(weight)) = (&result, outgoing.first_weight()) {
-            self.stay(Side::Send, weight, spot, waker, wakes);
+            self.enqueue_or_requeue(Side::Send, weight, waiter, waker, wakes);
         }
-        self.settle(wakes);
+        self.wake_eligible(wakes);
         result
     }
 
@@ -477,12 +510,12 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         if let Some(end) = self.closed() {
             return if outgoing.left() == 0 { Ok(()) } else { Err(SendError::Ended((), end)) };
         }
-        let outcome = if self.senders().nobody_waits() { self.send_covered(outgoing) } else { self.send_none(outgoing) };
+        let outcome = if self.senders().none_waiting() { self.send_covered(outgoing) } else { self.send_none(outgoing) };
         self.sent(wakes);
         outcome
     }
 
-    /// The answer while other senders are ahead in line.
+    /// The result if other senders are ahead in the wait queue: nothing is sent.
     fn send_none(&self, outgoing: &impl Outgoing<T, B>) -> Result<(), SendError<()>> {
         match outgoing.first_weight() {
             None => Ok(()),
@@ -491,17 +524,20 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         }
     }
 
-    /// Sends as much as there is credit for, apart from what woken senders have claimed.
+    /// Sends the items for which there is credit that no woken sender has claimed.
     fn send_covered(&mut self, outgoing: &mut impl Outgoing<T, B>) -> Result<(), SendError<()>> {
-        let (count, outcome) =
-            if outgoing.weighs_one_each() { self.take_equals(outgoing.left()) } else { self.take_weights(outgoing) };
+        let (count, outcome) = if outgoing.weighs_one_each() { self.take_equals(outgoing) } else { self.take_weights(outgoing) };
         self.put_outgoing(outgoing, count);
         outcome
     }
 
-    /// Takes credit for up to `left` items of weight one; returns the number of items it covers.
-    fn take_equals(&mut self, left: usize) -> (usize, Result<(), SendError<()>>) {
+    /// Takes credit for items of weight one; returns the number of items it covers.
+    fn take_equals(&mut self, outgoing: &impl Outgoing<T, B>) -> (usize, Result<(), SendError<()>>) {
+        let left = outgoing.left();
         let count = usize::try_from(self.unclaimed_credit()).unwrap_or(usize::MAX).min(left);
+        if !outgoing.reserve(count, &mut self.buffer) {
+            return (0, Err(SendError::NoMemory(())));
+        }
         self.ledger.send(count as u64);
         (count, if count == left { Ok(()) } else { Err(SendError::Full(())) })
     }
@@ -516,6 +552,10 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
             if !Self::fits(&self.ledger, slots + index, weight, claimed) {
                 return (index, Err(SendError::Full(())));
             }
+            // Reserved in steps, because the number of items that the credit covers is not known yet.
+            if index % RESERVED == 0 && !outgoing.reserve(index + RESERVED, &mut self.buffer) {
+                return (index, Err(SendError::NoMemory(())));
+            }
             self.ledger.send(weight);
         }
         (outgoing.left(), Ok(()))
@@ -528,24 +568,24 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         self.peak = self.peak.max(self.ledger.occupied);
     }
 
-    // ----------------------------------------------------------------------------------------------------------- bales in the line
+    // ---------------------------------------------------------------------------------------------------- bales in the wait queue
 
-    fn offer_of(&self, spot: &Spot) -> Option<usize> {
-        let (_, ticket) = spot.place()?;
+    fn offer_of(&self, waiter: &Waiter) -> Option<usize> {
+        let (_, ticket) = waiter.position()?;
         self.offers.iter().position(|(offered, _)| *offered == ticket)
     }
 
-    fn take_back(&mut self, spot: &mut Spot, wakes: &mut Wakes<W>) -> Option<B> {
-        let bale = self.offer_of(spot).map(|index| self.offers.swap_remove(index).1);
-        self.vacate(spot, wakes);
+    fn take_back(&mut self, waiter: &mut Waiter, wakes: &mut Wakes<W>) -> Option<B> {
+        let bale = self.offer_of(waiter).map(|index| self.offers.swap_remove(index).1);
+        self.remove_waiter(waiter, wakes);
         bale
     }
 
-    /// Serves the line in order: a bale is sent as far as there is credit, other senders that may go are woken.
+    /// Serves the wait queue in order: sends bales as far as there is credit, and wakes other senders that may proceed.
     #[cold]
     #[inline(never)]
     pub(super) fn serve_senders(&mut self, closed: bool, wakes: &mut Wakes<W>) {
-        let clock = &self.lobby.clock;
+        let clock = &self.wait_queues.clock;
         self.ledger.expire(|| clock.now());
         while let Some((ticket, _)) = self.senders().head() {
             if let Some(index) = self.offers.iter().position(|(offered, _)| *offered == ticket) {
@@ -555,8 +595,8 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
                 if matches!(outcome, Err(SendError::Full(()))) {
                     return;
                 }
-                // All of it was sent, or no more can be: its owner is woken to see that, and claims no credit.
-                self.lobby.line_mut(Side::Send).wake(ticket, wakes);
+                // All of it was sent, or no more can be sent: its owner is woken to see that, and claims no credit.
+                self.wait_queues.queue_mut(Side::Send).wake(ticket, wakes);
             } else {
                 self.wake_senders(1, closed, wakes);
                 if self.senders().head().is_some_and(|(head, _)| head == ticket) {

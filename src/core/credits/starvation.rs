@@ -1,19 +1,20 @@
-//! Whether the sender of a channel is without credit, and who is told when that ends. The protocol is at the head of `deferral`.
+//! Whether the sender of a channel has no credit, and the observers to be woken when it has some again. For the protocol see the head of
+//! `deferral`.
 
 use crate::section::{Section, Threads};
 use crate::sync::{AtomicU32, Count, Ordering};
 use crate::wait::{Wake, Wakes};
 
-/// The number of a channel, which is never given again.
+/// The number of a channel, which is never reused.
 pub(super) type ChannelId = u64;
 
-/// Is a channel's sender without credit, and who is told when that ends? Shared by that channel and those that defer to it.
+/// Whether a channel's sender has no credit, and the observers of that. Shared by the channel and the channels that defer to it.
 #[derive(Debug)]
 pub(super) struct Starvation<W> {
     channel: ChannelId,
     /// Relaxed: sections order what matters, see the head of `deferral`.
     starved: AtomicU32,
-    /// By channel, each once.
+    /// At most one observer for each channel.
     observers: Section<Vec<(ChannelId, W)>, Threads>,
 }
 
@@ -21,7 +22,7 @@ impl<W: Wake> Starvation<W> {
     pub(super) fn new() -> Self {
         static NEXT: Count = Count::new(0);
         Self {
-            channel: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed), // a number, and no order between threads
+            channel: NEXT.fetch_add(1, Ordering::Relaxed), // only the number matters, not the order between threads
             starved: AtomicU32::new(0),
             observers: Section::new(Vec::new()),
         }
@@ -35,7 +36,7 @@ impl<W: Wake> Starvation<W> {
         self.starved.load(Ordering::Relaxed) != 0
     }
 
-    /// The observer that was there for this channel before comes back, to be dropped outside every section.
+    /// Adds an observer. Returns the previous observer for this channel, to be dropped outside every section.
     pub(super) fn add_observer(&self, upstream: ChannelId, observer: W) -> Option<W> {
         self.observers.with((), |observers| {
             if let Some((_, before)) = observers.iter_mut().find(|(channel, _)| *channel == upstream) {
@@ -53,7 +54,7 @@ impl<W: Wake> Starvation<W> {
         })
     }
 
-    /// The word changes; observers are told when it becomes false. Returns whether there are any.
+    /// Sets whether the sender is starved; wakes the observers if it is not. Returns whether there are any.
     pub(super) fn set(&self, starved: bool, wakes: &mut Wakes<W>) -> bool {
         self.observers.with((), |observers| {
             let was = self.is_on();
@@ -71,7 +72,7 @@ impl<W: Wake> Starvation<W> {
         self.observers.with((), |observers| observers.iter().for_each(|(_, observer)| visit(observer)));
     }
 
-    /// The channel is gone, or its contents are: it holds nobody. The observers are dropped outside every section.
+    /// Called when the channel is dropped or emptied: it counts as not starved. Returns the observers, to be dropped outside every section.
     pub(super) fn end(&self) -> Vec<(ChannelId, W)> {
         self.starved.store(0, Ordering::Relaxed);
         self.observers.with((), std::mem::take)

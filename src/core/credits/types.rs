@@ -1,7 +1,7 @@
-//! What a channel is made of, and what its operations answer.
+//! The configuration of a channel, the results of its operations, and its counters.
 
 use super::buffer::{Bale, Batch, NoBale};
-use super::deliveries::Rules;
+use super::deliveries::{DiscardReason, Rules};
 use crate::clock::Nanos;
 use crate::leaving::Leaving;
 use crate::sync::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use crate::sync::{AtomicBool, Ordering};
 /// The owner of a delivery that others settle, such as a subscriber's: a receive with this owner never answers `SelfWait`.
 pub const NO_OWNER: u64 = u64::MAX;
 
-/// What a channel is made of.
+/// The configuration of a channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// 0: only what the receiver requests may be sent.
@@ -23,18 +23,18 @@ pub struct Config {
     pub rules: Option<Rules>,
 }
 
-/// The phase of a channel's life.
+/// The phase of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Open,
-    /// Nothing more is sent; what is buffered is still received.
+    /// Nothing more is sent; buffered items are still received.
     Completing,
     /// Like `Completing`, but the receiver gets an error at the end.
     Failed,
     Cancelled,
 }
 
-/// How it ended.
+/// How a channel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Completed,
@@ -42,36 +42,38 @@ pub enum End {
     Cancelled,
 }
 
-/// One sender's part in the end of its channel, which is complete when all of its senders have ended. It is changed inside the
-/// channel's section; a look from outside may be a moment old.
+/// Whether one sender has ended. The channel is complete when all its senders have ended. Changed inside the channel's section; a value read
+/// outside of it may be out of date.
 #[derive(Debug, Default)]
 pub struct SenderEnd(AtomicBool);
 
 impl SenderEnd {
     #[inline]
     pub fn has_ended(&self) -> bool {
-        self.0.load(Ordering::Relaxed) // whoever has to know exactly asks inside the section
+        self.0.load(Ordering::Relaxed) // only a call inside the section gives an exact answer
     }
 
-    /// False if it had ended before.
+    /// Ends this sender. Returns false if it had ended before.
     pub(super) fn end(&self) -> bool {
         let first = !self.has_ended();
-        self.0.store(true, Ordering::Relaxed); // inside the section: nobody else writes
+        self.0.store(true, Ordering::Relaxed); // inside the section, so no other thread writes
         first
     }
 }
 
-/// Why an item was not sent. The item comes back in it.
+/// Why an item was not sent. Contains the item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SendError<T> {
-    /// There is no credit, or other senders are ahead in line.
+    /// There is no credit, or other senders are ahead in the wait queue.
     Full(T),
     /// The item is heavier than the channel's bound.
     TooHeavy(T),
+    /// There is not enough memory to buffer it.
+    NoMemory(T),
     Ended(T, End),
 }
 
-/// Why there is no item.
+/// Why no item was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiveError {
     Empty,
@@ -80,49 +82,86 @@ pub enum ReceiveError {
     Ended(End),
     /// All that is left is deliveries that this owner itself has not settled.
     SelfWait,
+    /// There is no memory to hand out so many, or to record a delivery. Nothing has been taken.
+    NoMemory,
 }
 
-/// The lines of a channel.
+/// The wait queues of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Send,
     Receive,
     /// Waiters with nothing to send: each is woken once, when nothing can be sent any more (`close_waiters`).
     Close,
+    /// Callers of `stop`, which wait for outstanding deliveries.
+    Stop,
 }
 
-/// One operation's place in one of the lines; [`Channel::leave`](super::Channel::leave) gives it up.
-pub type Spot = crate::wait::Spot<Side>;
+/// One operation's place in one of the wait queues; [`Channel::leave`](super::Channel::leave) gives it up.
+pub type Waiter = crate::wait::Waiter<Side>;
 
 /// Items that have left the channel without having been received.
 #[derive(Debug)]
 pub struct Removed<T, B = NoBale> {
-    /// Given up: to be reported.
+    /// Given up for [`DiscardReason::Cancelled`]; to be reported.
     pub dropped: Batch<T, B>,
-    /// Settled, or with the receiver already: only to be dropped.
+    /// Given up for another reason; to be reported.
+    pub poison: Vec<T>,
+    pub rejected: Vec<T>,
+    /// Settled, or already with the receiver; only to be dropped.
     pub settled: Vec<T>,
+    /// True if there is progress to be reported ([`Channel::next_report`](super::Channel::next_report)).
+    pub has_news: bool,
 }
 
 impl<T, B> Default for Removed<T, B> {
     fn default() -> Self {
-        Self { dropped: Batch::default(), settled: Vec::new() }
+        Self { dropped: Batch::default(), poison: Vec::new(), rejected: Vec::new(), settled: Vec::new(), has_news: false }
     }
 }
 
 impl<T, B: Bale> Removed<T, B> {
     pub fn is_empty(&self) -> bool {
-        self.dropped.is_empty() && self.settled.is_empty()
+        self.dropped.is_empty() && self.poison.is_empty() && self.rejected.is_empty() && self.settled.is_empty() && !self.has_news
+    }
+
+    /// Memory for one more item that is given up for this reason. False if there is none.
+    pub(super) fn has_room(&mut self, reason: DiscardReason) -> bool {
+        self.list(reason).try_reserve(1).is_ok()
+    }
+
+    pub(super) fn discard(&mut self, item: T, reason: DiscardReason) {
+        self.list(reason).push(item);
+    }
+
+    fn list(&mut self, reason: DiscardReason) -> &mut Vec<T> {
+        match reason {
+            DiscardReason::Poison => &mut self.poison,
+            DiscardReason::Rejected => &mut self.rejected,
+            DiscardReason::Cancelled => &mut self.dropped.items,
+        }
     }
 }
 
-/// What has to be done outside the section after an operation, and the operation's result.
+/// The wake-ups and removed items that have to be handled outside the section after an operation, and the operation's result.
 pub type Outcome<T, W, B, R> = (Leaving<W, Removed<T, B>>, R);
+
+/// What a refusal says about the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CreditView {
+    pub credit: u64,
+    pub bound: u64,
+    pub items_buffered: usize,
+    pub items_unacked: usize,
+}
 
 /// Counters of a channel. Amounts are in units of weight, except for the fields named `items_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
     pub phase: Phase,
     pub ended: bool,
+    /// True if it has been cancelled by a stop that still waits for deliveries.
+    pub stopping: bool,
     pub window: u64,
     pub granted: u64,
     pub sent: u64,
@@ -147,7 +186,7 @@ pub struct Statistics {
     pub waiting_receivers: usize,
     pub send_blocked: Nanos,
     pub receive_blocked: Nanos,
-    /// For how long there has been a sender in line without a break.
+    /// The time for which at least one sender has been waiting without interruption.
     pub starved_for: Nanos,
     pub held: bool,
 }

@@ -1,22 +1,24 @@
-//! `FastPath`: the atomic word through which most calls pass without entering the section.
+//! `FastPath`: the atomic word by which most calls are served without entering the section.
 //!
 //! # The protocol
-//! While nobody waits, the word *is* the bucket's state: its `tat` (see `gcra`), and whoever moves it ahead has been admitted. For anything
-//! else the section closes the fast path, which takes the state out of the word, and opens it again at the end, if nobody waits by then.
+//! While no request waits, the word *is* the bucket's state: its `tat` (see `gcra`). A caller that moves `tat` ahead has been admitted. For
+//! any other operation the section closes the fast path, which takes the state out of the word, and opens it again at the end if no request
+//! waits then.
 //!
 //! | word      | a caller                                                          | the section                                  |
 //! |-----------|-------------------------------------------------------------------|----------------------------------------------|
 //! | open(tat) | fits: compare-and-swap to open(tat + n): admitted; lost: try again | enters: swaps in CLOSED, and has the tat     |
-//! |           | does not fit: looks whether the word is still the same: refused   |                                              |
+//! |           | does not fit: looks whether the word is still the same: refused,  |                                              |
+//! |           | and may then read the word once more to tell when it will fit     |                                              |
 //! | CLOSED    | goes to the section                                               | leaves: stores open(tat), or leaves it closed |
 //!
-//! Arrivals cannot overtake the line: while it is not empty the fast path is closed, and only the section opens it, when it is.
+//! Arrivals cannot overtake waiters: the fast path is closed while the wait queue is not empty, and only the section opens it.
 //!
-//! What a caller reads beside the word (rate, burst, the origin of positions) changes only while the fast path is closed, and each change is
-//! followed by a `tat` from a range never used before (`Gcra::rebase`). So if the word is still the one that was read, everything read
-//! meanwhile belongs to it; no torn mixture is ever acted upon. This is a sequence lock whose sequence number is the state itself.
+//! The other values that a caller reads (rate, burst, origin of positions) change only while the fast path is closed, and each change is
+//! followed by a `tat` from a range that was never used before (`Gcra::rebase`). So if the word has not changed, the values read in between
+//! belong to it, and a mixture of old and new values is never used. This is a sequence lock whose sequence number is the state itself.
 //!
-//! Where the proof that a caller shows keeps every other thread out (see `section`), the swap is a plain store.
+//! If the caller's proof excludes all other threads (see `section`), the swap is a plain store.
 
 use super::gcra::{Gcra, RateState, Rule};
 use super::units::{Rate, Units};
@@ -25,22 +27,22 @@ use crate::sync::{AtomicU64, Ordering, fence};
 
 const CLOSED: u64 = 0;
 
-/// Whon the fast path can say.
+/// The result of an attempt on the fast path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
     Admitted,
     Refused,
-    /// Ask the section.
+    /// The fast path is closed: enter the section.
     Closed,
 }
 
 #[derive(Debug)]
 pub(super) struct FastPath {
-    /// Release where it is stored open, acquire where it is read: whoever sees an open word sees the rate_state that belongs to it.
+    /// Release when stored open, acquire when read: a thread that sees an open word sees the `rate_state` that belongs to it.
     word: AtomicU64,
     rule: Rule,
-    /// The rate_state, from here on. Relaxed: changed only while the word is closed, and what was read counts only if the word, read again after
-    /// a fence, is the same.
+    /// The fields of the rate state, from here on. Relaxed: they change only while the word is closed, and a caller uses them only if the
+    /// word, read again after a fence, is the same.
     multiplier: AtomicU64,
     shift: AtomicU64,
     grain: AtomicU64,
@@ -48,8 +50,9 @@ pub(super) struct FastPath {
     burst: AtomicU64,
     anchor: AtomicU64,
     base: AtomicU64,
-    /// See `gcra`. Stored by whoever has moved the word from a full bucket, after that; so it can be too old, and a bucket then counts as
-    /// short of one unit for the rest of that unit, but never too new. Relaxed for that reason.
+    /// See `gcra`. Stored by the caller that has taken from a full bucket, after it has moved the word. So a reader may see an old value,
+    /// which makes the bucket seem one unit short for the rest of that unit of time, but never a value that is too new. Relaxed for that
+    /// reason.
     busy_from: AtomicU64,
 }
 
@@ -58,7 +61,7 @@ fn open(tat: u64) -> u64 {
 }
 
 impl FastPath {
-    /// Closed.
+    /// Makes a closed fast path.
     pub(super) fn new(rate_state: RateState) -> Self {
         Self {
             word: AtomicU64::new(CLOSED),
@@ -91,7 +94,7 @@ impl FastPath {
         }
     }
 
-    /// Tries to pass with `n` units at `now`. `alone`: no other thread can be doing anything here.
+    /// Tries to take `n` units at `now`. `alone`: no other thread can be using the limiter.
     #[inline]
     pub(super) fn pass(&self, n: Units, now: Nanos, alone: bool) -> Passage {
         loop {
@@ -101,7 +104,7 @@ impl FastPath {
         }
     }
 
-    /// `None`: somebody else was faster.
+    /// One attempt. `None`: another thread has changed the word.
     #[inline]
     fn try_pass(&self, n: Units, now: Nanos, alone: bool) -> Option<Passage> {
         let word = self.word.load(Ordering::Acquire);
@@ -113,13 +116,13 @@ impl FastPath {
         if n > rate_state.burst && rate_state.rule == Rule::Burst || !rate_state.reaches(now, floor) {
             return Some(Passage::Closed);
         }
-        // What was read belongs to the word if the word is still there: after this fence.
+        // If the word, read after this fence, is the same, then the values read above belong to it.
         fence(Ordering::Acquire);
         if !rate_state.fits(tat, n, floor) {
             let refused = if self.busy_from.load(Ordering::Relaxed) > floor { Passage::Closed } else { Passage::Refused };
             return (self.word.load(Ordering::Relaxed) == word).then_some(refused);
         }
-        // From a full bucket: one more than `floor` is `ceil` at least.
+        // Positions are whole, so `tat > floor` implies `tat >= ceil`. Otherwise the bucket is full, and the start is rounded up.
         let start = if tat > floor { tat } else { rate_state.ceil(now) };
         let ahead = open(start + n);
         if alone {
@@ -133,16 +136,41 @@ impl FastPath {
         Some(Passage::Admitted)
     }
 
-    /// Takes the state out: `tat` and `busy_from`. `None` if it was closed. Only ever called inside the section.
+    /// The time until `n` can be admitted, for a caller that has just been refused. `None`: enter the section.
+    pub(super) fn tell(&self, n: Units, now: Nanos) -> Option<Nanos> {
+        self.look(n, now).filter(|&after| after > 0)
+    }
+
+    /// The time until `n` can be admitted, 0 if it can be now. `None`: enter the section.
+    pub(super) fn look(&self, n: Units, now: Nanos) -> Option<Nanos> {
+        let word = self.word.load(Ordering::Acquire);
+        if word == CLOSED {
+            return None;
+        }
+        let rate_state = self.rate_state();
+        let busy_from = self.busy_from.load(Ordering::Relaxed);
+        // If the word, read after this fence, is the same, then the values read above belong to it.
+        fence(Ordering::Acquire);
+        if self.word.load(Ordering::Relaxed) != word {
+            return None;
+        }
+        if n > rate_state.burst && rate_state.rule == Rule::Burst || !rate_state.reaches(now, rate_state.floor(now)) {
+            return None;
+        }
+        let at = Gcra::resume(rate_state, word >> 1, busy_from).ready_at(n, now);
+        Some(at.saturating_sub(now))
+    }
+
+    /// Takes the state out of the word: `tat` and `busy_from`. `None` if it was closed. Called inside the section only.
     #[inline]
     pub(super) fn close(&self) -> Option<(u64, u64)> {
         let word = self.word.swap(CLOSED, Ordering::AcqRel);
-        // What is stored from here on is not seen by anybody who still sees the open word.
+        // A thread that still sees the open word sees no value that is stored from here on.
         fence(Ordering::Release);
         (word != CLOSED).then(|| (word >> 1, self.busy_from.load(Ordering::Relaxed)))
     }
 
-    /// Puts the state back in. Only ever called inside the section, with the fast path closed.
+    /// Puts the state back into the word. Called inside the section only, while the fast path is closed.
     #[inline]
     pub(super) fn open(&self, gcra: &Gcra) {
         let RateState { rule: _, rate, burst, anchor, base } = gcra.rate_state;

@@ -1,33 +1,33 @@
 //! The token bucket and the shaper, as the *generic cell rate algorithm* (ITU-T I.371, annex A; ATM Forum TM 4.0), counted in units.
 //!
-//! Time is a position that grows with the rate. One number is the whole state: `tat`, the "theoretical arrival time", here a position too.
-//! What is admitted moves it ahead: `tat = max(tat, position(now)) + n`. A bucket admits as long as `tat` stays within `burst` of now;
-//! so its tokens are `burst - (tat - now)`, and a `tat` in the past means full. The maximum is what makes it safe: a clock reading that
-//! is late, or goes back, can only move `tat` further ahead; no time is credited twice.
+//! Time is expressed as a position that grows with the rate. One number is the whole state: `tat`, the "theoretical arrival time", here a
+//! position too. An admitted amount moves it ahead: `tat = max(tat, position(now)) + n`. A bucket admits as long as `tat` stays within
+//! `burst` of now; so it holds `burst - (tat - now)` tokens, and a `tat` in the past means a full bucket. The maximum makes this safe: a
+//! clock reading that is late or goes back can only move `tat` further ahead, so no time is credited twice.
 //!
-//! A shaper admits when `tat` has been reached, whatever the amount: then what was let go before has been paid for.
+//! A shaper admits an amount of any size once `tat` has been reached, because the amounts admitted before have then been paid for.
 //!
-//! The law: in no window of length `t` is more admitted than `burst + rate * t`. Proof: let `a_1 .. a_k` be admitted at `t_1 .. t_k`. After
-//! the first, `tat >= ceil(t_1) + a_1`; each adds its amount; before the last, `tat + a_k <= floor(t_k) + burst`. So the sum is at most
-//! `burst + floor(t_k) - ceil(t_1)`, which is at most `burst + rate * (t_k - t_1)`.
+//! Bound: in any window of length `t` at most `burst + rate * t` is admitted. Proof: let `a_1 .. a_k` be admitted at `t_1 .. t_k`. After
+//! the first, `tat >= ceil(t_1) + a_1`; each of the others adds its amount; before the last, `tat + a_k <= floor(t_k) + burst`. So the sum
+//! is at most `burst + floor(t_k) - ceil(t_1)`, which is at most `burst + rate * (t_k - t_1)`.
 //!
-//! Positions are whole units, so a start from a full bucket in the middle of a unit is rounded up, to `busy_from`. For the rest of that unit
-//! `floor(now)` is one less, and a bucket from which nothing is missing would be short of one unit. So `busy_from` counts as reached from the
-//! start on. The bound above then is `burst` where `t_1` and `t_k` lie in one unit, and earlier takings have been worked off at `t_1`.
+//! Positions are whole units, so a start from a full bucket in the middle of a unit is rounded up, to `busy_from`. For the rest of that
+//! unit `floor(now)` is one less, and a bucket from which nothing is missing would seem one unit short. So `busy_from` counts as reached
+//! from the start on. If `t_1` and `t_k` lie in one unit and earlier amounts have drained at `t_1`, the bound is `burst`.
 
 use super::units::{Rate, Units};
 use crate::clock::Nanos;
 
-/// When may something go?
+/// The rule by which an amount is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// While it fits into the burst: a token bucket.
     Burst,
-    /// When what went before is paid for: a shaper.
+    /// When the amounts before it have been paid for: a shaper.
     Spaced,
 }
 
-/// How positions belong to times, and how far ahead one may get.
+/// The relation of positions to times, and how far ahead of the clock `tat` may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RateState {
     pub(super) rule: Rule,
@@ -44,36 +44,36 @@ fn clipped(units: u128) -> u64 {
 }
 
 impl RateState {
-    /// What has come in until `now`, rounded down.
+    /// The position at `now`, rounded down.
     #[inline]
     pub(super) fn floor(&self, now: Nanos) -> u64 {
         self.base + clipped(self.rate.floor(now.saturating_sub(self.anchor)))
     }
 
-    /// As `floor`, rounded up.
+    /// The position at `now`, rounded up.
     #[inline]
     pub(super) fn ceil(&self, now: Nanos) -> u64 {
         self.base + clipped(self.rate.ceil(now.saturating_sub(self.anchor)))
     }
 
-    /// The position that counts as reached when it is `floor`, after a start from a full bucket at `busy_from`. (Never more than `ceil`, so
-    /// that a `busy_from` of another range can do no harm.)
+    /// The position that counts as reached when the current one is `floor`, after a start from a full bucket at `busy_from`. It is never
+    /// more than `ceil`, so a `busy_from` of an earlier range does no harm.
     pub(super) fn reached(&self, now: Nanos, floor: u64, busy_from: u64) -> u64 {
         if busy_from > floor { busy_from.min(self.ceil(now)) } else { floor }
     }
 
-    /// Are positions counted well here, or is it time to begin anew?
+    /// True if positions at `now` are within range; otherwise the origin has to be moved.
     #[inline]
     pub(super) fn reaches(&self, now: Nanos, floor: u64) -> bool {
         floor <= Gcra::REBASE && now.saturating_sub(self.anchor) <= self.rate.horizon
     }
 
-    /// The first moment by which `floor` has reached the position.
+    /// The first moment at which `floor` has reached the position.
     fn moment(&self, position: u64) -> Nanos {
         self.anchor.saturating_add(self.rate.time(u128::from(position.saturating_sub(self.base))))
     }
 
-    /// May `n` go, with `tat` so far, when the position is `floor`? (For a bucket `n` is no more than the burst.)
+    /// True if `n` can be admitted with this `tat` when the position is `floor`. (For a bucket, `n` is no more than the burst.)
     #[inline]
     pub(super) fn fits(&self, tat: u64, n: Units, floor: u64) -> bool {
         match self.rule {
@@ -87,23 +87,28 @@ impl RateState {
 pub(super) struct Gcra {
     pub(super) rate_state: RateState,
     pub(super) tat: u64,
-    /// Where the takings since the last full bucket began, rounded up.
+    /// The position at which the amounts taken since the last full bucket began, rounded up.
     pub(super) busy_from: u64,
-    /// No position beyond this has ever been used.
+    /// The highest position that has ever been used.
     highest: u64,
 }
 
 impl Gcra {
-    /// Positions stay below this, bookings ahead of them below twice of it.
+    /// Positions stay below this, and bookings ahead of them below twice this.
     pub(super) const FAR: u64 = 1 << 62;
 
-    /// No state lies beyond this, so a clock that comes later than it has seen everything paid for; positions are cut off here.
+    /// No `tat` lies beyond this position, where positions are cut off: at a clock reading far in the future everything is paid for.
     const TOP: u64 = 1 << 63;
 
-    /// Beyond this position the count begins anew.
+    /// Beyond this position, positions are counted from a new origin.
     pub(super) const REBASE: u64 = 1 << 61;
 
-    /// `debt` is what is missing from a full bucket.
+    /// Cuts off a position that was computed in a wider type.
+    pub(super) fn position(position: i128) -> u64 {
+        u64::try_from(position).map_or(Self::TOP, |position| position.min(Self::TOP))
+    }
+
+    /// `debt` is the amount missing from a full bucket.
     pub(super) fn new(rule: Rule, rate: Rate, burst: Units, debt: Units, now: Nanos) -> Self {
         Self::resume(RateState { rule, rate, burst, anchor: now, base: 0 }, debt, 0)
     }
@@ -116,12 +121,12 @@ impl Gcra {
         self.rate_state.reached(now, self.rate_state.floor(now), self.busy_from)
     }
 
-    /// What is missing from a full bucket, rounded up.
+    /// The amount missing from a full bucket, rounded up.
     pub(super) fn debt(&self, now: Nanos) -> u64 {
         self.tat.saturating_sub(self.reached(now))
     }
 
-    /// The first moment, not before `from`, at which `n` may go.
+    /// The first moment, not before `from`, at which `n` can be admitted.
     pub(super) fn ready_at(&self, n: Units, from: Nanos) -> Nanos {
         let position = match self.rate_state.rule {
             Rule::Burst => (self.tat + n).saturating_sub(self.rate_state.burst),
@@ -132,67 +137,49 @@ impl Gcra {
         from.max(self.rate_state.moment(position))
     }
 
-    /// Is there room ahead for `n` more?
+    /// True if `n` more can be booked without leaving the range of positions.
     pub(super) fn can_book(&self, n: Units) -> bool {
         self.tat.saturating_add(n) <= Gcra::FAR + Self::REBASE
     }
 
-    /// Where the fast path has moved it.
+    /// Takes over the state to which the fast path has moved.
     pub(super) fn moved(&mut self, tat: u64, busy_from: u64) {
         self.tat = tat;
         self.busy_from = busy_from;
         self.highest = self.highest.max(tat);
     }
 
-    /// Returns by how much nothing was owed any more at `at`.
-    pub(super) fn take(&mut self, n: Units, at: Nanos) -> Units {
+    pub(super) fn take(&mut self, n: Units, at: Nanos) {
         let start = self.rate_state.ceil(at);
-        let idle = start.saturating_sub(self.tat);
         if self.tat < start {
             self.busy_from = start;
             self.tat = start;
         }
         self.tat += n;
         self.highest = self.highest.max(self.tat);
-        idle
     }
 
-    /// By how much further ahead `tat` could be with `n` still fitting at `at`.
-    pub(super) fn spare(&self, n: Units, at: Nanos) -> Units {
-        let reached = self.rate_state.floor(at);
-        match self.rate_state.rule {
-            Rule::Burst => (reached + self.rate_state.burst).saturating_sub(self.tat + n),
-            Rule::Spaced => reached.saturating_sub(self.tat),
-        }
-    }
-
-    /// By how much `n` taken at `at` moves `tat`.
-    pub(super) fn moves_by(&self, n: Units, at: Nanos) -> u64 {
-        self.rate_state.ceil(at).saturating_sub(self.tat) + n
-    }
-
-    /// How much of what was taken before `at` is then still to be worked off: so much could go without `at` coming any nearer.
+    /// The part of the amounts taken before `at` that has not drained at `at`.
     pub(super) fn backlog(&self, at: Nanos) -> Units {
         self.tat.saturating_sub(self.rate_state.ceil(at))
     }
 
-    /// Gives `n` back, or so much of it that what is promised at these moments, in their order, stays taken.
-    /// Returns how much that was.
+    /// Gives back `n`, or the part of it that the promises at these moments, in order, do not need. Returns the amount given back.
     pub(super) fn give_back(&mut self, n: Units, promised: impl Iterator<Item = (Nanos, Units)>) -> Units {
         let least = promised.fold(0, |tat: u64, (at, n)| tat.max(self.rate_state.ceil(at)) + n);
-        // Before the base lies what belonged to other rates (see `fast_path`), and there a bucket is full anyway. And a change of the law
-        // can leave promises that it would not have made: they need no more than is taken.
+        // Positions before the base belong to other rates (see `fast_path`), and a bucket is full there anyway. After a change of the rate
+        // there can be promises that the new rate would not allow; they need no more than what is taken.
         let before = self.tat;
         self.tat = before.saturating_sub(n).max(self.rate_state.base).max(least.min(before));
         before.saturating_sub(self.tat)
     }
 
-    /// What could be taken now, in units; negative in debt.
+    /// The amount that can be taken now, in units; negative in debt.
     pub(super) fn level(&self, now: Nanos, burst: Units) -> i128 {
         i128::from(burst) - i128::from(self.debt(now))
     }
 
-    /// Another rate, another burst, from now on. What is there stays there, as far as it fits; so do debts.
+    /// Sets the rate and the burst from now on. Tokens are kept as far as they fit; debts are kept.
     pub(super) fn set(&mut self, rate: Rate, burst: Units, now: Nanos) {
         let debt = i128::from(burst) - self.level(now, self.rate_state.burst).min(i128::from(burst));
         let debt = if self.rate_state.rule == Rule::Burst { debt } else { i128::from(self.debt(now)) };
@@ -201,8 +188,8 @@ impl Gcra {
         self.rate_state.burst = burst;
     }
 
-    /// Brings positions back into range, if need be. Whoever compares positions may rely on this: after it, or `set`, they are of a range
-    /// that has not been used before (in a long time: it wraps).
+    /// Moves the origin of positions if they are out of range. Afterwards, and after `set`, positions are from a range that has not been
+    /// used before, so that equal positions mean an unchanged state. (The range wraps around after a very long time.)
     pub(super) fn rebase(&mut self, now: Nanos) {
         let floor = self.rate_state.floor(now);
         if !self.rate_state.reaches(now, floor) {
@@ -210,7 +197,7 @@ impl Gcra {
         }
     }
 
-    /// A debt beyond `FAR` has been a position beyond `REBASE`: then the base is 0, and the sum fits.
+    /// A debt beyond `FAR` was a position beyond `REBASE`; then the base is 0, and the sum fits.
     fn begin_anew(&mut self, now: Nanos, debt: u64) {
         let used = self.highest.max(self.rate_state.ceil(now));
         self.rate_state.base = if used < Self::REBASE { used + 1 } else { 0 };

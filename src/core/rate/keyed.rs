@@ -1,190 +1,44 @@
-//! `Keyed`: a token bucket for each of very many keys, in bounded memory.
+//! `Keyed`: a limiter for each of very many keys, in bounded memory.
 //!
 //! # Algorithm
-//! A full bucket is the same as none. So a key's whole state is one number (its `tat`, see `gcra`) in a [`Table`], and a key whose bucket is
-//! full may be forgotten. The table is cut into shards, each with a section of its own.
+//! The state of a key that has only been tried is small, and contains no information when the key owes nothing: a full bucket, or a window
+//! in which nothing was taken, equals an absent one. So the states of keys (see `law`) are kept in a table, and a key that owes nothing
+//! may be evicted. The table is cut into shards, each with a section of its own.
 //!
-//! Nearly every call on a key tries and goes away. For anything more (waiting, bookings, a rate of its own) the key is made *heavy*: it
-//! gets a [`Limiter`], which everybody who asks for this key uses from then on. When nobody holds it any more, and there is nothing to it
-//! but a number, it is made light again.
+//! Nearly every call on a key is a try that does not wait. For any other operation (waiting, bookings, a limit of its own) the key is made
+//! *heavy*: it gets a [`Limiter`], which all callers use for this key from then on. When no caller holds the limiter any more and its
+//! schedule is its whole state, the key is made light again.
 //!
 //! # Memory
-//! At most `max_keys` are remembered. For a new one beyond that a full bucket is forgotten; a hand walks over the slots to find one. If there
-//! is none the new key is refused until one fills up: to forget a debt instead would let more through than the limit, and would let anybody
-//! who can make up keys do so.
+//! At most `max_keys` are remembered. For a new key beyond that, a key that owes nothing is evicted, which `forgetting` finds. If there is
+//! none, the new key is refused until some key owes nothing: evicting a debt would admit more than the limit, and callers that can make up
+//! keys could use that. Each shard says before which moment none of its keys can owe nothing, so a refusal looks at no key.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use super::gcra::{Gcra, RateState, Rule};
+use super::law::Law;
 use super::limiter::{Changed, Limiter};
-use super::types::{Refusal, Statistics, Terms};
-use super::units::{Rate, Scale, Units};
+use super::shard::{Found, Guarded, Heavy, Shard};
+use super::types::{Refusal, Statistics, Terms, Told};
+use super::units::{Scale, Units};
 use crate::clock::{Clock, Nanos};
-use crate::keys::{KeyHash, Room, Table};
+use crate::keys::{KeyCapacity, KeyHash};
 use crate::section::{Domain, Section};
 use crate::sync::Arc;
 use crate::wait::{Wake, Wakes};
 
-/// In a slot: the key is heavy.
-const HEAVY: u64 = u64::MAX;
-
-/// Up to so many keys of a shard are looked at again each time a new one has to be refused; with more, not before the time at which one
-/// could be full at the earliest.
-const EXACT: usize = 1024;
+/// How often a newcomer looks for the shard in which a key is free first.
+const LOOKS: usize = 4;
 
 /// The limiter of one key.
 type Shared<W, D> = Arc<Limiter<W, D>>;
 
-/// A key that is more than a number.
-struct Heavy<W: Wake, D: Domain> {
-    limiter: Arc<Limiter<W, D>>,
-    /// It has a rate of its own.
-    own: bool,
+/// The time until a moment, which may be never.
+fn time_until(moment: Nanos, now: Nanos) -> Nanos {
+    if moment == Nanos::MAX { moment } else { moment.saturating_sub(now) }
 }
 
-struct Shard<W: Wake, D: Domain> {
-    rate_state: RateState,
-    terms: Terms,
-    table: Table<u64>,
-    heavy: BTreeMap<KeyHash, Heavy<W, D>>,
-    /// The key whose bucket was the last to be taken from when full, and where that began (see `gcra`). One is enough: it matters for a
-    /// fraction of a unit of time.
-    fresh: (KeyHash, u64),
-    /// No bucket fills up before this, as far as is known.
-    none_full_before: Nanos,
-    admitted: u64,
-    refused: u64,
-    /// Of keys that were heavy.
-    waited: u64,
-    waited_for: Nanos,
-    forgotten: u64,
-}
-
-/// What one shard says of one key.
-enum Found<W: Wake, D: Domain> {
-    /// Its `tat`.
-    Light(u64),
-    Heavy(Arc<Limiter<W, D>>),
-}
-
-impl<W: Wake, D: Domain> Shard<W, D> {
-    /// Positions are brought back into range, if need be.
-    fn rebase(&mut self, now: Nanos) {
-        let floor = self.rate_state.floor(now);
-        if !self.rate_state.reaches(now, floor) {
-            self.shift(now, |debt| debt);
-        }
-    }
-
-    /// Positions begin anew, each debt becoming what `debt` makes of it.
-    fn shift(&mut self, now: Nanos, debt: impl Fn(Units) -> Units) {
-        let floor = self.rate_state.floor(now);
-        for tat in self.table.values_mut().filter(|tat| **tat != HEAVY) {
-            *tat = debt(tat.saturating_sub(floor));
-        }
-        self.rate_state.anchor = now;
-        self.rate_state.base = 0;
-        self.fresh.1 = 0;
-        self.none_full_before = 0;
-    }
-
-    /// Where the takings from the key's bucket began, if that is known.
-    fn busy_from(&self, key: KeyHash) -> u64 {
-        if self.fresh.0 == key { self.fresh.1 } else { 0 }
-    }
-
-    fn gcra(&self, key: KeyHash, tat: u64) -> Gcra {
-        Gcra::resume(self.rate_state, tat, self.busy_from(key))
-    }
-
-    /// The key, if it is remembered. One that needs no longer be heavy is made light.
-    fn find(&mut self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Option<Found<W, D>> {
-        let mut tat = *self.table.get_mut(key)?;
-        if tat == HEAVY {
-            match self.lighten(proof, key, now, wakes) {
-                Some(light) => {
-                    tat = light;
-                    *self.table.get_mut(key).expect("found above") = tat;
-                }
-                None => return Some(Found::Heavy(Arc::clone(&self.heavy[&key].limiter))),
-            }
-        }
-        Some(Found::Light(tat))
-    }
-
-    /// Takes a key's limiter away if nobody needs it, and returns its `tat`.
-    fn lighten(&mut self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Option<u64> {
-        let heavy = self.heavy.get(&key).filter(|heavy| !heavy.own && Arc::strong_count(&heavy.limiter) == 1)?;
-        let (fired, quiet) = heavy.limiter.if_quiet(proof);
-        wakes.append(fired);
-        quiet?;
-        let Heavy { limiter, own } = self.heavy.remove(&key)?;
-        // Handles hold it weakly, and may take hold of it at any time; from here on no more. What they did until now counts.
-        let limiter = match Arc::try_unwrap(limiter) {
-            Ok(limiter) => limiter,
-            Err(limiter) => {
-                self.heavy.insert(key, Heavy { limiter, own });
-                return None;
-            }
-        };
-        let (fired, quiet) = limiter.if_quiet(proof);
-        wakes.append(fired);
-        let Some(gcra) = quiet else {
-            self.heavy.insert(key, Heavy { limiter: Arc::new(limiter), own });
-            return None;
-        };
-        let (fired, seen) = limiter.statistics(proof);
-        wakes.append(fired);
-        self.admitted += seen.admitted;
-        self.refused += seen.refused;
-        self.waited += seen.waited;
-        self.waited_for += seen.waited_for;
-        // With positions of its own: what is owed, rounded up.
-        let debt = gcra.debt(now);
-        Some(if gcra.rate_state == self.rate_state {
-            self.fresh = (key, gcra.busy_from);
-            gcra.tat
-        } else if debt == 0 {
-            0
-        } else {
-            self.fresh = (key, self.rate_state.ceil(now));
-            self.fresh.1 + debt
-        })
-    }
-
-    /// Forgets one full bucket. False if there is none.
-    fn forget_one(&mut self, proof: D::Proof<'_>, now: Nanos, wakes: &mut Wakes<W>) -> bool {
-        if now < self.none_full_before && self.table.len() > EXACT {
-            return false;
-        }
-        let floor = self.rate_state.floor(now);
-        let mut table = std::mem::take(&mut self.table);
-        let mut next = Nanos::MAX;
-        let found = table.remove_one(|key, tat| {
-            if *tat == HEAVY {
-                let Some(light) = self.lighten(proof, key, now, wakes) else {
-                    // Whoever holds it may let go at any time; a rate of its own stays.
-                    let own = self.heavy.get(&key).is_some_and(|heavy| heavy.own);
-                    next = if own { next } else { next.min(now + 1) };
-                    return false;
-                };
-                *tat = light;
-            }
-            let debt = tat.saturating_sub(floor);
-            next = next.min(now.saturating_add(self.rate_state.rate.time(u128::from(debt))));
-            debt == 0
-        });
-        self.table = table;
-        self.forgotten += u64::from(found);
-        if !found {
-            self.none_full_before = next;
-        }
-        found
-    }
-}
-
-/// What has been seen of all keys together.
+/// The statistics of all keys together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyedStatistics {
     pub total: Statistics,
@@ -192,44 +46,23 @@ pub struct KeyedStatistics {
     pub forgotten: u64,
 }
 
-/// A bucket for each of very many keys, see the head of this file.
-pub struct Keyed<W: Wake, D: Domain> {
-    shards: Box<[Section<Shard<W, D>, D>]>,
-    /// Entered before any shard by whoever changes the rate of all, so that two who do leave the same in each. Holds what they were told last.
+/// A limiter for each of very many keys, see the head of this file.
+pub struct Keyed<W: Wake, D: Domain, L: Law> {
+    shards: Box<[Guarded<W, D, L>]>,
+    /// The terms that apply to all keys. Entered before any shard by a thread that changes the limit of all keys, so that two such threads
+    /// leave the same limit in every shard.
     terms: Section<Terms, D>,
-    room: Room,
+    capacity: KeyCapacity,
     scale: Scale,
     clock: Clock<W>,
 }
 
-impl<W: Wake, D: Domain> Keyed<W, D> {
+impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
     /// `shards` is a power of two.
-    pub fn new(
-        (rate, burst, terms): (Rate, Units, Terms),
-        scale: Scale,
-        max_keys: usize,
-        shards: usize,
-        clock: Clock<W>,
-    ) -> Self {
-        let anchor = clock.now();
-        let shard = |_| {
-            Section::new(Shard {
-                rate_state: RateState { rule: Rule::Burst, rate, burst, anchor, base: 0 },
-                terms,
-                table: Table::default(),
-                heavy: BTreeMap::new(),
-                fresh: (KeyHash::new([0, 0]), 0),
-                none_full_before: 0,
-                admitted: 0,
-                refused: 0,
-                waited: 0,
-                waited_for: 0,
-                forgotten: 0,
-            })
-        };
+    pub fn new(law: &L, terms: Terms, scale: Scale, max_keys: usize, shards: usize, clock: Clock<W>) -> Self {
         debug_assert!(shards.is_power_of_two());
-        let shards = (0..shards).map(shard).collect();
-        Self { shards, terms: Section::new(terms), room: Room::new(max_keys), scale, clock }
+        let shards = (0..shards).map(|_| Guarded::new(law, terms)).collect();
+        Self { shards, terms: Section::new(terms), capacity: KeyCapacity::new(max_keys), scale, clock }
     }
 
     pub fn scale(&self) -> Scale {
@@ -240,113 +73,144 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         &self.clock
     }
 
-    /// How many keys are remembered.
+    /// The number of keys that are remembered.
     pub fn len(&self) -> usize {
-        self.room.keys()
+        self.capacity.keys()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Is this thread inside the key's section already? Every other operation on the key would then panic.
+    /// True if this thread is inside the key's section already. Every other operation on the key would then panic.
     #[inline]
     pub fn is_entered(&self, proof: D::Proof<'_>, key: KeyHash) -> bool {
-        self.shard(key).is_entered(proof)
+        self.shard(key).section.is_entered(proof)
     }
 
     #[inline]
-    fn shard(&self, key: KeyHash) -> &Section<Shard<W, D>, D> {
+    fn shard(&self, key: KeyHash) -> &Guarded<W, D, L> {
         &self.shards[key.shard(self.shards.len())]
     }
 
-    /// Runs `critical` in a section, brought up to date.
+    /// Runs `critical` in a shard's section, after the shard has been updated.
     fn visit<R>(
         &self,
         proof: D::Proof<'_>,
-        shard: &Section<Shard<W, D>, D>,
+        shard: &Guarded<W, D, L>,
         wakes: &mut Wakes<W>,
-        critical: impl FnOnce(&mut Shard<W, D>, Nanos, &mut Wakes<W>) -> R,
+        critical: impl FnOnce(&mut Shard<W, D, L>, Nanos, &mut Wakes<W>) -> R,
     ) -> R {
-        shard.with(proof, |shard| {
+        shard.section.with(proof, |inside| {
             let now = self.clock.now();
-            shard.rebase(now);
-            critical(shard, now, wakes)
+            if inside.law.rebase(&mut inside.table, now) {
+                shard.set_none_before(0);
+            }
+            critical(inside, now, wakes)
         })
     }
 
-    /// Forgets a full bucket for one more key: its place is then the caller's. Err: when there may be one; `None` if a place is on its way
-    /// from one key to another.
+    /// The time until there may be room for another key, if this is the only shard, and it is known that there is none now.
+    fn room_after(&self, guarded: &Guarded<W, D, L>, inside: &mut Shard<W, D, L>, now: Nanos) -> Option<Nanos> {
+        let known = guarded.none_before();
+        if self.shards.len() > 1 || known <= now {
+            return None;
+        }
+        let next = inside.next_free(known, now);
+        guarded.set_none_before(next);
+        (next != Nanos::MAX).then(|| next - now)
+    }
+
+    /// Evicts a key, so that the caller may add another. Err: the time until there may be room; `None` if another thread is just putting a
+    /// key into the last place.
     fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
-        // Its own shard first, so that what is in use spreads evenly.
-        let own = self.shard(key);
+        // The key's own shard first, so that the keys spread evenly over the shards.
+        let (own, now) = (self.shard(key), self.clock.now());
         let others = self.shards.iter().filter(|shard| !std::ptr::eq(*shard, own));
-        let (mut next, mut seen) = (Nanos::MAX, 0);
-        for shard in std::iter::once(own).chain(others) {
-            let found = self.visit(proof, shard, wakes, |shard, now, wakes| {
-                let found = shard.forget_one(proof, now, wakes);
-                next = next.min(shard.none_full_before);
-                seen += shard.table.len() as u64;
-                found
+        for shard in std::iter::once(own).chain(others).filter(|shard| shard.none_before() <= now) {
+            let found = self.visit(proof, shard, wakes, |inside, now, wakes| {
+                if shard.none_before() > now {
+                    return false; // by another thread, a moment ago
+                }
+                let next = inside.forget_one(proof, now, wakes);
+                next.map_err(|next| shard.set_none_before(next)).is_ok()
             });
             if found {
                 return Ok(());
             }
         }
-        Err((seen >= self.room.most()).then_some(next))
+        // The shards say when a key may be free at the earliest; the first of them says it exactly.
+        let first = || self.shards.iter().min_by_key(|shard| shard.none_before()).expect("there is at least one");
+        let mut shard = first();
+        for _ in 0..LOOKS {
+            let known = shard.none_before();
+            let next = self.visit(proof, shard, wakes, |inside, now, _| {
+                if known > now && known == shard.none_before() {
+                    shard.set_none_before(inside.next_free(known, now));
+                }
+                shard.none_before()
+            });
+            if next <= known {
+                break;
+            }
+            shard = first();
+        }
+        let next = shard.none_before();
+        // A place that has just been taken for a key may belong to none yet.
+        let is_known = next != Nanos::MAX || (self.count(proof) >= self.capacity.most() && first().none_before() == Nanos::MAX);
+        Err(is_known.then(|| time_until(next, now)))
     }
 
-    /// Takes `n` of the key's bucket if it may go now and nobody is before it.
+    /// The number of keys that are in the tables.
+    fn count(&self, proof: D::Proof<'_>) -> u64 {
+        self.shards.iter().map(|shard| shard.section.with(proof, |shard| shard.table.len() as u64)).sum()
+    }
+
+    /// Takes `n` of the key if it can be admitted now and no request is waiting.
     pub fn try_acquire(&self, proof: D::Proof<'_>, key: KeyHash, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
-        let mut wakes = Wakes::none();
+        let (mut wakes, guarded) = (Wakes::none(), self.shard(key));
         let mut claimed = false;
         loop {
-            let attempt = self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
-                let tat = match shard.find(proof, key, now, wakes) {
-                    Some(Found::Heavy(limiter)) => return Ok(Err(limiter)),
-                    Some(Found::Light(tat)) => Some(tat),
-                    None => None,
-                };
-                if n > shard.rate_state.burst {
-                    return Ok(Ok(Err(Refusal::NeverFits)));
+            let attempt = self.visit(proof, guarded, &mut wakes, |shard, now, wakes| {
+                if let Some(goes) = shard.try_light(key, n, now) {
+                    return Ok(Ok(goes));
                 }
-                let (floor, ceil) = (shard.rate_state.floor(now), shard.rate_state.ceil(now));
-                match tat {
-                    None if !claimed && !self.room.claim() => Err(()),
-                    None => {
-                        shard.table.insert(key, ceil + n);
-                        shard.fresh = (key, ceil);
-                        shard.none_full_before = 0;
-                        claimed = false;
-                        shard.admitted += 1;
-                        Ok(Ok(Ok(true)))
-                    }
-                    Some(tat) => {
-                        let goes = shard.rate_state.fits(tat, n, floor)
-                            || shard.rate_state.fits(tat, n, shard.rate_state.reached(now, floor, shard.busy_from(key)));
-                        if goes {
-                            if tat < ceil {
-                                shard.fresh = (key, ceil);
-                            }
-                            *shard.table.get_mut(key).expect("found above") = tat.max(ceil) + n;
-                        }
-                        *if goes { &mut shard.admitted } else { &mut shard.refused } += 1;
-                        Ok(Ok(Ok(goes)))
-                    }
+                match shard.find(proof, key, now, wakes) {
+                    Found::Heavy(limiter) => return Ok(Err(limiter)),
+                    Found::Light => return Ok(Ok(shard.try_light(key, n, now).expect("found this moment"))),
+                    Found::Nothing if n > shard.law.largest() => return Ok(Ok(Err(Refusal::NeverFits))),
+                    Found::Nothing => {}
                 }
+                if !claimed && !self.capacity.claim() {
+                    let after = self.room_after(guarded, shard, now).ok_or(())?;
+                    shard.refused += 1;
+                    return Ok(Ok(Err(Refusal::AllKeysInUse(after))));
+                }
+                claimed = true;
+                let mut light = L::Light::default();
+                if let Err(refusal) = shard.law.try_take(key, &mut light, n, now) {
+                    return Ok(Ok(Err(refusal)));
+                }
+                if shard.table.insert(key, light, L::position).is_err() {
+                    return Ok(Ok(Err(Refusal::NoMemory)));
+                }
+                claimed = false; // the slot belongs to the key from now on
+                guarded.set_none_before(0);
+                shard.admitted += 1;
+                Ok(Ok(Ok(true)))
             });
             match attempt {
                 Err(()) => match self.make_room(proof, key, &mut wakes) {
                     Ok(()) => claimed = true,
                     Err(None) => std::thread::yield_now(),
-                    Err(Some(next)) => {
-                        self.visit(proof, self.shard(key), &mut wakes, |shard, _, _| shard.refused += 1);
-                        return (wakes, Err(Refusal::LineFull(next)));
+                    Err(Some(after)) => {
+                        self.visit(proof, guarded, &mut wakes, |shard, _, _| shard.refused += 1);
+                        return (wakes, Err(Refusal::AllKeysInUse(after)));
                     }
                 },
                 Ok(answer) => {
                     if claimed {
-                        self.room.give_up(); // somebody else has put the key in meanwhile
+                        self.capacity.release(); // another thread has added the key, or there is no memory for it
                     }
                     return match answer {
                         Ok(answer) => (wakes, answer),
@@ -361,50 +225,160 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         }
     }
 
-    /// The key's limiter: for everything but trying. The key is heavy as long as it is held.
+    /// Takes `n` of the key, or, if it cannot be admitted within `limit`, refuses it and returns the time until it could be. `None`:
+    /// nothing has happened, and the key's limiter has to be asked.
+    pub fn try_or_tell(
+        &self,
+        proof: D::Proof<'_>,
+        key: KeyHash,
+        n: Units,
+        limit: Option<Nanos>,
+    ) -> (Wakes<W>, Result<Option<Told>, Refusal>) {
+        let (mut wakes, guarded) = (Wakes::none(), self.shard(key));
+        let found = self.visit(proof, guarded, &mut wakes, |shard, now, wakes| {
+            let light = match shard.find(proof, key, now, wakes) {
+                Found::Light => shard.table.get_mut(key).expect("found this moment"),
+                Found::Nothing if self.capacity.is_full() && n <= shard.law.largest() => {
+                    let Some(after) = self.room_after(guarded, shard, now) else { return Err(Found::Nothing) };
+                    shard.refused += 1;
+                    return Ok(Err(Refusal::AllKeysInUse(after)));
+                }
+                found => return Err(found),
+            };
+            if n > shard.law.largest() {
+                return Ok(Ok(None));
+            }
+            match shard.law.try_take(key, light, n, now) {
+                Ok(false) => {}
+                Ok(true) => {
+                    shard.admitted += 1;
+                    return Ok(Ok(Some(Told::Admitted)));
+                }
+                Err(_) => return Ok(Ok(None)),
+            }
+            let after = shard.law.ready_at(key, light, n, now) - now;
+            let refused = limit.is_some_and(|limit| after > limit);
+            shard.refused += u64::from(refused);
+            Ok(Ok(refused.then_some(Told::RefusedFor(after))))
+        });
+        let told = match found {
+            Ok(told) => told,
+            Err(Found::Heavy(limiter)) => {
+                let (fired, after) = limit.map_or_else(|| (Wakes::none(), None), |limit| limiter.refuse_beyond(proof, n, limit));
+                wakes.append(fired);
+                Ok(after.map(Told::RefusedFor))
+            }
+            // A new key owes nothing.
+            Err(_) => {
+                let (fired, goes) = self.try_acquire(proof, key, n);
+                wakes.append(fired);
+                goes.map(|goes| goes.then_some(Told::Admitted))
+            }
+        };
+        (wakes, told)
+    }
+
+    /// Refuses `n` of the key if it cannot be admitted within `limit`, and returns the time until it could be; see
+    /// [`Limiter::refuse_beyond`]. `Ok(None)`: it can be admitted, or there is another reason not to refuse it here; nothing has happened.
+    pub fn refuse_beyond(
+        &self,
+        proof: D::Proof<'_>,
+        key: KeyHash,
+        n: Units,
+        limit: Nanos,
+    ) -> (Wakes<W>, Result<Option<Nanos>, Refusal>) {
+        let (mut wakes, guarded) = (Wakes::none(), self.shard(key));
+        let found = self.visit(proof, guarded, &mut wakes, |shard, now, wakes| {
+            let refused = match shard.find(proof, key, now, wakes) {
+                found @ Found::Heavy(_) => return Err(found),
+                _ if n > shard.law.largest() => None,
+                Found::Light => {
+                    let light = shard.table.get_mut(key).expect("found this moment");
+                    Some(shard.law.ready_at(key, light, n, now) - now).filter(|&after| after > limit).map(Ok)
+                }
+                Found::Nothing if !self.capacity.is_full() => None,
+                Found::Nothing => match self.room_after(guarded, shard, now) {
+                    Some(after) => Some(Err(Refusal::AllKeysInUse(after))),
+                    None => return Err(Found::Nothing),
+                },
+            };
+            shard.refused += u64::from(refused.is_some());
+            Ok(refused.transpose())
+        });
+        let refused = match found {
+            Ok(refused) => refused,
+            Err(Found::Heavy(limiter)) => {
+                let (fired, after) = limiter.refuse_beyond(proof, n, limit);
+                wakes.append(fired);
+                Ok(after)
+            }
+            Err(_) => match self.make_room(proof, key, &mut wakes) {
+                Ok(()) => {
+                    self.capacity.release(); // there is room for the key now
+                    Ok(None)
+                }
+                Err(None) => Ok(None),
+                Err(Some(after)) => {
+                    self.visit(proof, guarded, &mut wakes, |shard, _, _| shard.refused += 1);
+                    Err(Refusal::AllKeysInUse(after))
+                }
+            },
+        };
+        (wakes, refused)
+    }
+
+    /// The key's limiter, for every operation but a try. The key is heavy as long as the limiter is held.
     pub fn limiter(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, Result<Shared<W, D>, Refusal>) {
         self.heavy(proof, key, |heavy| Arc::clone(&heavy.limiter))
     }
 
-    /// Whoever held the key's limiter has let go of it: if nobody else does, and there is nothing to it but a number, it is light again.
+    /// Called when a holder of the key's limiter has let go of it: the key is made light if nobody else holds it and its schedule is its
+    /// whole state.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn let_go(&self, proof: D::Proof<'_>, key: KeyHash) -> Wakes<W> {
         let mut wakes = Wakes::none();
         self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
-            let floor = shard.rate_state.floor(now);
-            if matches!(shard.find(proof, key, now, wakes), Some(Found::Light(tat)) if tat <= floor) {
-                shard.table.remove(key); // full is the same as none
-                self.room.give_up();
+            if !matches!(shard.find(proof, key, now, wakes), Found::Light) {
+                return;
+            }
+            let light = shard.table.get_mut(key).expect("found above");
+            if L::position(light) <= shard.law.reached(now) {
+                shard.table.remove(key); // a key that owes nothing equals an absent one
+                self.capacity.release();
             }
         });
         wakes
     }
 
-    /// A rate for this key alone. It is remembered until [`Keyed::forget`].
-    pub fn set_rate_of(
+    /// Sets a limit for this key alone. It is remembered until [`Keyed::forget`].
+    pub fn change_of(
         &self,
         proof: D::Proof<'_>,
         key: KeyHash,
-        (rate, burst): (Rate, Option<Units>),
+        change: L::Change,
         terms: impl FnOnce(&mut Terms),
     ) -> (Wakes<W>, Result<(), Refusal>) {
         let (mut wakes, limiter) = self.heavy(proof, key, |heavy| {
             heavy.own = true;
             Arc::clone(&heavy.limiter)
         });
-        let done = limiter.map(|limiter| wakes.append(limiter.set_rate(proof, rate, burst, None, terms)));
+        let done = limiter.map(|limiter| {
+            let changed = L::change_inside(&limiter, proof, change, terms, &mut wakes);
+            changed.tell(proof, &mut wakes);
+        });
         (wakes, done)
     }
 
-    /// The key's own rate is dropped: that of all others holds for it. False if it had none.
+    /// Drops the key's own limit, so that the common one applies. Returns false if it had none.
     pub fn forget(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, bool) {
         let mut wakes = Wakes::none();
-        let changed = self.visit(proof, self.shard(key), &mut wakes, |shard, _, wakes| {
-            let (rate_state, all) = (shard.rate_state, shard.terms);
+        let guarded = self.shard(key);
+        let changed = self.visit(proof, guarded, &mut wakes, |shard, _, wakes| {
+            let (whole, all) = (shard.law.whole(), shard.terms);
             let heavy = shard.heavy.get_mut(&key).filter(|heavy| heavy.own)?;
             heavy.own = false;
-            shard.none_full_before = 0;
-            Some(heavy.limiter.set_rate_inside(proof, (rate_state.rate, Some(rate_state.burst)), |terms| *terms = all, wakes))
+            guarded.set_none_before(0);
+            Some(L::change_inside(&heavy.limiter, proof, whole, |terms| *terms = all, wakes))
         });
         let found = changed.is_some();
         if let Some(changed) = changed {
@@ -419,118 +393,109 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         key: KeyHash,
         with: impl Fn(&mut Heavy<W, D>) -> R,
     ) -> (Wakes<W>, Result<R, Refusal>) {
-        let mut wakes = Wakes::none();
+        let (mut wakes, guarded) = (Wakes::none(), self.shard(key));
         let mut claimed = false;
         loop {
-            let attempt = self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| {
-                let tat = match shard.find(proof, key, now, wakes) {
-                    Some(Found::Heavy(_)) => {
-                        shard.none_full_before = 0; // who holds it may give back
-                        return Some(with(shard.heavy.get_mut(&key).expect("found above")));
+            let attempt = self.visit(proof, guarded, &mut wakes, |shard, now, wakes| {
+                let light = match shard.find(proof, key, now, wakes) {
+                    Found::Heavy(_) => {
+                        guarded.set_none_before(0); // a holder of the limiter may give something back
+                        return Some(Ok(with(shard.heavy.get_mut(&key).expect("found above"))));
                     }
-                    Some(Found::Light(tat)) => tat,
-                    None if claimed || self.room.claim() => {
-                        shard.table.insert(key, HEAVY);
-                        shard.none_full_before = 0;
+                    Found::Light => std::mem::replace(shard.table.get_mut(key).expect("found above"), L::heavy()),
+                    Found::Nothing if claimed || self.capacity.claim() => {
+                        claimed = true;
+                        if shard.table.insert(key, L::heavy(), L::position).is_err() {
+                            return Some(Err(Refusal::NoMemory));
+                        }
                         claimed = false;
-                        0
+                        guarded.set_none_before(0);
+                        L::Light::default()
                     }
-                    None => return None,
+                    Found::Nothing => return None,
                 };
-                let limiter = Arc::new(Limiter::resume(
-                    shard.rate_state,
-                    (tat, shard.busy_from(key)),
-                    shard.terms,
-                    self.scale,
-                    self.clock.clone(),
-                ));
-                *shard.table.get_mut(key).expect("it is there by now") = HEAVY;
-                shard.heavy.insert(key, Heavy { limiter, own: false });
-                shard.heavy.get_mut(&key).map(&with)
+                guarded.set_none_before(0);
+                let limiter = shard.law.limiter(key, &light, now, shard.terms, self.scale, self.clock.clone());
+                let heavy = shard.heavy.entry(key).or_insert(Heavy { limiter: Arc::new(limiter), own: false });
+                Some(Ok(with(heavy)))
             });
             match attempt {
                 Some(result) => {
                     if claimed {
-                        self.room.give_up();
+                        self.capacity.release();
                     }
-                    return (wakes, Ok(result));
+                    return (wakes, result);
                 }
                 None => match self.make_room(proof, key, &mut wakes) {
                     Ok(()) => claimed = true,
                     Err(None) => std::thread::yield_now(),
-                    Err(Some(next)) => return (wakes, Err(Refusal::LineFull(next))),
+                    Err(Some(after)) => return (wakes, Err(Refusal::AllKeysInUse(after))),
                 },
             }
         }
     }
 
-    /// A key that is not has a full bucket.
+    /// True if the key is remembered. A key that is not remembered owes nothing.
     pub fn is_remembered(&self, proof: D::Proof<'_>, key: KeyHash) -> bool {
-        self.shard(key).with(proof, |shard| shard.table.get_mut(key).is_some())
+        self.shard(key).section.with(proof, |shard| shard.table.get_mut(key).is_some())
     }
 
-    /// What could be taken of the key's bucket now, in units; negative in debt.
-    pub fn level(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, i128) {
-        let mut wakes = Wakes::none();
-        let found =
-            self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| match shard.find(proof, key, now, wakes) {
-                None => Ok(i128::from(shard.rate_state.burst)),
-                Some(Found::Light(tat)) => Ok(shard.gcra(key, tat).level(now, shard.rate_state.burst)),
-                Some(Found::Heavy(limiter)) => Err(limiter),
-            });
-        let level = found.unwrap_or_else(|limiter| {
-            let (fired, level) = limiter.level(proof);
-            wakes.append(fired);
-            level
-        });
-        (wakes, level)
-    }
-
-    /// True if `n` is more than the key's bucket can ever hold.
-    pub fn never_fits(&self, proof: D::Proof<'_>, key: KeyHash, n: Units) -> bool {
-        self.shard(key)
-            .with(proof, |shard| shard.heavy.get(&key).map_or(n > shard.rate_state.burst, |heavy| heavy.limiter.never_fits(n)))
-    }
-
-    /// How long until `n` of the key's bucket could go, those in its line being served first.
-    pub fn retry_after(&self, proof: D::Proof<'_>, key: KeyHash, n: Units) -> (Wakes<W>, Result<Nanos, Refusal>) {
-        let mut wakes = Wakes::none();
-        let found =
-            self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| match shard.find(proof, key, now, wakes) {
-                Some(Found::Heavy(limiter)) => Err(limiter),
-                _ if n > shard.rate_state.burst => Ok(Err(Refusal::NeverFits)),
-                None => Ok(Ok(0)),
-                Some(Found::Light(tat)) => Ok(Ok(shard.gcra(key, tat).ready_at(n, now) - now)),
-            });
-        match found {
-            Ok(answer) => (wakes, answer),
-            Err(limiter) => {
-                let (fired, answer) = limiter.retry_after(proof, n);
-                wakes.append(fired);
-                (wakes, answer)
-            }
-        }
-    }
-
-    /// Another rate and burst, from now on, for every key without its own. What is there stays there, as far as it fits; so do debts.
-    #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn set_rate(
+    /// Asks the light state of the key, or its limiter.
+    fn ask<R>(
         &self,
         proof: D::Proof<'_>,
-        (rate, burst): (Rate, Option<Units>),
-        change: impl FnOnce(&mut Terms),
-    ) -> Wakes<W> {
+        key: KeyHash,
+        light: impl FnOnce(&L, &L::Light, Nanos) -> R,
+        heavy: impl FnOnce(&Limiter<W, D>) -> (Wakes<W>, R),
+    ) -> (Wakes<W>, R) {
+        let mut wakes = Wakes::none();
+        let found =
+            self.visit(proof, self.shard(key), &mut wakes, |shard, now, wakes| match shard.find(proof, key, now, wakes) {
+                Found::Heavy(limiter) => Err(limiter),
+                Found::Light => Ok(light(&shard.law, shard.table.get_mut(key).expect("found above"), now)),
+                Found::Nothing => Ok(light(&shard.law, &L::Light::default(), now)),
+            });
+        let answer = found.unwrap_or_else(|limiter| {
+            let (fired, answer) = heavy(&limiter);
+            wakes.append(fired);
+            answer
+        });
+        (wakes, answer)
+    }
+
+    /// The amount that can be taken of the key now, in units; negative in debt.
+    pub fn level(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, i128) {
+        self.ask(proof, key, |law, light, now| law.level(key, light, now, self.scale), |limiter| limiter.level(proof))
+    }
+
+    /// True if `n` is more than can ever be admitted of the key at once.
+    pub fn never_fits(&self, proof: D::Proof<'_>, key: KeyHash, n: Units) -> bool {
+        self.shard(key).section.with(proof, |shard| {
+            shard.heavy.get(&key).map_or_else(|| n > shard.law.largest(), |heavy| heavy.limiter.never_fits(n))
+        })
+    }
+
+    /// The time until `n` of the key can be admitted, after all current waiters.
+    pub fn retry_after(&self, proof: D::Proof<'_>, key: KeyHash, n: Units) -> (Wakes<W>, Result<Nanos, Refusal>) {
+        let light = |law: &L, light: &L::Light, now| {
+            if n > law.largest() { Err(Refusal::NeverFits) } else { Ok(law.ready_at(key, light, n, now) - now) }
+        };
+        self.ask(proof, key, light, |limiter| limiter.retry_after(proof, n))
+    }
+
+    /// Sets the limit of every key without one of its own. Tokens are kept as far as they fit; debts are kept.
+    #[must_use = "wake-ups are delivered by `fire`"]
+    pub fn change(&self, proof: D::Proof<'_>, change: L::Change, tell: impl FnOnce(&mut Terms)) -> Wakes<W> {
         let (mut wakes, mut changed) = (Wakes::none(), Changed::nobody());
         self.terms.with(proof, |terms| {
-            change(terms);
-            for shard in &self.shards {
-                self.visit(proof, shard, &mut wakes, |shard, now, wakes| {
-                    let old = shard.rate_state.burst;
-                    let burst = burst.unwrap_or(old);
-                    shard.shift(now, |debt| (debt + burst).saturating_sub(old));
-                    (shard.rate_state.rate, shard.rate_state.burst, shard.terms) = (rate, burst, *terms);
+            tell(terms);
+            for guarded in &self.shards {
+                self.visit(proof, guarded, &mut wakes, |shard, now, wakes| {
+                    shard.law.change(change, &mut shard.table, now);
+                    shard.terms = *terms;
+                    guarded.set_none_before(0);
                     for Heavy { limiter, .. } in shard.heavy.values().filter(|heavy| !heavy.own) {
-                        changed.and(limiter.set_rate_inside(proof, (rate, Some(burst)), |each| *each = *terms, wakes));
+                        changed.and(L::change_inside(limiter, proof, shard.law.whole(), |each| *each = *terms, wakes));
                     }
                 });
             }
@@ -539,14 +504,14 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         wakes
     }
 
-    /// What it was told, last, for the keys without a rate of their own.
+    /// The terms of the keys without a limit of their own, as the user gave them.
     pub fn terms(&self, proof: D::Proof<'_>) -> Terms {
         self.terms.with(proof, |terms| *terms)
     }
 
-    /// What holds for this key.
+    /// The terms that apply to this key.
     pub fn terms_of(&self, proof: D::Proof<'_>, key: KeyHash) -> Terms {
-        self.shard(key).with(proof, |shard| shard.heavy.get(&key).map_or(shard.terms, |heavy| heavy.limiter.terms(proof)))
+        self.shard(key).section.with(proof, |shard| shard.heavy.get(&key).map_or(shard.terms, |heavy| heavy.limiter.terms(proof)))
     }
 
     pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, KeyedStatistics) {
@@ -574,10 +539,10 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         (wakes, seen)
     }
 
-    /// Every waker in every line, each once.
+    /// Calls `waker` with every waker in every wait queue, once each.
     pub fn visit_wakers(&self, proof: D::Proof<'_>, mut waker: impl FnMut(&W)) {
         for shard in &self.shards {
-            shard.with(proof, |shard| {
+            shard.section.with(proof, |shard| {
                 for heavy in shard.heavy.values() {
                     heavy.limiter.visit_wakers(proof, &mut waker);
                 }
@@ -586,7 +551,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
     }
 }
 
-impl<W: Wake, D: Domain> fmt::Debug for Keyed<W, D> {
+impl<W: Wake, D: Domain, L: Law> fmt::Debug for Keyed<W, D, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyed").finish_non_exhaustive()
     }

@@ -1,61 +1,64 @@
 //! `Limiter`: one schedule, one wait queue, one section.
 //!
 //! # Algorithm
-//! A schedule ([`Gcra`] or [`Window`]) says when an amount can be admitted; it knows no callers. The wait queue is strictly first come,
-//! first served: an arrival is admitted at once only if nobody waits. The head is granted at the first moment at which the schedule allows
-//! its amount. The schedule books that moment, not the one at which a thread came to look, so a late wake-up costs nothing
-//! ([`State::settle`]). A grant is recorded in the section, and its owner fetches it. A waiter that leaves first gives its grant back.
+//! A schedule ([`Gcra`] or [`Window`]) computes when an amount can be admitted; it knows no callers. The wait queue is strictly first come,
+//! first served: an arrival is admitted at once only if no request is waiting. The head is granted at the first moment at which the schedule
+//! allows its amount. The schedule records that moment, not the moment at which a thread woke up to grant it, so a late wake-up costs nothing
+//! ([`State::grant_due`]). A grant is recorded in the section, and its owner fetches it. A waiter that leaves before that gives its grant back.
 //!
 //! # Bookings
-//! A reservation is a promise of a moment. If nobody waits it is taken from the schedule at once. Otherwise it is kept as a
-//! `FutureBooking`, for the moment that follows from the waiters before it, and taken at that moment. Promises never move.
+//! A reservation is a booking for a certain moment. If no request is waiting, it is taken from the schedule at once. Otherwise it is kept as a
+//! `FutureBooking` for the moment that follows from the waiters before it, and taken at that moment. The moment of a booking never changes.
 //!
-//! # What is given back
-//! An ungranted amount is returned in full; a granted, booked or settled one only as far as no window then exceeds its limit. A window
-//! returns what is still in its log, and a bucket what has not been refilled since (see `lowwater`); what later promises rely on stays
-//! taken. A refund is the caller's responsibility, and is not limited in this way.
+//! # How much is given back
+//! An ungranted amount is returned in full; a granted, booked or settled amount only as far as no window then exceeds its limit. A window
+//! returns what is still in its log, and a bucket what has not been refilled since (see `lowwater`). The part that later bookings rely on
+//! stays taken. A refund is the caller's responsibility, and is not limited in this way.
 //!
 //! # Sets
-//! A limiter has weak references to the sets that it is a member of, in its own section. A visit that changes its policy, or what it has
-//! admitted, returns these sets ([`Changed`]), and they look again before the call returns.
+//! A limiter keeps weak references, in its own section, to the sets of which it is a member. A visit that changes its policy, or the amounts
+//! that it has admitted, returns these sets ([`Changed`]), and they recompute their grants before the call returns.
 //!
 //! # Fairness and cancellation
 //! Waiters are served in strict order: a large amount at the head holds up small ones behind it. [`Limiter::leave`] removes a waiter, and
-//! those behind it are admitted earlier.
+//! the waiters behind it are admitted earlier.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 
 use super::bucket::Bucket;
 use super::fast_path::{FastPath, Passage};
-use super::gcra::{Gcra, RateState, Rule};
+use super::gcra::{Gcra, Rule};
 use super::schedule::Schedule;
 use super::state::{Fetched, State};
-use super::types::{Booking, Need, Place, Refusal, Standing, Statistics, Terms};
-use super::units::{Rate, Scale, Units};
+use super::types::{AcquireState, Booking, Granted, Need, Refusal, Statistics, Terms, Waiter};
+use super::units::{MAX_UNITS, Rate, Scale, Units};
 use super::wait_queue::NEVER;
 use super::window::Window;
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::section::{Domain, Gate as _, Section};
-use crate::sync::{Count, Shared, Weak};
+use crate::sync::{Count, Ordering, Shared, Weak};
 use crate::wait::{Ticket, Wake, Wakes};
 
 /// What a limiter enforces.
 #[derive(Clone, Copy, Debug)]
 pub enum Policy {
     /// At most `burst + rate * t` in any `t`.
-    /// `debt` is what is missing from a full bucket in the beginning.
+    /// `debt` is the amount missing from a full bucket at the beginning.
     Bucket { rate: Rate, burst: Units, debt: Units },
-    /// Evenly spaced: each request after the one before has been paid for; at most `capacity` waiters.
+    /// Evenly spaced: each request is admitted when the amount of the previous one has drained; at most `capacity` waiters.
     Spaced { rate: Rate, capacity: usize },
     /// At most `limit` in any `period`.
     Window { limit: Units, period: Nanos },
+    /// Admits everything at once, except in a pause.
+    Unlimited,
+    /// Admits nothing.
+    Closed,
 }
 
-/// A set, as its members see it: it depends on what they admit.
+/// A set, as its members see it. Its grants depend on what the members admit.
 pub(super) trait Depends<W: Wake, D: Domain>: Send + Sync {
-    /// A member's policy, or what it has admitted, has been changed from outside.
+    /// Called when a member's policy, or the amounts it has admitted, have been changed by something other than the set.
     fn members_changed(&self, proof: D::Proof<'_>) -> Wakes<W>;
 }
 
@@ -67,7 +70,7 @@ struct Inside<W: Wake, D: Domain> {
     sets: Vec<Weak<Dependent<W, D>>>,
 }
 
-/// The sets that have to look again because one of their members has changed.
+/// The sets that have to recompute their grants because one of their members has changed.
 #[must_use = "the sets are told by `tell`, outside of every section"]
 pub(super) struct Changed<W: Wake, D: Domain>(Vec<Shared<Dependent<W, D>>>);
 
@@ -84,7 +87,7 @@ impl<W: Wake, D: Domain> Changed<W, D> {
         }
     }
 
-    /// Without this set, which knows already.
+    /// Without this set, which made the change itself.
     pub(super) fn but<S>(mut self, set: &S) -> Self {
         self.0.retain(|other| !std::ptr::addr_eq(Shared::as_ptr(other), set));
         self
@@ -121,7 +124,7 @@ impl<W: Wake, D: Domain> Changed<W, D> {
 /// wakes.fire();
 /// assert_eq!(admitted, Ok(false));
 ///
-/// clock.advance(100_000_000); // in a tenth of a second one token comes in
+/// clock.advance(100_000_000); // in a tenth of a second one token is refilled
 /// let (wakes, admitted) = bucket.try_acquire((), token);
 /// wakes.fire();
 /// assert_eq!(admitted, Ok(true));
@@ -132,19 +135,19 @@ impl<W: Wake, D: Domain> Changed<W, D> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Limiter<W: Wake, D: Domain> {
-    fast_path: Option<FastPath>,
+    pub(super) fast_path: Option<FastPath>,
     scale: Scale,
-    clock: Clock<W>,
-    /// Relaxed, as `refused`: numbers for `statistics`, by which nothing else is ordered.
-    admitted: Count,
-    refused: Count,
-    /// The most that may ever go at once, for those who ask without a visit. Written in the section.
+    pub(super) clock: Clock<W>,
+    /// Relaxed, as `refused`: counters for `statistics`, which order nothing else.
+    pub(super) admitted: Count,
+    pub(super) refused: Count,
+    /// The largest amount that can be admitted at once, for callers that do not enter the section. Written in the section.
     largest: Count,
     section: Section<Inside<W, D>, D>,
 }
 
 impl<W: Wake, D: Domain> Limiter<W, D> {
-    /// A limiter without terms, for users of the core alone.
+    /// A limiter without terms, for users of the core crate.
     pub fn new(law: Policy, scale: Scale, clock: Clock<W>) -> Self {
         Self::with_terms(law, Terms::default(), scale, clock)
     }
@@ -159,24 +162,25 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
                 (Schedule::Bucket(Bucket::new(Gcra::new(Rule::Spaced, rate, 0, 0, now))), capacity)
             }
             Policy::Window { limit, period } => (Schedule::Window(Window::new(limit, period)), usize::MAX),
+            Policy::Unlimited => (Schedule::Always, usize::MAX),
+            Policy::Closed => (Schedule::Never, usize::MAX),
         };
         let fast_path = match &schedule {
             Schedule::Bucket(bucket) => Some(FastPath::new(bucket.gcra.rate_state)),
-            Schedule::Window(_) => None,
+            _ => None,
         };
         Self::of(State::new(schedule, terms, capacity), fast_path, scale, clock)
     }
 
-    /// A bucket that goes on from a state kept elsewhere (see `keyed`).
-    pub(super) fn resume(
-        rate_state: RateState,
-        (tat, busy_from): (u64, u64),
-        terms: Terms,
-        scale: Scale,
-        clock: Clock<W>,
-    ) -> Self {
-        let schedule = Schedule::Bucket(Bucket::new(Gcra::resume(rate_state, tat, busy_from)));
-        Self::of(State::new(schedule, terms, usize::MAX), Some(FastPath::new(rate_state)), scale, clock)
+    /// A bucket that continues from a state kept elsewhere (see `keyed`).
+    pub(super) fn resume(gcra: Gcra, capacity: usize, terms: Terms, scale: Scale, clock: Clock<W>) -> Self {
+        let (schedule, fast_path) = (Schedule::Bucket(Bucket::new(gcra)), FastPath::new(gcra.rate_state));
+        Self::of(State::new(schedule, terms, capacity), Some(fast_path), scale, clock)
+    }
+
+    /// A window that continues from a state kept elsewhere (see `keyed`).
+    pub(super) fn resume_window(window: Window, terms: Terms, scale: Scale, clock: Clock<W>) -> Self {
+        Self::of(State::new(Schedule::Window(window), terms, usize::MAX), None, scale, clock)
     }
 
     fn of(state: State<W>, fast_path: Option<FastPath>, scale: Scale, clock: Clock<W>) -> Self {
@@ -199,8 +203,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         self.section.is_entered(proof)
     }
 
-    /// One visit to the section: the fast path is closed, those whose time has come are granted, and afterwards it is opened again if
-    /// nobody is left.
+    /// Enters the section once: closes the fast path, grants the waiters whose time has come, and afterwards opens the fast path again if no
+    /// waiter is left.
     pub(super) fn visit<R>(
         &self,
         proof: D::Proof<'_>,
@@ -225,8 +229,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         if state.generation != generation {
             state.forget(generation);
         }
-        state.settle(now, wakes);
-        // Now that everything dated before now has been booked.
+        state.grant_due(now, wakes);
+        // Only after everything dated before now has been booked.
         state.schedule.rebase(now);
         let result = critical(state, now, wakes);
         if let (Schedule::Bucket(Bucket { gcra, .. }), Some(fast_path)) = (&state.schedule, &self.fast_path) {
@@ -238,13 +242,17 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         result
     }
 
-    fn visited<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R) -> (Wakes<W>, R) {
+    pub(super) fn visited<R>(
+        &self,
+        proof: D::Proof<'_>,
+        critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R,
+    ) -> (Wakes<W>, R) {
         let mut wakes = Wakes::none();
         let result = self.visit(proof, &mut wakes, critical);
         (wakes, result)
     }
 
-    /// A visit that may move the moments of the sets that it is a member of.
+    /// A visit that may change the moments of grants of the sets of which this is a member.
     fn visit_to_change<R>(
         &self,
         proof: D::Proof<'_>,
@@ -253,13 +261,13 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     ) -> (R, Changed<W, D>) {
         self.section.with(proof, |inside| {
             let result = self.inside(&mut inside.state, wakes, critical);
-            // Relaxed: it is a number by itself, and who needs the truth asks in the section.
+            // Relaxed: an independent number; callers that need the exact value enter the section.
             self.largest.store(inside.state.schedule.largest(), Ordering::Relaxed);
             (result, Changed(inside.sets.iter().filter_map(Weak::upgrade).collect()))
         })
     }
 
-    /// The same, and tells the sets.
+    /// As `visit_to_change`, and also makes the sets recompute their grants.
     fn change<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, Nanos, &mut Wakes<W>) -> R) -> (Wakes<W>, R) {
         let mut wakes = Wakes::none();
         let (result, changed) = self.visit_to_change(proof, &mut wakes, critical);
@@ -275,12 +283,12 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         });
     }
 
-    /// Another member of a set has changed this one.
+    /// The sets of this limiter, after another member of a set has changed it.
     pub(super) fn changed(&self, proof: D::Proof<'_>) -> Changed<W, D> {
         self.section.with(proof, |inside| Changed(inside.sets.iter().filter_map(Weak::upgrade).collect()))
     }
 
-    /// Through the fast_path, if that is possible. `None`: ask [`Limiter::try_acquire`]. Cannot panic.
+    /// Takes `n` on the fast path if that is possible. `None`: use [`Limiter::try_acquire`]. Cannot panic.
     #[inline]
     pub fn pass(&self, proof: D::Proof<'_>, n: Units) -> Option<bool> {
         match self.on_fast_path(proof, n) {
@@ -293,7 +301,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         }
     }
 
-    /// As `pass`, for a caller that waits otherwise, so that it does not count as refused.
+    /// As `pass`, for a caller that will wait if it is not admitted, so that it does not count as refused.
     #[inline]
     pub fn pass_or_wait(&self, proof: D::Proof<'_>, n: Units) -> bool {
         self.on_fast_path(proof, n) == Passage::Admitted
@@ -309,9 +317,9 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         passage
     }
 
-    /// Called with a proof at hand: where that keeps others out, counting is a plain addition.
+    /// Counts with a proof: if the proof excludes other threads, this is a plain addition.
     #[inline]
-    fn count(count: &Count) {
+    pub(super) fn count(count: &Count) {
         if D::Gate::IS_A_LOCK {
             count.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -319,7 +327,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         }
     }
 
-    /// Takes `n` if it can be admitted now and nobody waits.
+    /// Takes `n` if it can be admitted now and no request is waiting.
     pub fn try_acquire(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
         let (wakes, result) = self.try_or_wait(proof, n);
         if matches!(result, Ok(false)) {
@@ -328,7 +336,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         (wakes, result)
     }
 
-    /// As `try_acquire`, for a caller that waits otherwise, so that it does not count as refused.
+    /// As `try_acquire`, for a caller that will wait if it is not admitted, so that it does not count as refused.
     pub fn try_or_wait(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<bool, Refusal>) {
         if self.pass_or_wait(proof, n) {
             return (Wakes::none(), Ok(true));
@@ -337,52 +345,76 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
             }
-            let goes = state.try_now(n, now);
+            state.make_room(1)?;
+            let goes = state.try_now(n, now).is_some();
             state.admitted += u64::from(goes);
             Ok(goes)
         })
     }
 
-    /// Takes `n`, or takes (or keeps) a place in the queue: while it returns `Waiting` the place is held, and `waker` will be woken. A request
-    /// that cannot be served by its deadline is refused at once, and holds no place.
+    /// Takes `n` if it can be admitted now and no request is waiting, for a caller that later reports the amount actually used (see
+    /// [`Limiter::adjust`]). With `or_wait` the caller will wait otherwise, so that it does not count as refused.
+    pub fn try_book(&self, proof: D::Proof<'_>, n: Units, or_wait: bool) -> (Wakes<W>, Result<Option<Booking>, Refusal>) {
+        self.visited(proof, |state, now, _| {
+            if state.never_fits(n) {
+                return Err(Refusal::NeverFits);
+            }
+            state.make_room(1)?;
+            let booking = state.try_now(n, now);
+            state.admitted += u64::from(booking.is_some());
+            state.refused += u64::from(booking.is_none() && !or_wait);
+            Ok(booking)
+        })
+    }
+
+    /// Takes `n`, or waits: while it returns `Waiting`, the waiter is in the wait queue, and `waker` will be woken. A request that cannot be
+    /// served by its deadline is refused at once, and is not in the queue. A grant is recorded in `waiter`.
     pub fn acquire_or_wait(
         &self,
         proof: D::Proof<'_>,
         n: Units,
-        place: &mut Place,
+        waiter: &mut Waiter,
         waker: &W,
         deadline: Option<Nanos>,
-    ) -> (Wakes<W>, Standing) {
+    ) -> (Wakes<W>, AcquireState) {
         self.visited(proof, |state, now, wakes| {
-            if let Some(ticket) = place.0 {
+            if let Some(ticket) = waiter.ticket {
                 if let Some(fetched) = state.fetch(ticket, now, wakes) {
-                    place.0 = None;
+                    waiter.ticket = None;
                     return match fetched {
-                        Fetched::Grant => Standing::Granted,
-                        Fetched::Oversized => Standing::Refused(Refusal::NeverFits),
+                        Fetched::Grant(booking) => {
+                            waiter.granted = Granted::One(booking);
+                            AcquireState::Granted
+                        }
+                        Fetched::Oversized => AcquireState::Refused(Refusal::NeverFits),
                     };
                 }
                 if state.queue.contains(ticket) {
-                    return Standing::Waiting(Some(state.queue.watch(ticket, state.due)).filter(|&at| at != NEVER));
+                    return AcquireState::Waiting(Some(state.queue.watch(ticket, state.due)).filter(|&at| at != NEVER));
                 }
-                place.0 = None; // forgotten after a fork: it comes again
+                waiter.ticket = None; // its place was forgotten after a fork: it is an arrival again
             }
-            if let Some(standing) = state.arrive(n, deadline, now) {
-                return standing;
+            match state.arrive(n, deadline, now) {
+                Err(refusal) => return AcquireState::Refused(refusal),
+                Ok(Some(booking)) => {
+                    waiter.granted = Granted::One(booking);
+                    return AcquireState::Granted;
+                }
+                Ok(None) => {}
             }
             let ticket = state.join(waker, n, now);
-            place.0 = Some(ticket);
+            waiter.ticket = Some(ticket);
             if state.queue.head().is_some_and(|(head, _)| head == ticket) {
                 state.due = state.moment(ticket, n);
             }
-            Standing::Waiting(Some(state.queue.watch(ticket, state.due)).filter(|&at| at != NEVER))
+            AcquireState::Waiting(Some(state.queue.watch(ticket, state.due)).filter(|&at| at != NEVER))
         })
     }
 
-    /// The operation waits no longer. A grant that it has not fetched is given back.
+    /// Stops waiting. A grant that has not been fetched is given back.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place) -> Wakes<W> {
-        let Some(ticket) = place.0.take() else { return Wakes::none() };
+    pub fn leave(&self, proof: D::Proof<'_>, waiter: &mut Waiter) -> Wakes<W> {
+        let Some(ticket) = waiter.ticket.take() else { return Wakes::none() };
         self.change(proof, |state, now, wakes| {
             if state.queue.contains(ticket) {
                 state.leave(ticket, now, wakes);
@@ -391,7 +423,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         .0
     }
 
-    /// The waiter cannot come for a while (it runs a signal handler), so another waiter leads.
+    /// Called when the waiter cannot try for a while (its thread runs a signal handler): another waiter becomes the leader.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn step_aside(&self, proof: D::Proof<'_>, ticket: Ticket) -> Wakes<W> {
         self.visited(proof, |state, _, wakes| {
@@ -410,26 +442,28 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         .0
     }
 
-    /// Books `n` for the first moment possible, if that is at most `max_wait` away.
+    /// Books `n` for the first possible moment, if that is at most `max_wait` away.
     pub fn reserve(&self, proof: D::Proof<'_>, n: Units, max_wait: Option<Nanos>) -> (Wakes<W>, Result<Booking, Refusal>) {
         self.visited(proof, |state, now, wakes| {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
             }
             let at = state.foresee(n, Need::Exact, now);
-            let full = state.line_is_full(now).filter(|_| at > now);
+            let full = state.wait_queue_is_full(now).filter(|_| at > now);
             let refusal = match full {
+                _ if state.schedule.is_closed() => Some(Refusal::Until(NEVER)),
                 _ if max_wait.is_some_and(|limit| at - now > limit) => Some(Refusal::Until(at)),
-                Some(free) => Some(Refusal::LineFull(free)),
+                Some(free) => Some(Refusal::WaitQueueFull(free)),
                 None => (at == NEVER || !state.can_book(n)).then_some(Refusal::TooFar),
             };
             if let Some(refusal) = refusal {
                 state.refused += 1;
                 return Err(refusal);
             }
+            state.schedule.try_reserve(1)?;
             state.admitted += 1;
             let booking = state.book_at(n, at, false, now);
-            state.settle(now, wakes);
+            state.grant_due(now, wakes);
             Ok(booking)
         })
     }
@@ -439,8 +473,9 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         self.change(proof, |state, now, wakes| state.cancel(booking, 0, now, wakes))
     }
 
-    /// Reports the amount that a booking came to: the difference is given back as far as that is possible, or charged.
-    pub fn adjust(&self, proof: D::Proof<'_>, booking: Booking, actual: Units) -> (Wakes<W>, Result<(), Refusal>) {
+    /// Reports the amount of a booking or grant that was actually used: the difference is given back as far as that is possible, or charged.
+    /// Returns how much was given back.
+    pub fn adjust(&self, proof: D::Proof<'_>, booking: Booking, actual: Units) -> (Wakes<W>, Result<Units, Refusal>) {
         self.change(proof, |state, now, wakes| state.adjust(booking, actual, now, wakes))
     }
 
@@ -449,24 +484,25 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     pub fn refund(&self, proof: D::Proof<'_>, n: Units) -> Wakes<W> {
         self.change(proof, |state, now, wakes| {
             state.give_back(n, now);
-            state.settle(now, wakes);
+            state.grant_due(now, wakes);
         })
         .0
     }
 
-    /// Takes `n` without asking.
+    /// Takes `n` unconditionally, even if that leaves a debt.
     pub fn debit(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<(), Refusal>) {
         self.change(proof, |state, now, wakes| {
             if !state.can_book(n) {
                 return Err(Refusal::TooFar);
             }
+            state.make_room(1)?;
             state.charge(n, now);
-            state.settle(now, wakes);
+            state.grant_due(now, wakes);
             Ok(())
         })
     }
 
-    /// Sets the rate, and the burst of a bucket or the capacity of a shaper where one is given. `terms` records what the user gave.
+    /// Sets the rate and, if given, the burst of a bucket or the capacity of a shaper. `terms` records the values that the user gave.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn set_rate(
         &self,
@@ -479,18 +515,18 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         self.change(proof, |state, now, wakes| state.set_rate((rate, burst, capacity), terms, now, wakes)).0
     }
 
-    /// The same for a key's limiter, from inside the section of its keyed limiter. The caller tells the sets outside of it.
+    /// As `set_rate`, for a key's limiter, from inside the section of its keyed limiter. The caller notifies the sets outside of it.
     pub(super) fn set_rate_inside(
         &self,
         proof: D::Proof<'_>,
-        (rate, burst): (Rate, Option<Units>),
+        rate: (Rate, Option<Units>, Option<usize>),
         terms: impl FnOnce(&mut Terms),
         wakes: &mut Wakes<W>,
     ) -> Changed<W, D> {
-        self.visit_to_change(proof, wakes, |state, now, wakes| state.set_rate((rate, burst, None), terms, now, wakes)).1
+        self.visit_to_change(proof, wakes, |state, now, wakes| state.set_rate(rate, terms, now, wakes)).1
     }
 
-    /// Sets the limit of a window, and its period where one is given. `terms` records what the user gave.
+    /// Sets the limit of a window and, if given, its period. `terms` records the values that the user gave.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn set_window(
         &self,
@@ -499,25 +535,26 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         period: Option<Nanos>,
         terms: impl FnOnce(&mut Terms),
     ) -> Wakes<W> {
-        self.change(proof, |state, now, wakes| {
-            if let Schedule::Window(window) = &mut state.schedule {
-                window.limit = limit;
-                if let Some(period) = period {
-                    window.set_period(period);
-                }
-            }
-            terms(&mut state.terms);
-            state.changed(now, wakes);
-        })
-        .0
+        self.change(proof, |state, now, wakes| state.set_window((limit, period), terms, now, wakes)).0
     }
 
-    /// The terms that were given last.
+    /// As `set_limit`, for a key's limiter: see `set_rate_inside`.
+    pub(super) fn set_window_inside(
+        &self,
+        proof: D::Proof<'_>,
+        window: (Units, Option<Nanos>),
+        terms: impl FnOnce(&mut Terms),
+        wakes: &mut Wakes<W>,
+    ) -> Changed<W, D> {
+        self.visit_to_change(proof, wakes, |state, now, wakes| state.set_window(window, terms, now, wakes)).1
+    }
+
+    /// The current terms.
     pub fn terms(&self, proof: D::Proof<'_>) -> Terms {
         self.section.with(proof, |inside| inside.state.terms)
     }
 
-    /// Nobody goes before `pause` has passed.
+    /// Admits no request until `pause` has passed.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn pause(&self, proof: D::Proof<'_>, pause: Nanos) -> Wakes<W> {
         self.change(proof, |state, now, wakes| {
@@ -526,7 +563,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         .0
     }
 
-    /// The units available now; negative in debt. (A shaper answers as a bucket with a burst of one token would.)
+    /// The units available now; negative in debt. (For a shaper, the level of a bucket with a burst of one token.)
     pub fn level(&self, proof: D::Proof<'_>) -> (Wakes<W>, i128) {
         self.visited(proof, |state, now, _| match &mut state.schedule {
             Schedule::Bucket(Bucket { gcra, .. }) if gcra.rate_state.rule == Rule::Spaced => {
@@ -534,15 +571,18 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             }
             Schedule::Bucket(Bucket { gcra, .. }) => gcra.level(now, gcra.rate_state.burst),
             Schedule::Window(window) => window.level(now),
+            Schedule::Always => i128::from(MAX_UNITS),
+            Schedule::Never => 0,
         })
     }
 
-    /// The time until `n` can be admitted, after all waiters.
+    /// The time until `n` can be admitted, after all current waiters.
     pub fn retry_after(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<Nanos, Refusal>) {
         self.foresee(proof, n, Need::Exact)
     }
 
-    /// The same; it may be too long after other waiters have left. (Of many who give up at once each would have to look at all the others.)
+    /// As `retry_after`, but an upper bound: it may be too long after other waiters have left. (An exact answer takes time in proportion to the
+    /// number of waiters, so if many gave up at once it would take quadratic time.)
     pub fn retry_after_at_most(&self, proof: D::Proof<'_>, n: Units) -> (Wakes<W>, Result<Nanos, Refusal>) {
         self.foresee(proof, n, Need::AtTheLatest)
     }
@@ -559,7 +599,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
-    /// True if `n` is more than can ever be admitted at once. It asks without a visit, so an attempt may still decide otherwise.
+    /// True if `n` is more than can ever be admitted at once. It does not enter the section, so an attempt may decide otherwise.
     pub fn never_fits(&self, n: Units) -> bool {
         n > self.largest.load(Ordering::Relaxed)
     }
@@ -574,7 +614,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
-    /// Every waker in the line, each once. Grants nobody anything.
+    /// Calls `waker` with every waker in the wait queue, once each. Grants nothing.
     pub fn visit_wakers(&self, proof: D::Proof<'_>, waker: impl FnMut(&W)) {
         self.section.with(proof, |Inside { state, .. }| {
             if state.generation == fork::generation() {
@@ -583,12 +623,17 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         });
     }
 
-    /// Its schedule, if that is its whole state: nobody waits, nothing is booked ahead, nothing is paused.
-    pub(super) fn if_quiet(&self, proof: D::Proof<'_>) -> (Wakes<W>, Option<Gcra>) {
-        self.visited(proof, |state, now, _| match &state.schedule {
-            Schedule::Bucket(bucket) if state.is_quiet(now) && state.promises.is_empty() => Some(bucket.gcra),
-            _ => None,
+    /// Its schedule, if that is its whole state: no request is waiting, nothing is booked ahead, nothing is paused.
+    pub(super) fn if_quiet(&self, proof: D::Proof<'_>) -> (Wakes<W>, Option<Schedule>) {
+        self.visited(proof, |state, now, _| {
+            let quiet = state.is_all_in_schedule(now);
+            quiet.then(|| state.schedule.clone())
         })
+    }
+
+    /// True if the schedule is the whole state; the schedule is not copied.
+    pub(super) fn is_quiet(&self, proof: D::Proof<'_>) -> (Wakes<W>, bool) {
+        self.visited(proof, |state, now, _| state.is_all_in_schedule(now))
     }
 }
 

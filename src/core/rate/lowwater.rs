@@ -1,25 +1,25 @@
 //! `LowWater`: how much of an amount that was taken earlier can still be given back.
 //!
-//! To give an amount back is to ask what the schedule would be had it never been taken. Everything taken later moved `tat` to
-//! `max(tat, at) + n`. Without the amount, `tat` would have been lower by as much as was still to be worked off at each later taking (the
-//! *backlog*), and by no more: the rest had come in again by then, and somebody may have relied on it. So what can be given back of a taking
-//! is bounded by the least backlog found just before any later one: a low-water mark.
+//! Giving an amount back means computing the schedule as if the amount had never been taken. Each later taking moved `tat` to
+//! `max(tat, at) + n`. Without the amount, `tat` would have been lower by what had not drained at each later taking (the *backlog*), and no
+//! lower: the rest had been refilled by then, and another caller may have relied on it. So the part of a taking that can be given back is
+//! bounded by the smallest backlog found just before any later one: a low-water mark.
 //!
 //! # Algorithm
-//! A stack of the marks that are still the lowest from their taking on, in the order of the takings, which is the order of the backlogs too
-//! (a *monotonic stack*). A new mark removes those that are not lower. What is taken out again lowers the marks of all later takings.
-//! Nothing is kept for each taking, so one that is never given back costs nothing.
+//! A stack of the marks that no later mark has undercut, in the order of the takings, which is the order of the backlogs too (a *monotonic
+//! stack*). A new mark removes the marks that are not lower. Giving an amount back lowers the marks of all later takings. Nothing is stored
+//! for each taking, so a taking that is never given back costs nothing.
 //!
-//! At most [`MOST`] marks are kept. Beyond that the two oldest become one, with the lower backlog: then less of the oldest takings can be
-//! given back than the law would allow, never more.
+//! At most [`MOST`] marks are kept. Beyond that the two oldest are merged, with the lower backlog: then less of the oldest takings can be
+//! given back than the limit would allow, never more.
 
 use super::units::Units;
 use crate::clock::Nanos;
 
-/// So many marks at most. More come up only when each taking finds a larger backlog than the one before it.
+/// The largest number of marks. More would be needed only if each taking found a larger backlog than the one before it.
 const MOST: usize = 64;
 
-/// Which taking: its moment, but no earlier than that of the taking before it, and its number among all of the limiter's.
+/// Identifies a taking: its moment, but no earlier than that of the taking before it, and its number among all of the limiter's takings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Taking {
     pub(super) at: Nanos,
@@ -29,13 +29,13 @@ pub(super) struct Taking {
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     taking: Taking,
-    /// The backlog just before it.
+    /// The backlog just before the taking.
     backlog: Units,
 }
 
 #[derive(Debug)]
 pub(super) struct LowWater {
-    /// By taking, and by backlog.
+    /// Sorted by taking and by backlog.
     marks: Vec<Mark>,
     last: Nanos,
 }
@@ -45,7 +45,7 @@ impl LowWater {
         Self { marks: Vec::new(), last: 0 }
     }
 
-    /// Something is about to be taken. Returns the taking under which it is known from now on.
+    /// Called when an amount is about to be taken. Returns the identity of the taking.
     pub(super) fn taking(&mut self, taking: Taking, backlog: Units) -> Taking {
         self.last = self.last.max(taking.at);
         let taking = Taking { at: self.last, ..taking };
@@ -60,17 +60,17 @@ impl LowWater {
         taking
     }
 
-    /// The first mark later than that.
+    /// The index of the first mark after this taking.
     fn after(&self, taking: Taking) -> usize {
         self.marks.partition_point(|mark| mark.taking <= taking)
     }
 
-    /// How much of what was taken then can be given back, as far as later takings go.
+    /// The part of this taking that can be given back, as far as later takings allow.
     pub(super) fn since(&self, taking: Taking) -> Units {
         self.marks.get(self.after(taking)).map_or(Units::MAX, |mark| mark.backlog)
     }
 
-    /// So much of what was taken then has been given back, which was no more than [`LowWater::since`] allows.
+    /// Called when `n` of this taking has been given back, which is no more than [`LowWater::since`] allows.
     pub(super) fn given_back(&mut self, taking: Taking, n: Units) {
         let first = self.after(taking);
         for mark in &mut self.marks[first..] {
@@ -86,7 +86,7 @@ impl LowWater {
 mod tests {
     use super::*;
 
-    /// The schedule itself, one unit a moment: takes in order, `tat = max(tat, at) + n`.
+    /// The schedule itself, at one unit per nanosecond: takes the amounts in order, `tat = max(tat, at) + n`.
     fn replay(takes: &[(u64, u64)]) -> u64 {
         takes.iter().fold(0, |tat: u64, (at, n)| tat.max(*at) + n)
     }
@@ -99,7 +99,7 @@ mod tests {
         }
     }
 
-    /// Some of what was taken is given back, wholly or in part, in any order: the schedule is as if it had never been taken.
+    /// After amounts have been given back, in full or in part, in any order, the schedule is as if they had never been taken.
     #[test]
     fn as_if_it_had_never_been() {
         let mut dice = dice();
@@ -128,7 +128,7 @@ mod tests {
         }
     }
 
-    /// With more marks than are kept: never more than that, and the latest takings are as exact as ever.
+    /// With more takings than marks are kept, the number of marks stays bounded and the latest takings stay exact.
     #[test]
     fn what_is_forgotten_gives_back_less() {
         let mut low = LowWater::new();

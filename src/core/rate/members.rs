@@ -1,60 +1,79 @@
-//! The members of a set while the sections of all of them are held, what is booked in them, and their forecast.
+//! The members of a set during a visit (while the sections of all members are held), their bookings, and the forecast of the set.
+
+use std::collections::VecDeque;
 
 use super::schedule::Projection;
 use super::state::{State as Member, Turn};
-use super::types::{Booking, Refusal};
+use super::types::{Bookings, Refusal};
 use super::units::Units;
 use super::wait_queue::NEVER;
 use crate::clock::Nanos;
 use crate::wait::{Ticket, Wake, Wakes};
 
-/// A promise by all members: everything may go at `at`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bookings {
-    pub at: Nanos,
-    /// None where nothing was asked for.
-    pub(super) each: Vec<Option<Booking>>,
-}
-
-impl Bookings {
-    /// What was booked, in the members' order.
-    pub fn amounts(&self) -> impl Iterator<Item = Units> {
-        self.each.iter().map(|booking| booking.map_or(0, |booking| booking.units))
-    }
-}
-
-/// What somebody in line waits for.
+/// What a waiter of the set waits for.
 #[derive(Debug)]
 pub(super) struct Wants {
     pub(super) amounts: Box<[Units]>,
-    /// Its turn in each member, since it has first been booked.
+    /// Its position in the wait queue of each member, once it has been booked for the first time.
     pub(super) turns: Option<Box<[Turn]>>,
-    /// The moment that a forecast has given it.
+    /// The moment that a forecast has computed for it.
     pub(super) foreseen: Option<Nanos>,
 }
 
-/// The members' schedules as they will be when everybody in the queue has been granted, kept for the next who asks.
+/// The members' schedules as they will be when all waiters in the queue have been granted, kept for the next caller.
 #[derive(Debug)]
 pub(super) struct Forecast {
     pub(super) members: Vec<Projection>,
-    /// The last waiter that it counts, and its moment.
+    /// The last waiter that the forecast includes, and its moment.
     pub(super) last: Option<Ticket>,
     pub(super) at: Nanos,
-    /// How many have left since it was made: with any of them it says when at the latest.
+    /// The number of waiters that have left since the forecast was computed. If there are any, its moments are upper bounds.
     pub(super) left: usize,
-    /// Of the members, when they were as it says.
+    /// The versions of the members at the time of the forecast.
     pub(super) versions: Vec<u64>,
 }
 
-/// The members, in the order of the set, while the sections of all of them are held, and who else takes part in a visit.
-pub(super) struct Held<'a, 'm, W: Wake> {
+/// Moments that have been found for certain amounts: until something is given back, no request for at least as much of each member is
+/// admitted earlier. (With many bookings, each call would otherwise search gaps again that suit one member and not another.)
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    found: VecDeque<(Box<[Units]>, Nanos)>,
+    /// The `earlier` counters of the members when these moments were found.
+    earlier: Vec<u64>,
+}
+
+impl Bounds {
+    /// The number of moments that are kept.
+    const MOST: usize = 16;
+
+    /// The latest moment before which these amounts are known not to be admitted.
+    pub(super) fn least<W: Wake>(&mut self, amounts: &[Units], held: &MembersInside<'_, '_, W>) -> Nanos {
+        if !held.members.iter().map(|member| member.earlier).eq(self.earlier.iter().copied()) {
+            self.found.clear();
+            self.earlier = held.members.iter().map(|member| member.earlier).collect();
+        }
+        let less = self.found.iter().filter(|(known, _)| known.iter().zip(amounts).all(|(known, n)| known <= n));
+        less.map(|(_, at)| *at).max().unwrap_or(0)
+    }
+
+    pub(super) fn keep(&mut self, amounts: &[Units], at: Nanos) {
+        self.found.retain(|(known, earlier)| *earlier > at || known.iter().zip(amounts).any(|(known, n)| known < n));
+        if self.found.len() == Self::MOST {
+            self.found.pop_front();
+        }
+        self.found.push_back((amounts.into(), at));
+    }
+}
+
+/// The members, in the order of the set, while their sections are held, with the other parts of a visit.
+pub(super) struct MembersInside<'a, 'm, W: Wake> {
     pub(super) members: &'a mut [&'m mut Member<W>],
     pub(super) now: Nanos,
     pub(super) wakes: &'a mut Wakes<W>,
 }
 
-/// The first moment, not before `from`, that suits each member from which something is asked. One that could go now may have to wait later,
-/// for what is booked by then: so each is asked again about what another came to.
+/// The first moment, not before `from`, that suits each member of which something is requested. A member that could admit an amount now may
+/// have to admit it later because of bookings; so each member is asked again about the moment that another has named.
 pub(super) fn first_of_all<M>(
     members: &mut [M],
     amounts: &[Units],
@@ -73,25 +92,25 @@ pub(super) fn first_of_all<M>(
 }
 
 impl Forecast {
-    /// The members are still as it says.
-    pub(super) fn is_valid<W: Wake>(&self, held: &Held<'_, '_, W>) -> bool {
+    /// True if the members have not changed since the forecast.
+    pub(super) fn is_valid<W: Wake>(&self, held: &MembersInside<'_, '_, W>) -> bool {
         held.versions().eq(self.versions.iter().copied())
     }
 
-    /// The next in the queue goes at `at`.
+    /// Adds the next waiter in the queue, which is granted at `at`.
     pub(super) fn take(&mut self, ticket: Ticket, amounts: &[Units], at: Nanos) {
         self.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0).for_each(|(member, &n)| member.take(n, at));
         (self.last, self.at) = (Some(ticket), at);
     }
 }
 
-impl<W: Wake> Held<'_, '_, W> {
-    /// The turns of somebody who comes to the members now.
+impl<W: Wake> MembersInside<'_, '_, W> {
+    /// The positions of a newcomer in the wait queues of the members.
     pub(super) fn turns(&self) -> Box<[Turn]> {
         self.members.iter().map(|member| member.turn()).collect()
     }
 
-    /// When all of it could go, not before `from`, after those who come before these turns.
+    /// The first moment, not before `from`, at which the amounts can be admitted after the waiters before these positions.
     pub(super) fn foresee(&mut self, amounts: &[Units], turns: &[Turn], from: Nanos) -> Nanos {
         let now = self.now;
         let mut members: Vec<_> = self.members.iter_mut().zip(turns).collect();
@@ -102,7 +121,7 @@ impl<W: Wake> Held<'_, '_, W> {
         self.members.iter().map(|member| member.version)
     }
 
-    /// The first member of which more is asked than may ever go at once.
+    /// Refuses an amount that is larger than its member can ever admit at once, naming the first such member.
     pub(super) fn never_fits(&self, amounts: &[Units]) -> Result<(), Refusal> {
         match self.members.iter().zip(amounts).position(|(member, &n)| member.never_fits(n)) {
             Some(index) => Err(Refusal::NeverFitsIn(index)),
@@ -110,29 +129,56 @@ impl<W: Wake> Held<'_, '_, W> {
         }
     }
 
+    /// Reserves memory in each member; on an error nothing has changed.
+    pub(super) fn make_room(&mut self, more: usize) -> Result<(), Refusal> {
+        self.members.iter_mut().try_for_each(|member| member.schedule.try_reserve(more))
+    }
+
     pub(super) fn may_go(&mut self, amounts: &[Units]) -> bool {
         let now = self.now;
         self.members.iter_mut().zip(amounts).all(|(member, &n)| n == 0 || member.may_go(n, now))
     }
 
-    /// With `hold` it is for somebody in line.
+    /// Books the amounts at `at` in each member. With `hold` the bookings belong to a waiter.
     pub(super) fn book(&mut self, amounts: &[Units], at: Nanos, hold: bool) -> Result<Bookings, Refusal> {
         if at == NEVER || self.members.iter().zip(amounts).any(|(member, &n)| !member.can_book(n)) {
             return Err(Refusal::TooFar);
         }
+        self.make_room(1)?;
         let now = self.now;
         let booked = self.members.iter_mut().zip(amounts);
         let each = booked.map(|(member, &n)| (n > 0).then(|| member.book_at(n, at, hold, now))).collect();
         Ok(Bookings { at, each })
     }
 
-    /// They have been fetched.
-    pub(super) fn release(&mut self, bookings: &Bookings) {
-        let each = self.members.iter_mut().zip(&bookings.each);
-        each.for_each(|(member, booking)| booking.iter().for_each(|&booking| member.release(booking)));
+    pub(super) fn take(&mut self, amounts: &[Units]) {
+        let (members, now) = (self.members.iter_mut(), self.now);
+        members.zip(amounts).filter(|(_, n)| **n > 0).for_each(|(member, &n)| {
+            member.take(n, now);
+        });
     }
 
-    /// Nobody will fetch them.
+    /// Takes the amounts, for a caller that later reports the amounts actually used.
+    pub(super) fn take_each(&mut self, amounts: &[Units]) -> Bookings {
+        let (members, at) = (self.members.iter_mut(), self.now);
+        let each = members.zip(amounts).map(|(member, &n)| (n > 0).then(|| member.take(n, at))).collect();
+        Bookings { at, each }
+    }
+
+    /// True if a member of which something is requested never admits anything.
+    pub(super) fn is_closed(&self, amounts: &[Units]) -> bool {
+        self.members.iter().zip(amounts).any(|(member, &n)| n > 0 && member.schedule.is_closed())
+    }
+
+    /// Called when the waiter has fetched its bookings. Returns them with their takings.
+    pub(super) fn release(&mut self, mut bookings: Bookings) -> Bookings {
+        for (member, booking) in self.members.iter_mut().zip(&mut bookings.each) {
+            *booking = booking.map(|booking| member.release(booking));
+        }
+        bookings
+    }
+
+    /// Takes back bookings that no waiter will fetch.
     pub(super) fn take_back(&mut self, bookings: &Bookings) {
         let each = self.members.iter_mut().zip(&bookings.each);
         each.for_each(|(member, booking)| booking.iter().for_each(|&booking| member.take_back(booking, self.now, self.wakes)));

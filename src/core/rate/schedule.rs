@@ -1,8 +1,10 @@
-//! `Schedule`: when an amount may go. It knows amounts and moments, and nobody.
+//! `Schedule`: when an amount can be admitted. It works with amounts and moments only, and has no callers.
 
 use super::bucket::{Bucket, FutureBooking};
 use super::gcra::Rule;
+use super::types::Refusal;
 use super::units::Units;
+use super::wait_queue::NEVER;
 use super::window::Window;
 use crate::clock::Nanos;
 use crate::wait::Ticket;
@@ -11,59 +13,92 @@ use crate::wait::Ticket;
 pub(super) enum Schedule {
     Bucket(Bucket),
     Window(Window),
+    /// Admits everything at once.
+    Always,
+    /// Admits nothing.
+    Never,
 }
 
 impl Schedule {
-    /// The most that may ever go at once.
+    /// The largest amount that can be admitted at once.
     pub(super) fn largest(&self) -> Units {
         match self {
             Self::Bucket(bucket) if bucket.gcra.rate_state.rule == Rule::Burst => bucket.gcra.rate_state.burst,
-            Self::Bucket(_) => Units::MAX,
+            Self::Bucket(_) | Self::Always | Self::Never => Units::MAX,
             Self::Window(window) => window.limit,
         }
+    }
+
+    /// True if nothing is booked for a future moment.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Self::Bucket(bucket) => bucket.is_plain(),
+            Self::Window(window) => window.is_plain(),
+            Self::Always | Self::Never => true,
+        }
+    }
+
+    /// Reserves memory for `more` takings and one booking, before any of them is made.
+    pub(super) fn try_reserve(&mut self, more: usize) -> Result<(), Refusal> {
+        let memory = match self {
+            Self::Bucket(bucket) => bucket.try_reserve(),
+            Self::Window(window) => window.try_reserve(more),
+            Self::Always | Self::Never => Ok(()),
+        };
+        memory.map_err(|_| Refusal::NoMemory)
+    }
+
+    /// True if it never admits anything.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self, Self::Never)
     }
 
     pub(super) fn can_book(&self, n: Units) -> bool {
         match self {
             Self::Bucket(bucket) => bucket.gcra.can_book(n.saturating_add(bucket.booked())),
             Self::Window(window) => window.can_book(n),
+            Self::Always | Self::Never => true,
         }
     }
 
-    /// The first moment, not before `from`, at which `n` may go.
+    /// The first moment, not before `from`, at which `n` can be admitted.
     pub(super) fn ready_at(&self, n: Units, from: Nanos) -> Nanos {
         #[cfg(all(test, not(loom)))]
         super::costs::step();
         match self {
             Self::Bucket(bucket) => bucket.ready_at(n, from),
             Self::Window(window) => window.ready_at(n, from),
+            Self::Always => from,
+            Self::Never if n == 0 => from,
+            Self::Never => NEVER,
         }
     }
 
-    /// What could still be taken at `at`: nothing that is booked at a moment to come leaves any.
+    /// The amount that can still be taken at `at`. Bookings for later moments leave nothing.
     pub(super) fn spare(&self, at: Nanos) -> i128 {
         match self {
             Self::Bucket(bucket) => i128::from(bucket.gcra.rate_state.burst.saturating_sub(bucket.gcra.backlog(at))),
-            Self::Window(_) => 0,
+            Self::Window(_) | Self::Always | Self::Never => 0,
         }
     }
 
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
         match self {
-            Self::Bucket(bucket) => drop(bucket.gcra.take(n, at)),
+            Self::Bucket(bucket) => bucket.gcra.take(n, at),
             Self::Window(window) => window.take(n, at),
+            Self::Always | Self::Never => {}
         }
     }
 
-    /// Brings positions back into range, if need be.
+    /// Moves the origin of positions if they are out of range.
     pub(super) fn rebase(&mut self, now: Nanos) {
         if let Self::Bucket(bucket) = self {
-            bucket.gcra.rebase(now);
+            bucket.rebase(now);
         }
     }
 }
 
-/// A schedule as it will be.
+/// A copy of a schedule, projected into the future.
 #[derive(Debug)]
 pub(super) struct Projection {
     pub(super) schedule: Schedule,
@@ -75,7 +110,7 @@ impl Projection {
         self.schedule.ready_at(n, from.max(self.from))
     }
 
-    /// Takes for those who wait, in their order.
+    /// Takes the amounts of the waiters, in order.
     pub(super) fn grant(&mut self, waiting: impl Iterator<Item = (Ticket, Units)>, now: Nanos) {
         self.from = self.from.max(now);
         for (_, n) in waiting {
@@ -84,23 +119,25 @@ impl Projection {
         }
     }
 
-    /// Books for a moment that was foreseen, behind all waiters.
+    /// Books `n` for a moment that was foreseen, behind all waiters.
     pub(super) fn book(&mut self, n: Units, at: Nanos, number: u64) {
         match &mut self.schedule {
             Schedule::Bucket(bucket) => bucket.book(FutureBooking { at, number, n }),
             Schedule::Window(window) => window.take(n, at),
+            Schedule::Always | Schedule::Never => {}
         }
     }
 
-    /// Whoever comes next comes no earlier.
+    /// Takes `n` at `at`. The next request is admitted no earlier.
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
         self.from = self.from.max(at);
         match &mut self.schedule {
             Schedule::Bucket(bucket) => bucket.take_later(n, at),
             Schedule::Window(window) => {
-                window.expire(at); // nobody is foreseen for an earlier moment any more
+                window.expire(at); // moments before `at` are not asked for any more
                 window.take(n, at);
             }
+            Schedule::Always | Schedule::Never => {}
         }
     }
 }

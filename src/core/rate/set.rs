@@ -5,54 +5,55 @@
 //!
 //! # Algorithm
 //! The set has a wait queue of its own. Only its *head* is booked in the members, in all of them for the same moment: the first at which
-//! every member allows its amount. (A reservation books everybody who waits before it as well.) In a member that has waiters itself, the
-//! head comes after those who waited there when the head was first booked; so callers of the set and of its members are served in the order
-//! in which they came to the front. At the booked moment the head is granted, and the next waiter is booked, from that moment on. A head
+//! every member allows its amount. (A reservation also books all waiters before it.) In a member that has waiters of its own, the head
+//! comes after those that waited there when the head was first booked; so the callers of the set and of its members are served in the order
+//! in which they reached the front. At the booked moment the head is granted, and the next waiter is booked, from that moment on. A head
 //! that leaves gives its bookings back; the waiters behind it have taken nothing.
 //!
-//! A booking is a promise, so it would not move when a member's rate changes. Therefore a member that changes tells its sets (see
-//! `limiter`), and a head whose bookings can be given back whole is booked anew.
+//! A booking never moves, so it would not follow a change of a member's rate. Therefore a member that changes notifies its sets (see
+//! `limiter`), and a head whose bookings can be given back in full is booked again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use super::limiter::{Changed, Depends, Limiter};
-use super::members::{Bookings, Forecast, Held, Wants, first_of_all};
-use super::schedule::Projection;
+use super::members::{Bounds, Forecast, MembersInside, Wants};
 use super::state::State as Member;
-use super::types::{Need, Place, Refusal, Standing, Statistics};
+use super::types::{AcquireState, Bookings, Granted, Need, Refusal, Statistics, Waiter};
 use super::units::Units;
 use super::wait_queue::{NEVER, TimedWaitQueue};
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::section::{Domain, Section};
-use crate::sync::{Arc, Shared};
+use crate::sync::{Arc, Count, Ordering, Shared};
 use crate::wait::{Ticket, Wake, Wakes};
 
 #[derive(Debug)]
-struct State<W> {
-    queue: TimedWaitQueue<W>,
-    wants: BTreeMap<Ticket, Wants>,
-    /// The head's booking; with a reservation behind them, those of everybody before it.
-    booked: VecDeque<(Ticket, Bookings)>,
-    forecast: Option<Box<Forecast>>,
-    /// Granted and not fetched.
-    grants: BTreeMap<Ticket, Option<Bookings>>,
-    /// No booking is made from before this: the last grant's moment, or when something was given back.
-    not_before: Nanos,
-    due: Nanos,
-    admitted: u64,
-    refused: u64,
-    waited: u64,
-    generation: u64,
+pub(super) struct State<W> {
+    pub(super) queue: TimedWaitQueue<W>,
+    pub(super) wants: BTreeMap<Ticket, Wants>,
+    /// The bookings of the head; if a reservation is behind them, of all waiters before it.
+    pub(super) booked: VecDeque<(Ticket, Bookings)>,
+    pub(super) forecast: Option<Box<Forecast>>,
+    /// Moments that reservations have found while no request waited.
+    pub(super) bounds: Bounds,
+    /// Grants that have not been fetched.
+    pub(super) grants: BTreeMap<Ticket, Option<Bookings>>,
+    /// No booking is made for an earlier moment: the moment of the last grant, or the last one at which something was given back.
+    pub(super) not_before: Nanos,
+    pub(super) due: Nanos,
+    pub(super) admitted: u64,
+    pub(super) refused: u64,
+    pub(super) waited: u64,
+    pub(super) generation: u64,
 }
 
 impl<W: Wake> State<W> {
-    /// Grants whoever's time has come, and books the next.
-    fn settle(&mut self, held: &mut Held<'_, '_, W>) {
+    /// Grants every waiter whose moment has come, and books the next one.
+    fn grant_due(&mut self, held: &mut MembersInside<'_, '_, W>) {
         while let Some((ticket, _)) = self.queue.head() {
             if self.booked.is_empty() && self.book(ticket, held).is_err() {
-                break; // too much is owed to be counted: somebody who comes to look tries again
+                break; // the total is too large to be counted: a later visit tries again
             }
             if self.booked.front().is_none_or(|(_, bookings)| bookings.at > held.now) {
                 break;
@@ -66,18 +67,18 @@ impl<W: Wake> State<W> {
         self.queue.rearm(self.due, held.wakes);
     }
 
-    /// Books the first in line that is not booked yet.
-    fn book(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) -> Result<(), Refusal> {
+    /// Books the first waiter that is not booked yet.
+    fn book(&mut self, ticket: Ticket, held: &mut MembersInside<'_, '_, W>) -> Result<(), Refusal> {
         let from = self.queue.since(ticket).max(self.not_before);
         let from = self.booked.back().map_or(from, |(_, before)| from.max(before.at));
-        let Wants { amounts, turns, .. } = self.wants.get_mut(&ticket).expect("it is in line");
+        let Wants { amounts, turns, .. } = self.wants.get_mut(&ticket).expect("it is in the wait queue");
         let turns = turns.get_or_insert_with(|| held.turns());
         let at = held.foresee(amounts, turns, from);
         let foreseen = self.wants.get(&ticket).and_then(|wants| wants.foreseen);
         let forecast = self.forecast.take().filter(|forecast| forecast.is_valid(held));
         let bookings = held.book(&self.wants[&ticket].amounts, at, true)?;
         self.booked.push_back((ticket, bookings));
-        // It goes as was foreseen, or earlier, because others have left.
+        // The forecast stays valid if the waiter goes at the foreseen moment, or earlier because others have left.
         self.forecast =
             forecast.filter(|forecast| forecast.last < Some(ticket) || foreseen.is_some_and(|foreseen| at <= foreseen));
         if let Some(forecast) = &mut self.forecast {
@@ -90,13 +91,17 @@ impl<W: Wake> State<W> {
         Ok(())
     }
 
-    /// Those in line who are not booked.
-    fn unbooked(&self) -> impl Iterator<Item = Ticket> {
+    /// The waiters that are not booked.
+    pub(super) fn unbooked(&self) -> impl Iterator<Item = Ticket> {
         self.queue.waiting().skip(self.booked.len()).map(|(ticket, _)| ticket)
     }
 
-    /// What `change` gives back in the members lets others go earlier than was foreseen, if anything.
-    fn goes_earlier(&mut self, held: &mut Held<'_, '_, W>, change: impl FnOnce(&mut Self, &mut Held<'_, '_, W>)) {
+    /// Runs `change`, and records that others may be admitted earlier than was forecast if it gives something back in the members.
+    fn goes_earlier(
+        &mut self,
+        held: &mut MembersInside<'_, '_, W>,
+        change: impl FnOnce(&mut Self, &mut MembersInside<'_, '_, W>),
+    ) {
         let mut forecast = self.forecast.take().filter(|forecast| forecast.is_valid(held));
         change(self, held);
         if let Some(forecast) = &mut forecast {
@@ -106,8 +111,8 @@ impl<W: Wake> State<W> {
         self.forecast = forecast;
     }
 
-    /// Takes back what is booked for those in line, the last first, as far as it can be given back whole.
-    fn unbook(&mut self, held: &mut Held<'_, '_, W>) {
+    /// Takes back the bookings of waiters, the last first, as long as they can be given back in full.
+    fn unbook(&mut self, held: &mut MembersInside<'_, '_, W>) {
         while let Some((_, last)) = self.booked.back() {
             let mut each = held.members.iter().zip(&last.each);
             if !each.all(|(member, booking)| booking.is_none_or(|booking| member.is_movable(booking, held.now))) {
@@ -118,8 +123,8 @@ impl<W: Wake> State<W> {
         }
     }
 
-    /// The members' laws have changed: what has become too large is told so, and those who are booked are booked anew.
-    fn book_anew(&mut self, held: &mut Held<'_, '_, W>) {
+    /// Called after a member's policy has changed: marks waiters whose amounts are too large now, and books the others again.
+    fn book_anew(&mut self, held: &mut MembersInside<'_, '_, W>) {
         self.unbook(held);
         self.forecast = None;
         self.not_before = held.now;
@@ -128,7 +133,7 @@ impl<W: Wake> State<W> {
             self.grants.insert(ticket, None);
             self.queue.grant(ticket, held.now, held.wakes);
         }
-        self.settle(held);
+        self.grant_due(held);
     }
 
     fn forget(&mut self, generation: u64) {
@@ -141,22 +146,24 @@ impl<W: Wake> State<W> {
         self.due = NEVER;
     }
 
-    fn watch(&mut self, ticket: Ticket) -> Standing {
-        Standing::Waiting(Some(self.queue.watch(ticket, self.due)).filter(|&at| at != NEVER))
+    fn watch(&mut self, ticket: Ticket) -> AcquireState {
+        AcquireState::Waiting(Some(self.queue.watch(ticket, self.due)).filter(|&at| at != NEVER))
     }
 }
 
-/// LimitSet limiters, see the head of this file.
+/// Several limiters taken together, see the head of this file.
 pub struct LimitSet<W: Wake, D: Domain> {
     members: Vec<Arc<Limiter<W, D>>>,
-    /// The members' indices, by address.
+    /// The indices of the members, sorted by address, which is the lock order.
     order: Vec<usize>,
     clock: Clock<W>,
+    /// Refusals without a visit.
+    refused_at_once: Count,
     section: Section<State<W>, D>,
 }
 
 impl<W: Wake + Send + 'static, D: Domain> LimitSet<W, D> {
-    /// The members are different from each other, and have the same clock. They know it from now on.
+    /// Makes a set and registers it with its members, which must be distinct and have the same clock.
     pub fn new(proof: D::Proof<'_>, members: Vec<Arc<Limiter<W, D>>>, clock: Clock<W>) -> Shared<Self> {
         let mut order: Vec<usize> = (0..members.len()).collect();
         order.sort_by_key(|&index| Arc::as_ptr(&members[index]).addr());
@@ -165,6 +172,7 @@ impl<W: Wake + Send + 'static, D: Domain> LimitSet<W, D> {
             wants: BTreeMap::new(),
             booked: VecDeque::new(),
             forecast: None,
+            bounds: Bounds::default(),
             grants: BTreeMap::new(),
             not_before: 0,
             due: NEVER,
@@ -173,7 +181,7 @@ impl<W: Wake + Send + 'static, D: Domain> LimitSet<W, D> {
             waited: 0,
             generation: fork::generation(),
         };
-        let set = Shared::new(Self { members, order, clock, section: Section::new(state) });
+        let set = Shared::new(Self { members, order, clock, refused_at_once: Count::new(0), section: Section::new(state) });
         for member in &set.members {
             member.join(proof, Shared::downgrade(&set) as _);
         }
@@ -190,7 +198,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
         &self.clock
     }
 
-    /// Enters the members from `depth` on, inside each other, and calls `critical` with all of them.
+    /// Enters the members from `depth` on, nested, and calls `critical` with all of them.
     fn enter<R>(
         &self,
         proof: D::Proof<'_>,
@@ -212,8 +220,12 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
         })
     }
 
-    /// One visit to the set and all of its members.
-    fn visit<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, &mut Held<'_, '_, W>) -> R) -> (Wakes<W>, R) {
+    /// Enters the set and all of its members once.
+    fn visit<R>(
+        &self,
+        proof: D::Proof<'_>,
+        critical: impl FnOnce(&mut State<W>, &mut MembersInside<'_, '_, W>) -> R,
+    ) -> (Wakes<W>, R) {
         let mut wakes = Wakes::none();
         let result = self.section.with(proof, |state| {
             let entered = Vec::with_capacity(self.members.len());
@@ -222,18 +234,22 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
                 if state.generation != generation {
                     state.forget(generation);
                 }
-                let mut held = Held { members, now: self.clock.now(), wakes };
-                state.settle(&mut held);
+                let mut held = MembersInside { members, now: self.clock.now(), wakes };
+                state.grant_due(&mut held);
                 critical(state, &mut held)
             })
         });
         (wakes, result)
     }
 
-    /// A visit that changes what the members have let through: the other sets that they are in are told.
-    fn change<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State<W>, &mut Held<'_, '_, W>) -> R) -> (Wakes<W>, R) {
+    /// A visit that changes the amounts that the members have admitted: the other sets of these members are notified.
+    fn change<R>(
+        &self,
+        proof: D::Proof<'_>,
+        critical: impl FnOnce(&mut State<W>, &mut MembersInside<'_, '_, W>) -> R,
+    ) -> (Wakes<W>, R) {
         let (mut wakes, result) = self.visit(proof, |state, held| {
-            // First what is booked for those in line, so that all of it can be given back.
+            // The waiters' bookings are taken back first, so that they can be given back in full.
             state.unbook(held);
             let result = critical(state, held);
             state.book_anew(held);
@@ -243,7 +259,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
         (wakes, result)
     }
 
-    /// The other sets that the members are in look again.
+    /// Makes the other sets of the members recompute their grants.
     fn tell_others(&self, proof: D::Proof<'_>, wakes: &mut Wakes<W>) {
         let mut changed = Changed::nobody();
         for member in &self.members {
@@ -252,13 +268,63 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
         changed.but(self).tell(proof, wakes);
     }
 
-    /// Takes everything if it may go now and nobody is before it. For somebody who waits if it does not a refusal is none.
+    /// Takes all amounts if they can be admitted now and no request is waiting. With `or_wait` the caller will wait otherwise, so that it
+    /// does not count as refused.
     pub fn try_acquire(&self, proof: D::Proof<'_>, amounts: &[Units], or_wait: bool) -> (Wakes<W>, Result<bool, Refusal>) {
         self.visit(proof, |state, held| {
             held.never_fits(amounts)?;
-            let goes = state.try_now(amounts, held);
+            held.make_room(1)?;
+            let goes = state.goes_now(amounts, held);
+            if goes {
+                held.take(amounts);
+            }
             state.refused += u64::from(!goes && !or_wait);
             Ok(goes)
+        })
+    }
+
+    /// Refuses amounts that cannot be admitted within `limit`, and returns the time until they could be, and the index of the member that
+    /// determines it. `None`: they can be, or there is another reason to ask [`LimitSet::acquire_or_wait`]; nothing has happened.
+    pub fn refuse_beyond(&self, proof: D::Proof<'_>, amounts: &[Units], limit: Nanos) -> (Wakes<W>, Option<(Nanos, usize)>) {
+        let (mut wakes, now) = (Wakes::none(), self.clock.now());
+        let is_quiet = |state: &mut State<W>| {
+            let waits = !state.queue.is_empty() || !state.booked.is_empty() || !state.grants.is_empty();
+            !waits && state.generation == fork::generation() && state.not_before <= now
+        };
+        if !self.section.with(proof, is_quiet) {
+            return (wakes, None);
+        }
+        let mut asked = self.members.iter().zip(amounts).enumerate().filter(|(_, (_, n))| **n > 0);
+        let last = asked.try_fold((0, 0), |last, (index, (member, &n))| {
+            let after = member.tell_unbooked(proof, n, now, &mut wakes)?;
+            Some(if after > last.0 { (after, index) } else { last })
+        });
+        let last = last.filter(|&(after, _)| after > limit);
+        if last.is_some() {
+            Limiter::<W, D>::count(&self.refused_at_once);
+        }
+        (wakes, last)
+    }
+
+    /// The index of the member that admits its amount last, after all current waiters: it determines when the amounts can be admitted.
+    /// `None` if no member does, because they can be admitted as soon as the waiters before them, or now.
+    pub fn last_to_admit(&self, proof: D::Proof<'_>, amounts: &[Units]) -> (Wakes<W>, Option<usize>) {
+        self.visit(proof, |state, held| state.last_to_admit(amounts, held))
+    }
+
+    /// As [`Limiter::try_book`], for all members.
+    pub fn try_book(
+        &self,
+        proof: D::Proof<'_>,
+        amounts: &[Units],
+        or_wait: bool,
+    ) -> (Wakes<W>, Result<Option<Bookings>, Refusal>) {
+        self.visit(proof, |state, held| {
+            held.never_fits(amounts)?;
+            held.make_room(1)?;
+            let bookings = state.try_now(amounts, held);
+            state.refused += u64::from(bookings.is_none() && !or_wait);
+            Ok(bookings)
         })
     }
 
@@ -267,46 +333,51 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
         &self,
         proof: D::Proof<'_>,
         amounts: &[Units],
-        place: &mut Place,
+        waiter: &mut Waiter,
         waker: &W,
         deadline: Option<Nanos>,
-    ) -> (Wakes<W>, Standing) {
+    ) -> (Wakes<W>, AcquireState) {
         self.visit(proof, |state, held| {
-            if let Some(ticket) = place.0 {
+            if let Some(ticket) = waiter.ticket {
                 if let Some(grant) = state.grants.remove(&ticket) {
                     state.remove(ticket, held);
                     state.queue.rearm(state.due, held.wakes);
-                    place.0 = None;
+                    waiter.ticket = None;
                     let Some(bookings) = grant else {
                         state.refused += 1;
-                        return Standing::Refused(held.never_fits(amounts).err().unwrap_or(Refusal::NeverFits));
+                        return AcquireState::Refused(held.never_fits(amounts).err().unwrap_or(Refusal::NeverFits));
                     };
-                    held.release(&bookings);
+                    waiter.granted = Granted::Several(held.release(bookings));
                     state.admitted += 1;
                     state.waited += 1;
-                    return Standing::Granted;
+                    return AcquireState::Granted;
                 }
                 if state.queue.contains(ticket) {
                     return state.watch(ticket);
                 }
-                place.0 = None; // forgotten after a fork: it comes again
+                waiter.ticket = None; // its place was forgotten after a fork: it is an arrival again
             }
-            if let Some(standing) = state.arrive(amounts, deadline, held) {
-                return standing;
+            match state.arrive(amounts, deadline, held) {
+                Err(refusal) => return AcquireState::Refused(refusal),
+                Ok(Some(bookings)) => {
+                    waiter.granted = Granted::Several(bookings);
+                    return AcquireState::Granted;
+                }
+                Ok(None) => {}
             }
             let ticket = state.queue.join(waker, 0, held.now);
             state.wants.insert(ticket, Wants { amounts: amounts.into(), turns: None, foreseen: None });
-            place.0 = Some(ticket);
-            // Its own wake-up, should it be nudged here, costs it one look.
-            state.settle(held);
+            waiter.ticket = Some(ticket);
+            // If this wakes the waiter itself, that costs one spurious attempt.
+            state.grant_due(held);
             state.watch(ticket)
         })
     }
 
-    /// The operation waits no longer. What it had been granted, or booked, goes back.
+    /// Stops waiting. Amounts that were granted or booked are given back.
     #[must_use = "wake-ups are delivered by `fire`"]
-    pub fn leave(&self, proof: D::Proof<'_>, place: &mut Place) -> Wakes<W> {
-        let Some(ticket) = place.0.take() else { return Wakes::none() };
+    pub fn leave(&self, proof: D::Proof<'_>, waiter: &mut Waiter) -> Wakes<W> {
+        let Some(ticket) = waiter.ticket.take() else { return Wakes::none() };
         let (mut wakes, gave_back) = self.visit(proof, |state, held| {
             if !state.queue.contains(ticket) {
                 return false;
@@ -315,9 +386,9 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
             let holds = state.grants.contains_key(&ticket) || state.booked.iter().any(|(holder, _)| *holder == ticket);
             state.goes_earlier(held, |state, held| {
                 if !holds {
-                    return; // it had taken nothing, and stood behind whoever is booked
+                    return; // it had taken nothing, and no booking depends on it
                 }
-                // First those behind it, so that all of it can be given back.
+                // The waiters behind it come first, so that their bookings can be given back in full.
                 state.unbook(held);
                 let granted = state.grants.remove(&ticket).flatten();
                 let booked = state.booked.iter().position(|(holder, _)| *holder == ticket);
@@ -329,7 +400,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
             });
             state.not_before = held.now;
             state.remove(ticket, held);
-            state.settle(held);
+            state.grant_due(held);
             gave_back
         });
         if gave_back {
@@ -357,7 +428,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
         .0
     }
 
-    /// Books everything for the first moment possible, which is at most `max_wait` away, and after everybody who waits.
+    /// Books all amounts for the first possible moment after all waiters, if that is at most `max_wait` away.
     pub fn reserve(
         &self,
         proof: D::Proof<'_>,
@@ -366,8 +437,8 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
     ) -> (Wakes<W>, Result<Bookings, Refusal>) {
         self.visit(proof, |state, held| {
             held.never_fits(amounts)?;
-            let at = state.foresee(amounts, Need::Exact, held);
-            let outcome = if max_wait.is_some_and(|limit| at - held.now > limit) {
+            let at = state.foresee_booking(amounts, held);
+            let outcome = if held.is_closed(amounts) || max_wait.is_some_and(|limit| at - held.now > limit) {
                 Err(Refusal::Until(at))
             } else {
                 let waiting: Vec<_> = state.unbooked().collect();
@@ -379,28 +450,33 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
         })
     }
 
-    /// Gives bookings back, as far as that is possible; returns how much of each that was.
+    /// Gives bookings back as far as possible. Returns the amount given back in each member.
     pub fn cancel(&self, proof: D::Proof<'_>, bookings: &Bookings) -> (Wakes<W>, Vec<Units>) {
         self.change(proof, |_, held| held.cancel(bookings))
     }
 
-    /// What bookings really came to, where that is known: see [`Limiter::adjust`].
-    pub fn adjust(&self, proof: D::Proof<'_>, bookings: &Bookings, actual: &[Option<Units>]) -> (Wakes<W>, Result<(), Refusal>) {
+    /// Reports the amounts actually used, where they are known: see [`Limiter::adjust`]. Returns the amount given back in each member.
+    pub fn adjust(
+        &self,
+        proof: D::Proof<'_>,
+        bookings: &Bookings,
+        actual: &[Option<Units>],
+    ) -> (Wakes<W>, Result<Vec<Units>, Refusal>) {
         self.change(proof, |_, held| {
-            let (now, mut outcome) = (held.now, Ok(()));
-            for ((member, booking), actual) in held.members.iter_mut().zip(&bookings.each).zip(actual) {
-                let result = match (*booking, *actual) {
+            let now = held.now;
+            let each = held.members.iter_mut().zip(&bookings.each).zip(actual).map(|((member, booking), actual)| {
+                match (*booking, *actual) {
                     (Some(booking), Some(actual)) => member.adjust(booking, actual, now, held.wakes),
                     (None, Some(actual)) if actual > 0 && !member.can_book(actual) => Err(Refusal::TooFar),
                     (None, Some(actual)) if actual > 0 => {
                         member.charge(actual, now);
-                        Ok(())
+                        Ok(0)
                     }
-                    _ => Ok(()),
-                };
-                outcome = outcome.and(result);
-            }
-            outcome
+                    _ => Ok(0),
+                }
+            });
+            let each: Vec<_> = each.collect(); // collected first, so that an error of one member does not skip the others
+            each.into_iter().collect()
         })
     }
 
@@ -410,33 +486,34 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
         self.change(proof, |_, held| {
             for (member, &n) in held.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0) {
                 member.give_back(n, held.now);
-                member.settle(held.now, held.wakes);
+                member.grant_due(held.now, held.wakes);
             }
         })
         .0
     }
 
-    /// Takes amounts of the members without asking, of all or of none: see [`Limiter::debit`].
+    /// Takes amounts from the members unconditionally, from all or from none: see [`Limiter::debit`].
     pub fn debit(&self, proof: D::Proof<'_>, amounts: &[Units]) -> (Wakes<W>, Result<(), Refusal>) {
         self.change(proof, |_, held| {
             if held.members.iter().zip(amounts).any(|(member, &n)| n > 0 && !member.can_book(n)) {
                 return Err(Refusal::TooFar);
             }
+            held.make_room(1)?;
             for (member, &n) in held.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0) {
                 member.charge(n, held.now);
-                member.settle(held.now, held.wakes);
+                member.grant_due(held.now, held.wakes);
             }
             Ok(())
         })
     }
 
-    /// Nobody goes to any member before `pause` has passed.
+    /// Makes every member admit no request until `pause` has passed.
     #[must_use = "wake-ups are delivered by `fire`"]
     pub fn pause(&self, proof: D::Proof<'_>, pause: Nanos) -> Wakes<W> {
         self.change(proof, |_, held| held.members.iter_mut().for_each(|member| member.pause(pause, held.now, held.wakes))).0
     }
 
-    /// How long until everything could go, those in line being served first.
+    /// The time until all amounts can be admitted, after all current waiters.
     pub fn retry_after(&self, proof: D::Proof<'_>, amounts: &[Units]) -> (Wakes<W>, Result<Nanos, Refusal>) {
         self.foresee(proof, amounts, Need::Exact)
     }
@@ -459,87 +536,20 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
     pub fn statistics(&self, proof: D::Proof<'_>) -> (Wakes<W>, Statistics) {
         self.visit(proof, |state, held| Statistics {
             admitted: state.admitted,
-            refused: state.refused,
+            refused: state.refused + self.refused_at_once.load(Ordering::Relaxed),
             waited: state.waited,
             waited_for: state.queue.blocked.total(held.now),
             waiters: state.queue.waiters(),
         })
     }
 
-    /// Every waker in the line, each once.
+    /// Calls `waker` with every waker in the wait queue, once each.
     pub fn visit_wakers(&self, proof: D::Proof<'_>, waker: impl FnMut(&W)) {
         self.section.with(proof, |state| {
             if state.generation == fork::generation() {
                 state.queue.wakers().for_each(waker);
             }
         });
-    }
-}
-
-impl<W: Wake> State<W> {
-    fn try_now(&mut self, amounts: &[Units], held: &mut Held<'_, '_, W>) -> bool {
-        let goes = self.queue.nobody_waits() && held.may_go(amounts);
-        if goes {
-            let now = held.now;
-            held.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0).for_each(|(member, &n)| member.take(n, now));
-            self.admitted += 1;
-        }
-        goes
-    }
-
-    /// Takes everything, or foresees and refuses; `None`: it may take a place in line.
-    fn arrive(&mut self, amounts: &[Units], deadline: Option<Nanos>, held: &mut Held<'_, '_, W>) -> Option<Standing> {
-        if let Err(refusal) = held.never_fits(amounts) {
-            return Some(Standing::Refused(refusal));
-        }
-        if self.try_now(amounts, held) {
-            return Some(Standing::Granted);
-        }
-        let deadline = deadline?;
-        if self.foresee(amounts, Need::AtTheLatest, held) <= deadline {
-            return None;
-        }
-        let at = Some(self.foresee(amounts, Need::Exact, held)).filter(|at| *at > deadline)?;
-        self.refused += 1;
-        Some(Standing::Refused(Refusal::Until(at)))
-    }
-
-    /// When it could be admitted, after everybody in the queue.
-    fn foresee(&mut self, amounts: &[Units], need: Need, held: &mut Held<'_, '_, W>) -> Nanos {
-        let from = held.now.max(self.not_before);
-        let from = self.booked.back().map_or(from, |(_, last)| from.max(last.at));
-        if self.unbooked().next().is_none() {
-            let turns = held.turns();
-            return held.foresee(amounts, &turns, from);
-        }
-        let waiting = self.queue.waiting_len();
-        let mut forecast = self.forecast.take().filter(|forecast| {
-            let outdated = forecast.left > 0 && (need == Need::Exact || forecast.left * 2 > waiting);
-            !outdated && forecast.is_valid(held)
-        });
-        let mut forecast = forecast.take().unwrap_or_else(|| {
-            let members = held.members.iter().map(|member| member.project(member.turn(), held.now)).collect();
-            let last = self.booked.back().map(|(ticket, _)| *ticket);
-            Box::new(Forecast { members, last, at: from, left: 0, versions: held.versions().collect() })
-        });
-        let ready_at = |members: &mut [Projection], amounts: &[Units], from: Nanos| {
-            first_of_all(members, amounts, from, |member, n, from| member.ready_at(n, from))
-        };
-        forecast.at = forecast.at.max(from);
-        for (ticket, _) in self.queue.waiting_after(forecast.last) {
-            let wants = self.wants.get_mut(&ticket).expect("it is in the queue");
-            let at = ready_at(&mut forecast.members, &wants.amounts, forecast.at);
-            forecast.take(ticket, &wants.amounts, at);
-            wants.foreseen = Some(at);
-        }
-        let at = ready_at(&mut forecast.members, amounts, forecast.at);
-        self.forecast = Some(forecast);
-        at
-    }
-
-    fn remove(&mut self, ticket: Ticket, held: &mut Held<'_, '_, W>) {
-        self.wants.remove(&ticket);
-        self.queue.leave(ticket, held.now, held.wakes);
     }
 }
 

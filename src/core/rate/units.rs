@@ -1,24 +1,31 @@
-//! Amounts and rates in whole numbers: units, and how many of them a time is worth.
+//! Amounts and rates as integers: units, and the number of units that come in during a time.
 //!
-//! A limiter counts in *units*, a fixed power of ten of a token, a billionth if it can. Decimal, because amounts and rates are what people
-//! write: 0.1 and 0.2 make 0.3, and 0.1 a second is one in ten seconds. Time becomes units by one multiplication with a 64-bit fixed-point rate, always from one fixed moment on, never
-//! by adding up small steps: so nothing drifts, and the error over years is below one unit. It is rounded so that the rate is never
-//! exceeded: what has come in is rounded down, what is used up from now on is rounded up.
+//! A limiter counts in *units*, a fixed power of ten of a token: a billionth if the range allows it. The scale is decimal because people
+//! write amounts and rates in decimal: 0.1 and 0.2 make 0.3, and a rate of 0.1 per second is one in ten seconds. A time is converted to
+//! units by one multiplication with a 64-bit fixed-point rate, always from one fixed moment on, never by adding up small steps: so nothing
+//! drifts, and the error over years is below one unit. It is rounded such that the rate is never exceeded: what has come in is rounded
+//! down, what is used up from now on is rounded up.
 
 use crate::clock::Nanos;
 
 /// An amount, in units.
 pub type Units = u64;
 
-/// The largest amount: a limiter's burst, and what one call may ask for.
+/// The largest amount: of a limiter's burst, and of one call.
 pub const MAX_UNITS: Units = 1_000_000_000_000_000_000;
 
 /// How many units make a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale(u64);
 
+impl Default for Scale {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
 impl Scale {
-    /// Billionths of a token, or as fine as lets `largest` tokens be counted. `None` if not even whole tokens do.
+    /// The finest scale, at most a billionth of a token, in which `largest` tokens can be counted. `None` if not even whole tokens can.
     pub fn for_largest(largest: f64) -> Option<Self> {
         (0..=9).rev().map(|digits| Self(10_u64.pow(digits))).find(|scale| scale.units(largest).is_some())
     }
@@ -31,7 +38,7 @@ impl Scale {
         self.0
     }
 
-    /// To the nearest unit. `tokens` is finite and not negative; `None` if it is more than [`MAX_UNITS`].
+    /// Rounds to the nearest unit. `tokens` is finite and not negative; `None` if it is more than [`MAX_UNITS`].
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -55,7 +62,7 @@ impl Scale {
     }
 }
 
-/// Why a rate cannot be had.
+/// Why a rate cannot be represented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateError {
     TooFast,
@@ -71,16 +78,16 @@ pub enum RateError {
 pub struct Rate {
     pub(super) multiplier: u64,
     pub(super) shift: u32,
-    /// What is left of a product below this many 2^63rds comes from the rounding: the product is whole.
+    /// A remainder of a product below this many 2^63rds results from the rounding: the product is whole.
     pub(super) grain: u64,
-    /// For so long a time the products are exact.
+    /// Up to this time the products are exact.
     pub(super) horizon: Nanos,
 }
 
-/// A horizon that is worth having.
+/// The shortest horizon for which the multiplier is rounded up.
 const DAY: Nanos = 86_400_000_000_000;
 
-/// A finite positive float as people read it, `digits * 10^exponent`: the shortest decimal that means this float and no other.
+/// A finite positive float as `digits * 10^exponent`: the shortest decimal that represents this float and no other.
 fn decimal(value: f64) -> (u64, i32) {
     let text = format!("{value:e}");
     let (mantissa, exponent) = text.split_once('e').expect("it was asked for");
@@ -90,31 +97,29 @@ fn decimal(value: f64) -> (u64, i32) {
     (digits, exponent - i32::try_from(fraction.len()).expect("at most 16"))
 }
 
-/// Times or by a power of ten; what does not fit is cut off.
-fn scaled(digits: u64, power: u32) -> u128 {
-    u128::from(digits).saturating_mul(10_u128.saturating_pow(power))
+/// Multiplies by a power of ten; None if the product does not fit.
+fn scaled(digits: u64, power: u32) -> Option<u128> {
+    10_u128.checked_pow(power)?.checked_mul(u128::from(digits))
 }
 
 impl Rate {
-    /// `rate` tokens per `period` seconds; both finite and positive.
+    /// The rate of `rate` tokens per `period` seconds, both finite and positive.
     pub fn new(rate: f64, period: f64, scale: Scale) -> Result<Self, RateError> {
         let (rate, rate_exponent) = decimal(rate);
         let (period, period_exponent) = decimal(period);
-        // Units a nanosecond: rate / period, times a power of ten.
+        // Units per nanosecond: rate / period, times a power of ten.
         let power = rate_exponent - period_exponent + scale.digits() - 9;
-        if power.unsigned_abs() > 21 {
-            return Err(if power > 0 { RateError::TooFast } else { RateError::TooSlow });
-        }
+        // Digits are below 10^17, or 2^57: what does not fit is more than 2^64 times the other side.
         let (numerator, denominator) = match u32::try_from(power) {
-            Ok(power) => (scaled(rate, power), u128::from(period)),
-            Err(_) => (u128::from(rate), scaled(period, power.unsigned_abs())),
+            Ok(power) => (scaled(rate, power).ok_or(RateError::TooFast)?, u128::from(period)),
+            Err(_) => (u128::from(rate), scaled(period, power.unsigned_abs()).ok_or(RateError::TooSlow)?),
         };
         // Long division, until the quotient has 64 bits.
         let mut quotient = numerator / denominator;
         let mut remainder = numerator % denominator;
         let mut shift = 0;
         while quotient < 1 << 63 {
-            // Doubled without overflow: is it more than half of the denominator?
+            // Doubles the remainder without overflow, by comparing it with half of the denominator.
             let exceeds = remainder >= denominator - remainder;
             remainder = if exceeds { remainder - (denominator - remainder) } else { remainder << 1 };
             quotient = quotient << 1 | u128::from(exceeds);
@@ -142,13 +147,13 @@ impl Rate {
         }
     }
 
-    /// How many whole units come in during `time`.
+    /// The whole units that come in during `time`, rounded down.
     #[inline]
     pub fn floor(self, time: Nanos) -> u128 {
         (u128::from(time) * u128::from(self.multiplier)) >> self.shift
     }
 
-    /// As `floor`, and one more if there was a fraction.
+    /// The units that come in during `time`, rounded up.
     #[inline]
     pub fn ceil(self, time: Nanos) -> u128 {
         let product = u128::from(time) * u128::from(self.multiplier);
@@ -158,12 +163,15 @@ impl Rate {
         floor + u128::from(left > 0 && left_63 >= u128::from(self.grain))
     }
 
-    /// The shortest time in which so many units come in: the least with `floor(time) >= units`. `Nanos::MAX` for "never".
+    /// The shortest time in which this many units come in: the smallest with `floor(time) >= units`. `Nanos::MAX` means never.
     pub fn time(self, units: u128) -> Nanos {
         if units.leading_zeros() < self.shift {
             return Nanos::MAX;
         }
-        let time = (units << self.shift).div_ceil(u128::from(self.multiplier));
+        // One division only: the remainder follows from its result.
+        let (scaled, multiplier) = (units << self.shift, u128::from(self.multiplier));
+        let whole = scaled / multiplier;
+        let time = whole + u128::from(whole * multiplier < scaled);
         // Beyond the horizon a product can be too large by one.
         Nanos::try_from(time + u128::from(time > u128::from(self.horizon))).unwrap_or(Nanos::MAX)
     }
@@ -250,5 +258,13 @@ mod tests {
         assert!(Rate::new(5e-310, 1e-300, NANO).is_ok());
         assert!(Rate::new(1e9, 1.0, NANO).is_ok());
         assert!(Rate::new(1e-9, 1.0, NANO).is_ok());
+        // However many digits a rate has: one in a week, and a bucket so large that its units are coarse.
+        for (rate, scale) in [(1.0 / 604_800.0, NANO), (1.234_567_890_123_456_7e-10, NANO), (0.1 + 0.2, Scale(1))] {
+            let per_nano = Rate::new(rate, 1.0, scale).unwrap();
+            let around = scale.units(rate * 1e9).unwrap();
+            assert!(per_nano.floor(1_000_000_000_000_000_000).abs_diff(u128::from(around)) <= 1, "{rate}");
+        }
+        assert_eq!(Rate::new(1e-20, 1.0, NANO), Err(RateError::TooSlow));
+        assert_eq!(Rate::new(1.234_567_890_123_456_7e-20, 1.0, NANO), Err(RateError::TooSlow));
     }
 }

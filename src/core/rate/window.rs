@@ -1,28 +1,37 @@
-//! The sliding window, exact: never more than `limit` in any window of `period`.
+//! The exact sliding window: at most `limit` in any window of `period`.
 //!
-//! A log of what was admitted, and of what is booked ahead, in order of time. Windows are half open: an amount taken at `t` counts until just
-//! before `t + period`. What can be admitted, and when, follows from the log alone. Memory: one entry for each moment at which something was
-//! admitted in the last `period`, so at most `limit` of them for whole tokens, and one for each booking ahead.
+//! A log of the amounts admitted and of those booked ahead, ordered by time. Windows are half open: an amount taken at `t` counts until
+//! just before `t + period`. What can be admitted, and when, follows from the log alone. Memory: one entry for each moment at which
+//! something was admitted in the last `period`, so at most `limit` entries for whole tokens, and one for each future booking.
 //!
 //! # Algorithm
-//! Entries up to the last reading of the clock are in a queue, with running totals; later ones are in a tree (see `ahead`). Without bookings
-//! ahead an amount waits until enough has left the window, which a binary search over the totals finds. With bookings it also has to fit
-//! before each of them whose window it would be in. The search goes from one gap to the next that is not too full, and skips whatever is
-//! too full in one step; two such steps lead further by at least a `period`.
+//! Entries up to the last reading of the clock are in a queue, with running totals; later ones are in a tree (see `ahead`). Without future
+//! bookings, an amount waits until enough has left the window, which a binary search over the totals finds. With bookings, it also has to
+//! fit before each booking whose window it would be in. The search goes from one gap that is not too full to the next, and skips everything
+//! that is too full in one step; two such steps lead further by at least a `period`.
+//!
+//! # In bounded memory
+//! The window of a key (see `law`) remembers at most [`MOMENTS`] moments, if nothing is booked ahead. When there are more, two that are
+//! less than a `1 / (MOMENTS - 1)` of a period apart are merged and dated with the later one: then an amount counts longer than a period,
+//! by that much at most, and never shorter. There are always two such moments, because a period overlaps at most `MOMENTS` parts of that
+//! length.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use super::ahead::Ahead;
 use super::units::Units;
 use crate::clock::Nanos;
 
-/// No more than this is ever in a log.
+/// The number of moments that are remembered for a key.
+pub(super) const MOMENTS: usize = 16;
+
+/// The largest sum of a log.
 const MOST: Units = 1 << 62;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     at: Nanos,
-    /// Of everything ever taken up to here; it wraps.
+    /// The sum of everything taken up to and including this entry. It wraps.
     total: Units,
 }
 
@@ -30,19 +39,58 @@ struct Entry {
 pub(super) struct Window {
     pub(super) limit: Units,
     period: Nanos,
-    /// Up to `expired_until`, sorted by time.
+    /// The entries up to `expired_until`, ordered by time.
     past: VecDeque<Entry>,
-    /// The total of what has left `past`.
+    /// The total at the last entry that has left `past`.
     gone: Units,
-    /// After `expired_until`.
+    /// The entries after `expired_until`.
     ahead: Ahead,
-    /// The log is complete from here on only: nothing is dated before.
+    /// The log is complete only from this moment on: no entry is dated earlier.
     expired_until: Nanos,
+    /// True if at most [`MOMENTS`] entries of the past are kept.
+    bounded: bool,
+}
+
+/// The index of the part of time within which the moments of a window in bounded memory may be merged.
+pub(super) fn part_of(at: Nanos, period: Nanos) -> Nanos {
+    at / period.div_ceil(MOMENTS as Nanos - 1)
 }
 
 impl Window {
     pub(super) fn new(limit: Units, period: Nanos) -> Self {
-        Self { limit, period, past: VecDeque::new(), gone: 0, ahead: Ahead::new(), expired_until: 0 }
+        Self { limit, period, past: VecDeque::new(), gone: 0, ahead: Ahead::new(), expired_until: 0, bounded: false }
+    }
+
+    /// A window in bounded memory, with this log of earlier takings, in order.
+    pub(super) fn bounded(limit: Units, period: Nanos, log: impl Iterator<Item = (Nanos, Units)>, now: Nanos) -> Self {
+        let mut window = Self { bounded: true, ..Self::new(limit, period) };
+        window.expire(now);
+        log.for_each(|(at, n)| window.take(n, at));
+        window
+    }
+
+    /// The log of a window in bounded memory, in order. `None` if something is booked ahead.
+    pub(super) fn log(&mut self, now: Nanos) -> Option<impl Iterator<Item = (Nanos, Units)>> {
+        self.expire(now);
+        self.merge();
+        let mut before = self.gone;
+        self.ahead.is_empty().then(|| {
+            self.past.iter().map(move |entry| (entry.at, entry.total.wrapping_sub(std::mem::replace(&mut before, entry.total))))
+        })
+    }
+
+    /// Merges entries until there are few enough. A later entry's total already includes the earlier one.
+    fn merge(&mut self) {
+        if !self.bounded || !self.ahead.is_empty() {
+            return;
+        }
+        while self.past.len() > MOMENTS {
+            let part = |entry: &Entry| part_of(entry.at, self.period);
+            let Some(first) = (1..self.past.len()).find(|&next| part(&self.past[next - 1]) == part(&self.past[next])) else {
+                return;
+            };
+            self.past.remove(first - 1);
+        }
     }
 
     pub(super) fn set_period(&mut self, period: Nanos) {
@@ -54,6 +102,17 @@ impl Window {
         }
     }
 
+    /// Reserves memory for this many more entries, and for one future booking.
+    pub(super) fn try_reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
+        self.past.try_reserve(more)?;
+        self.ahead.try_reserve()
+    }
+
+    /// True if nothing is booked ahead.
+    pub(super) fn is_plain(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
     /// The sum of `past`.
     fn used_before(&self) -> Units {
         self.past.back().map_or(0, |last| last.total.wrapping_sub(self.gone))
@@ -63,7 +122,7 @@ impl Window {
         self.used_before() + self.ahead.sum()
     }
 
-    /// Can `n` more be counted?
+    /// True if `n` more can be counted.
     pub(super) fn can_book(&self, n: Units) -> bool {
         self.used().saturating_add(n) <= MOST
     }
@@ -72,7 +131,7 @@ impl Window {
         at.saturating_add(self.period)
     }
 
-    /// Forgets what no window that ends at `now` or later can contain.
+    /// Removes the entries that no window ending at `now` or later contains.
     pub(super) fn expire(&mut self, now: Nanos) {
         if now > self.expired_until {
             self.expired_until = now;
@@ -86,7 +145,7 @@ impl Window {
         }
     }
 
-    /// The sum of what was taken up to `at`, included.
+    /// The sum of the amounts taken up to and including `at`.
     fn sum_until(&self, at: Nanos) -> Units {
         if at >= self.expired_until {
             return self.used_before() + self.ahead.sum_until(at);
@@ -95,13 +154,13 @@ impl Window {
         place.checked_sub(1).map_or(0, |last| self.past[last].total.wrapping_sub(self.gone))
     }
 
-    /// The moment at which so much has left the window: when the entry leaves with which the sum from the beginning reaches `sum`.
+    /// The moment at which the first `sum` units of the log have left the window.
     fn has_left(&self, sum: Units) -> Nanos {
         let before = self.used_before();
         if sum > before {
             return self.ahead.reaches(sum - before).map_or(Nanos::MAX, |at| self.leaves(at));
         }
-        // Mostly it is one of the first.
+        // Mostly it is one of the first entries.
         let mut first = self.past.iter().take(4);
         if let Some(entry) = first.find(|entry| entry.total.wrapping_sub(self.gone) >= sum) {
             return self.leaves(entry.at);
@@ -136,7 +195,7 @@ impl Window {
         if self.sum_until(from) - gone <= most {
             return from;
         }
-        // In the last gap before this entry, or after all of them.
+        // It is in the last gap before this entry, or after all entries.
         let next = self.ahead.first_low(from, most);
         let last = self.ahead.last_before(next.unwrap_or(Nanos::MAX)).map_or(from, |last| from.max(last));
         let so_far = self.sum_until(last);
@@ -162,9 +221,10 @@ impl Window {
             self.past.range_mut(same..).for_each(|entry| entry.total = entry.total.wrapping_add(n));
         }
         self.ahead.count(n, at, leaves);
+        self.merge();
     }
 
-    /// Takes `n` out of the entry of `past` at this place, which may vanish. Returns how much that was.
+    /// Takes up to `n` out of the entry of `past` at this index, and removes an entry that becomes empty. Returns the amount taken out.
     fn take_out(&mut self, n: Units, place: usize) -> Units {
         let Entry { at, total } = self.past[place];
         let before = place.checked_sub(1).map_or(self.gone, |before| self.past[before].total);
@@ -178,7 +238,7 @@ impl Window {
         taken
     }
 
-    /// Takes `n` out again that was taken at `at`. Returns how much of it was still there.
+    /// Takes `n`, which was taken at `at`, out of the log. Returns the part that was still there.
     pub(super) fn withdraw(&mut self, n: Units, at: Nanos) -> Units {
         if at > self.expired_until {
             let taken = self.ahead.take_out(n, at);
@@ -188,11 +248,13 @@ impl Window {
         let place = self.past.partition_point(|entry| entry.at < at);
         match self.past.get(place) {
             Some(entry) if entry.at == at => self.take_out(n, place),
+            // The entry may have been merged with the next one.
+            Some(entry) if self.bounded && part_of(entry.at, self.period) == part_of(at, self.period) => self.take_out(n, place),
             _ => 0,
         }
     }
 
-    /// Gives `n` back, of what was taken last (but not of what is booked ahead).
+    /// Gives `n` back, from the latest takings (but not from future bookings).
     pub(super) fn give_back(&mut self, mut n: Units, now: Nanos) {
         self.expire(now);
         while n > 0 && !self.past.is_empty() {
@@ -200,7 +262,7 @@ impl Window {
         }
     }
 
-    /// What is left of the limit now, in units; negative in debt.
+    /// The part of the limit that is left now, in units; negative in debt.
     pub(super) fn level(&mut self, now: Nanos) -> i128 {
         self.expire(now);
         i128::from(self.limit) - i128::from(self.used())
@@ -211,7 +273,7 @@ impl Window {
 mod tests {
     use super::*;
 
-    /// What a window is, without any cleverness.
+    /// A straightforward window, as a model for the test.
     struct Plain {
         limit: Units,
         period: Nanos,
@@ -259,7 +321,7 @@ mod tests {
                         plain.log.push((at, n));
                     }
                     6 => {
-                        let at = now + dice(3) * dice(20); // a charge, or another set's promise: lawful or not
+                        let at = now + dice(3) * dice(20); // a charge, or the booking of another set, which may exceed the limit
                         window.take(n, at);
                         plain.log.push((at, n));
                     }
@@ -280,7 +342,7 @@ mod tests {
                         window.limit = plain.limit;
                     }
                     9 if round % 3 == 1 => {
-                        // A longer period does not bring back what has left.
+                        // A longer period does not bring back the takings that have left.
                         plain.log.retain(|(t, _)| t + plain.period > now);
                         plain.period = 1 + dice(12);
                         window.set_period(plain.period);
