@@ -1,39 +1,40 @@
-//! `Transfer`: moves items between a channel and something else. It can be stopped, resumed and waited for, and its counts are exact.
+//! `Transfer`: the state of a transfer of items between a channel and a file or socket. It can be stopped, resumed and waited for, and its
+//! counts are exact.
 //!
-//! The work is done by a *job*, which the transfer keeps while nothing runs. The job moves items in steps ([`Transfer::step`]), each of them
-//! one visit to this object's section with a look at the stage; so nothing moves once `cancel` has returned.
+//! A *job* does the work; the transfer keeps the job while it is not running. The job moves items in steps ([`Transfer::step`]). Each step is
+//! one visit to this object's section that checks the stage first, so no item moves once `cancel` has returned.
 //!
 //! | stage    | event                        | next     | also                                                                 |
 //! |----------|------------------------------|----------|----------------------------------------------------------------------|
 //! | running  | `cancel`                     | stopping | no item moves from this moment on; what the channel has not sent is taken back |
-//! | stopping | the job notices: `stopped`   | stopped  | the job is kept; who waits is told                                   |
-//! | stopping | `resume`                     | running  | the job is told by `stopped` to go on                                |
-//! | stopped  | `resume`                     | running  | the job comes out, to be run again                                   |
-//! | any      | `end`: no more, or an error  | ended    | who waits is told; what is unsent is given up                        |
+//! | stopping | the job notices: `stopped`   | stopped  | the job is kept; waiters are woken                                   |
+//! | stopping | `resume`                     | running  | `stopped` tells the job to continue                                  |
+//! | stopped  | `resume`                     | running  | returns the job, to be run again                                     |
+//! | any      | `end`: no more, or an error  | ended    | waiters are woken; unsent items are discarded                        |
 //!
-//! # What has been read and not been sent
-//! It has one home, here, so that `cancel` reaches it wherever it is.
+//! # Unsent items
+//! Items that have been read and not been sent are kept here and nowhere else, so that `cancel` can always withdraw them.
 //!
 //! | unsent  | event                                | next    | counted                                              |
 //! |---------|--------------------------------------|---------|------------------------------------------------------|
 //! | nothing | `load`                               | here    |                                                      |
-//! | here    | `offer`: the channel keeps it in line | offered | what was sent at once                                |
+//! | here    | `offer`: it waits in the wait queue  | offered | the items sent at once                               |
 //! | here    | `offer`: all is sent                 | nothing | all                                                  |
-//! | here    | `offer`: it can never go             | here    | what was sent before                                 |
-//! | offered | `offer`, once all has gone           | nothing | what had gone since                                  |
-//! | offered | `cancel`, `take_back`                | here, or nothing | what had gone since: the difference to what comes back |
-//! | offered | somebody asks for the counts         | offered | what had gone since                                  |
+//! | here    | `offer`: it can never be sent        | here    | the items sent before                                |
+//! | offered | `offer`, after all has been sent     | nothing | the items sent since the last count                  |
+//! | offered | `cancel`, `take_back`                | here, or nothing | the items sent since: the difference to what is returned |
+//! | offered | a caller asks for the counts         | offered | the items sent since the last count                  |
 //!
-//! The channel sends of an offer by itself, at any time. So what has gone is never asked in one visit to the channel and taken back in
-//! another: between the two it would send more, which nobody would count.
+//! While an offer waits, the channel sends items of it at any time. So counting the items that are left and withdrawing the offer are one
+//! visit to the channel's section: items sent between two visits would not be counted.
 //!
 //! # Order of sections
 //! The channel's section is entered inside this one, never the other way round.
 
 use crate::credits::frames::FrameRange;
-use crate::credits::{Bale, Channel, End, Offer, Spot};
+use crate::credits::{Bale, Channel, End, Offer, Waiter};
 use crate::section::{Domain, Section};
-use crate::wait::{Line, Ticket, Wake, Wakes};
+use crate::wait::{Ticket, WaitQueue, Wake, Wakes};
 
 /// The types of a transfer.
 pub trait Parts {
@@ -42,9 +43,9 @@ pub trait Parts {
     type Domain: Domain;
     /// The data that its channels keep for the binding.
     type Extras;
-    /// A reference to the channel that an offer stands in.
+    /// A reference to the channel in whose wait queue an offer is.
     type Channel: AsRef<Channel<Self::Item, Self::Waker, Self::Domain, FrameRange, Self::Extras>>;
-    /// What does the work; kept here while nothing runs.
+    /// Does the work; kept here while it is not running.
     type Job;
     /// Why a transfer has ended.
     type Error;
@@ -61,7 +62,7 @@ pub enum Stage {
     Ended,
 }
 
-/// How many items, and how many bytes, have been delivered, or received and written.
+/// The numbers of items and bytes that have been delivered, or received and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub items: u64,
@@ -75,7 +76,7 @@ impl Counts {
     }
 }
 
-/// What leaves the section when an offer ends: wake-ups, and the reference to its channel.
+/// The wake-ups and the channel reference that leave the section when an offer ends.
 #[derive(Debug)]
 #[must_use = "a wake-up that is not fired is lost"]
 pub struct Left<P: Parts> {
@@ -100,37 +101,37 @@ impl<P: Parts> Left<P> {
 pub enum Offered {
     /// All of it was sent.
     Sent,
-    /// It is waiting in the channel's line. The waker is woken when there is something to see.
-    Standing,
+    /// It is in the channel's wait queue. The waker is woken when its state changes.
+    Waiting,
     /// The weight of the next item, which is more than the channel's bound.
     TooHeavy(u64),
     /// The channel takes no more.
     Ended(End),
 }
 
-/// What has been read and not been sent yet: at most one range.
+/// The items that have been read and not been sent yet: at most one range.
 #[derive(Debug)]
 enum Unsent<C> {
     Nothing,
     Here(FrameRange),
-    Offered(Standing<C>),
+    Offered(UnsentBale<C>),
 }
 
-/// An offer in a channel's line.
+/// An offer in a channel's wait queue.
 #[derive(Debug)]
-struct Standing<C> {
+struct UnsentBale<C> {
     channel: C,
-    spot: Spot,
-    /// As of the last count: the number of items left, where the first of them begins and the last ends.
+    waiter: Waiter,
+    /// At the last count: the number of items left, where the first of them begins and the last ends.
     count: usize,
     position: usize,
     end: usize,
 }
 
-impl<C> Standing<C> {
+impl<C> UnsentBale<C> {
     fn new(channel: C, range: &FrameRange) -> Self {
         let (count, position, end) = (range.count(), range.position(), range.end_position());
-        Self { channel, spot: Spot::default(), count, position, end }
+        Self { channel, waiter: Waiter::default(), count, position, end }
     }
 
     /// Counts what was sent since the last count. `left`: the number of items now, and where they begin.
@@ -153,23 +154,23 @@ struct State<P: Parts> {
     job: Option<P::Job>,
     error: Option<P::Error>,
     /// Waiters for the end of the run.
-    line: Line<P::Waker>,
+    queue: WaitQueue<P::Waker>,
 }
 
 impl<P: Parts> State<P> {
     /// Counts what the channel has sent of an offer since the last count.
     fn catch_up(&mut self, proof: Proof<'_, P>) {
         if let Unsent::Offered(standing) = &mut self.unsent {
-            let left = standing.channel.as_ref().with_offer(proof, &standing.spot, extent);
+            let left = standing.channel.as_ref().with_offer(proof, &standing.waiter, extent);
             standing.count(&mut self.counts, left);
         }
     }
 
-    /// Withdraws the offer, and counts by what comes back.
+    /// Withdraws the offer, and counts the items that are not returned as sent.
     fn take_back(&mut self, proof: Proof<'_, P>) -> Left<P> {
         match std::mem::replace(&mut self.unsent, Unsent::Nothing) {
             Unsent::Offered(mut standing) => {
-                let (wakes, rest) = standing.channel.as_ref().take_back(proof, &mut standing.spot);
+                let (wakes, rest) = standing.channel.as_ref().take_back(proof, &mut standing.waiter);
                 standing.count(&mut self.counts, rest.as_ref().map(extent));
                 self.keep(rest);
                 Left { wakes, channel: Some(standing.channel) }
@@ -189,19 +190,19 @@ impl<P: Parts> State<P> {
         let (mut standing, (wakes, offer)) = match std::mem::replace(&mut self.unsent, Unsent::Nothing) {
             Unsent::Nothing => return (Left::nothing(), Offered::Sent),
             Unsent::Here(range) => {
-                let mut standing = Standing::new(channel(), &range);
-                let offered = standing.channel.as_ref().offer(proof, range, &mut standing.spot, waker);
+                let mut standing = UnsentBale::new(channel(), &range);
+                let offered = standing.channel.as_ref().offer(proof, range, &mut standing.waiter, waker);
                 (standing, offered)
             }
             Unsent::Offered(mut standing) => {
-                let looked = standing.channel.as_ref().look_at_offer(proof, &mut standing.spot);
+                let looked = standing.channel.as_ref().look_at_offer(proof, &mut standing.waiter);
                 (standing, looked)
             }
         };
         let (rest, outcome) = match offer {
-            Offer::Standing => {
+            Offer::Waiting => {
                 self.unsent = Unsent::Offered(standing);
-                return (Left { wakes, channel: None }, Offered::Standing);
+                return (Left { wakes, channel: None }, Offered::Waiting);
             }
             Offer::Sent => (None, Offered::Sent),
             Offer::TooHeavy(rest) => {
@@ -232,7 +233,7 @@ impl<P: Parts> Default for Transfer<P> {
                 unsent: Unsent::Nothing,
                 job: None,
                 error: None,
-                line: Line::default(),
+                queue: WaitQueue::default(),
             }),
         }
     }
@@ -258,7 +259,7 @@ impl<P: Parts> Transfer<P> {
         });
     }
 
-    /// Whether something has been read and not been sent.
+    /// True if something has been read and not been sent.
     pub fn has_unsent(&self, proof: Proof<'_, P>) -> bool {
         self.section.with(proof, |state| !matches!(state.unsent, Unsent::Nothing))
     }
@@ -278,7 +279,7 @@ impl<P: Parts> Transfer<P> {
         self.section.with(proof, |state| state.take_back(proof))
     }
 
-    /// The job stops and is kept. It comes back in `Err` if it is to go on after all.
+    /// Called when the job stops: keeps the job, or returns it in `Err` if it is to continue.
     pub fn stopped(&self, proof: Proof<'_, P>, job: P::Job) -> Result<Wakes<P::Waker>, P::Job> {
         self.section.with(proof, |state| {
             if state.stage != Stage::Stopping {
@@ -287,7 +288,7 @@ impl<P: Parts> Transfer<P> {
             state.stage = Stage::Stopped;
             state.job = Some(job);
             let mut wakes = Wakes::none();
-            state.line.release_all(&mut wakes);
+            state.queue.release_all(&mut wakes);
             Ok(wakes)
         })
     }
@@ -297,16 +298,16 @@ impl<P: Parts> Transfer<P> {
         self.section.with(proof, |state| {
             state.stage = Stage::Ended;
             if let Unsent::Here(_) = state.unsent {
-                state.unsent = Unsent::Nothing; // nobody will offer it again
+                state.unsent = Unsent::Nothing; // it will not be offered again
             }
             let mut wakes = Wakes::none();
-            state.line.release_all(&mut wakes);
+            state.queue.release_all(&mut wakes);
             (wakes, std::mem::replace(&mut state.error, error))
         })
     }
 }
 
-/// The operations of everybody else.
+/// The operations of the transfer's users.
 impl<P: Parts> Transfer<P> {
     /// Stops it: no item moves after this call.
     pub fn cancel(&self, proof: Proof<'_, P>) -> Left<P> {
@@ -318,7 +319,7 @@ impl<P: Parts> Transfer<P> {
         })
     }
 
-    /// Continues it. If nothing runs, the job comes out, to be run.
+    /// Continues it. If the job is not running, returns it, to be run.
     pub fn resume(&self, proof: Proof<'_, P>) -> Option<P::Job> {
         self.section.with(proof, |state| {
             if matches!(state.stage, Stage::Stopping | Stage::Stopped) {
@@ -345,26 +346,26 @@ impl<P: Parts> Transfer<P> {
         })
     }
 
-    /// Takes a place in the line of waiters for the end of the run, or keeps `place`.
+    /// Joins the wait queue for the end of the run, or keeps `place`.
     pub fn enter_line(&self, proof: Proof<'_, P>, place: Option<Ticket>, waker: &P::Waker) -> Ticket {
         self.section.with(proof, |state| match place {
-            Some(place) if state.line.contains(place) => place,
-            _ => state.line.join(waker.share(), 0),
+            Some(place) if state.queue.contains(place) => place,
+            _ => state.queue.join(waker.share(), 0),
         })
     }
 
-    /// Leaves the line. The waker is to be dropped outside the section.
+    /// Leaves the wait queue. The waker is to be dropped outside the section.
     #[must_use = "the waker may run foreign code when dropped: carry it out of the section"]
     pub fn leave_line(&self, proof: Proof<'_, P>, place: Ticket) -> Option<P::Waker> {
-        self.section.with(proof, |state| state.line.leave(place))
+        self.section.with(proof, |state| state.queue.leave(place))
     }
 
-    /// Shows what it keeps.
+    /// Calls `look` with the job and the error that it keeps.
     pub fn with_kept<R>(&self, proof: Proof<'_, P>, look: impl FnOnce(Option<&P::Job>, Option<&P::Error>) -> R) -> R {
         self.section.with(proof, |state| look(state.job.as_ref(), state.error.as_ref()))
     }
 
-    /// Gives up what it keeps.
+    /// Removes and returns the job and the error that it keeps.
     pub fn clear(&self, proof: Proof<'_, P>) -> (Option<P::Job>, Option<P::Error>) {
         self.section.with(proof, |state| (state.job.take(), state.error.take()))
     }
