@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::{RwLock, RwLockReadGuard};
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Batch, Channel, Config, DeferralCycle, End, Handed, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError,
-    Received, Removed, Rules, SendError, SenderEnd, Spot, Statistics, UNBOUNDED,
+    Bale, Batch, Channel, Config, Copied, DeferralCycle, End, Handed, Nack, NoBale, Offer, Permit, Phase, Receipt, ReceiveError,
+    Received, Removed, Rules, SendError, SenderEnd, Statistics, UNBOUNDED, Waiter,
 };
 use sluicegate_core::fork;
 use sluicegate_core::leaving::Leaving;
@@ -95,6 +95,14 @@ fn unpack_all(batch: Batch<u32, Wares>) -> Vec<u32> {
     batch.into_items().map(unpack).collect()
 }
 
+/// What is to be reported, for whatever reason.
+fn given_up(left: Removed<u32, Wares>) -> Vec<u32> {
+    let mut items = left.poison;
+    items.extend(left.rejected);
+    items.extend(unpack_all(left.dropped));
+    items
+}
+
 type Inner = Channel<u32, Tell, Threads, Wares>;
 type Sent = Result<(), SendError<u32>>;
 type Taken = Result<u32, ReceiveError>;
@@ -103,14 +111,14 @@ const SECOND: Nanos = 1_000_000_000;
 const FULL: Result<(), SendError<()>> = Err(SendError::Full(()));
 
 /// A place in a line, and where its owner sleeps.
-struct Waiter {
+struct Caller {
     parker: Arc<Parker>,
-    spot: Spot,
+    waiter: Waiter,
 }
 
-impl Waiter {
+impl Caller {
     fn new() -> Self {
-        Self { parker: Arc::default(), spot: Spot::default() }
+        Self { parker: Arc::default(), waiter: Waiter::default() }
     }
 
     fn is_told(&self) -> bool {
@@ -153,7 +161,7 @@ impl Chan {
     }
 
     fn acking(window: u64, ack_wait: Option<Nanos>, max_deliver: u32) -> Self {
-        let rules = Some(Rules { ack_wait, max_deliver });
+        let rules = Some(Rules { ack_wait, max_deliver, reports: false });
         Self::new(Config { window, step: window.div_ceil(2), bound: window, control_capacity: 2, rules })
     }
 
@@ -193,38 +201,38 @@ impl Chan {
         items.for_each(|item| assert_eq!(self.send(item), Ok(())));
     }
 
-    fn wait_to_send(&self, item: u32, weight: u64, waiter: &mut Waiter) -> Sent {
-        let waker = waiter.tell();
-        self.done(self.inner.send_or_wait((), item, weight, &mut waiter.spot, &waker))
+    fn wait_to_send(&self, item: u32, weight: u64, caller: &mut Caller) -> Sent {
+        let waker = caller.tell();
+        self.done(self.inner.send_or_wait((), item, weight, &mut caller.waiter, &waker))
     }
 
-    fn offer(&self, bale: Wares, waiter: &mut Waiter) -> Offer<Wares> {
-        let waker = waiter.tell();
-        self.done(self.inner.offer((), bale, &mut waiter.spot, &waker))
+    fn offer(&self, bale: Wares, caller: &mut Caller) -> Offer<Wares> {
+        let waker = caller.tell();
+        self.done(self.inner.offer((), bale, &mut caller.waiter, &waker))
     }
 
     fn send_bale(&self, bale: Wares) {
-        let mut waiter = Waiter::new();
-        assert_eq!(self.offer(bale, &mut waiter), Offer::Sent);
-        assert!(!waiter.spot.is_held());
+        let mut caller = Caller::new();
+        assert_eq!(self.offer(bale, &mut caller), Offer::Sent);
+        assert!(!caller.waiter.is_enqueued());
     }
 
-    fn look_at_offer(&self, waiter: &mut Waiter) -> Offer<Wares> {
-        waiter.parker.reset();
-        self.done(self.inner.look_at_offer((), &mut waiter.spot))
+    fn look_at_offer(&self, caller: &mut Caller) -> Offer<Wares> {
+        caller.parker.reset();
+        self.done(self.inner.look_at_offer((), &mut caller.waiter))
     }
 
     /// What is left of an offer that stands.
-    fn offered(&self, waiter: &Waiter) -> Wares {
-        self.inner.with_offer((), &waiter.spot, Wares::clone).unwrap()
+    fn offered(&self, caller: &Caller) -> Wares {
+        self.inner.with_offer((), &caller.waiter, Wares::clone).unwrap()
     }
 
-    fn take_back(&self, waiter: &mut Waiter) -> Option<Wares> {
-        self.done(self.inner.take_back((), &mut waiter.spot))
+    fn take_back(&self, caller: &mut Caller) -> Option<Wares> {
+        self.done(self.inner.take_back((), &mut caller.waiter))
     }
 
-    fn leave(&self, waiter: &mut Waiter) {
-        self.fire(self.inner.leave((), &mut waiter.spot));
+    fn leave(&self, caller: &mut Caller) {
+        self.fire(self.inner.leave((), &mut caller.waiter));
     }
 
     fn receive(&self) -> Taken {
@@ -239,9 +247,9 @@ impl Chan {
         items.for_each(|item| assert_eq!(self.receive(), Ok(item)));
     }
 
-    fn wait_to_receive(&self, waiter: &mut Waiter) -> Taken {
-        let waker = waiter.tell();
-        self.done(self.inner.receive_or_wait((), &mut waiter.spot, &waker)).map(unpack)
+    fn wait_to_receive(&self, caller: &mut Caller) -> Taken {
+        let waker = caller.tell();
+        self.done(self.inner.receive_or_wait((), &mut caller.waiter, &waker)).map(unpack)
     }
 
     fn request(&self, n: u64) -> bool {
@@ -290,8 +298,9 @@ impl Chan {
 
     /// What is to be reported, and what is only to be dropped.
     fn cancel(&self) -> (Vec<u32>, Vec<u32>) {
-        let left = self.keep(self.inner.cancel((), |()| ()));
-        (unpack_all(left.dropped), left.settled)
+        let mut left = self.keep(self.inner.cancel((), |()| ()));
+        let settled = std::mem::take(&mut left.settled);
+        (given_up(left), settled)
     }
 
     fn credit(&self) -> u64 {
@@ -301,28 +310,28 @@ impl Chan {
     // With deliveries.
 
     fn take(&self, owner: u64) -> Result<Handed<u32>, ReceiveError> {
-        let (leaving, result) = self.inner.try_receive_delivery((), owner, |&item| item);
-        assert!(self.keep(leaving).dropped.is_empty());
+        let (leaving, result) = self.inner.try_receive_delivery((), owner, &Copied);
+        assert!(given_up(self.keep(leaving)).is_empty());
         result
     }
 
-    fn take_or_wait(&self, owner: u64, waiter: &mut Waiter) -> Result<Handed<u32>, ReceiveError> {
-        let waker = waiter.tell();
-        let (leaving, result) = self.inner.receive_delivery_or_wait((), owner, |&item| item, &mut waiter.spot, &waker);
-        assert!(self.keep(leaving).dropped.is_empty());
+    fn take_or_wait(&self, owner: u64, caller: &mut Caller) -> Result<Handed<u32>, ReceiveError> {
+        let waker = caller.tell();
+        let (leaving, result) = self.inner.receive_delivery_or_wait((), owner, &Copied, &mut caller.waiter, &waker);
+        assert!(given_up(self.keep(leaving)).is_empty());
         result
     }
 
     fn ack(&self, receipt: Receipt) -> bool {
         let (leaving, settled) = self.inner.ack((), receipt);
-        assert!(self.keep(leaving).dropped.is_empty());
+        assert!(given_up(self.keep(leaving)).is_empty());
         settled
     }
 
     /// True if it was in time, and what was given up.
     fn nack(&self, receipt: Receipt, nack: Nack) -> (bool, Vec<u32>) {
         let (leaving, settled) = self.inner.nack((), receipt, nack);
-        (settled, unpack_all(self.keep(leaving).dropped))
+        (settled, given_up(self.keep(leaving)))
     }
 
     fn at(&self, moment: Nanos) {
@@ -330,7 +339,7 @@ impl Chan {
     }
 
     fn catch_up(&self) -> Vec<u32> {
-        unpack_all(self.keep(self.inner.catch_up(())).dropped)
+        given_up(self.keep(self.inner.catch_up(())))
     }
 
     /// Holds this channel's grants while the sender of `other` is starved.
@@ -394,7 +403,7 @@ fn a_window_is_all_that_may_be_on_its_way() {
 fn a_window_costs_two_wake_ups_though_a_sender_waits() {
     let c = Chan::window(256);
     c.send_all(0..256);
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     let mut told = 0;
     let mut next = 256;
     assert_eq!(c.wait_to_send(next, 1, &mut sender), Err(SendError::Full(next)));
@@ -418,24 +427,24 @@ fn a_sender_that_parks_gets_all_that_was_consumed() {
     c.send_all(0..256);
     c.receive_all(0..40);
     assert_eq!((c.credit(), c.seen().owed), (0, 40));
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.wait_to_send(256, 1, &mut sender), Ok(()), "it does not even have to park");
-    assert!(!sender.spot.is_held());
+    assert!(!sender.waiter.is_enqueued());
     assert_eq!((c.credit(), c.seen().owed), (39, 0));
-    // Whoever asks for room is one who parks.
+    // A caller that asks for room parks.
     c.send_all(257..296);
     c.receive_all(40..45);
     let waker = sender.tell();
-    assert_eq!(c.done(c.inner.ready_or_wait((), 6, &mut sender.spot, &waker)), FULL);
+    assert_eq!(c.done(c.inner.ready_or_wait((), 6, &mut sender.waiter, &waker)), FULL);
     assert_eq!((c.seen().credit, c.credit(), c.seen().owed), (5, 0, 0), "what is there is for the one in line");
     c.leave(&mut sender);
     assert_eq!(c.credit(), 5);
-    let permit = c.done(c.inner.permit_or_wait((), 5, &mut sender.spot, &waker));
+    let permit = c.done(c.inner.permit_or_wait((), 5, &mut sender.waiter, &waker));
     assert_eq!(permit.unwrap().left(), 5);
     c.receive_all(45..47);
     let mut batch = items(296..300);
-    assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.spot, &waker)), FULL);
-    assert_eq!((batch.len(), sender.spot.is_held()), (2, true));
+    assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.waiter, &waker)), FULL);
+    assert_eq!((batch.len(), sender.waiter.is_enqueued()), (2, true));
 }
 
 #[test]
@@ -455,7 +464,7 @@ fn a_heavy_item_in_line_moves() {
         assert_eq!(c.send_heavy(item, 10), Ok(()));
     }
     c.receive_all(0..4); // 40, under the step of 50
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.wait_to_send(77, 80, &mut sender), Err(SendError::Full(77)));
     assert_eq!((c.seen().credit, c.seen().owed), (40, 0));
     c.receive_all(4..10);
@@ -468,16 +477,16 @@ fn a_heavy_item_in_line_moves() {
 #[test]
 fn what_is_heavier_than_the_bound_is_refused() {
     let c = Chan::window(100);
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.send_heavy(1, 101), Err(SendError::TooHeavy(1)));
     assert_eq!(c.wait_to_send(1, 101, &mut sender), Err(SendError::TooHeavy(1)));
     assert_eq!(c.try_permit(101), Err(SendError::TooHeavy(())));
     let waker = sender.tell();
-    assert_eq!(c.done(c.inner.ready_or_wait((), 101, &mut sender.spot, &waker)), Err(SendError::TooHeavy(())));
+    assert_eq!(c.done(c.inner.ready_or_wait((), 101, &mut sender.waiter, &waker)), Err(SendError::TooHeavy(())));
     let mut batch = items(1..4);
     assert_eq!(c.done(c.inner.try_send_batch((), &mut batch, &[60, 101, 1])), Err(SendError::TooHeavy(())));
     assert_eq!(batch.as_slice(), [2, 3], "those before it have gone");
-    assert!(!sender.spot.is_held());
+    assert!(!sender.waiter.is_enqueued());
     assert_eq!(Chan::manual(UNBOUNDED).send_heavy(1, UNBOUNDED), Err(SendError::Full(1)));
 }
 
@@ -487,7 +496,7 @@ fn an_item_without_weight_needs_a_slot() {
     for item in 0..3 {
         assert_eq!(c.send_heavy(item, 0), Ok(()));
     }
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.send_heavy(3, 0), Err(SendError::Full(3)));
     assert_eq!(c.wait_to_send(3, 0, &mut sender), Err(SendError::Full(3)));
     assert_eq!(c.send_heavy(4, 1), Err(SendError::Full(4)), "somebody is before it");
@@ -502,7 +511,7 @@ fn an_item_without_weight_needs_a_slot() {
 #[test]
 fn a_heavy_item_at_the_head_holds_up_light_ones() {
     let c = Chan::manual(100);
-    let (mut heavy, mut light) = (Waiter::new(), Waiter::new());
+    let (mut heavy, mut light) = (Caller::new(), Caller::new());
     assert_eq!(c.wait_to_send(1, 5, &mut heavy), Err(SendError::Full(1)));
     assert_eq!(c.wait_to_send(2, 1, &mut light), Err(SendError::Full(2)));
     assert!(c.request(4));
@@ -524,7 +533,7 @@ fn a_heavy_item_at_the_head_holds_up_light_ones() {
 #[test]
 fn a_woken_sender_that_leaves_hands_its_credit_on() {
     let c = Chan::manual(100);
-    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let (mut one, mut two) = (Caller::new(), Caller::new());
     let _ = c.wait_to_send(1, 3, &mut one);
     let _ = c.wait_to_send(2, 2, &mut two);
     c.request(3);
@@ -539,11 +548,11 @@ fn a_woken_sender_that_leaves_hands_its_credit_on() {
 #[test]
 fn a_sender_that_steps_aside_lets_others_pass_and_keeps_its_place() {
     let c = Chan::manual(100);
-    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let (mut one, mut two) = (Caller::new(), Caller::new());
     let _ = c.wait_to_send(1, 1, &mut one);
     let _ = c.wait_to_send(2, 1, &mut two);
     c.request(1);
-    let place = one.spot.place().unwrap();
+    let place = one.waiter.position().unwrap();
     c.fire(c.inner.step_aside((), place));
     assert!(two.is_told());
     assert_eq!(c.wait_to_send(2, 1, &mut two), Ok(()));
@@ -558,7 +567,7 @@ fn a_sender_that_steps_aside_lets_others_pass_and_keeps_its_place() {
 #[test]
 fn what_is_drained_under_woken_senders_comes_back_in_order() {
     let c = Chan::manual(100);
-    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let (mut one, mut two) = (Caller::new(), Caller::new());
     let _ = c.wait_to_send(1, 5, &mut one);
     let _ = c.wait_to_send(2, 5, &mut two);
     c.request(10);
@@ -575,7 +584,7 @@ fn what_is_drained_under_woken_senders_comes_back_in_order() {
 #[test]
 fn a_light_sender_does_not_pass_one_that_waits_again() {
     let c = Chan::manual(100);
-    let (mut heavy, mut light) = (Waiter::new(), Waiter::new());
+    let (mut heavy, mut light) = (Caller::new(), Caller::new());
     let _ = c.wait_to_send(1, 5, &mut heavy);
     let _ = c.wait_to_send(2, 2, &mut light);
     c.request(7);
@@ -590,7 +599,7 @@ fn a_light_sender_does_not_pass_one_that_waits_again() {
 #[test]
 fn receivers_are_served_in_the_order_they_came() {
     let c = Chan::window(10);
-    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let (mut one, mut two) = (Caller::new(), Caller::new());
     assert_eq!(c.wait_to_receive(&mut one), Err(ReceiveError::Empty));
     assert_eq!(c.wait_to_receive(&mut two), Err(ReceiveError::Empty));
     c.send_all(0..1);
@@ -601,7 +610,7 @@ fn receivers_are_served_in_the_order_they_came() {
     assert!(two.is_told());
     c.send_all(2..4);
     let waker = two.tell();
-    let batch = c.done(c.inner.receive_batch_or_wait((), 9, &mut two.spot, &waker));
+    let batch = c.done(c.inner.receive_batch_or_wait((), 9, &mut two.waiter, &waker));
     assert_eq!(batch.map(unpack_all), Ok(vec![0, 1, 2]), "all but what the one before it has been woken for");
     assert_eq!(c.wait_to_receive(&mut one), Ok(3));
     assert_eq!(c.seen().waiting_receivers, 0);
@@ -613,13 +622,13 @@ fn batches_are_received_whole_and_sent_as_far_as_credit_goes() {
     let mut batch = items(0..6);
     assert_eq!(c.done(c.inner.try_send_batch((), &mut batch, &[])), FULL);
     assert_eq!(batch.len(), 2);
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     let waker = sender.tell();
-    assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.spot, &waker)), FULL);
+    assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.waiter, &waker)), FULL);
     assert_eq!(c.receive_batch(3), Ok(vec![0, 1, 2]));
     assert!(sender.is_told());
-    assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.spot, &waker)), Ok(()));
-    assert!(!sender.spot.is_held());
+    assert_eq!(c.done(c.inner.send_batch_or_wait((), &mut batch, &[], &mut sender.waiter, &waker)), Ok(()));
+    assert!(!sender.waiter.is_enqueued());
     assert_eq!(c.receive_batch(9), Ok(vec![3, 4, 5]));
     assert_eq!(c.receive_batch(9), Err(ReceiveError::Empty));
     c.complete();
@@ -630,7 +639,7 @@ fn batches_are_received_whole_and_sent_as_far_as_credit_goes() {
 #[test]
 fn time_in_line_is_counted() {
     let c = Chan::manual(10);
-    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let (mut one, mut two) = (Caller::new(), Caller::new());
     let _ = c.wait_to_send(1, 1, &mut one);
     c.at(SECOND);
     let _ = c.wait_to_send(2, 1, &mut two);
@@ -714,8 +723,8 @@ fn a_batch_may_end_inside_a_bale() {
     assert_eq!((c.seen().items_buffered, c.seen().items_received), (4, 4));
     let batch = c.done(c.inner.try_receive_batch((), 1));
     assert_eq!(batch, Ok(Batch { items: vec![], bales: vec![(0, wares(4..5))] }));
-    let waker = Waiter::new().tell();
-    let batch = c.done(c.inner.receive_batch_or_wait((), 9, &mut Spot::default(), &waker));
+    let waker = Caller::new().tell();
+    let batch = c.done(c.inner.receive_batch_or_wait((), 9, &mut Waiter::default(), &waker));
     assert_eq!(batch, Ok(Batch { items: vec![6, 7], bales: vec![(0, wares(5..6))] }));
     assert_eq!(c.credit(), 9);
 }
@@ -734,19 +743,19 @@ fn a_batch_is_taken_apart_and_put_together() {
 #[test]
 fn bales_are_sent_as_far_as_credit_goes_and_go_on_by_themselves() {
     let c = Chan::window(4);
-    let (mut sender, mut other) = (Waiter::new(), Waiter::new());
-    assert_eq!(c.offer(wares(0..9), &mut sender), Offer::Standing);
+    let (mut sender, mut other) = (Caller::new(), Caller::new());
+    assert_eq!(c.offer(wares(0..9), &mut sender), Offer::Waiting);
     assert_eq!((c.offered(&sender), c.seen().items_sent, c.seen().waiting_senders), (wares(4..9), 4, 1));
     assert_eq!(c.receive_batch(3), Ok(vec![0, 1, 2]));
     assert!(!sender.is_told());
     assert_eq!((c.offered(&sender), c.seen().occupied), (wares(7..9), 4));
     assert_eq!(c.send(77), Err(SendError::Full(77)), "others stand behind it");
-    assert_eq!(c.look_at_offer(&mut sender), Offer::Standing, "coming to look does not help");
+    assert_eq!(c.look_at_offer(&mut sender), Offer::Waiting, "coming to look does not help");
     assert_eq!(c.wait_to_send(77, 1, &mut other), Err(SendError::Full(77)));
     c.receive_all(3..5);
     assert!(sender.is_told() && !other.is_told());
     assert_eq!(c.look_at_offer(&mut sender), Offer::Sent);
-    assert!(!sender.spot.is_held());
+    assert!(!sender.waiter.is_enqueued());
     assert_eq!(c.receive_batch(2), Ok(vec![5, 6]));
     assert!(other.is_told());
     assert_eq!(c.wait_to_send(77, 1, &mut other), Ok(()));
@@ -761,8 +770,8 @@ fn a_bale_gets_all_that_was_consumed() {
     c.send_bale(wares(0..256));
     c.receive_all(0..40);
     assert_eq!((c.credit(), c.seen().owed), (0, 40));
-    let mut sender = Waiter::new();
-    assert_eq!(c.offer(wares(256..300), &mut sender), Offer::Standing);
+    let mut sender = Caller::new();
+    assert_eq!(c.offer(wares(256..300), &mut sender), Offer::Waiting);
     assert_eq!((c.offered(&sender), c.seen().owed), (wares(296..300), 0));
     c.receive_all(40..44);
     assert_eq!((c.offered(&sender), c.seen().owed), (wares(296..300), 4), "one in line waits for the step");
@@ -775,11 +784,11 @@ fn a_bale_gets_all_that_was_consumed() {
 #[test]
 fn bales_and_senders_of_items_are_served_in_the_order_they_came() {
     let c = Chan::manual(100);
-    let [mut one, mut two, mut three, mut four] = [(); 4].map(|()| Waiter::new());
+    let [mut one, mut two, mut three, mut four] = [(); 4].map(|()| Caller::new());
     assert_eq!(c.wait_to_send(0, 2, &mut one), Err(SendError::Full(0)));
-    assert_eq!(c.offer(wares(1..4), &mut two), Offer::Standing);
+    assert_eq!(c.offer(wares(1..4), &mut two), Offer::Waiting);
     assert_eq!(c.wait_to_send(4, 1, &mut three), Err(SendError::Full(4)));
-    assert_eq!(c.offer(wares(5..7), &mut four), Offer::Standing);
+    assert_eq!(c.offer(wares(5..7), &mut four), Offer::Waiting);
     assert_eq!(c.seen().waiting_senders, 4);
     c.request(1);
     assert_eq!((c.seen().items_sent, c.seen().credit), (0, 1), "the first wants two");
@@ -800,23 +809,23 @@ fn bales_and_senders_of_items_are_served_in_the_order_they_came() {
 #[test]
 fn a_bale_that_is_taken_back_lets_the_next_one_go() {
     let c = Chan::window(4);
-    let (mut heavy, mut light) = (Waiter::new(), Waiter::new());
+    let (mut heavy, mut light) = (Caller::new(), Caller::new());
     c.send_all(0..2);
-    assert_eq!(c.offer(weighing(2, &[1, 3, 1]), &mut heavy), Offer::Standing);
-    assert_eq!(c.offer(wares(9..10), &mut light), Offer::Standing);
+    assert_eq!(c.offer(weighing(2, &[1, 3, 1]), &mut heavy), Offer::Waiting);
+    assert_eq!(c.offer(wares(9..10), &mut light), Offer::Waiting);
     assert_eq!(c.seen().credit, 1, "not enough for the one at the head");
     assert_eq!(c.take_back(&mut heavy), Some(weighing(3, &[3, 1])));
-    assert!(!heavy.spot.is_held() && light.is_told());
+    assert!(!heavy.waiter.is_enqueued() && light.is_told());
     assert_eq!(c.look_at_offer(&mut light), Offer::Sent);
     assert_eq!(c.take_back(&mut heavy), None);
     assert_eq!(c.look_at_offer(&mut heavy), Offer::Sent, "nothing is left of it here");
-    // Whoever leaves instead drops the rest.
-    assert_eq!(c.offer(wares(20..30), &mut heavy), Offer::Standing);
+    // A waiter that leaves instead drops the rest.
+    assert_eq!(c.offer(wares(20..30), &mut heavy), Offer::Waiting);
     c.leave(&mut heavy);
     assert_eq!(c.receive_batch(9), Ok(vec![0, 1, 2, 9]));
     assert_eq!((c.receive(), c.credit()), (Err(ReceiveError::Empty), 4));
     // One of which all has gone has nothing to take back.
-    assert_eq!(c.offer(wares(30..35), &mut heavy), Offer::Standing);
+    assert_eq!(c.offer(wares(30..35), &mut heavy), Offer::Waiting);
     c.receive_all(30..32);
     assert!(heavy.is_told());
     assert_eq!(c.take_back(&mut heavy).map(|bale| bale.count()), Some(0));
@@ -825,10 +834,10 @@ fn a_bale_that_is_taken_back_lets_the_next_one_go() {
 #[test]
 fn a_bale_that_steps_aside_lets_others_pass_and_keeps_its_place() {
     let c = Chan::manual(9);
-    let (mut one, mut two) = (Waiter::new(), Waiter::new());
-    assert_eq!(c.offer(wares(0..3), &mut one), Offer::Standing);
-    assert_eq!(c.offer(wares(3..6), &mut two), Offer::Standing);
-    let place = one.spot.place().unwrap();
+    let (mut one, mut two) = (Caller::new(), Caller::new());
+    assert_eq!(c.offer(wares(0..3), &mut one), Offer::Waiting);
+    assert_eq!(c.offer(wares(3..6), &mut two), Offer::Waiting);
+    let place = one.waiter.position().unwrap();
     c.fire(c.inner.step_aside((), place));
     c.request(1);
     assert_eq!((c.offered(&one), c.offered(&two)), (wares(0..3), wares(4..6)));
@@ -844,8 +853,8 @@ fn what_a_bale_holds_weighs_what_it_says() {
     let c = Chan::window(10);
     c.send_bale(weighing(0, &[2, 3, 1]));
     assert_eq!((c.credit(), c.seen().occupied, c.seen().items_buffered, c.seen().sent), (4, 6, 3, 6));
-    let mut sender = Waiter::new();
-    assert_eq!(c.offer(weighing(3, &[4, 5, 5]), &mut sender), Offer::Standing);
+    let mut sender = Caller::new();
+    assert_eq!(c.offer(weighing(3, &[4, 5, 5]), &mut sender), Offer::Waiting);
     assert_eq!(c.offered(&sender), weighing(4, &[5, 5]));
     c.receive_all(0..1);
     assert_eq!((c.seen().occupied, c.seen().owed), (8, 2));
@@ -861,8 +870,8 @@ fn what_a_bale_holds_weighs_what_it_says() {
 fn an_item_without_weight_in_a_bale_needs_a_slot() {
     let c = Chan::window(4);
     c.send_bale(weighing(0, &[0, 0]));
-    let mut sender = Waiter::new();
-    assert_eq!(c.offer(weighing(2, &[0, 0, 0, 3]), &mut sender), Offer::Standing);
+    let mut sender = Caller::new();
+    assert_eq!(c.offer(weighing(2, &[0, 0, 0, 3]), &mut sender), Offer::Waiting);
     assert_eq!((c.seen().items_buffered, c.credit(), c.seen().credit), (4, 0, 4));
     assert_eq!(c.send_heavy(9, 0), Err(SendError::Full(9)));
     assert_eq!(c.receive(), Ok(0));
@@ -876,19 +885,19 @@ fn an_item_without_weight_in_a_bale_needs_a_slot() {
 #[test]
 fn what_is_too_heavy_in_a_bale_comes_back_with_what_is_behind_it() {
     let c = Chan::window(10);
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.offer(weighing(0, &[4, 11, 1]), &mut sender), Offer::TooHeavy(weighing(1, &[11, 1])));
-    assert!(!sender.spot.is_held());
+    assert!(!sender.waiter.is_enqueued());
     // One that had to wait for what is before it finds out then.
-    assert_eq!(c.offer(weighing(3, &[6, 7, 11, 1]), &mut sender), Offer::Standing);
+    assert_eq!(c.offer(weighing(3, &[6, 7, 11, 1]), &mut sender), Offer::Waiting);
     assert_eq!(c.offered(&sender), weighing(4, &[7, 11, 1]));
-    let mut other = Waiter::new();
+    let mut other = Caller::new();
     assert_eq!(c.offer(weighing(9, &[11]), &mut other), Offer::TooHeavy(weighing(9, &[11])), "at once, whoever is before it");
-    assert_eq!(c.offer(weighing(9, &[3]), &mut other), Offer::Standing);
+    assert_eq!(c.offer(weighing(9, &[3]), &mut other), Offer::Waiting);
     assert_eq!(c.receive_batch(9), Ok(vec![0, 3]));
     assert!(sender.is_told() && other.is_told(), "it holds nobody up");
     assert_eq!(c.look_at_offer(&mut sender), Offer::TooHeavy(weighing(5, &[11, 1])));
-    assert!(!sender.spot.is_held());
+    assert!(!sender.waiter.is_enqueued());
     assert_eq!(c.look_at_offer(&mut other), Offer::Sent);
     assert_eq!(c.receive_batch(9), Ok(vec![4, 9]));
     assert_eq!(c.credit(), 10);
@@ -897,7 +906,7 @@ fn what_is_too_heavy_in_a_bale_comes_back_with_what_is_behind_it() {
 #[test]
 fn a_bale_of_no_items_is_nothing() {
     let c = Chan::window(4);
-    let mut receiver = Waiter::new();
+    let mut receiver = Caller::new();
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty));
     c.send_bale(wares(0..0));
     assert!(!receiver.is_told());
@@ -918,12 +927,12 @@ fn a_bale_of_no_items_is_nothing() {
 #[test]
 fn a_bale_wakes_a_receiver_for_each_of_its_items() {
     let c = Chan::window(9);
-    let mut receivers = [(); 3].map(|()| Waiter::new());
+    let mut receivers = [(); 3].map(|()| Caller::new());
     for receiver in &mut receivers {
         assert_eq!(c.wait_to_receive(receiver), Err(ReceiveError::Empty));
     }
     c.send_bale(wares(0..2));
-    assert_eq!(receivers.each_ref().map(Waiter::is_told), [true, true, false]);
+    assert_eq!(receivers.each_ref().map(Caller::is_told), [true, true, false]);
     assert_eq!(c.receive(), Err(ReceiveError::Empty), "they are somebody's");
     c.send_bale(wares(2..5));
     assert!(receivers[2].is_told());
@@ -932,8 +941,8 @@ fn a_bale_wakes_a_receiver_for_each_of_its_items() {
         assert_eq!(c.wait_to_receive(receiver), Ok(item));
     }
     // What goes by itself wakes them as well.
-    let mut sender = Waiter::new();
-    assert_eq!(c.offer(wares(5..15), &mut sender), Offer::Standing);
+    let mut sender = Caller::new();
+    assert_eq!(c.offer(wares(5..15), &mut sender), Offer::Waiting);
     assert_eq!(c.receive_batch(9).map(|items| items.len()), Ok(9));
     assert_eq!(c.wait_to_receive(&mut receivers[0]), Ok(14));
     assert_eq!(c.wait_to_receive(&mut receivers[0]), Err(ReceiveError::Empty));
@@ -954,8 +963,8 @@ fn what_bales_hold_is_counted() {
     assert_eq!((seen.items_sent, seen.items_received, seen.items_buffered), (6, 4, 2));
     assert_eq!((seen.occupied, seen.peak, seen.owed, seen.credit, seen.settled_through), (3, 7, 0, 5, 4));
     // What is left of an offer has not been sent.
-    let mut sender = Waiter::new();
-    assert_eq!(c.offer(wares(6..16), &mut sender), Offer::Standing);
+    let mut sender = Caller::new();
+    assert_eq!(c.offer(wares(6..16), &mut sender), Offer::Waiting);
     c.at(SECOND);
     let seen = c.seen();
     assert_eq!((seen.items_sent, seen.items_buffered, seen.sent, seen.waiting_senders), (11, 7, 12, 1));
@@ -966,15 +975,15 @@ fn what_bales_hold_is_counted() {
 fn the_end_comes_after_the_last_item_of_a_bale() {
     for end in [End::Completed, End::Failed] {
         let c = Chan::window(4);
-        let (mut sender, mut receiver) = (Waiter::new(), Waiter::new());
-        assert_eq!(c.offer(wares(0..6), &mut sender), Offer::Standing);
+        let (mut sender, mut receiver) = (Caller::new(), Caller::new());
+        assert_eq!(c.offer(wares(0..6), &mut sender), Offer::Waiting);
         match end {
             End::Completed => c.complete(),
             _ => assert!(c.fail()),
         }
         assert!(sender.is_told());
         assert_eq!(c.look_at_offer(&mut sender), Offer::Ended(wares(4..6), end));
-        assert!(!sender.spot.is_held());
+        assert!(!sender.waiter.is_enqueued());
         assert_eq!(c.offer(wares(6..8), &mut sender), Offer::Ended(wares(6..8), end));
         for item in 0..4 {
             assert_eq!((c.inner.end(()), c.seen().ended), (None, false));
@@ -993,9 +1002,9 @@ fn a_cancel_hands_out_what_bales_hold_in_order() {
     c.send_all(3..5);
     c.send_bale(wares(5..7));
     c.send_bale(wares(20..22));
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.receive(), Ok(0));
-    assert_eq!(c.offer(wares(22..30), &mut sender), Offer::Standing);
+    assert_eq!(c.offer(wares(22..30), &mut sender), Offer::Waiting);
     let left = c.keep(c.inner.cancel((), |()| ()));
     assert_eq!(left.dropped.count(), 10);
     assert_eq!(unpack_all(left.dropped), [1, 2, 3, 4, 5, 6, 20, 21, 22, 23]);
@@ -1013,8 +1022,8 @@ fn bales_are_not_seen_and_taken() {
     let c = Chan::window(4);
     c.send_bale(wares(0..2));
     c.send_all(2..3);
-    let mut sender = Waiter::new();
-    assert_eq!(c.offer(wares(3..9), &mut sender), Offer::Standing);
+    let mut sender = Caller::new();
+    assert_eq!(c.offer(wares(3..9), &mut sender), Offer::Waiting);
     let (mut seen, mut wakers) = (Vec::new(), 0);
     c.inner.visit_contents((), |&item| seen.push(item), |_| wakers += 1);
     assert_eq!((seen, wakers), (vec![2], 1));
@@ -1027,10 +1036,10 @@ fn bales_are_not_seen_and_taken() {
 #[test]
 fn a_bale_is_sent_with_what_credit_there_is() {
     let c = Chan::manual(9);
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     c.inner.pause(());
     c.request(2);
-    assert_eq!(c.offer(wares(0..20), &mut sender), Offer::Standing);
+    assert_eq!(c.offer(wares(0..20), &mut sender), Offer::Waiting);
     assert_eq!((c.seen().items_sent, c.seen().owed), (0, 2));
     c.resume();
     assert_eq!(c.seen().items_sent, 2);
@@ -1040,14 +1049,14 @@ fn a_bale_is_sent_with_what_credit_there_is() {
     c.lease(2, SECOND);
     let permit = c.permit(1);
     c.request(1);
-    assert_eq!(c.offer(wares(5..8), &mut sender), Offer::Standing);
+    assert_eq!(c.offer(wares(5..8), &mut sender), Offer::Waiting);
     assert_eq!(c.offered(&sender), wares(7..8));
     c.at(SECOND);
     c.return_permit(permit);
     assert_eq!((c.offered(&sender), c.seen().voided), (wares(7..8), 1), "its lease has run out");
     c.request(UNBOUNDED);
     assert_eq!(c.look_at_offer(&mut sender), Offer::Sent);
-    assert_eq!(c.offer(wares(8..18), &mut sender), Offer::Standing);
+    assert_eq!(c.offer(wares(8..18), &mut sender), Offer::Waiting);
     assert_eq!((c.offered(&sender), c.seen().occupied), (wares(9..18), 9), "the bound is left");
     c.receive_all(0..9);
     assert_eq!(c.look_at_offer(&mut sender), Offer::Sent);
@@ -1059,8 +1068,8 @@ fn a_bale_is_sent_with_what_credit_there_is() {
 fn after_a_fork_bales_in_line_are_not_ours() {
     let _alone = FORKS.write();
     let c = Chan::that_is_forked(Config { window: 4, step: 2, bound: 4, control_capacity: 2, rules: None });
-    let mut sender = Waiter::new();
-    assert_eq!(c.offer(wares(0..6), &mut sender), Offer::Standing);
+    let mut sender = Caller::new();
+    assert_eq!(c.offer(wares(0..6), &mut sender), Offer::Waiting);
     fork::after_fork_in_child();
     assert_eq!(c.receive_batch(9), Ok(vec![0, 1, 2, 3]), "what had been sent is there in both");
     assert_eq!((c.seen().items_sent, c.seen().waiting_senders), (4, 0));
@@ -1073,7 +1082,7 @@ fn after_a_fork_bales_in_line_are_not_ours() {
 #[should_panic(expected = "deliveries are of items")]
 fn a_channel_with_deliveries_takes_no_bales() {
     let c = Chan::acking(4, None, 5);
-    let _ = c.offer(wares(0..2), &mut Waiter::new());
+    let _ = c.offer(wares(0..2), &mut Caller::new());
 }
 
 // ------------------------------------------------------------------------------------------------------------------------ permits
@@ -1086,7 +1095,7 @@ fn a_permit_is_credit_before_the_item_exists() {
     assert_eq!(c.credit(), 1);
     assert_eq!(c.send_permitted(&mut permit, 1, 2), Ok(()));
     assert_eq!(c.send_permitted(&mut permit, 2, 2), Err(SendError::Full(2)), "more than is left of it");
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.wait_to_send(3, 2, &mut sender), Err(SendError::Full(3)));
     c.return_permit(permit);
     assert!(sender.is_told());
@@ -1100,7 +1109,7 @@ fn a_permit_may_be_used_after_completion_and_keeps_the_end_away() {
     let c = Chan::window(4);
     let mut permit = c.permit(2);
     c.complete();
-    let mut receiver = Waiter::new();
+    let mut receiver = Caller::new();
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty), "something may still come");
     assert_eq!(c.send_permitted(&mut permit, 7, 1), Ok(()));
     assert!(receiver.is_told());
@@ -1134,7 +1143,7 @@ fn after_a_fork_permits_and_waiters_are_not_ours() {
     let _alone = FORKS.write();
     let c = Chan::that_is_forked(Config { window: 4, step: 2, bound: 4, control_capacity: 2, rules: None });
     let (mut permit, other) = (c.permit(1), c.permit(2));
-    let (mut sender, mut receiver) = (Waiter::new(), Waiter::new());
+    let (mut sender, mut receiver) = (Caller::new(), Caller::new());
     let _ = c.wait_to_send(1, 2, &mut sender);
     let _ = c.wait_to_receive(&mut receiver);
     fork::after_fork_in_child();
@@ -1176,7 +1185,7 @@ fn demand_does_not_raise_the_bound() {
     c.request(100);
     assert_eq!(c.credit(), 3);
     c.send_all(0..3);
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.wait_to_send(3, 1, &mut sender), Err(SendError::Full(3)));
     assert_eq!(c.receive(), Ok(0));
     assert!(sender.is_told(), "there is room, and credit");
@@ -1249,7 +1258,7 @@ fn a_drained_window_comes_back_when_it_is_resumed() {
     assert_eq!((c.credit(), c.seen().owed, c.seen().held), (0, 8, true));
     c.receive_all(0..2);
     assert_eq!((c.credit(), c.seen().owed), (0, 10), "not even when the buffer is empty");
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.wait_to_send(2, 1, &mut sender), Err(SendError::Full(2)), "nor to one that parks");
     c.resume();
     assert!(sender.is_told());
@@ -1296,7 +1305,7 @@ fn a_lease_replaces_the_one_before_and_runs_out() {
     c.lease(1, SECOND);
     c.at(20 * SECOND);
     assert_eq!(c.send(9), Err(SendError::Full(9)));
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.wait_to_send(9, 1, &mut sender), Err(SendError::Full(9)));
     c.lease(1, SECOND);
     assert!(sender.is_told());
@@ -1399,7 +1408,7 @@ fn grants_collect_while_the_channel_after_is_starved() {
     let owes = |channel: &Chan| (channel.credit(), channel.seen().owed, channel.seen().held);
     assert_eq!(owes(&first), (0, 4, true));
     assert_eq!(owes(&second), (0, 4, true));
-    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let (mut one, mut two) = (Caller::new(), Caller::new());
     assert_eq!(first.wait_to_send(4, 1, &mut one), Err(SendError::Full(4)));
     assert_eq!(second.wait_to_send(4, 1, &mut two), Err(SendError::Full(4)));
     third.receive_all(0..1);
@@ -1498,7 +1507,7 @@ fn a_pause_and_a_starved_channel_hold_both() {
 fn control_messages_need_no_credit() {
     let c = Chan::manual(1);
     let control = |message| c.done(c.inner.send_control((), message));
-    let mut receiver = Waiter::new();
+    let mut receiver = Caller::new();
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Empty));
     assert_eq!((control(1), control(2), control(3)), (Ok(()), Ok(()), Err(SendError::Full(3))));
     assert!(!receiver.is_told(), "it does not listen");
@@ -1510,7 +1519,7 @@ fn control_messages_need_no_credit() {
     assert_eq!(c.receive(), Err(ReceiveError::Control), "they come first");
     assert_eq!(c.receive_batch(1), Err(ReceiveError::Control));
     assert_eq!(c.wait_to_receive(&mut receiver), Err(ReceiveError::Control));
-    assert!(receiver.spot.is_held());
+    assert!(receiver.waiter.is_enqueued());
     assert_eq!(c.inner.take_controls((), |()| ()).0, [1, 2]);
     assert_eq!(c.wait_to_receive(&mut receiver), Ok(0));
     c.complete();
@@ -1525,7 +1534,7 @@ fn what_can_be_done_in_which_phase() {
     for end in [End::Completed, End::Failed, End::Cancelled] {
         for buffered in [false, true] {
             let c = Chan::manual(9);
-            let mut told = [Waiter::new(), Waiter::new()];
+            let mut told = [Caller::new(), Caller::new()];
             if buffered {
                 c.request(1);
                 c.send_all(0..1);
@@ -1541,7 +1550,7 @@ fn what_can_be_done_in_which_phase() {
             let is_final = !buffered || end == End::Cancelled;
             assert_eq!(c.inner.end(()), is_final.then_some(end));
             assert_eq!(c.seen().ended, is_final);
-            // Everybody in line is told, and finds out why.
+            // Every waiter is woken, and finds out why.
             assert!(told[0].is_told());
             assert_eq!(c.wait_to_send(7, 2, &mut told[0]), ended(7, end));
             if !buffered {
@@ -1570,7 +1579,7 @@ fn what_can_be_done_in_which_phase() {
             }
             assert_eq!(c.receive(), Err(ReceiveError::Ended(end)));
             assert_eq!(c.wait_to_receive(&mut told[1]), Err(ReceiveError::Ended(end)));
-            assert!(!told[1].spot.is_held());
+            assert!(!told[1].waiter.is_enqueued());
             // Final is final.
             let phase = c.inner.phase(());
             assert!(!c.fail());
@@ -1636,7 +1645,7 @@ fn control_messages_stay_while_nobody_takes_them() {
 #[test]
 fn the_last_item_tells_the_other_receivers() {
     let c = Chan::window(4);
-    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let (mut one, mut two) = (Caller::new(), Caller::new());
     let _ = (c.wait_to_receive(&mut one), c.wait_to_receive(&mut two));
     c.send_all(0..1);
     c.complete();
@@ -1654,8 +1663,8 @@ fn what_is_in_it_can_be_seen_and_taken_by_the_garbage_collector() {
     assert!(c.nack(c.take(1).unwrap().receipt, Nack { delay: SECOND, ..REQUEUE }).0);
     assert!(c.nack(c.take(1).unwrap().receipt, REQUEUE).0);
     c.done(c.inner.send_control((), 99)).unwrap();
-    let mut waiter = Waiter::new();
-    let _ = c.wait_to_send(5, 9, &mut waiter);
+    let mut caller = Caller::new();
+    let _ = c.wait_to_send(5, 9, &mut caller);
     c.defer_to(&Chan::window(1)); // observes another, and is not in it
     let (mut seen, mut wakers) = (Vec::new(), 0);
     c.inner.visit_contents((), |&item| seen.push(item), |_| wakers += 1);
@@ -1754,7 +1763,7 @@ fn what_comes_back_later_wakes_a_receiver_then() {
     let c = Chan::acking(9, None, 5);
     c.send_all(0..1);
     let receipt = c.take(1).unwrap().receipt;
-    let mut receiver = Waiter::new();
+    let mut receiver = Caller::new();
     assert_eq!(c.take_or_wait(2, &mut receiver), Err(ReceiveError::Empty));
     assert_eq!(c.inner.next_due(()), None);
     c.nack(receipt, Nack { delay: SECOND, ..REQUEUE });
@@ -1787,7 +1796,7 @@ fn what_is_not_settled_in_time_comes_back_and_is_given_up_in_the_end() {
     let other = c.take(1).unwrap();
     assert!(c.ack(other.receipt));
     assert_eq!(c.inner.next_due(()), Some(2 * SECOND));
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     assert_eq!(c.wait_to_send(2, 2, &mut sender), Err(SendError::Full(2)));
     c.at(2 * SECOND);
     assert_eq!(c.catch_up(), [0]);
@@ -1797,11 +1806,11 @@ fn what_is_not_settled_in_time_comes_back_and_is_given_up_in_the_end() {
     assert_eq!(c.inner.next_due(()), None);
 }
 
-/// Whoever waits may have begun when nothing was due. It is told once, and whoever is first after it, when that has gone.
+/// A waiter may have begun when nothing was due. It is woken once, and so is the first one after it, when it has gone.
 #[test]
 fn the_first_receiver_in_line_looks_after_what_is_due() {
     let c = Chan::acking(9, Some(SECOND), 5);
-    let (mut one, mut two) = (Waiter::new(), Waiter::new());
+    let (mut one, mut two) = (Caller::new(), Caller::new());
     c.send_all(0..1);
     let first = c.take(1).unwrap();
     assert_eq!(c.take_or_wait(2, &mut one), Err(ReceiveError::Empty));
@@ -1830,7 +1839,7 @@ fn whoever_waits_for_itself_is_told() {
     let mine = c.take(1).unwrap();
     let also_mine = c.take(1).unwrap();
     let others = c.take(2).unwrap();
-    let (mut me, mut other) = (Waiter::new(), Waiter::new());
+    let (mut me, mut other) = (Caller::new(), Caller::new());
     assert_eq!(c.take(1), Err(ReceiveError::Empty), "something may be sent");
     assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::Empty));
     c.complete();
@@ -1840,7 +1849,7 @@ fn whoever_waits_for_itself_is_told() {
     assert!(c.ack(others.receipt));
     assert!(me.is_told(), "it had gone to sleep before");
     assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::SelfWait));
-    assert!(!me.spot.is_held());
+    assert!(!me.waiter.is_enqueued());
     assert_eq!(c.take(1), Err(ReceiveError::SelfWait));
     assert_eq!(c.take_or_wait(3, &mut other), Err(ReceiveError::Empty), "somebody else may wait");
     assert!(!other.is_told());
@@ -1859,7 +1868,7 @@ fn completion_tells_whoever_waits_for_itself() {
         let permit = c.permit(1);
         c.send_all(0..1);
         c.take(1).unwrap();
-        let mut me = Waiter::new();
+        let mut me = Caller::new();
         assert_eq!(c.take_or_wait(1, &mut me), Err(ReceiveError::Empty));
         match end {
             0 => {
@@ -1904,7 +1913,7 @@ fn a_cancel_with_deliveries_out() {
     c.ack(out[0]);
     c.nack(out[3], Nack { delay: SECOND, ..REQUEUE });
     c.nack(out[1], REQUEUE);
-    let mut sender = Waiter::new();
+    let mut sender = Caller::new();
     let _ = c.wait_to_send(9, 9, &mut sender);
     assert_eq!(c.cancel(), (vec![1, 3, 4], vec![2]), "to report what nobody has, in order");
     assert!(sender.is_told());
@@ -1933,7 +1942,7 @@ fn a_failed_channel_still_has_its_deliveries_settled() {
     let again = [c.take(1).unwrap(), c.take(1).unwrap()];
     assert_eq!(again.map(|handed| (handed.item, handed.attempt)), [(0, 2), (1, 1)]);
     assert_eq!(c.take(2), Err(ReceiveError::Empty));
-    let mut other = Waiter::new();
+    let mut other = Caller::new();
     let _ = c.take_or_wait(2, &mut other);
     assert!(again.iter().all(|handed| c.ack(handed.receipt)));
     assert!(other.is_told());

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::rc::Rc;
 
 use sluicegate_core::credits::{End, ReceiveError, SendError};
+use sluicegate_core::latest::ReadError;
 use sluicegate_core::queue::{BatchError, GetError, PutError};
 use sluicegate_core::rate::{RateError, Refusal};
 use sluicegate_core::semaphore::{AcquireError, Overreleased};
@@ -17,6 +18,7 @@ fn errors_can_be_boxed_and_sent() {
     is_error::<PutError<String>>();
     is_error::<GetError>();
     is_error::<BatchError>();
+    is_error::<ReadError>();
     is_error::<SendError<String>>();
     is_error::<ReceiveError>();
     is_error::<Refusal>();
@@ -33,15 +35,18 @@ fn errors_ask_nothing_of_their_payload_but_debug() {
 
 #[test]
 fn errors_say_what_was_wrong() {
-    let errors: [Box<dyn Error>; 19] = [
+    let errors: [Box<dyn Error>; 22] = [
         Box::new(PutError::Full(1)),
         Box::new(PutError::ShutDown(1)),
         Box::new(GetError::Empty),
         Box::new(GetError::ShutDown),
+        Box::new(ReadError::NotYet),
+        Box::new(ReadError::ShutDown),
         Box::new(BatchError::Empty),
         Box::new(BatchError::Lingering),
         Box::new(SendError::Full(1)),
         Box::new(SendError::TooHeavy(1)),
+        Box::new(SendError::NoMemory(1)),
         Box::new(SendError::Ended(1, End::Cancelled)),
         Box::new(ReceiveError::Empty),
         Box::new(ReceiveError::Control),

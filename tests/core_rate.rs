@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::rate::{Booking, Keyed, LimitSet, Limiter, Place, Policy, Rate, Refusal, Scale, Standing, Terms, Units};
+use sluicegate_core::rate::{
+    AcquireState, Booking, BucketLaw, Keyed, LimitSet, Limiter, Policy, Rate, Refusal, Scale, Terms, Units, Waiter,
+};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -76,15 +78,15 @@ fn cancel(one: &One, booking: Booking) -> i128 {
     units.into()
 }
 
-fn wait(one: &One, n: u64, place: &mut Place) -> Standing {
-    let (wakes, standing) = one.acquire_or_wait((), n * TOKEN, place, &Waker::default(), None);
+fn wait(one: &One, n: u64, waiter: &mut Waiter) -> AcquireState {
+    let (wakes, standing) = one.acquire_or_wait((), n * TOKEN, waiter, &Waker::default(), None);
     wakes.fire();
     standing
 }
 
-fn wait_set(set: &Set, amounts: &[u64], place: &mut Place) -> Standing {
+fn wait_set(set: &Set, amounts: &[u64], waiter: &mut Waiter) -> AcquireState {
     let amounts: Vec<Units> = amounts.iter().map(|n| n * TOKEN).collect();
-    let (wakes, standing) = set.acquire_or_wait((), &amounts, place, &Waker::default(), None);
+    let (wakes, standing) = set.acquire_or_wait((), &amounts, waiter, &Waker::default(), None);
     wakes.fire();
     standing
 }
@@ -94,7 +96,7 @@ fn granted_waiters_who_leave_return_no_more_than_is_still_owed() {
     let w = World::new();
     let b = w.bucket(1.0, 10);
     assert!(take(&b, 10));
-    let (mut one, mut two) = (Place::default(), Place::default());
+    let (mut one, mut two) = (Waiter::default(), Waiter::default());
     wait(&b, 5, &mut one);
     wait(&b, 5, &mut two);
     w.at(18);
@@ -110,10 +112,10 @@ fn a_waiter_of_a_set_leaves_nothing_behind() {
     let (fast, slow) = (w.bucket(1.0, 10), w.bucket(0.01, 1));
     assert!(take(&slow, 1));
     let set = w.set(&[&fast, &slow]);
-    let mut place = Place::default();
-    let standing = wait_set(&set, &[1, 1], &mut place);
-    assert!(matches!(standing, Standing::Waiting(Some(_))));
-    set.leave((), &mut place).fire();
+    let mut waiter = Waiter::default();
+    let standing = wait_set(&set, &[1, 1], &mut waiter);
+    assert!(matches!(standing, AcquireState::Waiting(Some(_))));
+    set.leave((), &mut waiter).fire();
     assert_eq!(level(&fast), 10 * TOKENS);
 }
 
@@ -194,13 +196,13 @@ fn a_grant_of_a_set_that_nobody_fetches_goes_back() {
     let (a, b) = (w.bucket(1.0, 10), w.bucket(1.0, 10));
     assert!(take(&a, 10));
     let set = w.set(&[&a, &b]);
-    let mut place = Place::default();
-    wait_set(&set, &[5, 5], &mut place);
+    let mut waiter = Waiter::default();
+    wait_set(&set, &[5, 5], &mut waiter);
     w.at(6);
-    let mut other = Place::default();
+    let mut other = Waiter::default();
     wait_set(&set, &[10, 10], &mut other); // somebody looks: the first is granted, as of 5
     set.leave((), &mut other).fire();
-    set.leave((), &mut place).fire();
+    set.leave((), &mut waiter).fire();
     assert_eq!((level(&a), level(&b)), (6 * TOKENS, 10 * TOKENS));
 }
 
@@ -210,15 +212,15 @@ fn a_pause_with_a_booking_behind_a_waiter() {
         let w = World::new();
         let b = if window { w.window(5, 100) } else { w.bucket(0.05, 5) };
         assert!(take(&b, 5));
-        let mut place = Place::default();
-        wait(&b, 5, &mut place);
+        let mut waiter = Waiter::default();
+        wait(&b, 5, &mut waiter);
         let r = reserve(&b, 5);
         assert_eq!(r.at, 200 * SECOND);
         w.at(50);
         b.pause((), 100 * SECOND).fire();
         w.at(150);
-        let granted = wait(&b, 5, &mut place);
-        assert_ne!((window, granted), (window, Standing::Granted), "5 at 150 and 5 at 200");
+        let granted = wait(&b, 5, &mut waiter);
+        assert_ne!((window, granted), (window, AcquireState::Granted), "5 at 150 and 5 at 200");
     }
 }
 
@@ -228,13 +230,13 @@ fn grants_of_a_set_to_a_window_are_dated_when_they_were_due() {
     let (a, b) = (w.window(10, 10), w.bucket(1000.0, 1000));
     assert!(take(&a, 10));
     let set = w.set(&[&a, &b]);
-    let mut places: Vec<Place> = (0..5).map(|_| Place::default()).collect();
-    for place in &mut places {
-        wait_set(&set, &[5, 1], place);
+    let mut waiters: Vec<Waiter> = (0..5).map(|_| Waiter::default()).collect();
+    for waiter in &mut waiters {
+        wait_set(&set, &[5, 1], waiter);
     }
     w.at(25);
     assert!(level(&a) > 0);
-    let went = places.iter_mut().map(|place| wait_set(&set, &[5, 1], place)).filter(|s| *s == Standing::Granted).count();
+    let went = waiters.iter_mut().map(|waiter| wait_set(&set, &[5, 1], waiter)).filter(|s| *s == AcquireState::Granted).count();
     assert!(went <= 4, "{went} times 5: two may go at 10, two at 20");
 }
 
@@ -243,9 +245,9 @@ fn a_line_longer_than_can_be_counted_from_here() {
     let w = World::new();
     let b = w.bucket(1e9, 1_000_000_000);
     assert!(take(&b, 1_000_000_000));
-    let mut places: Vec<Place> = (0..20).map(|_| Place::default()).collect();
-    for place in &mut places {
-        wait(&b, 1_000_000_000, place);
+    let mut waiters: Vec<Waiter> = (0..20).map(|_| Waiter::default()).collect();
+    for waiter in &mut waiters {
+        wait(&b, 1_000_000_000, waiter);
     }
     let (wakes, after) = b.retry_after((), TOKEN);
     wakes.fire();
@@ -290,14 +292,14 @@ fn a_set_keeps_its_turn_in_the_line_of_a_member() {
     let (a, b) = (w.bucket(1.0, 1), w.bucket(1.0, 1));
     assert!(take(&a, 1));
     let set = w.set(&[&a, &b]);
-    let (mut one, mut two, mut three) = (Place::default(), Place::default(), Place::default());
+    let (mut one, mut two, mut three) = (Waiter::default(), Waiter::default(), Waiter::default());
     wait(&a, 1, &mut one);
     wait_set(&set, &[1, 1], &mut two);
     wait(&a, 1, &mut three);
     b.refund((), 1).fire();
     w.at(2);
-    assert_eq!(wait(&a, 1, &mut one), Standing::Granted);
-    assert_eq!(wait_set(&set, &[1, 1], &mut two), Standing::Granted, "it came before the third");
+    assert_eq!(wait(&a, 1, &mut one), AcquireState::Granted);
+    assert_eq!(wait_set(&set, &[1, 1], &mut two), AcquireState::Granted, "it came before the third");
 }
 
 /// Rates at which a unit takes long, and moments in the middle of one: what was given back whole is there whole, in any parts.
@@ -316,7 +318,8 @@ fn what_was_given_back_whole_is_there_whole() {
             let all = burst * TOKEN;
             let clock = || Clock::Manual(Arc::clone(&w.clock));
             let bucket = w.make(Policy::Bucket { rate, burst: all, debt: 0 });
-            let keyed: Keyed<Waker, Threads> = Keyed::new((rate, all, Terms::default()), nano(), 4, 1, clock());
+            let law = BucketLaw::new(rate, all, w.clock.now());
+            let keyed: Keyed<Waker, Threads, BucketLaw> = Keyed::new(&law, Terms::default(), nano(), 4, 1, clock());
             let shaper = w.make(Policy::Spaced { rate, capacity: 0 });
             w.clock.advance(dice(1 << 40));
             let key = KeyHash::new([1, dice(9)]);
@@ -355,13 +358,42 @@ fn what_was_given_back_whole_is_there_whole() {
     }
 }
 
+/// The same, of several keys at once: each begins in the same unit of time as the others.
+#[test]
+fn what_was_given_back_whole_is_there_whole_of_each_key() {
+    let w = World::new();
+    w.clock.advance(123_456_789);
+    let (rate, all) = (Rate::new(1.0, 86_400.0, nano()).unwrap(), 2 * TOKEN);
+    let law = BucketLaw::new(rate, all, 0);
+    let keyed: Keyed<Waker, Threads, BucketLaw> =
+        Keyed::new(&law, Terms::default(), nano(), 100, 1, Clock::Manual(Arc::clone(&w.clock)));
+    let keys: Vec<_> = (1..=20).map(|key| KeyHash::new([key, key])).collect();
+    for round in 0..3 {
+        for key in &keys {
+            assert_eq!(keyed.try_acquire((), *key, TOKEN / 3).1, Ok(true), "round {round}");
+        }
+        for key in &keys {
+            assert_eq!(keyed.try_acquire((), *key, all - TOKEN / 3).1, Ok(true));
+            assert_eq!(keyed.try_acquire((), *key, 1).1, Ok(false));
+        }
+        for key in &keys {
+            let limiter = keyed.limiter((), *key).1.unwrap();
+            limiter.refund((), TOKEN / 3).fire();
+            limiter.refund((), all - TOKEN / 3).fire();
+        }
+        for key in keys.iter().rev() {
+            assert_eq!((keyed.level((), *key).1, keyed.retry_after((), *key, all).1), (i128::from(all), Ok(0)));
+        }
+    }
+}
+
 /// Asking in between changes no answer: those who have gone meanwhile are not forgotten.
 #[test]
 fn a_forecast_knows_who_has_gone_meanwhile() {
     let w = World::new();
     let one = w.window(1, 1);
     assert!(take(&one, 1));
-    let (mut first, mut second, mut third) = (Place::default(), Place::default(), Place::default());
+    let (mut first, mut second, mut third) = (Waiter::default(), Waiter::default(), Waiter::default());
     wait(&one, 1, &mut first);
     assert_eq!(one.retry_after((), TOKEN).1, Ok(2 * SECOND));
     wait(&one, 1, &mut second);
@@ -373,14 +405,14 @@ fn a_forecast_knows_who_has_gone_meanwhile() {
     let set = w.set(&[&w.window(1, 1), &w.bucket(1.0, 1)]);
     let ask = || set.retry_after((), &[TOKEN, TOKEN]).1;
     assert_eq!(set.try_acquire((), &[TOKEN, TOKEN], false).1, Ok(true));
-    let mut places: [Place; 4] = Default::default();
-    wait_set(&set, &[1, 1], &mut places[0]);
-    wait_set(&set, &[1, 1], &mut places[1]);
+    let mut waiters: [Waiter; 4] = Default::default();
+    wait_set(&set, &[1, 1], &mut waiters[0]);
+    wait_set(&set, &[1, 1], &mut waiters[1]);
     assert_eq!(ask(), Ok(3 * SECOND));
-    wait_set(&set, &[1, 1], &mut places[2]);
+    wait_set(&set, &[1, 1], &mut waiters[2]);
     w.at(6);
     assert_eq!(ask(), Ok(0));
     assert_eq!(set.try_acquire((), &[TOKEN, TOKEN], false).1, Ok(true));
-    wait_set(&set, &[1, 1], &mut places[3]);
+    wait_set(&set, &[1, 1], &mut waiters[3]);
     assert_eq!(ask(), Ok(2 * SECOND));
 }

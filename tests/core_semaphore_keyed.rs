@@ -1,85 +1,97 @@
 //! The core's keyed semaphore: which keys exist, who gets a place, and a random run against a plain model.
 #![cfg(not(loom))]
 
+mod cases;
 mod forks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cases::cases;
 use forks::{Alone, Unforked, alone};
 use proptest::prelude::*;
 use sluicegate_core::clock::Clock;
 use sluicegate_core::fork;
+use sluicegate_core::keys::KeyHash;
 use sluicegate_core::section::Threads;
-use sluicegate_core::semaphore::{AcquireError, Keyed, KeyedSpot, Overreleased};
+use sluicegate_core::semaphore::{AcquireError, Keyed, Overreleased, Waiter};
 use sluicegate_core::wait::Parker;
 
 const BUSY: Result<(), AcquireError> = Err(AcquireError::Busy);
 
-struct Hosts(Keyed<char, Arc<Parker>, Threads>, #[expect(dead_code, reason = "held, not read")] Unforked);
+/// Keys that follow one another are in shards that do.
+fn hash(key: char) -> KeyHash {
+    KeyHash::new([u64::from(key), u64::from(key)])
+}
+
+struct Hosts(Keyed<Arc<Parker>, Threads>, #[expect(dead_code, reason = "held, not read")] Unforked);
 
 impl Hosts {
     fn new(size: u64, max_keys: usize) -> Self {
-        Self(Keyed::new(size, max_keys, Clock::Monotonic), Unforked::new())
+        Self::in_shards(size, max_keys, 4)
+    }
+
+    fn in_shards(size: u64, max_keys: usize, shards: usize) -> Self {
+        Self(Keyed::new(size, max_keys, shards, Clock::Monotonic), Unforked::new())
     }
 
     fn that_are_forked(size: u64, max_keys: usize, alone: &Alone) -> Self {
-        Self(Keyed::new(size, max_keys, Clock::Monotonic), Unforked::forked(alone))
+        Self(Keyed::new(size, max_keys, 4, Clock::Monotonic), Unforked::forked(alone))
     }
 
     fn take(&self, key: char, n: u64) -> Result<(), AcquireError> {
-        self.0.try_acquire((), key, n)
+        self.0.try_acquire((), hash(key), n)
     }
 
     fn release(&self, key: char, n: u64) -> Result<(), Overreleased> {
-        let (wakes, result) = self.0.release((), key, n);
+        let (wakes, result) = self.0.release((), hash(key), n);
         wakes.fire();
         result
     }
 
-    /// Keys with a place, and keys in line for one.
+    /// Keys with a place, and keys that wait for one.
     fn keys(&self) -> (usize, usize) {
-        let seen = self.0.statistics(());
+        let seen = self.0.statistics_of_all(());
         (seen.keys, seen.waiting_keys)
     }
 }
 
-struct Waiter {
+struct Caller {
     key: char,
     n: u64,
     parker: Arc<Parker>,
-    spot: KeyedSpot,
+    waiter: Waiter,
 }
 
-impl Waiter {
+impl Caller {
     fn new(key: char, n: u64) -> Self {
-        Self { key, n, parker: Arc::default(), spot: KeyedSpot::default() }
+        Self { key, n, parker: Arc::default(), waiter: Waiter::default() }
     }
 
     fn joins(hosts: &Hosts, key: char, n: u64) -> Self {
-        let mut waiter = Self::new(key, n);
-        assert_eq!(waiter.comes(hosts), BUSY);
-        waiter
+        let mut caller = Self::new(key, n);
+        assert_eq!(caller.comes(hosts), BUSY);
+        caller
     }
 
     fn comes(&mut self, hosts: &Hosts) -> Result<(), AcquireError> {
         self.parker.reset();
-        let (wakes, result) = hosts.0.acquire_or_wait((), self.key, self.n, &mut self.spot, &self.parker);
+        let (wakes, result) = hosts.0.acquire_or_wait((), hash(self.key), self.n, &mut self.waiter, &self.parker);
         wakes.fire();
-        assert_eq!(self.spot.is_held(), result == BUSY);
+        assert_eq!(self.waiter.is_enqueued(), result == BUSY);
         result
     }
 
     fn steps_aside(&self, hosts: &Hosts) {
-        hosts.0.step_aside((), self.key, self.spot.place().unwrap()).fire();
+        hosts.0.step_aside((), hash(self.key), self.waiter.position().unwrap()).fire();
     }
 
     fn steps_back(&self, hosts: &Hosts) {
-        hosts.0.step_back((), self.key, self.spot.place().unwrap()).fire();
+        hosts.0.step_back((), hash(self.key), self.waiter.position().unwrap()).fire();
     }
 
     fn leaves(&mut self, hosts: &Hosts) {
-        hosts.0.leave((), self.key, &mut self.spot).fire();
+        hosts.0.leave((), hash(self.key), &mut self.waiter).fire();
     }
 
     fn is_woken(&self) -> bool {
@@ -99,18 +111,18 @@ fn each_key_has_its_own_permits_and_an_idle_key_does_not_exist() {
     assert_eq!(hosts.release('a', 1), Err(Overreleased { held: 0 }));
     hosts.release('b', 1).unwrap();
     assert_eq!(hosts.keys(), (0, 0));
-    assert_eq!(hosts.0.statistics(()).acquired, 2);
+    assert_eq!(hosts.0.statistics_of_all(()).acquired, 2);
 }
 
 #[test]
 fn a_key_that_is_only_waited_for_is_not_forgotten() {
     let hosts = Hosts::new(1, 1);
     hosts.take('a', 1).unwrap();
-    let mut waiter = Waiter::joins(&hosts, 'a', 1);
+    let mut caller = Caller::joins(&hosts, 'a', 1);
     hosts.release('a', 1).unwrap();
-    assert!(waiter.is_woken());
+    assert!(caller.is_woken());
     assert_eq!((hosts.keys(), hosts.take('a', 1), hosts.take('b', 1)), ((1, 0), BUSY, BUSY));
-    assert_eq!(waiter.comes(&hosts), Ok(()));
+    assert_eq!(caller.comes(&hosts), Ok(()));
     hosts.release('a', 1).unwrap();
     assert_eq!(hosts.take('b', 1), Ok(()));
 }
@@ -119,10 +131,10 @@ fn a_key_that_is_only_waited_for_is_not_forgotten() {
 fn when_all_places_are_taken_new_keys_wait_in_line_for_one() {
     let hosts = Hosts::new(2, 1);
     hosts.take('a', 1).unwrap();
-    let (mut b, mut b_too, mut c) = (Waiter::joins(&hosts, 'b', 1), Waiter::joins(&hosts, 'b', 2), Waiter::joins(&hosts, 'c', 1));
+    let (mut b, mut b_too, mut c) = (Caller::joins(&hosts, 'b', 1), Caller::joins(&hosts, 'b', 2), Caller::joins(&hosts, 'c', 1));
     assert_eq!((hosts.keys(), hosts.take('b', 1), hosts.take('a', 1)), ((1, 2), BUSY, Ok(())));
     assert_eq!(hosts.release('b', 1), Err(Overreleased { held: 0 }), "nobody holds one of it");
-    assert_eq!(hosts.0.statistics(()).held, 2);
+    assert_eq!(hosts.0.statistics_of_all(()).held, 2);
     hosts.release('a', 2).unwrap();
     assert!(b.is_woken() && !b_too.is_woken() && !c.is_woken());
     assert_eq!(b.comes(&hosts), Ok(()));
@@ -139,7 +151,7 @@ fn when_all_places_are_taken_new_keys_wait_in_line_for_one() {
 fn a_waiter_that_leaves_takes_its_key_out_of_the_line() {
     let hosts = Hosts::new(1, 1);
     hosts.take('a', 1).unwrap();
-    let (mut b, mut c) = (Waiter::joins(&hosts, 'b', 1), Waiter::joins(&hosts, 'c', 1));
+    let (mut b, mut c) = (Caller::joins(&hosts, 'b', 1), Caller::joins(&hosts, 'c', 1));
     b.leaves(&hosts);
     assert_eq!(hosts.keys(), (1, 1));
     hosts.release('a', 1).unwrap();
@@ -155,15 +167,15 @@ fn a_key_whose_waiters_have_all_stepped_aside_keeps_no_place_from_others() {
     for waited_for in ['a', 'b'] {
         let hosts = Hosts::new(1, 1);
         hosts.take('a', 1).unwrap();
-        let mut outer = Waiter::joins(&hosts, waited_for, 1);
-        let mut later = Waiter::joins(&hosts, 'c', 1);
+        let mut outer = Caller::joins(&hosts, waited_for, 1);
+        let mut later = Caller::joins(&hosts, 'c', 1);
         outer.steps_aside(&hosts);
-        let mut handler = Waiter::joins(&hosts, 'd', 1);
+        let mut handler = Caller::joins(&hosts, 'd', 1);
         hosts.release('a', 1).unwrap();
         assert_eq!((later.is_woken(), handler.is_woken(), later.comes(&hosts)), (true, false, Ok(())), "{waited_for}");
         hosts.release('c', 1).unwrap();
         assert_eq!((handler.comes(&hosts), hosts.keys()), (Ok(()), (1, 0)), "{waited_for}");
-        let last = Waiter::joins(&hosts, 'e', 1);
+        let last = Caller::joins(&hosts, 'e', 1);
         outer.steps_back(&hosts);
         assert_eq!(hosts.keys(), (1, 2));
         hosts.release('d', 1).unwrap();
@@ -177,28 +189,28 @@ fn a_key_whose_waiters_have_all_stepped_aside_keeps_no_place_from_others() {
 fn a_key_whose_waiter_has_stepped_aside_can_be_had_by_others() {
     let hosts = Hosts::new(1, 1);
     hosts.take('a', 1).unwrap();
-    let mut outer = Waiter::joins(&hosts, 'b', 1);
+    let mut outer = Caller::joins(&hosts, 'b', 1);
     outer.steps_aside(&hosts);
-    let mut handler = Waiter::joins(&hosts, 'b', 1);
+    let mut handler = Caller::joins(&hosts, 'b', 1);
     hosts.release('a', 1).unwrap();
     assert_eq!(handler.comes(&hosts), Ok(()));
     hosts.release('b', 1).unwrap();
-    assert_eq!((hosts.keys(), hosts.0.statistics_of((), 'b').value), ((0, 0), 1));
+    assert_eq!((hosts.keys(), hosts.0.statistics((), hash('b')).value), ((0, 0), 1));
     assert_eq!(hosts.take('b', 1), Ok(()));
     outer.leaves(&hosts);
     hosts.release('b', 1).unwrap();
-    assert_eq!(hosts.0.statistics(()).waiters, 0);
+    assert_eq!(hosts.0.statistics_of_all(()).waiters, 0);
 }
 
-/// What keeps a key in line from being let in is not counted as an acquisition.
+/// What keeps a key that waits from being let in is not counted as an acquisition.
 #[test]
 fn a_key_that_got_its_place_late_has_seen_only_what_was_acquired() {
     let hosts = Hosts::new(3, 1);
     hosts.take('a', 1).unwrap();
-    let mut waiter = Waiter::joins(&hosts, 'b', 2);
+    let mut caller = Caller::joins(&hosts, 'b', 2);
     hosts.release('a', 1).unwrap();
-    assert_eq!(waiter.comes(&hosts), Ok(()));
-    let seen = hosts.0.statistics_of((), 'b');
+    assert_eq!(caller.comes(&hosts), Ok(()));
+    let seen = hosts.0.statistics((), hash('b'));
     assert_eq!((seen.acquired, seen.peak_held, seen.held), (1, 2, 2));
 }
 
@@ -207,16 +219,16 @@ fn after_a_fork_held_keys_stay_and_waits_are_forgotten() {
     let alone = alone();
     let hosts = Hosts::that_are_forked(1, 1, &alone);
     hosts.take('a', 1).unwrap();
-    let (mut a, mut b) = (Waiter::joins(&hosts, 'a', 1), Waiter::joins(&hosts, 'b', 1));
+    let (mut a, mut b) = (Caller::joins(&hosts, 'a', 1), Caller::joins(&hosts, 'b', 1));
     fork::after_fork_in_child();
     assert_eq!(hosts.keys(), (1, 0));
-    let mut ours = Waiter::joins(&hosts, 'b', 1);
+    let mut ours = Caller::joins(&hosts, 'b', 1);
     b.leaves(&hosts);
     assert_eq!(hosts.keys(), (1, 1), "the parent's place is not ours");
     hosts.release('a', 1).unwrap();
     assert_eq!(ours.comes(&hosts), Ok(()));
     a.leaves(&hosts);
-    assert_eq!(hosts.0.statistics(()).waiters, 0);
+    assert_eq!(hosts.0.statistics_of_all(()).waiters, 0);
 }
 
 /// The first ticket of the parent's line and that of the child's are the same number.
@@ -225,9 +237,9 @@ fn whoever_steps_aside_after_a_fork_moves_nobody_else() {
     let alone = alone();
     let hosts = Hosts::that_are_forked(1, 1, &alone);
     hosts.take('a', 1).unwrap();
-    let parents = Waiter::joins(&hosts, 'b', 1);
+    let parents = Caller::joins(&hosts, 'b', 1);
     fork::after_fork_in_child();
-    let ours = Waiter::joins(&hosts, 'b', 1);
+    let ours = Caller::joins(&hosts, 'b', 1);
     parents.steps_aside(&hosts);
     hosts.release('a', 1).unwrap();
     assert!(ours.is_woken());
@@ -247,7 +259,7 @@ fn step() -> impl Strategy<Value = Step> {
     let (key, n) = (|| prop_oneof![Just('a'), Just('b'), Just('c'), Just('d')], || 1u64..3);
     prop_oneof![
         2 => (key(), n()).prop_map(|(key, n)| Step::Try(key, n)),
-        8 => (0usize..6, key(), n()).prop_map(|(waiter, key, n)| Step::Wait(waiter, key, n)),
+        8 => (0usize..6, key(), n()).prop_map(|(caller, key, n)| Step::Wait(caller, key, n)),
         1 => (0usize..6).prop_map(Step::Leave),
         2 => (0usize..6).prop_map(Step::Turn),
         6 => (key(), n()).prop_map(|(key, n)| Step::Release(key, n)),
@@ -255,14 +267,14 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(cases(1000))]
 
     /// Against held permits by key: never more than `size` of a key, nor of more keys than `max_keys`, and nobody sleeps for nothing.
     #[test]
-    fn the_keyed_semaphore_is_its_model(size in 1u64..3, max_keys in 1usize..4, steps in proptest::collection::vec(step(), 0..80)) {
-        let hosts = Hosts::new(size, max_keys);
+    fn the_keyed_semaphore_is_its_model(size in 1u64..3, max_keys in 1usize..4, depth in 0..3, steps in proptest::collection::vec(step(), 0..80)) {
+        let hosts = Hosts::in_shards(size, max_keys, 1usize << depth);
         let mut held: BTreeMap<char, u64> = BTreeMap::new();
-        let mut waiters: Vec<Waiter> = (0..6).map(|_| Waiter::new('a', 1)).collect();
+        let mut callers: Vec<Caller> = (0..6).map(|_| Caller::new('a', 1)).collect();
         let mut aside = [false; 6];
         for step in steps {
             match step {
@@ -270,31 +282,31 @@ proptest! {
                     Ok(()) => *held.entry(key).or_default() += n,
                     Err(AcquireError::TooLarge { .. }) => prop_assert!(n > size),
                     Err(AcquireError::Busy) => {
-                        let waited_for = waiters.iter().any(|waiter| waiter.spot.is_held());
+                        let waited_for = callers.iter().any(|caller| caller.waiter.is_enqueued());
                         let free = held.get(&key).map_or(size, |held| size - held);
                         let room = held.contains_key(&key) || held.len() < max_keys;
                         prop_assert!(waited_for || n > free || !room, "a false Busy");
                     }
                 },
                 Step::Wait(index, key, n) => {
-                    let waiter = &mut waiters[index];
+                    let caller = &mut callers[index];
                     if aside[index] {
                         continue;
                     }
-                    if !waiter.spot.is_held() {
-                        (waiter.key, waiter.n) = (key, n.min(size));
+                    if !caller.waiter.is_enqueued() {
+                        (caller.key, caller.n) = (key, n.min(size));
                     }
-                    if waiter.comes(&hosts) == Ok(()) {
-                        *held.entry(waiter.key).or_default() += waiter.n;
+                    if caller.comes(&hosts) == Ok(()) {
+                        *held.entry(caller.key).or_default() += caller.n;
                     }
                 }
                 Step::Leave(index) => {
-                    waiters[index].leaves(&hosts);
+                    callers[index].leaves(&hosts);
                     aside[index] = false;
                 }
-                Step::Turn(index) if waiters[index].spot.is_held() => {
+                Step::Turn(index) if callers[index].waiter.is_enqueued() => {
                     aside[index] ^= true;
-                    if aside[index] { waiters[index].steps_aside(&hosts) } else { waiters[index].steps_back(&hosts) }
+                    if aside[index] { callers[index].steps_aside(&hosts) } else { callers[index].steps_back(&hosts) }
                 }
                 Step::Turn(_) => {}
                 Step::Release(key, n) => match hosts.release(key, n) {
@@ -310,27 +322,27 @@ proptest! {
                 },
             }
             prop_assert!(held.values().all(|held| *held <= size) && held.len() <= max_keys);
-            let seen = hosts.0.statistics(());
+            let seen = hosts.0.statistics_of_all(());
             prop_assert_eq!(seen.held, held.values().sum::<u64>());
-            prop_assert_eq!(seen.waiters, waiters.iter().filter(|waiter| waiter.spot.is_held()).count());
+            prop_assert_eq!(seen.waiters, callers.iter().filter(|caller| caller.waiter.is_enqueued()).count());
             prop_assert!(seen.keys <= max_keys && (seen.waiting_keys == 0 || seen.keys == max_keys), "{seen:?}");
             // Of each key with a place: if nobody is on the way, what is free is too little for somebody in its line.
             for key in ['a', 'b', 'c', 'd'] {
-                let here = waiters.iter().zip(aside).filter(|(_, aside)| !aside).map(|(waiter, _)| waiter);
-                let line: Vec<_> = here.filter(|waiter| waiter.spot.is_held() && waiter.key == key).collect();
+                let here = callers.iter().zip(aside).filter(|(_, aside)| !aside).map(|(caller, _)| caller);
+                let line: Vec<_> = here.filter(|caller| caller.waiter.is_enqueued() && caller.key == key).collect();
                 let free = size - held.get(&key).copied().unwrap_or(0);
-                if !line.is_empty() && hosts.0.statistics_of((), key).value > 0 && line.iter().all(|waiter| !waiter.is_woken()) {
-                    prop_assert!(line.iter().any(|waiter| waiter.n > free), "{key} sleeps beside {free}");
+                if !line.is_empty() && hosts.0.statistics((), hash(key)).value > 0 && line.iter().all(|caller| !caller.is_woken()) {
+                    prop_assert!(line.iter().any(|caller| caller.n > free), "{key} sleeps beside {free}");
                 }
             }
         }
-        for waiter in &mut waiters {
-            waiter.leaves(&hosts);
+        for caller in &mut callers {
+            caller.leaves(&hosts);
         }
         for (key, n) in held {
             hosts.release(key, n).unwrap();
         }
-        let seen = hosts.0.statistics(());
+        let seen = hosts.0.statistics_of_all(());
         prop_assert_eq!((seen.keys, seen.waiting_keys, seen.held, seen.waiters), (0, 0, 0, 0));
     }
 }

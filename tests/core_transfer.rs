@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sluicegate_core::clock::Clock;
-use sluicegate_core::credits::frames::{Block, Form, FrameRange, Kind};
+use sluicegate_core::credits::frames::{Block, Form, FrameRange, Framing};
 use sluicegate_core::credits::{Channel, Config, End};
 use sluicegate_core::section::Threads;
 use sluicegate_core::transfer::{Counts, Offered, Parts, Stage, Transfer};
@@ -43,7 +43,7 @@ struct Scene {
 
 impl Scene {
     fn new(window: u64, text: &str, by_length: bool) -> Self {
-        let kind = Kind::Lines { keep_ends: false };
+        let kind = Framing::Lines { keep_ends: false };
         let mut block = Block::default();
         block.bytes().extend_from_slice(text.as_bytes());
         block.frame(kind, false, true);
@@ -87,7 +87,7 @@ fn what_there_is_credit_for_goes_at_once() {
 #[test]
 fn what_the_channel_sends_by_itself_is_counted_when_somebody_asks() {
     let scene = Scene::new(1, "one\nthree\nx\n", false);
-    assert_eq!(scene.offer(), Some(Offered::Standing));
+    assert_eq!(scene.offer(), Some(Offered::Waiting));
     assert_eq!(scene.counts(), (1, 4));
     scene.receive();
     assert_eq!(scene.seen(), (Stage::Running, true, (2, 10)));

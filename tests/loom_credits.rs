@@ -9,8 +9,8 @@ use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Channel, Config, DeferralCycle, End, Handed, Nack, Offer, Receipt, ReceiveError, Received, Rules, SendError, SenderEnd,
-    Spot,
+    Bale, Channel, Config, Copied, DeferralCycle, End, Handed, Nack, Offer, Receipt, ReceiveError, Received, Rules, SendError,
+    SenderEnd, Stop, Waiter,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::{Parker, Wake, Wakes};
@@ -110,11 +110,11 @@ fn manual() -> Arc<Chan> {
 
 /// With one delivery out, to owner 1.
 fn acking(time: &std::sync::Arc<Manual<Tell>>, ack_wait: Option<Nanos>, max_deliver: u32) -> (Arc<Chan>, Receipt) {
-    let rules = Some(Rules { ack_wait, max_deliver });
+    let rules = Some(Rules { ack_wait, max_deliver, reports: false });
     let config = Config { window: 1, step: 1, bound: 1, control_capacity: 1, rules };
     let channel: Arc<Chan> = Arc::new(Channel::new(config, Clock::Manual(std::sync::Arc::clone(time))));
     assert_eq!(send_now(&channel, 7), Ok(()));
-    let (leaving, delivery) = channel.try_receive_delivery((), 1, |&item| item);
+    let (leaving, delivery) = channel.try_receive_delivery((), 1, &Copied);
     leaving.fire();
     (channel, delivery.unwrap().receipt)
 }
@@ -125,12 +125,12 @@ fn spawn<R: 'static>(channel: &Arc<Chan>, work: impl FnOnce(&Chan) -> R + 'stati
 }
 
 /// What the binding's blocking gate does, without time and signals. What is due at a moment is waited for by setting the clock to it.
-fn until<R>(mut attempt: impl FnMut(&mut Spot, &Tell) -> Option<R>) -> R {
+fn until<R>(mut attempt: impl FnMut(&mut Waiter, &Tell) -> Option<R>) -> R {
     let parker = Arc::new(Parker::default());
-    let mut spot = Spot::default();
+    let mut waiter = Waiter::default();
     loop {
         parker.reset();
-        if let Some(result) = attempt(&mut spot, &Tell::Parker(Arc::clone(&parker))) {
+        if let Some(result) = attempt(&mut waiter, &Tell::Parker(Arc::clone(&parker))) {
             return result;
         }
         while !parker.is_notified() {
@@ -140,8 +140,8 @@ fn until<R>(mut attempt: impl FnMut(&mut Spot, &Tell) -> Option<R>) -> R {
 }
 
 fn send(channel: &Chan, item: u32) -> Result<(), SendError<u32>> {
-    until(|spot, waker| {
-        let (wakes, result) = channel.send_or_wait((), item, 1, spot, waker);
+    until(|waiter, waker| {
+        let (wakes, result) = channel.send_or_wait((), item, 1, waiter, waker);
         wakes.fire();
         (!matches!(result, Err(SendError::Full(_)))).then_some(result)
     })
@@ -150,28 +150,28 @@ fn send(channel: &Chan, item: u32) -> Result<(), SendError<u32>> {
 /// What is left, and why.
 fn send_bale(channel: &Chan, numbers: Range<u32>) -> Offer<Run> {
     let mut bale = Some(Run(numbers));
-    until(|spot, waker| {
+    until(|waiter, waker| {
         let (wakes, offer) = match bale.take() {
-            Some(bale) => channel.offer((), bale, spot, waker),
-            None => channel.look_at_offer((), spot),
+            Some(bale) => channel.offer((), bale, waiter, waker),
+            None => channel.look_at_offer((), waiter),
         };
         wakes.fire();
-        (offer != Offer::Standing).then_some(offer)
+        (offer != Offer::Waiting).then_some(offer)
     })
 }
 
 fn receive(channel: &Chan) -> Result<u32, ReceiveError> {
-    until(|spot, waker| {
-        let (wakes, result) = channel.receive_or_wait((), spot, waker);
+    until(|waiter, waker| {
+        let (wakes, result) = channel.receive_or_wait((), waiter, waker);
         wakes.fire();
         (result != Err(ReceiveError::Empty)).then_some(result.map(unpack))
     })
 }
 
 fn receive_delivery(channel: &Chan, owner: u64, mut empty: impl FnMut()) -> Delivery {
-    until(|spot, waker| {
-        let (leaving, result) = channel.receive_delivery_or_wait((), owner, |&item| item, spot, waker);
-        assert!(leaving.fire_and_keep().dropped.is_empty());
+    until(|waiter, waker| {
+        let (leaving, result) = channel.receive_delivery_or_wait((), owner, &Copied, waiter, waker);
+        assert!(leaving.fire_and_keep().is_empty());
         if result == Err(ReceiveError::Empty) {
             empty();
             return None;
@@ -217,7 +217,7 @@ fn a_grant_races_with_a_cancel() {
     });
 }
 
-/// A grant reaches a sender, however it races with the sender's falling asleep; with two in line it reaches one, and the other the end.
+/// A grant reaches a sender, however it races with the sender's falling asleep; with two in the wait queue it reaches one, and the end the other.
 #[test]
 fn a_grant_races_with_senders_falling_asleep() {
     model_with(3, || {
@@ -271,7 +271,7 @@ fn an_ack_races_with_the_redelivery() {
             (acked, leaving.fire_and_keep().settled.len())
         });
         time.advance(SECOND);
-        let (leaving, delivery) = channel.try_receive_delivery((), 2, |&item| item);
+        let (leaving, delivery) = channel.try_receive_delivery((), 2, &Copied);
         leaving.fire();
         let (acked, spent) = acker.join().unwrap();
         assert_eq!((acked, spent), (delivery == Err(ReceiveError::Empty), usize::from(acked)));
@@ -283,7 +283,7 @@ fn an_ack_races_with_the_redelivery() {
     });
 }
 
-/// The same of the last one: acked in time, or given up, and its credit is free once; a sender in line gets it either way.
+/// The same of the last one: acked in time, or given up, and its credit is free once; a sender that waits gets it either way.
 #[test]
 fn an_ack_races_with_giving_up() {
     loom::model(|| {
@@ -292,18 +292,18 @@ fn an_ack_races_with_giving_up() {
         let sender = spawn(&channel, |channel| send(channel, 8));
         let acker = spawn(&channel, move |channel| {
             let (leaving, acked) = channel.ack((), receipt);
-            (acked, leaving.fire_and_keep().dropped.count())
+            (acked, leaving.fire_and_keep().poison.len())
         });
         time.advance(SECOND);
         let left = channel.catch_up(()).fire_and_keep();
         let (acked, discarded) = acker.join().unwrap();
-        assert_eq!(usize::from(acked) + discarded + left.dropped.count(), 1);
+        assert_eq!(usize::from(acked) + discarded + left.poison.len(), 1);
         assert_eq!(sender.join().unwrap(), Ok(()));
         assert_eq!(channel.credit(()).1, 0);
     });
 }
 
-/// A receiver that went to sleep when nothing was due is told that something will be.
+/// A receiver that went to sleep when nothing was due is woken when something will be.
 #[test]
 fn a_nack_with_delay_races_with_a_receiver_falling_asleep() {
     loom::model(|| {
@@ -314,13 +314,13 @@ fn a_nack_with_delay_races_with_a_receiver_falling_asleep() {
             leaving.fire();
             assert!(in_time);
         });
-        // Whoever knows the moment comes then.
+        // A receiver that knows the moment comes then.
         let parker = Arc::new(Parker::default());
-        let mut spot = Spot::default();
+        let mut waiter = Waiter::default();
         let delivery = loop {
             parker.reset();
             let waker = Tell::Parker(Arc::clone(&parker));
-            let (leaving, result) = channel.receive_delivery_or_wait((), 2, |&item| item, &mut spot, &waker);
+            let (leaving, result) = channel.receive_delivery_or_wait((), 2, &Copied, &mut waiter, &waker);
             leaving.fire();
             if result != Err(ReceiveError::Empty) {
                 break result;
@@ -355,7 +355,7 @@ fn completion_races_with_the_holder_of_the_last_delivery() {
     });
 }
 
-/// What a permit has left reaches a sender in line, however its return races with the sender's falling asleep.
+/// What a permit has left reaches a sender that waits, however its return races with the sender's falling asleep.
 #[test]
 fn a_returned_permit_races_with_a_sender_falling_asleep() {
     loom::model(|| {
@@ -504,14 +504,14 @@ fn completion_races_with_receivers_falling_asleep() {
 fn a_wake_up_races_with_its_receiver_leaving() {
     loom::model(|| {
         let channel = window(1);
-        let mut spot = Spot::default();
+        let mut waiter = Waiter::default();
         let parker = Tell::Parker(Arc::new(Parker::default()));
-        let (wakes, result) = channel.receive_or_wait((), &mut spot, &parker);
+        let (wakes, result) = channel.receive_or_wait((), &mut waiter, &parker);
         wakes.fire();
         assert_eq!(result, Err(ReceiveError::Empty));
         let receiver = spawn(&channel, receive);
         let sender = spawn(&channel, |channel| assert_eq!(send_now(channel, 7), Ok(())));
-        channel.leave((), &mut spot).fire();
+        channel.leave((), &mut waiter).fire();
         assert_eq!(receiver.join().unwrap(), Ok(7));
         sender.join().unwrap();
     });
@@ -529,7 +529,7 @@ fn a_bale_sent_in_parts_races_with_a_receiver() {
     });
 }
 
-/// The same with somebody behind it in line, who is told in its turn.
+/// The same with another waiter behind it, which is woken in its turn.
 #[test]
 fn a_bale_sent_in_parts_races_with_a_sender_falling_asleep() {
     model_with(2, || {
@@ -563,17 +563,17 @@ fn a_bale_races_with_a_receiver_and_a_cancel() {
     });
 }
 
-/// An owner that takes its bale back while a receiver makes room gets what has not gone, and whoever is behind it is served.
+/// An owner that takes its bale back while a receiver makes room gets what has not gone, and the waiter behind it is served.
 #[test]
 fn taking_a_bale_back_races_with_a_receiver() {
     model_with(3, || {
         let channel = window(1);
         assert_eq!(send_now(&channel, 9), Ok(()));
-        let mut spot = Spot::default();
+        let mut waiter = Waiter::default();
         let waker = Tell::Parker(Arc::new(Parker::default()));
-        let (wakes, offer) = channel.offer((), Run(0..2), &mut spot, &waker);
+        let (wakes, offer) = channel.offer((), Run(0..2), &mut waiter, &waker);
         wakes.fire();
-        assert_eq!(offer, Offer::Standing);
+        assert_eq!(offer, Offer::Waiting);
         let sender = spawn(&channel, |channel| send(channel, 7).unwrap());
         let receiver = spawn(&channel, |channel| {
             let mut received = vec![];
@@ -582,10 +582,95 @@ fn taking_a_bale_back_races_with_a_receiver() {
             }
             received
         });
-        let (wakes, rest) = channel.take_back((), &mut spot);
+        let (wakes, rest) = channel.take_back((), &mut waiter);
         wakes.fire();
         let gone = 0..rest.unwrap().0.start;
         sender.join().unwrap();
         assert_eq!(receiver.join().unwrap(), [vec![9], gone.collect(), vec![7]].concat());
+    });
+}
+
+fn stop(channel: &Chan, mut stop: Stop) -> (Stop, usize) {
+    let mut given_up = 0;
+    until(|waiter, waker| {
+        let (leaving, has_ended) = channel.stop((), &mut stop, &Copied, waiter, Some(waker));
+        given_up += leaving.fire_and_keep().dropped.count();
+        has_ended.then_some(())
+    });
+    (stop, given_up)
+}
+
+/// A receiver that stops is woken by the last settlement, however that races with its falling asleep, and it counts.
+#[test]
+fn a_stop_races_with_the_last_ack() {
+    loom::model(|| {
+        let (channel, receipt) = acking(&time(), None, 2);
+        let acker = spawn(&channel, move |channel| {
+            let (leaving, acked) = channel.ack((), receipt);
+            leaving.fire();
+            acked
+        });
+        stop(&channel, Stop::all());
+        assert_eq!(channel.settled_through((), 0).1, 1);
+        assert!(acker.join().unwrap());
+    });
+}
+
+/// An item is handed out, and then waited for, or given up; what was settled is what is counted.
+#[test]
+fn a_stop_races_with_a_receiver() {
+    loom::model(|| {
+        let rules = Some(Rules { ack_wait: None, max_deliver: 2, reports: false });
+        let config = Config { window: 1, step: 1, bound: 1, control_capacity: 1, rules };
+        let channel: Arc<Chan> = Arc::new(Channel::new(config, Clock::Manual(time())));
+        assert_eq!(send_now(&channel, 7), Ok(()));
+        let worker = spawn(&channel, |channel| {
+            let (leaving, delivery) = channel.try_receive_delivery((), 1, &Copied);
+            leaving.fire();
+            let Ok(handed) = delivery else { return 0 };
+            assert!(channel.ack((), handed.receipt).1);
+            1
+        });
+        let (lane, given_up) = stop(&channel, Stop::lanes([0]));
+        let Stop::Lanes(lanes) = lane else { unreachable!() };
+        let handled = worker.join().unwrap();
+        assert_eq!((lanes[0].2, given_up), (Some(handled), 1 - handled as usize));
+        assert_eq!(channel.credit(()).1, 1);
+    });
+}
+
+/// Progress is reported by one thread at a time, in order, and none of it is lost, however those that settle race.
+#[test]
+fn two_who_settle_race_to_report() {
+    loom::model(|| {
+        let rules = Some(Rules { ack_wait: None, max_deliver: 2, reports: true });
+        let config = Config { window: 2, step: 1, bound: 2, control_capacity: 1, rules };
+        let channel: Arc<Chan> = Arc::new(Channel::new(config, Clock::Manual(time())));
+        let told = Arc::new(loom::sync::Mutex::new(Vec::new()));
+        let settle = |receipt: Receipt| {
+            let told = Arc::clone(&told);
+            move |channel: &Chan| {
+                let (leaving, _) = channel.ack((), receipt);
+                if leaving.fire_and_keep().has_news {
+                    let mut again = false;
+                    while let Some((_, through)) = channel.next_report((), again) {
+                        // Nobody else is at it: a lock that is never waited for.
+                        told.try_lock().unwrap().push(through);
+                        again = true;
+                    }
+                }
+            }
+        };
+        let receipts = [0, 1].map(|item| {
+            assert_eq!(send_now(&channel, item), Ok(()));
+            let (leaving, delivery) = channel.try_receive_delivery((), 1, &Copied);
+            leaving.fire();
+            delivery.unwrap().receipt
+        });
+        let other = spawn(&channel, settle(receipts[0]));
+        settle(receipts[1])(&channel);
+        other.join().unwrap();
+        let told = told.try_lock().unwrap();
+        assert!(*told == [1, 2] || *told == [2], "{told:?}");
     });
 }

@@ -7,33 +7,33 @@ use std::collections::VecDeque;
 
 use loom::sync::{Arc, Mutex};
 use loom::thread;
-use sluicegate_core::mailbox::{Bag, Mailbox, Presence};
+use sluicegate_core::mailbox::{Mailbox, MessageStore, Presence};
 
-type Mail = usize;
+type Message = usize;
 
 #[derive(Default)]
-struct Letters(Mutex<VecDeque<Mail>>);
+struct Messages(Mutex<VecDeque<Message>>);
 
-impl Bag for Letters {
-    type Mail = Mail;
+impl MessageStore for Messages {
+    type Message = Message;
 
-    fn put(&self, mail: Mail) {
-        self.0.lock().unwrap().push_back(mail);
+    fn put(&self, message: Message) {
+        self.0.lock().unwrap().push_back(message);
     }
 
-    fn take(&self) -> Option<Mail> {
+    fn take(&self) -> Option<Message> {
         self.0.lock().unwrap().pop_front()
     }
 }
 
-/// An event loop, as asyncio's: it may close between the moment in which it is asked whether it is closed and the one in which it is
-/// given a callback, and looks at its callbacks no more after that.
+/// An event loop, as asyncio's: it may close between the moment in which it is asked whether it is closed and the moment in which it is
+/// given a callback, and after that it does not look at its callbacks any more.
 struct Model {
-    mailbox: Mailbox<Letters>,
+    mailbox: Mailbox<Messages>,
     event_loop: Mutex<EventLoop>,
-    /// How often each piece of mail has been delivered to its waiter by the loop, or returned to the next in line.
+    /// The number of times each message has been delivered by the loop, or returned to the poster.
     settled: Mutex<[u32; 2]>,
-    /// How often the turn of each waiter has gone to the next while the loop stands still.
+    /// The number of times each message has been reported as delayed because the loop was stopped.
     delayed: Mutex<[u32; 2]>,
 }
 
@@ -45,7 +45,7 @@ struct EventLoop {
 impl Model {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            mailbox: Mailbox::new(Letters::default()),
+            mailbox: Mailbox::new(Messages::default()),
             event_loop: Mutex::new(EventLoop { presence: Presence::Running, tickets: 0 }),
             settled: Mutex::new([0; 2]),
             delayed: Mutex::new([0; 2]),
@@ -65,16 +65,16 @@ impl Model {
         Ok(())
     }
 
-    fn settle(&self, mail: Vec<Mail>) {
+    fn settle(&self, messages: Vec<Message>) {
         let mut settled = self.settled.lock().unwrap();
-        mail.into_iter().for_each(|mail| settled[mail] += 1);
+        messages.into_iter().for_each(|message| settled[message] += 1);
     }
 
-    fn post(&self, mail: Mail) {
-        self.mailbox.post(mail);
-        let delayed = |mail: &Mail| self.delayed.lock().unwrap()[*mail] += 1;
+    fn post(&self, message: Message) {
+        self.mailbox.post(message);
+        let delayed = |message: &Message| self.delayed.lock().unwrap()[*message] += 1;
         // Only a closed loop refuses a ring here, and from that everything comes back.
-        self.settle(self.mailbox.knock(|| self.ring(), || Ok(self.look()), delayed).unwrap());
+        self.settle(self.mailbox.notify(|| self.ring(), || Ok(self.look()), delayed).unwrap());
     }
 
     /// One turn of the loop: it calls the tickets that it has.
@@ -89,7 +89,7 @@ impl Model {
         self.event_loop.lock().unwrap().presence = Presence::Stopped;
     }
 
-    /// Closes: first the mark, then the callbacks are dropped; a ticket that is dropped returns the mail.
+    /// Closes: first the mark, then the callbacks are dropped; a ticket that is dropped returns the messages.
     fn close(&self) {
         self.event_loop.lock().unwrap().presence = Presence::Closed;
         self.turn();
@@ -100,9 +100,9 @@ impl Model {
 fn race(event_loop: impl Fn(&Model) + Sync + Send + 'static, check: impl Fn(&Model) + Sync + Send + 'static) {
     loom::model(move || {
         let model = Model::new();
-        let posters = [0, 1].map(|mail| {
+        let posters = [0, 1].map(|message| {
             let model = Arc::clone(&model);
-            thread::spawn(move || model.post(mail))
+            thread::spawn(move || model.post(message))
         });
         event_loop(&model);
         posters.into_iter().for_each(|poster| poster.join().unwrap());
@@ -110,7 +110,7 @@ fn race(event_loop: impl Fn(&Model) + Sync + Send + 'static, check: impl Fn(&Mod
     });
 }
 
-/// Nothing lost, nothing twice: a loop that closes while it is rung leaves no mail behind.
+/// Nothing lost, nothing twice: a loop that closes while it is rung leaves no message behind.
 #[test]
 fn a_loop_closes_under_two_posters() {
     race(
@@ -122,7 +122,7 @@ fn a_loop_closes_under_two_posters() {
     );
 }
 
-/// Nothing lost: mail that comes while the loop collects is collected at the next turn at the latest.
+/// Nothing lost: a message that comes while the loop collects is collected at the next turn at the latest.
 #[test]
 fn a_loop_collects_while_two_post() {
     race(Model::turn, |model| {
@@ -136,14 +136,14 @@ fn a_loop_collects_while_two_post() {
 fn a_loop_stops_under_two_posters() {
     race(Model::stop, |model| {
         if model.event_loop.lock().unwrap().tickets > 0 {
-            // Whoever posted to the running loop alone has not been seen by anybody since: the ticket is there for it.
+            // A poster to the running loop alone has not been seen by another since: the ticket is there for it.
             model.turn();
         }
         assert_eq!(*model.settled.lock().unwrap(), [1, 1]);
     });
 }
 
-/// The same with a loop that runs once more: its ticket may come for the mail while a poster is shown it.
+/// The same with a loop that runs once more: its ticket may come for the messages while a poster is shown them.
 #[test]
 fn a_loop_collects_in_the_middle_of_a_show() {
     loom::model(|| {

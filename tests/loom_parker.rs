@@ -6,7 +6,7 @@ use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 use sluicegate_core::wait::Parker;
 
-/// As `wait::patience` does: a few looks at the word, then sleep.
+/// As `wait::spinning` does: a few looks at the word, then sleep.
 fn wait(parker: &Parker, looks: u32) {
     for _ in 0..looks {
         if parker.is_notified() {

@@ -8,7 +8,9 @@ use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::rate::{Keyed, LimitSet, Limiter, Place, Policy, Rate, Refusal, Scale, Standing, Terms, Units};
+use sluicegate_core::rate::{
+    AcquireState, BucketLaw, Keyed, LimitSet, Limiter, Policy, Rate, Refusal, Scale, Terms, Units, Waiter, WindowLaw,
+};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -80,27 +82,27 @@ fn refund(one: &One, n: u64) {
     one.refund((), n * TOKEN).fire();
 }
 
-fn look(one: &One, n: u64, place: &mut Place, parker: &Waker) -> Standing {
-    let (wakes, standing) = one.acquire_or_wait((), n * TOKEN, place, parker, None);
+fn look(one: &One, n: u64, waiter: &mut Waiter, parker: &Waker) -> AcquireState {
+    let (wakes, standing) = one.acquire_or_wait((), n * TOKEN, waiter, parker, None);
     wakes.fire();
     standing
 }
 
-/// A place in line; the waiter itself is left to the model.
-fn stand(one: &One, n: u64) -> (Place, Waker, Option<Nanos>) {
-    let (mut place, parker) = (Place::default(), Waker::default());
-    let Standing::Waiting(at) = look(one, n, &mut place, &parker) else { panic!("it has to wait") };
-    (place, parker, at)
+/// A place in the wait queue; the waiter itself is left to the model.
+fn stand(one: &One, n: u64) -> (Waiter, Waker, Option<Nanos>) {
+    let (mut waiter, parker) = (Waiter::default(), Waker::default());
+    let AcquireState::Waiting(at) = look(one, n, &mut waiter, &parker) else { panic!("it has to wait") };
+    (waiter, parker, at)
 }
 
 /// What the binding's blocking gate does, without signals: sleeps until it is woken or, if it keeps time, until the moment.
-fn wait(time: &Time, mut look: impl FnMut(&mut Place, &Waker) -> Standing) -> Standing {
-    let (mut place, parker) = (Place::default(), Waker::default());
+fn wait(time: &Time, mut look: impl FnMut(&mut Waiter, &Waker) -> AcquireState) -> AcquireState {
+    let (mut waiter, parker) = (Waiter::default(), Waker::default());
     loop {
         parker.reset();
-        match look(&mut place, &parker) {
-            Standing::Waiting(Some(moment)) => time.reach(moment),
-            Standing::Waiting(None) => {
+        match look(&mut waiter, &parker) {
+            AcquireState::Waiting(Some(moment)) => time.reach(moment),
+            AcquireState::Waiting(None) => {
                 while !parker.is_notified() {
                     parker.park(None);
                 }
@@ -111,15 +113,15 @@ fn wait(time: &Time, mut look: impl FnMut(&mut Place, &Waker) -> Standing) -> St
 }
 
 /// As `wait`, where the moment is too far away to be slept for: nothing but a wake-up helps.
-fn wait_to_be_woken(time: &Time, mut look: impl FnMut(&mut Place, &Waker) -> Standing) -> Standing {
-    wait(time, |place, parker| match look(place, parker) {
-        Standing::Waiting(Some(at)) if at > time.0.now() + 10 * SECOND => Standing::Waiting(None),
+fn wait_to_be_woken(time: &Time, mut look: impl FnMut(&mut Waiter, &Waker) -> AcquireState) -> AcquireState {
+    wait(time, |waiter, parker| match look(waiter, parker) {
+        AcquireState::Waiting(Some(at)) if at > time.0.now() + 10 * SECOND => AcquireState::Waiting(None),
         standing => standing,
     })
 }
 
 fn acquire(time: &Time, one: &One, n: u64) {
-    assert_eq!(wait(time, |place, parker| look(one, n, place, parker)), Standing::Granted);
+    assert_eq!(wait(time, |waiter, parker| look(one, n, waiter, parker)), AcquireState::Granted);
 }
 
 /// No time is credited, and no token taken, twice: of three callers on the fast path one gets the last token.
@@ -166,11 +168,11 @@ fn an_arrival_races_with_a_waiter_joining() {
             let bucket = Arc::clone(&bucket);
             thread::spawn(move || bucket.pass((), TOKEN))
         };
-        let (mut place, _, at) = stand(&bucket, 2);
+        let (mut waiter, _, at) = stand(&bucket, 2);
         assert_ne!(bucket.pass((), TOKEN), Some(true), "it overtakes");
         let admitted = arrival.join().unwrap() == Some(true);
         assert_eq!(at, Some(if admitted { 2 * SECOND } else { SECOND }));
-        bucket.leave((), &mut place).fire();
+        bucket.leave((), &mut waiter).fire();
         assert_eq!(level(&bucket), i128::from(!admitted));
     });
 }
@@ -183,10 +185,10 @@ fn a_refund_races_with_a_waiter_falling_asleep() {
         let bucket = bucket(&time, 1e-9, 1, 0);
         let waiter = {
             let (bucket, time) = (Arc::clone(&bucket), time.clone());
-            thread::spawn(move || wait_to_be_woken(&time, |place, parker| look(&bucket, 1, place, parker)))
+            thread::spawn(move || wait_to_be_woken(&time, |waiter, parker| look(&bucket, 1, waiter, parker)))
         };
         refund(&bucket, 1);
-        assert_eq!(waiter.join().unwrap(), Standing::Granted);
+        assert_eq!(waiter.join().unwrap(), AcquireState::Granted);
         assert_eq!(level(&bucket), 0);
     });
 }
@@ -226,6 +228,48 @@ fn a_caller_races_with_a_change_of_rate_and_burst() {
         assert_ne!(two, Some(true));
         assert_ne!(one, Some(false));
         assert_eq!(level(&bucket), i128::from(one.is_none()));
+    });
+}
+
+/// A refused caller is told the moment under the law of before or of after, never one of a mixture.
+#[test]
+fn a_caller_that_is_told_races_with_a_change() {
+    model_with(2, || {
+        let bucket = bucket(&Time::new(), 1.0, 4, 0);
+        let caller = {
+            let bucket = Arc::clone(&bucket);
+            thread::spawn(move || {
+                let (wakes, told) = bucket.try_or_tell((), 2 * TOKEN);
+                wakes.fire();
+                told
+            })
+        };
+        bucket.set_rate((), rate_of(100.0), Some(2 * TOKEN), None, |_| ()).fire();
+        let told = caller.join().unwrap();
+        assert!(told == Ok(Some(2 * SECOND)) || told == Ok(Some(SECOND / 50)), "{told:?}");
+        let (wakes, seen) = bucket.statistics(());
+        wakes.fire();
+        assert_eq!((seen.admitted, seen.refused), (0, 1));
+    });
+}
+
+/// A caller is not told that it has to wait for what has been given back by then.
+#[test]
+fn a_caller_that_is_told_races_with_a_refund() {
+    model_with(3, || {
+        let bucket = bucket(&Time::new(), 1.0, 2, 0);
+        let caller = {
+            let bucket = Arc::clone(&bucket);
+            thread::spawn(move || {
+                let (wakes, told) = bucket.try_or_tell((), TOKEN);
+                wakes.fire();
+                told
+            })
+        };
+        refund(&bucket, 1);
+        let told = caller.join().unwrap();
+        assert!(told == Ok(Some(SECOND)) || told == Ok(None), "{told:?}");
+        assert_eq!(level(&bucket), i128::from(told == Ok(Some(SECOND))));
     });
 }
 
@@ -280,7 +324,7 @@ fn a_caller_races_with_a_refund() {
     });
 }
 
-/// After a pause has been declared nobody goes, and whoever went before has been counted.
+/// After a pause has been declared no request is admitted, and those admitted before have been counted.
 #[test]
 fn a_caller_races_with_a_pause() {
     loom::model(|| {
@@ -320,7 +364,7 @@ fn a_booking_races_with_callers_at_the_gate() {
     });
 }
 
-/// A token granted to a waiter that leaves goes to the next in line and to nobody else, an arrival for one.
+/// A token granted to a waiter that leaves goes to the next waiter, and not to an arrival.
 #[test]
 fn a_granted_waiter_leaves_while_another_arrives() {
     loom::model(|| {
@@ -336,7 +380,7 @@ fn a_granted_waiter_leaves_while_another_arrives() {
         bucket.leave((), &mut quitter).fire();
         assert!(parker.is_notified());
         assert!(!arrival.join().unwrap());
-        assert_eq!(look(&bucket, 1, &mut next, &parker), Standing::Granted);
+        assert_eq!(look(&bucket, 1, &mut next, &parker), AcquireState::Granted);
         assert_eq!(level(&bucket), 0);
     });
 }
@@ -351,13 +395,13 @@ fn a_granted_waiter_leaves_while_two_arrive() {
         refund(&bucket, 1); // the quitter's
         let waiter = {
             let (bucket, time) = (Arc::clone(&bucket), time.clone());
-            thread::spawn(move || wait_to_be_woken(&time, |place, parker| look(&bucket, 1, place, parker)))
+            thread::spawn(move || wait_to_be_woken(&time, |waiter, parker| look(&bucket, 1, waiter, parker)))
         };
         bucket.leave((), &mut quitter).fire(); // the waiter's, if it is there, or anybody's
         if take(&bucket, 1) {
             refund(&bucket, 1);
         }
-        assert_eq!(waiter.join().unwrap(), Standing::Granted);
+        assert_eq!(waiter.join().unwrap(), AcquireState::Granted);
         assert_eq!(level(&bucket), 0);
     });
 }
@@ -395,7 +439,7 @@ fn a_timekeeper_steps_aside_while_another_falls_asleep() {
         bucket.step_aside((), keeper.ticket().unwrap()).fire();
         waiter.join().unwrap();
         bucket.step_back((), keeper.ticket().unwrap()).fire();
-        assert_eq!(look(&bucket, 1, &mut keeper, &parker), Standing::Granted);
+        assert_eq!(look(&bucket, 1, &mut keeper, &parker), AcquireState::Granted);
         assert_eq!((time.0.now(), level(&bucket)), (2 * SECOND, 0));
     });
 }
@@ -424,10 +468,10 @@ fn a_rising_rate_races_with_a_waiter_falling_asleep() {
         let bucket = bucket(&time, 1e-3, 2, 0);
         let waiter = {
             let (bucket, time) = (Arc::clone(&bucket), time.clone());
-            thread::spawn(move || wait_to_be_woken(&time, |place, parker| look(&bucket, 1, place, parker)))
+            thread::spawn(move || wait_to_be_woken(&time, |waiter, parker| look(&bucket, 1, waiter, parker)))
         };
         bucket.set_rate((), rate_of(1.0), Some(2 * TOKEN), None, |_| ()).fire();
-        assert_eq!(waiter.join().unwrap(), Standing::Granted);
+        assert_eq!(waiter.join().unwrap(), AcquireState::Granted);
         assert!(time.0.now() <= SECOND);
     });
 }
@@ -440,12 +484,12 @@ fn a_falling_burst_races_with_a_waiter_falling_asleep() {
         let bucket = bucket(&time, 1.0, 2, 1);
         let waiter = {
             let (bucket, time) = (Arc::clone(&bucket), time.clone());
-            thread::spawn(move || wait(&time, |place, parker| look(&bucket, 2, place, parker)))
+            thread::spawn(move || wait(&time, |waiter, parker| look(&bucket, 2, waiter, parker)))
         };
         bucket.set_rate((), rate_of(1e-9), Some(TOKEN), None, |_| ()).fire();
         let standing = waiter.join().unwrap();
-        assert!(matches!(standing, Standing::Granted | Standing::Refused(Refusal::NeverFits)), "{standing:?}");
-        assert_eq!(take(&bucket, 1), standing != Standing::Granted);
+        assert!(matches!(standing, AcquireState::Granted | AcquireState::Refused(Refusal::NeverFits)), "{standing:?}");
+        assert_eq!(take(&bucket, 1), standing != AcquireState::Granted);
     });
 }
 
@@ -459,8 +503,8 @@ fn take_each(set: &Set) -> bool {
     goes.unwrap()
 }
 
-fn look_each(set: &Set, place: &mut Place, parker: &Waker) -> Standing {
-    let (wakes, standing) = set.acquire_or_wait((), &[TOKEN, TOKEN], place, parker, None);
+fn look_each(set: &Set, waiter: &mut Waiter, parker: &Waker) -> AcquireState {
+    let (wakes, standing) = set.acquire_or_wait((), &[TOKEN, TOKEN], waiter, parker, None);
     wakes.fire();
     standing
 }
@@ -497,7 +541,7 @@ fn a_set_races_with_a_caller_at_a_members_gate() {
     });
 }
 
-/// A set's waiter and a member's are both served, whoever of them keeps the time.
+/// A set's waiter and a member's are both served, whichever of them keeps the time.
 #[test]
 fn a_set_waits_beside_a_waiter_of_its_member() {
     loom::model(|| {
@@ -508,7 +552,7 @@ fn a_set_waits_beside_a_waiter_of_its_member() {
             thread::spawn(move || acquire(&time, &one, 1))
         };
         let set = set(&time, [&one, &two]);
-        assert_eq!(wait(&time, |place, parker| look_each(&set, place, parker)), Standing::Granted);
+        assert_eq!(wait(&time, |waiter, parker| look_each(&set, waiter, parker)), AcquireState::Granted);
         waiter.join().unwrap();
         assert_eq!((time.0.now(), level(&one)), (2 * SECOND, 0));
     });
@@ -519,7 +563,8 @@ fn a_set_waits_beside_a_waiter_of_its_member() {
 fn a_key_becomes_heavy_while_somebody_tries_it() {
     loom::model(|| {
         let time = Time::new();
-        let keyed: Keyed<Waker, Threads> = Keyed::new((rate_of(1.0), 2 * TOKEN, Terms::default()), scale(), 1, 1, time.clock());
+        let law = BucketLaw::new(rate_of(1.0), 2 * TOKEN, 0);
+        let keyed: Keyed<Waker, Threads, _> = Keyed::new(&law, Terms::default(), scale(), 1, 1, time.clock());
         let (keyed, key) = (Arc::new(keyed), KeyHash::new([1, 2]));
         let other = {
             let keyed = Arc::clone(&keyed);
@@ -539,14 +584,70 @@ fn a_key_becomes_heavy_while_somebody_tries_it() {
     });
 }
 
+/// A key's log and its limiter are one window: the same, where a settled grant gives back what was not used.
+#[test]
+fn a_key_of_a_window_is_settled_while_somebody_tries_it() {
+    loom::model(|| {
+        let time = Time::new();
+        let law = WindowLaw::new(2 * TOKEN, 10 * SECOND);
+        let keyed: Keyed<Waker, Threads, _> = Keyed::new(&law, Terms::default(), scale(), 1, 1, time.clock());
+        let (keyed, key) = (Arc::new(keyed), KeyHash::new([1, 2]));
+        let other = {
+            let keyed = Arc::clone(&keyed);
+            thread::spawn(move || {
+                let (wakes, goes) = keyed.try_acquire((), key, TOKEN);
+                wakes.fire();
+                goes.unwrap()
+            })
+        };
+        let limiter = keyed.limiter((), key).1.unwrap();
+        let (wakes, booking) = limiter.try_book((), 2 * TOKEN, false);
+        wakes.fire();
+        let booking = booking.unwrap();
+        if let Some(booking) = booking {
+            let (wakes, returned) = limiter.adjust((), booking, 0);
+            wakes.fire();
+            assert_eq!(returned, Ok(2 * TOKEN));
+        }
+        let went = other.join().unwrap();
+        assert!(went || booking.is_some());
+        drop(limiter);
+        keyed.let_go((), key).fire();
+        let taken = if went { TOKEN } else { 0 };
+        assert_eq!((keyed.level((), key).1, keyed.len()), (i128::from(2 * TOKEN - taken), usize::from(went)));
+    });
+}
+
+/// A grant is settled in the middle of another's arrival: the other is admitted at once, or is woken for what is given back.
+#[test]
+fn a_settled_grant_admits_who_comes_meanwhile() {
+    loom::model(|| {
+        let time = Time::new();
+        let one = bucket(&time, 1.0, 2, 2);
+        let (wakes, booking) = one.try_book((), 2 * TOKEN, false);
+        wakes.fire();
+        let booking = booking.unwrap().unwrap();
+        let waiter = {
+            let (one, time) = (Arc::clone(&one), time.clone());
+            thread::spawn(move || acquire(&time, &one, 1))
+        };
+        let (wakes, returned) = one.adjust((), booking, TOKEN);
+        wakes.fire();
+        waiter.join().unwrap();
+        assert!(returned.is_ok_and(|returned| returned <= TOKEN));
+        assert!((0..=1).contains(&level(&one)));
+    });
+}
+
 /// No more keys than there may be: of two new ones that race for the last place one is remembered, the other told when to come again.
 #[test]
 fn two_new_keys_race_for_the_last_place() {
     loom::model(|| {
         let time = Time::new();
-        let keyed: Arc<Keyed<Waker, Threads>> =
-            Arc::new(Keyed::new((rate_of(1.0), TOKEN, Terms::default()), scale(), 1, 2, time.clock()));
-        let attempt = |keyed: &Keyed<Waker, Threads>, key| {
+        let law = BucketLaw::new(rate_of(1.0), TOKEN, 0);
+        let keyed: Arc<Keyed<Waker, Threads, BucketLaw>> =
+            Arc::new(Keyed::new(&law, Terms::default(), scale(), 1, 2, time.clock()));
+        let attempt = |keyed: &Keyed<Waker, Threads, BucketLaw>, key| {
             let (wakes, goes) = keyed.try_acquire((), KeyHash::new([key, 7]), TOKEN);
             wakes.fire();
             goes
@@ -556,7 +657,7 @@ fn two_new_keys_race_for_the_last_place() {
             thread::spawn(move || attempt(&keyed, 2))
         };
         let answers = [attempt(&keyed, 3), other.join().unwrap()];
-        assert!(answers.contains(&Ok(true)) && answers.contains(&Err(Refusal::LineFull(SECOND))), "{answers:?}");
+        assert!(answers.contains(&Ok(true)) && answers.contains(&Err(Refusal::AllKeysInUse(SECOND))), "{answers:?}");
         assert_eq!(keyed.len(), 1);
     });
 }

@@ -5,21 +5,22 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use sluicegate_core::clock::Clock;
+use sluicegate_core::keys::KeyHash;
 use sluicegate_core::section::Threads;
-use sluicegate_core::semaphore::{AcquireError, Keyed, KeyedSpot, Kind, Semaphore, Spot};
+use sluicegate_core::semaphore::{AcquireError, Keyed, Overrelease, Semaphore, Waiter};
 use sluicegate_core::wait::Parker;
 
 type Permits = Semaphore<Arc<Parker>, Threads>;
 
 fn permits(size: u64) -> Arc<Permits> {
-    Arc::new(Semaphore::new(size, Kind::Growing, Clock::Monotonic))
+    Arc::new(Semaphore::new(size, Overrelease::Growing, Clock::Monotonic))
 }
 
 /// What the binding's blocking gate does, without time and signals.
-fn acquire_from(permits: &Permits, n: u64, spot: &mut Spot, parker: &Arc<Parker>) -> Result<(), AcquireError> {
+fn acquire_from(permits: &Permits, n: u64, waiter: &mut Waiter, parker: &Arc<Parker>) -> Result<(), AcquireError> {
     loop {
         parker.reset();
-        let (wakes, result) = permits.acquire_or_wait((), n, spot, parker);
+        let (wakes, result) = permits.acquire_or_wait((), n, waiter, parker);
         wakes.fire();
         if result != Err(AcquireError::Busy) {
             return result;
@@ -31,7 +32,7 @@ fn acquire_from(permits: &Permits, n: u64, spot: &mut Spot, parker: &Arc<Parker>
 }
 
 fn acquire(permits: &Permits, n: u64) -> Result<(), AcquireError> {
-    acquire_from(permits, n, &mut Spot::default(), &Arc::new(Parker::default()))
+    acquire_from(permits, n, &mut Waiter::default(), &Arc::new(Parker::default()))
 }
 
 fn release(permits: &Permits, n: u64) {
@@ -40,13 +41,13 @@ fn release(permits: &Permits, n: u64) {
     assert_eq!(result, Ok(()));
 }
 
-/// A place in line that was not yet woken.
-fn in_line(permits: &Permits, n: u64) -> (Spot, Arc<Parker>) {
-    let (mut spot, parker) = (Spot::default(), Arc::new(Parker::default()));
-    let (wakes, result) = permits.acquire_or_wait((), n, &mut spot, &parker);
+/// A place in the wait queue that has not been woken yet.
+fn in_line(permits: &Permits, n: u64) -> (Waiter, Arc<Parker>) {
+    let (mut waiter, parker) = (Waiter::default(), Arc::new(Parker::default()));
+    let (wakes, result) = permits.acquire_or_wait((), n, &mut waiter, &parker);
     wakes.fire();
     assert_eq!(result, Err(AcquireError::Busy));
-    (spot, parker)
+    (waiter, parker)
 }
 
 /// Never more than there are: two threads take turns with one permit, and both get it.
@@ -85,7 +86,7 @@ fn a_release_races_with_a_waiter_falling_asleep() {
     });
 }
 
-/// A waiter that needs several permits gets them all, whoever releases them.
+/// A waiter that needs several permits gets them all, whichever threads release them.
 #[test]
 fn two_releases_race_for_a_waiter_that_needs_both() {
     loom::model(|| {
@@ -133,13 +134,13 @@ fn an_arrival_races_with_a_woken_waiter() {
     loom::model(|| {
         let permits = permits(1);
         permits.try_acquire((), 1).unwrap();
-        let (mut spot, parker) = in_line(&permits, 1);
+        let (mut waiter, parker) = in_line(&permits, 1);
         let arrival = {
             let permits = Arc::clone(&permits);
             thread::spawn(move || permits.try_acquire((), 1))
         };
         release(&permits, 1);
-        assert_eq!(acquire_from(&permits, 1, &mut spot, &parker), Ok(()));
+        assert_eq!(acquire_from(&permits, 1, &mut waiter, &parker), Ok(()));
         assert_eq!(arrival.join().unwrap(), Err(AcquireError::Busy));
     });
 }
@@ -194,12 +195,12 @@ fn a_release_races_with_a_waiter_stepping_aside() {
     loom::model(|| {
         let permits = permits(1);
         permits.try_acquire((), 1).unwrap();
-        let (mut spot, parker) = in_line(&permits, 1);
+        let (mut waiter, parker) = in_line(&permits, 1);
         let releaser = {
             let permits = Arc::clone(&permits);
             thread::spawn(move || release(&permits, 1))
         };
-        let place = spot.place().unwrap();
+        let place = waiter.position().unwrap();
         permits.step_aside((), place).fire();
         acquire(&permits, 1).unwrap(); // the wait inside the handler
         release(&permits, 1);
@@ -207,24 +208,29 @@ fn a_release_races_with_a_waiter_stepping_aside() {
         while !parker.is_notified() {
             parker.park(None);
         }
-        assert_eq!(acquire_from(&permits, 1, &mut spot, &parker), Ok(()));
+        assert_eq!(acquire_from(&permits, 1, &mut waiter, &parker), Ok(()));
         releaser.join().unwrap();
     });
 }
 
-/// The last permit of a key gives its place to a key in line for one, however that races with the waiter's coming and leaving.
+/// Odd ones are in one of two shards, even ones in the other.
+fn key(number: u64) -> KeyHash {
+    KeyHash::new([number, number])
+}
+
+/// The last permit of a key gives its place to a key that waits for one, however that races with the waiter's coming and leaving.
 #[test]
 fn a_place_races_with_a_key_in_line() {
     loom::model(|| {
-        let hosts: Arc<Keyed<u8, Arc<Parker>, Threads>> = Arc::new(Keyed::new(1, 1, Clock::Monotonic));
-        hosts.try_acquire((), 1, 1).unwrap();
+        let hosts: Arc<Keyed<Arc<Parker>, Threads>> = Arc::new(Keyed::new(1, 1, 2, Clock::Monotonic));
+        hosts.try_acquire((), key(1), 1).unwrap();
         let waiter = {
             let hosts = Arc::clone(&hosts);
             thread::spawn(move || {
-                let (mut spot, parker) = (KeyedSpot::default(), Arc::new(Parker::default()));
+                let (mut waiter, parker) = (Waiter::default(), Arc::new(Parker::default()));
                 loop {
                     parker.reset();
-                    let (wakes, result) = hosts.acquire_or_wait((), 2, 1, &mut spot, &parker);
+                    let (wakes, result) = hosts.acquire_or_wait((), key(2), 1, &mut waiter, &parker);
                     wakes.fire();
                     if result == Ok(()) {
                         break;
@@ -235,16 +241,55 @@ fn a_place_races_with_a_key_in_line() {
                 }
             })
         };
-        let (mut quitter, parker) = (KeyedSpot::default(), Arc::new(Parker::default()));
-        let (wakes, result) = hosts.acquire_or_wait((), 3, 1, &mut quitter, &parker);
+        let (mut quitter, parker) = (Waiter::default(), Arc::new(Parker::default()));
+        let (wakes, result) = hosts.acquire_or_wait((), key(3), 1, &mut quitter, &parker);
         wakes.fire();
         assert_eq!(result, Err(AcquireError::Busy));
-        let (wakes, result) = hosts.release((), 1, 1);
+        let (wakes, result) = hosts.release((), key(1), 1);
         wakes.fire();
         assert_eq!(result, Ok(()));
-        hosts.leave((), 3, &mut quitter).fire();
+        hosts.leave((), key(3), &mut quitter).fire();
         waiter.join().unwrap();
-        let seen = hosts.statistics(());
+        let seen = hosts.statistics_of_all(());
+        assert_eq!((seen.keys, seen.waiting_keys, seen.held), (1, 0, 1));
+    });
+}
+
+/// A place that is free for a moment goes to the key that waits or to an arrival, and is never lost.
+#[test]
+fn an_arrival_races_with_a_place_handed_on() {
+    loom::model(|| {
+        let hosts: Arc<Keyed<Arc<Parker>, Threads>> = Arc::new(Keyed::new(1, 1, 2, Clock::Monotonic));
+        hosts.try_acquire((), key(1), 1).unwrap();
+        let arrival = {
+            let hosts = Arc::clone(&hosts);
+            thread::spawn(move || {
+                if hosts.try_acquire((), key(3), 1) == Ok(()) {
+                    let (wakes, result) = hosts.release((), key(3), 1);
+                    wakes.fire();
+                    assert_eq!(result, Ok(()));
+                }
+            })
+        };
+        let releaser = {
+            let hosts = Arc::clone(&hosts);
+            thread::spawn(move || hosts.release((), key(1), 1).0.fire())
+        };
+        let (mut waiter, parker) = (Waiter::default(), Arc::new(Parker::default()));
+        loop {
+            parker.reset();
+            let (wakes, result) = hosts.acquire_or_wait((), key(2), 1, &mut waiter, &parker);
+            wakes.fire();
+            if result == Ok(()) {
+                break;
+            }
+            while !parker.is_notified() {
+                parker.park(None);
+            }
+        }
+        arrival.join().unwrap();
+        releaser.join().unwrap();
+        let seen = hosts.statistics_of_all(());
         assert_eq!((seen.keys, seen.waiting_keys, seen.held), (1, 0, 1));
     });
 }

@@ -6,7 +6,7 @@
 use loom::sync::Arc;
 use loom::thread;
 use sluicegate_core::clock::Clock;
-use sluicegate_core::credits::frames::{Block, Form, FrameRange, Kind};
+use sluicegate_core::credits::frames::{Block, Form, FrameRange, Framing};
 use sluicegate_core::credits::{Channel, Config};
 use sluicegate_core::section::Threads;
 use sluicegate_core::transfer::{Counts, Offered, Parts, Stage, Transfer};
@@ -38,7 +38,7 @@ impl Parts for Plain {
 
 /// Three lines of two bytes.
 fn lines() -> FrameRange {
-    let kind = Kind::Lines { keep_ends: false };
+    let kind = Framing::Lines { keep_ends: false };
     let mut block = Block::default();
     block.bytes().extend_from_slice(b"1\n2\n3\n");
     block.frame(kind, false, true);
@@ -51,7 +51,7 @@ fn standing() -> (Arc<Transfer<Plain>>, Arc<Chan>, Arc<Parker>) {
     let (transfer, parker) = (Arc::new(Transfer::default()), Arc::new(Parker::default()));
     let channel: Arc<Chan> = Arc::new(Channel::new(config, Clock::Monotonic));
     transfer.load((), lines());
-    assert_eq!(offer(&transfer, &channel, &parker), Some(Offered::Standing));
+    assert_eq!(offer(&transfer, &channel, &parker), Some(Offered::Waiting));
     (transfer, channel, parker)
 }
 
@@ -145,7 +145,7 @@ fn a_job_that_stops_races_with_resume() {
     });
 }
 
-/// Whoever waits for a transfer to stand still is told, however the end races with the place in line.
+/// A waiter for the end of a transfer is woken, however the end races with its place in the wait queue.
 #[test]
 fn a_waiter_races_with_the_end() {
     loom::model(|| {

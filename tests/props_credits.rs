@@ -1,15 +1,18 @@
 //! Random operations on credit channels against a plain model: no credit lost or doubled, items in order, nobody asleep beside its turn.
 #![cfg(not(loom))]
 
-use std::collections::VecDeque;
+mod cases;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use cases::cases;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sluicegate_core::clock::{Clock, Manual, Nanos};
 use sluicegate_core::credits::{
-    Bale, Batch, Channel, Config, End, Nack, Offer, Permit, Phase, Receipt, ReceiveError, Received, Removed, Rules, SendError,
-    SenderEnd, Spot, UNBOUNDED,
+    Bale, Batch, Channel, Config, End, Handle, Lane, Nack, Offer, Permit, Phase, Receipt, ReceiveError, Received, Removed, Rules,
+    SendError, SenderEnd, Settlement, Stop, UNBOUNDED, Waiter,
 };
 use sluicegate_core::leaving::Leaving;
 use sluicegate_core::section::Threads;
@@ -19,6 +22,7 @@ type Waker = Arc<Parker>;
 type Chan = Channel<u32, Waker, Threads, Wares>;
 
 const WAITERS: usize = 3;
+const STOPPERS: usize = 2;
 /// Behind the other senders: those that offer bales.
 const BALERS: std::ops::Range<usize> = WAITERS..WAITERS + 2;
 
@@ -56,6 +60,25 @@ impl Bale for Wares {
     }
 }
 
+/// Items belong to one of two lanes by their number.
+struct ByNumber;
+
+const LANES: u32 = 2;
+
+fn lane_of(item: u32) -> usize {
+    (item % LANES) as usize
+}
+
+impl Handle<u32> for ByNumber {
+    fn share(&self, item: &u32) -> u32 {
+        *item
+    }
+
+    fn lane(&self, item: &u32) -> Lane {
+        *item % LANES
+    }
+}
+
 /// What a sender came for.
 #[derive(Clone, Copy, Debug)]
 enum Aim {
@@ -85,6 +108,11 @@ enum Step {
     /// Of all deliveries there ever were, from the last.
     Ack(usize),
     Nack(usize, Nack),
+    Extend(usize, Nanos),
+    /// Somebody comes to stop all of it or one lane, or comes back to look.
+    Stop(usize, Option<usize>),
+    GiveUp(usize),
+    LeaveStop(usize),
     Request(u64),
     RequestUpTo(u64),
     Drain,
@@ -123,6 +151,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..WAITERS).prop_map(Step::LeaveReceive),
         6 => (0..5usize).prop_map(Step::Ack),
         6 => (0..5usize, nack).prop_map(|(n, nack)| Step::Nack(n, nack)),
+        3 => (0..5usize, 0..6u64).prop_map(|(n, time)| Step::Extend(n, time)),
+        3 => (0..STOPPERS, prop_oneof![1 => Just(None), 8 => (0..LANES as usize).prop_map(Some)]).prop_map(|(n, lane)| Step::Stop(n, lane)),
+        1 => (0..STOPPERS).prop_map(Step::GiveUp),
+        1 => (0..STOPPERS).prop_map(Step::LeaveStop),
         4 => much.prop_map(Step::Request),
         2 => (0..40u64).prop_map(Step::RequestUpTo),
         2 => Just(Step::Drain),
@@ -163,7 +195,7 @@ fn config() -> impl Strategy<Value = Config> {
         step,
         bound,
         control_capacity: 1,
-        rules: rules.map(|(wait, max_deliver)| Rules { ack_wait: (wait > 0).then_some(wait), max_deliver }),
+        rules: rules.map(|(wait, max_deliver)| Rules { ack_wait: (wait > 0).then_some(wait), max_deliver, reports: true }),
     })
 }
 
@@ -177,15 +209,32 @@ enum Where {
 }
 
 /// An item that has been handed out and is not settled.
-struct Parcel {
+struct ModelItem {
     sequence: u64,
     item: u32,
     weight: u64,
     attempts: u32,
     place: Where,
+    /// Its number in its lane.
+    number: u64,
 }
 
-/// One in line.
+/// What has been handed out of a lane, and what of that is settled.
+#[derive(Default)]
+struct Count {
+    next: u64,
+    settled: BTreeSet<u64>,
+    stopping: bool,
+    stops: u64,
+}
+
+impl Count {
+    fn through(&self) -> u64 {
+        (0..=self.next).find(|n| !self.settled.contains(n)).expect("the next one is not settled")
+    }
+}
+
+/// A waiter.
 struct Place {
     who: usize,
     want: u64,
@@ -215,11 +264,15 @@ struct Model {
     owed: u64,
     paused: bool,
     buffer: Vec<(u32, u64)>,
-    parcels: Vec<Parcel>,
+    entries: Vec<ModelItem>,
     /// For each time an item was handed out: its sequence number.
     handed: Vec<u64>,
     next_sequence: u64,
-    settled_at_cancel: Option<u64>,
+    lanes: [Count; LANES as usize],
+    /// All of it is being stopped; it was stopped at some time.
+    stopping: bool,
+    late: bool,
+    told: BTreeMap<usize, u64>,
     senders: Vec<Place>,
     receivers: Vec<Place>,
     items_sent: u64,
@@ -252,10 +305,13 @@ impl Model {
             owed: 0,
             paused: false,
             buffer: Vec::new(),
-            parcels: Vec::new(),
+            entries: Vec::new(),
             handed: Vec::new(),
             next_sequence: 0,
-            settled_at_cancel: None,
+            lanes: [Count::default(), Count::default()],
+            stopping: false,
+            late: false,
+            told: BTreeMap::new(),
             senders: Vec::new(),
             receivers: Vec::new(),
             items_sent: 0,
@@ -267,19 +323,19 @@ impl Model {
     }
 
     fn out(&self) -> usize {
-        self.parcels.iter().filter(|parcel| matches!(parcel.place, Where::Out { .. })).count()
+        self.entries.iter().filter(|entry| matches!(entry.place, Where::Out { .. })).count()
     }
 
     fn buffered(&self) -> usize {
-        self.buffer.len() + self.parcels.len() - self.out()
+        self.buffer.len() + self.entries.len() - self.out()
     }
 
     fn receivable(&self) -> u64 {
-        (self.buffer.len() + self.parcels.iter().filter(|parcel| parcel.place == Where::Ready).count()) as u64
+        (self.buffer.len() + self.entries.iter().filter(|entry| entry.place == Where::Ready).count()) as u64
     }
 
     fn occupied(&self) -> u64 {
-        self.buffer.iter().map(|entry| entry.1).chain(self.parcels.iter().map(|parcel| parcel.weight)).sum()
+        self.buffer.iter().map(|entry| entry.1).chain(self.entries.iter().map(|entry| entry.weight)).sum()
     }
 
     fn permitted(&self) -> u64 {
@@ -297,7 +353,7 @@ impl Model {
 
     fn fits(&self, want: u64, claimed: u64) -> bool {
         if want == 0 {
-            ((self.buffer.len() + self.parcels.len()) as u64) < self.config.bound
+            ((self.buffer.len() + self.entries.len()) as u64) < self.config.bound
         } else {
             claimed + want <= self.sendable()
         }
@@ -348,13 +404,14 @@ impl Model {
         if self.lease.is_some_and(|(until, _)| self.now >= until) {
             self.end_lease();
         }
-        for n in (0..self.parcels.len()).rev() {
-            match self.parcels[n].place {
-                Where::Delayed(at) if at <= self.now => self.parcels[n].place = Where::Ready,
+        for n in (0..self.entries.len()).rev() {
+            match self.entries[n].place {
+                Where::Delayed(at) if at <= self.now => self.entries[n].place = Where::Ready,
                 Where::Out { expires, .. } if expires <= self.now => self.come_back(n, 0),
                 _ => {}
             }
         }
+        self.note_stopped();
         let Config { window, step, .. } = self.config;
         if window == 0 || self.owed >= step || self.receivable() == 0 {
             self.grant();
@@ -432,7 +489,7 @@ impl Model {
         unused
     }
 
-    /// True if it may go: then it is not in line any more.
+    /// True if it may go: then it is not in the wait queue any more.
     fn look_to_send(&mut self, who: usize, want: u64) -> Result<(), SendError<()>> {
         let may_go = |model: &Self| match model.senders.iter().position(|place| place.who == who) {
             Some(n) => all_woken(&model.senders[..=n]) && model.fits(want, claimed(&model.senders[..n])),
@@ -460,7 +517,7 @@ impl Model {
             };
             let Some(place) = self.senders.iter_mut().find(|place| place.who == who) else { return refused(&refusal, goods) };
             place.offered = Some(goods);
-            return Offer::Standing;
+            return Offer::Waiting;
         }
         Offer::Sent
     }
@@ -484,7 +541,7 @@ impl Model {
 
     fn look_at_offer(&mut self, who: usize) -> Offer<Wares> {
         if self.senders.iter().any(|place| place.who == who && !place.woken) {
-            return Offer::Standing;
+            return Offer::Waiting;
         }
         let goods = self.take_back(who).unwrap_or_default();
         let refusal = goods.front().and_then(|&(_, weight)| self.refusal(weight));
@@ -498,33 +555,115 @@ impl Model {
 
     // Receiving.
 
-    fn take_out(&mut self, owner: usize) -> u32 {
+    fn take_out(&mut self, owner: usize) -> Option<u32> {
         let back =
-            (0..self.parcels.len()).filter(|&n| self.parcels[n].place == Where::Ready).min_by_key(|&n| self.parcels[n].sequence);
+            (0..self.entries.len()).filter(|&n| self.entries[n].place == Where::Ready).min_by_key(|&n| self.entries[n].sequence);
         self.received += 1;
         let Some(rules) = self.config.rules else {
             let (item, weight) = self.buffer.remove(0);
             self.consumed(weight);
-            return item;
+            return Some(item);
         };
-        let n = back.unwrap_or_else(|| {
-            let (item, weight) = self.buffer.remove(0);
-            self.next_sequence += 1;
-            self.parcels.push(Parcel { sequence: self.next_sequence - 1, item, weight, attempts: 0, place: Where::Ready });
-            self.parcels.len() - 1
-        });
+        let n = if let Some(n) = back {
+            n
+        } else {
+            let Some((item, weight)) = self.next_of_open_lane() else {
+                self.received -= 1;
+                return None;
+            };
+            let lane = &mut self.lanes[lane_of(item)];
+            (lane.next, self.next_sequence) = (lane.next + 1, self.next_sequence + 1);
+            let (sequence, number) = (self.next_sequence - 1, lane.next - 1);
+            self.entries.push(ModelItem { sequence, item, weight, attempts: 0, place: Where::Ready, number });
+            self.entries.len() - 1
+        };
         let expires = rules.ack_wait.map_or(Nanos::MAX, |wait| self.now + wait);
-        let parcel = &mut self.parcels[n];
-        parcel.attempts += 1;
-        parcel.place = Where::Out { number: self.handed.len(), owner, expires };
-        self.handed.push(parcel.sequence);
-        parcel.item
+        let entry = &mut self.entries[n];
+        entry.attempts += 1;
+        entry.place = Where::Out { number: self.handed.len(), owner, expires };
+        self.handed.push(entry.sequence);
+        Some(entry.item)
+    }
+
+    /// What is met on the way, of a lane that is being stopped, is given up.
+    fn next_of_open_lane(&mut self) -> Option<(u32, u64)> {
+        while !self.buffer.is_empty() {
+            let (item, weight) = self.buffer.remove(0);
+            if !self.lanes[lane_of(item)].stopping {
+                return Some((item, weight));
+            }
+            self.consumed(weight);
+            self.discarded.push(item);
+        }
+        None
     }
 
     fn consumed(&mut self, weight: u64) {
-        if self.config.window > 0 {
+        if self.config.window > 0 && self.phase != Phase::Cancelled {
             self.owed += weight;
         }
+    }
+
+    fn settled(&mut self, item: u32, number: u64) {
+        let lane = &mut self.lanes[lane_of(item)];
+        let before = lane.through();
+        lane.settled.insert(number);
+        if lane.through() > before {
+            self.told.insert(lane_of(item), lane.through());
+        }
+    }
+
+    fn out_of(&self, lane: usize) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.place, Where::Out { .. }) && lane_of(entry.item) == lane)
+    }
+
+    /// Ends the stops of what is not out any more.
+    fn note_stopped(&mut self) {
+        self.stopping &= self.out() > 0;
+        for lane in 0..LANES as usize {
+            if self.lanes[lane].stopping && !self.out_of(lane) {
+                self.finish(lane);
+            }
+        }
+    }
+
+    fn finish(&mut self, lane: usize) {
+        let lane = &mut self.lanes[lane];
+        let stops = lane.stops + 1;
+        if self.phase != Phase::Cancelled {
+            *lane = Count::default();
+        }
+        (lane.stops, lane.stopping) = (stops, false);
+    }
+
+    /// The number that says how often it had been stopped.
+    fn stop_lane(&mut self, lane: usize) -> u64 {
+        let stops = self.lanes[lane].stops;
+        if self.phase == Phase::Cancelled && !self.stopping {
+            return u64::MAX; // there is nothing to stop
+        }
+        let given_up = |entry: &ModelItem| !matches!(entry.place, Where::Out { .. }) && lane_of(entry.item) == lane;
+        let waiting: Vec<_> =
+            self.entries.iter().filter(|entry| given_up(entry)).map(|entry| (entry.item, entry.weight)).collect();
+        self.entries.retain(|entry| !given_up(entry));
+        let buffered: Vec<_> = self.buffer.iter().copied().filter(|entry| lane_of(entry.0) == lane).collect();
+        self.buffer.retain(|entry| lane_of(entry.0) != lane);
+        for (item, weight) in waiting.into_iter().chain(buffered) {
+            self.consumed(weight);
+            self.discarded.push(item);
+        }
+        self.lanes[lane].stopping = true;
+        self.note_stopped();
+        stops
+    }
+
+    fn give_up(&mut self, lane: Option<usize>) {
+        let meant =
+            |entry: &ModelItem| matches!(entry.place, Where::Out { .. }) && lane.is_none_or(|lane| lane_of(entry.item) == lane);
+        let weight: u64 = self.entries.iter().filter(|entry| meant(entry)).map(|entry| entry.weight).sum();
+        self.entries.retain(|entry| !meant(entry));
+        self.consumed(weight);
+        self.note_stopped();
     }
 
     fn nothing_there(&self, owner: usize) -> ReceiveError {
@@ -537,7 +676,7 @@ impl Model {
     /// Who has all that will ever be there.
     fn only_owner(&self) -> Option<usize> {
         let over = self.phase == Phase::Failed || (self.phase == Phase::Completing && self.permitted() == 0);
-        let mut owners = self.parcels.iter().filter_map(|parcel| match parcel.place {
+        let mut owners = self.entries.iter().filter_map(|entry| match entry.place {
             Where::Out { owner, .. } => Some(owner),
             _ => None,
         });
@@ -547,36 +686,49 @@ impl Model {
 
     /// Comes back, or is given up.
     fn come_back(&mut self, n: usize, delay: Nanos) {
-        if self.parcels[n].attempts >= self.config.rules.expect("it is a delivery").max_deliver {
-            let parcel = self.parcels.remove(n);
-            self.consumed(parcel.weight);
-            self.discarded.push(parcel.item);
+        if self.entries[n].attempts >= self.config.rules.expect("it is a delivery").max_deliver {
+            let entry = self.entries.remove(n);
+            self.consumed(entry.weight);
+            self.discarded.push(entry.item);
+            self.settled(entry.item, entry.number);
+        } else if self.stopping || self.lanes[lane_of(self.entries[n].item)].stopping {
+            let entry = self.entries.remove(n);
+            self.consumed(entry.weight);
+            self.discarded.push(entry.item);
         } else {
             self.requeued += 1;
-            self.parcels[n].place = if delay == 0 { Where::Ready } else { Where::Delayed(self.now + delay) };
+            self.entries[n].place = if delay == 0 { Where::Ready } else { Where::Delayed(self.now + delay) };
         }
     }
 
     /// The delivery that was the `number`th, if it is out.
     fn find(&mut self, number: usize) -> Option<usize> {
-        let is_it = |parcel: &Parcel| matches!(parcel.place, Where::Out { number: its, .. } if its == number);
-        let found = self.parcels.iter().position(is_it);
-        self.stale += u64::from(found.is_none() && self.phase != Phase::Cancelled);
+        let is_it = |entry: &ModelItem| matches!(entry.place, Where::Out { number: its, .. } if its == number);
+        let found = self.entries.iter().position(is_it);
+        self.stale += u64::from(found.is_none() && !self.has_gone());
         found
     }
 
+    /// It was cancelled, and not stopped.
+    fn has_gone(&self) -> bool {
+        self.phase == Phase::Cancelled && !self.late
+    }
+
     fn settle_delivery(&mut self, number: usize, nack: Option<Nack>) -> bool {
-        let Some(n) = self.find(number) else { return self.phase == Phase::Cancelled };
+        let Some(n) = self.find(number) else { return self.has_gone() };
         if let Some(nack) = nack {
-            self.parcels[n].attempts -= u32::from(!nack.counts);
+            self.entries[n].attempts -= u32::from(!nack.counts);
             if nack.requeue {
                 self.come_back(n, nack.delay);
+                self.note_stopped();
                 return true;
             }
-            self.discarded.push(self.parcels[n].item);
+            self.discarded.push(self.entries[n].item);
         }
-        let parcel = self.parcels.remove(n);
-        self.consumed(parcel.weight);
+        let entry = self.entries.remove(n);
+        self.consumed(entry.weight);
+        self.settled(entry.item, entry.number);
+        self.note_stopped();
         true
     }
 
@@ -584,12 +736,18 @@ impl Model {
         if self.config.rules.is_none() {
             return self.received;
         }
-        let open = self.parcels.iter().map(|parcel| parcel.sequence).min();
-        self.settled_at_cancel.or(open).unwrap_or(self.next_sequence)
+        self.lanes.iter().map(Count::through).sum()
+    }
+
+    fn has_stopped(&self, begun: Option<(usize, u64)>) -> bool {
+        match begun {
+            None => !self.stopping,
+            Some((lane, stops)) => self.lanes[lane].stops != stops,
+        }
     }
 
     fn next_due(&self) -> Option<Nanos> {
-        let due = self.parcels.iter().filter_map(|parcel| match parcel.place {
+        let due = self.entries.iter().filter_map(|entry| match entry.place {
             Where::Delayed(at) => Some(at),
             Where::Out { expires, .. } => Some(expires).filter(|&at| at != Nanos::MAX),
             Where::Ready => None,
@@ -598,33 +756,44 @@ impl Model {
     }
 
     fn cancel(&mut self) {
-        if self.end().is_some() {
-            return;
+        if self.close_down() || self.stopping {
+            self.stopping = false;
+            self.give_up(None);
         }
-        self.settled_at_cancel = Some(self.settled_through());
+    }
+
+    /// What is out stays out.
+    fn close_down(&mut self) -> bool {
+        if self.end().is_some() {
+            return false;
+        }
         let permitted = self.permitted();
         self.phase = Phase::Cancelled;
         let unused = permitted + if self.available == UNBOUNDED { 0 } else { self.available };
         self.voided = self.voided.saturating_add(unused).min(UNBOUNDED);
         (self.available, self.owed, self.lease) = (0, 0, None);
-        self.parcels.retain(|parcel| !matches!(parcel.place, Where::Out { .. }));
-        self.parcels.sort_by_key(|parcel| parcel.sequence);
-        self.discarded.extend(self.parcels.drain(..).map(|parcel| parcel.item));
+        self.entries.sort_by_key(|entry| entry.sequence);
+        let (out, waiting): (Vec<_>, Vec<_>) = self.entries.drain(..).partition(|entry| matches!(entry.place, Where::Out { .. }));
+        self.entries = out;
+        self.discarded.extend(waiting.into_iter().map(|entry| entry.item));
         self.discarded.extend(self.buffer.drain(..).map(|entry| entry.0));
+        self.stopping = true;
+        true
     }
 }
 
-/// One that does not stand in line.
+/// One that is not in the wait queue.
 fn refused(refusal: &SendError<()>, goods: VecDeque<(u32, u64)>) -> Offer<Wares> {
     let rest = Wares { goods };
     match *refusal {
         SendError::Full(()) => unreachable!("it stands in line"),
+        SendError::NoMemory(()) => unreachable!("there is enough"),
         SendError::TooHeavy(()) => Offer::TooHeavy(rest),
         SendError::Ended((), end) => Offer::Ended(rest, end),
     }
 }
 
-/// In line, waiting to be woken, or not in line.
+/// In the wait queue, waiting to be woken, or not in it.
 fn stand(line: &mut Vec<Place>, who: usize, want: u64, stays: bool) {
     match line.iter().position(|place| place.who == who) {
         Some(n) if stays => line[n].woken = false,
@@ -637,20 +806,30 @@ fn stand(line: &mut Vec<Place>, who: usize, want: u64, stays: bool) {
 // --------------------------------------------------------------------------------------------------------------------------- the test
 
 #[derive(Default)]
-struct Waiter {
+struct Caller {
     parker: Waker,
-    spot: Spot,
+    waiter: Waiter,
     aim: Option<(Aim, u64)>,
     /// When it saw that something would be due.
     due: Option<Nanos>,
 }
 
+/// Somebody who stops: what, and how often that had been stopped before.
+#[derive(Default)]
+struct Stopper {
+    parker: Waker,
+    waiter: Waiter,
+    stop: Option<(Stop, Option<(usize, u64)>)>,
+}
+
 struct Bench {
+    stoppers: Vec<Stopper>,
+    told: BTreeMap<usize, u64>,
     channel: Chan,
     clock: Arc<Manual<Waker>>,
     model: Model,
-    senders: Vec<Waiter>,
-    receivers: Vec<Waiter>,
+    senders: Vec<Caller>,
+    receivers: Vec<Caller>,
     receipts: Vec<Receipt>,
     permits: Vec<Permit>,
     discarded: Vec<u32>,
@@ -660,13 +839,15 @@ struct Bench {
 impl Bench {
     fn new(config: Config) -> Self {
         let clock = Arc::new(Manual::new(0));
-        let waiters = |count| (0..count).map(|_| Waiter::default()).collect();
+        let callers = |count| (0..count).map(|_| Caller::default()).collect();
         Self {
+            stoppers: (0..STOPPERS).map(|_| Stopper::default()).collect(),
+            told: BTreeMap::new(),
             channel: Channel::new(config, Clock::Manual(Arc::clone(&clock))),
             clock,
             model: Model::new(config),
-            senders: waiters(BALERS.end),
-            receivers: waiters(WAITERS),
+            senders: callers(BALERS.end),
+            receivers: callers(WAITERS),
             receipts: Vec::new(),
             permits: Vec::new(),
             discarded: Vec::new(),
@@ -676,6 +857,7 @@ impl Bench {
 
     fn keep(&mut self, leaving: Leaving<Arc<Parker>, Removed<u32, Wares>>) {
         let left = leaving.fire_and_keep();
+        self.discarded.extend(left.poison.iter().chain(&left.rejected));
         self.discarded.extend(unpack_all(left.dropped));
     }
 
@@ -728,45 +910,45 @@ impl Bench {
             }
             Step::Offer(n, weights) if !is_acking => {
                 let goods: VecDeque<_> = weights.iter().map(|&weight| (self.item(), weight)).collect();
-                let Waiter { spot, parker, .. } = &mut self.senders[n];
+                let Caller { waiter, parker, .. } = &mut self.senders[n];
                 parker.reset();
-                let ((wakes, offer), expected) = if spot.is_held() {
-                    (self.channel.look_at_offer((), spot), self.model.look_at_offer(n))
+                let ((wakes, offer), expected) = if waiter.is_enqueued() {
+                    (self.channel.look_at_offer((), waiter), self.model.look_at_offer(n))
                 } else {
                     let bale = Wares { goods: goods.clone() };
-                    (self.channel.offer((), bale, spot, parker), self.model.offer(n, goods))
+                    (self.channel.offer((), bale, waiter, parker), self.model.offer(n, goods))
                 };
                 wakes.fire();
-                prop_assert_eq!(self.senders[n].spot.is_held(), offer == Offer::Standing);
+                prop_assert_eq!(self.senders[n].waiter.is_enqueued(), offer == Offer::Waiting);
                 prop_assert_eq!(offer, expected);
             }
             Step::TakeBack(n) => {
-                let (wakes, rest) = self.channel.take_back((), &mut self.senders[n].spot);
+                let (wakes, rest) = self.channel.take_back((), &mut self.senders[n].waiter);
                 wakes.fire();
                 prop_assert_eq!(rest.map(|bale| bale.goods), self.model.take_back(n));
-                prop_assert!(!self.senders[n].spot.is_held());
+                prop_assert!(!self.senders[n].waiter.is_enqueued());
             }
             Step::WaitToSend(n, aim, weight) => {
                 let item = self.item();
-                let waiter = &mut self.senders[n];
-                let (aim, weight) = *waiter.aim.get_or_insert((aim, weight));
-                waiter.parker.reset();
+                let caller = &mut self.senders[n];
+                let (aim, weight) = *caller.aim.get_or_insert((aim, weight));
+                caller.parker.reset();
                 let (wakes, result) = match aim {
                     Aim::Send => {
-                        let (wakes, result) = self.channel.send_or_wait((), item, weight, &mut waiter.spot, &waiter.parker);
+                        let (wakes, result) = self.channel.send_or_wait((), item, weight, &mut caller.waiter, &caller.parker);
                         (wakes, result.map_err(|error| without_item(&error)))
                     }
                     Aim::Permit => {
-                        let (wakes, result) = self.channel.permit_or_wait((), weight, &mut waiter.spot, &waiter.parker);
+                        let (wakes, result) = self.channel.permit_or_wait((), weight, &mut caller.waiter, &caller.parker);
                         (wakes, result.map(|permit| self.permits.push(permit)))
                     }
-                    Aim::Ready => self.channel.ready_or_wait((), weight, &mut waiter.spot, &waiter.parker),
+                    Aim::Ready => self.channel.ready_or_wait((), weight, &mut caller.waiter, &caller.parker),
                 };
                 wakes.fire();
                 let waits = result == Err(SendError::Full(()));
-                prop_assert_eq!(waiter.spot.is_held(), waits);
+                prop_assert_eq!(caller.waiter.is_enqueued(), waits);
                 if !waits {
-                    waiter.aim = None;
+                    caller.aim = None;
                 }
                 let expected = self.model.look_to_send(n, weight);
                 match aim {
@@ -781,7 +963,7 @@ impl Bench {
                 prop_assert_eq!(result, expected);
             }
             Step::LeaveSend(n) => {
-                self.channel.leave((), &mut self.senders[n].spot).fire();
+                self.channel.leave((), &mut self.senders[n].waiter).fire();
                 self.senders[n].aim = None;
                 stand(&mut self.model.senders, n, 0, false);
             }
@@ -826,7 +1008,7 @@ impl Bench {
             }
             Step::Receive(owner) => {
                 let (wakes, result) = if is_acking {
-                    let (leaving, result) = self.channel.try_receive_delivery((), owner as u64, |&item| item);
+                    let (leaving, result) = self.channel.try_receive_delivery((), owner as u64, &ByNumber);
                     self.keep(leaving);
                     (Wakes::none(), result.map(|handed| self.note(handed.item, handed.receipt)))
                 } else {
@@ -835,7 +1017,8 @@ impl Bench {
                 };
                 wakes.fire();
                 let may = all_woken(&self.model.receivers) && self.model.receivable() > claimed(&self.model.receivers);
-                let expected = if may { Ok(self.model.take_out(owner)) } else { Err(self.model.nothing_there(owner)) };
+                let taken = if may { self.model.take_out(owner) } else { None };
+                let expected = taken.ok_or_else(|| self.model.nothing_there(owner));
                 prop_assert_eq!(result, expected);
             }
             Step::ReceiveBatch(max) if !is_acking => {
@@ -844,23 +1027,23 @@ impl Bench {
                 wakes.fire();
                 let free = self.model.receivable().saturating_sub(claimed(&self.model.receivers));
                 let expected = if all_woken(&self.model.receivers) && free > 0 {
-                    Ok((0..free.min(max as u64)).map(|_| self.model.take_out(0)).collect())
+                    Ok((0..free.min(max as u64)).filter_map(|_| self.model.take_out(0)).collect())
                 } else {
                     Err(self.model.nothing_there(usize::MAX))
                 };
                 prop_assert_eq!(result, expected);
             }
             Step::WaitToReceive(n) => {
-                let waiter = &mut self.receivers[n];
-                waiter.parker.reset();
+                let caller = &mut self.receivers[n];
+                caller.parker.reset();
                 let (wakes, result) = if is_acking {
                     let (leaving, result) =
-                        self.channel.receive_delivery_or_wait((), n as u64, |&item| item, &mut waiter.spot, &waiter.parker);
-                    waiter.due = self.channel.next_due(());
+                        self.channel.receive_delivery_or_wait((), n as u64, &ByNumber, &mut caller.waiter, &caller.parker);
+                    caller.due = self.channel.next_due(());
                     self.keep(leaving);
                     (Wakes::none(), result.map(|handed| self.note(handed.item, handed.receipt)))
                 } else {
-                    let (wakes, result) = self.channel.receive_or_wait((), &mut waiter.spot, &waiter.parker);
+                    let (wakes, result) = self.channel.receive_or_wait((), &mut caller.waiter, &caller.parker);
                     (wakes, result.map(unpack))
                 };
                 wakes.fire();
@@ -869,14 +1052,15 @@ impl Bench {
                     Some(place) => place.woken && self.model.receivable() > 0,
                     None => all_woken(line) && self.model.receivable() > claimed(line),
                 };
-                let expected = if may { Ok(self.model.take_out(n)) } else { Err(self.model.nothing_there(n)) };
+                let taken = if may { self.model.take_out(n) } else { None };
+                let expected = taken.ok_or_else(|| self.model.nothing_there(n));
                 let waits = expected == Err(ReceiveError::Empty);
                 stand(&mut self.model.receivers, n, 1, waits);
                 prop_assert_eq!(result, expected);
-                prop_assert_eq!(self.receivers[n].spot.is_held(), waits);
+                prop_assert_eq!(self.receivers[n].waiter.is_enqueued(), waits);
             }
             Step::LeaveReceive(n) => {
-                self.channel.leave((), &mut self.receivers[n].spot).fire();
+                self.channel.leave((), &mut self.receivers[n].waiter).fire();
                 stand(&mut self.model.receivers, n, 0, false);
             }
             Step::Ack(back) if back < self.receipts.len() => {
@@ -890,6 +1074,63 @@ impl Bench {
                 let (leaving, settled) = self.channel.nack((), self.receipts[number], nack);
                 self.keep(leaving);
                 prop_assert_eq!(settled, self.model.settle_delivery(number, Some(nack)));
+            }
+            Step::Extend(back, time) if back < self.receipts.len() => {
+                let number = self.receipts.len() - 1 - back;
+                let (leaving, is_out) = self.channel.extend((), &Settlement::default(), self.receipts[number], time);
+                self.keep(leaving);
+                let (until, has_gone) = (self.model.now + time, self.model.has_gone());
+                let out = self.model.entries.iter_mut().find_map(|entry| match &mut entry.place {
+                    Where::Out { number: its, expires, .. } if *its == number => Some(expires),
+                    _ => None,
+                });
+                prop_assert_eq!(is_out, out.is_some() || has_gone);
+                if let Some(expires) = out {
+                    *expires = until.max(*expires);
+                }
+            }
+            Step::Stop(n, lane) if is_acking => {
+                let Stopper { parker, waiter, stop } = &mut self.stoppers[n];
+                parker.reset();
+                let begins = stop.is_none();
+                let whole = || (Stop::all(), None);
+                let (stop, begun) = stop.get_or_insert_with(|| match lane {
+                    Some(lane) => (Stop::lanes([Lane::try_from(lane).unwrap()]), Some((lane, 0))),
+                    None => whole(),
+                });
+                let (leaving, has_ended) = self.channel.stop((), stop, &ByNumber, waiter, Some(parker));
+                match begun {
+                    Some((lane, stops)) if begins => *stops = self.model.stop_lane(*lane),
+                    None if begins && self.model.close_down() => {
+                        self.model.late = true;
+                        self.model.note_stopped();
+                    }
+                    _ => {}
+                }
+                let expected = self.model.has_stopped(*begun);
+                let is_held = waiter.is_enqueued();
+                if has_ended {
+                    self.stoppers[n].stop = None;
+                }
+                self.keep(leaving);
+                prop_assert_eq!((has_ended, is_held), (expected, !expected));
+            }
+            Step::GiveUp(n) => {
+                self.channel.leave((), &mut self.stoppers[n].waiter).fire();
+                if let Some((mut stop, begun)) = self.stoppers[n].stop.take() {
+                    let (leaving, ()) = self.channel.give_up((), &mut stop, &ByNumber);
+                    self.keep(leaving);
+                    if !self.model.has_stopped(begun) {
+                        if begun.is_none() {
+                            self.model.stopping = false;
+                        }
+                        self.model.give_up(begun.map(|begun| begun.0));
+                    }
+                }
+            }
+            Step::LeaveStop(n) => {
+                self.channel.leave((), &mut self.stoppers[n].waiter).fire();
+                self.stoppers[n].stop = None;
             }
             Step::Request(n) if !has_window => {
                 let (wakes, granted) = self.channel.request((), n);
@@ -973,10 +1214,30 @@ impl Bench {
     }
 
     fn compare(&mut self) -> Result<(), TestCaseError> {
+        let is_acking = self.model.config.rules.is_some();
         let (leaving, seen) = self.channel.statistics(());
         self.keep(leaving);
         self.model.settle();
+        let mut again = false;
+        while let Some((lane, through)) = self.channel.next_report((), again) {
+            again = true;
+            self.told.insert(lane as usize, through);
+        }
+        prop_assert_eq!(&self.told, &self.model.told);
+        for lane in 0..LANES as usize {
+            let through = if is_acking { self.model.lanes[lane].through() } else { self.model.received };
+            prop_assert_eq!(self.channel.settled_through((), Lane::try_from(lane).unwrap()).1, through);
+        }
+        for stopper in &self.stoppers {
+            if let Some((_, begun)) = &stopper.stop {
+                prop_assert!(
+                    !self.model.has_stopped(*begun) || stopper.parker.is_notified(),
+                    "nobody said that the stop has ended"
+                );
+            }
+        }
         let model = &self.model;
+        prop_assert_eq!(seen.stopping, model.stopping);
         prop_assert_eq!((seen.phase, seen.ended), (model.phase, model.end().is_some()));
         prop_assert_eq!((seen.granted, seen.sent, seen.voided), (model.granted(), model.sent, model.voided));
         prop_assert_eq!((seen.permits, seen.occupied, seen.owed), (model.permitted(), model.occupied(), model.owed));
@@ -993,7 +1254,7 @@ impl Bench {
         prop_assert_eq!(self.channel.credit(()).1, if free { credit(claimed(&model.senders)) } else { 0 });
         for n in BALERS {
             let place = model.senders.iter().find(|place| place.who == n);
-            let left = self.channel.with_offer((), &self.senders[n].spot, |bale| bale.goods.clone());
+            let left = self.channel.with_offer((), &self.senders[n].waiter, |bale| bale.goods.clone());
             prop_assert_eq!(left, place.and_then(|place| place.offered.clone()));
         }
         // What several due at once are given up in, is not said.
@@ -1010,7 +1271,7 @@ impl Bench {
         self.check_told()
     }
 
-    /// Whoever may go has been told since it last looked.
+    /// Waiters that may go have been woken since they last looked.
     fn check_told(&self) -> Result<(), TestCaseError> {
         let model = &self.model;
         for place in &model.senders {
@@ -1026,8 +1287,8 @@ impl Bench {
         let asleep = model.receivers.iter().any(|place| !place.woken);
         if let Some(due) = model.next_due().filter(|_| asleep) {
             let keeps_time = |place: &Place| {
-                let waiter = &self.receivers[place.who];
-                waiter.parker.is_notified() || waiter.due.is_some_and(|at| at <= due)
+                let caller = &self.receivers[place.who];
+                caller.parker.is_notified() || caller.due.is_some_and(|at| at <= due)
             };
             prop_assert!(model.receivers.iter().any(keeps_time), "nobody comes at {}", due);
         }
@@ -1069,6 +1330,7 @@ fn with_item(error: &SendError<()>, item: u32) -> SendError<u32> {
     match *error {
         SendError::Full(()) => SendError::Full(item),
         SendError::TooHeavy(()) => SendError::TooHeavy(item),
+        SendError::NoMemory(()) => SendError::NoMemory(item),
         SendError::Ended((), end) => SendError::Ended(item, end),
     }
 }
@@ -1077,6 +1339,7 @@ fn without_item(error: &SendError<u32>) -> SendError<()> {
     match *error {
         SendError::Full(_) => SendError::Full(()),
         SendError::TooHeavy(_) => SendError::TooHeavy(()),
+        SendError::NoMemory(_) => SendError::NoMemory(()),
         SendError::Ended(_, end) => SendError::Ended((), end),
     }
 }
@@ -1094,8 +1357,8 @@ fn play(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
         }
         bench.compare()?;
     }
-    for waiter in bench.senders.iter_mut().chain(&mut bench.receivers) {
-        bench.channel.leave((), &mut waiter.spot).fire();
+    for caller in bench.senders.iter_mut().chain(&mut bench.receivers) {
+        bench.channel.leave((), &mut caller.waiter).fire();
     }
     let (leaving, seen) = bench.channel.statistics(());
     leaving.fire();
@@ -1104,7 +1367,7 @@ fn play(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(cases(1500))]
 
     #[test]
     fn the_channel_is_its_model(config in config(), steps in vec(step(), 0..100)) {

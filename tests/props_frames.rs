@@ -1,15 +1,18 @@
 //! Frames beside a naive model: whatever the bytes, however they are read and cut, the items are those of a plain split.
 #![cfg(not(loom))]
 
+mod cases;
+
+use cases::cases;
 use proptest::prelude::*;
 use sluicegate_core::credits::Bale;
-use sluicegate_core::credits::frames::{Block, Form, FrameRange, Kind};
+use sluicegate_core::credits::frames::{Block, Form, FrameRange, Framing};
 
 /// The items of the whole stream, each with its end.
-fn items_of(kind: Kind, stream: &[u8]) -> Vec<Vec<u8>> {
+fn items_of(kind: Framing, stream: &[u8]) -> Vec<Vec<u8>> {
     match kind {
-        Kind::Lines { .. } => stream.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect(),
-        Kind::Chunks { .. } => unreachable!("chunks are cut where a read ends, too"),
+        Framing::Lines { .. } => stream.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect(),
+        Framing::Chunks { .. } => unreachable!("chunks are cut where a read ends, too"),
     }
 }
 
@@ -37,7 +40,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Reads `stream` in pieces as long as `steps` say, and gives all contents in order.
-fn run(kind: Kind, is_text: bool, by_length: bool, stream: &[u8], steps: &[Step]) -> Vec<Vec<u8>> {
+fn run(kind: Framing, is_text: bool, by_length: bool, stream: &[u8], steps: &[Step]) -> Vec<Vec<u8>> {
     let (mut out, mut at, mut steps) = (Vec::new(), 0, steps.iter().cycle());
     let mut block = Block::default();
     let mut spent = Block::default();
@@ -99,18 +102,18 @@ fn cut_and_joined(mut range: FrameRange, length: usize) -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn lines_are_those_of_a_split(stream in stream(), steps in steps(), keep_ends: bool, is_text: bool, by_length: bool) {
-        let kind = Kind::Lines { keep_ends };
+        let kind = Framing::Lines { keep_ends };
         let expected: Vec<Vec<u8>> = items_of(kind, &stream).iter().map(|item| kind.content(item).to_vec()).collect();
         prop_assert_eq!(run(kind, is_text, by_length, &stream, &steps), expected);
     }
 
     #[test]
     fn chunks_are_the_stream_and_none_is_too_long(stream in stream(), steps in steps(), size in 1..50usize, by_length: bool) {
-        let chunks = run(Kind::Chunks { size }, false, by_length, &stream, &steps);
+        let chunks = run(Framing::Chunks { size }, false, by_length, &stream, &steps);
         prop_assert!(chunks.iter().all(|chunk| (1..=size).contains(&chunk.len())));
         prop_assert_eq!(chunks.concat(), stream);
     }

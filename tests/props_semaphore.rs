@@ -1,12 +1,15 @@
 //! Random operations against a plain model: permits are counted right, waiters go strictly in order, nobody sleeps beside what it waits for.
 #![cfg(not(loom))]
 
+mod cases;
+
 use std::sync::Arc;
 
+use cases::cases;
 use proptest::prelude::*;
 use sluicegate_core::clock::Clock;
 use sluicegate_core::section::Threads;
-use sluicegate_core::semaphore::{AcquireError, Kind, Overreleased, Semaphore, Spot};
+use sluicegate_core::semaphore::{AcquireError, Overrelease, Overreleased, Semaphore, Waiter};
 use sluicegate_core::wait::Parker;
 
 const WAITERS: usize = 5;
@@ -14,7 +17,7 @@ const WAITERS: usize = 5;
 #[derive(Clone, Debug)]
 enum Step {
     Try(u64),
-    /// A waiter comes, with this weight if it is not in line yet.
+    /// A waiter comes, with this weight if it is not in the wait queue yet.
     Wait(usize, u64),
     Leave(usize),
     Aside(usize),
@@ -26,7 +29,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1u64..4).prop_map(Step::Try),
-        8 => (0..WAITERS, 1u64..4).prop_map(|(waiter, n)| Step::Wait(waiter, n)),
+        8 => (0..WAITERS, 1u64..4).prop_map(|(caller, n)| Step::Wait(caller, n)),
         1 => (0..WAITERS).prop_map(Step::Leave),
         1 => (0..WAITERS).prop_map(Step::Aside),
         1 => (0..WAITERS).prop_map(Step::Back),
@@ -36,16 +39,16 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[derive(Default)]
-struct Waiter {
+struct Caller {
     n: u64,
     parker: Arc<Parker>,
-    spot: Spot,
+    waiter: Waiter,
     aside: bool,
 }
 
 /// What a semaphore is: two numbers and a list of waiters, in order.
 struct Model {
-    kind: Kind,
+    kind: Overrelease,
     size: u64,
     held: u64,
     line: Vec<usize>,
@@ -62,47 +65,47 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn the_semaphore_is_its_model(size in 0u64..5, bounded: bool, steps in proptest::collection::vec(step(), 0..80)) {
-        let kind = if bounded { Kind::Bounded } else { Kind::Growing };
+        let kind = if bounded { Overrelease::Bounded } else { Overrelease::Growing };
         let semaphore: Semaphore<Arc<Parker>, Threads> = Semaphore::new(size, kind, Clock::Monotonic);
         let mut model = Model { kind, size, held: 0, line: Vec::new() };
-        let mut waiters: Vec<Waiter> = (0..WAITERS).map(|_| Waiter::default()).collect();
+        let mut callers: Vec<Caller> = (0..WAITERS).map(|_| Caller::default()).collect();
         let mut granted = 0;
         for step in steps {
             match step {
                 Step::Try(n) => match semaphore.try_acquire((), n) {
                     Ok(()) => {
-                        prop_assert!(n <= model.free() && model.line.iter().all(|&each| waiters[each].aside));
+                        prop_assert!(n <= model.free() && model.line.iter().all(|&each| callers[each].aside));
                         model.held += n;
                         granted += 1;
                     }
                     Err(AcquireError::TooLarge { size }) => prop_assert!(model.is_too_large(n) && size == model.size),
                     Err(AcquireError::Busy) => {
-                        prop_assert!(n > model.free() || model.line.iter().any(|&each| !waiters[each].aside), "a false Busy");
+                        prop_assert!(n > model.free() || model.line.iter().any(|&each| !callers[each].aside), "a false Busy");
                     }
                 },
                 Step::Wait(index, n) => {
-                    let waiter = &mut waiters[index];
-                    if waiter.aside {
+                    let caller = &mut callers[index];
+                    if caller.aside {
                         continue;
                     }
-                    if !waiter.spot.is_held() {
-                        waiter.n = n;
+                    if !caller.waiter.is_enqueued() {
+                        caller.n = n;
                     }
-                    let was_in_line = waiter.spot.is_held();
-                    waiter.parker.reset();
-                    let n = waiter.n;
-                    let (wakes, result) = semaphore.acquire_or_wait((), n, &mut waiter.spot, &waiter.parker);
+                    let was_in_line = caller.waiter.is_enqueued();
+                    caller.parker.reset();
+                    let n = caller.n;
+                    let (wakes, result) = semaphore.acquire_or_wait((), n, &mut caller.waiter, &caller.parker);
                     wakes.fire();
-                    prop_assert_eq!(waiters[index].spot.is_held(), result == Err(AcquireError::Busy));
+                    prop_assert_eq!(callers[index].waiter.is_enqueued(), result == Err(AcquireError::Busy));
                     match result {
                         Ok(()) => {
                             // What those before it need is there as well, whether they have come or not.
                             let before: Vec<usize> = model.line.iter().copied().take_while(|&each| each != index).collect();
-                            let theirs: u64 = before.iter().filter(|&&each| !waiters[each].aside).map(|&each| waiters[each].n).sum();
+                            let theirs: u64 = before.iter().filter(|&&each| !callers[each].aside).map(|&each| callers[each].n).sum();
                             prop_assert!(theirs + n <= model.free(), "passed {before:?}, who need {theirs} of {}", model.free());
                             model.held += n;
                             granted += 1;
@@ -117,22 +120,22 @@ proptest! {
                     }
                 }
                 Step::Leave(index) => {
-                    semaphore.leave((), &mut waiters[index].spot).fire();
-                    waiters[index].aside = false;
+                    semaphore.leave((), &mut callers[index].waiter).fire();
+                    callers[index].aside = false;
                     model.line.retain(|&each| each != index);
                 }
-                Step::Aside(index) => if let Some(place) = waiters[index].spot.place() {
+                Step::Aside(index) => if let Some(place) = callers[index].waiter.position() {
                     semaphore.step_aside((), place).fire();
-                    waiters[index].aside = true;
+                    callers[index].aside = true;
                 },
-                Step::Back(index) => if let Some(place) = waiters[index].spot.place() {
+                Step::Back(index) => if let Some(place) = callers[index].waiter.position() {
                     semaphore.step_back((), place).fire();
-                    waiters[index].aside = false;
+                    callers[index].aside = false;
                 },
                 Step::Release(n) => {
                     let (wakes, result) = semaphore.release((), n);
                     wakes.fire();
-                    if n > model.held && model.kind == Kind::Bounded {
+                    if n > model.held && model.kind == Overrelease::Bounded {
                         prop_assert_eq!(result, Err(Overreleased { held: model.held }));
                     } else {
                         prop_assert_eq!(result, Ok(()));
@@ -149,15 +152,15 @@ proptest! {
             prop_assert_eq!((seen.size, seen.held, seen.waiters), (model.size, model.held, model.line.len()));
             prop_assert_eq!(seen.acquired, granted);
             // Nobody sleeps beside what it waits for: while the first that can come fits, or never will, somebody is on the way.
-            let coming = || model.line.iter().map(|&each| &waiters[each]).filter(|waiter| !waiter.aside);
+            let coming = || model.line.iter().map(|&each| &callers[each]).filter(|caller| !caller.aside);
             if let Some(first) = coming().next() {
-                let stands_still = coming().all(|waiter| !waiter.parker.is_notified());
+                let stands_still = coming().all(|caller| !caller.parker.is_notified());
                 prop_assert!(!stands_still || first.n > model.free(), "the first sleeps beside {} permits", model.free());
                 prop_assert!(!stands_still || !model.is_too_large(first.n), "waits for {} of {}", first.n, model.size);
             }
         }
-        for waiter in &mut waiters {
-            semaphore.leave((), &mut waiter.spot).fire();
+        for caller in &mut callers {
+            semaphore.leave((), &mut caller.waiter).fire();
         }
         let seen = semaphore.statistics(());
         prop_assert_eq!((seen.waiters, seen.value), (0, model.free()));

@@ -1,12 +1,13 @@
 //! What the property tests of the limiters share: callers on a clock that is set by hand, and the plain models.
 
+mod keyed;
 pub(crate) mod law;
 pub(crate) mod model;
 
 use std::sync::Arc;
 
 use sluicegate_core::clock::{Clock, Manual, Nanos};
-use sluicegate_core::rate::{Booking, LimitSet, Limiter, Place, Policy, Rate, Refusal, Scale, Standing, Units};
+use sluicegate_core::rate::{AcquireState, Booking, LimitSet, Limiter, Policy, Rate, Refusal, Scale, Units, Waiter};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -61,6 +62,13 @@ pub(crate) fn try_acquire(one: &One, n: Units) -> Result<bool, Refusal> {
     goes
 }
 
+/// For a caller that reports later what it came to.
+pub(crate) fn try_book(one: &One, n: Units) -> Result<Option<Booking>, Refusal> {
+    let (wakes, booking) = one.try_book((), n, false);
+    wakes.fire();
+    booking
+}
+
 pub(crate) fn level(one: &One) -> i128 {
     let (wakes, level) = one.level(());
     wakes.fire();
@@ -92,38 +100,38 @@ pub(crate) fn plain(refusal: Refusal) -> Refusal {
 
 /// One who waits, in its own place and on its own parker.
 #[derive(Default)]
-pub(crate) struct Waiter {
+pub(crate) struct Caller {
     pub(crate) parker: Waker,
-    pub(crate) place: Place,
+    pub(crate) waiter: Waiter,
     /// When it would come by itself, as it was told last.
     pub(crate) told: Option<Nanos>,
 }
 
-impl Waiter {
-    pub(crate) fn look(&mut self, one: &One, n: Units, deadline: Option<Nanos>) -> Standing {
+impl Caller {
+    pub(crate) fn look(&mut self, one: &One, n: Units, deadline: Option<Nanos>) -> AcquireState {
         self.parker.reset();
-        let (wakes, standing) = one.acquire_or_wait((), n, &mut self.place, &self.parker, deadline);
+        let (wakes, standing) = one.acquire_or_wait((), n, &mut self.waiter, &self.parker, deadline);
         wakes.fire();
         self.was_told(standing)
     }
 
-    pub(crate) fn look_each(&mut self, set: &Set, amounts: &[Units]) -> Standing {
+    pub(crate) fn look_each(&mut self, set: &Set, amounts: &[Units]) -> AcquireState {
         self.parker.reset();
-        let (wakes, standing) = set.acquire_or_wait((), amounts, &mut self.place, &self.parker, None);
+        let (wakes, standing) = set.acquire_or_wait((), amounts, &mut self.waiter, &self.parker, None);
         wakes.fire();
         match self.was_told(standing) {
-            Standing::Refused(refusal) => Standing::Refused(plain(refusal)),
+            AcquireState::Refused(refusal) => AcquireState::Refused(plain(refusal)),
             standing => standing,
         }
     }
 
-    fn was_told(&mut self, standing: Standing) -> Standing {
-        self.told = if let Standing::Waiting(told) = standing { told } else { None };
+    fn was_told(&mut self, standing: AcquireState) -> AcquireState {
+        self.told = if let AcquireState::Waiting(told) = standing { told } else { None };
         standing
     }
 
     pub(crate) fn waits(&self) -> bool {
-        self.place.ticket().is_some()
+        self.waiter.ticket().is_some()
     }
 
     /// It comes by itself at `moment` or before, or has been woken.

@@ -36,7 +36,7 @@ struct Waiting {
 pub(crate) enum Answer {
     Goes,
     NeverFits,
-    LineFull(Nanos),
+    WaitQueueFull(Nanos),
     Until(Nanos),
     /// If it is the first in line: until then.
     Waits(Option<Nanos>),
@@ -215,7 +215,7 @@ impl Model {
         if let Rule::Shaper { capacity, .. } = self.rule {
             if self.line.len() >= capacity {
                 let free = self.due().filter(|_| capacity > 0);
-                return Answer::LineFull(free.unwrap_or_else(|| self.foresee(0, now)));
+                return Answer::WaitQueueFull(free.unwrap_or_else(|| self.foresee(0, now)));
             }
         }
         if let Some(at) = deadline.map(|_| self.foresee(n, now)).filter(|at| Some(*at) > deadline) {

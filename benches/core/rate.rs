@@ -8,13 +8,13 @@
 
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use sluicegate_bench::crew;
 use sluicegate_core::clock::Clock;
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::rate::{Keyed, LimitSet, Limiter, Policy, Rate, Scale, Terms, Units};
+use sluicegate_core::rate::{BucketLaw, Keyed, LimitSet, Limiter, Policy, Rate, Scale, Terms, Units};
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
 
@@ -147,8 +147,8 @@ fn one_thread(c: &mut Criterion) {
 fn keyed(c: &mut Criterion) {
     let scale = scale(AMPLE);
     let burst = scale.units(AMPLE).expect("it fits");
-    let buckets =
-        Keyed::<Waker, Threads>::new((rate_of(AMPLE, scale), burst, Terms::default()), scale, KEYS, SHARDS, Clock::Monotonic);
+    let law = BucketLaw::new(rate_of(AMPLE, scale), burst, Clock::<Waker>::Monotonic.now());
+    let buckets = Keyed::<Waker, Threads, _>::new(&law, Terms::default(), scale, KEYS, SHARDS, Clock::Monotonic);
     let ask = |number: u64| {
         let (wakes, admitted) = buckets.try_acquire((), key(number), scale.per_token());
         wakes.fire();
@@ -193,31 +193,16 @@ fn contend(c: &mut Criterion, name: &str, ours: impl Fn() -> Ours, textbook: imp
 }
 
 fn bench_crew<G: Gate>(group: &mut Group<'_>, name: &str, make: impl Fn() -> G) {
-    group.bench_function(BenchmarkId::from_parameter(name), |b| b.iter_custom(|calls| run_crew(&Arc::new(make()), 4, calls)));
-}
-
-/// How long `crew` threads take for at least `calls` calls, scaled to `calls`.
-fn run_crew<G: Gate>(gate: &Arc<G>, crew: usize, calls: u64) -> Duration {
-    let each = calls.div_ceil(crew as u64);
-    let start = Arc::new(std::sync::Barrier::new(crew + 1));
-    let threads: Vec<_> = (0..crew)
-        .map(|_| {
-            let (gate, start) = (Arc::clone(gate), Arc::clone(&start));
-            thread::spawn(move || {
-                start.wait();
+    group.bench_function(BenchmarkId::from_parameter(name), |b| {
+        b.iter_custom(|calls| {
+            let gate = make();
+            crew(4, 4, calls, |_, each| {
                 for _ in 0..each {
                     black_box(gate.ask());
                 }
             })
-        })
-        .collect();
-    start.wait();
-    let begun = Instant::now();
-    for thread in threads {
-        thread.join().expect("no thread panics");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a ratio near one")]
-    begun.elapsed().mul_f64(calls as f64 / (each * crew as u64) as f64)
+        });
+    });
 }
 
 criterion_group!(benches, one_thread, keyed, contended);

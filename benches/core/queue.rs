@@ -12,12 +12,13 @@ use std::hint::black_box;
 use std::marker::PhantomData;
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sluicegate_bench::crew;
 use sluicegate_core::buffer::Fifo;
 use sluicegate_core::clock::Clock;
-use sluicegate_core::queue::{Admission, GetError, Linger, PutError, Queue, Spot};
+use sluicegate_core::queue::{Admission, GetError, Linger, PutError, Queue, Waiter};
 use sluicegate_core::section::{Domain, Flag, Threads};
 use sluicegate_core::wait::Parker;
 
@@ -71,13 +72,13 @@ impl Channel for Fair<Threads> {
         wakes.fire();
         let Err(PutError::Full(mut item)) = result else { return };
         let parker = Arc::new(Parker::default());
-        let mut spot = Spot::default();
+        let mut waiter = Waiter::default();
         loop {
             parker.reset();
-            let (wakes, result) = self.put_or_wait((), item, &mut spot, &parker);
+            let (wakes, result) = self.put_or_wait((), item, &mut waiter, &parker);
             wakes.fire();
             match result {
-                Err(PutError::Full(back)) => item = back,
+                Err(PutError::Full(back) | PutError::Locked(back)) => item = back,
                 _ => return,
             }
             rest(&parker);
@@ -91,15 +92,17 @@ impl Channel for Fair<Threads> {
             return item;
         }
         let parker = Arc::new(Parker::default());
-        let mut spot = Spot::default();
+        let mut waiter = Waiter::default();
         loop {
             parker.reset();
-            let (wakes, result) = self.get_or_wait((), &mut spot, &parker);
+            let (wakes, result) = self.get_or_wait((), &mut waiter, &parker);
             wakes.fire();
             match result {
                 Ok(item) => return item,
-                Err(GetError::Empty) => rest(&parker),
-                Err(GetError::ShutDown) => unreachable!("nobody shuts it down"),
+                Err(GetError::Empty | GetError::Locked) => rest(&parker),
+                Err(GetError::ShutDown | GetError::NoMemory | GetError::Composed) => {
+                    unreachable!("nobody shuts it down, and there is memory")
+                }
             }
         }
     }
@@ -229,13 +232,13 @@ fn batches(c: &mut Criterion) {
 }
 
 fn bench_batch<D: Domain>(group: &mut Group<'_>, name: &str, queue: &Fair<D>, proof: D::Proof<'_>) {
-    let (parker, mut spot) = (Arc::new(Parker::default()), Spot::default());
+    let (parker, mut waiter) = (Arc::new(Parker::default()), Waiter::default());
     group.bench_function(name, |b| {
         b.iter(|| {
             let mut items = vec![1; BATCH].into_iter();
             let (wakes, accepted) = queue.try_put_batch(proof, &mut items, Admission::Queued);
             wakes.fire();
-            let (wakes, batch) = queue.get_batch_or_wait(proof, BATCH, Linger::Over, &mut spot, &parker);
+            let (wakes, batch) = queue.get_batch_or_wait(proof, BATCH, Linger::Over, &mut waiter, &parker);
             wakes.fire();
             (accepted, batch)
         });
@@ -258,19 +261,12 @@ fn contended(c: &mut Criterion) {
     }
 }
 
-fn bench_crew<C: Channel>(group: &mut Group<'_>, name: &str, crew: usize, make: impl Fn() -> C) {
-    group.bench_function(BenchmarkId::from_parameter(name), |b| b.iter_custom(|items| run_crew(&Arc::new(make()), crew, items)));
-}
-
-/// How long `crew` threads on each side take for at least `items` items, scaled to `items`.
-fn run_crew<C: Channel>(channel: &Arc<C>, crew: usize, items: u64) -> Duration {
-    let each = items.div_ceil(crew as u64);
-    let start = Arc::new(std::sync::Barrier::new(2 * crew + 1));
-    let threads: Vec<_> = (0..2 * crew)
-        .map(|number| {
-            let (channel, start) = (Arc::clone(channel), Arc::clone(&start));
-            thread::spawn(move || {
-                start.wait();
+/// `size` threads on each side.
+fn bench_crew<C: Channel>(group: &mut Group<'_>, name: &str, size: usize, make: impl Fn() -> C) {
+    group.bench_function(BenchmarkId::from_parameter(name), |b| {
+        b.iter_custom(|items| {
+            let channel = make();
+            crew(2 * size, size, items, |number, each| {
                 for item in 0..each {
                     if number % 2 == 0 {
                         channel.put(black_box(usize::try_from(item).unwrap_or(0)));
@@ -279,15 +275,8 @@ fn run_crew<C: Channel>(channel: &Arc<C>, crew: usize, items: u64) -> Duration {
                     }
                 }
             })
-        })
-        .collect();
-    start.wait();
-    let begun = Instant::now();
-    for thread in threads {
-        thread.join().expect("no thread panics");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a ratio near one")]
-    begun.elapsed().mul_f64(items as f64 / (each * crew as u64) as f64)
+        });
+    });
 }
 
 criterion_group!(benches, one_thread, batches, contended);
