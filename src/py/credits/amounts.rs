@@ -1,4 +1,4 @@
-//! Amounts of credit: how they are read from arguments and shown.
+//! Amounts of credit: parsing of arguments, and conversion to Python objects.
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use sluicegate_core::credits::UNBOUNDED;
 
 use crate::rt::arguments::{as_int, text, type_name};
 
-/// A whole number of at least `least`, for an argument or a weight.
+/// Parses an int of at least `least`: an argument or a weight.
 pub(super) fn whole(what: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
     let value = &as_int(value)?;
     let wrong = || format!("{what} must be a whole number of at least {least}, not {}", text(value));
@@ -30,7 +30,8 @@ pub(super) fn whole(what: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResul
     }
 }
 
-/// An amount of credit to ask for: an int of at least 1, `math.inf` for no end; more than can be counted saturates (rule 3.17).
+/// Parses a requested amount of credit: an int of at least 1, or `math.inf` for no limit. An amount too large to be counted means no limit
+/// (rule 3.17).
 pub(super) fn demand(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let value = &as_int(value)?;
     if value.is_exact_instance_of::<PyFloat>() && value.extract::<f64>()?.is_infinite() && value.gt(0)? {
@@ -52,7 +53,7 @@ pub(super) fn demand(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     Ok(value.extract::<u64>().map_or(UNBOUNDED, |n| n.min(UNBOUNDED)))
 }
 
-/// As Python reads an amount: `math.inf` for no end.
+/// The amount as a Python object: `math.inf` for no limit.
 pub(super) fn amount_object(py: Python<'_>, n: u64) -> PyResult<Bound<'_, PyAny>> {
     if n == UNBOUNDED { Ok(PyFloat::new(py, f64::INFINITY).into_any()) } else { Ok(n.into_pyobject(py)?.into_any()) }
 }

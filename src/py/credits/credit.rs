@@ -1,4 +1,4 @@
-//! What the receiver's hand can do about credit.
+//! `Credit`: manual credit control.
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -8,7 +8,7 @@ use sluicegate_core::clock::nanos;
 use super::amounts::{amount_object, demand};
 use super::inner::{PyChannelBody, upstream};
 use super::sender::PySender;
-use crate::rt::arguments::{self, text, type_name};
+use crate::rt::arguments::{self, refuse_coroutine_function, text, type_name};
 
 /// Manual control of a channel's credit, as returned by `Receiver.credit`.
 ///
@@ -25,7 +25,7 @@ impl PyCredit {
         Self { body }
     }
 
-    /// Raises on a channel that gives credit back by itself.
+    /// Raises on a channel with a window, which grants credit automatically.
     fn check_manual(&self, operation: &str) -> PyResult<()> {
         let body = self.body.get();
         if body.window > 0 {
@@ -146,6 +146,9 @@ impl PyCredit {
         let py = handler.py();
         if !handler.is_none() && !handler.is_callable() {
             return Err(PyTypeError::new_err(format!("'on_control' must be callable or None, not {}", text(handler))));
+        }
+        if !handler.is_none() {
+            refuse_coroutine_function("on_control", handler)?;
         }
         drop(self.body.get().set_on_control(py, (!handler.is_none()).then(|| handler.clone().unbind())));
         Ok(())

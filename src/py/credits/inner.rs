@@ -1,43 +1,55 @@
-//! Credit channels: what both kinds have inside, and how their parts hang together.
+//! The state that the Python objects of a credit channel share.
 //!
-//! Sender, receiver, deliveries and the channel itself share one [`PyChannelBody`], which owns the core's channel and everything of Python's
-//! in it, and shows that to the garbage collector. None of them owns another, so each can be handed to whom it belongs, and each notices
-//! when it is let go.
+//! Sender, receiver, deliveries and the channel itself share one [`PyChannelBody`], which owns the core's channel and all Python objects in it,
+//! and visits them for the garbage collector. None of them owns another, so each can be given to a different owner, and each notices when it
+//! is garbage-collected.
 
 use std::fmt::Write;
 
 use crate::rt::kept::Kept;
 use crate::rt::kept::interned;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use sluicegate_core::credits::frames::FrameRange;
-use sluicegate_core::credits::{self, End, Phase, SenderEnd, UNBOUNDED};
+use sluicegate_core::credits::{self, CreditView, DiscardReason, End, Lane, Phase, SenderEnd};
 use sluicegate_core::leaving::Leaving;
 
 use super::amounts::{amount_object, amount_text, whole};
+use super::lanes::{Lanes, unwrapped};
 use super::objects::object;
+use super::retry::Retry;
 use crate::rt::Item;
 use crate::rt::class::{Common, repr_head};
 use crate::rt::domain::Attached;
 use crate::rt::drops::drop_flat;
 use crate::rt::exceptions;
 use crate::rt::gc::{Shown, attached_in_traverse};
-use crate::rt::guarded;
 use crate::rt::imported::imported;
 use crate::rt::waker::{Callee, Waker};
+use crate::rt::{guarded, interrupts};
 
 pub(crate) type Core = credits::Channel<Item, Waker, Attached, FrameRange, Extras>;
 pub(crate) type Removed = credits::Removed<Item, FrameRange>;
 
-/// What Python's side keeps with the channel, in its section. What is not in it never changes.
+/// The binding's data in the section of the channel. Data outside of it never changes.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
-    /// The error by which a sender failed.
+    /// The error with which a sender failed.
     failure: Option<Py<PyAny>>,
-    /// Its traceback then: it is raised again and again, and each time adds to it.
+    /// Its traceback at that time: the error may be raised many times, and each time adds to its traceback.
     traceback: Option<Py<PyAny>>,
     on_control: Option<Py<PyAny>>,
+    /// The arguments of the last refusals, by [`Direction`](super::refusal::Direction).
+    pub(super) told: [Option<RefusalArgs>; 4],
+}
+
+/// The arguments of a refusal, and the state of the channel for which they were made.
+#[derive(Debug)]
+pub(super) struct RefusalArgs {
+    pub(super) seen: CreditView,
+    pub(super) args: Py<PyTuple>,
 }
 
 /// The inside of a channel.
@@ -45,19 +57,23 @@ pub(crate) struct Extras {
 #[derive(Debug)]
 pub(crate) struct PyChannelBody {
     pub(crate) core: Core,
-    /// Deliveries have to be settled.
+    /// True if items are deliveries that have to be settled.
     pub(crate) acks: bool,
     pub(crate) window: u64,
-    /// Nothing but credit decides over a send: items weigh one each, and none is given up by itself.
+    /// True if a send depends on credit alone: each item weighs one, and no timed event removes items.
     pub(crate) sends_plainly: bool,
     pub(super) weigh: Option<Py<PyAny>>,
+    pub(super) lanes: Option<Lanes>,
+    pub(super) max_deliver: u32,
+    pub(super) retry: Retry,
     pub(super) on_discard: Option<Py<PyAny>>,
+    pub(super) on_settled: Option<Py<PyAny>>,
     pub(super) common: Common,
 }
 
 impl PyChannelBody {
-    /// The core's channel, once what is due by itself has been done, and reported. (What hands items out sees to that by itself, and the end
-    /// of a lease the core always does.)
+    /// The core's channel, after timed events that are due have been handled and reported. (Operations that hand out items do this themselves,
+    /// and the core always handles the end of a lease.)
     pub(crate) fn up_to_date(&self, py: Python<'_>) -> &Core {
         if self.acks {
             self.finish(py, self.core.catch_up(py));
@@ -65,12 +81,59 @@ impl PyChannelBody {
         &self.core
     }
 
-    /// What an item weighs. Runs the user's function: outside every section, before anything else.
+    /// The weight of an item. Runs the user's function, outside every section, before anything else.
     pub(crate) fn weight(&self, item: &Bound<'_, PyAny>) -> PyResult<u64> {
         let Some(weigh) = &self.weigh else { return Ok(1) };
         let py = item.py();
         let weight = guarded::call(weigh.bind(py), &PyTuple::new(py, [item])?)?;
         whole("the weight of an item", &weight, 0)
+    }
+
+    /// An item in the form in which it enters the channel, and its weight.
+    pub(crate) fn to_be_sent(&self, item: &Bound<'_, PyAny>) -> PyResult<(Item, u64)> {
+        let weight = self.weight(item)?;
+        Ok((self.in_lane(item)?, weight))
+    }
+
+    pub(crate) fn in_lane(&self, item: &Bound<'_, PyAny>) -> PyResult<Item> {
+        match &self.lanes {
+            None => Ok(item.clone().unbind()),
+            Some(lanes) => lanes.wrap(item),
+        }
+    }
+
+    /// The name of a lane, if there are lanes.
+    pub(crate) fn lane_name(&self, py: Python<'_>, lane: Lane) -> PyResult<Option<Py<PyAny>>> {
+        self.lanes.as_ref().map(|lanes| lanes.name(py, lane).map(Bound::unbind)).transpose()
+    }
+
+    pub(crate) fn parse_lanes<'py>(&self, lanes: &Bound<'py, PyAny>) -> PyResult<Vec<(Bound<'py, PyAny>, Option<Lane>)>> {
+        match &self.lanes {
+            Some(known) => known.parse(lanes),
+            None => Err(PyTypeError::new_err("'lanes' is for an AckChannel made with lane=: this channel has none")),
+        }
+    }
+
+    /// The value of `settled_through`, summed over all lanes.
+    pub(crate) fn settled_through(&self, py: Python<'_>) -> u64 {
+        let (leaving, seen) = self.core.statistics(py);
+        self.finish(py, leaving);
+        seen.settled_through
+    }
+
+    /// The value of `settled_through` for each lane.
+    pub(crate) fn settled_lanes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let through = PyDict::new(py);
+        for (name, lane) in self.lanes.as_ref().map_or_else(|| Ok(Vec::new()), |lanes| lanes.all(py))? {
+            let (leaving, settled) = self.core.settled_through(py, lane);
+            self.finish(py, leaving);
+            through.set_item(name, settled)?;
+        }
+        Ok(through)
+    }
+
+    pub(crate) fn has_lanes(&self) -> bool {
+        self.lanes.is_some()
     }
 
     pub(crate) fn has_ended(&self, py: Python<'_>) -> bool {
@@ -81,59 +144,95 @@ impl PyChannelBody {
         self.weigh.is_some()
     }
 
-    /// Are items weighed by the builtin `len`?
+    /// True if items are weighed by the builtin `len`.
     #[cfg(feature = "tokio")]
     pub(crate) fn weighs_length(&self, py: Python<'_>) -> bool {
         let len = py.import("builtins").and_then(|builtins| builtins.getattr("len"));
         self.weigh.as_ref().is_some_and(|weigh| len.is_ok_and(|len| weigh.bind(py).is(&len)))
     }
 
-    /// The receiver has gone because of this error: who sends is told so.
+    /// Cancels the channel because of an error of the receiver, which becomes the cause of the senders' exceptions.
     #[cfg(feature = "tokio")]
-    pub(crate) fn cancel_because(&self, py: Python<'_>, error: Py<PyAny>) {
-        let mut error = Some(error);
-        // The note of an end replaces nothing: a channel ends once.
-        let outcome = self.core.cancel(py, |extras| extras.failure = error.take());
-        self.finish(py, outcome);
+    pub(crate) fn cancel_because(&self, error: &Bound<'_, PyAny>) {
+        let py = error.py();
+        let mut noted = Some(error.clone().unbind());
+        // No earlier value is replaced, because a channel ends once.
+        let leaving = self.core.cancel(py, |extras| extras.failure = noted.take());
+        self.finish_because(py, leaving, Some((DiscardReason::Cancelled, error)));
     }
 
-    /// Reports what has been given up, and drops the rest.
-    pub(crate) fn dispose(&self, py: Python<'_>, removed: Removed) {
-        let Removed { dropped, settled } = removed;
+    /// Reports the items that have been given up, and drops the rest; then reports progress. If there is an error, it applies to the last item
+    /// that was given up for the given reason, or after a cancel to all of them.
+    pub(crate) fn dispose(&self, py: Python<'_>, removed: Removed, because: Option<(DiscardReason, &Bound<'_, PyAny>)>) {
+        let credits::Removed { dropped, poison, rejected, settled, has_news } = removed;
         if !settled.is_empty() {
             drop_flat(settled);
         }
-        if dropped.is_empty() {
-            return;
-        }
-        let Some(on_discard) = &self.on_discard else { return drop_flat(dropped) };
-        for item in dropped.into_items() {
-            let item = object(py, item);
-            let called =
-                item.and_then(|item| PyTuple::new(py, [item])).and_then(|args| guarded::call(on_discard.bind(py), &args));
-            if let Err(error) = called {
-                error.write_unraisable(py, Some(on_discard.bind(py)));
+        if let Some(on_discard) = &self.on_discard {
+            let error_of = |reason| because.filter(|because| because.0 == reason).map(|because| because.1);
+            let last_only = |reason, left: usize| error_of(reason).filter(|_| left == 0);
+            let report = |item: PyResult<Item>, reason: &Bound<'_, PyString>, error: Option<&Bound<'_, PyAny>>| {
+                let error = error.map_or_else(|| py.None().into_bound(py), Clone::clone);
+                let args = item.and_then(|item| (unwrapped(py, &item), reason, error).into_pyobject(py));
+                interrupts::call_back(on_discard.bind(py), args);
+            };
+            for (items, reason, word) in [
+                (poison, DiscardReason::Poison, interned!(py, "poison")),
+                (rejected, DiscardReason::Rejected, interned!(py, "rejected")),
+            ] {
+                let mut items = items.into_iter();
+                while let Some(item) = items.next() {
+                    report(Ok(item), word, last_only(reason, items.len()));
+                }
             }
+            for item in dropped.into_items() {
+                report(object(py, item), interned!(py, "cancelled"), error_of(DiscardReason::Cancelled));
+            }
+        } else {
+            drop_flat((poison, rejected, dropped));
+        }
+        if has_news {
+            self.report_progress(py);
         }
     }
 
-    /// As `dispose`, after the wake-ups: who waits must not wait for a callback.
+    /// Calls `on_settled` with the progress: one call at a time, in order. A thread that finds another thread calling it returns at once.
+    fn report_progress(&self, py: Python<'_>) {
+        let Some(on_settled) = &self.on_settled else { return };
+        let mut again = false;
+        while let Some((lane, through)) = self.core.next_report(py, again) {
+            again = true;
+            let args = match &self.lanes {
+                None => PyTuple::new(py, [through]),
+                Some(lanes) => lanes.name(py, lane).and_then(|name| (name, through).into_pyobject(py)),
+            };
+            interrupts::call_back(on_settled.bind(py), args);
+        }
+    }
+
+    /// As `dispose`, after the wake-ups, so that no waiter waits for a callback.
     pub(crate) fn finish(&self, py: Python<'_>, leaving: Leaving<Waker, Removed>) {
+        self.finish_because(py, leaving, None);
+    }
+
+    pub(crate) fn finish_because(
+        &self,
+        py: Python<'_>,
+        leaving: Leaving<Waker, Removed>,
+        because: Option<(DiscardReason, &Bound<'_, PyAny>)>,
+    ) {
         if !leaving.is_empty() {
-            self.dispose(py, leaving.fire_and_keep());
+            self.dispose(py, leaving.fire_and_keep(), because);
         }
     }
 
-    /// Gives the control messages that are there to their handler.
+    /// Passes the waiting control messages to their handler.
     pub(crate) fn handle_controls(&self, py: Python<'_>) {
         let (messages, handler) =
             self.core.take_controls(py, |extras| extras.on_control.as_ref().map(|handler| handler.clone_ref(py)));
         let Some(handler) = handler else { return };
         for message in messages {
-            let called = PyTuple::new(py, [message]).and_then(|args| guarded::call(handler.bind(py), &args));
-            if let Err(error) = called {
-                error.write_unraisable(py, Some(handler.bind(py)));
-            }
+            interrupts::call_back(handler.bind(py), PyTuple::new(py, [message]));
         }
     }
 
@@ -153,7 +252,7 @@ impl PyChannelBody {
         self.extra(py, |extras| &extras.on_control)
     }
 
-    /// The handler that was there before is the caller's to drop.
+    /// Returns the previous handler, to be dropped by the caller.
     pub(crate) fn set_on_control(&self, py: Python<'_>, handler: Option<Py<PyAny>>) -> Option<Py<PyAny>> {
         let (wakes, before) =
             self.core.listen(py, handler.is_some(), |extras| std::mem::replace(&mut extras.on_control, handler));
@@ -165,7 +264,7 @@ impl PyChannelBody {
         self.common.label(py)
     }
 
-    /// Why a sender cannot go on.
+    /// The exception of a send after the end of the channel.
     pub(crate) fn send_ended(&self, py: Python<'_>, operation: &str, end: End) -> PyErr {
         let label = self.label(py);
         match end {
@@ -190,7 +289,7 @@ impl PyChannelBody {
         }
     }
 
-    /// Why a receiver cannot go on: the sender's own error, if it was one.
+    /// The exception of a receive after the end of the channel: the sender's own error if it failed.
     pub(crate) fn receive_ended(&self, py: Python<'_>, operation: &str, end: End) -> PyErr {
         let label = self.label(py);
         match end {
@@ -210,29 +309,15 @@ impl PyChannelBody {
         }
     }
 
-    /// A sender fails. The error is the one that receivers get, if it ends the channel.
+    /// Fails a sender. If this ends the channel, receivers get this error.
     pub(crate) fn fail(&self, py: Python<'_>, sender: &SenderEnd, error: Py<PyAny>) {
         let mut traceback = error.bind(py).getattr(interned!(py, "__traceback__")).ok().map(Bound::unbind);
         let mut error = Some(error);
         let (wakes, _) = self.up_to_date(py).fail(py, sender, |extras| {
-            // A channel ends once: this replaces nothing.
+            // No earlier value is replaced, because a channel ends once.
             (extras.failure, extras.traceback) = (error.take(), traceback.take());
         });
         wakes.fire();
-    }
-
-    /// The arguments of the exception for a call that could not be done: what was asked, and what the channel has.
-    pub(crate) fn refusal<'py>(&self, py: Python<'py>, asked: &str) -> Bound<'py, PyTuple> {
-        let (leaving, seen) = self.core.statistics(py);
-        self.finish(py, leaving);
-        let bound = match self.core.bound(py) {
-            UNBOUNDED => "no bound".to_owned(),
-            bound => format!("a bound of {bound}"),
-        };
-        let template = interned!(py, "{1}: the channel{0} has {2} credit left, {3} items buffered, {4} unacknowledged, and {5}");
-        let seen = (asked, amount_text(seen.credit), seen.items_buffered, seen.items_unacked, bound);
-        let (asked, credit, buffered, unacked, bound) = seen;
-        (template, self.name(py), asked, credit, buffered, unacked, bound).into_pyobject(py).expect("memory for a tuple")
     }
 
     pub(crate) fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -241,6 +326,7 @@ impl PyChannelBody {
         self.finish(py, leaving);
         let fields = PyDict::new(py);
         let state = match (seen.ended, seen.phase) {
+            (_, Phase::Cancelled) if seen.stopping => "stopping",
             (_, Phase::Cancelled) => "cancelled",
             (false, Phase::Open) => "open",
             (false, _) => "completing",
@@ -280,7 +366,7 @@ impl PyChannelBody {
         fields.set_item("receive_blocked_seconds", seconds(seen.receive_blocked))?;
         fields.set_item("starved_for", seconds(seen.starved_for))?;
         fields.set_item("grants_held", seen.held)?;
-        imported(py, &CLASS, "sluicegate._statistics", "ChannelStatistics")?.call((), Some(&fields))
+        guarded::call_by_name(imported(py, &CLASS, "sluicegate._statistics", "ChannelStatistics")?, &fields)
     }
 
     pub(crate) fn describe(&self, this: &Bound<'_, PyAny>) -> PyResult<String> {
@@ -298,6 +384,7 @@ impl PyChannelBody {
         let _ = write!(text, " credit={}", amount_text(seen.credit));
         text.push_str(match (seen.phase, seen.ended) {
             (Phase::Open, _) => "",
+            (Phase::Cancelled, _) if seen.stopping => " stopping",
             (Phase::Cancelled, _) => " cancelled",
             (Phase::Failed, _) => " failed",
             (Phase::Completing, false) => " completing",
@@ -312,14 +399,17 @@ impl PyChannelBody {
 impl PyChannelBody {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let py = attached_in_traverse();
-        for object in [&self.weigh, &self.on_discard] {
+        for object in [&self.weigh, &self.on_discard, &self.on_settled] {
             visit.call(object)?;
         }
+        self.retry.callable().map_or(Ok(()), |function| visit.call(function))?;
+        self.lanes.as_ref().map_or(Ok(()), |lanes| lanes.traverse(&visit))?;
         self.common.traverse(&visit)?;
         self.core.with_extras(py, |extras| {
             visit.call(&extras.failure)?;
             visit.call(&extras.traceback)?;
-            visit.call(&extras.on_control)
+            visit.call(&extras.on_control)?;
+            extras.told.iter().flatten().try_for_each(|told| visit.call(&told.args))
         })?;
         let shown = Shown::to(&visit);
         self.core.visit_contents(py, |item| shown.object(item), |waker| shown.waker(waker));
@@ -333,7 +423,7 @@ impl PyChannelBody {
     }
 }
 
-/// How a channel that holds its grants back is told that the other one's sender has credit.
+/// Wakes a channel that holds back its grants when the other channel's sender has credit.
 pub(crate) fn upstream(body: &Bound<'_, PyChannelBody>) -> Waker {
     static CALLEE: Callee = Callee {
         wake: |body| body.cast::<PyChannelBody>().expect("a channel's own").get().core.release(body.py()),

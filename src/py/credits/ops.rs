@@ -1,136 +1,212 @@
 //! The operations on channels that may have to wait.
 
 use crate::rt::kept::interned;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::PyIterator;
-use sluicegate_core::clock::{Clock, Nanos};
-use sluicegate_core::credits::{Handed, NO_OWNER, Permit, ReceiveError, SendError, Side, Spot};
-use sluicegate_core::wait::{Ticket, Wakes};
+use pyo3::types::{PyDict, PyIterator};
+use sluicegate_core::clock::Nanos;
+use sluicegate_core::credits::{Lane, NO_OWNER, Permit, ReceiveError, SendError, Stop, Waiter};
 
 use super::delivery::PyDelivery;
-use super::inner::PyChannelBody;
+use super::inner::{Core, PyChannelBody};
+use super::lanes::{Items, unwrapped};
+use super::refusal::Direction;
 use crate::credits::objects;
 use crate::rt::Item;
-use crate::rt::aio;
+use crate::rt::aio::{self, AsyncOperation};
 use crate::rt::arguments::Timeout;
 use crate::rt::exceptions;
 use crate::rt::guarded;
-use crate::rt::operation::{Chance, Done, Operation, Place};
-use crate::rt::source::{self, SIGNAL_CHECK, is_exhausted};
-use crate::rt::waker::Waker;
+use crate::rt::memory::{self, ListRoom};
+use crate::rt::operation::{Done, Mode, Operation, annotated};
+use crate::rt::registration::{Registered, Registration, WaitableClass, registration};
+use crate::rt::source::{self, is_exhausted, pause};
 
-/// Where a batch comes from.
+/// The source of a batch.
 #[derive(Debug)]
-enum Source {
-    /// All there already, with their weights; without any each weighs one.
+enum SendSource {
+    /// All items are known, with their weights; without weights, each item weighs one.
     Items(std::vec::IntoIter<Item>, Vec<u64>),
-    /// Asked for an item only once there is credit for one; what then weighs more is kept until there is enough.
+    /// An item is taken from the iterator only when there is credit for one. If it weighs more, it is kept until there is enough credit.
     Iterator {
         iterator: Py<PyIterator>,
         permit: Permit,
         next: Option<(Item, u64)>,
-        /// How many there are, if that is known: then no credit is needed to see the end.
+        /// The number of items left, if it is known: then the end is found without credit.
         left: Option<usize>,
     },
 }
 
-/// Puts credit into the object that it was taken for.
-pub(crate) type Keep = fn(&Bound<'_, PyAny>, Permit) -> PyResult<()>;
+impl SendSource {
+    /// The weight of the item that waits for credit, where items have weights.
+    fn next_weight(&self) -> Option<u64> {
+        match self {
+            Self::Items(items, weights) => weights.len().checked_sub(items.len()).and_then(|next| weights.get(next)).copied(),
+            Self::Iterator { next, .. } => next.as_ref().map(|(_, weight)| *weight),
+        }
+    }
+}
 
 #[derive(Debug)]
-enum Work {
+enum Request {
     Send(Option<Item>, u64),
     SendMany {
-        source: Source,
+        source: SendSource,
         accepted: usize,
     },
-    /// `Keep` gets the credit.
-    Permit(u64, Keep),
     Ready(u64),
     Receive,
     ReceiveMany(usize),
+    /// With the names of the lanes to be stopped, unless all are.
+    Stop(Stop, Option<Vec<LaneName>>),
 }
+
+/// The name of a lane, and its number if anything has been sent in it.
+type LaneName = (Py<PyAny>, Option<Lane>);
 
 #[derive(Debug)]
 pub(crate) struct ChannelOperation {
-    body: Py<PyChannelBody>,
-    work: Work,
-    spot: Spot,
-    /// Deliveries: when something becomes due by itself.
-    look_again_at: Option<Nanos>,
-    /// Others settle what this one receives.
+    /// Its alarm makes it try again when a timed event of the channel is due.
+    registration: Registration<Py<PyChannelBody>>,
+    request: Request,
+    /// True if others settle what this operation receives.
     for_subscriber: bool,
 }
 
+impl WaitableClass for PyChannelBody {
+    type Waitable = Core;
+
+    #[inline]
+    fn waitable(&self) -> &Core {
+        &self.core
+    }
+}
+
 impl ChannelOperation {
-    fn new(body: &Bound<'_, PyChannelBody>, work: Work) -> Self {
-        Self { body: body.clone().unbind(), work, spot: Spot::default(), look_again_at: None, for_subscriber: false }
+    fn new(body: &Bound<'_, PyChannelBody>, request: Request) -> Self {
+        Self { registration: Registration::new(body.clone().unbind()), request, for_subscriber: false }
     }
 
     pub(crate) fn send(body: &Bound<'_, PyChannelBody>, item: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let weight = body.get().weight(item)?;
-        Ok(Self::new(body, Work::Send(Some(item.clone().unbind()), weight)))
+        let (item, weight) = body.get().to_be_sent(item)?;
+        Ok(Self::new(body, Request::Send(Some(item), weight)))
     }
 
     pub(crate) fn send_many(body: &Bound<'_, PyChannelBody>, items: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = body.py();
-        let source = match source::Source::of(items)? {
-            source::Source::Items(items) => {
-                let weighed = if body.get().is_weighted() { items.as_slice() } else { &[] };
-                let weights = weighed.iter().map(|item| body.get().weight(item.bind(py))).collect::<PyResult<_>>()?;
-                Source::Items(items.into_iter(), weights)
+        let source = match source::BatchSource::of(items)? {
+            source::BatchSource::Items(items) => {
+                let (items, weights) = Self::weighed(body.get(), py, items).map_err(|error| {
+                    let nothing = SendSource::Items(Vec::new().into_iter(), Vec::new());
+                    annotated(&Self::new(body, Request::SendMany { source: nothing, accepted: 0 }), py, error)
+                })?;
+                SendSource::Items(items.into_iter(), weights)
             }
-            source::Source::Iterator { iterator, left } => {
-                Source::Iterator { iterator, permit: Permit::default(), next: None, left }
+            source::BatchSource::Iterator { iterator, left } => {
+                SendSource::Iterator { iterator, permit: Permit::default(), next: None, left }
             }
         };
-        Ok(Self::new(body, Work::SendMany { source, accepted: 0 }))
+        Ok(Self::new(body, Request::SendMany { source, accepted: 0 }))
     }
 
-    pub(crate) fn permit(body: &Bound<'_, PyChannelBody>, n: u64, keep: Keep) -> Self {
-        Self::new(body, Work::Permit(n, keep))
+    /// The items as they enter the channel, and their weights. Computed before any of them is sent.
+    fn weighed(body: &PyChannelBody, py: Python<'_>, mut items: Vec<Item>) -> PyResult<(Vec<Item>, Vec<u64>)> {
+        let mut weights = Vec::new();
+        if body.is_weighted() {
+            // One weight for each item.
+            weights.try_reserve_exact(items.len()).map_err(|_| PyMemoryError::new_err(()))?;
+            for item in &items {
+                weights.push(body.weight(item.bind(py))?);
+            }
+        }
+        if body.has_lanes() {
+            for item in &mut items {
+                *item = body.in_lane(item.bind(py))?;
+            }
+        }
+        Ok((items, weights))
+    }
+
+    /// `None` means all lanes.
+    pub(crate) fn stop(body: &Bound<'_, PyChannelBody>, lanes: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let Some(lanes) = lanes.filter(|lanes| !lanes.is_none()) else {
+            return Ok(Self::new(body, Request::Stop(Stop::all(), None)));
+        };
+        let named = body.get().parse_lanes(lanes)?;
+        let stop = Stop::lanes(named.iter().filter_map(|(_, lane)| *lane));
+        let names = named.into_iter().map(|(name, lane)| (name.unbind(), lane)).collect();
+        Ok(Self::new(body, Request::Stop(stop, Some(names))))
     }
 
     pub(crate) fn ready(body: &Bound<'_, PyChannelBody>, n: u64) -> Self {
-        Self::new(body, Work::Ready(n))
+        Self::new(body, Request::Ready(n))
     }
 
     pub(crate) fn receive(body: &Bound<'_, PyChannelBody>) -> Self {
-        Self::new(body, Work::Receive)
+        Self::new(body, Request::Receive)
     }
 
-    /// For a subscriber, who has handed on what it has received.
+    /// For a subscriber, which passes on what it has received.
     pub(crate) fn receive_for_subscriber(body: &Bound<'_, PyChannelBody>) -> Self {
         Self { for_subscriber: true, ..Self::receive(body) }
     }
 
     pub(crate) fn receive_many(body: &Bound<'_, PyChannelBody>, max: usize) -> Self {
-        Self::new(body, Work::ReceiveMany(max))
+        Self::new(body, Request::ReceiveMany(max))
     }
 }
 
-fn too_heavy(body: &PyChannelBody, py: Python<'_>, operation: &str, weight: u64) -> PyErr {
-    let bound = body.core.bound(py);
-    PyValueError::new_err(format!("{operation}: {weight} is more than can ever be outstanding at once, which is {bound}"))
+pub(super) fn awaitable(operation: ChannelOperation, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
+    Ok(AsyncOperation::new(operation, Timeout::parse_strict("timeout", timeout)?))
 }
 
-/// One attempt.
-struct Visit<'a, 'py, 's> {
+/// The time of the next timed event that grants credit, which can come even if nobody receives.
+fn next_due(body: &PyChannelBody, py: Python<'_>) -> Option<Nanos> {
+    if body.acks { body.up_to_date(py).next_due(py) } else { None }
+}
+
+/// One attempt of a permit to take credit for `n`.
+pub(super) fn take_credit(
+    body: &Bound<'_, PyChannelBody>,
+    n: u64,
+    mode: Mode<'_>,
+    waiter: &mut Waiter,
+    look_again_at: &mut Option<Nanos>,
+) -> PyResult<Option<Permit>> {
+    *look_again_at = next_due(body.get(), body.py());
+    ChannelAttempt { body, name: "permit", mode, waiter, for_subscriber: false }.take_credit(n)
+}
+
+/// The final value of `settled_through`, or of each of the stopped lanes.
+fn stopped_at(body: &PyChannelBody, py: Python<'_>, stop: &Stop, names: Option<&[LaneName]>) -> PyResult<Done> {
+    let (Stop::Lanes(lanes), Some(names)) = (stop, names) else {
+        return Ok(Done::Item(body.settled_through(py).into_pyobject(py)?.into_any().unbind()));
+    };
+    let through = PyDict::new(py);
+    for (name, number) in names {
+        let stopped = lanes.iter().find(|lane| Some(lane.0) == *number).and_then(|lane| lane.2);
+        through.set_item(name, stopped.unwrap_or(0))?;
+    }
+    Ok(Done::Item(through.into_any().unbind()))
+}
+
+/// One attempt of an operation.
+struct ChannelAttempt<'a, 'py, 's> {
     body: &'a Bound<'py, PyChannelBody>,
     name: &'static str,
-    chance: Chance<'s>,
-    spot: &'s mut Spot,
+    mode: Mode<'s>,
+    waiter: &'s mut Waiter,
     for_subscriber: bool,
 }
 
-impl Visit<'_, '_, '_> {
+impl ChannelAttempt<'_, '_, '_> {
     fn refusal<T>(&self, error: &SendError<T>, weight: u64) -> PyResult<Option<Done>> {
         let py = self.body.py();
         match error {
             SendError::Full(_) => Ok(None),
-            SendError::TooHeavy(_) => Err(too_heavy(self.body.get(), py, self.name, weight)),
+            SendError::NoMemory(_) => Err(PyMemoryError::new_err(())),
+            SendError::TooHeavy(_) => Err(self.body.get().too_heavy(py, self.name, weight)),
             SendError::Ended(_, end) => Err(self.body.get().send_ended(py, self.name, *end)),
         }
     }
@@ -138,8 +214,8 @@ impl Visit<'_, '_, '_> {
     fn send(&mut self, slot: &mut Option<Item>, weight: u64) -> PyResult<Option<Done>> {
         let (py, core) = (self.body.py(), &self.body.get().core);
         let item = slot.take().expect("an operation that is done is not attempted again");
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.send_or_wait(py, item, weight, self.spot, waker),
+        let (wakes, result) = match self.mode {
+            Mode::Park(waker) => core.send_or_wait(py, item, weight, self.waiter, waker),
             _ => core.try_send(py, item, weight),
         };
         wakes.fire();
@@ -147,7 +223,8 @@ impl Visit<'_, '_, '_> {
             Ok(()) => Ok(Some(Done::Nothing)),
             Err(error) => {
                 let outcome = self.refusal(&error, weight);
-                let (SendError::Full(item) | SendError::TooHeavy(item) | SendError::Ended(item, _)) = error;
+                let (SendError::Full(item) | SendError::TooHeavy(item) | SendError::NoMemory(item) | SendError::Ended(item, _)) =
+                    error;
                 *slot = Some(item);
                 outcome
             }
@@ -162,8 +239,8 @@ impl Visit<'_, '_, '_> {
     ) -> PyResult<Option<Done>> {
         let (py, core) = (self.body.py(), &self.body.get().core);
         let before = items.len();
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.send_batch_or_wait(py, items, weights, self.spot, waker),
+        let (wakes, result) = match self.mode {
+            Mode::Park(waker) => core.send_batch_or_wait(py, items, weights, self.waiter, waker),
             _ => core.try_send_batch(py, items, weights),
         };
         *accepted += before - items.len();
@@ -174,11 +251,11 @@ impl Visit<'_, '_, '_> {
         }
     }
 
-    /// Takes credit for `n`, if it is there.
+    /// Takes credit for `n` if it is available.
     fn take_credit(&mut self, n: u64) -> PyResult<Option<Permit>> {
         let (py, core) = (self.body.py(), &self.body.get().core);
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.permit_or_wait(py, n, self.spot, waker),
+        let (wakes, result) = match self.mode {
+            Mode::Park(waker) => core.permit_or_wait(py, n, self.waiter, waker),
             _ => core.try_permit(py, n),
         };
         wakes.fire();
@@ -234,13 +311,12 @@ impl Visit<'_, '_, '_> {
                     self.give_back(permit);
                     return Ok(Some(Done::Count(*accepted)));
                 };
-                let item = item?;
-                let weight = body.weight(&item)?;
-                *next = Some((item.unbind(), weight));
+                *next = Some(body.to_be_sent(&item?)?);
             }
             let weight = next.as_ref().map_or(0, |(_, weight)| *weight);
             if permit.left() < weight || weight == 0 {
-                // All of it at once: two who hold a part each would wait for each other. (Without weight: a slot.)
+                // It takes all of the credit at once, because two senders that hold a part each could wait for each other. (An item of
+                // weight 0 takes a slot.)
                 self.give_back(permit);
                 let Some(taken) = self.take_credit(weight)? else { return Ok(None) };
                 *permit = taken;
@@ -250,7 +326,7 @@ impl Visit<'_, '_, '_> {
             wakes.fire();
             match result {
                 Ok(()) => {}
-                // Another has been faster, and has taken the slot.
+                // Another sender has taken the slot first.
                 Err(SendError::Full(item)) if weight == 0 => {
                     *next = Some((item, weight));
                     continue;
@@ -260,16 +336,16 @@ impl Visit<'_, '_, '_> {
             self.give_back(permit);
             *accepted += 1;
             *left = left.map(|left| left.saturating_sub(1));
-            if *accepted % SIGNAL_CHECK == 0 {
-                py.check_signals()?;
+            if pause(py, *accepted, self.mode)? {
+                return Ok(None);
             }
         }
     }
 
     fn ready(&mut self, n: u64) -> PyResult<Option<Done>> {
         let (py, core) = (self.body.py(), &self.body.get().core);
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.ready_or_wait(py, n, self.spot, waker),
+        let (wakes, result) = match self.mode {
+            Mode::Park(waker) => core.ready_or_wait(py, n, self.waiter, waker),
             _ => core.is_ready(py, n),
         };
         wakes.fire();
@@ -279,24 +355,33 @@ impl Visit<'_, '_, '_> {
         }
     }
 
-    /// What to do about there being no item: `Some` if it is worth another look at once.
+    fn stop(&mut self, stop: &mut Stop, names: Option<&[LaneName]>) -> PyResult<Option<Done>> {
+        let (py, body) = (self.body.py(), self.body.get());
+        let waker = if let Mode::Park(waker) = self.mode { Some(waker) } else { None };
+        let (leaving, has_ended) = body.core.stop(py, stop, &Items(py), self.waiter, waker);
+        body.finish(py, leaving);
+        if has_ended { stopped_at(body, py, stop, names).map(Some) } else { Ok(None) }
+    }
+
+    /// Called when there is no item. `Some` if the attempt should be repeated at once.
     fn nothing(&self, error: ReceiveError) -> PyResult<Option<()>> {
         let (py, body) = (self.body.py(), self.body.get());
         match error {
             ReceiveError::Empty => Ok(None),
             ReceiveError::Control => {
-                // The handler may itself receive: it is not to stand behind the call that runs it.
-                let place = self.spot.place();
-                if let Some(place) = place {
-                    body.core.step_aside(py, place).fire();
+                // The handler may itself receive: it must not wait behind the call that runs it.
+                let position = self.waiter.position();
+                if let Some(position) = position {
+                    body.core.step_aside(py, position).fire();
                 }
                 body.handle_controls(py);
-                if let Some(place) = place {
-                    body.core.step_back(py, place).fire();
+                if let Some(position) = position {
+                    body.core.step_back(py, position).fire();
                 }
                 Ok(Some(()))
             }
             ReceiveError::Ended(end) => Err(body.receive_ended(py, self.name, end)),
+            ReceiveError::NoMemory => Err(memory::none(py, c"there is no memory to record what is received")),
             ReceiveError::SelfWait => Err(exceptions::channel_error(
                 py,
                 (format!(
@@ -310,8 +395,8 @@ impl Visit<'_, '_, '_> {
     fn receive(&mut self) -> PyResult<Option<Done>> {
         let (py, core) = (self.body.py(), &self.body.get().core);
         loop {
-            let (wakes, result) = match self.chance {
-                Chance::Wait(waker) => core.receive_or_wait(py, self.spot, waker),
+            let (wakes, result) = match self.mode {
+                Mode::Park(waker) => core.receive_or_wait(py, self.waiter, waker),
                 _ => core.try_receive(py),
             };
             wakes.fire();
@@ -329,13 +414,14 @@ impl Visit<'_, '_, '_> {
     fn receive_batch(&mut self, max: usize) -> PyResult<Option<Done>> {
         let (py, core) = (self.body.py(), &self.body.get().core);
         loop {
-            let (wakes, result) = match self.chance {
-                Chance::Wait(waker) => core.receive_batch_or_wait(py, max, self.spot, waker),
+            let room = ListRoom::new(py, max.min(core.buffered(py)))?;
+            let (wakes, result) = match self.mode {
+                Mode::Park(waker) => core.receive_batch_or_wait(py, max, self.waiter, waker),
                 _ => core.try_receive_batch(py, max),
             };
             wakes.fire();
             match result {
-                Ok(batch) => return Ok(Some(Done::Item(objects::list(py, batch)?.into_any().unbind()))),
+                Ok(batch) => return Ok(Some(Done::Item(objects::list(room, batch)?.into_any().unbind()))),
                 Err(error) => {
                     if self.nothing(error)?.is_none() {
                         return Ok(None);
@@ -345,22 +431,19 @@ impl Visit<'_, '_, '_> {
         }
     }
 
-    /// One delivery, made into Python's.
+    /// Receives one delivery, as a Python object.
     fn receive_delivery(&mut self, look_again_at: &mut Option<Nanos>) -> PyResult<Option<Py<PyAny>>> {
         let (py, body) = (self.body.py(), self.body.get());
-        let owner = if self.for_subscriber { NO_OWNER } else { aio::whose_turn(py)? };
+        let owner = if self.for_subscriber { NO_OWNER } else { aio::caller_number(py)? };
         loop {
-            let share = |item: &Item| item.clone_ref(py);
-            let (leaving, result) = match self.chance {
-                Chance::Wait(waker) => body.core.receive_delivery_or_wait(py, owner, share, self.spot, waker),
-                _ => body.core.try_receive_delivery(py, owner, share),
+            let (leaving, result) = match self.mode {
+                Mode::Park(waker) => body.core.receive_delivery_or_wait(py, owner, &Items(py), self.waiter, waker),
+                _ => body.core.try_receive_delivery(py, owner, &Items(py)),
             };
             body.finish(py, leaving);
             match result {
-                Ok(Handed { item, receipt, attempt }) => {
-                    return Ok(Some(
-                        Bound::new(py, PyDelivery::new(self.body.clone().unbind(), item, receipt, attempt))?.into_any().unbind(),
-                    ));
+                Ok(handed) => {
+                    return Ok(Some(Bound::new(py, PyDelivery::new(py, self.body.as_unbound(), handed)?)?.into_any().unbind()));
                 }
                 Err(error) => {
                     if self.nothing(error)?.is_none() {
@@ -373,152 +456,118 @@ impl Visit<'_, '_, '_> {
     }
 
     fn receive_deliveries(&mut self, max: usize, look_again_at: &mut Option<Nanos>) -> PyResult<Option<Done>> {
+        let py = self.body.py();
+        let mut deliveries = ListRoom::new(py, 1)?;
         let Some(first) = self.receive_delivery(look_again_at)? else { return Ok(None) };
-        let mut deliveries = vec![first];
-        self.chance = Chance::Now;
-        while deliveries.len() < max {
-            match self.receive_delivery(&mut None) {
-                Ok(Some(delivery)) => deliveries.push(delivery),
-                // What there is is the answer; an end is found next time.
-                Ok(None) | Err(_) => break,
+        deliveries.put(first.into_bound(py))?;
+        self.mode = Mode::Try;
+        // A lack of memory, or the end of the channel (which the next call reports), ends the batch with the deliveries received so far.
+        while deliveries.len() < max && memory::for_a_wait(py).is_ok() {
+            let Ok(Some(delivery)) = self.receive_delivery(&mut None) else { break };
+            if deliveries.put(delivery.into_bound(py)).is_err() {
+                break; // it is delivered again, because nobody has settled it
             }
         }
-        Ok(Some(Done::Items(deliveries)))
+        Ok(Some(Done::Item(deliveries.into_list().into_any().unbind())))
     }
 }
 
 impl Operation for ChannelOperation {
     fn names(&self) -> (&'static str, &'static str) {
-        match self.work {
-            Work::Send(..) => ("send", "send_async"),
-            Work::SendMany { .. } => ("send_many", "send_many_async"),
-            Work::Permit(..) => ("permit", "async with permit"),
-            Work::Ready(_) => ("wait_ready", "wait_ready_async"),
-            Work::Receive => ("receive", "receive_async"),
-            Work::ReceiveMany(_) => ("receive_many", "receive_many_async"),
+        match self.request {
+            Request::Send(..) => ("send", "send_async"),
+            Request::SendMany { .. } => ("send_many", "send_many_async"),
+            Request::Ready(_) => ("wait_ready", "wait_ready_async"),
+            Request::Receive => ("receive", "receive_async"),
+            Request::ReceiveMany(_) => ("receive_many", "receive_many_async"),
+            Request::Stop(..) => ("stop", "stop_async"),
         }
     }
 
-    fn clock(&self, this: &Bound<'_, PyAny>) -> Clock<Waker> {
-        let py = this.py();
-        self.body.get().core.clock(py)
-    }
+    registration!(registration);
 
-    fn set_deadline(&mut self, _deadline: Option<Nanos>) {}
-
-    fn look_again_at(&self) -> Option<Nanos> {
-        self.look_again_at
-    }
-
-    fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
-        let py = this.py();
+    fn attempt(&mut self, py: Python<'_>, mode: Mode<'_>, _now: Nanos) -> PyResult<Option<Done>> {
         let name = self.names().0;
-        let Self { body, work, spot, look_again_at, for_subscriber } = self;
-        *look_again_at = None;
-        let body = body.bind(py);
+        let Self { request, registration: Registration { object, waiter, look_again_at, .. }, for_subscriber } = self;
+        let body = object.bind(py);
         let acks = body.get().acks;
-        let sends = !matches!(work, Work::Receive | Work::ReceiveMany(_));
-        if acks && sends {
-            // What becomes due by itself gives credit back, also when nobody receives.
-            *look_again_at = body.get().up_to_date(py).next_due(py);
-        }
-        let mut visit = Visit { body, name, chance, spot, for_subscriber: *for_subscriber };
-        match work {
-            Work::Send(item, weight) => visit.send(item, *weight),
-            Work::SendMany { source: Source::Items(items, weights), accepted } => visit.send_items(items, weights, accepted),
-            Work::SendMany { source: Source::Iterator { iterator, permit, next, left }, accepted } => {
-                visit.send_from_iterator(iterator, permit, next, left, accepted)
+        let sends = !matches!(request, Request::Receive | Request::ReceiveMany(_));
+        *look_again_at = if sends { next_due(body.get(), py) } else { None };
+        let mut attempt = ChannelAttempt { body, name, mode, waiter, for_subscriber: *for_subscriber };
+        match request {
+            Request::Send(item, weight) => attempt.send(item, *weight),
+            Request::SendMany { source: SendSource::Items(items, weights), accepted } => {
+                attempt.send_items(items, weights, accepted)
             }
-            Work::Permit(n, keep) => {
-                let Some(permit) = visit.take_credit(*n)? else { return Ok(None) };
-                keep(this, permit)?;
-                Ok(Some(Done::Nothing))
+            Request::SendMany { source: SendSource::Iterator { iterator, permit, next, left }, accepted } => {
+                attempt.send_from_iterator(iterator, permit, next, left, accepted)
             }
-            Work::Ready(n) => visit.ready(*n),
-            Work::Receive if acks => Ok(visit.receive_delivery(look_again_at)?.map(Done::Item)),
-            Work::Receive => visit.receive(),
-            Work::ReceiveMany(max) if acks => visit.receive_deliveries(*max, look_again_at),
-            Work::ReceiveMany(max) => visit.receive_batch(*max),
+            Request::Ready(n) => attempt.ready(*n),
+            Request::Receive if acks => Ok(attempt.receive_delivery(look_again_at)?.map(Done::Item)),
+            Request::Receive => attempt.receive(),
+            Request::ReceiveMany(max) if acks => attempt.receive_deliveries(*max, look_again_at),
+            Request::ReceiveMany(max) => attempt.receive_batch(*max),
+            Request::Stop(stop, names) => attempt.stop(stop, names.as_deref()),
         }
     }
 
-    fn place(&self, this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
-        let place = self.spot.place()?;
-        Some(Box::new(ChannelPlace { body: self.body.clone_ref(this.py()), place }))
-    }
-
-    fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker> {
-        self.body.get().core.leave(this.py(), &mut self.spot)
-    }
-
-    fn leave(&mut self, this: &Bound<'_, PyAny>) {
-        let py = this.py();
-        self.withdraw(this).fire();
-        if let Work::SendMany { source: Source::Iterator { permit, .. }, .. } = &mut self.work {
+    fn leave(&mut self, py: Python<'_>) {
+        self.withdraw(py).fire();
+        if let Request::SendMany { source: SendSource::Iterator { permit, .. }, .. } = &mut self.request {
             if permit.left() > 0 {
-                self.body.get().core.return_permit(py, std::mem::take(permit)).fire();
+                self.registration.object.get().core.return_permit(py, std::mem::take(permit)).fire();
             }
         }
     }
 
-    fn refused(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyErr {
-        let py = this.py();
+    fn out_of_time(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Done> {
         let (name, _) = self.names();
-        let asked = timeout.asked(name);
-        let body = self.body.get();
-        match self.work {
-            Work::Receive | Work::ReceiveMany(_) => exceptions::empty(py, body.refusal(py, &asked)),
-            Work::Send(_, n) | Work::Permit(n, _) | Work::Ready(n) if n > 1 => {
-                exceptions::full(py, body.refusal(py, &format!("{asked} ({n})")))
+        let body = self.registration.object.get();
+        Err(match self.request {
+            // Timed events that are due have just been handled.
+            Request::Receive if timeout.is_over_at_once() => body.refusal_at_once(py, Direction::Receive),
+            Request::Receive | Request::ReceiveMany(_) => body.no_item(py, name, timeout),
+            Request::Send(_, n) | Request::Ready(n) => body.no_credit(py, name, n, timeout),
+            Request::SendMany { ref source, .. } => body.no_credit(py, name, source.next_weight().unwrap_or(1), timeout),
+            // It no longer waits for open deliveries.
+            Request::Stop(ref stop, ref names) => {
+                let mut stop = stop.clone();
+                let (leaving, ()) = body.core.give_up(py, &mut stop, &Items(py));
+                body.finish(py, leaving);
+                return stopped_at(body, py, &stop, names.as_deref());
             }
-            _ => exceptions::full(py, body.refusal(py, &asked)),
-        }
+        })
     }
 
     fn is_batch(&self) -> bool {
-        matches!(self.work, Work::SendMany { .. })
+        matches!(self.request, Request::SendMany { .. })
     }
 
-    /// A batch says how many items it has sent, and which one it had taken out of the iterator.
+    /// Adds to the exception of a batch the number of items that were sent, and the item that was taken from the iterator but not sent.
     fn annotate(&self, error: &Bound<'_, PyAny>) {
-        if let Work::SendMany { source, accepted } = &self.work {
+        if let Request::SendMany { source, accepted } = &self.request {
             let py = error.py();
-            // An exception without room for an attribute goes as it is.
+            // An exception that allows no attributes is raised without them.
             let _ = error.setattr(interned!(py, "accepted"), accepted);
-            if let Source::Iterator { next: Some((item, _)), .. } = source {
-                let _ = error.setattr(interned!(py, "pending"), item);
+            if let SendSource::Iterator { next: Some((item, _)), .. } = source {
+                let _ = error.setattr(interned!(py, "pending"), unwrapped(py, item));
             }
         }
     }
 
-    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.body)?;
-        match &self.work {
-            Work::Send(item, _) => visit.call(item),
-            Work::SendMany { source: Source::Items(items, _), .. } => {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.registration.traverse(visit)?;
+        match &self.request {
+            Request::Send(item, _) => visit.call(item),
+            Request::SendMany { source: SendSource::Items(items, _), .. } => {
                 items.as_slice().iter().try_for_each(|item| visit.call(item))
             }
-            Work::SendMany { source: Source::Iterator { iterator, next, .. }, .. } => {
+            Request::SendMany { source: SendSource::Iterator { iterator, next, .. }, .. } => {
                 visit.call(iterator)?;
                 next.as_ref().map_or(Ok(()), |(item, _)| visit.call(item))
             }
+            Request::Stop(_, Some(names)) => names.iter().try_for_each(|(name, _)| visit.call(name)),
             _ => Ok(()),
         }
-    }
-}
-
-/// The place of an operation whose thread runs signal handlers.
-struct ChannelPlace {
-    body: Py<PyChannelBody>,
-    place: (Side, Ticket),
-}
-
-impl Place for ChannelPlace {
-    fn step_aside(&self, py: Python<'_>) {
-        self.body.get().core.step_aside(py, self.place).fire();
-    }
-
-    fn step_back(&self, py: Python<'_>) {
-        self.body.get().core.step_back(py, self.place).fire();
     }
 }

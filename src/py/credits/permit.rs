@@ -1,22 +1,22 @@
 //! `Permit`: credit taken for items that do not exist yet.
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyTuple;
+use sluicegate_core::clock::Nanos;
 use sluicegate_core::credits::{Permit, SendError};
 use sluicegate_core::fork;
-use sluicegate_core::section::Section;
 
-use super::inner::PyChannelBody;
-use super::ops::ChannelOperation;
+use super::inner::{Core, PyChannelBody};
+use super::ops::take_credit;
 use super::sender::{PySender, credit_amount};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Argument, Timeout};
-use crate::rt::blocking;
-use crate::rt::domain::Attached;
 use crate::rt::exceptions;
-use crate::rt::guarded::last_act;
+use crate::rt::operation::Mode;
+use crate::rt::permit::{self, Holder, Holds, permit_class};
+use crate::rt::registration::{Registration, WaitableClass};
 
 /// Credit held for items that do not exist yet, as returned by `Sender.permit`.
 #[pyclass(frozen, weakref, name = "Permit", module = "sluicegate")]
@@ -25,67 +25,80 @@ pub(crate) struct PyPermit {
     sender: Py<PySender>,
     n: u64,
     timeout: Timeout,
-    /// What is left of it, while it is held.
-    held: Section<Option<Held>, Attached>,
+    holder: Holder<Credit>,
 }
 
+/// The credit that is left.
 #[derive(Debug)]
-struct Held {
+pub(crate) struct Credit {
     permit: Permit,
-    /// The process that holds it: a child of a fork has none of its parent's credit.
+    /// The generation of the process that holds it: after a fork, the child holds none of its parent's credit.
     generation: u64,
-}
-
-impl Held {
-    fn is_ours(&self) -> bool {
-        self.generation == fork::generation()
-    }
 }
 
 impl PyPermit {
     pub(crate) fn new(sender: Py<PySender>, n: u64, timeout: Timeout) -> Self {
-        Self { sender, n, timeout, held: Section::new(None) }
+        Self { sender, n, timeout, holder: Holder::new() }
     }
 
     fn body(&self) -> &Py<PyChannelBody> {
         &self.sender.get().body
     }
+}
 
-    /// What is held, in this process.
-    fn release(&self, py: Python<'_>) {
-        let held = self.held.with(py, Option::take);
-        if let Some(held) = held.filter(Held::is_ours) {
-            self.body().get().core.return_permit(py, held.permit).fire();
+impl WaitableClass for PyPermit {
+    type Waitable = Core;
+
+    fn waitable(&self) -> &Core {
+        &self.body().get().core
+    }
+}
+
+impl Holds for PyPermit {
+    type Grant = Credit;
+
+    fn holder(&self) -> &Holder<Credit> {
+        &self.holder
+    }
+
+    fn give_back(&self, py: Python<'_>, credit: Credit) {
+        self.waitable().return_permit(py, credit.permit).fire();
+    }
+
+    fn is_ours(credit: &Credit) -> bool {
+        credit.generation == fork::generation()
+    }
+
+    fn describe(&self, py: Python<'_>) -> String {
+        match self.holder.with(py, |held| held.as_ref().map(|held| held.permit.left())) {
+            Some(left) => format!("<sluicegate.Permit n={} left={left}>", self.n),
+            None => format!("<sluicegate.Permit n={} not held>", self.n),
         }
     }
+}
 
-    /// The credit has come. Another thread may have been faster with the same permit: then it goes back.
-    fn hold(&self, py: Python<'_>, permit: Permit) -> PyResult<()> {
-        let mut new = Some(Held { permit, generation: fork::generation() });
-        self.held.with(py, |held| {
-            if held.as_ref().is_none_or(|held| !held.is_ours()) {
-                *held = new.take();
-            }
-        });
-        match new {
-            None => Ok(()),
-            Some(new) => {
-                self.body().get().core.return_permit(py, new.permit).fire();
-                Err(Self::held_already())
-            }
-        }
+impl permit::Permit for PyPermit {
+    fn timeout(&self) -> Timeout {
+        self.timeout
     }
 
-    fn held_already() -> PyErr {
-        PyRuntimeError::new_err("this permit is held already")
+    fn names() -> (&'static str, &'static str) {
+        ("permit", "async with permit")
     }
 
-    fn operation(&self, py: Python<'_>) -> ChannelOperation {
-        ChannelOperation::permit(self.body().bind(py), self.n, |this, permit| this.cast::<Self>()?.get().hold(this.py(), permit))
+    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        self.sender.get().check_open(py, "permit")
     }
 
-    fn check_free(&self, py: Python<'_>) -> PyResult<()> {
-        if self.held.with(py, |held| held.is_some()) { Err(Self::held_already()) } else { Ok(()) }
+    fn admit(registration: &mut Registration<Py<Self>>, py: Python<'_>, mode: Mode<'_>, _now: Nanos) -> PyResult<Option<Credit>> {
+        let Registration { object, waiter, look_again_at, .. } = registration;
+        let this = object.get();
+        let taken = take_credit(this.body().bind(py), this.n, mode, waiter, look_again_at)?;
+        Ok(taken.map(|permit| Credit { permit, generation: fork::generation() }))
+    }
+
+    fn refused(&self, py: Python<'_>, timeout: Timeout) -> PyErr {
+        self.body().get().no_credit(py, "permit", self.n, timeout)
     }
 }
 
@@ -94,7 +107,7 @@ impl PyPermit {
     /// The amount of credit that is left.
     #[getter]
     fn left(&self, py: Python<'_>) -> u64 {
-        self.held.with(py, |held| held.as_ref().map_or(0, |held| held.permit.left()))
+        self.holder.with(py, |held| held.as_ref().map_or(0, |held| held.permit.left()))
     }
 
     /// Send an item with the credit that is held. Never waits.
@@ -103,11 +116,10 @@ impl PyPermit {
     /// `Sender.send` raises when the receiver has cancelled or is gone.
     fn send(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<()> {
         let body = self.body().get();
-        let weight = body.weight(item)?;
+        let (item, weight) = body.to_be_sent(item)?;
         let core = body.up_to_date(py);
-        let item = item.clone().unbind();
-        let (wakes, result) = self.held.with(py, |held| match held {
-            Some(held) if held.is_ours() => {
+        let (wakes, result) = self.holder.with(py, |held| match held {
+            Some(held) if Self::is_ours(held) => {
                 let permit = &mut held.permit;
                 let left = permit.left();
                 if weight > left {
@@ -120,6 +132,7 @@ impl PyPermit {
         wakes.fire();
         result.map_err(|error| match error {
             SendError::Ended(_, end) => body.send_ended(py, "permit.send", end),
+            SendError::NoMemory(_) => PyMemoryError::new_err(()),
             SendError::Full(_) | SendError::TooHeavy(_) => {
                 exceptions::full(py, body.refusal(py, "permit.send of an item without weight"))
             }
@@ -128,31 +141,16 @@ impl PyPermit {
 
     /// The operation behind `async with`.
     fn _async_acquire(slf: &Bound<'_, Self>) -> PyResult<AsyncOperation> {
-        let (py, this) = (slf.py(), slf.get());
-        this.check_free(py)?;
-        this.sender.get().check_open(py, "permit")?;
-        let operation = this.operation(py);
-        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, this.timeout))
+        permit::enter_async(slf)
     }
 
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        let (py, this) = (slf.py(), slf.get());
-        this.check_free(py)?;
-        this.sender.get().check_open(py, "permit")?;
-        blocking::run(slf.as_any(), &mut this.operation(py), this.timeout)?;
-        Ok(slf.clone())
+        permit::enter(slf).map(|()| slf.clone())
     }
 
     #[pyo3(signature = (*_exc))]
     fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) {
-        self.release(py);
-    }
-
-    fn __repr__(&self, py: Python<'_>) -> String {
-        match self.held.with(py, |held| held.as_ref().map(|held| held.permit.left())) {
-            Some(left) => format!("<sluicegate.Permit n={} left={left}>", self.n),
-            None => format!("<sluicegate.Permit n={} not held>", self.n),
-        }
+        permit::exit(self, py);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -160,11 +158,7 @@ impl PyPermit {
     }
 }
 
-impl Drop for PyPermit {
-    fn drop(&mut self) {
-        last_act(|py| self.release(py));
-    }
-}
+permit_class!(PyPermit);
 
 #[pymethods]
 impl PySender {
@@ -172,7 +166,8 @@ impl PySender {
     ///
     /// Use it as `with sender.permit(3) as permit: permit.send(x)`. The credit is taken on entry, which waits for it
     /// (`async with` awaits it); unused credit is given back on exit. Entering raises Full if there was no credit
-    /// within `timeout` seconds.
+    /// within `timeout` seconds. A permit object that is dropped while it is held gives its credit back, with a
+    /// ResourceWarning.
     #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
     fn permit(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<PyPermit> {
         let n = credit_amount(n)?;

@@ -1,13 +1,13 @@
 //! The sending end of a channel.
 
-use pyo3::exceptions::{PyBaseException, PyResourceWarning, PyTypeError};
+use pyo3::exceptions::{PyBaseException, PyMemoryError, PyResourceWarning, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::credits::{End, Phase, SendError, SenderEnd};
 
 use super::amounts::{amount_object, whole};
 use super::inner::PyChannelBody;
-use super::ops::ChannelOperation;
+use super::ops::{ChannelOperation, awaitable};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Argument, Timeout, text, type_name};
 use crate::rt::blocking;
@@ -15,6 +15,7 @@ use crate::rt::class::refuse_copies;
 use crate::rt::exceptions;
 use crate::rt::guarded::last_act;
 use crate::rt::operation::annotated;
+use crate::rt::select::PySelectable;
 
 /// The sending end of a channel. Returned by `channel.sender` and by `clone`.
 ///
@@ -25,7 +26,7 @@ use crate::rt::operation::annotated;
 #[derive(Debug)]
 pub(crate) struct PySender {
     pub(crate) body: Py<PyChannelBody>,
-    /// It has completed, or failed.
+    /// Records whether this sender has completed or failed.
     pub(super) end: SenderEnd,
 }
 
@@ -34,7 +35,7 @@ impl PySender {
         Self { body, end: SenderEnd::default() }
     }
 
-    /// Raises if this sender has ended, though others may not have.
+    /// Raises if this sender has ended; other senders may still be open.
     pub(crate) fn check_open(&self, py: Python<'_>, operation: &str) -> PyResult<()> {
         if self.end.has_ended() {
             let end = match self.body.get().core.phase(py) {
@@ -47,27 +48,18 @@ impl PySender {
         Ok(())
     }
 
-    fn awaitable(
-        slf: &Bound<'_, Self>,
-        operation: ChannelOperation,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<AsyncOperation> {
-        let timeout = Timeout::parse_strict("timeout", timeout)?;
-        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, timeout))
-    }
-
-    /// What `send_many` does. That this sender has ended is said as any other end of it.
-    fn batch(&self, py: Python<'_>, name: &str, items: &Bound<'_, PyAny>) -> PyResult<ChannelOperation> {
+    /// The operation of `send_many`. If this sender has ended, the operation raises as for any other end.
+    pub(super) fn batch(&self, py: Python<'_>, name: &str, items: &Bound<'_, PyAny>) -> PyResult<ChannelOperation> {
         let operation = ChannelOperation::send_many(self.body.bind(py), items)?;
         self.check_open(py, name).map_err(|error| annotated(&operation, py, error))?;
         Ok(operation)
     }
 
     /// `send` in the general form.
-    pub(crate) fn send_in_general(slf: &Bound<'_, Self>, item: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
+    pub(crate) fn send_general(slf: &Bound<'_, Self>, item: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<()> {
         slf.get().check_open(slf.py(), "send")?;
         let mut operation = ChannelOperation::send(slf.get().body.bind(slf.py()), item)?;
-        blocking::run(slf.as_any(), &mut operation, timeout).map(drop)
+        blocking::run(slf.py(), &mut operation, timeout).map(drop)
     }
 }
 
@@ -84,25 +76,17 @@ impl PySender {
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AsyncOperation> {
         slf.get().check_open(slf.py(), "send_async")?;
-        Self::awaitable(slf, ChannelOperation::send(slf.get().body.bind(slf.py()), item)?, timeout)
+        awaitable(ChannelOperation::send(slf.get().body.bind(slf.py()), item)?, timeout)
     }
 
-    /// Send all of `items`, in order, and return the number of items.
-    ///
-    /// As many items as there is credit for are sent in one step, the rest as credit is granted; `timeout` bounds the
-    /// whole call. An item is taken from an iterator only when there is credit for one, so afterwards the iterator is
-    /// at the first item that was not sent. With `weigh`, an item that was taken and turned out to be too heavy for the
-    /// remaining credit is in the exception's `pending`.
-    ///
-    /// Raises Full if there was no credit in time, ChannelClosed, ChannelFailed or ChannelCancelled at the end of the
-    /// channel, ValueError for an item that is too heavy. The exception's `accepted`, also that of CancelledError, is
-    /// the number of items that were sent.
-    #[pyo3(signature = (items, *, timeout = None))]
-    fn send_many(slf: &Bound<'_, Self>, items: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let timeout = Timeout::parse_strict("timeout", timeout)?;
-        let mut operation = slf.get().batch(py, "send_many", items)?;
-        blocking::run(slf.as_any(), &mut operation, timeout)?.into_object(py)
+    /// Return the operation `send(item)` for `select`, which then sends the item and returns None.
+    fn sending(slf: &Bound<'_, Self>, item: &Bound<'_, PyAny>) -> PySelectable {
+        PySelectable::new("sending", slf.as_any(), Some(item), |this, item| {
+            let (py, sender) = (this.py(), this.cast::<Self>()?.get());
+            sender.check_open(py, "send")?;
+            let none = py.None().into_bound(py);
+            Ok(Box::new(ChannelOperation::send(sender.body.bind(py), item.unwrap_or(&none))?))
+        })
     }
 
     /// The operation behind `send_many_async`.
@@ -111,7 +95,7 @@ impl PySender {
         items: &Bound<'_, PyAny>,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AsyncOperation> {
-        Self::awaitable(slf, slf.get().batch(slf.py(), "send_many_async", items)?, timeout)
+        awaitable(slf.get().batch(slf.py(), "send_many_async", items)?, timeout)
     }
 
     /// The amount that can be sent now without waiting, in items or in units of weight; `math.inf` if it is unlimited.
@@ -125,7 +109,7 @@ impl PySender {
         amount_object(py, credit)
     }
 
-    /// Are items weighed by the builtin `len`?
+    /// True if items are weighed by the builtin `len`.
     #[cfg(feature = "tokio")]
     #[getter]
     fn _weighs_length(&self, py: Python<'_>) -> bool {
@@ -142,7 +126,7 @@ impl PySender {
         let n = credit_amount(n)?;
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         slf.get().check_open(py, "wait_ready")?;
-        blocking::run(slf.as_any(), &mut ChannelOperation::ready(slf.get().body.bind(py), n), timeout)?;
+        blocking::run(slf.py(), &mut ChannelOperation::ready(slf.get().body.bind(py), n), timeout)?;
         Ok(true)
     }
 
@@ -154,7 +138,7 @@ impl PySender {
     ) -> PyResult<AsyncOperation> {
         let n = whole("'n'", n, 1)?;
         slf.get().check_open(slf.py(), "wait_ready_async")?;
-        Self::awaitable(slf, ChannelOperation::ready(slf.get().body.bind(slf.py()), n), timeout)
+        awaitable(ChannelOperation::ready(slf.get().body.bind(slf.py()), n), timeout)
     }
 
     /// Announce that this sender sends nothing more. When all clones have completed, so has the channel: receivers get
@@ -192,6 +176,7 @@ impl PySender {
         wakes.fire();
         result.map_err(|error| match error {
             SendError::Ended(_, end) => body.send_ended(py, "send_control", end),
+            SendError::NoMemory(_) => PyMemoryError::new_err(()),
             SendError::Full(_) | SendError::TooHeavy(_) => exceptions::full(
                 py,
                 ("send_control: the maximum number of control messages is already waiting for the receiver",),

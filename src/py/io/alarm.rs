@@ -1,4 +1,4 @@
-//! `Alarm`: has a transfer look again when something becomes due by itself in its channel.
+//! `Alarm`: makes a transfer try again when a timed event of its channel is due.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(in crate::io) struct Alarm {
 }
 
 impl Alarm {
-    /// How long to wait at most. On a manual clock that wakes it, and real time has no say.
+    /// Returns the longest time to wait. `None` with a manual clock, which wakes the transfer itself.
     pub(in crate::io) fn set(&mut self, py: Python<'_>, core: &Core, waker: &Waker) -> Option<Duration> {
         let due = core.next_due(py)?;
         match core.clock(py) {

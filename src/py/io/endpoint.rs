@@ -1,18 +1,25 @@
-//! Where bytes come from and go to: files, sockets, and what else has a descriptor.
+//! Endpoints: the sources and targets of transfers, which are files, sockets and other descriptors.
 //!
-//! What the kernel can tell the readiness of is waited for (`Polled`), so that a wait can be given up at any moment and nothing has been
-//! read. Files are read and written on tokio's threads for blocking calls. The flags of a descriptor that was given are left alone: other
-//! processes may share them; it is asked (`poll(2)`) right before each read whether that would block.
+//! If the kernel reports the readiness of a descriptor, it is waited for (`Polled`): this takes no thread, and a wait can be ended at any moment
+//! with nothing read. Files are read and written on threads for blocking calls (`threads`).
+//!
+//! The flags of a descriptor that the user passes are not changed, because other processes may share them. Instead `poll(2)` is called before
+//! each read, to see whether the read would block. The amount that a write would accept is not known, so a blocking pipe or device is opened
+//! again for writing (Linux: /proc/self/fd), and a socket is written to with a flag for a call that does not block. Where neither is possible,
+//! the write uses a thread.
+//!
+//! A FIFO without a reader cannot be opened for writing without blocking, and there is no notification of a reader, so the open is repeated.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString, PyTuple};
-use tokio::task::spawn_blocking;
 
+use super::threads::start;
 use crate::rt::arguments::{text, type_name};
 
 #[cfg(unix)]
@@ -20,10 +27,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 #[cfg(unix)]
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// So much memory is taken at once for a read that may be longer: one block of a file.
+/// The memory taken at once for a read that may be longer: one block of a file.
 const FIRST_RESERVE: usize = 1024 * 1024;
 
-/// What was asked for.
+/// The first and the longest pause between two attempts to open a FIFO that has no reader.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the user passed.
 #[derive(Clone, Debug)]
 pub(in crate::io) enum Name {
     Path(PathBuf),
@@ -33,7 +44,7 @@ pub(in crate::io) enum Name {
     Unix(PathBuf),
 }
 
-/// As it stands when nothing runs.
+/// An endpoint while no transfer is running.
 #[derive(Debug)]
 pub(in crate::io) enum Endpoint {
     Unopened(Name),
@@ -42,7 +53,7 @@ pub(in crate::io) enum Endpoint {
 
 #[derive(Debug)]
 pub(in crate::io) enum Handle {
-    /// Always ready, or as good as.
+    /// Always ready, or treated as such.
     File(File),
     #[cfg(unix)]
     Polled(File),
@@ -50,15 +61,26 @@ pub(in crate::io) enum Handle {
     Tcp(std::net::TcpStream),
 }
 
-/// In use, on a runtime.
+/// An endpoint in use, on a runtime.
 #[derive(Debug)]
 pub(in crate::io) enum Stream {
     /// `None` while a thread for blocking calls has it.
     File(Option<File>),
     #[cfg(unix)]
-    Polled(AsyncFd<File>),
+    Polled(AsyncFd<File>, Writes),
     #[cfg(not(unix))]
     Tcp(tokio::net::TcpStream),
+}
+
+/// How to write to a descriptor whose readiness is waited for.
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::io) enum Writes {
+    /// By `write`: the descriptor does not block.
+    Plainly,
+    /// By a call that does not block, for a socket whose descriptor does.
+    #[cfg(target_os = "linux")]
+    ToSocket,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +148,7 @@ impl Name {
     }
 }
 
-/// As the interpreter's own calls raise it: the class follows from the number. Without memory that is `MemoryError`.
+/// Raises an error as the interpreter does: its class follows from the error number. A lack of memory is `MemoryError`.
 pub(in crate::io) fn os_error(py: Python<'_>, error: &io::Error, name: Option<&Name>) -> PyErr {
     if error.kind() == io::ErrorKind::OutOfMemory {
         return PyMemoryError::new_err(());
@@ -155,7 +177,7 @@ fn duplicate(number: i32) -> io::Result<Handle> {
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn borrowed(number: &i32) -> BorrowedFd<'_> {
-    // SAFETY: not -1; if it is not open, duplicating it says so, and nothing else is done with it.
+    // SAFETY: it is not -1; if it is not open, duplicating it fails, and it is used for nothing else.
     unsafe { BorrowedFd::borrow_raw(*number) }
 }
 
@@ -178,17 +200,39 @@ fn open_path(path: &Path, way: Way) -> io::Result<Handle> {
         Way::Write { append } => options.write(true).create(true).append(append).truncate(!append),
     };
     #[cfg(unix)]
-    if way == Way::Read {
+    {
         use std::os::unix::fs::OpenOptionsExt;
-        // A pipe without a writer is waited for like any other; files know no such thing.
-        options.custom_flags(libc::O_NONBLOCK);
-        return classify(options.open(path)?);
+        // A pipe without a writer is waited for like any other pipe; regular files do not have this state.
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        classify(options.open(path)?)
     }
+    #[cfg(not(unix))]
     Ok(Handle::File(options.open(path)?))
 }
 
-async fn blocking<R: Send + 'static>(work: impl FnOnce() -> io::Result<R> + Send + 'static) -> io::Result<R> {
-    spawn_blocking(work).await.map_err(io::Error::other)?
+async fn open_patiently(path: &Path, way: Way) -> io::Result<Handle> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let (path, again) = (path.to_owned(), path.to_owned());
+        let opened = start(move || open_path(&path, way)).answer().await?;
+        match opened {
+            Err(error) if way != Way::Read && has_no_reader(&again, &error) => {}
+            opened => return opened,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+#[cfg(unix)]
+fn has_no_reader(path: &Path, error: &io::Error) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    error.raw_os_error() == Some(libc::ENXIO) && path.metadata().is_ok_and(|found| found.file_type().is_fifo())
+}
+
+#[cfg(not(unix))]
+fn has_no_reader(_path: &Path, _error: &io::Error) -> bool {
+    false
 }
 
 #[cfg(unix)]
@@ -210,11 +254,11 @@ async fn connect(name: Name) -> io::Result<Handle> {
 }
 
 impl Endpoint {
-    /// Opens it, if that has not been done. Given up, it has not been opened.
+    /// Opens it if it has not been opened. If this is cancelled, it has not been opened.
     pub(in crate::io) async fn open(&mut self, way: Way) -> io::Result<()> {
         if let Self::Unopened(name) = self {
             let handle = match name.clone() {
-                Name::Path(path) => blocking(move || open_path(&path, way)).await?,
+                Name::Path(path) => open_patiently(&path, way).await?,
                 name => {
                     debug_assert!(name.is_socket());
                     connect(name).await?
@@ -227,22 +271,26 @@ impl Endpoint {
 }
 
 impl Handle {
-    /// Into use, on the runtime that runs this.
+    /// Prepares it for use, on the current runtime.
     pub(in crate::io) fn start(self, way: Way) -> io::Result<Stream> {
         match self {
             Self::File(file) => Ok(Stream::File(Some(file))),
             #[cfg(unix)]
             Self::Polled(file) => {
                 let interest = if way == Way::Read { Interest::READABLE } else { Interest::WRITABLE };
-                // What blocks is not written to here: how much it would take is not known.
-                if way != Way::Read && !is_nonblocking(&file)? {
-                    return Ok(Stream::File(Some(file)));
-                }
+                let (file, writes) = if way == Way::Read || is_nonblocking(&file)? {
+                    (file, Writes::Plainly)
+                } else {
+                    match without_blocking(file) {
+                        Ok(both) => both,
+                        Err(file) => return Ok(Stream::File(Some(file))),
+                    }
+                };
                 match register(file, interest) {
-                    Ok(polled) => Ok(Stream::Polled(polled)),
+                    Ok(polled) => Ok(Stream::Polled(polled, writes)),
                     Err(error) => {
                         let (file, error) = error.into_parts();
-                        // A device that is always ready, and cannot be waited for.
+                        // A device that is always ready and cannot be polled.
                         if error.raw_os_error() == Some(libc::EPERM) { Ok(Stream::File(Some(file))) } else { Err(error) }
                     }
                 }
@@ -273,7 +321,43 @@ fn is_nonblocking(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Would a read come back at once?
+/// Finds a way to write without blocking to a descriptor that blocks. `Err` if there is none.
+#[cfg(target_os = "linux")]
+fn without_blocking(file: File) -> Result<(File, Writes), File> {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    if file.metadata().is_ok_and(|found| found.file_type().is_socket()) {
+        return Ok((file, Writes::ToSocket));
+    }
+    // Opened again, it is the same pipe or device, with flags of its own.
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    match options.open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        Ok(opened) => Ok((opened, Writes::Plainly)),
+        Err(_) => Err(file),
+    }
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn without_blocking(file: File) -> Result<(File, Writes), File> {
+    Err(file)
+}
+
+#[cfg(unix)]
+#[cfg_attr(target_os = "linux", allow(unsafe_code))]
+fn write_now(mut file: &File, bytes: &[u8], writes: Writes) -> io::Result<usize> {
+    match writes {
+        Writes::Plainly => file.write(bytes),
+        #[cfg(target_os = "linux")]
+        Writes::ToSocket => {
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            // SAFETY: an open descriptor, and as many bytes as it says.
+            let sent = unsafe { libc::send(file.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+            usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        }
+    }
+}
+
+/// True if a read would return at once.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn is_readable(file: &File) -> io::Result<bool> {
@@ -293,7 +377,7 @@ fn read_now(file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize
     read_some(file, into, at_most)
 }
 
-/// One read, behind what is there.
+/// Makes one read, and appends the bytes.
 fn read_some(mut file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
     let before = into.len();
     into.resize(before + at_most, 0);
@@ -302,43 +386,43 @@ fn read_some(mut file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<
     outcome
 }
 
-/// Reads until there is as much as was asked for, or the end: whether that has been reached. Memory is taken as bytes come: what was asked
-/// for may be more than there is of either.
+/// Reads until the requested amount or the end has been reached; returns whether it was the end. Memory is allocated as bytes are read, because
+/// the requested amount may be larger than the file and the memory.
 pub(in crate::io) fn read_full(file: &File, into: &mut Vec<u8>, at_most: usize) -> io::Result<bool> {
     let before = into.len();
     into.try_reserve(at_most.min(FIRST_RESERVE))?;
     match file.take(at_most as u64).read_to_end(into) {
         Ok(n) => Ok(n < at_most),
         Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(error),
-        // What was read before the error comes first; the next read meets it again.
+        // The bytes read before the error are delivered first; the next read fails again.
         Err(_) if into.len() > before => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 impl Stream {
-    /// May a read be given up while it waits?
+    /// True if a read can be cancelled while it waits.
     pub(in crate::io) fn waits(&self) -> bool {
         !matches!(self, Self::File(_))
     }
 
-    /// Out of use.
+    /// Ends the use, on a runtime.
     pub(in crate::io) fn stop(self) -> io::Result<Handle> {
         match self {
             Self::File(file) => Ok(Handle::File(file.ok_or(io::ErrorKind::BrokenPipe)?)),
             #[cfg(unix)]
-            Self::Polled(polled) => Ok(Handle::Polled(polled.into_inner())),
+            Self::Polled(polled, _) => Ok(Handle::Polled(polled.into_inner())),
             #[cfg(not(unix))]
             Self::Tcp(socket) => Ok(Handle::Tcp(socket.into_std()?)),
         }
     }
 
-    /// Reads at most so much of what waits, behind what is there; 0 is the end.
+    /// Appends up to `at_most` available bytes to `into`; 0 means end of file.
     pub(in crate::io) async fn read(&mut self, into: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
         match self {
             Self::File(_) => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(unix)]
-            Self::Polled(polled) => loop {
+            Self::Polled(polled, _) => loop {
                 let mut ready = polled.readable().await?;
                 match ready.try_io(|polled| read_now(polled.get_ref(), into, at_most)) {
                     Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -361,13 +445,13 @@ impl Stream {
         }
     }
 
-    /// Writes some of `bytes` from `from` on, and says how much.
+    /// Writes a part of `bytes`, beginning at `from`, and returns its length.
     pub(in crate::io) async fn write(&mut self, bytes: &mut Vec<u8>, from: usize) -> io::Result<usize> {
         match self {
             Self::File(slot) => {
                 let mut file = slot.take().ok_or(io::ErrorKind::BrokenPipe)?;
                 let lent = std::mem::take(bytes);
-                let (file, lent, outcome) = spawn_blocking(move || {
+                let (file, lent, outcome) = start(move || {
                     let outcome = loop {
                         match file.write(&lent[from..]) {
                             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -376,15 +460,15 @@ impl Stream {
                     };
                     (file, lent, outcome)
                 })
-                .await
-                .map_err(io::Error::other)?;
+                .answer()
+                .await?;
                 (*slot, *bytes) = (Some(file), lent);
                 outcome
             }
             #[cfg(unix)]
-            Self::Polled(polled) => loop {
+            Self::Polled(polled, writes) => loop {
                 let mut ready = polled.writable().await?;
-                match ready.try_io(|polled| polled.get_ref().write(&bytes[from..])) {
+                match ready.try_io(|polled| write_now(polled.get_ref(), &bytes[from..], *writes)) {
                     Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                     Ok(outcome) => return outcome,
                     Err(_would_block) => {}

@@ -1,23 +1,25 @@
-//! Native I/O, behind `sluicegate.io`: files and sockets on one side, credit channels on the other, and the GIL only to hand items over.
+//! Native I/O, behind `sluicegate.io`: transfers between files or sockets and credit channels, which need the GIL only to hand over items.
 //!
-//! | file        | what it is for                                                             |
+//! | file        | contents                                                                   |
 //! |-------------|----------------------------------------------------------------------------|
-//! | `runtime`   | the tokio runtime: when it is there, forks, the interpreter's exit          |
+//! | `runtime`   | the tokio runtime: its lifetime, forks, the interpreter's exit              |
+//! | `threads`   | threads for calls that block                                               |
 //! | `endpoint`  | files, sockets and descriptors, as they are opened, read and written        |
 //! | `reading`   | from a source into a channel                                                |
 //! | `writing`   | from a channel to a target                                                  |
-//! | `alarm`     | what becomes due by itself in a channel                                    |
-//! | `transfer`  | what runs, from Python's side: stopped, resumed, waited for                 |
+//! | `alarm`     | timed events of a channel                                                  |
+//! | `transfer`  | the Python object of a transfer: stopped, resumed, waited for               |
 //!
-//! # Who touches what
-//! A transfer is one task of tokio's. It owns what it holds of Python's (the channel's end, items that wait for credit) and touches that only
-//! attached; between two attachments it holds no section. Whoever wakes it, the channel's line for one, does so by a `Notify` that knows
-//! nothing of Python. `await` yields its completion alone: an item never passes through a future, so none is lost with one.
+//! # Ownership
+//! A transfer is one tokio task. It owns the Python objects that it uses (the end of the channel, items that wait for credit), and accesses them
+//! only while it is attached; while it is detached it holds no section. The channel's wait queue and others wake it by a `Notify`, which holds
+//! no Python objects. `await` only yields the completion: an item never passes through a future, so none can be lost with a future.
 
 mod alarm;
 mod endpoint;
 mod reading;
 mod runtime;
+mod threads;
 mod transfer;
 mod writing;
 
@@ -26,7 +28,7 @@ pub(crate) use transfer::PyTransfer;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use sluicegate_core::credits::frames::Kind;
+use sluicegate_core::credits::frames::Framing;
 
 use self::endpoint::Name;
 use self::reading::{Decoding, Options, Reading};
@@ -35,14 +37,14 @@ use crate::credits::receiver::PyReceiver;
 use crate::credits::sender::PySender;
 use crate::rt::arguments::{self, Truth};
 
-/// What lines become. Raises for an encoding in which they do not end with the byte of a line feed.
+/// The type of the lines. Raises for an encoding in which a line feed is not one byte of that value.
 fn decoding(py: Python<'_>, encoding: Option<String>, errors: String) -> PyResult<Decoding> {
     let Some(encoding) = encoding else { return Ok(Decoding::Bytes) };
     let codecs = py.import("codecs")?;
     let canonical: String = codecs.call_method1("lookup", (&encoding,))?.getattr("name")?.extract()?;
     codecs.call_method1("lookup_error", (&errors,))?;
-    if canonical == "utf-8" {
-        return Ok(Decoding::Utf8 { errors });
+    if canonical == "utf-8" || canonical == "utf-8-sig" {
+        return Ok(Decoding::Utf8 { errors, skips_mark: canonical == "utf-8-sig" });
     }
     let ends: Vec<u8> = codecs.call_method1("encode", ("\n", &encoding))?.extract()?;
     if ends != b"\n" {
@@ -70,7 +72,7 @@ pub(crate) fn _read_lines(
     read(source, sender, "read_lines", Counted::Items, |name, endpoint| Options {
         name,
         endpoint,
-        kind: Kind::Lines { keep_ends: keep_ends.0 },
+        kind: Framing::Lines { keep_ends: keep_ends.0 },
         decoding,
         limit,
         completes: complete.0,
@@ -92,7 +94,7 @@ pub(crate) fn _read_chunks(
     read(source, sender, "read_chunks", Counted::Bytes, |name, endpoint| Options {
         name,
         endpoint,
-        kind: Kind::Chunks { size },
+        kind: Framing::Chunks { size },
         decoding: Decoding::Bytes,
         limit: usize::MAX,
         completes: complete.0,
@@ -122,7 +124,7 @@ pub(crate) fn _write_from(receiver: &Bound<'_, PyReceiver>, target: &Bound<'_, P
     PyTransfer::start(py, told, Counted::Written, |signal| Box::new(Writing::new(receiver, parsed, append.0, signal)))
 }
 
-/// Ends what runs, before the interpreter does.
+/// Ends all transfers before the interpreter exits.
 #[pyfunction]
 pub(crate) fn _io_close(py: Python<'_>) {
     runtime::close(py);

@@ -1,12 +1,13 @@
 //! Reading: from a source into a channel.
 //!
-//! Detached it reads and finds the ends of items. Attached it offers them as a bale, of which the channel sends what there is credit for, and
-//! those who receive make the objects; or it makes the objects itself and sends as many as there is credit for, where making them may go
-//! wrong or a bale does not pay. While there is no credit it stands in the channel's line, as any other sender, and reads nothing: so a slow
-//! receiver stops the writer at the other end of a socket. What fails does so after everything before it has been sent.
+//! While detached, the task reads bytes and finds the ends of items. While attached, it offers the items as a bale, which the channel sends as
+//! far as there is credit; the receivers then create the objects. If creating the objects may fail, or if there are too few items for a bale,
+//! the task creates the objects itself and sends as many as there is credit for. Without credit it waits in the channel's wait queue, as any
+//! other sender, and reads nothing, so a slow receiver stops the writer at the other end of a socket. An error is reported after everything
+//! before it has been sent.
 //!
-//! Of a file the next block is read and framed while this one is delivered, by another thread (`Ahead`). When a transfer stops that block
-//! stays for when it goes on.
+//! For a file, another thread reads and frames the next block while the current one is delivered (`Ahead`). When a transfer is stopped, that
+//! block is kept until it is resumed.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,49 +17,56 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyBytes, PyString};
-use sluicegate_core::credits::frames::{Block, Form, Frames, Kind};
-use sluicegate_core::credits::{End, Phase, SendError, Spot};
+use pyo3::types::PyString;
+use sluicegate_core::credits::frames::{Block, Form, Frames, Framing};
+use sluicegate_core::credits::{End, Phase, SendError, Waiter};
 use sluicegate_core::transfer::Offered;
 use sluicegate_core::wait::{Ticket, Wake, Wakes};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::alarm::Alarm;
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error, read_full};
 use super::runtime::{attached, unless};
-use super::transfer::{ChannelRef, Job, Outcome, Shared};
+use super::threads::{Started, start};
+use super::transfer::{ChannelRef, Job, Shared, TaskOutcome};
 use crate::credits::PyChannelBody;
-use crate::credits::objects::ascii;
+use crate::credits::objects::{ascii, bytes};
 use crate::credits::sender::PySender;
 use crate::rt::Item;
 use crate::rt::waker::Waker;
 
-/// So much of a file is read at once, when it turns out to be long.
+/// The number of bytes read at once from a file that turns out to be long.
 const FILE_BLOCK: usize = 1024 * 1024;
-/// So many frames are remembered that may be read to again.
+/// The number of frames that are remembered, to be read into again.
 const LENT: usize = 2;
-/// And so much at first: most files are short.
+/// The number of bytes read at first: most files are short.
 const FIRST_BLOCK: usize = 16 * 1024;
-/// And so much of what others write to meanwhile.
+/// The number of bytes read at once from a pipe or socket, to which others write meanwhile.
 const STREAM_BLOCK: usize = 64 * 1024;
-/// So many items are made in one step, at most.
+/// The largest number of items that are made in one step.
 const BATCH: usize = 2048;
-/// From so many on, items are made by those who receive them. (A few do not pay for the block they would keep.)
+/// The smallest batch whose items are created by the receivers. (With fewer, the memory of the block that they keep is not worth it.)
 const WORTH_A_BALE: usize = 32;
-/// So many batches are delivered before other threads get the GIL.
+/// The number of batches that are delivered before other threads get the GIL.
 const BATCHES: usize = 4;
 
-/// What bytes become.
+/// The type of the items.
 #[derive(Debug)]
 pub(in crate::io) enum Decoding {
     Bytes,
-    Utf8 { errors: String },
-    Other { encoding: String, errors: String },
+    /// Text that may begin with a byte order mark, which is not part of it.
+    Utf8 {
+        errors: String,
+        skips_mark: bool,
+    },
+    Other {
+        encoding: String,
+        errors: String,
+    },
 }
 
 impl Decoding {
@@ -67,7 +75,7 @@ impl Decoding {
     }
 }
 
-/// What an item weighs.
+/// How an item is weighed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weighing {
     One,
@@ -82,29 +90,30 @@ pub(in crate::io) struct Reading {
     name: Name,
     endpoint: Option<Endpoint>,
     stream: Option<Stream>,
-    kind: Kind,
+    kind: Framing,
     decoding: Decoding,
     /// The largest item, in bytes.
     limit: usize,
-    /// So much is read next of a file, and so much at most.
+    /// The number of bytes to read next from a file, and the largest such number.
     length: usize,
     longest: usize,
     completes: bool,
     at_end: bool,
-    /// What is being delivered, and one to read to, whose items have been.
+    /// True while a byte order mark may still follow.
+    expects_mark: bool,
+    /// The block that is being delivered, and a block to read into, whose items have been delivered.
     block: Block,
     spent: Block,
-    ahead: Ahead,
-    /// The last frames that were handed on: once everything in one has been received there is something to read to again, which saves the
-    /// kernel giving out fresh pages.
+    ahead: ReadAhead,
+    /// The last frames that were passed on: once all items of one have been received, its memory is reused for reading, which saves page faults.
     lent: VecDeque<Arc<Frames>>,
-    /// How much has been read of an item whose end has not.
+    /// The number of bytes that have been read of an unfinished item.
     unfinished: usize,
-    /// The first of the block's items, made here and not sent. (Items that others make are the transfer's.)
+    /// The first items of the block, created here and not sent. (Items that receivers create are kept in the transfer.)
     batch: Batch,
-    /// To be told once everything before it has been sent.
+    /// The error to be reported once everything before it has been sent.
     failure: Option<PyErr>,
-    spot: Spot,
+    waiter: Waiter,
     waker: Waker,
     watch: Option<Ticket>,
     alarm: Alarm,
@@ -127,44 +136,45 @@ impl Batch {
     }
 }
 
-/// What a step has come to.
+/// The result of a step.
 enum Sent {
-    /// All there was.
+    /// Everything was sent.
     Some,
-    /// There was nothing.
+    /// There was nothing to send.
     Nothing,
-    /// Not all: the rest stands in the channel's line.
+    /// Not everything was sent: the rest is in the channel's wait queue.
     Full,
-    /// The next item weighs so much, more than there may ever be credit for.
+    NoMemory,
+    /// The weight of the next item, for which there can never be enough credit.
     TooHeavy(u64),
     Ended(End),
 }
 
-/// A block, framed, and whether it is the last.
+/// A framed block, and whether it is the last one.
 type Framed = (Block, io::Result<bool>);
 
-/// What is read of a file while the block before it is delivered.
+/// A block of a file that is read while the previous block is delivered.
 #[derive(Debug)]
-enum Ahead {
+enum ReadAhead {
     Nothing,
-    Running(JoinHandle<(File, Framed)>),
+    Running(Started<(File, Framed)>),
     Ready(Framed),
 }
 
-/// What is to be done next.
-enum Next {
+/// What the task has to do next.
+enum NextStep {
     Read,
-    /// For credit; no longer than that, if something becomes due by itself then, and gives credit back.
+    /// Wait for credit; at most this long, if a timed event is due then that may grant credit.
     Wait(Option<Duration>),
-    /// Let others have the GIL.
+    /// Let other threads have the GIL.
     Again,
-    Over(Outcome),
+    Over(TaskOutcome),
 }
 
 pub(in crate::io) struct Options {
     pub(in crate::io) name: Name,
     pub(in crate::io) endpoint: Endpoint,
-    pub(in crate::io) kind: Kind,
+    pub(in crate::io) kind: Framing,
     pub(in crate::io) decoding: Decoding,
     pub(in crate::io) limit: usize,
     pub(in crate::io) completes: bool,
@@ -179,14 +189,15 @@ impl Reading {
             (true, false) => Weighing::Call,
             (true, true) => Weighing::Length,
         };
+        let expects_mark = matches!(decoding, Decoding::Utf8 { skips_mark: true, .. });
         let bound = usize::try_from(body.core.bound(py)).unwrap_or(usize::MAX);
         // A chunk is cut to what can be sent at all.
         let (kind, longest) = match kind {
-            Kind::Chunks { size } => {
+            Framing::Chunks { size } => {
                 let size = if weighing == Weighing::Length { size.min(bound).max(1) } else { size };
-                (Kind::Chunks { size }, size * (FILE_BLOCK / size).max(1))
+                (Framing::Chunks { size }, size * (FILE_BLOCK / size).max(1))
             }
-            lines @ Kind::Lines { .. } => (lines, FILE_BLOCK),
+            lines @ Framing::Lines { .. } => (lines, FILE_BLOCK),
         };
         Self {
             sender: sender.clone().unbind(),
@@ -197,45 +208,46 @@ impl Reading {
             kind,
             decoding,
             limit,
-            // Of chunks always as many as there is room for: none is cut where a block ends.
-            length: if matches!(kind, Kind::Lines { .. }) { FIRST_BLOCK } else { longest },
+            // A multiple of the chunk size, so that no chunk is cut at the end of a block.
+            length: if matches!(kind, Framing::Lines { .. }) { FIRST_BLOCK } else { longest },
             longest,
             completes,
             at_end: false,
+            expects_mark,
             block: Block::default(),
             spent: Block::default(),
-            ahead: Ahead::Nothing,
+            ahead: ReadAhead::Nothing,
             lent: VecDeque::new(),
             unfinished: 0,
             batch: Batch { items: Vec::new().into_iter(), weights: Vec::new() },
             failure: None,
-            spot: Spot::default(),
+            waiter: Waiter::default(),
             waker: Waker::Future(Arc::clone(signal)),
             watch: None,
             alarm: Alarm::default(),
         }
     }
 
-    async fn work(&mut self, shared: &Shared) -> Outcome {
+    async fn work(&mut self, shared: &Shared) -> TaskOutcome {
         let outcome = loop {
             match attached(|py| self.deliver(py, shared)) {
-                None => break Outcome::Nowhere,
-                Some(Next::Over(outcome)) => break outcome,
-                Some(Next::Wait(None)) => shared.signal.notified().await,
-                // Whether it was told or the time is over, it looks.
-                Some(Next::Wait(Some(limit))) => drop(timeout(limit, shared.signal.notified()).await),
-                Some(Next::Again) => tokio::task::yield_now().await,
-                Some(Next::Read) => self.read(shared).await,
+                None => break TaskOutcome::Nowhere,
+                Some(NextStep::Over(outcome)) => break outcome,
+                Some(NextStep::Wait(None)) => shared.signal.notified().await,
+                // After a notification and after the time limit alike, it tries again.
+                Some(NextStep::Wait(Some(limit))) => drop(timeout(limit, shared.signal.notified()).await),
+                Some(NextStep::Again) => tokio::task::yield_now().await,
+                Some(NextStep::Read) => self.read(shared).await,
             }
         };
-        // The file is needed to go on, and no thread is left behind.
-        if let Ahead::Running(_) = self.ahead {
-            self.ahead = self.read_ahead().await.map_or(Ahead::Nothing, Ahead::Ready);
+        // The file is needed for resuming, and no thread may be left behind.
+        if let ReadAhead::Running(_) = self.ahead {
+            self.ahead = self.read_ahead().await.map_or(ReadAhead::Nothing, ReadAhead::Ready);
         }
         outcome
     }
 
-    /// One more block. What goes wrong is told after what was read before.
+    /// Reads one more block. An error is reported after what was read before it.
     async fn read(&mut self, shared: &Shared) {
         let read = match self.open(shared).await {
             Ok(true) if self.stream.as_ref().is_some_and(Stream::waits) => self.read_now(shared).await,
@@ -266,7 +278,7 @@ impl Reading {
         }
     }
 
-    /// False if it was given up for a signal.
+    /// Returns false if it was interrupted by a signal.
     async fn open(&mut self, shared: &Shared) -> io::Result<bool> {
         if self.stream.is_none() {
             if let Some(endpoint) = &mut self.endpoint {
@@ -282,8 +294,8 @@ impl Reading {
         Ok(true)
     }
 
-    /// From what may have nothing for a long time. `None`: given up for a signal, and nothing has been read. There may be a reason not to
-    /// go on: whoever sends next will know.
+    /// Reads from a source that may have nothing for a long time. `None`: interrupted by a signal, with nothing read. The channel may have ended
+    /// meanwhile; the next step that sends finds that out.
     async fn read_now(&mut self, shared: &Shared) -> io::Result<Option<Framed>> {
         let wanted = self.longest.min(STREAM_BLOCK);
         let spare = self.spare();
@@ -291,31 +303,32 @@ impl Reading {
         let mut next = self.block.follow(spare);
         match unless(&shared.signal, stream.read(next.bytes(), wanted)).await {
             None => {
-                // What it began with is all there is in it.
+                // The unfinished item is all that the block contains.
                 self.block = next;
                 Ok(None)
             }
             Some(outcome) => {
                 let outcome = outcome.map(|n| n == 0);
+                self.expects_mark = self.expects_mark && !next.skip_mark(matches!(outcome, Ok(true)));
                 next.frame(self.kind, self.decoding.is_utf8(), matches!(outcome, Ok(true)));
                 Ok(Some((next, outcome)))
             }
         }
     }
 
-    /// The block that was read while the last one was delivered, or the first.
+    /// Takes the block that was read while the last one was delivered, or reads the first block.
     async fn read_ahead(&mut self) -> io::Result<Framed> {
-        if let Ahead::Nothing = self.ahead {
+        if let ReadAhead::Nothing = self.ahead {
             self.start_reading_ahead();
         }
-        match std::mem::replace(&mut self.ahead, Ahead::Nothing) {
-            Ahead::Ready(framed) => Ok(framed),
-            Ahead::Running(reading) => {
-                let (file, framed) = reading.await.map_err(io::Error::other)?;
+        match std::mem::replace(&mut self.ahead, ReadAhead::Nothing) {
+            ReadAhead::Ready(framed) => Ok(framed),
+            ReadAhead::Running(reading) => {
+                let (file, framed) = reading.answer().await?;
                 self.stream = Some(Stream::File(Some(file)));
                 Ok(framed)
             }
-            Ahead::Nothing => Err(io::ErrorKind::BrokenPipe.into()),
+            ReadAhead::Nothing => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
@@ -326,15 +339,20 @@ impl Reading {
         let mut next = self.block.follow(spare);
         let (kind, is_text, length) = (self.kind, self.decoding.is_utf8(), self.length);
         self.length = length.saturating_mul(4).min(self.longest).max(length);
-        self.ahead = Ahead::Running(spawn_blocking(move || {
+        // The first block contains the whole byte order mark, or is the last block.
+        let expects_mark = std::mem::take(&mut self.expects_mark);
+        self.ahead = ReadAhead::Running(start(move || {
             let outcome = read_full(&file, next.bytes(), length);
+            if expects_mark {
+                next.skip_mark(true);
+            }
             next.frame(kind, is_text, matches!(outcome, Ok(true)));
             (file, (next, outcome))
         }));
     }
 
-    /// Sends what has been framed.
-    fn deliver(&mut self, py: Python<'_>, shared: &Shared) -> Next {
+    /// Sends the framed items.
+    fn deliver(&mut self, py: Python<'_>, shared: &Shared) -> NextStep {
         let sender = self.sender.clone_ref(py);
         let body = sender.get().body.get();
         self.alarm.stop(py, &body.core);
@@ -357,31 +375,32 @@ impl Reading {
             match sent {
                 Some(Sent::Some) => {}
                 Some(Sent::Nothing) => return self.when_all_is_sent(py, body),
-                Some(Sent::Full) => return Next::Wait(self.alarm.set(py, &body.core, &self.waker)),
+                Some(Sent::Full) => return NextStep::Wait(self.alarm.set(py, &body.core, &self.waker)),
+                Some(Sent::NoMemory) => return NextStep::Over(TaskOutcome::Failed(PyMemoryError::new_err(()))),
                 Some(Sent::TooHeavy(weight)) => {
                     let item = shared.line(py);
-                    return Next::Over(Outcome::Failed(self.too_large(py, item, &format!("weighs {weight}"), body)));
+                    return NextStep::Over(TaskOutcome::Failed(self.too_large(py, item, &format!("weighs {weight}"), body)));
                 }
-                Some(Sent::Ended(end)) => return Next::Over(Outcome::Failed(body.send_ended(py, "sluicegate.io", end))),
-                None => return Next::Over(Outcome::Stopped),
+                Some(Sent::Ended(end)) => return NextStep::Over(TaskOutcome::Failed(body.send_ended(py, "sluicegate.io", end))),
+                None => return NextStep::Over(TaskOutcome::Stopped),
             }
         }
-        Next::Again
+        NextStep::Again
     }
 
-    /// Offers what others make. `None`: it is to stop.
+    /// Offers the items that receivers create. `None` if the transfer is to stop.
     fn offer(&self, py: Python<'_>, shared: &Shared, body: &Py<PyChannelBody>) -> Option<Sent> {
         let (left, outcome) = shared.transfer.offer(py, || ChannelRef(body.clone_ref(py)), &self.waker)?;
         left.settle();
         Some(match outcome {
             Offered::Sent => Sent::Some,
-            Offered::Standing => Sent::Full,
+            Offered::Waiting => Sent::Full,
             Offered::TooHeavy(weight) => Sent::TooHeavy(weight),
             Offered::Ended(end) => Sent::Ended(end),
         })
     }
 
-    /// Sends what has been made here. `None`: it is to stop, which is asked even if there is nothing to send.
+    /// Sends the items that were created here. `None` if the transfer is to stop, which is checked even if there is nothing to send.
     fn send_batch(&mut self, py: Python<'_>, shared: &Shared, body: &PyChannelBody) -> Option<Sent> {
         let (wakes, result) = shared.transfer.step(py, |counts| {
             let before = self.batch.len();
@@ -389,7 +408,7 @@ impl Reading {
                 return (Wakes::none(), None);
             }
             let (items, weights) = (&mut self.batch.items, &self.batch.weights);
-            let (wakes, result) = body.core.send_batch_or_wait(py, items, weights, &mut self.spot, &self.waker);
+            let (wakes, result) = body.core.send_batch_or_wait(py, items, weights, &mut self.waiter, &self.waker);
             let sent = before - self.batch.len();
             counts.add(sent, self.block.advance(sent));
             (wakes, Some(result))
@@ -399,29 +418,30 @@ impl Reading {
             None => Sent::Nothing,
             Some(Ok(())) => Sent::Some,
             Some(Err(SendError::Full(()))) => Sent::Full,
+            Some(Err(SendError::NoMemory(()))) => Sent::NoMemory,
             Some(Err(SendError::Ended((), end))) => Sent::Ended(end),
             Some(Err(SendError::TooHeavy(()))) => Sent::TooHeavy(self.batch.weights[self.batch.weights.len() - self.batch.len()]),
         })
     }
 
-    /// What comes next once everything that was read has been sent. Also: is anybody left to send to?
-    fn when_all_is_sent(&mut self, py: Python<'_>, body: &PyChannelBody) -> Next {
+    /// The next step once everything that was read has been sent. Also checks whether the channel has ended.
+    fn when_all_is_sent(&mut self, py: Python<'_>, body: &PyChannelBody) -> NextStep {
         if let Some(error) = self.failure.take() {
-            return Next::Over(Outcome::Failed(error));
+            return NextStep::Over(TaskOutcome::Failed(error));
         }
         if self.at_end {
             if self.completes {
                 self.sender.get().complete(py);
             }
-            return Next::Over(Outcome::Done);
+            return NextStep::Over(TaskOutcome::Done);
         }
         let end = match body.core.phase(py) {
-            Phase::Open => return Next::Read,
+            Phase::Open => return NextStep::Read,
             Phase::Cancelled => End::Cancelled,
             Phase::Failed => End::Failed,
             Phase::Completing => End::Completed,
         };
-        Next::Over(Outcome::Failed(body.send_ended(py, "sluicegate.io", end)))
+        NextStep::Over(TaskOutcome::Failed(body.send_ended(py, "sluicegate.io", end)))
     }
 
     fn lend(&mut self, frames: &Arc<Frames>) {
@@ -431,7 +451,7 @@ impl Reading {
         self.lent.push_back(Arc::clone(frames));
     }
 
-    /// Something to read to.
+    /// A block to read into.
     fn spare(&mut self) -> Block {
         let spare = std::mem::take(&mut self.spent);
         if spare.capacity() > 0 {
@@ -442,15 +462,15 @@ impl Reading {
         frames.map_or(spare, Block::reuse)
     }
 
-    /// What the items become, if that may be left to those who receive them: it cannot go wrong, and nobody needs an object before.
+    /// The form of the items, if the receivers can create them: creating them cannot fail, and no object is needed before.
     fn form_to_send(&self, body: &PyChannelBody) -> Option<Form> {
         let may_wait = self.block.len() >= WORTH_A_BALE && self.block.longest() <= self.limit;
         let is_decoded_here = matches!(self.decoding, Decoding::Other { .. });
         if may_wait && !is_decoded_here && self.weighing != Weighing::Call && !body.acks { self.block.form() } else { None }
     }
 
-    /// Takes from the block: all that it has left as a range of frames, or else items, as many as there is credit for, and one at least if
-    /// there is something to make it of.
+    /// Takes from the block: either all items that are left, as a range of frames, or as many created items as there is credit for, at least one
+    /// if there is any.
     fn fill(&mut self, py: Python<'_>, body: &PyChannelBody, shared: &Shared) {
         if let Some(form) = self.form_to_send(body) {
             let range = self.block.freeze(self.kind, form, self.weighing == Weighing::Length);
@@ -485,10 +505,10 @@ impl Reading {
                     weights.push(weight);
                     weight_so_far = weight_so_far.saturating_add(weight);
                 }
-                Ok(item)
+                body.in_lane(&item)
             });
             match weighed {
-                Ok(item) => items.push(item.unbind()),
+                Ok(item) => items.push(item),
                 Err(error) => {
                     self.failure = Some(error);
                     break;
@@ -505,11 +525,11 @@ impl Reading {
         self.batch = Batch { items: items.into_iter(), weights };
     }
 
-    /// How many bytes an item can have at most, line end and all.
+    /// The largest number of bytes in an item, with its line end.
     fn longest_item(&self, body: &PyChannelBody, py: Python<'_>) -> usize {
         let bound = match (self.weighing, &self.decoding) {
             (Weighing::Length, Decoding::Bytes) => usize::try_from(body.core.bound(py)).unwrap_or(usize::MAX).saturating_add(2),
-            // A character is four bytes at most.
+            // A character has at most four bytes.
             (Weighing::Length, Decoding::Utf8 { .. }) => {
                 usize::try_from(body.core.bound(py)).unwrap_or(usize::MAX).saturating_mul(4).saturating_add(2)
             }
@@ -529,16 +549,16 @@ impl Reading {
     #[inline]
     fn make<'py>(&self, py: Python<'py>, content: &[u8], line: u64) -> PyResult<Bound<'py, PyAny>> {
         let (encoding, errors) = match &self.decoding {
-            Decoding::Bytes => return Ok(PyBytes::new(py, content).into_any()),
+            Decoding::Bytes => return bytes(py, content),
             Decoding::Utf8 { .. } if self.block.form() == Some(Form::Ascii) => return ascii(py, content),
-            Decoding::Utf8 { errors } => match std::str::from_utf8(content) {
-                Ok(text) => return Ok(PyString::new(py, text).into_any()),
+            Decoding::Utf8 { errors, .. } => match std::str::from_utf8(content) {
+                Ok(text) => return PyString::from_bytes(py, text.as_bytes()).map(Bound::into_any),
                 Err(_) => ("utf-8", errors.as_str()),
             },
             Decoding::Other { encoding, errors } => (encoding.as_str(), errors.as_str()),
         };
-        PyBytes::new(py, content).call_method1("decode", (encoding, errors)).inspect_err(|error| {
-            // Where it was: the exception itself knows only of this line.
+        bytes(py, content)?.call_method1("decode", (encoding, errors)).inspect_err(|error| {
+            // Adds the position in the file: the exception itself only has the position in the line.
             let value = error.value(py);
             if let Ok(reason) = value.getattr("reason") {
                 let _ = value.setattr("reason", format!("{reason}, in line {line} of {}", self.name.shown()));
@@ -548,7 +568,7 @@ impl Reading {
 }
 
 impl Job for Reading {
-    fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+    fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = TaskOutcome> + Send + 'a>> {
         Box::pin(self.work(shared))
     }
 
@@ -562,7 +582,7 @@ impl Job for Reading {
         let sender = self.sender.clone_ref(py);
         let core = &sender.get().body.get().core;
         self.alarm.stop(py, core);
-        core.leave(py, &mut self.spot).fire();
+        core.leave(py, &mut self.waiter).fire();
         if let Some(ticket) = self.watch.take() {
             drop(core.unwatch_end(py, ticket));
         }

@@ -1,10 +1,13 @@
-//! The tokio runtime under `io`: made with the first transfer, gone soon after the last, so that no thread is left behind.
+//! The tokio runtime under `io`: created for the first transfer and shut down soon after the last one, so that no thread is left behind.
 //!
-//! A process that has forked must not use its parent's: the child's threads are not there. It is left where it lies, and the child makes
-//! one of its own. At the interpreter's exit [`close`] ends what runs, while it can still attach; afterwards nothing here does.
+//! A forked child must not use its parent's runtime, whose threads do not exist there. It leaks that runtime and creates its own. Before
+//! the interpreter exits, [`close`] ends all tasks while they can still attach; afterwards no task attaches.
 
 use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::catch_unwind;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -19,43 +22,45 @@ use sluicegate_core::section::Section;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
+use super::threads::{Pool, probe};
 use crate::rt::domain::Attached;
 use crate::rt::guarded;
 
-/// One may wait for the GIL while the other serves.
+/// Two, so that one can work while the other waits for the GIL.
 const WORKERS: usize = 2;
 
-/// So long the runtime outlives its last user: making one costs a millisecond.
+/// The time for which the runtime is kept after its last use: creating one costs a millisecond.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// So long the exit of the interpreter waits for what runs here, a user's `weigh` for one.
+/// The time for which the interpreter's exit waits for running tasks, for example a user's `weigh`.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 struct Running {
     runtime: Runtime,
+    pool: Arc<Pool>,
     users: usize,
-    /// How many users there have been.
+    /// The number of users so far.
     visits: u64,
     generation: u64,
 }
 
 static RUNNING: Lazy<Section<Option<Running>, Attached>> = Lazy::new(|| Section::new(None));
-/// The interpreter is about to end: nothing new is begun.
+/// True once the interpreter is about to exit: nothing new is started.
 static CLOSING: AtomicBool = AtomicBool::new(false);
-/// Nothing attaches any more.
+/// True once no task may attach any more.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Is the interpreter about to end?
+/// True once the interpreter is about to exit.
 pub(in crate::io) fn is_closing() -> bool {
     CLOSING.load(Ordering::Acquire)
 }
 
-/// Runs `work` attached. `None`: there is no interpreter any more.
+/// Runs `work` attached. `None` if there is no interpreter any more.
 pub(in crate::io) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     if CLOSED.load(Ordering::Acquire) { None } else { guarded::attached(work) }
 }
 
-/// Does `work` unless there is a signal first: then it is given up.
+/// Awaits `work`, unless the signal comes first: then `work` is dropped.
 pub(in crate::io) async fn unless<T>(signal: &Notify, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let mut told = pin!(signal.notified());
@@ -66,10 +71,11 @@ pub(in crate::io) async fn unless<T>(signal: &Notify, work: impl Future<Output =
     .await
 }
 
-/// Somebody who needs the runtime. Soon after the last of them it goes.
+/// A user of the runtime. Soon after the last user is dropped, the runtime is shut down.
 #[derive(Debug)]
 pub(in crate::io) struct User {
     handle: Handle,
+    pool: Arc<Pool>,
     generation: u64,
 }
 
@@ -78,20 +84,16 @@ impl User {
         if let Some(user) = Self::of_current(py, None)? {
             return Ok(user);
         }
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .thread_name("sluicegate-io")
-            .enable_all()
-            .build()
-            .map_err(|error| PyOSError::new_err(format!("sluicegate.io: the runtime could not be started: {error}")))?;
+        let runtime =
+            build().map_err(|error| PyOSError::new_err(format!("sluicegate.io: the runtime could not be started: {error}")))?;
         Ok(Self::of_current(py, Some(runtime))?.expect("there is one now"))
     }
 
-    /// A user of the runtime that runs, or of this one if there is none.
+    /// A user of the current runtime, or of `fresh` if there is none.
     fn of_current(py: Python<'_>, fresh: Option<Runtime>) -> PyResult<Option<Self>> {
         let generation = fork::generation();
         let (user, not_needed) = RUNNING.with(py, |running| {
-            // Looked at inside the section that `close` enters next: what begins here it finds.
+            // Read inside the section that `close` enters next, so `close` finds every task that is started here.
             if CLOSING.load(Ordering::Acquire) {
                 return (Err(()), fresh);
             }
@@ -100,13 +102,15 @@ impl User {
             }
             let mut not_needed = None;
             match (running.is_some(), fresh) {
-                (false, Some(runtime)) => *running = Some(Running { runtime, users: 0, visits: 0, generation }),
+                (false, Some(runtime)) => {
+                    *running = Some(Running { runtime, pool: Pool::new(), users: 0, visits: 0, generation });
+                }
                 (_, fresh) => not_needed = fresh,
             }
             let user = running.as_mut().map(|running| {
                 running.users += 1;
                 running.visits += 1;
-                Self { handle: running.runtime.handle().clone(), generation }
+                Self { handle: running.runtime.handle().clone(), pool: Arc::clone(&running.pool), generation }
             });
             (Ok(user), not_needed)
         });
@@ -116,9 +120,17 @@ impl User {
         user.map_err(|()| PyRuntimeError::new_err("sluicegate.io: the interpreter is exiting"))
     }
 
-    pub(in crate::io) fn handle(&self) -> &Handle {
-        &self.handle
+    pub(in crate::io) fn runs_on(&self) -> (Handle, Arc<Pool>) {
+        (self.handle.clone(), Arc::clone(&self.pool))
     }
+}
+
+/// Makes a runtime. tokio panics if a thread cannot be started, so that is tried first.
+fn build() -> io::Result<Runtime> {
+    probe(WORKERS)?;
+    let build = || Builder::new_multi_thread().worker_threads(WORKERS).thread_name("sluicegate-io").enable_all().build();
+    // Even so, another process may take the last thread in between.
+    catch_unwind(build).unwrap_or_else(|_| Err(io::Error::other("no thread could be started")))
 }
 
 impl Drop for User {
@@ -142,7 +154,7 @@ impl Drop for User {
     }
 }
 
-/// Nobody has come since: the runtime goes.
+/// Shuts the runtime down if it has not been used since.
 fn retire(visits: u64) {
     let unused =
         attached(|py| RUNNING.with(py, |running| running.take_if(|running| running.users == 0 && running.visits == visits)));
@@ -151,23 +163,26 @@ fn retire(visits: u64) {
     }
 }
 
-/// Ends whatever runs: at the interpreter's exit.
+/// Ends all tasks before the interpreter exits.
 pub(in crate::io) fn close(py: Python<'_>) {
     CLOSING.store(true, Ordering::Release);
     let running = RUNNING.with(py, Option::take);
     match running {
         Some(running) if running.generation == fork::generation() => {
-            guarded::detached(py, || running.runtime.shutdown_timeout(PATIENCE));
+            guarded::detached(py, || {
+                running.runtime.shutdown_timeout(PATIENCE);
+                running.pool.settle(PATIENCE);
+            });
         }
         running => std::mem::forget(running),
     }
     CLOSED.store(true, Ordering::Release);
 }
 
-/// What pyo3-async-runtimes runs its futures on.
+/// The runtime on which pyo3-async-runtimes runs its futures.
 pub(in crate::io) struct Io;
 
-/// How a task of it ended.
+/// The error with which a task ended.
 pub(in crate::io) struct TaskError(tokio::task::JoinError);
 
 impl generic::JoinError for TaskError {
@@ -191,20 +206,20 @@ impl generic::Runtime for Io {
     type JoinHandle = Joined;
 
     fn spawn<F: Future<Output = ()> + Send + 'static>(future: F) -> Joined {
-        // From a task of its own it is another part of the same await, whose first part is a user.
+        // Inside a task, the new future belongs to the same `await`, which has a user of the runtime already.
         if let Ok(handle) = Handle::try_current() {
             return joined(handle.spawn(future));
         }
         let Some(Ok(user)) = attached(User::new) else { return Box::pin(std::future::pending()) };
-        let handle = user.handle().clone();
+        let handle = user.handle.clone();
         joined(handle.spawn(async move {
             let _user = user;
             future.await;
         }))
     }
 
-    /// What it is given to do is to attach and complete a future: that needs no thread of its own, and here it is safe when the
-    /// interpreter ends.
+    /// pyo3-async-runtimes uses it only to attach and complete a future. That needs no thread, and here it is safe at the interpreter's
+    /// exit.
     fn spawn_blocking<F: FnOnce() + Send + 'static>(work: F) -> Joined {
         attached(|_| work());
         Box::pin(std::future::ready(Ok(())))

@@ -1,7 +1,7 @@
-//! `Transfer`: what runs, from Python's side. It may be stopped, go on, and be waited for by threads and by coroutines.
+//! `Transfer`: the Python object of a transfer, which can be stopped, resumed, and awaited by threads and coroutines.
 //!
-//! Its stages, what has been read and not been sent, and its counts are the core's (`transfer`): here are the task that runs its job, and
-//! those who wait: coroutines with `future_into_py`, threads as they wait for everything else (`blocking`).
+//! Its stages, the items that have been read but not sent, and the counters are in the core (`transfer`). This file has the task that runs
+//! the job, and the waiting: coroutines use `future_into_py`, threads wait as for everything else (`blocking`).
 
 use std::ffi::CString;
 use std::fmt::Debug;
@@ -30,44 +30,45 @@ use crate::rt::blocking;
 use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
 use crate::rt::imported::imported;
-use crate::rt::operation::{Chance, Done, Operation, Place};
+use crate::rt::operation::{Done, Mode, Operation};
+use crate::rt::registration::Registered;
 use crate::rt::waker::Waker;
 
-/// What is to be done, and how far it has come.
+/// The work of a transfer, and its progress.
 pub(in crate::io) trait Job: Debug + Send {
-    fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+    fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = TaskOutcome> + Send + 'a>>;
 
-    /// It has ended by this error.
+    /// Called when this error has ended the job.
     fn fail(&mut self, py: Python<'_>, error: &PyErr);
 
-    /// Gives up its places in line, and the reactor.
+    /// Leaves the wait queues, and deregisters from the reactor.
     fn park(&mut self, py: Python<'_>, shared: &Shared);
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
 }
 
-/// How a task comes to its end.
-pub(in crate::io) enum Outcome {
+/// The outcome of a task.
+pub(in crate::io) enum TaskOutcome {
     Done,
     Failed(PyErr),
-    /// By `cancel`: it can go on.
+    /// Stopped by `cancel`, and can be resumed.
     Stopped,
     /// There is no interpreter any more.
     Nowhere,
 }
 
-/// What the result of a transfer counts, and of what.
+/// The unit in which the result of a transfer is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::io) enum Counted {
-    /// Items that were read.
+    /// Items read.
     Items,
-    /// Bytes that were read.
+    /// Bytes read.
     Bytes,
-    /// Bytes that were written.
+    /// Bytes written.
     Written,
 }
 
-/// What the core's transfer is made of here.
+/// The type parameters of the core's transfer.
 #[derive(Debug)]
 pub(in crate::io) struct Parts;
 
@@ -81,7 +82,7 @@ impl transfer::Parts for Parts {
     type Error = Py<PyAny>;
 }
 
-/// The channel that an offer stands in.
+/// The channel in whose wait queue an offer is.
 #[derive(Debug)]
 pub(in crate::io) struct ChannelRef(pub(in crate::io) Py<PyChannelBody>);
 
@@ -91,16 +92,16 @@ impl AsRef<Core> for ChannelRef {
     }
 }
 
-/// What a task and its Python object share.
+/// The state that a task and its Python object share.
 #[derive(Debug)]
 pub(in crate::io) struct Shared {
-    /// Has the task look around: there is credit, or an item, or an end; or it is to stop.
+    /// Wakes the task: there is credit, an item, or an end, or the task has to stop.
     pub(in crate::io) signal: Arc<Notify>,
     over: watch::Sender<bool>,
     pub(in crate::io) transfer: Transfer<Parts>,
     generation: u64,
     name: String,
-    /// The result is `items`, not `bytes`.
+    /// True if the result is `items`, false if it is `bytes`.
     counts_items: bool,
     warns_at_exit: bool,
 }
@@ -111,13 +112,13 @@ impl Shared {
         self.counts(py).items + 1
     }
 
-    /// Tells coroutines whether it stands still, as its stage has it at this moment: an announcement that comes late finds it running.
+    /// Notifies coroutines of the current stage: a late notification finds a resumed transfer running.
     fn tell(&self, py: Python<'_>) {
-        // It wakes tasks of tokio's, and runs nothing of Python's.
+        // It wakes tokio tasks, and runs no Python code.
         self.transfer.look(py, |stage| self.over.send_replace(matches!(stage, Stage::Stopped | Stage::Ended)));
     }
 
-    /// It stands still: tells coroutines, then threads.
+    /// Called when the transfer has stopped or ended: notifies coroutines, then threads.
     fn announce(&self, py: Python<'_>, wakes: Wakes<Waker>) {
         self.tell(py);
         wakes.fire();
@@ -130,38 +131,38 @@ impl Shared {
         self.announce(py, wakes);
     }
 
-    /// The task has come to its end.
-    fn conclude(self: &Arc<Self>, py: Python<'_>, mut job: Box<dyn Job>, outcome: Outcome) {
+    /// Called when the task has ended.
+    fn conclude(self: &Arc<Self>, py: Python<'_>, mut job: Box<dyn Job>, outcome: TaskOutcome) {
         job.park(py, self);
         match outcome {
-            Outcome::Done => self.end(py, None),
-            Outcome::Failed(error) => {
+            TaskOutcome::Done => self.end(py, None),
+            TaskOutcome::Failed(error) => {
                 self.warn_at_exit(py);
                 job.fail(py, &error);
                 self.end(py, Some(&error));
             }
-            Outcome::Stopped => match self.transfer.stopped(py, job) {
+            TaskOutcome::Stopped => match self.transfer.stopped(py, job) {
                 Ok(wakes) => self.announce(py, wakes),
-                // It was to go on after all.
+                // The transfer has been resumed meanwhile.
                 Err(job) => {
                     if let Err(error) = self.start(py, job) {
                         self.end(py, Some(&error));
                     }
                 }
             },
-            Outcome::Nowhere => {}
+            TaskOutcome::Nowhere => {}
         }
     }
 
     fn start(self: &Arc<Self>, py: Python<'_>, job: Box<dyn Job>) -> PyResult<()> {
         let user = User::new(py)?;
-        let handle = user.handle().clone();
+        let (handle, pool) = user.runs_on();
         let task = Task { shared: Arc::clone(self), job: Some(job), user: Some(user) };
-        drop(handle.spawn(task.run()));
+        drop(handle.spawn(pool.of_task(task.run())));
         Ok(())
     }
 
-    /// The program ends before it: what would have been written is lost, and nobody else says so.
+    /// Warns that the program ends before the transfer, whose unwritten data are lost.
     fn warn_at_exit(&self, py: Python<'_>) {
         if !self.warns_at_exit || !is_closing() || self.transfer.stage(py) != Stage::Running {
             return;
@@ -189,7 +190,7 @@ impl Shared {
     }
 }
 
-/// One run of a job. Dropped before its end, by the end of the runtime or by a panic, it says so.
+/// One run of a job. If it is dropped before its end (by the end of the runtime, or a panic), it reports that.
 struct Task {
     shared: Arc<Shared>,
     job: Option<Box<dyn Job>>,
@@ -200,12 +201,12 @@ impl Task {
     async fn run(mut self) {
         let outcome = match &mut self.job {
             Some(job) => job.run(&self.shared).await,
-            None => Outcome::Nowhere,
+            None => TaskOutcome::Nowhere,
         };
         self.conclude(outcome);
     }
 
-    fn conclude(&mut self, outcome: Outcome) {
+    fn conclude(&mut self, outcome: TaskOutcome) {
         let Some(job) = self.job.take() else { return };
         let mut job = Some(job);
         attached(|py| {
@@ -214,7 +215,7 @@ impl Task {
             }
             drop(self.user.take());
         });
-        // Without an interpreter nothing of its may be touched.
+        // Without an interpreter, its Python objects must not be touched.
         std::mem::forget(job);
     }
 }
@@ -223,9 +224,11 @@ impl Drop for Task {
     fn drop(&mut self) {
         if self.job.is_some() {
             let outcome = attached(|_| {
-                Outcome::Failed(PyRuntimeError::new_err("sluicegate.io: the interpreter was exiting, or the transfer panicked"))
+                TaskOutcome::Failed(PyRuntimeError::new_err(
+                    "sluicegate.io: the interpreter was exiting, or the transfer panicked",
+                ))
             });
-            self.conclude(outcome.unwrap_or(Outcome::Nowhere));
+            self.conclude(outcome.unwrap_or(TaskOutcome::Nowhere));
         }
     }
 }
@@ -284,7 +287,7 @@ impl PyTransfer {
         }
     }
 
-    /// What it came to, once it stands still.
+    /// The result of a transfer that has stopped or ended; `None` while it is running.
     fn outcome(&self, py: Python<'_>, cancelled: impl FnOnce() -> PyErr) -> PyResult<Option<u64>> {
         let (stage, counts, error) = self.shared.transfer.progress(py, |error| error.clone_ref(py));
         let count = if self.shared.counts_items { counts.items } else { counts.bytes };
@@ -308,7 +311,7 @@ impl PyTransfer {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
         slf.get().check_process()?;
         let mut operation = Completion { transfer: slf.clone().unbind(), place: None };
-        blocking::run(slf.as_any(), &mut operation, timeout)?.into_object(slf.py())
+        blocking::run(slf.py(), &mut operation, timeout)?.into_object(slf.py())
     }
 
     /// Wait until the transfer has ended, and return the exception that ended it, or None if it was successful.
@@ -371,20 +374,20 @@ impl PyTransfer {
         self.counts(py).bytes
     }
 
-    /// A future of the running loop, for the moment at which it stands still. It carries nothing.
+    /// A future of the running event loop, which completes when the transfer has stopped or ended. It has no result.
     fn _completion<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.check_process()?;
         let mut over = self.shared.over.subscribe();
         let locals = TaskLocals::with_running_loop(py)?;
-        User::new(py)?; // an error here is the caller's
+        User::new(py)?; // an error here is raised to the caller
         future_into_py_with_locals::<Io, _, _>(py, locals, async move {
-            // The sender is gone: the transfer has ended, and nobody else can ask.
+            // If the sender of the watch is gone, the transfer has ended, and its object cannot be waited for.
             let _ = over.wait_for(|over| *over).await;
             Ok(())
         })
     }
 
-    /// What an `await` comes to.
+    /// The result of an `await`.
     fn _outcome(&self, py: Python<'_>) -> PyResult<Option<u64>> {
         static CLASS: Kept<PyType> = Kept::new();
         self.outcome(py, || Self::cancelled_error(py, "asyncio", &CLASS))
@@ -413,19 +416,15 @@ impl PyTransfer {
     }
 }
 
-/// A thread that waits for the end of a transfer.
+/// The operation of a thread that waits for the end of a transfer.
 #[derive(Debug)]
 struct Completion {
     transfer: Py<PyTransfer>,
     place: Option<Ticket>,
 }
 
-impl Operation for Completion {
-    fn names(&self) -> (&'static str, &'static str) {
-        ("Transfer.result", "await")
-    }
-
-    fn clock(&self, _this: &Bound<'_, PyAny>) -> Clock<Waker> {
+impl Registered for Completion {
+    fn clock(&self, _py: Python<'_>) -> Clock<Waker> {
         Clock::Monotonic
     }
 
@@ -435,13 +434,38 @@ impl Operation for Completion {
         None
     }
 
-    fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
+    fn withdraw(&mut self, py: Python<'_>) -> Wakes<Waker> {
+        let transfer = self.transfer.get();
+        if let Some(place) = self.place.take().filter(|_| !transfer.shared.is_foreign()) {
+            drop(transfer.shared.transfer.leave_line(py, place));
+        }
+        Wakes::none()
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.transfer)
+    }
+}
+
+impl Operation for Completion {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("Transfer.result", "await")
+    }
+
+    fn registration(&self) -> &dyn Registered {
+        self
+    }
+
+    fn registration_mut(&mut self) -> &mut dyn Registered {
+        self
+    }
+
+    fn attempt(&mut self, py: Python<'_>, mode: Mode<'_>, _now: Nanos) -> PyResult<Option<Done>> {
         static CLASS: Kept<PyType> = Kept::new();
-        let py = this.py();
         let transfer = self.transfer.get();
         transfer.check_process()?; // a signal handler may have forked
-        if let Chance::Wait(waker) = chance {
-            // First the place, then the look: what ends in between releases the place.
+        if let Mode::Park(waker) = mode {
+            // It joins the wait queue before it reads the stage, so that an end in between wakes it.
             self.place = Some(transfer.shared.transfer.enter_line(py, self.place, waker));
         }
         let cancelled = || PyTransfer::cancelled_error(py, "concurrent.futures", &CLASS);
@@ -449,29 +473,11 @@ impl Operation for Completion {
         Ok(Some(Done::Item(count.into_pyobject(py)?.into_any().unbind())))
     }
 
-    fn place(&self, _this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
-        None
-    }
-
-    fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker> {
-        let transfer = self.transfer.get();
-        if let Some(place) = self.place.take().filter(|_| !transfer.shared.is_foreign()) {
-            drop(transfer.shared.transfer.leave_line(this.py(), place));
-        }
-        Wakes::none()
-    }
-
-    fn refused(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyErr {
-        let shown = self.transfer.get().__repr__(this.py());
-        match timeout {
-            Timeout::Within(seconds) => {
-                PyTimeoutError::new_err(format!("the transfer has not ended within {seconds} seconds: {shown}"))
-            }
-            Timeout::Never | Timeout::Forever => PyTimeoutError::new_err(format!("the transfer has not ended yet: {shown}")),
-        }
-    }
-
-    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.transfer)
+    fn out_of_time(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Done> {
+        let shown = self.transfer.get().__repr__(py);
+        Err(PyTimeoutError::new_err(match timeout {
+            Timeout::Within(seconds) => format!("the transfer has not ended within {seconds} seconds: {shown}"),
+            Timeout::Never | Timeout::Forever => format!("the transfer has not ended yet: {shown}"),
+        }))
     }
 }

@@ -1,10 +1,10 @@
 //! Writing: from a channel to a target.
 //!
-//! Attached it takes what is there and copies the bytes; detached it writes them. What has been received is written before anything else
-//! happens, so a cancellation is at an item's boundary at the target too. An error on the way cancels the receiver, and whoever sends
-//! finds it as the cause.
+//! While attached, the task receives available items and copies their bytes; while detached, it writes them. Received items are written
+//! before anything else happens, so a cancelled transfer stops at an item's boundary in the target too. An error cancels the receiver, and
+//! is the cause of the exceptions that senders get.
 //!
-//! A delivery is acked once its item has been written, all of it. One that has not been when the transfer comes to its end goes back.
+//! A delivery is acked once all bytes of its item have been written. A delivery that is not acked when the transfer ends is requeued.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,12 +12,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyBytes, PyString};
 use sluicegate_core::credits::frames::FrameRange;
-use sluicegate_core::credits::{Batch, End, Handed, NO_OWNER, Nack, Receipt, ReceiveError, Received, Removed, Spot};
+use sluicegate_core::credits::{
+    Batch, DiscardReason, End, Handed, NO_OWNER, Nack, Receipt, ReceiveError, Received, Removed, Settlement, Waiter,
+};
 use sluicegate_core::leaving::Leaving;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -25,16 +27,18 @@ use tokio::time::timeout;
 use super::alarm::Alarm;
 use super::endpoint::{Endpoint, Name, Stream, Way, os_error};
 use super::runtime::{attached, unless};
-use super::transfer::{Job, Outcome, Shared};
+use super::transfer::{Job, Shared, TaskOutcome};
 use crate::credits::PyChannelBody;
+use crate::credits::lanes::Items;
 use crate::credits::receiver::PyReceiver;
 use crate::rt::Item;
 use crate::rt::arguments::type_name;
+use crate::rt::drops::drop_flat;
 use crate::rt::waker::Waker;
 
 type News = Leaving<Waker, Removed<Item, FrameRange>>;
 
-/// So many items are received in one step, at most.
+/// The largest number of items that are received in one step.
 const BATCH: usize = 1024;
 
 #[derive(Debug)]
@@ -45,29 +49,29 @@ pub(in crate::io) struct Writing {
     stream: Option<Stream>,
     way: Way,
     bytes: Vec<u8>,
-    /// So much of it is written.
+    /// The number of bytes of the buffer that have been written.
     written: usize,
-    /// Where the items in it end.
+    /// The positions in the buffer at which items end.
     ends: Vec<usize>,
-    /// Of the deliveries among them, and perhaps of one that could not be written.
+    /// The receipts of the deliveries among the items; the last item may not have been encoded.
     receipts: Vec<Receipt>,
     failure: Option<PyErr>,
-    spot: Spot,
+    waiter: Waiter,
     waker: Waker,
     alarm: Alarm,
 }
 
-/// What there was.
-enum Taken {
+/// The received items.
+enum ReceivedItems {
     Batch(Batch<Item, FrameRange>),
     Deliveries(Vec<Handed<Item>>),
 }
 
-enum Next {
+enum NextStep {
     Write,
-    /// No longer than that.
+    /// Wait for the signal, at most this long.
     Wait(Option<Duration>),
-    Over(Outcome),
+    Over(TaskOutcome),
 }
 
 impl Writing {
@@ -88,25 +92,25 @@ impl Writing {
             ends: Vec::new(),
             receipts: Vec::new(),
             failure: None,
-            spot: Spot::default(),
+            waiter: Waiter::default(),
             waker: Waker::Future(Arc::clone(signal)),
             alarm: Alarm::default(),
         }
     }
 
-    async fn work(&mut self, shared: &Shared) -> Outcome {
+    async fn work(&mut self, shared: &Shared) -> TaskOutcome {
         loop {
-            // First what is there: the target may not even open.
+            // Available items are written first, because even opening the target may fail.
             if let Err(error) = self.write(shared).await {
                 let name = self.name.clone();
-                return attached(|py| Outcome::Failed(os_error(py, &error, Some(&name)))).unwrap_or(Outcome::Nowhere);
+                return attached(|py| TaskOutcome::Failed(os_error(py, &error, Some(&name)))).unwrap_or(TaskOutcome::Nowhere);
             }
             match attached(|py| self.receive(py, shared)) {
-                None => return Outcome::Nowhere,
-                Some(Next::Over(outcome)) => return outcome,
-                Some(Next::Wait(None)) => shared.signal.notified().await,
-                Some(Next::Wait(Some(limit))) => drop(timeout(limit, shared.signal.notified()).await),
-                Some(Next::Write) => {}
+                None => return TaskOutcome::Nowhere,
+                Some(NextStep::Over(outcome)) => return outcome,
+                Some(NextStep::Wait(None)) => shared.signal.notified().await,
+                Some(NextStep::Wait(Some(limit))) => drop(timeout(limit, shared.signal.notified()).await),
+                Some(NextStep::Write) => {}
             }
         }
     }
@@ -143,35 +147,37 @@ impl Writing {
                 let written = self.receipts.len().min(items);
                 let receiver = self.receiver.get().body.get();
                 for receipt in self.receipts.drain(..written) {
-                    let (leaving, _) = receiver.core.ack(py, receipt); // one that came too late is counted
+                    // A stale delivery is only counted.
+                    let (leaving, (_, acked)) = receiver.core.settle(py, &Settlement::default(), receipt, None);
                     receiver.finish(py, leaving);
+                    drop_flat(acked);
                 }
             });
         }
         outcome
     }
 
-    /// Takes what there is in the channel.
-    fn receive(&mut self, py: Python<'_>, shared: &Shared) -> Next {
+    /// Receives the available items.
+    fn receive(&mut self, py: Python<'_>, shared: &Shared) -> NextStep {
         let receiver = self.receiver.clone_ref(py);
         let body = receiver.get().body.get();
         self.alarm.stop(py, &body.core);
         if let Some(error) = self.failure.take() {
-            return Next::Over(Outcome::Failed(error));
+            return NextStep::Over(TaskOutcome::Failed(error));
         }
         loop {
-            // Opening may have been given up for a signal that was about something else.
+            // The target may not be open: opening was interrupted by a signal that had another meaning.
             let received = shared.transfer.step(py, |_| self.stream.is_some().then(|| self.take(py, body)));
             let (news, result) = match received {
-                None => return Next::Over(Outcome::Stopped),
-                Some(None) => return Next::Write,
+                None => return NextStep::Over(TaskOutcome::Stopped),
+                Some(None) => return NextStep::Write,
                 Some(Some(received)) => received,
             };
             for news in news {
                 body.finish(py, news);
             }
             match result {
-                Ok(Taken::Deliveries(deliveries)) => {
+                Ok(ReceivedItems::Deliveries(deliveries)) => {
                     for Handed { item, receipt, .. } in deliveries {
                         self.receipts.push(receipt);
                         if self.failure.is_none() {
@@ -181,9 +187,9 @@ impl Writing {
                             }
                         }
                     }
-                    return Next::Write;
+                    return NextStep::Write;
                 }
-                Ok(Taken::Batch(batch)) => {
+                Ok(ReceivedItems::Batch(batch)) => {
                     let mut parts = batch.into_parts();
                     for received in parts.by_ref() {
                         match received {
@@ -194,7 +200,7 @@ impl Writing {
                                 }
                                 self.ends.push(self.bytes.len());
                             }
-                            // What would be encoded is there.
+                            // Items of a bale are encoded already.
                             Received::Bale(range) => {
                                 let Ok(()) = range.try_each(|content| {
                                     self.bytes.extend_from_slice(content);
@@ -204,54 +210,62 @@ impl Writing {
                             }
                         }
                     }
-                    body.dispose(py, Removed { dropped: parts.collect(), ..Removed::default() });
-                    return Next::Write;
+                    let removed = Removed { dropped: parts.collect(), ..Removed::default() };
+                    let error = self.failure.as_ref().map(|error| error.value(py).as_any());
+                    body.dispose(py, removed, error.map(|error| (DiscardReason::Cancelled, error)));
+                    return NextStep::Write;
                 }
                 Err(ReceiveError::Empty | ReceiveError::SelfWait) => {
-                    return Next::Wait(self.alarm.set(py, &body.core, &self.waker));
+                    return NextStep::Wait(self.alarm.set(py, &body.core, &self.waker));
                 }
+                Err(ReceiveError::NoMemory) => return NextStep::Over(TaskOutcome::Failed(PyMemoryError::new_err(()))),
                 Err(ReceiveError::Control) => body.handle_controls(py),
-                Err(ReceiveError::Ended(End::Completed)) => return Next::Over(Outcome::Done),
+                Err(ReceiveError::Ended(End::Completed)) => return NextStep::Over(TaskOutcome::Done),
                 Err(ReceiveError::Ended(end)) => {
-                    return Next::Over(Outcome::Failed(body.receive_ended(py, "sluicegate.io", end)));
+                    return NextStep::Over(TaskOutcome::Failed(body.receive_ended(py, "sluicegate.io", end)));
                 }
             }
         }
     }
 
-    /// What there is, and what is to be done outside every section.
-    fn take(&mut self, py: Python<'_>, body: &PyChannelBody) -> (Vec<News>, Result<Taken, ReceiveError>) {
-        let (core, spot, waker) = (&body.core, &mut self.spot, &self.waker);
+    /// Takes the available items, and what has to be done outside every section.
+    fn take(&mut self, py: Python<'_>, body: &PyChannelBody) -> (Vec<News>, Result<ReceivedItems, ReceiveError>) {
+        let (core, waiter, waker) = (&body.core, &mut self.waiter, &self.waker);
         if !body.acks {
-            let (wakes, result) = core.receive_batch_or_wait(py, BATCH, spot, waker);
-            return (vec![wakes.without_items()], result.map(Taken::Batch));
+            let (wakes, result) = core.receive_batch_or_wait(py, BATCH, waiter, waker);
+            return (vec![wakes.without_items()], result.map(ReceivedItems::Batch));
         }
-        let share = |item: &Item| item.clone_ref(py);
-        let (leaving, first) = core.receive_delivery_or_wait(py, NO_OWNER, share, spot, waker);
+        let (leaving, first) = core.receive_delivery_or_wait(py, NO_OWNER, &Items(py), waiter, waker);
         let mut news = vec![leaving];
         let result = first.map(|first| {
             let mut deliveries = vec![first];
             while deliveries.len() < BATCH {
-                let (leaving, next) = core.try_receive_delivery(py, NO_OWNER, share);
+                let (leaving, next) = core.try_receive_delivery(py, NO_OWNER, &Items(py));
                 news.push(leaving);
                 match next {
                     Ok(next) => deliveries.push(next),
-                    Err(_) => break, // it is met again
+                    Err(_) => break, // the next call finds it again
                 }
             }
-            Taken::Deliveries(deliveries)
+            ReceivedItems::Deliveries(deliveries)
         });
         (news, result)
     }
 
+    fn append(&mut self, bytes: &[u8]) -> PyResult<()> {
+        self.bytes.try_reserve(bytes.len()).map_err(|_| PyMemoryError::new_err(()))?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
     fn copy(&mut self, item: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Ok(bytes) = item.cast::<PyBytes>() {
-            self.bytes.extend_from_slice(bytes.as_bytes());
+            self.append(bytes.as_bytes())?;
             return Ok(());
         }
         if let Ok(text) = item.cast::<PyString>() {
             let bytes = text.encode_utf8()?;
-            self.bytes.extend_from_slice(bytes.as_bytes());
+            self.append(bytes.as_bytes())?;
             return Ok(());
         }
         let py = item.py();
@@ -259,24 +273,24 @@ impl Writing {
             PyTypeError::new_err(format!("write_from: an item must be bytes-like or a str, not {}", type_name(item)))
         })?;
         let bytes = view.call_method0("tobytes")?.cast_into::<PyBytes>()?;
-        self.bytes.extend_from_slice(bytes.as_bytes());
+        self.append(bytes.as_bytes())?;
         Ok(())
     }
 }
 
 impl Job for Writing {
-    fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+    fn run<'a>(&'a mut self, shared: &'a Shared) -> Pin<Box<dyn Future<Output = TaskOutcome> + Send + 'a>> {
         Box::pin(self.work(shared))
     }
 
     fn fail(&mut self, py: Python<'_>, error: &PyErr) {
-        self.receiver.get().body.get().cancel_because(py, error.clone_ref(py).into_value(py).into_any());
+        self.receiver.get().body.get().cancel_because(error.value(py));
     }
 
     fn park(&mut self, py: Python<'_>, _shared: &Shared) {
         let body = self.receiver.get().body.get();
         self.alarm.stop(py, &body.core);
-        body.core.leave(py, &mut self.spot).fire();
+        body.core.leave(py, &mut self.waiter).fire();
         for receipt in self.receipts.drain(..) {
             let (leaving, _) = body.core.nack(py, receipt, Nack { requeue: true, delay: 0, counts: false });
             body.finish(py, leaving);

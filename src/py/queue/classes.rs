@@ -3,22 +3,30 @@
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use sluicegate_core::clock::nanos;
-use sluicegate_core::queue::Side;
+use sluicegate_core::queue::{Composition, Overflow, Side, State, Worker};
 
-use crate::queue::inner::{End, QueueClass, QueueInner, inner_of, zero};
+use crate::queue::composition::{self, Arguments};
+use crate::queue::conditions;
+use crate::queue::inner::{BoundQueue, QueueClass, QueueInner, inner_of, zero};
 use crate::queue::items::{Item, Order};
 use crate::queue::iterator::QueueIterator;
+use crate::queue::mutex::QueueMutex;
 use crate::queue::ops::QueueOperation;
+use crate::queue::overflow::{self, Offered};
+use crate::queue::pressure::{self, Pressure};
 use crate::queue::stdlib;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, Truth};
-use crate::rt::blocking;
-use crate::rt::class::refuse_copies;
-use crate::rt::exceptions;
+use crate::rt::class::common_methods;
+use crate::rt::ending::End;
+use crate::rt::guarded;
 use crate::rt::imported::imported;
 use crate::rt::kept::{Kept, interned};
+use crate::rt::memory::ListRoom;
+use crate::rt::operation::Operation;
+use crate::rt::select::PySelectable;
 
 /// A bounded first-in, first-out queue for threads and asyncio.
 #[pyclass(frozen, subclass, weakref, dict, generic, name = "Queue", module = "sluicegate")]
@@ -37,6 +45,22 @@ pub(crate) struct PyLifoQueue;
 #[derive(Debug)]
 pub(crate) struct PyPriorityQueue;
 
+/// A first-in, first-out queue with at most one item for each key: an item whose key waits already is merged into the
+/// one that waits.
+///
+/// `key(item)` is called once for each item and returns its key: a str, bytes, int, UUID, IP address, or a tuple of
+/// those; only a keyed 128-bit hash of it is kept, and nothing of a key that does not wait. `merge(old, new)` returns
+/// what takes the place of the two; without it the newer item replaces the older one. A merged item keeps the place of
+/// the first one, needs no room, also in a full queue, and counts as finished at once.
+///
+/// While `merge` runs nobody else takes, puts or merges an item, so it may change the old item in place; it should be
+/// short. Called from inside it, `put` works and `get` raises RuntimeError.
+///
+/// Raises TypeError if `key` or `merge` cannot be called, or if a subclass overrides `_init`, `_qsize`, `_put` or `_get`.
+#[pyclass(frozen, subclass, weakref, dict, generic, extends = PyQueue, name = "CoalescingQueue", module = "sluicegate")]
+#[derive(Debug)]
+pub(crate) struct PyCoalescingQueue;
+
 /// An unbounded first-in, first-out queue without task tracking or shutdown.
 #[pyclass(frozen, subclass, weakref, dict, generic, name = "SimpleQueue", module = "sluicegate")]
 #[derive(Debug)]
@@ -45,7 +69,6 @@ pub(crate) struct PySimpleQueue {
 }
 
 impl QueueClass for PyQueue {
-    const CLASS: &'static str = "Queue";
     const TIMEOUT_FIRST: bool = false;
 
     #[inline]
@@ -55,7 +78,6 @@ impl QueueClass for PyQueue {
 }
 
 impl QueueClass for PySimpleQueue {
-    const CLASS: &'static str = "SimpleQueue";
     const TIMEOUT_FIRST: bool = true;
 
     #[inline]
@@ -65,41 +87,37 @@ impl QueueClass for PySimpleQueue {
 }
 
 /// A queue of `order`, or one that keeps the items of a subclass with hooks.
-fn new_inner<C: QueueClass>(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>, order: Order) -> PyResult<QueueInner> {
+pub(in crate::queue) fn new_inner<C: QueueClass>(
+    class: &Bound<'_, PyType>,
+    base: &Bound<'_, PyType>,
+    order: Order,
+) -> PyResult<QueueInner> {
     Ok(QueueInner::new(order, stdlib::overrides(class, base)?, inner_of::<C>))
 }
 
-impl QueueInner {
-    fn put_many(
-        &self,
-        this: &Bound<'_, PyAny>,
-        items: &Bound<'_, PyAny>,
-        block: bool,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let py = this.py();
-        let timeout = if block { Timeout::parse_strict("timeout", timeout)? } else { Timeout::Never };
-        blocking::run(this, &mut QueueOperation::put_many(self, items)?, timeout)?.into_object(py)
-    }
-
-    fn get_many(
-        &self,
-        this: &Bound<'_, PyAny>,
-        max: &Bound<'_, PyAny>,
-        block: bool,
-        timeout: Option<&Bound<'_, PyAny>>,
-        linger: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let max = arguments::positive("max", max)?;
-        let linger = linger.map_or(Ok(0.0), |linger| arguments::duration("linger", linger))?;
-        let timeout = if block { Timeout::parse_strict("timeout", timeout)? } else { Timeout::Never };
-        blocking::run(this, &mut QueueOperation::get_many(self, max, nanos(linger)), timeout)?.into_object(this.py())
+fn side_of(side: &str) -> PyResult<Side> {
+    match side {
+        "put" => Ok(Side::Put),
+        "get" => Ok(Side::Get),
+        "join" => Ok(Side::Join),
+        _ => Err(PyValueError::new_err(format!("no wait queue {side:?}"))),
     }
 }
 
-fn awaitable(this: &Bound<'_, PyAny>, operation: QueueOperation, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
-    let timeout = Timeout::parse_strict("timeout", timeout)?;
-    Ok(AsyncOperation::new(this.clone().unbind(), operation, timeout))
+pub(in crate::queue) fn awaitable<C: QueueClass>(
+    operation: QueueOperation<C>,
+    timeout: Option<&Bound<'_, PyAny>>,
+) -> PyResult<AsyncOperation> {
+    Ok(AsyncOperation::new(operation, Timeout::parse_strict("timeout", timeout)?))
+}
+
+fn make_get<C: QueueClass>(queue: &Bound<'_, PyAny>, _: Option<&Bound<'_, PyAny>>) -> PyResult<Box<dyn Operation>> {
+    Ok(QueueOperation::get(queue.cast::<C>()?).selected())
+}
+
+fn make_put<C: QueueClass>(queue: &Bound<'_, PyAny>, item: Option<&Bound<'_, PyAny>>) -> PyResult<Box<dyn Operation>> {
+    let item = item.map_or_else(|| queue.py().None(), |item| item.clone().unbind());
+    Ok(QueueOperation::put(queue.cast::<C>()?, item, None)?.selected())
 }
 
 /// The methods that read the same in both kinds of queue.
@@ -107,12 +125,6 @@ macro_rules! shared_methods {
     ($class:ty) => {
         #[pymethods]
         impl $class {
-            /// The name given at creation, for `repr` and statistics.
-            #[getter]
-            fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-                self.inner.name(py)
-            }
-
             /// Return the number of items in the queue at this moment.
             fn qsize(slf: &Bound<'_, Self>) -> PyResult<usize> {
                 slf.get().inner.size(slf.as_any())
@@ -123,43 +135,6 @@ macro_rules! shared_methods {
                 Ok(slf.get().inner.size(slf.as_any())? == 0)
             }
 
-            /// Put all of `items`, in order, and return the number of items.
-            ///
-            /// If a list or tuple fits, it is put in one step. Otherwise items are put in chunks as room appears, with no other
-            /// putter's items between them, waiting for room as `put` does. An item is taken from an iterator only when there
-            /// is room for it, so afterwards the iterator is at the first item that was not put.
-            ///
-            /// Raises Full, ShutDown, or the exception of a signal handler or of the iterable, each with an attribute
-            /// `accepted`: the number of items that were put.
-            #[pyo3(signature = (items, block = true, timeout = None))]
-            fn put_many(
-                slf: &Bound<'_, Self>,
-                items: &Bound<'_, PyAny>,
-                block: bool,
-                timeout: Option<&Bound<'_, PyAny>>,
-            ) -> PyResult<Py<PyAny>> {
-                slf.get().inner.put_many(slf.as_any(), items, block, timeout)
-            }
-
-            /// Remove and return 1 to `max` items, as a list.
-            ///
-            /// Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
-            /// until `max` are there, the queue is full, a putter is waiting, or the queue is shut down. Meanwhile it keeps its
-            /// position in the wait queue and has taken nothing.
-            ///
-            /// Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError,
-            /// TypeError or OverflowError for an invalid `max`, `timeout` or `linger`.
-            #[pyo3(signature = (max, block = true, timeout = None, *, linger = None), text_signature = "($self, max, block=True, timeout=None, *, linger=0.0)")]
-            fn get_many(
-                slf: &Bound<'_, Self>,
-                max: &Bound<'_, PyAny>,
-                block: bool,
-                timeout: Option<&Bound<'_, PyAny>>,
-                linger: Option<&Bound<'_, PyAny>>,
-            ) -> PyResult<Py<PyAny>> {
-                slf.get().inner.get_many(slf.as_any(), max, block, timeout, linger)
-            }
-
             /// Remove all items from the queue, in one step, and return their number.
             ///
             /// Each removed item counts as a finished task.
@@ -167,7 +142,8 @@ macro_rules! shared_methods {
                 slf.get().inner.clear_items(slf.as_any(), None)
             }
 
-            /// Return the item that `get` would return next, without removing it.
+            /// Return the item that `get` would return next, without removing it. With `shed=AdaptiveLifo()` that is the oldest item, also
+            /// while `get` returns the newest.
             ///
             /// Raises Empty if there is no item, ShutDown if the queue has been shut down and is empty. Another getter may take
             /// the item before the caller does.
@@ -175,12 +151,28 @@ macro_rules! shared_methods {
                 slf.get().inner.peek(slf.as_any())
             }
 
-            fn _async_put(slf: &Bound<'_, Self>, item: Item, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
-                awaitable(slf.as_any(), QueueOperation::put(&slf.get().inner, item), timeout)
+            /// Return the operation `get` for `select`, which then removes and returns the next item.
+            fn getting(slf: &Bound<'_, Self>) -> PySelectable {
+                PySelectable::new("getting", slf.as_any(), None, make_get::<$class>)
+            }
+
+            /// Return the operation `put(item)` for `select`, which then puts the item and returns None.
+            fn putting(slf: &Bound<'_, Self>, item: &Bound<'_, PyAny>) -> PySelectable {
+                PySelectable::new("putting", slf.as_any(), Some(item), make_put::<$class>)
+            }
+
+            #[pyo3(signature = (item, timeout, ttl = None))]
+            fn _async_put(
+                slf: &Bound<'_, Self>,
+                item: Item,
+                timeout: Option<&Bound<'_, PyAny>>,
+                ttl: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<AsyncOperation> {
+                awaitable(QueueOperation::put(slf, item, arguments::ttl(ttl)?)?, timeout)
             }
 
             fn _async_get(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
-                awaitable(slf.as_any(), QueueOperation::get(&slf.get().inner), timeout)
+                awaitable(QueueOperation::get(slf), timeout)
             }
 
             fn _async_put_many(
@@ -188,7 +180,7 @@ macro_rules! shared_methods {
                 items: &Bound<'_, PyAny>,
                 timeout: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<AsyncOperation> {
-                awaitable(slf.as_any(), QueueOperation::put_many(&slf.get().inner, items)?, timeout)
+                awaitable(QueueOperation::put_many(slf, items)?, timeout)
             }
 
             fn _async_get_many(
@@ -199,7 +191,7 @@ macro_rules! shared_methods {
             ) -> PyResult<AsyncOperation> {
                 let max = arguments::positive("max", max)?;
                 let linger = arguments::duration("linger", linger)?;
-                awaitable(slf.as_any(), QueueOperation::get_many(&slf.get().inner, max, nanos(linger)), timeout)
+                awaitable(QueueOperation::get_many(slf, max, nanos(linger)), timeout)
             }
 
             /// Raises what `get_many` raises about these arguments.
@@ -209,7 +201,7 @@ macro_rules! shared_methods {
             }
 
             fn __iter__(slf: &Bound<'_, Self>) -> PyResult<QueueIterator> {
-                QueueIterator::new(slf.as_any(), &slf.get().inner)
+                QueueIterator::new(slf)
             }
 
             /// The memory of the object and of its buffer, without the items, as for a list.
@@ -241,30 +233,49 @@ macro_rules! shared_methods {
 
 shared_methods!(PyQueue);
 shared_methods!(PySimpleQueue);
-refuse_copies!(PyQueue);
-refuse_copies!(PySimpleQueue);
+common_methods!(PyQueue, inner);
+common_methods!(PySimpleQueue, inner);
+
+impl PyQueue {
+    pub(in crate::queue) fn made(inner: QueueInner) -> Self {
+        Self { inner }
+    }
+}
 
 #[pymethods]
 impl PyQueue {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, name=None, clock=None)")]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, overflow='block', on_drop=None, weigh=None, max_weight=None, shed=None, track_latency=False, high=None, low=None, name=None, clock=None)")]
     fn new(cls: &Bound<'_, PyType>, _args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let base = cls.py().get_type::<Self>();
         Ok(Self { inner: new_inner::<Self>(cls, &base, Order::Fifo)? })
     }
 
-    #[pyo3(signature = (maxsize = Argument::MISSING, *, name = None, clock = None))]
+    #[pyo3(signature = (maxsize = Argument::MISSING, *, overflow = None, on_drop = None, weigh = None, max_weight = None, shed = None, track_latency = Truth(false), high = None, low = None, name = None, clock = None))]
+    #[expect(clippy::too_many_arguments, reason = "one for each of Python's")]
     fn __init__(
         slf: &Bound<'_, Self>,
         maxsize: Argument<'_, '_>,
+        overflow: Option<&Bound<'_, PyAny>>,
+        on_drop: Option<&Bound<'_, PyAny>>,
+        weigh: Option<&Bound<'_, PyAny>>,
+        max_weight: Option<&Bound<'_, PyAny>>,
+        shed: Option<&Bound<'_, PyAny>>,
+        track_latency: Truth,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = slf.py();
         let inner = &slf.get().inner;
         let maxsize = maxsize.given().cloned().unwrap_or_else(|| zero(py));
-        inner.init(py, Some(&maxsize), name, clock)?;
+        let arguments = Arguments { weigh, max_weight, shed, track_latency: track_latency.0 };
+        let composed = composition::parsed(inner, false, &arguments)?;
+        let marks = pressure::watermarks((high, low), &maxsize, composed.0.max_weight)?;
+        let overflow = overflow::settings(inner, (&maxsize, composed.1.is_some()), overflow, on_drop, (false, false))?;
+        inner.init(slf.as_any(), Some(&maxsize), overflow, (composed.0, composed.1, marks), name, clock)?;
         if inner.overrides.hooks {
             slf.call_method1(interned!(py, "_init"), (maxsize,))?;
         }
@@ -272,15 +283,64 @@ impl PyQueue {
     }
 
     /// The largest number of items in the queue; zero or less means no bound. It can be assigned: a larger bound wakes
-    /// waiting putters.
+    /// waiting putters. Of a FairQueue it has to be greater than the number of reserved places.
     #[getter]
     fn maxsize(&self, py: Python<'_>) -> Py<PyAny> {
         self.inner.extra(py, |extras| &extras.maxsize).unwrap_or_else(|| zero(py).unbind())
     }
 
     #[setter]
-    fn set_maxsize(&self, maxsize: &Bound<'_, PyAny>) {
-        self.inner.set_maxsize(maxsize.py(), maxsize);
+    fn set_maxsize(&self, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.inner.set_maxsize(maxsize.py(), maxsize)
+    }
+
+    /// What happens to an item that finds the queue full: "block", "reject", "drop_oldest", "drop_newest", "drop_lowest" (of a
+    /// PriorityQueue) or a `Sample`. It can be assigned; the new policy applies to waiting putters too.
+    #[getter]
+    fn overflow<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.inner.overflow(py)
+    }
+
+    #[setter]
+    fn set_overflow(&self, overflow: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.inner.set_overflow(overflow)
+    }
+
+    /// What the items in the queue may weigh together, or None without `weigh`. It can be assigned: a larger bound wakes waiting
+    /// putters; with a smaller one, putters that wait with an item that is heavier get ValueError. Items in the queue stay.
+    #[getter]
+    fn max_weight(&self, py: Python<'_>) -> Option<u64> {
+        self.inner.core.max_weight(py)
+    }
+
+    #[setter]
+    fn set_max_weight(&self, max_weight: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.inner.set_max_weight(max_weight)
+    }
+
+    /// The function that is called with every dropped item and the reason, or None.
+    #[getter]
+    fn on_drop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.inner.extra(py, |extras| &extras.on_drop)
+    }
+
+    /// Put an item if there is room for it, or if the overflow policy makes room, without waiting and in one step. Return what became of
+    /// it: an `Offered`, which is true if the item is in the queue.
+    ///
+    /// With `overflow="block"` or `"reject"` an item that finds no room is refused, with the reason "full". What is dropped by the other
+    /// policies, or because its `ttl` has passed, is reported to `on_drop` as well. `ttl` is that of `put`. Raises ShutDown if the
+    /// queue has been shut down.
+    ///
+    /// Fairness: as `put_nowait` it does not use the wait queue, so it takes free room even while other putters are waiting.
+    #[pyo3(signature = (item, *, ttl = None))]
+    fn offer(slf: &Bound<'_, Self>, item: Item, ttl: Option<&Bound<'_, PyAny>>) -> PyResult<Offered> {
+        QueueOperation::offer(slf, item, arguments::ttl(ttl)?)
+    }
+
+    /// How full the queue is, whether that is above its marks, and how to hear of it: see `Pressure`.
+    #[getter]
+    fn pressure(slf: &Bound<'_, Self>) -> Pressure {
+        Pressure::new(&BoundQueue { this: slf.as_any(), inner: &slf.get().inner })
     }
 
     /// The number of items put for which `task_done` has not been called yet.
@@ -313,7 +373,8 @@ impl PyQueue {
                 .ok_or_else(|| PyAttributeError::new_err("'queue': this class has not set it (in _init)"));
         }
         let class = imported(py, &VIEW, "sluicegate._items", "QueueItems")?;
-        Ok(class.call1((slf, inner.order == Order::Fifo))?.unbind())
+        let is_deque = matches!(inner.order, Order::Fifo | Order::Keyed);
+        Ok(guarded::call(class, &(slf, is_deque).into_pyobject(py)?)?.unbind())
     }
 
     #[setter]
@@ -327,8 +388,20 @@ impl PyQueue {
     }
 
     /// A copy of the queued items, in the standard library's arrangement.
-    fn _snapshot(slf: &Bound<'_, Self>) -> PyResult<Vec<Item>> {
-        slf.get().inner.snapshot(slf.as_any())
+    fn _snapshot<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        let items = slf.get().inner.snapshot(slf.as_any())?;
+        ListRoom::new(slf.py(), items.len())?.filled(items)
+    }
+
+    /// Has a function called with every item that is dropped or cleared, after `on_drop`. An executor cannot leave that to the items'
+    /// destructors: on the free-threaded build these wait for the thread that has made the item.
+    fn _listen(&self, py: Python<'_>, listener: Item) {
+        self.inner.set_listener(py, listener);
+    }
+
+    /// Takes the next item as a method of `queue` does, if that needs no copy of the items: a list of one item, or an empty one.
+    fn _take_next(slf: &Bound<'_, Self>) -> PyResult<Option<Vec<Item>>> {
+        slf.get().inner.take_next(slf.as_any())
     }
 
     /// Puts `items` in the place of `seen`, if those are still what is in the queue.
@@ -337,11 +410,13 @@ impl PyQueue {
         slf.get().inner.replace(slf.as_any(), &seen, items)
     }
 
-    /// Return True if the queue holds `maxsize` items at this moment; always False if there is no bound.
+    /// Return True if the queue holds `maxsize` items at this moment, or items that weigh `max_weight` together; always False if there
+    /// is neither bound. Where items weigh something, one may find no room although the queue is not full.
     fn full(slf: &Bound<'_, Self>) -> PyResult<bool> {
         // The comparison is the standard library's, with its error for a `maxsize` that is no number.
-        if !zero(slf.py()).lt(slf.get().maxsize(slf.py()))? {
-            return Ok(false);
+        let by_weight = slf.get().inner.core.is_full_by_weight(slf.py());
+        if !zero(slf.py()).lt(slf.get().maxsize(slf.py()))? || by_weight {
+            return Ok(by_weight);
         }
         let (size, limit) = slf.get().inner.size_and_limit(slf.as_any())?;
         Ok(size >= limit)
@@ -350,9 +425,14 @@ impl PyQueue {
     /// Indicate that an item taken from the queue has been processed.
     ///
     /// Raises ValueError if called more times than items were put.
-    fn task_done(&self, py: Python<'_>) -> PyResult<()> {
-        let (wakes, done) = self.inner.core.task_done(py);
-        wakes.fire();
+    fn task_done(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let done = slf.get().inner.step(slf.as_any(), "task_done", State::task_done)?;
+        if done { Ok(()) } else { Err(PyValueError::new_err("task_done() called too many times")) }
+    }
+
+    /// `task_done` for a batch of items.
+    fn _tasks_done(slf: &Bound<'_, Self>, count: u32) -> PyResult<()> {
+        let done = slf.get().inner.step(slf.as_any(), "task_done", |state, wakes| state.tasks_done(count.into(), wakes))?;
         if done { Ok(()) } else { Err(PyValueError::new_err("task_done() called too many times")) }
     }
 
@@ -363,7 +443,7 @@ impl PyQueue {
     #[pyo3(signature = (timeout = None))]
     fn join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        blocking::run(slf.as_any(), &mut QueueOperation::join(&slf.get().inner), timeout).map(drop)
+        conditions::run(slf, &mut QueueOperation::join(slf), Side::Join, timeout).map(drop)
     }
 
     /// Shut the queue down: `put` raises ShutDown from now on, and `get` raises it once the queue is empty.
@@ -375,23 +455,17 @@ impl PyQueue {
     /// Raises TypeError if `error` is not an exception, with nothing changed.
     #[pyo3(signature = (immediate = Truth(false), *, error = None), text_signature = "($self, immediate=False, *, error=None)")]
     fn shutdown(slf: &Bound<'_, Self>, immediate: Truth, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let py = slf.py();
         let inner = &slf.get().inner;
-        let end = error.map_or_else(|| Ok(End { error: None, immediate: immediate.0 }), |error| End::of(error, immediate.0))?;
+        let end = End::by_shutdown(immediate.0, error)?;
         if immediate.0 {
             return inner.clear_items(slf.as_any(), Some(end)).map(drop);
         }
-        inner.end(py, end);
-        Ok(())
+        inner.end(slf.as_any(), end)
     }
 
     /// Shut the queue down with an error: the same as `shutdown(error=error)`.
     fn fail(slf: &Bound<'_, Self>, error: &Bound<'_, PyAny>) -> PyResult<()> {
-        if error.is_none() {
-            return Err(PyTypeError::new_err("'error' must be an exception, not None"));
-        }
-        slf.get().inner.end(slf.py(), End::of(error, false)?);
-        Ok(())
+        slf.get().inner.end(slf.as_any(), End::by_fail(error)?)
     }
 
     /// Return a snapshot of the queue's size, counters and waiting times.
@@ -420,28 +494,39 @@ impl PyQueue {
         stdlib::get_hook(slf.as_any(), &slf.get().inner)
     }
 
-    /// Somebody begins to work, see `working`.
-    fn _start_work(&self, py: Python<'_>) {
-        self.inner.core.start_work(py).fire();
+    /// Somebody begins to work, see `working`. The number is for `_stop_work`.
+    fn _start_work(&self, py: Python<'_>) -> PyResult<Worker> {
+        self.inner.start_work(py)
     }
 
-    fn _stop_work(&self, py: Python<'_>) {
-        self.inner.core.stop_work(py).fire();
+    fn _stop_work(&self, py: Python<'_>, worker: Worker) {
+        self.inner.core.stop_work(py, worker).fire();
     }
 
     fn _async_join(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
-        awaitable(slf.as_any(), QueueOperation::join(&slf.get().inner), timeout)
+        awaitable(QueueOperation::join(slf), timeout)
     }
 
-    /// Waits until there is room (`putting`) or an item, and takes nothing. False if the time ran out.
-    fn _wait_ready(slf: &Bound<'_, Self>, putting: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+    /// The lock that makes several steps one: see `QueueMutex`.
+    #[getter]
+    fn mutex(slf: &Bound<'_, Self>) -> QueueMutex {
+        QueueMutex::new(slf.as_any(), &slf.get().inner)
+    }
+
+    /// `wait` of the condition on `side`: "put", "get" or "join".
+    fn _wait_to_be_notified(slf: &Bound<'_, Self>, side: &str, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let timeout = Timeout::parse(timeout)?;
-        let side = if putting { Side::Put } else { Side::Get };
-        match blocking::run(slf.as_any(), &mut QueueOperation::ready(&slf.get().inner, side), timeout) {
-            Ok(_) => Ok(true),
-            Err(error) if exceptions::is_refusal(slf.py(), &error) => Ok(false),
-            Err(error) => Err(error),
-        }
+        conditions::wait_to_be_notified(slf, side_of(side)?, timeout)
+    }
+
+    /// `wait` of the condition on `side` is another function than its own (or its own again).
+    fn _replace_wait(&self, side: &str, replaced: bool) -> PyResult<()> {
+        self.inner.replaced_waits.set(side_of(side)?, replaced);
+        Ok(())
+    }
+
+    fn _notify(&self, py: Python<'_>, side: &str, count: u64) -> PyResult<()> {
+        conditions::notify(&self.inner, py, side_of(side)?, count)
     }
 
     /// What ends an iteration that has met ShutDown: raises, or returns None.
@@ -454,7 +539,7 @@ impl PyQueue {
 impl PyLifoQueue {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, name=None, clock=None)")]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, overflow='block', on_drop=None, weigh=None, max_weight=None, shed=None, track_latency=False, high=None, low=None, name=None, clock=None)")]
     fn new(
         cls: &Bound<'_, PyType>,
         _args: &Bound<'_, PyTuple>,
@@ -470,7 +555,7 @@ impl PyLifoQueue {
 impl PyPriorityQueue {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, name=None, clock=None)")]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, overflow='block', on_drop=None, weigh=None, max_weight=None, shed=None, track_latency=False, high=None, low=None, name=None, clock=None)")]
     fn new(
         cls: &Bound<'_, PyType>,
         _args: &Bound<'_, PyTuple>,
@@ -479,6 +564,48 @@ impl PyPriorityQueue {
         let base = cls.py().get_type::<Self>();
         let queue = PyQueue { inner: new_inner::<PyQueue>(cls, &base, Order::Heap)? };
         Ok(PyClassInitializer::from(queue).add_subclass(Self))
+    }
+}
+
+#[pymethods]
+impl PyCoalescingQueue {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(maxsize=0, *, key, merge=None, overflow='block', on_drop=None, high=None, low=None, name=None, clock=None)")]
+    fn new(
+        cls: &Bound<'_, PyType>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let base = cls.py().get_type::<Self>();
+        let inner = new_inner::<PyQueue>(cls, &base, Order::Keyed)?;
+        if inner.overrides.hooks {
+            return Err(PyTypeError::new_err(
+                "a subclass of CoalescingQueue cannot override _init, _qsize, _put or _get, because the keys decide what is put",
+            ));
+        }
+        Ok(PyClassInitializer::from(PyQueue { inner }).add_subclass(Self))
+    }
+
+    #[pyo3(signature = (maxsize = Argument::MISSING, *, key, merge = None, overflow = None, on_drop = None, high = None, low = None, name = None, clock = None))]
+    #[expect(clippy::too_many_arguments, reason = "one for each of Python's")]
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        maxsize: Argument<'_, '_>,
+        key: &Bound<'_, PyAny>,
+        merge: Option<&Bound<'_, PyAny>>,
+        overflow: Option<&Bound<'_, PyAny>>,
+        on_drop: Option<&Bound<'_, PyAny>>,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
+        name: Option<&Bound<'_, PyAny>>,
+        clock: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let queue = slf.as_super();
+        if let Some(keys) = &queue.get().inner.keys {
+            keys.settle(key, merge)?;
+        }
+        PyQueue::__init__(queue, maxsize, overflow, on_drop, None, None, None, Truth(false), high, low, name, clock)
     }
 }
 
@@ -494,7 +621,7 @@ impl PySimpleQueue {
 
     #[pyo3(signature = (*, name = None, clock = None))]
     fn __init__(slf: &Bound<'_, Self>, name: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        slf.get().inner.init(slf.py(), None, name, clock)
+        slf.get().inner.init(slf.as_any(), None, (Overflow::Block, None), (Composition::default(), None, None), name, clock)
     }
 
     /// Return a snapshot of the queue's size, counters and waiting times.

@@ -1,23 +1,43 @@
-//! What is asked of all items at once: how many there are, a copy of them, the next one, that there be none.
+//! Operations on all items at once: their number, a copy of them, the next one, and removing them.
 //!
-//! Where the order of the items needs Python, the baton is held meanwhile: then nobody else moves an item.
+//! If the order of the items needs Python, the baton is held meanwhile, so that no other thread moves an item.
+
+use std::collections::TryReserveError;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::rt::kept::interned;
+use crate::rt::memory;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use sluicegate_core::buffer::Buffer;
-use sluicegate_core::queue::{GetError, Side};
+use sluicegate_core::clock::Nanos;
+use sluicegate_core::queue::{GetError, Note, Side, State};
 
-use crate::queue::inner::{End, Object, QueueInner};
+use crate::queue::baton::{BatonGuard, reentered};
+use crate::queue::inner::{BoundQueue, Extras, QueueInner};
 use crate::queue::items::{Item, Items};
-use crate::queue::owner::OwnerGuard;
+use crate::rt::ending::End;
+
+/// The notes of items that replace others, whose notes are `notes`: items that stay keep theirs, and new items count as arriving now.
+fn kept_notes((seen, notes): (&[Item], &[Note]), (items, weights): (&[Item], &[u64]), now: Nanos) -> Vec<Note> {
+    if notes.is_empty() && weights.is_empty() {
+        return Vec::new();
+    }
+    let mut known: HashMap<*mut pyo3::ffi::PyObject, VecDeque<Note>> = HashMap::new();
+    for (item, note) in seen.iter().zip(notes) {
+        known.entry(item.as_ptr()).or_default().push_back(*note);
+    }
+    let kept = |item: &Item| known.get_mut(&item.as_ptr()).and_then(VecDeque::pop_front);
+    let weights = weights.iter().copied().chain(std::iter::repeat(0));
+    items.iter().map(kept).zip(weights).map(|(note, weight)| note.unwrap_or(Note::new(now, weight))).collect()
+}
 
 impl QueueInner {
     pub(in crate::queue) fn size(&self, this: &Bound<'_, PyAny>) -> PyResult<usize> {
         self.size_and_limit(this).map(|(size, _)| size)
     }
 
-    /// Both as they are at one moment: while the baton is held, the size stays.
+    /// Both values are of one moment: the size does not change while the baton is held.
     pub(in crate::queue) fn size_and_limit(&self, this: &Bound<'_, PyAny>) -> PyResult<(usize, usize)> {
         let py = this.py();
         let look = || self.core.look(py, |items, limit, _| (items.len(), limit));
@@ -27,8 +47,8 @@ impl QueueInner {
         if self.core.baton_is_mine(py) {
             return Ok((this.call_method0(interned!(py, "_qsize"))?.extract()?, look().1));
         }
-        let object = Object { this, inner: self };
-        let guard = OwnerGuard::take(&object, "qsize")?;
+        let object = BoundQueue { this, inner: self };
+        let guard = BatonGuard::take(&object, "qsize")?;
         let measured = guard.measure()?;
         let (size, limit) = look();
         guard.finish(0, 0)?;
@@ -37,35 +57,41 @@ impl QueueInner {
 
     /// With `end` the queue is also shut down, in the same step.
     pub(in crate::queue) fn clear_items(&self, this: &Bound<'_, PyAny>, end: Option<End>) -> PyResult<usize> {
-        let py = this.py();
-        let object = Object { this, inner: self };
+        let object = BoundQueue { this, inner: self };
         let shut = end.is_some();
-        let clear = |end: Option<End>| {
+        let name = if shut { "shutdown" } else { "clear" };
+        let clear = |mut end: Option<End>| {
             let drain = |items: &mut Items| {
                 let count = items.len();
                 ((items.take_all(), count), count)
             };
-            let Some(end) = end else { return self.core.clear(py, drain) };
-            let (wakes, (drained, displaced)) = self.core.shut_down_at_once(py, drain, |extras, again| end.note(extras, again));
-            drop(displaced);
-            (wakes, drained)
+            self.step(this, name, |state, wakes| {
+                if !shut {
+                    return (state.clear(drain, wakes), None);
+                }
+                let mut end = |extras: &mut Extras, again| end.take().and_then(|end| end.note(&mut extras.ending, again));
+                state.shut_down_at_once(drain, &mut end, wakes)
+            })
         };
         if !self.slow {
-            let (wakes, (items, count)) = clear(end);
-            wakes.fire();
-            drop(items);
+            let ((items, count), displaced) = clear(end)?;
+            self.report_cleared(this.py(), &items);
+            drop((items, displaced));
             return Ok(count);
         }
-        if let Some(end) = end {
-            self.end(py, end);
+        if self.core.baton_is_mine(this.py()) {
+            return Err(reentered(name)); // before anything has changed
         }
-        let mut guard = OwnerGuard::take(&object, if shut { "shutdown" } else { "clear" })?;
+        if let Some(end) = end {
+            self.end(this, end)?;
+        }
+        let mut guard = BatonGuard::take(&object, name)?;
         let again = shut.then(|| End { error: None, immediate: true });
         if !self.overrides.hooks {
-            let (wakes, (items, count)) = clear(again);
+            let ((items, count), displaced) = clear(again)?;
             guard.finish(0, 0)?;
-            wakes.fire();
-            drop(items); // no sooner: what this runs may use the queue
+            self.report_cleared(this.py(), &items);
+            drop((items, displaced)); // only now, because dropping items may run code that uses the queue
             return Ok(count);
         }
         let mut count = 0;
@@ -85,51 +111,82 @@ impl QueueInner {
             items.size = size;
             ((), count)
         };
-        let wakes = match again {
-            Some(end) => self.core.shut_down_at_once(py, drain, |extras, again| end.note(extras, again)).0,
-            None => self.core.clear(py, drain).0,
-        };
+        let mut again = again;
+        let displaced = self.step(this, name, |state, wakes| {
+            if !shut {
+                state.clear(drain, wakes);
+                return None;
+            }
+            let end = |extras: &mut Extras, again_| again.take().and_then(|end| end.note(&mut extras.ending, again_));
+            state.shut_down_at_once(drain, end, wakes).1
+        })?;
         guard.finish(0, 0)?;
-        wakes.fire();
+        drop(displaced);
         outcome.map(|()| count)
     }
 
-    /// What is in the queue, in the standard library's arrangement.
+    /// The items of the queue, in the standard library's arrangement.
     pub(in crate::queue) fn snapshot(&self, this: &Bound<'_, PyAny>) -> PyResult<Vec<Item>> {
         let py = this.py();
-        let copy = || self.core.with_buffer(py, |items| items.iter().map(|item| item.clone_ref(py)).collect());
+        let copy = || {
+            let copied = self.core.with_buffer(py, |items| {
+                let mut copied = Vec::new();
+                copied.try_reserve_exact(items.iter().count())?;
+                copied.extend(items.iter().map(|item| item.clone_ref(py)));
+                Ok::<_, TryReserveError>(copied)
+            });
+            copied.map_err(|_| memory::none(py, c"there is no memory for a copy of the items"))
+        };
         if !self.slow {
-            return Ok(copy());
+            return Ok(copy()?.into_iter().map(|item| self.bare(py, item)).collect());
         }
-        let object = Object { this, inner: self };
-        let guard = OwnerGuard::take(&object, "queue")?;
+        let object = BoundQueue { this, inner: self };
+        let guard = BatonGuard::take(&object, "queue")?;
         let items = copy();
         guard.finish(0, 0)?;
-        Ok(items)
+        items
     }
 
-    /// Puts `items` in the place of `seen`, if those are still what is in the queue, in one step; else nothing happens. Both are in the standard
-    /// library's arrangement.
+    /// Replaces the items `seen` by `items` in one step, if those are still the queue's items; otherwise nothing happens. Both are in the
+    /// standard library's arrangement.
     pub(in crate::queue) fn replace(&self, this: &Bound<'_, PyAny>, seen: &[Item], items: Vec<Item>) -> PyResult<bool> {
-        let py = this.py();
+        if self.keys.is_some() || self.fair.is_some() {
+            return Err(PyTypeError::new_err("the items of this queue cannot be changed by hand, because each has a key"));
+        }
+        // The items that stay have been weighed before.
+        let stay: HashSet<_> = if self.weighs() { seen.iter().map(Py::as_ptr).collect() } else { HashSet::new() };
+        let weigh = |item: &Item| if stay.contains(&item.as_ptr()) { Ok(0) } else { self.weight_of(item.bind(this.py())) };
+        let weights = if self.weighs() { items.iter().map(weigh).collect::<PyResult<Vec<_>>>()? } else { Vec::new() };
         let mut items = Some(items);
         let mut replace = || {
-            self.core.edit(py, |queue| {
-                let unchanged = queue.iter().count() == seen.len() && queue.iter().zip(seen).all(|(one, other)| one.is(other));
-                if unchanged { items.take().map(|items| queue.replace(items)) } else { None }
+            self.step(this, "queue", |state, wakes| {
+                let replace = |queue: &mut Items, notes: &[Note], now: Nanos| {
+                    let unchanged =
+                        queue.iter().count() == seen.len() && queue.iter().zip(seen).all(|(one, other)| one.is(other));
+                    let Some(items) = items.take().filter(|_| unchanged) else { return (None, None) };
+                    let kept = kept_notes((seen, notes), (&items, &weights), now);
+                    (Some(queue.replace(items)), Some(kept))
+                };
+                state.edit_with_notes(replace, wakes)
             })
         };
         if !self.slow {
-            let (wakes, old) = replace();
-            wakes.fire();
-            return Ok(old.is_some());
+            return Ok(replace()?.is_some());
         }
-        let object = Object { this, inner: self };
-        let guard = OwnerGuard::take(&object, "queue")?;
-        let (wakes, old) = replace();
+        let object = BoundQueue { this, inner: self };
+        let guard = BatonGuard::take(&object, "queue")?;
+        let old = replace()?;
         guard.finish(0, 0)?;
-        wakes.fire();
-        Ok(old.is_some()) // the old ones are dropped here: what that runs may use the queue
+        Ok(old.is_some()) // the old items are dropped here, which may run code that uses the queue
+    }
+
+    /// Takes the next item by hand, if that is only a step of the buffer: as a list of one item, or an empty one. `None`: it is more.
+    pub(in crate::queue) fn take_next(&self, this: &Bound<'_, PyAny>) -> PyResult<Option<Vec<Item>>> {
+        if self.slow || self.keys.is_some() || self.fair.is_some() {
+            return Ok(None);
+        }
+        let taken = self.step(this, "queue", State::take_by_hand)?;
+        Ok(taken.map(|item| item.into_iter().collect()))
     }
 
     pub(in crate::queue) fn peek(&self, this: &Bound<'_, PyAny>) -> PyResult<Item> {
@@ -141,17 +198,19 @@ impl QueueInner {
         }
         let look = || self.core.peek(py, |item| item.clone_ref(py));
         let item = if self.slow {
-            let object = Object { this, inner: self };
-            let guard = OwnerGuard::take(&object, "peek")?;
+            let object = BoundQueue { this, inner: self };
+            let guard = BatonGuard::take(&object, "peek")?;
             let item = look();
             guard.finish(0, 0)?;
             item
         } else {
-            look()
+            look().map(|item| self.bare(py, item))
         };
         item.map_err(|error| match error {
             GetError::ShutDown => self.shut_down_error(py, "peek"),
-            GetError::Empty => self.refusal(interned!(py, "peek").clone(), Side::Get),
+            GetError::Empty | GetError::Locked | GetError::Composed | GetError::NoMemory => {
+                self.refusal(interned!(py, "peek").clone(), Side::Get, None)
+            }
         })
     }
 }

@@ -3,7 +3,6 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::PyDict;
 use sluicegate_core::queue;
 use sluicegate_core::section::Section;
 
@@ -11,6 +10,7 @@ use crate::queue::classes::PyQueue;
 use crate::queue::inner::QueueClass;
 use crate::rt::arguments;
 use crate::rt::domain::Attached;
+use crate::rt::ending::End;
 use crate::rt::gc::attached_in_traverse;
 use crate::rt::guarded::last_act;
 
@@ -22,7 +22,7 @@ pub(crate) struct StreamEnds {
     queue: Py<PyQueue>,
     /// Consumers' end: what is still in the queue has no taker.
     immediate: bool,
-    count: queue::Ends,
+    count: queue::StreamEnd,
     /// The first exception by which one of them has left.
     error: Section<Option<Py<PyAny>>, Attached>,
 }
@@ -35,7 +35,12 @@ impl StreamEnds {
         if !immediate {
             queue.get().inner().core.open_end(queue.py());
         }
-        Ok(Self { queue: queue.clone().unbind(), immediate, count: queue::Ends::new(expected as u64), error: Section::new(None) })
+        Ok(Self {
+            queue: queue.clone().unbind(),
+            immediate,
+            count: queue::StreamEnd::new(expected as u64),
+            error: Section::new(None),
+        })
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<Py<PyQueue>> {
@@ -70,11 +75,11 @@ impl StreamEnds {
             if !is_over && error.is_none() {
                 return Ok(is_the_end); // `working` goes on, and shuts the queue down when the work is done
             }
-            let keywords = PyDict::new(py);
             if let Some(error) = error {
-                keywords.set_item("error", error)?;
+                queue.get().inner().blame(py, End::of(error.bind(py), self.immediate)?);
             }
-            queue.call_method("shutdown", (self.immediate,), Some(&keywords))?;
+            // A subclass's own need not know of `error=`.
+            queue.call_method1("shutdown", (self.immediate,))?;
         }
         Ok(is_the_end)
     }
@@ -87,9 +92,9 @@ impl StreamEnds {
     }
 
     fn __repr__(&self) -> String {
-        let who = if self.immediate { "consumers" } else { "producers" };
+        let side = if self.immediate { "consumers" } else { "producers" };
         let (entered, left) = self.count.counts();
-        format!("<{who} of a sluicegate queue: {} expected, {entered} entered, {left} left>", self.count.expected())
+        format!("<{side} of a sluicegate queue: {} expected, {entered} entered, {left} left>", self.count.expected())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -4,37 +4,32 @@
 //! part of the entry itself, then for the whole operation, with wake-ups. It drops no reference but those that the caller holds too.
 #![expect(clippy::inline_always, reason = "a fast form is a part of its entry, see `rt::hot`")]
 
-use std::ffi::CStr;
-use std::marker::PhantomData;
-
 use crate::rt::kept::interned;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
-use sluicegate_core::queue::{Admission, GetError, PutError, Side};
+use sluicegate_core::clock::nanos;
+use sluicegate_core::queue::{Admission, Attempt, Dropped, Due, GetError, Lost, PutError, Side, Terms};
 
 use crate::queue::classes::{PyLifoQueue, PyPriorityQueue, PyQueue, PySimpleQueue};
-use crate::queue::inner::{QueueClass, QueueInner};
+use crate::queue::conditions;
+use crate::queue::inner::{QueueClass, QueueInner, Refused};
+use crate::queue::items::Items;
 use crate::queue::ops::QueueOperation;
 use crate::rt::Item;
 use crate::rt::aio;
-use crate::rt::arguments::Timeout;
-use crate::rt::blocking;
-use crate::rt::exceptions;
-use crate::rt::hot::{
-    Arguments, Hot, Method, Parameter, Plain, attached, deliver, install as install_on, is_trivial_timeout, method, raise,
-    trivial_timeout,
-};
-use crate::rt::operation::{Chance, Done, Operation};
-
-static ITEM: Parameter = Parameter::new("item");
-static BLOCK: Parameter = Parameter::new("block");
-static TIMEOUT: Parameter = Parameter::new("timeout");
+use crate::rt::arguments::{self, Timeout};
+use crate::rt::hot::{Fast, attached, deliver, is_trivial_timeout, none, raise, trivial_timeout};
+use crate::rt::hot_methods::hot_methods;
+use crate::rt::operation::{Done, Mode, Operation};
 
 type Argument<'a, 'py> = Option<Borrowed<'a, 'py, PyAny>>;
 
+/// What a queue without `ttl` is given.
+const NO_TTL: Argument<'_, '_> = None;
+
 /// How an operation comes to the door with these arguments, if there is nothing to report about them whatever the queue holds.
 #[inline]
-fn is_trivial(block: Argument<'_, '_>, timeout: Argument<'_, '_>) -> Option<Admission> {
+pub(in crate::queue) fn is_trivial(block: Argument<'_, '_>, timeout: Argument<'_, '_>) -> Option<Admission> {
     let block = match block {
         None => true,
         Some(block) => block.cast_exact::<PyBool>().ok()?.is_true(),
@@ -45,423 +40,518 @@ fn is_trivial(block: Argument<'_, '_>, timeout: Argument<'_, '_>) -> Option<Admi
     Some(if trivial_timeout(timeout)? == 0.0 { Admission::Immediate } else { Admission::Queued })
 }
 
-fn is_true(value: Argument<'_, '_>) -> PyResult<bool> {
+pub(in crate::queue) fn is_true(value: Argument<'_, '_>) -> PyResult<bool> {
     value.map_or(Ok(true), |value| value.is_truthy())
 }
 
+/// The everyday case of a put. `None`: nothing has happened, and `put_slow` is next.
 #[inline(always)]
-fn put_fast(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, admission: Admission) -> Plain {
+pub(in crate::queue) fn put_at_once(
+    inner: &QueueInner,
+    item: Borrowed<'_, '_, PyAny>,
+    admission: Admission,
+) -> Option<Py<PyAny>> {
     let py = item.py();
-    if inner.core.put_at_once(py, admission, || item.to_owned().unbind()) {
-        Plain::Done(py.None())
-    } else {
-        put_slow(inner, item, admission)
-    }
+    inner.core.put_uncontended(py, admission, || item.to_owned().unbind()).then(|| none(py))
+}
+
+#[inline(always)]
+pub(in crate::queue) fn put_fast(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, admission: Admission) -> Fast {
+    put_at_once(inner, item, admission).map_or_else(|| put_slow(inner, item, admission), Fast::Done)
 }
 
 /// A put that has somebody to wake, or memory to ask for.
 #[inline(never)]
-fn put_slow(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, admission: Admission) -> Plain {
+pub(in crate::queue) fn put_slow(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, admission: Admission) -> Fast {
     let py = item.py();
-    if inner.slow || inner.core.is_entered(py) {
-        return Plain::Declined;
+    if inner.core.is_entered(py) {
+        return Fast::Declined;
+    }
+    if inner.slow {
+        let (wakes, put) = inner.core.put_without_baton(py, admission, |items| items.push_plain(item));
+        deliver(wakes);
+        return if put { Fast::Done(none(py)) } else { refuse_unasked(py, inner, Refused::Put, admission) };
+    }
+    if inner.core.put_watched_or_noted(py, None, admission, || item.to_owned().unbind()) {
+        return Fast::Done(none(py));
+    }
+    if let Some(dropped) = inner.core.displace_uncontended(py, || item.to_owned().unbind()) {
+        return after_report(inner, dropped);
     }
     let (wakes, result) = inner.core.try_put(py, item.to_owned().unbind(), admission);
     deliver(wakes);
     match result {
-        Ok(()) => Plain::Done(py.None()),
+        Ok(()) => Fast::Done(none(py)),
         Err(PutError::Full(item)) if admission == Admission::Immediate => {
             drop(item.into_bound(py)); // the caller holds it too
-            refuse(py, inner, Side::Put)
+            refuse(py, inner, Refused::Put)
         }
-        Err(PutError::Full(item) | PutError::ShutDown(item)) => {
+        Err(PutError::Rejected(item)) => {
             drop(item.into_bound(py)); // the caller holds it too
-            Plain::Declined
+            refuse(py, inner, Refused::Rejected)
+        }
+        Err(PutError::Overflows(item)) => put_or_drop(inner, item.into_bound(py)),
+        Err(PutError::Composed(item)) => put_composed(inner, item.into_bound(py), Terms::NONE, admission),
+        // Without memory it is tried again in the general form, which can say so.
+        Err(PutError::Full(item) | PutError::ShutDown(item) | PutError::Locked(item) | PutError::NoMemory(item)) => {
+            drop(item.into_bound(py)); // the caller holds it too
+            Fast::Declined
         }
     }
+}
+
+/// Reports an item that a put has dropped.
+fn after_report(inner: &QueueInner, dropped: Dropped<Item>) -> Fast {
+    attached(|py| {
+        inner.report(py, dropped);
+        Ok(none(py))
+    })
+}
+
+/// A put into a queue that is full and drops items.
+#[inline(never)]
+fn put_or_drop(inner: &QueueInner, item: Bound<'_, PyAny>) -> Fast {
+    let py = item.py();
+    let (wakes, result) = inner.core.put_or_drop(py, item.unbind());
+    deliver(wakes);
+    match result {
+        Ok(None) => Fast::Done(none(py)),
+        Ok(Some(dropped)) => after_report(inner, dropped),
+        Err(
+            PutError::Full(item)
+            | PutError::ShutDown(item)
+            | PutError::Locked(item)
+            | PutError::Rejected(item)
+            | PutError::Overflows(item)
+            | PutError::Composed(item)
+            | PutError::NoMemory(item),
+        ) => {
+            drop(item.into_bound(py)); // the caller holds it too
+            Fast::Declined
+        }
+    }
+}
+
+/// A put with a `ttl`.
+#[inline(never)]
+fn put_until(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, ttl: Argument<'_, '_>, admission: Admission) -> Fast {
+    let py = item.py();
+    match trivial_timeout(ttl) {
+        Some(f64::INFINITY) => put_fast(inner, item, admission),
+        Some(seconds) if seconds > 0.0 && !inner.slow && !inner.core.is_entered(py) => {
+            let ttl = nanos(seconds);
+            if inner.core.put_watched_or_noted(py, Some(ttl), admission, || item.to_owned().unbind()) {
+                return Fast::Done(none(py));
+            }
+            let terms = Terms { weight: 0, due: Due::In(ttl) };
+            put_composed(inner, item.to_owned(), terms, admission)
+        }
+        _ => Fast::Declined,
+    }
+}
+
+/// A put into a queue that keeps notes of its items.
+#[inline(never)]
+pub(in crate::queue) fn put_composed(inner: &QueueInner, item: Bound<'_, PyAny>, terms: Terms, admission: Admission) -> Fast {
+    let py = item.py();
+    if inner.weighs() {
+        return Fast::Declined; // that runs Python; and the caller holds the item too
+    }
+    let attempt = if admission == Admission::Immediate { Attempt::Now } else { Attempt::Arrival };
+    let (wakes, lost, result) = inner.core.put_composed(py, item.unbind(), terms, attempt);
+    deliver(wakes);
+    let plain = match result {
+        Ok(()) => Fast::Done(none(py)),
+        Err(PutError::Full(item)) if admission == Admission::Immediate => {
+            drop(item.into_bound(py)); // the caller holds it too
+            refuse(py, inner, Refused::Put)
+        }
+        Err(PutError::Rejected(item)) => {
+            drop(item.into_bound(py)); // the caller holds it too
+            refuse(py, inner, Refused::Rejected)
+        }
+        Err(
+            PutError::Full(item)
+            | PutError::ShutDown(item)
+            | PutError::Locked(item)
+            | PutError::Overflows(item)
+            | PutError::Composed(item)
+            | PutError::NoMemory(item),
+        ) => {
+            drop(item.into_bound(py)); // the caller holds it too
+            Fast::Declined
+        }
+    };
+    if lost.is_empty() { plain } else { after_reports(py, inner, lost, plain) }
+}
+
+/// Reports what has been given up, then goes on.
+#[cold]
+#[inline(never)]
+fn after_reports(py: Python<'_>, inner: &QueueInner, lost: Lost<Item>, plain: Fast) -> Fast {
+    let report = |lost: Lost<Item>| {
+        attached(|py| {
+            // An exception that is on its way is not the reports'.
+            let raised = PyErr::take(py);
+            for lost in lost.into_vec() {
+                inner.report(py, lost);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+            Ok(none(py))
+        })
+    };
+    if let Fast::Done(none) = report(lost) {
+        drop(none.into_bound(py)); // None
+    }
+    plain
 }
 
 #[inline(always)]
-fn get_fast(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Plain {
-    match inner.core.get_at_once(py, admission) {
-        Some(item) => Plain::Done(item),
-        None => get_slow(py, inner, admission),
-    }
+fn get_fast(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Fast {
+    inner.core.get_uncontended(py, admission).map_or_else(|| get_slow(py, inner, admission), Fast::Done)
 }
 
 #[inline(never)]
-fn get_slow(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Plain {
-    if inner.slow || inner.core.is_entered(py) {
-        return Plain::Declined;
+fn get_slow(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Fast {
+    if inner.core.is_entered(py) {
+        return Fast::Declined;
+    }
+    if inner.slow {
+        let (wakes, item) = inner.core.get_without_baton(py, admission, |items| items.pop_plain(py));
+        deliver(wakes);
+        return item.map_or_else(|| refuse_unasked(py, inner, Refused::Get, admission), Fast::Done);
+    }
+    if let Some(item) = inner.core.get_watched_or_noted(py, admission) {
+        return Fast::Done(inner.bare(py, item));
     }
     let (wakes, result) = inner.core.try_get(py, admission);
     deliver(wakes);
     match result {
-        Ok(item) => Plain::Done(item),
-        Err(GetError::Empty) if admission == Admission::Immediate => refuse(py, inner, Side::Get),
-        Err(_) => Plain::Declined,
+        Ok(item) => Fast::Done(inner.bare(py, item)),
+        Err(GetError::Empty) if admission == Admission::Immediate => refuse(py, inner, Refused::Get),
+        Err(GetError::Composed) => get_composed(py, inner, admission),
+        Err(_) => Fast::Declined,
     }
 }
 
-/// Full or Empty for whoever does not wait. As a rule it says the same as the one before, and has the same arguments.
-fn refuse(py: Python<'_>, inner: &QueueInner, side: Side) -> Plain {
-    let kind = if side == Side::Put { &exceptions::FULL } else { &exceptions::EMPTY };
-    match (inner.last_refusal(py, side), kind.at_hand(py)) {
+/// A get from a queue that keeps notes of its items.
+#[inline(never)]
+fn get_composed(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Fast {
+    let attempt = if admission == Admission::Immediate { Attempt::Now } else { Attempt::Arrival };
+    let (wakes, lost, result) = inner.core.get_composed(py, attempt);
+    deliver(wakes);
+    let plain = match result {
+        Ok(item) => Fast::Done(inner.bare(py, item)),
+        Err(GetError::Empty) if admission == Admission::Immediate => refuse(py, inner, Refused::Get),
+        Err(_) => Fast::Declined,
+    };
+    if lost.is_empty() { plain } else { after_reports(py, inner, lost, plain) }
+}
+
+/// Full or Empty for a call that does not wait, on a queue whose order needs Python, if that can be decided without calling Python.
+fn refuse_unasked(py: Python<'_>, inner: &QueueInner, refused: Refused, admission: Admission) -> Fast {
+    if inner.slow && admission == Admission::Immediate && is_refused_unasked(py, inner, refused.side()) {
+        refuse(py, inner, refused)
+    } else {
+        Fast::Declined
+    }
+}
+
+/// True if an operation that does not wait is refused, and no Python has to be asked for that.
+pub(in crate::queue) fn is_refused_unasked(py: Python<'_>, inner: &QueueInner, side: Side) -> bool {
+    let has_keys = inner.keys.is_some() || inner.fair.is_some();
+    let asks_python = inner.overrides.hooks || (side == Side::Put && has_keys);
+    !asks_python && !inner.core.is_entered(py) && inner.core.refuses_at_once(py, side, Items::is_settled)
+}
+
+/// Full or Empty for a call that does not wait. As a rule the exception says the same as the one before, and has the same arguments.
+pub(in crate::queue) fn refuse(py: Python<'_>, inner: &QueueInner, refused: Refused) -> Fast {
+    match (inner.last_refusal(py, refused), refused.exception().at_hand(py)) {
         (Some(args), Some(class)) => raise(class, &args),
         _ => attached(|py| {
-            if side == Side::Put {
+            if refused.side() == Side::Put {
                 inner.is_bounded(py)?; // a `maxsize` that cannot be compared has its own error
             }
-            Err(inner.refuse_at_once(py, side))
+            Err(inner.refuse_at_once(py, refused, None))
         }),
     }
 }
 
 /// `put` in the general form: the standard library's checks, in its order.
-fn put_general(
-    this: &Bound<'_, PyAny>,
-    inner: &QueueInner,
+pub(in crate::queue) fn put_general<C: QueueClass>(
+    this: &Bound<'_, C>,
     item: Item,
     block: impl FnOnce() -> PyResult<bool>,
     timeout: Option<&Bound<'_, PyAny>>,
+    ttl: Argument<'_, '_>,
 ) -> PyResult<Py<PyAny>> {
-    let py = this.py();
+    let (py, inner) = (this.py(), this.get().inner());
+    let ttl = arguments::ttl(ttl.as_deref())?;
     if inner.core.is_shut(py) {
         return Err(inner.shut_down_error(py, "put"));
     }
-    let mut operation = QueueOperation::put(inner, item);
+    let mut operation = QueueOperation::put(this, item, ttl)?;
     if !inner.is_bounded(py)? {
         // Without a bound nobody looks at `block` or `timeout`. Should there be one by the time of the attempt, they count after all.
-        if let Some(done) = operation.attempt(this, Chance::Arrival, 0)? {
+        if let Some(done) = operation.attempt(py, Mode::TryFair, 0)? {
             return done.into_object(py);
         }
     }
     let timeout = if block()? { Timeout::parse(timeout)? } else { Timeout::Never };
-    blocking::run(this, &mut operation, timeout)?.into_object(py)
+    conditions::run(this, &mut operation, Side::Put, timeout)?.into_object(py)
 }
 
-fn get_general(
-    this: &Bound<'_, PyAny>,
-    inner: &QueueInner,
-    block: bool,
-    timeout: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Py<PyAny>> {
-    let py = this.py();
+fn get_general<C: QueueClass>(this: &Bound<'_, C>, block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+    let (py, inner) = (this.py(), this.get().inner());
     if inner.core.is_drained(py) {
         return Err(inner.shut_down_error(py, "get"));
     }
     let timeout = if block { Timeout::parse(timeout)? } else { Timeout::Never };
-    match blocking::run(this, &mut QueueOperation::get(inner), timeout)? {
+    match conditions::run(this, &mut QueueOperation::get(this), Side::Get, timeout)? {
         Done::Item(item) => Ok(item),
         other => other.into_object(py),
     }
 }
 
 /// What `put_nowait` and `get_nowait` are where a subclass has its own `put` or `get`: that one, with `block=False`.
-fn call_without_blocking<'py, A>(this: &Bound<'py, PyAny>, method: &Bound<'py, PyString>, arguments: A) -> PyResult<Py<PyAny>>
+pub(in crate::queue) fn call_without_blocking<'py, A>(
+    this: &Bound<'py, PyAny>,
+    method: &Bound<'py, PyString>,
+    arguments: A,
+    ttl: Argument<'_, 'py>,
+) -> PyResult<Py<PyAny>>
 where
     A: pyo3::call::PyCallArgs<'py>,
 {
     let block = PyDict::new(this.py());
     block.set_item(interned!(this.py(), "block"), false)?;
+    if let Some(ttl) = ttl {
+        block.set_item(interned!(this.py(), "ttl"), ttl)?;
+    }
     this.call_method(method, arguments, Some(&block)).map(Bound::unbind)
-}
-
-fn required<'py>(argument: Argument<'_, 'py>) -> Bound<'py, PyAny> {
-    argument.expect("required").to_owned()
-}
-
-struct Put<C>(PhantomData<C>);
-
-impl<C: Documented> Hot<3> for Put<C> {
-    type Class = C;
-    const CLASS: &'static str = C::CLASS;
-    const NAME: &'static CStr = c"put";
-    const DOC: &'static CStr = C::PUT;
-    const REQUIRED: usize = 1;
-
-    fn parameters() -> [&'static Parameter; 3] {
-        [&ITEM, &BLOCK, &TIMEOUT]
-    }
-
-    #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item, block, timeout]: Arguments<'_, 'py, 3>) -> Plain {
-        match (item, is_trivial(block, timeout)) {
-            (Some(item), Some(admission)) => put_fast(this.get().inner(), item, admission),
-            _ => Plain::Declined,
-        }
-    }
-
-    fn in_general<'py>(this: &Bound<'py, C>, [item, block, timeout]: Arguments<'_, 'py, 3>) -> PyResult<Py<PyAny>> {
-        // A simple queue has no bound: it takes `block` and `timeout` and never looks at them.
-        put_general(this.as_any(), this.get().inner(), required(item).unbind(), || is_true(block), timeout.as_deref())
-    }
-}
-
-struct Get<C>(PhantomData<C>);
-
-impl<C: Documented> Hot<2> for Get<C> {
-    type Class = C;
-    const CLASS: &'static str = C::CLASS;
-    const NAME: &'static CStr = c"get";
-    const DOC: &'static CStr = C::GET;
-    const REQUIRED: usize = 0;
-
-    fn parameters() -> [&'static Parameter; 2] {
-        [&BLOCK, &TIMEOUT]
-    }
-
-    #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [block, timeout]: Arguments<'_, 'py, 2>) -> Plain {
-        match is_trivial(block, timeout) {
-            Some(admission) => get_fast(this.py(), this.get().inner(), admission),
-            None => Plain::Declined,
-        }
-    }
-
-    fn in_general<'py>(this: &Bound<'py, C>, [block, timeout]: Arguments<'_, 'py, 2>) -> PyResult<Py<PyAny>> {
-        let block = is_true(block)?;
-        if C::TIMEOUT_FIRST && block {
-            Timeout::parse(timeout.as_deref())?.limit()?;
-        }
-        get_general(this.as_any(), this.get().inner(), block, timeout.as_deref())
-    }
-}
-
-struct PutNowait<C>(PhantomData<C>);
-
-impl<C: Documented> Hot<1> for PutNowait<C> {
-    type Class = C;
-    const CLASS: &'static str = C::CLASS;
-    const NAME: &'static CStr = c"put_nowait";
-    const DOC: &'static CStr = C::PUT_NOWAIT;
-    const REQUIRED: usize = 1;
-
-    fn parameters() -> [&'static Parameter; 1] {
-        [&ITEM]
-    }
-
-    #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item]: Arguments<'_, 'py, 1>) -> Plain {
-        let inner = this.get().inner();
-        match item {
-            Some(item) if !inner.overrides.put => put_fast(inner, item, Admission::Immediate),
-            _ => Plain::Declined,
-        }
-    }
-
-    fn in_general<'py>(this: &Bound<'py, C>, [item]: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
-        let inner = this.get().inner();
-        if inner.overrides.put {
-            return call_without_blocking(this.as_any(), interned!(this.py(), "put"), (required(item),));
-        }
-        put_general(this.as_any(), inner, required(item).unbind(), || Ok(false), None)
-    }
-}
-
-struct GetNowait<C>(PhantomData<C>);
-
-impl<C: Documented> Hot<0> for GetNowait<C> {
-    type Class = C;
-    const CLASS: &'static str = C::CLASS;
-    const NAME: &'static CStr = c"get_nowait";
-    const DOC: &'static CStr = C::GET_NOWAIT;
-    const REQUIRED: usize = 0;
-
-    fn parameters() -> [&'static Parameter; 0] {
-        []
-    }
-
-    #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, C>, []: Arguments<'_, 'py, 0>) -> Plain {
-        let inner = this.get().inner();
-        if inner.overrides.get { Plain::Declined } else { get_fast(this.py(), inner, Admission::Immediate) }
-    }
-
-    fn in_general<'py>(this: &Bound<'py, C>, []: Arguments<'_, 'py, 0>) -> PyResult<Py<PyAny>> {
-        let inner = this.get().inner();
-        if inner.overrides.get {
-            return call_without_blocking(this.as_any(), interned!(this.py(), "get"), ());
-        }
-        get_general(this.as_any(), inner, false, None)
-    }
 }
 
 /// May a coroutine try now? Else it goes the long way: the loop has its turn there, and Python its say.
 #[inline]
-fn may_try(py: Python<'_>, inner: &QueueInner) -> bool {
+pub(in crate::queue) fn may_try(py: Python<'_>, inner: &QueueInner) -> bool {
     !inner.slow && !inner.core.is_entered(py) && aio::spend()
 }
 
-/// The fast path of `put_async`: None if it is done, `WAIT` if the coroutine has to go the long way.
-struct TryPut<C>(PhantomData<C>);
+/// The everyday case of a coroutine, while the loop need not run. `None`: nothing has happened.
+#[inline(always)]
+fn aio_at_once<T>(inner: &QueueInner, operation: impl FnOnce(&QueueInner) -> Option<T>) -> Option<T> {
+    if inner.slow { None } else { aio::spend_on(|| operation(inner)) }
+}
 
-impl<C: Documented> Hot<2> for TryPut<C> {
-    type Class = C;
-    const CLASS: &'static str = C::CLASS;
-    const NAME: &'static CStr = c"_try_put";
-    const DOC: &'static CStr = c"_try_put($self, item, timeout=None)\n--\n\nThe fast path of put_async.";
-    const REQUIRED: usize = 1;
+/// The methods of both kinds of queue: `fast` first of the everyday case, for arguments that say nothing new.
+macro_rules! queue_methods {
+    (
+        $visibility:vis fn $install:ident() for $class:ident as $class_name:literal;
+        ttl: $ttl:expr, declared as [$($declared:tt)*];
+        $(#[doc = $put:literal])* fn put();
+        $(#[doc = $get:literal])* fn get();
+        $(#[doc = $put_nowait:literal])* fn put_nowait();
+        $(#[doc = $get_nowait:literal])* fn get_nowait();
+    ) => {
+        hot_methods! {
+            $visibility fn $install() for $class as $class_name;
 
-    fn parameters() -> [&'static Parameter; 2] {
-        [&ITEM, &TIMEOUT]
-    }
+            $(#[doc = $put])*
+            fn put(this, item, block = True, timeout = None $($declared)*) {
+                at_once: put_at_once(this.get().inner(), item, Admission::Queued),
+                otherwise: put_slow(this.get().inner(), item, Admission::Queued),
+                fast: match is_trivial(block, timeout) {
+                    Some(admission) if $ttl.is_none() => put_fast(this.get().inner(), item, admission),
+                    Some(admission) => put_until(this.get().inner(), item, $ttl, admission),
+                    None => Fast::Declined,
+                },
+                // A simple queue has no bound: it takes `block` and `timeout` and never looks at them.
+                general: put_general(this, item.to_owned().unbind(), || is_true(block), timeout.as_deref(), $ttl),
+            }
 
-    #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [item, timeout]: Arguments<'_, 'py, 2>) -> Plain {
-        let (py, inner) = (this.py(), this.get().inner());
-        match item {
-            Some(item) if is_trivial_timeout(timeout) && may_try(py, inner) => put_fast(inner, item, Admission::Queued),
-            _ => Plain::Declined,
+            $(#[doc = $get])*
+            fn get(this, block = True, timeout = None) {
+                at_once: this.get().inner().core.get_uncontended(this.py(), Admission::Queued),
+                otherwise: get_slow(this.py(), this.get().inner(), Admission::Queued),
+                fast: match is_trivial(block, timeout) {
+                    Some(admission) => get_fast(this.py(), this.get().inner(), admission),
+                    None => Fast::Declined,
+                },
+                general: {
+                    let block = is_true(block)?;
+                    if $class::TIMEOUT_FIRST && block {
+                        Timeout::parse(timeout.as_deref())?.limit()?;
+                    }
+                    get_general(this, block, timeout.as_deref())
+                },
+            }
+
+            $(#[doc = $put_nowait])*
+            fn put_nowait(this, item $($declared)*) {
+                at_once: {
+                    let inner = this.get().inner();
+                    if inner.overrides.put { None } else { put_at_once(inner, item, Admission::Immediate) }
+                },
+                otherwise: {
+                    let inner = this.get().inner();
+                    if inner.overrides.put { Fast::Declined } else { put_slow(inner, item, Admission::Immediate) }
+                },
+                fast: {
+                    let inner = this.get().inner();
+                    if inner.overrides.put {
+                        Fast::Declined
+                    } else if $ttl.is_none() {
+                        put_fast(inner, item, Admission::Immediate)
+                    } else {
+                        put_until(inner, item, $ttl, Admission::Immediate)
+                    }
+                },
+                general: {
+                    if this.get().inner().overrides.put {
+                        return call_without_blocking(this.as_any(), interned!(this.py(), "put"), (item,), $ttl);
+                    }
+                    put_general(this, item.to_owned().unbind(), || Ok(false), None, $ttl)
+                },
+            }
+
+            $(#[doc = $get_nowait])*
+            fn get_nowait(this) {
+                at_once: {
+                    let inner = this.get().inner();
+                    if inner.overrides.get { None } else { inner.core.get_uncontended(this.py(), Admission::Immediate) }
+                },
+                otherwise: {
+                    let inner = this.get().inner();
+                    if inner.overrides.get { Fast::Declined } else { get_slow(this.py(), inner, Admission::Immediate) }
+                },
+                fast: {
+                    let inner = this.get().inner();
+                    if inner.overrides.get { Fast::Declined } else { get_fast(this.py(), inner, Admission::Immediate) }
+                },
+                general: {
+                    if this.get().inner().overrides.get {
+                        return call_without_blocking(this.as_any(), interned!(this.py(), "get"), (), None);
+                    }
+                    get_general(this, false, None)
+                },
+            }
+
+            /// The fast path of put_async.
+            fn _try_put(this, item, timeout = None $($declared)*) {
+                at_once: aio_at_once(this.get().inner(), |inner| put_at_once(inner, item, Admission::Queued)),
+                otherwise: {
+                    let inner = this.get().inner();
+                    if may_try(this.py(), inner) { put_slow(inner, item, Admission::Queued) } else { Fast::Declined }
+                },
+                fast: {
+                    let inner = this.get().inner();
+                    let may_try = is_trivial_timeout(timeout) && may_try(this.py(), inner);
+                    match may_try {
+                        true if $ttl.is_none() => put_fast(inner, item, Admission::Queued),
+                        true => put_until(inner, item, $ttl, Admission::Queued),
+                        false => Fast::Declined,
+                    }
+                },
+            }
+
+            /// The fast path of get_async.
+            fn _try_get(this, timeout = None) {
+                at_once: {
+                    let py = this.py();
+                    aio_at_once(this.get().inner(), |inner| inner.core.get_uncontended(py, Admission::Queued))
+                },
+                otherwise: {
+                    let (py, inner) = (this.py(), this.get().inner());
+                    if may_try(py, inner) { get_slow(py, inner, Admission::Queued) } else { Fast::Declined }
+                },
+                fast: {
+                    let (py, inner) = (this.py(), this.get().inner());
+                    let may_try = is_trivial_timeout(timeout) && may_try(py, inner);
+                    if may_try { get_fast(py, inner, Admission::Queued) } else { Fast::Declined }
+                },
+            }
         }
-        .or_wait(py)
-    }
-
-    fn in_general<'py>(this: &Bound<'py, C>, _: Arguments<'_, 'py, 2>) -> PyResult<Py<PyAny>> {
-        Ok(aio::wait_marker(this.py()))
-    }
+    };
 }
 
-/// The fast path of `get_async`: the item, or `WAIT`.
-struct TryGet<C>(PhantomData<C>);
+queue_methods! {
+    pub(in crate::queue) fn install_queue() for PyQueue as "Queue";
+    ttl: ttl, declared as [, *, ttl = None];
 
-impl<C: Documented> Hot<1> for TryGet<C> {
-    type Class = C;
-    const CLASS: &'static str = C::CLASS;
-    const NAME: &'static CStr = c"_try_get";
-    const DOC: &'static CStr = c"_try_get($self, timeout=None)\n--\n\nThe fast path of get_async.";
-    const REQUIRED: usize = 0;
+    /// Put an item into the queue.
+    ///
+    /// If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
+    /// With `block=False` the call does not wait, and `timeout` is ignored.
+    ///
+    /// With `ttl` the item expires after that many seconds, the wait for room included: it is then dropped instead of being
+    /// delivered, with the reason "expired". If that time passes before there is room, the call raises Full. A `ttl` of a second
+    /// or more may be counted from the system's last tick: the item expires up to 10 milliseconds early, and never late.
+    ///
+    /// Raises Full if there was no room (in time), ShutDown if the queue has been shut down, ValueError for a negative
+    /// or NaN timeout or for a `ttl` that is not positive.
+    ///
+    /// Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
+    /// signal handler interrupts the wait, nothing has been put.
+    fn put();
 
-    fn parameters() -> [&'static Parameter; 1] {
-        [&TIMEOUT]
-    }
+    /// Remove and return the next item.
+    ///
+    /// If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+    /// seconds. With `block=False` the call does not wait, and `timeout` is ignored.
+    ///
+    /// Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError
+    /// for a negative or NaN timeout.
+    ///
+    /// Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
+    /// signal handler interrupts the wait, nothing has been taken.
+    fn get();
 
-    #[inline(always)]
-    fn plainly<'py>(this: Borrowed<'_, 'py, C>, [timeout]: Arguments<'_, 'py, 1>) -> Plain {
-        let (py, inner) = (this.py(), this.get().inner());
-        let plain = if is_trivial_timeout(timeout) && may_try(py, inner) {
-            get_fast(py, inner, Admission::Queued)
-        } else {
-            Plain::Declined
-        };
-        plain.or_wait(py)
-    }
+    /// Put an item without waiting. Raises Full if there is no room, ShutDown if the queue has been shut down.
+    ///
+    /// It does not use the wait queue: if there is room, it takes the room even while other putters are waiting. `ttl` is that
+    /// of `put`.
+    fn put_nowait();
 
-    fn in_general<'py>(this: &Bound<'py, C>, _: Arguments<'_, 'py, 1>) -> PyResult<Py<PyAny>> {
-        Ok(aio::wait_marker(this.py()))
-    }
+    /// Remove and return the next item without waiting. Raises Empty if there is no item, ShutDown if the queue has
+    /// been shut down and is empty.
+    ///
+    /// It does not use the wait queue: if there is an item, it takes the item even while other getters are waiting.
+    fn get_nowait();
 }
 
-/// The docstrings, where the two kinds of queue differ.
-trait Documented: QueueClass {
-    const PUT: &'static CStr;
-    const GET: &'static CStr;
-    const PUT_NOWAIT: &'static CStr;
-    const GET_NOWAIT: &'static CStr;
-}
+queue_methods! {
+    fn install_simple() for PySimpleQueue as "SimpleQueue";
+    ttl: NO_TTL, declared as [];
 
-impl Documented for PyQueue {
-    const PUT: &'static CStr = PUT;
-    const GET: &'static CStr = GET;
-    const PUT_NOWAIT: &'static CStr = PUT_NOWAIT;
-    const GET_NOWAIT: &'static CStr = GET_NOWAIT;
-}
+    /// Put an item into the queue. It never waits: the queue has no bound, and `block` and `timeout` are ignored.
+    fn put();
 
-impl Documented for PySimpleQueue {
-    const PUT: &'static CStr = SIMPLE_PUT;
-    const GET: &'static CStr = SIMPLE_GET;
-    const PUT_NOWAIT: &'static CStr = SIMPLE_PUT_NOWAIT;
-    const GET_NOWAIT: &'static CStr = SIMPLE_GET_NOWAIT;
-}
+    /// Remove and return the next item.
+    ///
+    /// If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
+    /// seconds. With `block=False` the call does not wait, and `timeout` is ignored.
+    ///
+    /// Raises Empty if there was no item (in time), ValueError for a negative or NaN timeout, OverflowError for a
+    /// timeout that is too long.
+    ///
+    /// Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
+    /// signal handler interrupts the wait, nothing has been taken.
+    fn get();
 
-const PUT: &CStr = c"put($self, item, block=True, timeout=None)
---
+    /// Put an item into the queue, as `put` does.
+    fn put_nowait();
 
-Put an item into the queue.
-
-If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
-With `block=False` the call does not wait, and `timeout` is ignored.
-
-Raises Full if there was no room (in time), ShutDown if the queue has been shut down, ValueError for a negative
-or NaN timeout.
-
-Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
-signal handler interrupts the call, nothing has been put.";
-
-const SIMPLE_PUT: &CStr = c"put($self, item, block=True, timeout=None)
---
-
-Put an item into the queue. It never waits: the queue has no bound, and `block` and `timeout` are ignored.";
-
-const GET: &CStr = c"get($self, block=True, timeout=None)
---
-
-Remove and return the next item.
-
-If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
-seconds. With `block=False` the call does not wait, and `timeout` is ignored.
-
-Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError
-for a negative or NaN timeout.
-
-Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
-signal handler interrupts the call, nothing has been taken.";
-
-const SIMPLE_GET: &CStr = c"get($self, block=True, timeout=None)
---
-
-Remove and return the next item.
-
-If the queue is empty, wait for an item: indefinitely if `timeout` is None, otherwise for at most `timeout`
-seconds. With `block=False` the call does not wait, and `timeout` is ignored.
-
-Raises Empty if there was no item (in time), ValueError for a negative or NaN timeout, OverflowError for a
-timeout that is too long.
-
-Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If an exception from a
-signal handler interrupts the call, nothing has been taken.";
-
-const SIMPLE_PUT_NOWAIT: &CStr = c"put_nowait($self, item)
---
-
-Put an item into the queue, as `put` does.";
-
-const SIMPLE_GET_NOWAIT: &CStr = c"get_nowait($self)
---
-
-Remove and return the next item without waiting. Raises Empty if there is no item.
-
-It does not use the wait queue: if there is an item, it takes the item even while other getters are waiting.";
-
-const PUT_NOWAIT: &CStr = c"put_nowait($self, item)
---
-
-Put an item without waiting. Raises Full if there is no room, ShutDown if the queue has been shut down.
-
-It does not use the wait queue: if there is room, it takes the room even while other putters are waiting.";
-
-const GET_NOWAIT: &CStr = c"get_nowait($self)
---
-
-Remove and return the next item without waiting. Raises Empty if there is no item, ShutDown if the queue has
-been shut down and is empty.
-
-It does not use the wait queue: if there is an item, it takes the item even while other getters are waiting.";
-
-const fn methods<C: Documented>() -> [Method<C>; 6] {
-    [
-        method::<Put<C>, 3>(),
-        method::<Get<C>, 2>(),
-        method::<PutNowait<C>, 1>(),
-        method::<GetNowait<C>, 0>(),
-        method::<TryPut<C>, 2>(),
-        method::<TryGet<C>, 1>(),
-    ]
+    /// Remove and return the next item without waiting. Raises Empty if there is no item.
+    ///
+    /// It does not use the wait queue: if there is an item, it takes the item even while other getters are waiting.
+    fn get_nowait();
 }
 
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     for class in [py.get_type::<PyQueue>(), py.get_type::<PyLifoQueue>(), py.get_type::<PyPriorityQueue>()] {
-        install_on(&class, &methods::<PyQueue>())?;
+        install_queue(&class)?;
     }
-    install_on(&py.get_type::<PySimpleQueue>(), &methods::<PySimpleQueue>())
+    install_simple(&py.get_type::<PySimpleQueue>())
 }

@@ -1,29 +1,34 @@
-//! `QueueInner`: what every queue class has inside, whatever its interface.
+//! `QueueInner`: the common inside of all queue classes.
 //!
-//! The core's queue, and in its section what only Python knows of: the name, the object given as `maxsize`, the error by which a
-//! producer left. So `maxsize` and the bound change in one step, and a snapshot shows both as they were at one moment.
+//! It contains the core's queue, whose section also guards the data that only Python uses: the name, the object given as `maxsize`, and how
+//! the queue ended. So `maxsize` and the bound change in one step, and a snapshot shows both as of one moment.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pyo3::PyClass;
-use pyo3::exceptions::{PyBaseException, PyException, PyStopAsyncIteration, PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple, PyType};
-use sluicegate_core::buffer::Buffer;
-use sluicegate_core::clock::{Clock as CoreClock, seconds};
-use sluicegate_core::queue::{Queue as CoreQueue, Side, Spot, Statistics, UNBOUNDED};
-use sluicegate_core::wait::Ticket;
+use sluicegate_core::clock::{Clock as CoreClock, Nanos, seconds};
+use sluicegate_core::histogram::Summary;
+use sluicegate_core::queue::{Composition, DropReason, Overflow, Queue as CoreQueue, Statistics, UNBOUNDED, Watermarks, Worker};
 
+use crate::queue::fair_item::{FairKeys, shown_of};
 use crate::queue::items::{Items, Order};
-use crate::rt::arguments;
+use crate::queue::keyed::Keys;
+use crate::queue::replaced::ReplacedWaits;
+use crate::rt::aio::caller_number;
+use crate::rt::arguments::{self, text};
 use crate::rt::class::{Common, repr_head};
 use crate::rt::domain::Attached;
-use crate::rt::exceptions;
+use crate::rt::ending::{End, Ending};
 use crate::rt::gc::{Shown, attached_in_traverse};
+use crate::rt::guarded;
 use crate::rt::imported::imported;
 use crate::rt::kept::{Kept, interned};
-use crate::rt::operation::Place;
+use crate::rt::memory;
+use crate::rt::registration::{Anchor, WaitableClass};
 use crate::rt::waker::Waker;
 
 /// The next queue's number.
@@ -31,103 +36,98 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 pub(in crate::queue) type Core = CoreQueue<Items, Waker, Attached, Extras>;
 
-/// What the class of a queue, a user's subclass perhaps, overrides. Settled when the queue is made.
+/// The methods that a class overrides, perhaps a user's subclass. Determined when the queue is made.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each method, or group of them")]
 pub(in crate::queue) struct Overrides {
-    /// `_init`, `_qsize`, `_put` or `_get`: the subclass keeps the items.
+    /// `_init`, `_qsize`, `_put` or `_get`: the subclass stores the items.
     pub(in crate::queue) hooks: bool,
+    /// `_get`: the subclass knows which item is the next one.
+    pub(in crate::queue) order: bool,
     pub(in crate::queue) put: bool,
     pub(in crate::queue) get: bool,
 }
 
-/// Python's side of the state, inside the core's section: nothing here may be dropped there, so what is displaced is carried out.
+/// The binding's data inside the core's section. Nothing may be dropped there, so displaced objects are returned.
 #[derive(Debug, Default)]
-pub(in crate::queue) struct Extras {
+pub(crate) struct Extras {
     pub(in crate::queue) maxsize: Option<Py<PyAny>>,
-    /// `maxsize` cannot be compared with a number; the error comes when it has to be, as in the standard library.
+    /// True if `maxsize` cannot be compared with a number. The error is raised at the first comparison, as in the standard library.
     pub(in crate::queue) maxsize_is_odd: bool,
     pub(in crate::queue) common: Common,
-    /// The error that the queue was shut down with, and its traceback at that time.
-    pub(in crate::queue) failure: Option<Py<PyAny>>,
-    pub(in crate::queue) traceback: Option<Py<PyAny>>,
-    /// Items may have been removed: it has been shut down with `immediate=True`.
-    pub(in crate::queue) killed: bool,
-    /// The `queue` attribute of a subclass that keeps the items itself.
+    pub(in crate::queue) ending: Ending,
+    /// The `queue` attribute of a subclass that stores the items itself.
     pub(in crate::queue) storage: Option<Py<PyAny>>,
-    /// What those that do not wait were told last: getters, putters.
-    told: [Option<Told>; 2],
+    /// The function that is called with every dropped item.
+    pub(in crate::queue) on_drop: Option<Py<PyAny>>,
+    /// The function that is told of every item that will not be taken: an executor's, whose jobs the items are.
+    pub(in crate::queue) listener: Option<Py<PyAny>>,
+    /// The function that weighs an item.
+    pub(in crate::queue) weigh: Option<Py<PyAny>>,
+    /// The arguments of the last refusals of calls that do not wait, by [`Refused`].
+    pub(in crate::queue) told: [Option<RefusalArgs>; 5],
 }
 
-/// The arguments of a refusal, and for which state of the queue they were made.
+/// An operation that does not wait, and is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::queue) enum Refused {
+    Get,
+    Put,
+    GetMany,
+    PutMany,
+    /// Not because it does not wait, but because the policy is "reject".
+    Rejected,
+}
+
+/// The arguments of a refusal, and the state of the queue for which they were made.
 #[derive(Debug)]
-struct Told {
-    size: usize,
-    limit: usize,
-    args: Py<PyTuple>,
+pub(in crate::queue) struct RefusalArgs {
+    pub(in crate::queue) seen: Bounds,
+    pub(in crate::queue) args: Py<PyTuple>,
 }
 
-/// How a queue is shut down.
-#[derive(Debug)]
-pub(in crate::queue) struct End {
-    pub(in crate::queue) error: Option<Failure>,
-    pub(in crate::queue) immediate: bool,
+/// The size of a queue and its bounds on the number of items: in all, of each key, and the places that are reserved for some keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::queue) struct Bounds {
+    pub(in crate::queue) size: usize,
+    pub(in crate::queue) limit: usize,
+    pub(in crate::queue) per_key: usize,
+    pub(in crate::queue) reserved: usize,
 }
 
-/// An error, and its traceback.
-type Failure = (Py<PyAny>, Option<Py<PyAny>>);
-
-impl End {
-    /// An end with this error, which has to be an exception, or None.
-    pub(in crate::queue) fn of(error: &Bound<'_, PyAny>, immediate: bool) -> PyResult<Self> {
-        if error.is_none() {
-            return Ok(Self { error: None, immediate });
-        }
-        if !error.is_instance_of::<PyBaseException>() {
-            let given = arguments::text(error);
-            return Err(PyTypeError::new_err(format!("'error' must be an exception or None, not {given}")));
-        }
-        let traceback = error.getattr(interned!(error.py(), "__traceback__"))?;
-        Ok(Self { error: Some((error.clone().unbind(), Some(traceback.unbind()))), immediate })
-    }
-
-    /// Of several ends the first one counts, but that items are removed may follow. What is not needed comes back, to be dropped outside.
-    pub(in crate::queue) fn note(self, extras: &mut Extras, again: bool) -> Option<Failure> {
-        extras.killed |= self.immediate;
-        if again {
-            return self.error;
-        }
-        let (error, traceback) = self.error?;
-        let old = extras.failure.replace(error);
-        let old_traceback = std::mem::replace(&mut extras.traceback, traceback);
-        old.map(|old| (old, old_traceback))
-    }
-}
-
-/// Not what iteration itself ends with, and not what is meant for one thread or task only.
-fn may_be_raised(failure: &Bound<'_, PyAny>) -> bool {
-    let py = failure.py();
-    let error = PyErr::from_value(failure.clone());
-    error.is_instance_of::<PyException>(py)
-        && !error.is_instance_of::<PyStopIteration>(py)
-        && !error.is_instance_of::<PyStopAsyncIteration>(py)
-        && !exceptions::ends_a_queue(py, &error)
+/// The data of a snapshot and a `repr`, all of one moment.
+struct Seen {
+    counts: Statistics,
+    name: Option<Py<PyAny>>,
+    maxsize: Option<Py<PyAny>>,
+    /// The number of waiters for the low mark, and the sum of their waiting times.
+    low_waits: (usize, Nanos),
 }
 
 #[derive(Debug)]
 pub(in crate::queue) struct QueueInner {
-    /// Of this process, and never given again.
-    number: u64,
+    /// Unique in this process.
+    pub(in crate::queue) number: u64,
     pub(in crate::queue) core: Core,
     pub(in crate::queue) overrides: Overrides,
-    /// Items move only through the holder of the baton.
+    /// True if a worker has been added (`working`). Relaxed: a worker reads it on the thread that has set it.
+    has_workers: AtomicBool,
+    /// True if a user's function weighs the items, see `composition`.
+    pub(in crate::queue) weighs: AtomicBool,
+    pub(in crate::queue) replaced_waits: ReplacedWaits,
+    /// True if items move only through the holder of the baton.
     pub(in crate::queue) slow: bool,
-    /// The order of its class, whether or not a subclass keeps the items.
+    /// The order of the class, whether or not a subclass stores the items.
     pub(in crate::queue) order: Order,
-    /// How objects of its class are asked for it.
+    /// The keys of a `CoalescingQueue`.
+    pub(in crate::queue) keys: Option<Box<Keys>>,
+    /// The keys of a `FairQueue`.
+    pub(in crate::queue) fair: Option<Box<FairKeys>>,
+    /// Finds the inner of an object of its class.
     pub(in crate::queue) of: InnerOf,
 }
 
-/// A bound as the core counts it: `size >= maxsize` is `size >= limit`, and `maxsize <= 0` is no bound.
+/// The bound in the core: `size >= maxsize` is `size >= limit`, and `maxsize <= 0` means no bound.
 pub(in crate::queue) fn limit_of(maxsize: &Bound<'_, PyAny>) -> PyResult<usize> {
     if let Ok(exact) = maxsize.cast_exact::<PyInt>() {
         return Ok(match exact.extract::<i64>() {
@@ -140,14 +140,54 @@ pub(in crate::queue) fn limit_of(maxsize: &Bound<'_, PyAny>) -> PyResult<usize> 
     if !maxsize.gt(0)? {
         return Ok(UNBOUNDED); // NaN too: no comparison with it is true
     }
-    // The least whole number that reaches it.
+    // The smallest integer that is not below it.
     let float: f64 = maxsize.extract()?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturating is what is meant")]
     Ok((float.ceil() as usize).clamp(1, UNBOUNDED - 1))
 }
 
-fn refused(py: Python<'_>, side: Side, args: Bound<'_, PyTuple>) -> PyErr {
-    if side == Side::Put { exceptions::full(py, args) } else { exceptions::empty(py, args) }
+/// The error for a bound that leaves no room for keys without reserved places.
+pub(in crate::queue) fn too_few_places(reserved: impl std::fmt::Display, maxsize: &Bound<'_, PyAny>) -> PyErr {
+    PyValueError::new_err(format!(
+        "'reserved' keeps {reserved} places, and 'maxsize' has to be greater than that, so that other keys have room: {}",
+        text(maxsize)
+    ))
+}
+
+pub(in crate::queue) fn name_of(py: Python<'_>, reason: DropReason) -> &Bound<'_, PyString> {
+    match reason {
+        DropReason::Oldest => interned!(py, "oldest"),
+        DropReason::Newest => interned!(py, "newest"),
+        DropReason::Lowest => interned!(py, "lowest"),
+        DropReason::Sampled => interned!(py, "sampled"),
+        DropReason::Expired => interned!(py, "expired"),
+        DropReason::Shed => interned!(py, "shed"),
+    }
+}
+
+/// The waiting times of items, in seconds.
+fn latency_of<'py>(py: Python<'py>, seen: &Summary) -> PyResult<Bound<'py, PyAny>> {
+    static CLASS: Kept<PyType> = Kept::new();
+    let fields = PyDict::new(py);
+    fields.set_item("count", seen.count)?;
+    for (name, time) in
+        [("mean", seen.mean), ("p50", seen.p50), ("p90", seen.p90), ("p99", seen.p99), ("p999", seen.p999), ("max", seen.max)]
+    {
+        fields.set_item(name, seconds(time))?;
+    }
+    guarded::call_by_name(imported(py, &CLASS, "sluicegate._statistics", "Latency")?, &fields)
+}
+
+/// The error for a lack of memory for another item.
+#[cold]
+pub(in crate::queue) fn no_memory(py: Python<'_>) -> PyErr {
+    memory::none(py, c"there is no memory for another item in the queue")
+}
+
+/// The error for a lack of memory to report items that have expired.
+#[cold]
+pub(in crate::queue) fn no_memory_for_losses(py: Python<'_>) -> PyErr {
+    memory::none(py, c"there is no memory to report the items that have expired")
 }
 
 impl QueueInner {
@@ -155,58 +195,104 @@ impl QueueInner {
         let items = Items::new(if overrides.hooks { Order::Hooked } else { order });
         let slow = items.needs_baton();
         let core = Core::with_extras(items, Extras::default(), UNBOUNDED, CoreClock::Monotonic);
-        // Relaxed: each queue gets a number of its own, in whatever order.
+        // Relaxed: the numbers are unique; their order does not matter.
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        Self { number, core, overrides, slow, order, of }
+        let keys = (order == Order::Keyed).then(|| Box::new(Keys::new()));
+        let fair = (order == Order::Fair).then(|| Box::new(FairKeys::new()));
+        Self {
+            number,
+            core,
+            overrides,
+            has_workers: AtomicBool::new(false),
+            weighs: AtomicBool::new(false),
+            replaced_waits: ReplacedWaits::default(),
+            slow,
+            order,
+            keys,
+            fair,
+            of,
+        }
     }
 
     pub(in crate::queue) fn extra(&self, py: Python<'_>, place: impl FnOnce(&Extras) -> &Option<Py<PyAny>>) -> Option<Py<PyAny>> {
         self.core.look(py, |_, _, extras| place(extras).as_ref().map(|value| value.clone_ref(py)))
     }
 
-    /// The queue is made, or made anew: empty, with these settings. Those who wait go on waiting.
+    /// Makes the queue, or makes it anew: empty, with these settings. Waiters continue to wait.
     pub(in crate::queue) fn init(
         &self,
-        py: Python<'_>,
+        this: &Bound<'_, PyAny>,
         maxsize: Option<&Bound<'_, PyAny>>,
+        (policy, on_drop): (Overflow, Option<Py<PyAny>>),
+        (parts, weigh, marks): (Composition, Option<Py<PyAny>>, Option<Watermarks>),
         name: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let py = this.py();
         let common = Common::new(py, name, clock)?;
         let core_clock = common.core_clock();
         let limit = maxsize.map_or(Ok(UNBOUNDED), limit_of);
-        let fresh = Extras {
+        self.weighs.store(weigh.is_some(), Ordering::Relaxed);
+        let mut fresh = Some(Extras {
+            on_drop,
+            weigh,
             maxsize: maxsize.map(|maxsize| maxsize.clone().unbind()),
             maxsize_is_odd: limit.is_err(),
             common,
             ..Extras::default()
-        };
-        // The items is emptied, not replaced: its kind was settled when the object was made.
-        let empty = |items: &mut Items, extras: &mut Extras| {
-            let storage = extras.storage.take();
-            (items.take_all(), std::mem::replace(extras, Extras { storage, ..fresh }))
-        };
-        let (wakes, old) = self.core.reset(py, empty, limit.unwrap_or(0), core_clock);
-        wakes.fire();
+        });
+        let limit = limit.unwrap_or(0);
+        let mut gauge = Self::gauge(py, marks, core_clock.clone())?;
+        let old = self.step(this, "__init__", |state, wakes| {
+            // `items` is emptied, not replaced, because its kind was determined when the object was made.
+            let empty = |items: &mut Items, extras: &mut Extras| {
+                let mut old = fresh.take().unwrap_or_default();
+                old.storage = extras.storage.take();
+                std::mem::swap(&mut old, extras);
+                (items.take_all(), old)
+            };
+            let old = state.reset(empty, limit, policy, &parts, core_clock.clone(), wakes);
+            (old, state.watch(gauge.take(), wakes))
+        })?;
         drop(old);
         Ok(())
     }
 
-    /// `maxsize` has been assigned.
-    pub(in crate::queue) fn set_maxsize(&self, py: Python<'_>, maxsize: &Bound<'_, PyAny>) {
+    /// Handles an assignment to `maxsize`.
+    pub(in crate::queue) fn set_maxsize(&self, py: Python<'_>, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
         let limit = limit_of(maxsize);
+        if let (Ok(limit), Some(_)) = (&limit, &self.fair) {
+            // What is reserved is fixed when the queue is made.
+            let reserved = self.core.look(py, |items, _, _| items.fair.as_ref().map_or(0, |fair| fair.reserved()));
+            if reserved > 0 && reserved >= *limit {
+                return Err(too_few_places(reserved, maxsize));
+            }
+        }
         let odd = limit.is_err();
         let maxsize = maxsize.clone().unbind();
-        // With a bound of nothing every put is refused, and then the error is reported.
+        // With a bound of 0 every put is refused, and then the error is raised.
         let (wakes, old) = self.core.set_limit_with(py, limit.unwrap_or(0), |extras| {
             extras.maxsize_is_odd = odd;
             extras.maxsize.replace(maxsize)
         });
         wakes.fire();
         drop(old);
+        Ok(())
     }
 
-    /// Is there a bound? Raises what comparing an odd `maxsize` raises.
+    pub(in crate::queue) fn has_workers(&self) -> bool {
+        self.has_workers.load(Ordering::Relaxed)
+    }
+
+    /// Adds a worker and returns its number.
+    pub(in crate::queue) fn start_work(&self, py: Python<'_>) -> PyResult<Worker> {
+        let worker = caller_number(py)?;
+        self.has_workers.store(true, Ordering::Relaxed);
+        self.core.start_work(py, worker).fire();
+        Ok(worker)
+    }
+
+    /// True if there is a bound. Raises what comparing an odd `maxsize` raises.
     pub(in crate::queue) fn is_bounded(&self, py: Python<'_>) -> PyResult<bool> {
         let (limit, odd) = self.core.look(py, |_, limit, extras| {
             (limit, extras.maxsize.as_ref().filter(|_| extras.maxsize_is_odd).map(|maxsize| maxsize.clone_ref(py)))
@@ -214,99 +300,74 @@ impl QueueInner {
         odd.map_or(Ok(limit != UNBOUNDED), |maxsize| maxsize.bind(py).gt(0))
     }
 
-    /// Shuts the queue down. What is in it stays.
-    pub(in crate::queue) fn end(&self, py: Python<'_>, end: End) {
-        let (wakes, displaced) = self.core.shut_down_with(py, |extras, again| end.note(extras, again));
-        wakes.fire();
+    /// Records the error with which the queue is about to be shut down, unless it has been already.
+    pub(in crate::queue) fn blame(&self, py: Python<'_>, end: End) {
+        let shut = self.core.is_shut(py);
+        let blame = End { immediate: false, ..end }; // nothing has been removed yet
+        let displaced = self.core.change_extras(py, |extras| blame.note(&mut extras.ending, shut));
         drop(displaced);
     }
 
-    pub(in crate::queue) fn shut_down_error(&self, py: Python<'_>, operation: &str) -> PyErr {
-        let label = self.label(py);
-        let Some(cause) = self.extra(py, |extras| &extras.failure) else {
-            return self.marked(py, exceptions::shut_down(py, (format!("{operation}: the queue{label} has been shut down"),)));
-        };
-        let cause = cause.into_bound(py);
-        let told = arguments::text(&cause);
-        let error =
-            exceptions::shut_down(py, (format!("{operation}: the queue{label} has been shut down with an error: {told}"),));
-        error.set_cause(py, Some(PyErr::from_value(cause)));
-        self.marked(py, error)
+    /// Shuts the queue down. Its items stay.
+    pub(in crate::queue) fn end(&self, this: &Bound<'_, PyAny>, end: End) -> PyResult<()> {
+        let mut end = Some(end);
+        let displaced = self.step(this, "shutdown", |state, wakes| {
+            let note = |extras: &mut Extras, again| end.take().and_then(|end| end.note(&mut extras.ending, again));
+            state.shut_down_with(note, wakes)
+        })?;
+        drop(displaced);
+        Ok(())
     }
 
-    /// With the mark by which [`QueueInner::has_raised`] knows it.
+    /// Raises TypeError if items cannot have a `ttl`.
+    pub(in crate::queue) fn takes_ttl(&self) -> PyResult<()> {
+        self.can_note("ttl")
+    }
+
+    /// The same for any option that needs notes of the items, by its name.
+    pub(in crate::queue) fn can_note(&self, what: &str) -> PyResult<()> {
+        if self.overrides.hooks {
+            return Err(PyTypeError::new_err(format!(
+                "'{what}' is not available in a class that overrides _init, _qsize, _put or _get, because that class keeps the items"
+            )));
+        }
+        if self.keys.is_some() {
+            return Err(PyTypeError::new_err(format!(
+                "'{what}' is not available in a CoalescingQueue, because its items are merged"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(in crate::queue) fn shut_down_error(&self, py: Python<'_>, operation: &str) -> PyErr {
+        let text = format!("{operation}: the queue{}", self.label(py));
+        self.marked(py, self.ending(py).shut_down_error(py, &text))
+    }
+
+    fn ending(&self, py: Python<'_>) -> Ending {
+        self.core.look(py, |_, _, extras| extras.ending.clone_ref(py))
+    }
+
+    /// Adds the mark by which [`QueueInner::has_raised`] recognizes the error.
     fn marked(&self, py: Python<'_>, error: PyErr) -> PyErr {
         let mark = error.value(py).setattr(interned!(py, "_queue"), self.number);
         mark.map_or_else(|error| error, |()| error)
     }
 
-    /// Is it a `ShutDown` of this queue?
+    /// True if the error is a `ShutDown` of this queue.
     pub(in crate::queue) fn has_raised(&self, error: &Bound<'_, PyAny>) -> bool {
         let mark = || error.getattr_opt(interned!(error.py(), "_queue"))?.map_or(Ok(0), |mark| mark.extract::<u64>());
         mark().is_ok_and(|mark| mark == self.number)
     }
 
-    /// What ends an iteration, once the queue has been shut down and drained: nothing, or the error that it was shut down with, or, after
-    /// items may have been removed, `ShutDown`. An error that would look like an end of its own is told by `ShutDown` as well.
+    /// Ends an iteration once the queue has been shut down and drained: raises the exception that ends it, or returns for an ordinary end.
     pub(in crate::queue) fn end_of_iteration(&self, py: Python<'_>) -> PyResult<()> {
-        let (killed, failure, traceback) = self.core.look(py, |_, _, extras| {
-            let copy = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
-            (extras.killed, copy(&extras.failure), copy(&extras.traceback))
-        });
-        match failure.map(|failure| failure.into_bound(py)) {
-            None if !killed => Ok(()),
-            Some(failure) if !killed && may_be_raised(&failure) => {
-                let _ = failure.setattr(interned!(py, "__traceback__"), traceback);
-                Err(PyErr::from_value(failure))
-            }
-            _ => Err(self.shut_down_error(py, "iteration")),
-        }
+        self.ending(py).of_iteration(py, || self.shut_down_error(py, "iteration"))
     }
 
-    /// The name as it follows a noun in a message.
+    /// The name, formatted to follow a noun in a message.
     fn label(&self, py: Python<'_>) -> String {
         self.name(py).map_or_else(String::new, |name| format!(" {}", arguments::text(name.bind(py))))
-    }
-
-    /// Full (`Side::Put`) or Empty: what was asked, and what the queue holds.
-    pub(in crate::queue) fn refusal(&self, asked: Bound<'_, PyString>, side: Side) -> PyErr {
-        let py = asked.py();
-        match self.tell(asked) {
-            Ok(told) => refused(py, side, told.args.into_bound(py)),
-            Err(error) => error,
-        }
-    }
-
-    /// The same for whoever does not wait. What it tells is kept for the next one.
-    pub(in crate::queue) fn refuse_at_once(&self, py: Python<'_>, side: Side) -> PyErr {
-        let asked = if side == Side::Put { interned!(py, "put without waiting") } else { interned!(py, "get without waiting") };
-        let told = match self.tell(asked.clone()) {
-            Ok(told) => told,
-            Err(error) => return error,
-        };
-        let error = refused(py, side, told.args.bind(py).clone());
-        drop(self.core.change_extras(py, |extras| extras.told[usize::from(side == Side::Put)].replace(told)));
-        error
-    }
-
-    /// What the last one was told, if that is still so.
-    pub(in crate::queue) fn last_refusal<'py>(&self, py: Python<'py>, side: Side) -> Option<Bound<'py, PyTuple>> {
-        self.core.look(py, |items, limit, extras| {
-            let told = extras.told[usize::from(side == Side::Put)].as_ref()?;
-            (told.size == items.len() && told.limit == limit).then(|| told.args.bind(py).clone())
-        })
-    }
-
-    fn tell(&self, asked: Bound<'_, PyString>) -> PyResult<Told> {
-        let py = asked.py();
-        let (size, limit, name) = self.core.look(py, |items, limit, extras| (items.len(), limit, extras.common.name(py)));
-        let template = if limit == UNBOUNDED {
-            interned!(py, "{1}: the queue{0} holds {2} items and has no bound")
-        } else {
-            interned!(py, "{1}: the queue{0} holds {2} of {3} items")
-        };
-        let args = (template, name, asked, size, (limit != UNBOUNDED).then_some(limit)).into_pyobject(py)?;
-        Ok(Told { size, limit, args: args.unbind() })
     }
 
     pub(in crate::queue) fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -314,22 +375,25 @@ impl QueueInner {
     }
 
     /// The statistics, the name, and the object given as `maxsize`, all of one moment.
-    fn seen(&self, py: Python<'_>) -> (Statistics, Option<Py<PyAny>>, Option<Py<PyAny>>) {
-        let (seen, (name, maxsize)) = self
-            .core
-            .statistics_with(py, |extras| (extras.common.name(py), extras.maxsize.as_ref().map(|maxsize| maxsize.clone_ref(py))));
-        (seen, name, maxsize)
+    fn seen(&self, py: Python<'_>) -> Seen {
+        let hub = self.pressure_hub(py);
+        let (counts, (name, maxsize, low_waits)) = self.core.statistics_with(py, |extras| {
+            let low_waits = hub.as_ref().map_or((0, 0), |hub| hub.get().low_waits(py));
+            (extras.common.name(py), extras.maxsize.as_ref().map(|maxsize| maxsize.clone_ref(py)), low_waits)
+        });
+        Seen { counts, name, maxsize, low_waits }
     }
 
     pub(in crate::queue) fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         static CLASS: Kept<PyType> = Kept::new();
-        let (seen, name, maxsize) = self.seen(py);
+        let Seen { counts: seen, name, maxsize, low_waits } = self.seen(py);
         let fields = PyDict::new(py);
         fields.set_item("name", name)?;
         fields.set_item("size", seen.size)?;
         fields.set_item("maxsize", maxsize.unwrap_or_else(|| zero(py).unbind()))?;
         fields.set_item("puts", seen.puts)?;
         fields.set_item("gets", seen.gets)?;
+        fields.set_item("merged", seen.merged)?;
         fields.set_item("unfinished_tasks", seen.unfinished)?;
         fields.set_item("peak_size", seen.peak_size)?;
         fields.set_item("waiting_putters", seen.waiting_putters)?;
@@ -339,13 +403,30 @@ impl QueueInner {
         fields.set_item("get_blocked_seconds", seconds(seen.get_blocked))?;
         fields.set_item("full_for", seconds(seen.full_for))?;
         fields.set_item("is_shutdown", seen.shut)?;
-        imported(py, &CLASS, "sluicegate._statistics", "QueueStatistics")?.call((), Some(&fields))
+        fields.set_item("rejected", seen.rejected)?;
+        fields.set_item("weight", seen.weight.map(|(weight, _)| weight))?;
+        fields.set_item("max_weight", seen.weight.map(|(_, max)| max))?;
+        fields.set_item("oldest_seconds", seen.oldest.map(seconds))?;
+        fields.set_item("level", seen.pressure.level)?;
+        let crossed = seen.pressure.crossed.unwrap_or_default();
+        fields.set_item("is_high", crossed.is_high())?;
+        fields.set_item("high_crossings", crossed.crossings.div_ceil(2))?;
+        fields.set_item("low_crossings", crossed.crossings / 2)?;
+        fields.set_item("high_seconds", seconds(crossed.high_for))?;
+        fields.set_item("waiting_low", low_waits.0)?;
+        fields.set_item("low_blocked_seconds", seconds(low_waits.1))?;
+        let latency = seen.latency.map(|latency| latency_of(py, &latency)).transpose()?;
+        fields.set_item("latency", latency)?;
+        for reason in DropReason::ALL {
+            fields.set_item(format!("dropped_{}", name_of(py, reason)), seen.dropped[reason as usize])?;
+        }
+        guarded::call_by_name(imported(py, &CLASS, "sluicegate._statistics", "QueueStatistics")?, &fields)
     }
 
     pub(in crate::queue) fn describe(&self, this: &Bound<'_, PyAny>, has_maxsize: bool) -> PyResult<String> {
         use std::fmt::Write;
         let py = this.py();
-        let (seen, name, maxsize) = self.seen(py);
+        let Seen { counts: seen, name, maxsize, .. } = self.seen(py);
         let label = name.map_or_else(String::new, |name| format!(" {}", arguments::text(name.bind(py))));
         let mut text = repr_head(this, &label)?;
         let _ = write!(text, " size={}", seen.size);
@@ -376,37 +457,44 @@ impl QueueInner {
         let py = attached_in_traverse();
         let shown = Shown::to(&visit);
         self.core.look(py, |items, _, extras| {
-            let Extras { maxsize, common, failure, traceback, storage, told, maxsize_is_odd: _, killed: _ } = extras;
-            for object in [maxsize, failure, traceback, storage] {
+            let Extras { maxsize, common, ending, storage, on_drop, listener, weigh, told, maxsize_is_odd: _ } = extras;
+            for object in [maxsize, storage, on_drop, listener, weigh] {
                 shown.object(object);
             }
             told.iter().flatten().for_each(|told| shown.object(&told.args));
             common.show(&shown);
-            items.iter().for_each(|item| shown.object(item));
+            ending.show(&shown);
+            items.iter().for_each(|item| shown.object(shown_of(item)));
         });
+        self.core.visit_late(py, |item| shown.object(shown_of(item)));
         self.core.visit_wakers(py, |waker| shown.waker(waker));
+        self.core.visit_herald(py, |waker| shown.waker(waker));
+        self.keys.as_ref().map_or(Ok(()), |keys| keys.traverse(&visit))?;
+        self.fair.as_ref().map_or(Ok(()), |keys| keys.traverse(&visit))?;
         shown.outcome()
     }
 
     /// Breaks cycles: everything that can be emptied is moved out and dropped here, outside the section.
     pub(in crate::queue) fn clear(&self, py: Python<'_>) {
+        let late = self.core.reset_mutex(py);
         let items = self.core.with_buffer(py, Items::take_all);
         let extras = self.core.change_extras(py, std::mem::take);
-        drop((items, extras));
+        let gauge = self.core.unwatch(py);
+        drop((late, items, extras, gauge));
     }
 }
 
-/// A class with a [`QueueInner`], and the rules in which the two kinds of queue differ.
-pub(in crate::queue) trait QueueClass: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync {
-    /// For messages.
-    const CLASS: &'static str;
-    /// `get` refuses a timeout that is too long even when it need not wait.
+/// A class with a [`QueueInner`], and the rules in which queue classes differ.
+pub(in crate::queue) trait QueueClass:
+    PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + std::fmt::Debug + Sync
+{
+    /// True if `get` refuses a timeout that is too long even when it need not wait.
     const TIMEOUT_FIRST: bool;
 
     fn inner(&self) -> &QueueInner;
 }
 
-/// How an object of one of the classes is asked for its inner.
+/// A function that returns the inner of an object of one class.
 pub(in crate::queue) type InnerOf = for<'a, 'py> fn(&'a Bound<'py, PyAny>) -> &'a QueueInner;
 
 pub(in crate::queue) fn zero(py: Python<'_>) -> Bound<'_, PyAny> {
@@ -417,38 +505,60 @@ pub(in crate::queue) fn inner_of<'a, C: QueueClass>(this: &'a Bound<'_, PyAny>) 
     this.cast::<C>().expect("an object of this class").get().inner()
 }
 
-/// A Python object of one of our classes, with its inner at hand.
-pub(in crate::queue) struct Object<'a, 'py> {
+/// A Python object of one of our classes, together with its inner.
+pub(in crate::queue) struct BoundQueue<'a, 'py> {
     pub(in crate::queue) this: &'a Bound<'py, PyAny>,
     pub(in crate::queue) inner: &'a QueueInner,
 }
 
-impl<'py> Object<'_, 'py> {
+impl<'py> BoundQueue<'_, 'py> {
     pub(in crate::queue) fn py(&self) -> Python<'py> {
         self.this.py()
     }
 }
 
-/// The place of an operation on a queue.
-pub(in crate::queue) struct QueuePlace {
+impl<C: QueueClass> WaitableClass for C {
+    type Waitable = Core;
+
+    #[inline]
+    fn waitable(&self) -> &Core {
+        &self.inner().core
+    }
+}
+
+/// A reference to a queue of any class.
+#[derive(Debug)]
+pub(in crate::queue) struct QueueRef {
     queue: Py<PyAny>,
     of: InnerOf,
-    place: (Side, Ticket),
 }
 
-impl QueuePlace {
-    pub(in crate::queue) fn of(queue: &Bound<'_, PyAny>, of: InnerOf, spot: &Spot) -> Option<Box<dyn Place>> {
-        let place = spot.place()?;
-        Some(Box::new(Self { queue: queue.clone().unbind(), of, place }))
+impl QueueRef {
+    pub(in crate::queue) fn new(object: &BoundQueue<'_, '_>) -> Self {
+        Self { queue: object.this.clone().unbind(), of: object.inner.of }
+    }
+
+    pub(in crate::queue) fn object<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyAny> {
+        self.queue.bind(py)
+    }
+
+    pub(in crate::queue) fn inner<'a>(&'a self, py: Python<'a>) -> &'a QueueInner {
+        (self.of)(self.queue.bind(py))
     }
 }
 
-impl Place for QueuePlace {
-    fn step_aside(&self, py: Python<'_>) {
-        (self.of)(self.queue.bind(py)).core.step_aside(py, self.place).fire();
+impl Anchor for QueueRef {
+    type Waitable = Core;
+
+    fn waitable<'a>(&'a self, py: Python<'a>) -> &'a Core {
+        &self.inner(py).core
     }
 
-    fn step_back(&self, py: Python<'_>) {
-        (self.of)(self.queue.bind(py)).core.step_back(py, self.place).fire();
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self { queue: self.queue.clone_ref(py), of: self.of }
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.queue)
     }
 }

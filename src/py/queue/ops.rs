@@ -1,409 +1,317 @@
 //! The operations on queues.
 
 use crate::rt::kept::interned;
-use pyo3::exceptions::PyTimeoutError;
+use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyIterator, PyString};
-use sluicegate_core::clock::{Clock, Nanos};
-use sluicegate_core::queue::{Admission, BatchError, GetError, Linger, PutError, Side, Spot};
+use sluicegate_core::clock::Nanos;
+use sluicegate_core::queue::{ConditionWait, Due, MutexOwner, Side, Terms, Waiter, Worker};
 use sluicegate_core::wait::Wakes;
 
-use crate::queue::inner::{Core, InnerOf, Object, QueueInner, QueuePlace};
-use crate::queue::owner::{self, OwnedAccess};
+use crate::queue::attempt::QueueAttempt;
+use crate::queue::fair_item::shown_of;
+use crate::queue::inner::{BoundQueue, QueueClass, Refused};
+use crate::queue::overflow::Offered;
 use crate::rt::Item;
+use crate::rt::aio::caller_number;
 use crate::rt::arguments::Timeout;
-use crate::rt::guarded;
-use crate::rt::operation::{Chance, Done, Operation, Place};
-use crate::rt::source::{self, SIGNAL_CHECK, is_exhausted};
+use crate::rt::operation::{Done, Mode, Operation};
+use crate::rt::registration::{Registered, Registration, WaitableClass, registration};
+use crate::rt::source;
 use crate::rt::waker::Waker;
-
-fn admission(chance: Chance<'_>) -> Admission {
-    if matches!(chance, Chance::Now) { Admission::Immediate } else { Admission::Queued }
-}
 
 /// Where a batch of puts comes from.
 #[derive(Debug)]
-enum Source {
-    /// All there already.
-    Items(std::vec::IntoIter<Item>),
+enum PutSource {
+    /// All there already, with their weights where items weigh something.
+    Items(std::vec::IntoIter<Item>, Vec<u64>),
     /// Asked for an item only once its place is certain.
     Iterator {
         iterator: Py<PyIterator>,
         reserved: bool,
         /// How many there are, if that is known: then no room is needed to see the end.
         left: Option<usize>,
+        /// Where items weigh something: taken, weighed, and waiting for room.
+        next: Option<(Item, u64)>,
     },
 }
 
 #[derive(Debug)]
-enum Work {
-    Put(Option<Item>),
+enum Request {
+    Put(Option<Item>, Terms),
     Get,
     PutMany {
-        source: Source,
+        source: PutSource,
         accepted: usize,
     },
     GetMany {
         max: usize,
         linger: Nanos,
-        until: Option<Nanos>,
     },
     Join,
-    /// Waits until there is room, or an item, and takes nothing.
-    Ready(Side),
+    /// The owner of the mutex waits to be notified, at one of the conditions that share it.
+    Condition {
+        side: Side,
+        owner: MutexOwner,
+        /// The place, and how often the owner had taken the mutex, which is given back now.
+        begun_wait: Option<(ConditionWait, usize)>,
+    },
 }
 
-#[derive(Debug)]
-pub(in crate::queue) struct QueueOperation {
-    work: Work,
-    of: InnerOf,
-    /// When it has to end, once that is known: lingering ends no later.
-    deadline: Option<Nanos>,
-    spot: Spot,
-}
-
-impl QueueOperation {
-    fn new(inner: &QueueInner, work: Work) -> Self {
-        Self { work, of: inner.of, deadline: None, spot: Spot::default() }
+impl Request {
+    /// The time from which on nobody wants the item that is to be put.
+    fn due(&self) -> Option<Nanos> {
+        if let Self::Put(_, Terms { due: Due::At(deadline), .. }) = self { Some(*deadline) } else { None }
     }
 
-    fn object<'a, 'py>(&self, this: &'a Bound<'py, PyAny>) -> Object<'a, 'py> {
-        Object { this, inner: (self.of)(this) }
-    }
-
-    pub(in crate::queue) fn put(inner: &QueueInner, item: Item) -> Self {
-        Self::new(inner, Work::Put(Some(item)))
-    }
-
-    pub(in crate::queue) fn get(inner: &QueueInner) -> Self {
-        Self::new(inner, Work::Get)
-    }
-
-    pub(in crate::queue) fn join(inner: &QueueInner) -> Self {
-        Self::new(inner, Work::Join)
-    }
-
-    pub(in crate::queue) fn ready(inner: &QueueInner, side: Side) -> Self {
-        Self::new(inner, Work::Ready(side))
-    }
-
-    pub(in crate::queue) fn get_many(inner: &QueueInner, max: usize, linger: Nanos) -> Self {
-        Self::new(inner, Work::GetMany { max, linger, until: None })
-    }
-
-    pub(in crate::queue) fn put_many(inner: &QueueInner, items: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let source = match source::Source::of(items)? {
-            source::Source::Items(items) => Source::Items(items.into_iter()),
-            source::Source::Iterator { iterator, left } => Source::Iterator { iterator, reserved: false, left },
-        };
-        Ok(Self::new(inner, Work::PutMany { source, accepted: 0 }))
-    }
-
-    /// The operations that move no items and so need no baton.
-    pub(in crate::queue) fn attempt_without_items(&mut self, object: &Object<'_, '_>, chance: Chance<'_>) -> Option<Done> {
-        let py = object.py();
-        let core = &object.inner.core;
-        let done = match (&self.work, chance) {
-            (Work::Join, Chance::Wait(waker)) => {
-                let (wakes, done) = core.join_or_wait(py, &mut self.spot, waker);
-                wakes.fire();
-                done
+    /// What the item weighs that is to be put next, where items weigh something.
+    fn waiting_weight(&self) -> Option<u64> {
+        match self {
+            Self::Put(_, terms) => Some(terms.weight),
+            Self::PutMany { source: PutSource::Items(items, weights), .. } => {
+                weights.len().checked_sub(items.len()).and_then(|index| weights.get(index)).copied()
             }
-            (Work::Join, _) => core.is_finished(py),
-            (Work::Ready(side), Chance::Wait(waker)) => {
-                let (wakes, ready) = core.ready_or_wait(py, *side, &mut self.spot, waker);
-                wakes.fire();
-                ready
-            }
-            (Work::Ready(side), _) => core.is_ready(py, *side),
-            _ => unreachable!("an operation that moves items"),
-        };
-        done.then_some(Done::Nothing)
-    }
-}
-
-impl Operation for QueueOperation {
-    fn names(&self) -> (&'static str, &'static str) {
-        match self.work {
-            Work::Put(_) => ("put", "put_async"),
-            Work::Get => ("get", "get_async"),
-            Work::PutMany { .. } => ("put_many", "put_many_async"),
-            Work::GetMany { .. } => ("get_many", "get_many_async"),
-            Work::Join => ("join", "join_async"),
-            Work::Ready(Side::Put) => ("not_full.wait", "put_async"),
-            Work::Ready(_) => ("not_empty.wait", "get_async"),
-        }
-    }
-
-    fn clock(&self, this: &Bound<'_, PyAny>) -> Clock<Waker> {
-        (self.of)(this).core.clock(this.py())
-    }
-
-    fn set_deadline(&mut self, deadline: Option<Nanos>) {
-        self.deadline = deadline;
-    }
-
-    fn look_again_at(&self) -> Option<Nanos> {
-        match self.work {
-            Work::GetMany { until, .. } => until,
+            Self::PutMany { source: PutSource::Iterator { next, .. }, .. } => next.as_ref().map(|(_, weight)| *weight),
             _ => None,
         }
     }
+}
 
-    fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, now: Nanos) -> PyResult<Option<Done>> {
-        let object = &self.object(this);
-        let name = self.names().0;
-        let Self { work, deadline, spot, .. } = self;
-        let mut visit = Visit { object, name, chance, spot };
-        let done = match work {
-            Work::Put(slot) => visit.put(slot)?,
-            Work::PutMany { source: Source::Items(items), accepted } => visit.put_items(items, accepted)?,
-            Work::PutMany { source: Source::Iterator { iterator, reserved, left }, accepted } => {
-                visit.put_from_iterator(iterator, reserved, left, accepted)?
+/// An operation on a queue: what it does (`work`) and where it waits (`registration`).
+#[derive(Debug)]
+pub(in crate::queue) struct QueueOperation<C: QueueClass> {
+    request: Request,
+    registration: Registration<Py<C>>,
+    /// It counts as a worker that waits for room.
+    stuck: Option<Worker>,
+    /// It is one of several: a worker that waits for room may go on without it.
+    is_selected: bool,
+}
+
+impl<C: QueueClass> QueueOperation<C> {
+    fn new(queue: &Bound<'_, C>, request: Request) -> Self {
+        Self { request, registration: Registration::new(queue.clone().unbind()), stuck: None, is_selected: false }
+    }
+
+    /// As one of several of which one happens.
+    pub(in crate::queue) fn selected(self) -> Box<dyn Operation> {
+        Box::new(Self { is_selected: true, ..self })
+    }
+
+    /// `ttl`: from now on. The item's weight is asked for now too.
+    pub(in crate::queue) fn put(queue: &Bound<'_, C>, item: Item, ttl: Option<Nanos>) -> PyResult<Self> {
+        let (py, inner) = (queue.py(), queue.get().inner());
+        let due = match ttl {
+            Some(ttl) => {
+                inner.takes_ttl()?;
+                Due::At(inner.core.clock(py).now().saturating_add(ttl))
             }
-            Work::Get => return visit.get(),
-            Work::GetMany { max, linger, until } => return visit.get_many(*max, *linger, until, *deadline, now),
-            Work::Join | Work::Ready(_) => return Ok(self.attempt_without_items(object, chance)),
+            None => Due::Never,
         };
-        if done.is_none() {
-            object.inner.is_bounded(this.py())?; // refused because `maxsize` cannot be compared?
+        let weight = inner.weight_of(item.bind(py))?;
+        let mut operation = Self::new(queue, Request::Put(Some(item), Terms { weight, due }));
+        operation.registration.look_again_at = operation.request.due();
+        Ok(operation)
+    }
+
+    pub(in crate::queue) fn get(queue: &Bound<'_, C>) -> Self {
+        Self::new(queue, Request::Get)
+    }
+
+    pub(in crate::queue) fn join(queue: &Bound<'_, C>) -> Self {
+        Self::new(queue, Request::Join)
+    }
+
+    pub(in crate::queue) fn wait_on_condition(queue: &Bound<'_, C>, side: Side, owner: MutexOwner) -> Self {
+        Self::new(queue, Request::Condition { side, owner, begun_wait: None })
+    }
+
+    /// The place of one that has begun to watch: it is for the caller to give up.
+    pub(in crate::queue) fn begun_wait(&mut self) -> Option<(ConditionWait, usize)> {
+        if let Request::Condition { begun_wait, .. } = &mut self.request { begun_wait.take() } else { None }
+    }
+
+    pub(in crate::queue) fn get_many(queue: &Bound<'_, C>, max: usize, linger: Nanos) -> Self {
+        Self::new(queue, Request::GetMany { max, linger })
+    }
+
+    pub(in crate::queue) fn put_many(queue: &Bound<'_, C>, items: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let source = match source::BatchSource::of(items)? {
+            source::BatchSource::Items(items) => {
+                let weights = queue.get().inner().weights_of(queue.py(), &items)?;
+                PutSource::Items(items.into_iter(), weights)
+            }
+            source::BatchSource::Iterator { iterator, left } => {
+                PutSource::Iterator { iterator, reserved: false, left, next: None }
+            }
+        };
+        Ok(Self::new(queue, Request::PutMany { source, accepted: 0 }))
+    }
+
+    /// A batch that is all there.
+    pub(in crate::queue) fn put_all(queue: &Bound<'_, C>, items: Vec<Item>) -> PyResult<Self> {
+        let weights = queue.get().inner().weights_of(queue.py(), &items)?;
+        Ok(Self::new(queue, Request::PutMany { source: PutSource::Items(items.into_iter(), weights), accepted: 0 }))
+    }
+
+    /// Puts an item without waiting, or does with it as the policy says.
+    pub(in crate::queue) fn offer(queue: &Bound<'_, C>, item: Item, ttl: Option<Nanos>) -> PyResult<Offered> {
+        let object = BoundQueue { this: queue.as_any(), inner: queue.get().inner() };
+        if ttl.is_some() {
+            object.inner.takes_ttl()?;
+        }
+        let weight = object.inner.weight_of(item.bind(queue.py()))?;
+        let terms = Terms { weight, due: ttl.map_or(Due::Never, Due::In) };
+        let outcome =
+            QueueAttempt { object: &object, name: "offer", mode: Mode::Try, waiter: &mut Waiter::default(), is_paused: false }
+                .offer(item, terms)?;
+        object.inner.offered(queue.py(), outcome)
+    }
+
+    /// If this is a worker's put, and every worker of the queue waits in one, nobody is left to take an item.
+    fn mark_stuck(&mut self, py: Python<'_>) -> PyResult<()> {
+        let inner = self.registration.object.get().inner();
+        if !inner.has_workers() {
+            return Ok(());
+        }
+        let worker = caller_number(py)?;
+        if inner.core.mark_stuck(py, worker) {
+            return Err(PyRuntimeError::new_err(format!(
+                "{}: every worker of this queue waits for room in it, so nobody takes items; a queue that its own consumers put into needs \
+                 to be without a bound",
+                self.names().0
+            )));
+        }
+        self.stuck = Some(worker);
+        Ok(())
+    }
+
+    fn unmark_stuck(&mut self, py: Python<'_>) {
+        if let Some(worker) = self.stuck.take() {
+            self.registration.object.get().waitable().unmark_stuck(py, worker);
+        }
+    }
+}
+
+impl<C: QueueClass> Operation for QueueOperation<C> {
+    fn names(&self) -> (&'static str, &'static str) {
+        match self.request {
+            Request::Put(..) => ("put", "put_async"),
+            Request::Get => ("get", "get_async"),
+            Request::PutMany { .. } => ("put_many", "put_many_async"),
+            Request::GetMany { .. } => ("get_many", "get_many_async"),
+            Request::Join => ("join", "join_async"),
+            Request::Condition { side: Side::Put, .. } => ("not_full.wait", "put_async"),
+            Request::Condition { side: Side::Get, .. } => ("not_empty.wait", "get_async"),
+            Request::Condition { .. } => ("all_tasks_done.wait", "join_async"),
+        }
+    }
+
+    registration!(registration);
+
+    fn attempt(&mut self, py: Python<'_>, mode: Mode<'_>, now: Nanos) -> PyResult<Option<Done>> {
+        let name = self.names().0;
+        self.unmark_stuck(py);
+        let Self { request, registration: Registration { object, waiter, deadline, look_again_at }, .. } = self;
+        let object = &BoundQueue { this: object.bind(py).as_any(), inner: object.get().inner() };
+        let mut attempt = QueueAttempt { object, name, mode, waiter, is_paused: false };
+        let done = match request {
+            Request::Put(slot, terms) => {
+                let done = attempt.put(slot, *terms)?;
+                if done.is_none() && !matches!(mode, Mode::TryFair) {
+                    object.inner.is_in_time(py, *terms)?;
+                }
+                done
+            }
+            Request::PutMany { source: PutSource::Items(items, weights), accepted } => {
+                attempt.put_items(items, weights, accepted)?
+            }
+            Request::PutMany { source: PutSource::Iterator { iterator, reserved, left, next }, accepted } => {
+                attempt.put_from_iterator(iterator, (reserved, left, next), accepted)?
+            }
+            Request::Get => return attempt.get(),
+            Request::GetMany { max, linger } => return attempt.get_many(*max, *linger, look_again_at, *deadline, now),
+            Request::Join => return attempt.join(),
+            Request::Condition { side, owner, begun_wait } => return attempt.wait_on_condition(*side, *owner, begun_wait),
+        };
+        if done.is_none() && !attempt.is_paused {
+            object.inner.may_fit(py, request.waiting_weight())?;
+            object.inner.is_bounded(py)?; // refused because `maxsize` cannot be compared?
+            if matches!(mode, Mode::Park(_)) {
+                *look_again_at = object.inner.core.next_end(py).into_iter().chain(request.due()).min();
+            }
+            if matches!(mode, Mode::Park(_)) && deadline.is_none() && !self.is_selected {
+                self.mark_stuck(py)?;
+            }
         }
         Ok(done)
     }
 
-    fn place(&self, this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
-        QueuePlace::of(this, self.of, &self.spot)
+    fn withdraw(&mut self, py: Python<'_>) -> Wakes<Waker> {
+        self.unmark_stuck(py);
+        self.registration.withdraw(py)
     }
 
-    fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker> {
-        // A place promised to an iterator stays promised.
-        (self.of)(this).core.leave(this.py(), &mut self.spot)
-    }
-
-    fn leave(&mut self, this: &Bound<'_, PyAny>) {
-        self.withdraw(this).fire();
-        if let Work::PutMany { source: Source::Iterator { reserved: reserved @ true, .. }, .. } = &mut self.work {
+    fn leave(&mut self, py: Python<'_>) {
+        // A place promised to an iterator stays promised until it ends.
+        self.withdraw(py).fire();
+        if let Request::PutMany { source: PutSource::Iterator { reserved: reserved @ true, .. }, .. } = &mut self.request {
             *reserved = false;
-            (self.of)(this).core.unreserve(this.py()).fire();
+            self.registration.object.get().waitable().unreserve(py).fire();
         }
     }
 
-    fn refused(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyErr {
-        let py = this.py();
-        let object = self.object(this);
+    fn out_of_time(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Done> {
+        let inner = self.registration.object.get().inner();
         let (name, _) = self.names();
+        let weight = self.request.waiting_weight();
+        let refused = match self.request {
+            Request::Put(..) => Some(Refused::Put),
+            Request::PutMany { .. } => Some(Refused::PutMany),
+            Request::Get => Some(Refused::Get),
+            Request::GetMany { .. } => Some(Refused::GetMany),
+            Request::Join => None,
+            Request::Condition { .. } => return Ok(Done::No),
+        };
+        if let Some(refused) = refused.filter(|_| timeout.is_over_at_once()) {
+            return Err(inner.refuse_at_once(py, refused, weight));
+        }
         let asked = timeout.asked(name);
-        match self.work {
-            Work::Put(_) | Work::PutMany { .. } | Work::Ready(Side::Put) => {
-                object.inner.refusal(PyString::new(py, &asked), Side::Put)
-            }
-            Work::Get | Work::GetMany { .. } | Work::Ready(_) => object.inner.refusal(PyString::new(py, &asked), Side::Get),
-            Work::Join => {
-                let unfinished = object.inner.core.unfinished(py);
+        Err(match self.request {
+            Request::Put(..) | Request::PutMany { .. } => inner.refusal(PyString::new(py, &asked), Side::Put, weight),
+            Request::Get | Request::GetMany { .. } => inner.refusal(PyString::new(py, &asked), Side::Get, None),
+            Request::Join | Request::Condition { .. } => {
+                let unfinished = inner.core.unfinished(py);
                 PyTimeoutError::new_err(format!("{asked}: {unfinished} unfinished tasks"))
             }
-        }
+        })
     }
 
     /// A batch of puts says how many items it has put.
     fn is_batch(&self) -> bool {
-        matches!(self.work, Work::PutMany { .. })
+        matches!(self.request, Request::PutMany { .. })
     }
 
     fn annotate(&self, error: &Bound<'_, PyAny>) {
-        if let Work::PutMany { accepted, .. } = self.work {
+        if let Request::PutMany { accepted, .. } = self.request {
             // An exception without room for an attribute goes as it is.
             let _ = error.setattr(interned!(error.py(), "accepted"), accepted);
         }
     }
 
-    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match &self.work {
-            Work::Put(item) => visit.call(item),
-            Work::PutMany { source: Source::Items(items), .. } => items.as_slice().iter().try_for_each(|item| visit.call(item)),
-            Work::PutMany { source: Source::Iterator { iterator, .. }, .. } => visit.call(iterator),
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.registration.traverse(visit)?;
+        match &self.request {
+            Request::Put(item, _) => item.iter().try_for_each(|item| visit.call(shown_of(item))),
+            Request::PutMany { source: PutSource::Items(items, _), .. } => {
+                items.as_slice().iter().try_for_each(|item| visit.call(shown_of(item)))
+            }
+            Request::PutMany { source: PutSource::Iterator { iterator, next, .. }, .. } => {
+                visit.call(iterator)?;
+                next.iter().try_for_each(|(item, _)| visit.call(item))
+            }
             _ => Ok(()),
-        }
-    }
-}
-
-/// One attempt at one queue.
-struct Visit<'a, 'b, 'py, 's> {
-    object: &'a Object<'b, 'py>,
-    name: &'static str,
-    chance: Chance<'s>,
-    spot: &'s mut Spot,
-}
-
-impl<'a, 'b, 'py> Visit<'a, 'b, 'py, '_> {
-    fn core(&self) -> &'a Core {
-        &self.object.inner.core
-    }
-
-    fn is_slow(&self) -> bool {
-        self.object.inner.slow
-    }
-
-    fn owned_access(&mut self) -> OwnedAccess<'a, 'b, 'py, '_> {
-        OwnedAccess { object: self.object, name: self.name, chance: self.chance, spot: self.spot }
-    }
-
-    fn shut_down<T>(&self) -> PyResult<T> {
-        Err(self.object.inner.shut_down_error(self.object.py(), self.name))
-    }
-
-    fn put(&mut self, slot: &mut Option<Item>) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        let item = slot.take().expect("an operation that is done is not attempted again");
-        if self.is_slow() {
-            let mut items = vec![item].into_iter();
-            let outcome = self.owned_access().put(&mut items, &mut 0);
-            *slot = items.next();
-            return Ok(outcome?.then_some(Done::Nothing));
-        }
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.put_or_wait(py, item, self.spot, waker),
-            _ => core.try_put(py, item, admission(self.chance)),
-        };
-        wakes.fire();
-        match result {
-            Ok(()) => Ok(Some(Done::Nothing)),
-            Err(PutError::Full(item)) => {
-                *slot = Some(item);
-                Ok(None)
-            }
-            Err(PutError::ShutDown(_item)) => self.shut_down(),
-        }
-    }
-
-    fn get(&mut self) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        if self.is_slow() {
-            let batch = self.owned_access().get(1, Linger::Over)?;
-            return Ok(batch.ok().and_then(|mut items| items.pop()).map(Done::Item));
-        }
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.get_or_wait(py, self.spot, waker),
-            _ => core.try_get(py, admission(self.chance)),
-        };
-        wakes.fire();
-        match result {
-            Ok(item) => Ok(Some(Done::Item(item))),
-            Err(GetError::Empty) => Ok(None),
-            Err(GetError::ShutDown) => self.shut_down(),
-        }
-    }
-
-    fn put_items(&mut self, items: &mut std::vec::IntoIter<Item>, accepted: &mut usize) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        if self.is_slow() {
-            return Ok(self.owned_access().put(items, accepted)?.then_some(Done::Count(*accepted)));
-        }
-        let before = items.len();
-        let (wakes, result) = match self.chance {
-            Chance::Wait(waker) => core.put_batch_or_wait(py, items, self.spot, waker),
-            _ => core.try_put_batch(py, items, admission(self.chance)),
-        };
-        *accepted += before - items.len();
-        wakes.fire();
-        match result {
-            Ok(()) => Ok(Some(Done::Count(*accepted))),
-            Err(PutError::Full(())) => Ok(None),
-            Err(PutError::ShutDown(())) => self.shut_down(),
-        }
-    }
-
-    fn put_from_iterator(
-        &mut self,
-        iterator: &Py<PyIterator>,
-        reserved: &mut bool,
-        left: &mut Option<usize>,
-        accepted: &mut usize,
-    ) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        let iterator = iterator.bind(py);
-        loop {
-            if *left == Some(0) {
-                return Ok(Some(Done::Count(*accepted)));
-            }
-            let result = match self.chance {
-                Chance::Wait(waker) => {
-                    let (wakes, result) = core.reserve_or_wait(py, self.spot, waker);
-                    wakes.fire();
-                    result
-                }
-                _ => core.try_reserve(py, admission(self.chance)),
-            };
-            match result {
-                Ok(()) => *reserved = true,
-                Err(PutError::Full(())) if is_exhausted(iterator) => return Ok(Some(Done::Count(*accepted))),
-                Err(PutError::Full(())) => return Ok(None),
-                Err(PutError::ShutDown(())) => return self.shut_down(),
-            }
-            let next = guarded::next(iterator);
-            *reserved = false;
-            let Some(Ok(item)) = next else {
-                core.unreserve(py).fire();
-                return match next {
-                    Some(Err(error)) => Err(error),
-                    _ => Ok(Some(Done::Count(*accepted))),
-                };
-            };
-            let (wakes, result) = core.fulfil(py, item.unbind());
-            wakes.fire();
-            if result.is_err() {
-                return self.shut_down();
-            }
-            *accepted += 1;
-            *left = left.map(|left| left.saturating_sub(1));
-            if self.is_slow() {
-                owner::merge(self.object, self.name)?;
-            }
-            if *accepted % SIGNAL_CHECK == 0 {
-                py.check_signals()?;
-            }
-        }
-    }
-
-    fn get_many(
-        &mut self,
-        max: usize,
-        linger: Nanos,
-        until: &mut Option<Nanos>,
-        deadline: Option<Nanos>,
-        now: Nanos,
-    ) -> PyResult<Option<Done>> {
-        let (py, core) = (self.object.py(), self.core());
-        let over = linger == 0 || until.is_some_and(|until| until <= now);
-        let patience = if over { Linger::Over } else { Linger::On };
-        let result = match self.chance {
-            // One that lingers has to stand in line for it.
-            Chance::Arrival if linger > 0 => return Ok(None),
-            _ if self.is_slow() => self.owned_access().get(max, patience)?,
-            Chance::Wait(waker) => {
-                let (wakes, result) = core.get_batch_or_wait(py, max, patience, self.spot, waker);
-                wakes.fire();
-                result
-            }
-            _ => {
-                let (wakes, result) = core.try_get_batch(py, max, admission(self.chance));
-                wakes.fire();
-                result.map_err(BatchError::from)
-            }
-        };
-        match result {
-            Ok(items) => Ok(Some(Done::Items(items))),
-            Err(BatchError::Lingering) => {
-                let end = now.saturating_add(linger);
-                until.get_or_insert(deadline.map_or(end, |deadline| end.min(deadline)));
-                Ok(None)
-            }
-            Err(BatchError::Empty) => {
-                *until = None;
-                Ok(None)
-            }
-            Err(BatchError::ShutDown) => self.shut_down(),
         }
     }
 }

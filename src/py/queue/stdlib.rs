@@ -6,13 +6,18 @@
 
 use crate::rt::kept::Kept;
 use crate::rt::kept::interned;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyType};
+use sluicegate_core::buffer::Buffer;
+use sluicegate_core::queue::{Due, Terms};
 
-use crate::queue::inner::{Overrides, QueueInner};
+use crate::queue::baton::BatonGuard;
+use crate::queue::inner::{BoundQueue, Overrides, QueueInner, no_memory};
 use crate::queue::items::Order;
+use crate::queue::mutex::MutexGuard;
 use crate::rt::Item;
+use crate::rt::interrupts;
 
 /// What `class` overrides of `base`.
 pub(in crate::queue) fn overrides(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>) -> PyResult<Overrides> {
@@ -27,6 +32,7 @@ pub(in crate::queue) fn overrides(class: &Bound<'_, PyType>, base: &Bound<'_, Py
     };
     Ok(Overrides {
         hooks: overridden("_init")? || overridden("_qsize")? || overridden("_put")? || overridden("_get")?,
+        order: overridden("_get")?,
         put: overridden("put")?,
         get: overridden("get")?,
     })
@@ -65,7 +71,21 @@ pub(in crate::queue) fn qsize_hook(this: &Bound<'_, PyAny>, inner: &QueueInner) 
 
 pub(in crate::queue) fn put_hook(this: &Bound<'_, PyAny>, inner: &QueueInner, item: Item) -> PyResult<()> {
     let py = this.py();
-    let storage = hooked_storage(this, inner, "_put")?;
+    if !inner.overrides.hooks {
+        let object = BoundQueue { this, inner };
+        let _guard = held(&object, "_put")?;
+        let weight = inner.weight_of(item.bind(py))?;
+        if inner.slow {
+            let mut guard = BatonGuard::take(&object, "_put")?;
+            let outcome = guard.push_on(item, Terms { weight, due: Due::Never });
+            return guard.finish(0, 0).and(outcome);
+        }
+        let mut item = Some(if inner.fair.is_some() { inner.with_fair_key(item.into_bound(py), None, None)? } else { item });
+        let put = inner
+            .step(this, "_put", |state, wakes| item.take().map_or(Ok(()), |item| state.push_by_hand(item, weight, wakes)))?;
+        return put.map_err(|_| no_memory(py));
+    }
+    let storage = storage(this)?;
     match inner.order {
         Order::Heap => py.import("heapq")?.call_method1("heappush", (storage, item)).map(drop),
         _ => storage.call_method1("append", (item,)).map(drop),
@@ -74,7 +94,23 @@ pub(in crate::queue) fn put_hook(this: &Bound<'_, PyAny>, inner: &QueueInner, it
 
 pub(in crate::queue) fn get_hook(this: &Bound<'_, PyAny>, inner: &QueueInner) -> PyResult<Item> {
     let py = this.py();
-    let storage = hooked_storage(this, inner, "_get")?;
+    if !inner.overrides.hooks {
+        let object = BoundQueue { this, inner };
+        let _guard = held(&object, "_get")?;
+        let item = if inner.slow {
+            let mut guard = BatonGuard::take(&object, "_get")?;
+            let item = guard.pop();
+            if let Err(error) = guard.finish(0, 0) {
+                // Of an item that has come meanwhile, and is in: this one has been taken out all the same.
+                interrupts::callback_failed(py, error, Some(this));
+            }
+            item?
+        } else {
+            inner.step(this, "_get", |state, wakes| state.edit(Buffer::pop, wakes))?
+        };
+        return item.map(|item| inner.bare(py, item)).ok_or_else(|| PyIndexError::new_err("_get from an empty queue"));
+    }
+    let storage = storage(this)?;
     let item = match inner.order {
         Order::Heap => py.import("heapq")?.call_method1("heappop", (storage,)),
         Order::Stack => storage.call_method0("pop"),
@@ -93,12 +129,11 @@ fn storage<'py>(this: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     this.getattr(interned!(this.py(), "queue"))
 }
 
-/// Where a subclass that overrides some of the hooks keeps its items for the others.
-fn hooked_storage<'py>(this: &Bound<'py, PyAny>, inner: &QueueInner, hook: &str) -> PyResult<Bound<'py, PyAny>> {
-    if inner.overrides.hooks {
-        return storage(this);
-    }
-    Err(PyRuntimeError::new_err(format!(
-        "{hook} can be called only in a subclass that overrides _init, _qsize, _put or _get; use put() and get()"
-    )))
+/// Hooks are for the owner of the mutex; and for a subclass that overrides some of them.
+fn held<'a, 'b, 'py>(object: &'a BoundQueue<'b, 'py>, hook: &str) -> PyResult<MutexGuard<'a, 'b, 'py>> {
+    MutexGuard::take_again(object)?.ok_or_else(|| {
+        PyRuntimeError::new_err(format!(
+            "{hook} can be called only while `mutex` is held, or in a subclass that overrides _init, _qsize, _put or _get; use put() and get()"
+        ))
+    })
 }

@@ -1,6 +1,6 @@
-//! Keyword-only parameters, and errors that say what to write instead of a wrong one.
+//! Keyword-only parameters, and errors that suggest what to write instead of a wrong argument.
 //!
-//! A constructor that uses this takes `*more` and `**unknown` beside its parameters, and shows them here first.
+//! A function that uses this has `*more` and `**unknown` beside its parameters, and checks them here first.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -8,22 +8,22 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::rt::arguments::{Argument, text};
 
-/// What other libraries call a parameter, and what it is called here.
+/// Names that other libraries use for a parameter, with our name.
 type Synonyms = &'static [(&'static [&'static str], &'static str)];
 
 /// A callable whose second parameter is keyword-only.
 pub(super) struct Keywords {
-    /// As in a message: `TokenBucket` or `set_rate`.
+    /// The name in messages: `TokenBucket` or `set_rate`.
     pub(super) function: &'static str,
-    /// The positional parameters, in their order.
+    /// The positional parameters, in order.
     pub(super) positional: &'static [&'static str],
-    /// The keywords that a further positional argument can have been meant for, the likeliest first.
+    /// The keywords that a surplus positional argument may have been meant for, the likeliest first.
     pub(super) meant: &'static [(&'static str, &'static str)],
     pub(super) synonyms: Synonyms,
 }
 
 impl Keywords {
-    /// Raises if there are more positional arguments, or keywords that are no parameters.
+    /// Raises for surplus positional arguments and unknown keywords.
     pub(super) fn refuse(
         &self,
         first: Option<&Bound<'_, PyAny>>,
@@ -52,7 +52,7 @@ impl Keywords {
         Err(PyTypeError::new_err(format!("{function}() got an unexpected keyword argument '{name}'{hint}")))
     }
 
-    /// A parameter that has to be given.
+    /// A required parameter.
     pub(super) fn required<'a, 'py>(&self, name: &str, value: &'a Argument<'_, 'py>) -> PyResult<&'a Bound<'py, PyAny>> {
         value.given().ok_or_else(|| {
             let kind = if self.positional.contains(&name) { "" } else { "keyword-only " };
@@ -93,8 +93,28 @@ pub(super) const KEYED_TOKEN_BUCKET: Keywords = Keywords {
     function: "KeyedTokenBucket",
     positional: &["rate"],
     meant: &[("burst", ""), PERIOD_MEANT],
-    synonyms: &[BURST, RATE, PERIOD, (&["max_size", "maxsize", "keys", "max_entries"], "'max_keys'")],
+    synonyms: &[BURST, RATE, PERIOD, MAX_KEYS],
 };
+
+const MAX_KEYS: (&[&str], &str) = (&["max_size", "maxsize", "keys", "max_entries"], "'max_keys'");
+
+pub(super) const KEYED_LEAKY_BUCKET: Keywords = Keywords {
+    function: "KeyedLeakyBucket",
+    positional: &["rate"],
+    meant: &[("capacity", ""), PERIOD_MEANT],
+    synonyms: &[CAPACITY, RATE, PERIOD, MAX_KEYS],
+};
+
+pub(super) const KEYED_SLIDING_WINDOW: Keywords = Keywords {
+    function: "KeyedSlidingWindow",
+    positional: &["limit", "period"],
+    meant: &[],
+    synonyms: &[(&["rate", "max_rate", "burst", "capacity", "calls", "n"], "'limit'"), PERIOD, MAX_KEYS],
+};
+
+pub(super) const UNLIMITED_RATE: Keywords = Keywords { function: "UnlimitedRate", positional: &[], meant: &[], synonyms: &[] };
+
+pub(super) const ZERO_RATE: Keywords = Keywords { function: "ZeroRate", positional: &[], meant: &[], synonyms: &[] };
 
 /// `set_rate` of a bucket and of a key.
 pub(super) const SET_RATE: Keywords =

@@ -1,82 +1,161 @@
-//! `RateLimiter`: what all limiters have in common, the handles of keys included.
+//! `RateLimiter`: the common base of all limiters and of the handles of keys.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use pyo3::PyClass;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::rate::{Booking, Scale, Statistics, Terms, Units};
+use sluicegate_core::rate::{Booking, NewLimit, NewRate, Scale, Statistics, Terms, Units};
 use sluicegate_core::section::Section;
 
 use super::Limiter;
-use super::amounts::{amount, positive_amount, positive_number, rate_of, seconds};
-use super::buckets::Buckets;
-use super::class::{statistics, visit_tasks};
+use super::amounts::{amount, positive_amount, positive_number, seconds};
+use super::class::statistics;
+use super::keys::{Change, Keys};
 use super::ops::{Acquire, AwaitMoment, Request};
-use super::refusal::{cannot_pass, too_far};
+use super::permit::PyRatePermit;
+use super::refusal::{cannot_count, cannot_pass};
 use super::reservation::{Booked, PyReservation};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, text};
 use crate::rt::blocking;
 use crate::rt::class::{Common, refuse_copies, repr_head};
 use crate::rt::domain::Attached;
-use crate::rt::gc::attached_in_traverse;
+use crate::rt::gc::show_wakers;
+use crate::rt::late::{self, is_made_later, unmade};
+use crate::rt::operation::Operation;
+use crate::rt::select::PySelectable;
 
-/// Whose bucket it is.
+/// What a limiter object stands for.
 #[derive(Debug)]
 pub(super) enum Target {
     Own(Arc<Limiter>),
+    /// The base of a set, whose class defines all methods itself.
+    Set,
+    /// An instance of a subclass with an `__init__` of its own, until that has called ours.
+    Unmade,
     Key {
-        buckets: Arc<Buckets>,
-        /// The `KeyedTokenBucket`, which shows the collector the lines of its keys.
+        keys: Arc<dyn Keys>,
+        /// The `KeyedLimiter`, which visits the wakers of its keys for the garbage collector.
         owner: Py<PyAny>,
         hash: KeyHash,
         key: Py<PyAny>,
-        /// From its first use on; the keyed bucket may take it back when there is nothing to it.
+        /// Set at the first use. The keyed limiter may remove the key's limiter when its schedule is its whole state.
         limiter: Section<Weak<Limiter>, Attached>,
     },
 }
 
-/// Which class it is of, for `repr`.
+/// The class, for `repr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Bucket,
     Leaky,
     Window,
+    Unlimited,
+    Zero,
+    Set,
 }
 
-/// The common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow` and the handles that `KeyedTokenBucket.key`
-/// returns. A limiter admits amounts at a limited rate. The class cannot be instantiated.
+/// The common base of `TokenBucket`, `LeakyBucket`, `SlidingWindow`, `RateLimits`, `UnlimitedRate`, `ZeroRate` and of the
+/// handles that `key` of a keyed limiter returns. A limiter admits amounts at a limited rate. The class cannot be
+/// instantiated.
 #[pyclass(frozen, subclass, weakref, name = "RateLimiter", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyRateLimiter {
+    /// The hot methods read this first.
     pub(super) target: Target,
+    shape: Shape,
+    common: Common,
+    /// The parts that `__init__` has set if the target was [`Target::Unmade`].
+    made: OnceLock<Box<Made>>,
+}
+
+/// The target, shape and other parts of a limiter.
+#[derive(Debug)]
+struct Made {
+    target: Target,
     shape: Shape,
     common: Common,
 }
 
 impl PyRateLimiter {
     pub(super) fn new(target: Target, shape: Shape, common: Common) -> Self {
-        Self { target, shape, common }
+        Self { target, shape, common, made: OnceLock::new() }
     }
 
-    /// What it was told, last: rate, size and period of one moment.
-    pub(super) fn terms(&self, py: Python<'_>) -> Terms {
-        match &self.target {
-            Target::Own(limiter) => limiter.terms(py),
-            Target::Key { buckets, hash, .. } => buckets.core.terms_of(py, *hash),
+    /// An instance of `class`, which is a limiter's class or a subclass of it. A subclass with an `__init__` of its own sets the parts when
+    /// it calls ours; otherwise `make` creates them from the arguments.
+    pub(super) fn of_class<C: PyClass<BaseType = Self>>(
+        class: &Bound<'_, PyType>,
+        make: impl FnOnce() -> PyResult<Self>,
+    ) -> PyResult<Self> {
+        if is_made_later::<C>(class)? { Ok(Self::new(Target::Unmade, Shape::Set, Common::default())) } else { make() }
+    }
+
+    fn make(&self, py: Python<'_>, target: Target, like: &Self) {
+        drop(self.made.set(Box::new(Made { target, shape: like.shape(), common: like.common().clone_ref(py) })));
+    }
+
+    /// Gives this base of a set the parts of `like`.
+    pub(super) fn make_set_like(&self, py: Python<'_>, like: &Self) {
+        self.make(py, Target::Set, like);
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        match (&self.target, self.made.get()) {
+            (Target::Unmade, Some(made)) => &made.target,
+            (target, _) => target,
         }
     }
 
-    /// Its limiter in the core. A key's is made for it.
+    fn shape(&self) -> Shape {
+        self.made.get().map_or(self.shape, |made| made.shape)
+    }
+
+    /// The error for a call that the target does not support.
+    pub(super) fn not_here(&self) -> PyErr {
+        match self.target() {
+            Target::Unmade => unmade(),
+            _ => PyTypeError::new_err("a RateLimits has methods of its own: call those"),
+        }
+    }
+
+    pub(super) fn common(&self) -> &Common {
+        self.made.get().map_or(&self.common, |made| &made.common)
+    }
+
+    /// The name, formatted to follow a noun.
+    pub(super) fn label(&self, py: Python<'_>) -> String {
+        self.common().label(py)
+    }
+
+    /// Raises RuntimeError if it has not been made.
+    pub(super) fn ready(&self) -> PyResult<()> {
+        if matches!(self.target(), Target::Unmade) { Err(unmade()) } else { Ok(()) }
+    }
+
+    /// The current rate, size and period, all of the same moment; without a period if it has not been made.
+    pub(super) fn terms(&self, py: Python<'_>) -> Terms {
+        match self.target() {
+            Target::Own(limiter) => limiter.terms(py),
+            Target::Set | Target::Unmade => Terms::default(),
+            Target::Key { keys, hash, .. } => keys.terms_of(py, *hash),
+        }
+    }
+
+    /// The limiter in the core. For a key, it is made if necessary.
     pub(super) fn limiter(&self, this: &Bound<'_, PyAny>) -> PyResult<Arc<Limiter>> {
-        match &self.target {
+        match self.target() {
             Target::Own(limiter) => Ok(Arc::clone(limiter)),
-            Target::Key { buckets, hash, limiter, .. } => {
+            Target::Set | Target::Unmade => Err(self.not_here()),
+            Target::Key { keys, hash, limiter, .. } => {
                 if let Some(limiter) = limiter.with(this.py(), |limiter| limiter.upgrade()) {
                     return Ok(limiter);
                 }
-                let found = buckets.limiter(this, *hash)?;
+                let found = keys.limiter_of(this, *hash)?;
                 drop(limiter.with(this.py(), |limiter| std::mem::replace(limiter, Arc::downgrade(&found))));
                 Ok(found)
             }
@@ -84,9 +163,10 @@ impl PyRateLimiter {
     }
 
     pub(super) fn scale(&self) -> Scale {
-        match &self.target {
+        match self.target() {
             Target::Own(limiter) => limiter.scale(),
-            Target::Key { buckets, .. } => buckets.core.scale(),
+            Target::Set | Target::Unmade => Scale::default(),
+            Target::Key { keys, .. } => keys.scale(),
         }
     }
 
@@ -94,10 +174,11 @@ impl PyRateLimiter {
         n.map_or_else(|| Ok(self.scale().per_token()), |n| amount(name, n, self.scale()))
     }
 
-    /// A request for `n`. For a key, what can never pass is refused before a limiter is made for it; else the operation says so.
-    fn request(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<Request> {
-        match &self.target {
-            Target::Key { buckets, hash, .. } if buckets.never_fits(this.py(), *hash, n) => Err(self.cannot_pass(this, n)),
+    /// A request for `n`. For a key, an amount that can never be admitted is refused before a limiter is made; otherwise the operation
+    /// refuses it.
+    pub(super) fn request(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<Request> {
+        match self.target() {
+            Target::Key { keys, hash, .. } if keys.never_fits(this.py(), *hash, n) => Err(self.cannot_pass(this, n)),
             _ => Ok(Request::One(self.limiter(this)?, n)),
         }
     }
@@ -106,7 +187,17 @@ impl PyRateLimiter {
         cannot_pass("n", self.scale().tokens(n.into()), this)
     }
 
-    /// Takes `n` now, or not. With `or_wait` the caller waits elsewhere if it does not go: that is no refusal.
+    /// Raises if `n` can never be admitted at once.
+    fn check_amount(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<()> {
+        let never_fits = match self.target() {
+            Target::Own(limiter) => limiter.never_fits(n),
+            Target::Set | Target::Unmade => false,
+            Target::Key { keys, hash, .. } => keys.never_fits(this.py(), *hash, n),
+        };
+        if never_fits { Err(self.cannot_pass(this, n)) } else { Ok(()) }
+    }
+
+    /// Takes `n` if it can be admitted now. With `or_wait` the caller waits otherwise, so that it does not count as refused.
     pub(super) fn try_acquire(&self, this: &Bound<'_, PyAny>, n: Units, or_wait: bool) -> PyResult<bool> {
         if n == 0 {
             return Ok(true);
@@ -115,113 +206,32 @@ impl PyRateLimiter {
         request.try_acquire(this.py(), or_wait).map_err(|refusal| request.error(this, refusal))
     }
 
-    /// Another rate, per the same period, and another burst, if one is given, for a bucket of its own or a key's.
-    pub(super) fn set_rate(this: &Bound<'_, Self>, rate: &Bound<'_, PyAny>, burst: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let (py, limiter) = (this.py(), this.get());
-        let scale = limiter.scale();
-        let per_period = positive_number("rate", rate)?;
-        let burst = burst.map(|burst| burst_of(burst, scale)).transpose()?;
-        let rate = rate_of((rate, per_period), limiter.terms(py).period, scale)?;
-        let units = burst.map(|(units, _)| units);
-        let told = told(per_period, burst.map(|(_, size)| size));
-        match &limiter.target {
-            Target::Own(own) => own.set_rate(py, rate, units, None, told).fire(),
-            Target::Key { buckets, hash, .. } => buckets.set_rate_of(this.as_any(), *hash, (rate, units), told)?,
+    /// `acquire` in the general form.
+    pub(super) fn acquire(
+        slf: &Bound<'_, Self>,
+        n: Option<&Bound<'_, PyAny>>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let this = slf.get();
+        let n = this.amount("n", n)?;
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        let at_once = n == 0 || matches!(this.target(), Target::Own(limiter) if limiter.pass_or_wait(slf.py(), n));
+        if !at_once {
+            let request = this.request(slf.as_any(), n)?;
+            blocking::run(slf.py(), &mut Acquire::new(slf.clone().into_any().unbind(), request), timeout)?;
         }
         Ok(())
     }
-}
 
-/// A burst, in units and as it was given.
-pub(super) fn burst_of(burst: &Bound<'_, PyAny>, scale: Scale) -> PyResult<(Units, f64)> {
-    Ok((positive_amount("burst", burst, scale)?, positive_number("burst", burst)?))
-}
-
-/// What is told with another rate, and another size, if one is given.
-pub(super) fn told(rate: f64, size: Option<f64>) -> impl FnOnce(&mut Terms) {
-    move |terms| *terms = Terms { rate, size: size.unwrap_or(terms.size), period: terms.period }
-}
-
-#[pymethods]
-impl PyRateLimiter {
-    /// The name given at creation, for `repr` and statistics.
-    #[getter]
-    fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.common.name(py)
-    }
-
-    /// Take `n` tokens, waiting until they are available.
-    ///
-    /// With `timeout` it waits for at most that many seconds; if the wait is known to be longer, the request is refused
-    /// at once. `n=0` succeeds at once and changes nothing.
-    ///
-    /// Raises RateLimited, with `retry_after` in seconds and nothing taken, if `n` tokens are not available in time or
-    /// a leaky bucket has no free place for a waiter; ValueError if `n` is larger than can ever be admitted at once;
-    /// ValueError, TypeError or OverflowError for an invalid argument.
-    ///
-    /// Fairness: strictly first come, first served; threads and tasks share one wait queue, and nobody overtakes a
-    /// large request. If an exception from a signal handler interrupts the wait, nothing has been taken, and later
-    /// waiters are admitted earlier.
-    #[pyo3(signature = (n = Argument::MISSING, *, timeout = None), text_signature = "($self, n=1, *, timeout=None)")]
-    fn acquire(slf: &Bound<'_, Self>, n: Argument<'_, '_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
-        let this = slf.get();
-        let n = this.amount("n", n.given())?;
-        let timeout = Timeout::parse_strict("timeout", timeout)?;
-        let at_once = n == 0 || matches!(&this.target, Target::Own(limiter) if limiter.pass_or_wait(slf.py(), n));
-        if !at_once {
-            blocking::run(slf.as_any(), &mut Acquire::new(this.request(slf.as_any(), n)?), timeout)?;
-        }
-        Ok(true)
-    }
-
-    /// The operation behind `acquire_async`.
-    #[pyo3(signature = (n, timeout))]
-    fn _async_acquire(
+    /// `reserve` in the general form.
+    pub(super) fn reserve(
         slf: &Bound<'_, Self>,
-        n: &Bound<'_, PyAny>,
-        timeout: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<AsyncOperation> {
-        let this = slf.get();
-        let n = this.amount("n", Some(n))?;
-        let timeout = Timeout::parse_strict("timeout", timeout)?;
-        let owner = slf.clone().into_any().unbind();
-        if n == 0 {
-            let clock = match &this.target {
-                Target::Own(limiter) => limiter.clock(),
-                Target::Key { buckets, .. } => buckets.core.clock(),
-            };
-            return Ok(AsyncOperation::new(owner, AwaitMoment::new(0, clock.clone()), timeout));
-        }
-        let request = this.request(slf.as_any(), n)?;
-        request.check(slf.as_any())?;
-        Ok(AsyncOperation::new(owner, Acquire::new(request), timeout))
-    }
-
-    /// The arguments of a decorator, before anything is called.
-    fn _check(slf: &Bound<'_, Self>, n: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let this = slf.get();
-        let n = this.amount("n", Some(n))?;
-        Timeout::parse_strict("timeout", timeout)?;
-        let never_fits = match &this.target {
-            Target::Own(limiter) => limiter.never_fits(n),
-            Target::Key { buckets, hash, .. } => buckets.never_fits(slf.py(), *hash, n),
-        };
-        if never_fits { Err(this.cannot_pass(slf.as_any(), n)) } else { Ok(()) }
-    }
-
-    /// Book `n` tokens for the first moment at which they will be available, after all current waiters.
-    ///
-    /// Returns a Reservation, which tells that moment and can be waited for, settled and cancelled. The moment is
-    /// fixed: nothing that happens later moves it.
-    ///
-    /// Raises RateLimited, with nothing booked, if the moment is more than `max_wait` seconds away or a leaky bucket
-    /// has no free place for a waiter; ValueError if `n` is larger than can ever be admitted at once; ValueError,
-    /// TypeError or OverflowError for an invalid argument.
-    #[pyo3(signature = (n = Argument::MISSING, *, max_wait = None), text_signature = "($self, n=1, *, max_wait=None)")]
-    fn reserve(slf: &Bound<'_, Self>, n: Argument<'_, '_>, max_wait: Option<&Bound<'_, PyAny>>) -> PyResult<PyReservation> {
+        n: Option<&Bound<'_, PyAny>>,
+        max_wait: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyReservation> {
         let py = slf.py();
         let this = slf.get();
-        let n = this.amount("n", n.given())?;
+        let n = this.amount("n", n)?;
         let limit = Timeout::parse_strict("max_wait", max_wait)?.limit()?;
         let request = this.request(slf.as_any(), n)?;
         let Request::One(limiter, _) = &request else { unreachable!("one limiter's") };
@@ -235,14 +245,115 @@ impl PyRateLimiter {
         Ok(PyReservation::new(slf.clone().into_any().unbind(), Booked::One(Arc::clone(limiter), booking)))
     }
 
+    /// `permit` in the general form.
+    pub(super) fn permit(
+        slf: &Bound<'_, Self>,
+        n: Option<&Bound<'_, PyAny>>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyRatePermit> {
+        let n = slf.get().amount("n", n)?;
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        Ok(PyRatePermit::new(slf.clone().into_any().unbind(), slf.get().request(slf.as_any(), n)?, timeout))
+    }
+
+    /// The operation that waits for `n`.
+    fn acquisition(slf: &Bound<'_, Self>, n: Units) -> PyResult<Box<dyn Operation>> {
+        let (this, owner) = (slf.get(), slf.clone().into_any().unbind());
+        if n == 0 {
+            let clock = match this.target() {
+                Target::Own(limiter) => limiter.clock(),
+                Target::Set | Target::Unmade => return Err(this.not_here()),
+                Target::Key { keys, .. } => keys.clock(),
+            };
+            return Ok(Box::new(AwaitMoment::new(owner, |_| Ok(()), 0, clock.clone())));
+        }
+        let request = this.request(slf.as_any(), n)?;
+        request.check(slf.as_any())?;
+        Ok(Box::new(Acquire::new(owner, request)))
+    }
+
+    /// Applies a new rate or limit, from now on; that of a key, to this key alone.
+    pub(super) fn change(this: &Bound<'_, Self>, (change, told): (Change, impl Fn(&mut Terms))) -> PyResult<()> {
+        let wakes = match (this.get().target(), change) {
+            (Target::Key { keys, hash, .. }, change) => return keys.change_key(this.as_any(), *hash, change, &told),
+            (Target::Own(own), Change::Rate(NewRate { rate, burst, capacity })) => {
+                own.set_rate(this.py(), rate, burst, capacity, told)
+            }
+            (Target::Own(own), Change::Limit(NewLimit { limit, period })) => own.set_window(this.py(), limit, period, told),
+            (Target::Set | Target::Unmade, _) => return Err(this.get().not_here()),
+        };
+        wakes.fire();
+        Ok(())
+    }
+}
+
+/// A burst, in units and as it was given.
+pub(super) fn burst_of(burst: &Bound<'_, PyAny>, scale: Scale) -> PyResult<(Units, f64)> {
+    Ok((positive_amount("burst", burst, scale)?, positive_number("burst", burst)?))
+}
+
+#[pymethods]
+impl PyRateLimiter {
+    /// Called by a subclass with an `__init__` of its own: the arguments mean what they mean to the class.
+    #[pyo3(signature = (*args, **kwargs))]
+    fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        late::init(slf, args, kwargs, !matches!(this.target(), Target::Unmade), |like| {
+            let Target::Own(limiter) = like.get().target() else { return Err(this.not_here()) };
+            this.make(py, Target::Own(Arc::clone(limiter)), like.get());
+            Ok(())
+        })
+    }
+
+    /// The name given at creation, for `repr`, messages and statistics.
+    #[getter]
+    fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.common().name(py)
+    }
+
+    /// The operation behind `acquire_async`.
+    #[pyo3(signature = (n, timeout))]
+    fn _async_acquire(
+        slf: &Bound<'_, Self>,
+        n: &Bound<'_, PyAny>,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AsyncOperation> {
+        let n = slf.get().amount("n", Some(n))?;
+        let timeout = Timeout::parse_strict("timeout", timeout)?;
+        Ok(AsyncOperation::new(Self::acquisition(slf, n)?, timeout))
+    }
+
+    /// Return the operation `acquire(n)` for `select`, which then takes `n` tokens and returns True.
+    ///
+    /// A selection waits for the tokens for as long as it lasts, whatever its `timeout` is: it is refused with RateLimited
+    /// only where a leaky bucket has no free place for a waiter.
+    ///
+    /// Raises ValueError if `n` is larger than can ever be admitted at once; ValueError, TypeError or OverflowError for an
+    /// invalid `n`.
+    #[pyo3(signature = (n = Argument::MISSING), text_signature = "($self, n=1)")]
+    fn acquiring(slf: &Bound<'_, Self>, n: Argument<'_, '_>) -> PyResult<PySelectable> {
+        slf.get().check_amount(slf.as_any(), slf.get().amount("n", n.given())?)?;
+        Ok(PySelectable::new("acquiring", slf.as_any(), n.given(), |this, n| {
+            let this = this.cast::<Self>()?;
+            Self::acquisition(this, this.get().amount("n", n)?)
+        }))
+    }
+
+    /// Checks the arguments of a decorator before the function is called.
+    fn _check(slf: &Bound<'_, Self>, n: &Bound<'_, PyAny>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let n = slf.get().amount("n", Some(n))?;
+        Timeout::parse_strict("timeout", timeout)?;
+        slf.get().check_amount(slf.as_any(), n)
+    }
+
     /// Give `n` tokens back, at most until the limiter is full.
     ///
     /// Raises ValueError, TypeError or OverflowError for an invalid `n`.
     fn refund(slf: &Bound<'_, Self>, n: &Bound<'_, PyAny>) -> PyResult<()> {
         let n = slf.get().amount("n", Some(n))?;
-        if let Target::Key { buckets, hash, .. } = &slf.get().target {
-            if !buckets.core.is_remembered(slf.py(), *hash) {
-                return Ok(()); // it is full
+        if let Target::Key { keys, hash, .. } = slf.get().target() {
+            if !keys.is_remembered(slf.py(), *hash) {
+                return Ok(()); // the limiter is full already
             }
         }
         slf.get().limiter(slf.as_any())?.refund(slf.py(), n).fire();
@@ -256,7 +367,7 @@ impl PyRateLimiter {
         let n = slf.get().amount("n", Some(n))?;
         let (wakes, result) = slf.get().limiter(slf.as_any())?.debit(slf.py(), n);
         wakes.fire();
-        result.map_err(|_| too_far(slf.as_any()))
+        result.map_err(|refusal| cannot_count(slf.as_any(), refusal))
     }
 
     /// The number of tokens available now; negative in debt. For a sliding window it is the unused part of the limit;
@@ -265,9 +376,13 @@ impl PyRateLimiter {
     #[getter]
     fn tokens(slf: &Bound<'_, Self>) -> f64 {
         let (py, this) = (slf.py(), slf.get());
-        let (wakes, level) = match &this.target {
+        if this.shape() == Shape::Unlimited {
+            return f64::INFINITY;
+        }
+        let (wakes, level) = match this.target() {
             Target::Own(limiter) => limiter.level(py),
-            Target::Key { buckets, hash, .. } => buckets.core.level(py, *hash),
+            Target::Set | Target::Unmade => return f64::NAN,
+            Target::Key { keys, hash, .. } => keys.level(py, *hash),
         };
         wakes.fire();
         this.scale().tokens(level)
@@ -288,9 +403,10 @@ impl PyRateLimiter {
         if n == 0 {
             return Ok(0.0);
         }
-        let (wakes, result) = match &this.target {
+        let (wakes, result) = match this.target() {
             Target::Own(limiter) => limiter.retry_after(py, n),
-            Target::Key { buckets, hash, .. } => buckets.core.retry_after(py, *hash, n),
+            Target::Set | Target::Unmade => return Err(this.not_here()),
+            Target::Key { keys, hash, .. } => keys.retry_after(py, *hash, n),
         };
         wakes.fire();
         result.map(seconds).map_err(|_| this.cannot_pass(slf.as_any(), n))
@@ -310,16 +426,16 @@ impl PyRateLimiter {
     /// Return a snapshot of the limiter's counters and waiting times.
     fn statistics<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let seen = match &slf.get().target {
-            // Nothing has been seen of it, and looking is no reason to remember it.
-            Target::Key { buckets, hash, .. } if !buckets.core.is_remembered(py, *hash) => Statistics::default(),
+        let seen = match slf.get().target() {
+            // Nothing has been recorded for the key, and a snapshot must not make it a remembered key.
+            Target::Key { keys, hash, .. } if !keys.is_remembered(py, *hash) => Statistics::default(),
             _ => {
                 let (wakes, seen) = slf.get().limiter(slf.as_any())?.statistics(py);
                 wakes.fire();
                 seen
             }
         };
-        statistics(py, "RateStatistics", slf.get().name(py), seen, &[])
+        statistics(py, "RateStatistics", slf.get().common().name(py), seen, &[])
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -327,10 +443,10 @@ impl PyRateLimiter {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let py = attached_in_traverse();
-        self.common.traverse(&visit)?;
-        match &self.target {
-            Target::Own(limiter) => visit_tasks(visit, |each| limiter.visit_wakers(py, each)),
+        self.common().traverse(&visit)?;
+        match self.target() {
+            Target::Own(limiter) => show_wakers(&visit, |py, each| limiter.visit_wakers(py, each)),
+            Target::Set | Target::Unmade => Ok(()),
             Target::Key { owner, key, .. } => {
                 visit.call(owner)?;
                 visit.call(key)
@@ -342,32 +458,33 @@ impl PyRateLimiter {
 refuse_copies!(PyRateLimiter);
 
 impl Drop for PyRateLimiter {
-    /// A key is light again when nobody holds it.
+    /// A key becomes light when no object holds its limiter.
     fn drop(&mut self) {
-        if let Target::Key { buckets, hash, .. } = &self.target {
-            // No interpreter any more: nothing is left to be tidied.
-            Python::try_attach(|py| buckets.core.let_go(py, *hash).fire());
+        if let Target::Key { keys, hash, .. } = self.target() {
+            // Without an interpreter there is nothing to tidy up.
+            Python::try_attach(|py| keys.let_go(py, *hash).fire());
         }
     }
 }
 
-/// What a limiter looks like.
+/// The `repr` of a limiter.
 fn describe(this: &Bound<'_, PyRateLimiter>) -> PyResult<String> {
     use std::fmt::Write;
     let py = this.py();
     let limiter = this.get();
-    let mut label = limiter.common.label(py);
-    if let Target::Key { key, .. } = &limiter.target {
+    let mut label = limiter.common().label(py);
+    if let Target::Key { key, .. } = limiter.target() {
         let _ = write!(label, " key={}", text(key.bind(py)));
     }
     let mut described = repr_head(this, &label)?;
     let Terms { rate, size, period } = limiter.terms(py);
-    let _ = match limiter.shape {
+    let _ = match limiter.shape() {
         Shape::Window => write!(described, " limit={size:?} period={period:?}"),
         Shape::Leaky => write!(described, " rate={rate:?} capacity={size:.0}"),
         Shape::Bucket => write!(described, " rate={rate:?} burst={size:?}"),
+        Shape::Unlimited | Shape::Zero | Shape::Set => Ok(()),
     };
-    if limiter.shape != Shape::Window && (period - 1.0).abs() > 0.0 {
+    if matches!(limiter.shape(), Shape::Leaky | Shape::Bucket) && (period - 1.0).abs() > 0.0 {
         let _ = write!(described, " period={period:?}");
     }
     let tokens: f64 = this.getattr("tokens")?.extract()?;

@@ -7,18 +7,23 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::{Clock, Nanos};
-use sluicegate_core::rate::{self, Refusal, Standing, Units};
+use sluicegate_core::monitor::Waitable;
+use sluicegate_core::rate::{self, AcquireState, Refusal, Units};
 use sluicegate_core::wait::{Ticket, Wakes};
 
-use super::refusal::{cannot_pass, member_cannot_pass, rate_limited, too_far};
+use super::refusal::{
+    admits_later, cannot_pass, member_cannot_pass, member_of, no_memory, rate_limited, set_admits_later, too_far,
+};
 use super::{LimitSet, Limiter};
 use crate::rt::arguments::Timeout;
-use crate::rt::operation::{Chance, Done, Operation, Place};
+use crate::rt::domain::Attached;
+use crate::rt::operation::{Done, Mode, Operation};
+use crate::rt::registration::{Anchor, Registered, Registration, registration};
 use crate::rt::waker::Waker;
 
 /// A request for an amount, which may have to wait in a queue.
 #[derive(Clone, Debug)]
-pub(super) enum Request {
+pub(crate) enum Request {
     One(Arc<Limiter>, Units),
     Set(Arc<LimitSet>, Arc<[Units]>),
 }
@@ -31,8 +36,8 @@ impl Request {
         }
     }
 
-    /// Of nothing: it goes at once.
-    fn is_nothing(&self) -> bool {
+    /// True for a request of zero, which is admitted at once.
+    pub(super) fn is_nothing(&self) -> bool {
         match self {
             Self::One(_, n) => *n == 0,
             Self::Set(_, amounts) => amounts.iter().all(|n| *n == 0),
@@ -52,7 +57,26 @@ impl Request {
         result
     }
 
-    /// Raises if it could never go: at the door, before anything waits or gives the loop a turn.
+    /// As `try_acquire`, for a caller that later reports the amount actually used: the grant is stored in `waiter`.
+    pub(super) fn try_book(&self, py: Python<'_>, waiter: &mut rate::Waiter, or_wait: bool) -> Result<bool, Refusal> {
+        if self.is_nothing() {
+            return Ok(true);
+        }
+        match self {
+            Self::One(limiter, n) => {
+                let (wakes, booking) = limiter.try_book(py, *n, or_wait);
+                wakes.fire();
+                Ok(booking?.map(|booking| waiter.hold_booking(booking)).is_some())
+            }
+            Self::Set(set, amounts) => {
+                let (wakes, bookings) = set.try_book(py, amounts, or_wait);
+                wakes.fire();
+                Ok(bookings?.map(|bookings| waiter.hold_bookings(bookings)).is_some())
+            }
+        }
+    }
+
+    /// Raises if the request can never be admitted, before the caller waits or yields to the event loop.
     pub(super) fn check(&self, this: &Bound<'_, PyAny>) -> PyResult<()> {
         let refusal = match self {
             Self::One(limiter, n) => limiter.never_fits(*n).then_some(Refusal::NeverFits),
@@ -64,59 +88,63 @@ impl Request {
         refusal.map_or(Ok(()), |refusal| Err(self.error(this, refusal)))
     }
 
-    /// The exception for a refusal of it by `this`.
+    /// The exception for a refusal by `this`.
     pub(super) fn error(&self, this: &Bound<'_, PyAny>, refusal: Refusal) -> PyErr {
         let py = this.py();
         let after = |at: Nanos| if at == Nanos::MAX { at } else { at.saturating_sub(self.clock().now()) };
         match (refusal, self) {
-            (Refusal::Until(at), Self::One(limiter, n)) => rate_limited(
+            (Refusal::Until(at), Self::One(limiter, n)) => {
+                rate_limited(this, admits_later(py), after(at), limiter.scale().tokens((*n).into()))
+            }
+            (Refusal::Until(at), Self::Set(set, amounts)) => {
+                let (wakes, last) = set.last_to_admit(py, amounts);
+                wakes.fire();
+                let limit = last.and_then(|index| Some(member_of(this, index).ok()?.0));
+                rate_limited(this, set_admits_later(py, limit.is_some()), after(at), limit)
+            }
+            (Refusal::WaitQueueFull(at), Self::One(limiter, _)) => rate_limited(
                 this,
-                interned!(py, "{2}{0} cannot admit the request (n={3:g}) in time; retry after {1:.6f} seconds"),
+                interned!(py, "all places (capacity={3:g}) in the wait queue of {2}{0} are taken; retry after {1:.6f} seconds"),
                 after(at),
-                limiter.scale().tokens((*n).into()),
+                limiter.terms(py).size,
             ),
-            (Refusal::Until(at), Self::Set(..)) => rate_limited(
-                this,
-                interned!(py, "{2}{0} cannot admit the request in time; retry after {1:.6f} seconds"),
-                after(at),
-                py.None(),
-            ),
-            (Refusal::LineFull(at), _) => rate_limited(
+            (Refusal::WaitQueueFull(at), _) => rate_limited(
                 this,
                 interned!(py, "the wait queue of {2}{0} is full; retry after {1:.6f} seconds"),
                 after(at),
                 py.None(),
             ),
+            (Refusal::AllKeysInUse(_), _) => unreachable!("of a request whose key is remembered"),
             (Refusal::NeverFits, Self::One(limiter, n)) => cannot_pass("n", limiter.scale().tokens((*n).into()), this),
             (Refusal::NeverFitsIn(index), Self::Set(set, amounts)) => {
                 member_cannot_pass(this, index, set.members()[index].scale().tokens(amounts[index].into()))
             }
             (Refusal::TooFar, _) => too_far(this),
-            // It did not fit when it was its turn; the limit has been changed once more since.
+            (Refusal::NoMemory, _) => no_memory(this),
+            // The amount was too large when it was its turn, and the limit has been changed once more since.
             (Refusal::NeverFits | Refusal::NeverFitsIn(_), _) => PyValueError::new_err("that can never pass at once"),
         }
     }
 
-    fn acquire_or_wait(&self, py: Python<'_>, place: &mut rate::Place, waker: &Waker, deadline: Option<Nanos>) -> Standing {
+    pub(super) fn acquire_or_wait(
+        &self,
+        py: Python<'_>,
+        waiter: &mut rate::Waiter,
+        waker: &Waker,
+        deadline: Option<Nanos>,
+    ) -> AcquireState {
         if self.is_nothing() {
-            return Standing::Granted;
+            return AcquireState::Granted;
         }
         let (wakes, standing) = match self {
-            Self::One(limiter, n) => limiter.acquire_or_wait(py, *n, place, waker, deadline),
-            Self::Set(set, amounts) => set.acquire_or_wait(py, amounts, place, waker, deadline),
+            Self::One(limiter, n) => limiter.acquire_or_wait(py, *n, waiter, waker, deadline),
+            Self::Set(set, amounts) => set.acquire_or_wait(py, amounts, waiter, waker, deadline),
         };
         wakes.fire();
         standing
     }
 
-    fn leave(&self, py: Python<'_>, place: &mut rate::Place) -> Wakes<Waker> {
-        match self {
-            Self::One(limiter, _) => limiter.leave(py, place),
-            Self::Set(set, _) => set.leave(py, place),
-        }
-    }
-
-    /// With `exactly` false it may be too long after other waiters have left.
+    /// With `exactly` false the time is an upper bound, too long if other waiters have left.
     pub(super) fn retry_after(&self, py: Python<'_>, exactly: bool) -> Result<Nanos, Refusal> {
         if self.is_nothing() {
             return Ok(0);
@@ -132,17 +160,86 @@ impl Request {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Acquire {
-    request: Request,
-    place: rate::Place,
-    deadline: Option<Nanos>,
-    look_again_at: Option<Nanos>,
+impl Request {
+    /// Why the request was not admitted in time, for a waiter that has left the queue.
+    pub(super) fn refusal(&self, py: Python<'_>) -> Refusal {
+        match self.retry_after(py, false) {
+            Ok(time) => Refusal::Until(self.clock().now().saturating_add(time)),
+            Err(refusal) => refusal,
+        }
+    }
 }
 
+impl Waitable<Waker, Attached> for Request {
+    type Waiter = rate::Waiter;
+    type Position = Ticket;
+
+    const FIRST_KEEPS_TIME: bool = true;
+
+    fn position(waiter: &rate::Waiter) -> Option<Ticket> {
+        waiter.ticket()
+    }
+
+    fn clock(&self, _py: Python<'_>) -> Clock<Waker> {
+        self.clock().clone()
+    }
+
+    fn leave(&self, py: Python<'_>, waiter: &mut rate::Waiter) -> Wakes<Waker> {
+        match self {
+            Self::One(limiter, _) => limiter.leave(py, waiter),
+            Self::Set(set, _) => set.leave(py, waiter),
+        }
+    }
+
+    fn step_aside(&self, py: Python<'_>, ticket: Ticket) -> Wakes<Waker> {
+        match self {
+            Self::One(limiter, _) => limiter.step_aside(py, ticket),
+            Self::Set(set, _) => set.step_aside(py, ticket),
+        }
+    }
+
+    fn step_back(&self, py: Python<'_>, ticket: Ticket) -> Wakes<Waker> {
+        match self {
+            Self::One(limiter, _) => limiter.step_back(py, ticket),
+            Self::Set(set, _) => set.step_back(py, ticket),
+        }
+    }
+}
+
+/// A request, and the Python object of the limiter or set that it is made to.
+#[derive(Debug)]
+struct Asked {
+    this: Py<PyAny>,
+    request: Request,
+}
+
+impl Anchor for Asked {
+    type Waitable = Request;
+
+    fn waitable<'a>(&'a self, _py: Python<'a>) -> &'a Request {
+        &self.request
+    }
+
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self { this: self.this.clone_ref(py), request: self.request.clone() }
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.this) // the limiter visits the wakers of its wait queue
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Acquire(Registration<Asked>);
+
 impl Acquire {
-    pub(super) fn new(request: Request) -> Self {
-        Self { request, place: rate::Place::default(), deadline: None, look_again_at: None }
+    pub(super) fn new(this: Py<PyAny>, request: Request) -> Self {
+        Self(Registration::new(Asked { this, request }))
+    }
+
+    fn error(&self, py: Python<'_>, refusal: Refusal) -> PyErr {
+        let Asked { this, request } = &self.0.object;
+        request.error(this.bind(py), refusal)
     }
 }
 
@@ -151,110 +248,48 @@ impl Operation for Acquire {
         ("acquire", "acquire_async")
     }
 
-    fn clock(&self, _this: &Bound<'_, PyAny>) -> Clock<Waker> {
-        self.request.clock().clone()
-    }
+    registration!(0);
 
-    fn set_deadline(&mut self, deadline: Option<Nanos>) {
-        self.deadline = deadline;
-    }
-
-    fn look_again_at(&self) -> Option<Nanos> {
-        self.look_again_at
-    }
-
-    fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
-        let py = this.py();
-        let Chance::Wait(waker) = chance else {
-            let went = self
-                .request
-                .try_acquire(py, matches!(chance, Chance::Arrival))
-                .map_err(|refusal| self.request.error(this, refusal))?;
-            return Ok(went.then_some(Done::Yes));
+    fn attempt(&mut self, py: Python<'_>, mode: Mode<'_>, _now: Nanos) -> PyResult<Option<Done>> {
+        let Registration { object: Asked { request, .. }, waiter, deadline, look_again_at } = &mut self.0;
+        let Mode::Park(waker) = mode else {
+            let went = request.try_acquire(py, matches!(mode, Mode::TryFair));
+            return went.map(|went| went.then_some(Done::Yes)).map_err(|refusal| self.error(py, refusal));
         };
-        match self.request.acquire_or_wait(py, &mut self.place, waker, self.deadline) {
-            Standing::Granted => Ok(Some(Done::Yes)),
-            Standing::Waiting(at) => {
-                self.look_again_at = at;
+        match request.acquire_or_wait(py, waiter, waker, *deadline) {
+            AcquireState::Granted => Ok(Some(Done::Yes)),
+            AcquireState::Waiting(at) => {
+                *look_again_at = at;
                 Ok(None)
             }
-            Standing::Refused(refusal) => Err(self.request.error(this, refusal)),
+            AcquireState::Refused(refusal) => Err(self.error(py, refusal)),
         }
     }
 
-    fn place(&self, _this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
-        let ticket = self.place.ticket()?;
-        Some(Box::new(PlaceInLine { request: self.request.clone(), ticket }))
-    }
-
-    fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker> {
-        self.request.leave(this.py(), &mut self.place)
-    }
-
-    fn refused(&self, this: &Bound<'_, PyAny>, _timeout: Timeout) -> PyErr {
-        let refusal = match self.request.retry_after(this.py(), false) {
-            Ok(time) => Refusal::Until(self.request.clock().now().saturating_add(time)),
-            Err(refusal) => refusal,
-        };
-        self.request.error(this, refusal)
-    }
-
-    fn traverse(&self, _visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        Ok(()) // the line is shown by the limiter that owns it
+    fn out_of_time(&self, py: Python<'_>, _timeout: Timeout) -> PyResult<Done> {
+        Err(self.error(py, self.0.object.request.refusal(py)))
     }
 }
 
-/// The place of a thread that runs signal handlers. Meanwhile somebody else keeps time, because a handler may take long.
-struct PlaceInLine {
-    request: Request,
-    ticket: Ticket,
-}
-
-impl Place for PlaceInLine {
-    fn interrupted(&self, py: Python<'_>) {
-        self.step_aside(py);
-    }
-
-    fn step_aside(&self, py: Python<'_>) {
-        match &self.request {
-            Request::One(limiter, _) => limiter.step_aside(py, self.ticket).fire(),
-            Request::Set(set, _) => set.step_aside(py, self.ticket).fire(),
-        }
-    }
-
-    fn step_back(&self, py: Python<'_>) {
-        match &self.request {
-            Request::One(limiter, _) => limiter.step_back(py, self.ticket).fire(),
-            Request::Set(set, _) => set.step_back(py, self.ticket).fire(),
-        }
-    }
-}
-
-/// Waiting for a booked moment. Nothing is held meanwhile but the booking, which stays.
+/// Waits for a booked moment. The booking stays whatever becomes of the wait.
 #[derive(Debug)]
 pub(super) struct AwaitMoment {
+    this: Py<PyAny>,
+    /// Raises if `this` is not to be waited for any more.
+    check: fn(&Bound<'_, PyAny>) -> PyResult<()>,
     at: Nanos,
     clock: Clock<Waker>,
     deadline: Option<Nanos>,
 }
 
 impl AwaitMoment {
-    pub(super) fn new(at: Nanos, clock: Clock<Waker>) -> Self {
-        Self { at, clock, deadline: None }
-    }
-
-    fn too_late(&self, this: &Bound<'_, PyAny>) -> PyErr {
-        let template = interned!(this.py(), "the reservation is not ready in time; retry after {1:.6f} seconds");
-        rate_limited(this, template, self.at.saturating_sub(self.clock.now()), this.py().None())
+    pub(super) fn new(this: Py<PyAny>, check: fn(&Bound<'_, PyAny>) -> PyResult<()>, at: Nanos, clock: Clock<Waker>) -> Self {
+        Self { this, check, at, clock, deadline: None }
     }
 }
 
-impl Operation for AwaitMoment {
-    fn names(&self) -> (&'static str, &'static str) {
-        ("wait", "wait_async")
-    }
-
-    fn clock(&self, _this: &Bound<'_, PyAny>) -> Clock<Waker> {
+impl Registered for AwaitMoment {
+    fn clock(&self, _py: Python<'_>) -> Clock<Waker> {
         self.clock.clone()
     }
 
@@ -266,29 +301,37 @@ impl Operation for AwaitMoment {
         Some(self.at)
     }
 
-    fn attempt(&mut self, this: &Bound<'_, PyAny>, _chance: Chance<'_>, _now: Nanos) -> PyResult<Option<Done>> {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.this)
+    }
+}
+
+impl Operation for AwaitMoment {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("wait", "wait_async")
+    }
+
+    fn registration(&self) -> &dyn Registered {
+        self
+    }
+
+    fn registration_mut(&mut self) -> &mut dyn Registered {
+        self
+    }
+
+    fn attempt(&mut self, py: Python<'_>, _chance: Mode<'_>, _now: Nanos) -> PyResult<Option<Done>> {
+        (self.check)(self.this.bind(py))?;
         if self.at <= self.clock.now() {
             return Ok(Some(Done::Yes));
         }
         match self.deadline {
-            Some(deadline) if deadline < self.at => Err(self.too_late(this)),
+            Some(deadline) if deadline < self.at => self.out_of_time(py, Timeout::Forever).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn place(&self, _this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>> {
-        None
-    }
-
-    fn withdraw(&mut self, _this: &Bound<'_, PyAny>) -> Wakes<Waker> {
-        Wakes::none()
-    }
-
-    fn refused(&self, this: &Bound<'_, PyAny>, _timeout: Timeout) -> PyErr {
-        self.too_late(this)
-    }
-
-    fn traverse(&self, _visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        Ok(())
+    fn out_of_time(&self, py: Python<'_>, _timeout: Timeout) -> PyResult<Done> {
+        let template = interned!(py, "the reservation is not ready in time; retry after {1:.6f} seconds");
+        Err(rate_limited(self.this.bind(py), template, self.at.saturating_sub(self.clock.now()), py.None()))
     }
 }

@@ -1,4 +1,4 @@
-//! `Reservation`: a booked amount, and what can be done with it.
+//! `Reservation`: a booked amount, which can be waited for, settled and cancelled.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyTuple};
 use sluicegate_core::clock::{Clock as CoreClock, Nanos, seconds as seconds_of};
-use sluicegate_core::rate::{Booking, Bookings, Units};
+use sluicegate_core::rate::{Booking, Bookings, Refusal, Scale, Units};
 use sluicegate_core::section::Section;
 
-use super::amounts::{Names, amount, seconds};
+use super::amounts::{amount, seconds};
+use super::names::Names;
 use super::ops::AwaitMoment;
 use super::refusal::too_far;
 use super::{LimitSet, Limiter};
@@ -41,6 +42,55 @@ impl Booked {
             Self::Set(set, ..) => set.clock(),
         }
     }
+
+    /// Settles the booking with the amounts actually used, for the members of a set where they are known; without `actual`, with zero.
+    /// Returns the amounts given back.
+    pub(super) fn settle(&self, py: Python<'_>, actual: Option<&[Option<Units>]>) -> Result<Vec<Units>, Refusal> {
+        match self {
+            Self::One(limiter, booking) => {
+                let actual = actual.map_or(0, |actual| actual[0].unwrap_or(booking.units));
+                let (wakes, returned) = limiter.adjust(py, *booking, actual);
+                wakes.fire();
+                returned.map(|returned| vec![returned])
+            }
+            Self::Set(set, _, bookings) => {
+                let nothing = vec![Some(0); set.members().len()];
+                let (wakes, returned) = set.adjust(py, bookings, actual.unwrap_or(&nothing));
+                wakes.fire();
+                returned
+            }
+        }
+    }
+
+    /// The amounts in tokens, as a Python object.
+    pub(super) fn tokens(&self, py: Python<'_>, units: &[Units]) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::One(limiter, _) => Ok(limiter.scale().tokens(units[0].into()).into_pyobject(py)?.into_any().unbind()),
+            Self::Set(_, names, _) => Ok(names.tokens(py, units)?.into_any().unbind()),
+        }
+    }
+}
+
+/// The arguments of `settle`: the amount of one limiter, or the amounts of the named members of a set.
+pub(super) fn actual_amounts(
+    scale: Option<Scale>,
+    names: Option<&Names>,
+    args: &Bound<'_, PyTuple>,
+    amounts: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Vec<Option<Units>>> {
+    if let Some(names) = names {
+        if !args.is_empty() {
+            return Err(PyTypeError::new_err("settle() takes the actual amounts by name for several limits"));
+        }
+        return names.named("settle", amounts);
+    }
+    let given = match (args.len(), amounts.filter(|amounts| !amounts.is_empty())) {
+        (1, None) => Some(args.get_item(0)?),
+        (0, Some(by_name)) if by_name.len() == 1 => by_name.get_item("actual")?,
+        _ => None,
+    };
+    let given = given.ok_or_else(|| PyTypeError::new_err("settle() takes one argument: the actual amount"))?;
+    Ok(vec![Some(amount("actual", &given, scale.expect("one limiter has a scale"))?)])
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +102,14 @@ enum Fate {
 
 /// Tokens booked for a future moment, as returned by `reserve`.
 ///
-/// Wait for the moment with `wait` or `wait_async`, or with `with` or `async with`, which wait on entry and raise
-/// RuntimeError if the reservation has been cancelled. An exception in the block gives nothing back; call `cancel`
-/// before the moment, or `settle` with the true amount when it is known.
+/// Wait for the moment with `wait` or `wait_async`; call `cancel` before the moment, or `settle` with the true amount
+/// when it is known. A reservation is not a context manager: use `with limiter.permit(n):`, which waits in the wait queue
+/// and can be settled.
 #[pyclass(frozen, weakref, name = "Reservation", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyReservation {
     booked: Booked,
-    /// The limiter, or the set. Dropped after the above: a key's handle tidies up behind the last who holds its bucket.
+    /// The limiter or the set. Dropped after the fields above, because the handle of a key tidies up when its bucket is no longer held.
     owner: Py<PyAny>,
     fate: Section<Fate, Attached>,
 }
@@ -69,7 +119,20 @@ impl PyReservation {
         Self { owner, booked, fate: Section::new(Fate::Open) }
     }
 
-    /// It ends this way, unless it has ended already.
+    fn await_moment(slf: &Bound<'_, Self>) -> AwaitMoment {
+        let booked = &slf.get().booked;
+        AwaitMoment::new(slf.clone().into_any().unbind(), Self::refuse_cancelled, booked.at(), booked.clock().clone())
+    }
+
+    fn refuse_cancelled(this: &Bound<'_, PyAny>) -> PyResult<()> {
+        let this = this.cast::<Self>()?;
+        if this.get().fate.with(this.py(), |fate| *fate == Fate::Cancelled) {
+            return Err(PyRuntimeError::new_err("wait: the reservation has been cancelled, so nothing is booked for the caller"));
+        }
+        Ok(())
+    }
+
+    /// Sets the fate of the reservation, unless it has one already.
     fn end(&self, py: Python<'_>, fate: Fate) -> Option<Fate> {
         self.fate.with(py, |now| {
             let before = *now;
@@ -90,7 +153,7 @@ impl PyReservation {
             Booked::One(limiter, booking) => {
                 Ok(limiter.scale().tokens(booking.units.into()).into_pyobject(py)?.into_any().unbind())
             }
-            Booked::Set(_, names, bookings) => Ok(names.tokens(py, bookings.amounts())?.into_any().unbind()),
+            Booked::Set(_, names, bookings) => Ok(names.tokens(py, &bookings.amounts().collect::<Vec<_>>())?.into_any().unbind()),
         }
     }
 
@@ -109,23 +172,21 @@ impl PyReservation {
 
     /// Block until the reservation is ready.
     ///
-    /// Raises RateLimited at once, with the booking unchanged, if that is more than `timeout` seconds away; ValueError,
-    /// TypeError or OverflowError for an invalid `timeout`. If an exception from a signal handler interrupts the wait,
-    /// the booking is unchanged.
+    /// Raises RateLimited at once, with the booking unchanged, if that is more than `timeout` seconds away; RuntimeError if
+    /// the reservation has been cancelled, or is cancelled meanwhile (then at its moment); ValueError, TypeError or
+    /// OverflowError for an invalid `timeout`. If an exception from a signal handler interrupts the wait, the booking is
+    /// unchanged.
     #[pyo3(signature = (timeout = None))]
     fn wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        let booked = &slf.get().booked;
-        blocking::run(slf.as_any(), &mut AwaitMoment::new(booked.at(), booked.clock().clone()), timeout)?;
+        blocking::run(slf.py(), &mut Self::await_moment(slf), timeout)?;
         Ok(true)
     }
 
     /// The operation behind `wait_async`.
     fn _async_wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<AsyncOperation> {
         let timeout = Timeout::parse_strict("timeout", timeout)?;
-        let booked = &slf.get().booked;
-        let operation = AwaitMoment::new(booked.at(), booked.clock().clone());
-        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), operation, timeout))
+        Ok(AsyncOperation::new(Self::await_moment(slf), timeout))
     }
 
     /// Report the amount actually used; the difference is refunded, or debited even if that leaves a debt.
@@ -143,33 +204,17 @@ impl PyReservation {
     fn settle(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let owner = this.owner.bind(py);
-        let actual: Vec<Option<Units>> = match &this.booked {
-            Booked::One(limiter, _) => {
-                let given = match (args.len(), amounts.filter(|amounts| !amounts.is_empty())) {
-                    (1, None) => Some(args.get_item(0)?),
-                    (0, Some(by_name)) if by_name.len() == 1 => by_name.get_item("actual")?,
-                    _ => None,
-                };
-                let given = given.ok_or_else(|| PyTypeError::new_err("settle() takes one argument: the actual amount"))?;
-                vec![Some(amount("actual", &given, limiter.scale())?)]
-            }
-            Booked::Set(..) if !args.is_empty() => {
-                return Err(PyTypeError::new_err("settle() takes the actual amounts by name for several limits"));
-            }
-            Booked::Set(_, names, _) => names.named("settle", amounts)?,
+        let (scale, names) = match &this.booked {
+            Booked::One(limiter, _) => (Some(limiter.scale()), None),
+            Booked::Set(_, names, _) => (None, Some(names.as_ref())),
         };
+        let actual = actual_amounts(scale, names, args, amounts)?;
         match this.end(py, Fate::Settled) {
             None => {}
             Some(Fate::Cancelled) => return Err(PyRuntimeError::new_err("settle: the reservation has been cancelled")),
             Some(_) => return Err(PyRuntimeError::new_err("settle: the reservation has been settled already")),
         }
-        let (wakes, outcome) = match &this.booked {
-            Booked::One(limiter, booking) => limiter.adjust(py, *booking, actual[0].unwrap_or(booking.units)),
-            Booked::Set(set, _, bookings) => set.adjust(py, bookings, &actual),
-        };
-        wakes.fire();
-        outcome.map_err(|_| too_far(owner))
+        this.booked.settle(py, Some(&actual)).map(drop).map_err(|_| too_far(this.owner.bind(py)))
     }
 
     /// Cancel the reservation and return the amount given back: tokens, or a dict of tokens by name.
@@ -185,56 +230,21 @@ impl PyReservation {
             return Err(PyRuntimeError::new_err("cancel: the reservation has been settled already"));
         }
         let returned = match &self.booked {
+            Booked::One(..) if before.is_some() => vec![0],
+            Booked::Set(set, ..) if before.is_some() => vec![0; set.members().len()],
             Booked::One(limiter, booking) => {
-                let returned = if before.is_some() {
-                    0
-                } else {
-                    let (wakes, returned) = limiter.cancel(py, *booking);
-                    wakes.fire();
-                    returned
-                };
-                limiter.scale().tokens(returned.into()).into_pyobject(py)?.into_any().unbind()
+                let (wakes, returned) = limiter.cancel(py, *booking);
+                wakes.fire();
+                vec![returned]
             }
-            Booked::Set(set, names, bookings) => {
-                let returned = if before.is_some() {
-                    vec![0; set.members().len()]
-                } else {
-                    let (wakes, returned) = set.cancel(py, bookings);
-                    wakes.fire();
-                    returned
-                };
-                names.tokens(py, returned.into_iter())?.into_any().unbind()
+            Booked::Set(set, _, bookings) => {
+                let (wakes, returned) = set.cancel(py, bookings);
+                wakes.fire();
+                returned
             }
         };
-        Ok(returned)
+        self.booked.tokens(py, &returned)
     }
-
-    /// Raises if it has been cancelled: whoever enters with it would go without having booked.
-    #[pyo3(name = "_check_open")]
-    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        match self.fate.with(py, |fate| *fate) {
-            Fate::Cancelled => Err(PyRuntimeError::new_err("cannot enter the block: the reservation has been cancelled")),
-            _ => Ok(()),
-        }
-    }
-
-    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        let this = slf.get();
-        this.check_open(slf.py())?;
-        // Cancelled by somebody else meanwhile, it lets nobody in either.
-        match Self::wait(slf, None).and_then(|_| this.check_open(slf.py())) {
-            Ok(()) => Ok(slf.clone()),
-            Err(error) => {
-                // The body will not run.
-                slf.get().cancel(slf.py())?;
-                Err(error)
-            }
-        }
-    }
-
-    #[pyo3(signature = (*_exc))]
-    #[expect(clippy::unused_self, reason = "Python's protocol")]
-    fn __exit__(&self, _exc: &Bound<'_, PyTuple>) {}
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let py = slf.py();

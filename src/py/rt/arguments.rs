@@ -1,12 +1,25 @@
-//! Checks of arguments, and how a value looks in a message.
+//! Checks of arguments, and the representation of values in messages.
 
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyType};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyType};
 use sluicegate_core::clock::{MAX_SECONDS, Nanos, nanos};
 
-use crate::rt::imported::class_of;
+use crate::rt::guarded;
+use crate::rt::imported::{class_of, imported};
 use crate::rt::kept::{Kept, interned};
+
+/// An `int` with more digits than this is not written out in a message.
+const MOST_DIGITS: usize = 40;
+/// The number of its digits that are.
+const SHOWN_DIGITS: usize = 20;
+
+/// The flags of a code object, as the module `inspect` names them.
+const CO_GENERATOR: u32 = 0x20;
+const CO_COROUTINE: u32 = 0x80;
+const CO_ITERABLE_COROUTINE: u32 = 0x100;
+const CO_ASYNC_GENERATOR: u32 = 0x200;
 
 /// How long an operation may wait.
 #[derive(Clone, Copy, Debug)]
@@ -17,12 +30,31 @@ pub(crate) enum Timeout {
 }
 
 impl Timeout {
-    /// What was asked of an operation, for the message that it was refused.
+    /// So many seconds, a valid number of them; infinite for no limit.
+    #[inline]
+    pub(crate) fn of_valid(seconds: f64) -> Self {
+        match seconds {
+            0.0 => Self::Never,
+            f64::INFINITY => Self::Forever,
+            seconds => Self::Within(seconds),
+        }
+    }
+
+    /// It allows no waiting.
+    pub(crate) fn is_over_at_once(self) -> bool {
+        match self {
+            Self::Never => true,
+            Self::Forever => false,
+            Self::Within(seconds) => seconds <= 0.0,
+        }
+    }
+
+    /// The request of an operation, for the message of a refusal.
     pub(crate) fn asked(self, operation: &str) -> String {
         match self {
-            Self::Never => format!("{operation} without waiting"),
             Self::Forever => operation.to_owned(),
-            Self::Within(seconds) => format!("{operation} with timeout={seconds}"),
+            Self::Within(seconds) if seconds > 0.0 => format!("{operation} with timeout={seconds}"),
+            Self::Never | Self::Within(_) => format!("{operation} without waiting"),
         }
     }
 
@@ -40,18 +72,15 @@ impl Timeout {
         Ok(if seconds == 0.0 { Self::Never } else { Self::Within(seconds) })
     }
 
-    /// The stricter rule of methods that are not the standard library's: all of it is refused at the door.
+    /// The stricter check of methods that the standard library does not have: every invalid value is refused before anything is done.
     pub(crate) fn parse_strict(name: &str, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         match timeout.filter(|timeout| !timeout.is_none()) {
             None => Ok(Self::Forever),
-            Some(timeout) => {
-                let seconds = duration(name, timeout)?;
-                Ok(if seconds == 0.0 { Self::Never } else { Self::Within(seconds) })
-            }
+            Some(timeout) => duration(name, timeout).map(Self::of_valid),
         }
     }
 
-    /// Nanoseconds, once it is known that there is a wait.
+    /// The timeout in nanoseconds. Called only when the operation has to wait.
     pub(crate) fn limit(self) -> PyResult<Option<Nanos>> {
         match self {
             Self::Never => Ok(Some(0)),
@@ -64,7 +93,7 @@ impl Timeout {
     }
 }
 
-/// An integer of another type, NumPy's for one, as an `int`. Anything else as it is.
+/// Converts an integer of another type, for example NumPy's, to an `int`. Returns anything else unchanged.
 pub(crate) fn as_int<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     if value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>() {
         return Ok(value.clone());
@@ -75,7 +104,7 @@ pub(crate) fn as_int<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAn
     }
 }
 
-/// A `timedelta` as its number of seconds. Anything else as [`as_int`] has it.
+/// Converts a `timedelta` to seconds. Handles anything else as [`as_int`] does.
 pub(crate) fn in_seconds<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static TIMEDELTA: Kept<PyType> = Kept::new();
     let number = as_int(value)?;
@@ -88,7 +117,7 @@ pub(crate) fn in_seconds<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
     }
 }
 
-/// A finite number of seconds, not negative and not too large, by the name of its argument.
+/// Extracts a finite number of seconds, not negative and not too large. `name` is the argument, for messages.
 pub(crate) fn duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     let number = in_seconds(value)?;
     if number.is_instance_of::<PyBool>() || !(number.is_instance_of::<PyFloat>() || number.is_instance_of::<PyInt>()) {
@@ -111,7 +140,75 @@ pub(crate) fn duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     Ok(seconds)
 }
 
-/// A flag as Python's own functions take it: anything that is true or false.
+/// Keys and values.
+type Pairs<'py, K> = Vec<(K, Bound<'py, PyAny>)>;
+
+/// The keys and values of a mapping. `None` for any other object.
+pub(crate) fn pairs<'py, K: FromPyObjectOwned<'py>>(value: &Bound<'py, PyAny>) -> PyResult<Option<Pairs<'py, K>>> {
+    static MAPPING: Kept<PyType> = Kept::new();
+    let py = value.py();
+    if !value.is_instance_of::<PyDict>() && !value.is_instance(imported(py, &MAPPING, "collections.abc", "Mapping")?)? {
+        return Ok(None);
+    }
+    let pairs = value.call_method0(interned!(py, "items"))?;
+    pairs.try_iter()?.map(|pair| pair?.extract()).collect::<PyResult<_>>().map(Some)
+}
+
+/// A time to live, in nanoseconds, above zero.
+pub(crate) fn ttl(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Nanos>> {
+    let Some(value) = value.filter(|value| !value.is_none()) else { return Ok(None) };
+    match duration("ttl", value)? {
+        seconds if seconds > 0.0 => Ok(Some(nanos(seconds).max(1))),
+        _ => Err(PyValueError::new_err(format!("'ttl' must be greater than 0, got {}", text(value)))),
+    }
+}
+
+/// As `duration`, for objects that are written in Python.
+#[pyfunction]
+pub(crate) fn _duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    duration(name, value)
+}
+
+/// Refuses a coroutine function where the function is called and not awaited: it would never run, and as an answer its coroutine is true.
+/// Generator functions are refused for the same reason.
+pub(crate) fn refuse_coroutine_function(name: &str, function: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = function.py();
+    let kind = if let Some(code) = function.getattr_opt(interned!(py, "__code__"))? {
+        match code.getattr(interned!(py, "co_flags"))?.extract::<u32>()? {
+            flags if flags & (CO_COROUTINE | CO_ITERABLE_COROUTINE) != 0 => "coroutine",
+            flags if flags & (CO_GENERATOR | CO_ASYNC_GENERATOR) != 0 => "generator",
+            _ => return Ok(()),
+        }
+    } else {
+        // A partial, an object with `__call__`, or something in C.
+        let inspect = guarded::import(py, "inspect")?;
+        let call = function.getattr(interned!(py, "__call__"))?;
+        let mut found = None;
+        for each in [function, &call] {
+            for (question, kind) in [
+                (interned!(py, "iscoroutinefunction"), "coroutine"),
+                (interned!(py, "isgeneratorfunction"), "generator"),
+                (interned!(py, "isasyncgenfunction"), "generator"),
+            ] {
+                if found.is_none() && inspect.call_method1(question, (each,))?.is_truthy()? {
+                    found = Some(kind);
+                }
+            }
+        }
+        let Some(kind) = found else { return Ok(()) };
+        kind
+    };
+    let given = text(function);
+    Err(PyTypeError::new_err(format!("'{name}' must be an ordinary function, not the {kind} function {given}")))
+}
+
+/// As `refuse_coroutine_function`, for objects that are written in Python.
+#[pyfunction]
+pub(crate) fn _refuse_coroutine_function(name: &str, function: &Bound<'_, PyAny>) -> PyResult<()> {
+    refuse_coroutine_function(name, function)
+}
+
+/// A flag, as Python's own functions accept it: any object with a truth value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Truth(pub(crate) bool);
 
@@ -139,23 +236,83 @@ pub(crate) fn at_least(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyRe
     Ok(())
 }
 
-/// A count of at least one, by the name of its argument.
+/// Extracts a count of at least one. `name` is the argument, for messages.
 pub(crate) fn positive(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     at_least(name, value, 1)?;
     // More than fits in memory is as good as no limit.
     Ok(value.extract().unwrap_or(usize::MAX))
 }
 
-/// What an argument looks like, for a message.
+/// Extracts a finite number that is not negative. `name` is the argument, for messages.
+pub(crate) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    let value = &as_int(value)?;
+    if value.is_instance_of::<PyBool>() || !(value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) {
+        let (value, kind) = (text(value), type_name(value));
+        return Err(PyTypeError::new_err(format!("'{name}' must be an int or float, not {value} ({kind})")));
+    }
+    let Ok(number) = value.extract::<f64>() else {
+        return Err(PyOverflowError::new_err(format!("'{name}' is too large: {}", text(value))));
+    };
+    if !number.is_finite() || number < 0.0 {
+        return Err(PyValueError::new_err(format!("'{name}' must be finite and not negative, got {}", text(value))));
+    }
+    Ok(number)
+}
+
+/// Extracts a finite number above zero. `name` is the argument, for messages.
+pub(crate) fn positive_number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    match number(name, value)? {
+        number if number > 0.0 => Ok(number),
+        _ => Err(PyValueError::new_err(format!("'{name}' must be greater than zero, got {}", text(value)))),
+    }
+}
+
+/// Extracts a share of a whole: above zero, and at most all of it. `name` is the argument, for messages.
+pub(crate) fn share(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    match number(name, value)? {
+        share if share > 0.0 && share <= 1.0 => Ok(share),
+        percent if (2.0..=100.0).contains(&percent) => Err(PyValueError::new_err(format!(
+            "'{name}' must be greater than 0 and at most 1, got {}: for {percent} percent write {}",
+            text(value),
+            percent / 100.0
+        ))),
+        _ => Err(PyValueError::new_err(format!("'{name}' must be greater than 0 and at most 1, got {}", text(value)))),
+    }
+}
+
+/// Extracts a time of at least a nanosecond. `name` is the argument, for messages.
+pub(crate) fn positive_time(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Nanos> {
+    match nanos(duration(name, value)?) {
+        0 => Err(PyValueError::new_err(format!("'{name}' must be at least a nanosecond, got {}", text(value)))),
+        time => Ok(time),
+    }
+}
+
+/// A time in seconds, rounded up, so that a caller that waits for it does not come too early; infinite for never.
+pub(crate) fn seconds_to_wait(time: Nanos) -> f64 {
+    if time == Nanos::MAX {
+        return f64::INFINITY;
+    }
+    let seconds = sluicegate_core::clock::seconds(time);
+    if sluicegate_core::clock::nanos(seconds.min(MAX_SECONDS)) < time { f64::from_bits(seconds.to_bits() + 1) } else { seconds }
+}
+
+/// The representation of an argument, for a message. Of a long `int` only the beginning and the number of its digits.
 pub(crate) fn text(value: &Bound<'_, PyAny>) -> String {
-    value.repr().map_or_else(|_| "<unprintable>".to_owned(), |text| text.to_string_lossy().into_owned())
+    let text = value.repr().map_or_else(|_| "<unprintable>".to_owned(), |text| text.to_string_lossy().into_owned());
+    let digits = text.trim_start_matches('-');
+    if digits.len() <= MOST_DIGITS || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return text;
+    }
+    let count = digits.len();
+    format!("{}... ({count} digits)", &text[..text.len() - count + SHOWN_DIGITS])
 }
 
 pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string())
 }
 
-/// An argument as it was given: an explicit None is not a missing argument.
+/// An argument that distinguishes an explicit None from a missing argument.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Argument<'a, 'py>(Option<Borrowed<'a, 'py, PyAny>>);
 

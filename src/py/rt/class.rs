@@ -1,5 +1,5 @@
-//! What every class of the binding has in common: the arguments `name` and `clock`, the head of its `repr`, its statistics, and its answer to
-//! pickle and copy.
+//! The parts that all classes of the binding share: the arguments `name` and `clock`, the beginning of the `repr`, statistics, and the refusal
+//! of pickle and copy.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -10,9 +10,11 @@ use sluicegate_core::clock::{Clock as CoreClock, Nanos, seconds};
 use super::arguments::{name_argument, text, type_name};
 use super::clock::{self, PyClock};
 use super::gc::Shown;
+use super::guarded;
+use super::kept::interned;
 use super::waker::Waker;
 
-/// The name and the clock of an object. They are checked when it is made and do not change.
+/// The name and the clock of an object. They are checked when the object is created, and do not change.
 #[derive(Debug, Default)]
 pub(crate) struct Common {
     name: Option<Py<PyAny>>,
@@ -24,12 +26,12 @@ impl Common {
         Ok(Self { name: name_argument(name)?.map(Bound::unbind), clock: clock::choose(py, clock)?.map(Bound::unbind) })
     }
 
-    /// The same name and clock, for an object that stands for this one.
+    /// The same name and clock, for a handle of this object.
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
         Self { name: self.name(py), clock: self.clock.as_ref().map(|clock| clock.clone_ref(py)) }
     }
 
-    /// The clock as the core reads it.
+    /// The clock as the core uses it.
     pub(crate) fn core_clock(&self) -> CoreClock<Waker> {
         self.clock.as_ref().map_or(CoreClock::Monotonic, |clock| clock.get().clock.clone())
     }
@@ -38,7 +40,7 @@ impl Common {
         self.name.as_ref().map(|name| name.clone_ref(py))
     }
 
-    /// The name as it follows a noun in a message: a space and the quoted name, or nothing where there is none.
+    /// The name as it follows a noun in a message: a space and the quoted name, or nothing if there is no name.
     pub(crate) fn label(&self, py: Python<'_>) -> String {
         self.name.as_ref().map_or_else(String::new, |name| format!(" {}", text(name.bind(py))))
     }
@@ -48,7 +50,7 @@ impl Common {
         visit.call(&self.clock)
     }
 
-    /// As `traverse`, of one that lies in a section.
+    /// As `traverse`, for a value inside a section.
     pub(crate) fn show(&self, shown: &Shown<'_, '_>) {
         shown.object(&self.name);
         shown.object(&self.clock);
@@ -57,24 +59,35 @@ impl Common {
 
 /// How a `repr` begins: `<module.Class 'name' at 0x...`. `label` is what follows the class: see [`Common::label`].
 pub(crate) fn repr_head(this: &Bound<'_, PyAny>, label: &str) -> PyResult<String> {
-    let class = this.get_type();
-    Ok(format!("<{}.{}{label} at {:#x}", class.module()?, class.qualname()?, this.as_ptr().addr()))
+    let (py, class) = (this.py(), this.get_type());
+    let module = class.getattr(interned!(py, "__module__"))?;
+    let name = class.getattr(interned!(py, "__qualname__"))?;
+    Ok(format!("<{module}.{name}{label} at {:#x}", this.as_ptr().addr()))
 }
 
-/// What `statistics()` returns: an instance of this class of `sluicegate._statistics`, with these fields beside the name.
+/// What `statistics()` returns: an instance of this class of `sluicegate._statistics`, with these fields. Times are given in seconds.
 pub(crate) fn snapshot<'py>(
     py: Python<'py>,
     class: &str,
-    common: &Common,
+    name: Option<Py<PyAny>>,
     counts: &[(&str, u64)],
     times: &[(&str, Nanos)],
 ) -> PyResult<Bound<'py, PyAny>> {
     let fields = PyDict::new(py);
-    fields.set_item("name", common.name(py))?;
+    fields.set_item("name", name)?;
     counts.iter().try_for_each(|(field, count)| fields.set_item(field, count))?;
     times.iter().try_for_each(|(field, time)| fields.set_item(field, seconds(*time)))?;
-    py.import("sluicegate._statistics")?.getattr(class)?.call((), Some(&fields))
+    // Imported each time: a once-cell would run Python code while other threads wait for it.
+    guarded::call_by_name(&guarded::import(py, "sluicegate._statistics")?.getattr(class)?, &fields)
 }
+
+/// The counts of a snapshot, from fields of the same names.
+macro_rules! counts {
+    ($seen:ident: $($field:ident),*) => {
+        [$((stringify!($field), $seen.$field as u64)),*]
+    };
+}
+pub(crate) use counts;
 
 /// The error for an attempt to pickle or copy an object that others may be waiting on.
 pub(crate) fn refuse(this: &Bound<'_, PyAny>, what: &str) -> PyErr {
@@ -104,3 +117,21 @@ macro_rules! refuse_copies {
     };
 }
 pub(crate) use refuse_copies;
+
+/// Gives a class the methods that every class has which threads and tasks share: `name`, and the refusal to be copied. `$common` is the field
+/// with its name.
+macro_rules! common_methods {
+    ($class:ty, $common:ident) => {
+        #[pyo3::pymethods]
+        impl $class {
+            /// The name given at creation, for `repr`, messages and statistics.
+            #[getter]
+            fn name(&self, py: pyo3::Python<'_>) -> Option<pyo3::Py<pyo3::PyAny>> {
+                self.$common.name(py)
+            }
+        }
+
+        $crate::rt::class::refuse_copies!($class);
+    };
+}
+pub(crate) use common_methods;

@@ -46,7 +46,7 @@ impl PyClock {
     }
 }
 
-/// The clock given, or the one in force here (`with clock:`), or the monotonic one.
+/// The clock that was given, or else the default clock of the context (`with clock:`), or else the monotonic clock.
 pub(crate) fn choose<'py>(py: Python<'py>, given: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyClock>>> {
     match given.filter(|given| !given.is_none()) {
         Some(given) => match given.cast::<PyClock>() {
@@ -57,6 +57,12 @@ pub(crate) fn choose<'py>(py: Python<'py>, given: Option<&Bound<'py, PyAny>>) ->
         },
         None => Ok(in_force(py)?.call_method0("get")?.cast_into::<PyClock>().ok()),
     }
+}
+
+/// The same for objects that are written in Python, which pass the clock to the objects they consist of.
+#[pyfunction]
+pub(crate) fn _clock<'py>(py: Python<'py>, clock: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyClock>> {
+    choose(py, Some(clock))?.map_or_else(|| Bound::new(py, PyClock::new()), Ok)
 }
 
 fn in_force(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
@@ -79,7 +85,7 @@ fn in_force(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 #[derive(Debug)]
 pub(crate) struct PyManualClock {
     manual: Arc<Manual<Waker>>,
-    /// To undo `with clock:`, innermost last.
+    /// The tokens that undo `with clock:`, innermost last.
     tokens: Section<Vec<Py<PyAny>>, Attached>,
 }
 

@@ -1,13 +1,17 @@
-//! `drop_flat`: drops what an object held, with a stack that does not grow with the length of a chain.
+//! `drop_flat`: drops the contents of an object with bounded use of the stack.
 //!
-//! A queue that holds a queue that holds a queue is a chain that a program can make as long as it likes. Dropped plainly each link takes
-//! some frames of the stack, and the interpreter's own remedy (the trashcan) is for its own types alone before 3.14. So whoever drops
-//! items says `drop_flat`: beyond a few levels they are put aside, and dropped by the outermost call.
+//! A program can build a chain of any length from queues that contain queues. With an ordinary drop each link uses some stack frames, and
+//! before 3.14 the interpreter's own remedy (the trashcan) works for its own types only. So code that drops items calls `drop_flat`: beyond a
+//! few nested levels the items are put aside, and dropped by the outermost call.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 
-/// So many levels are dropped where they are, within one another: a channel's takes some two kilobytes of stack.
+use pyo3::prelude::*;
+
+use crate::rt::Item;
+
+/// The number of nested levels that are dropped in place: a channel's takes some two kilobytes of stack.
 const LEVELS: u32 = 16;
 
 struct Drops {
@@ -17,7 +21,7 @@ struct Drops {
 
 thread_local!(static DROPS: Drops = const { Drops { level: Cell::new(0), put_aside: RefCell::new(Vec::new()) } });
 
-/// Counts a level, on every way out of it.
+/// Counts a level of nesting, until it is dropped.
 struct Level<'a>(&'a Cell<u32>);
 
 impl<'a> Level<'a> {
@@ -33,10 +37,10 @@ impl Drop for Level<'_> {
     }
 }
 
-/// Drops it, if need be a little later: before the outermost call on this thread returns.
+/// Drops a value now, or at the latest before the outermost call on this thread returns.
 pub(crate) fn drop_flat(contents: impl Any) {
     let mut contents = Some(contents);
-    // At the very end of a thread there is no list: what is dropped there (by another thread local) is dropped plainly.
+    // At the end of a thread the list has been destroyed: values that other thread locals drop then are dropped in the ordinary way.
     let _ = DROPS.try_with(|drops| {
         if drops.level.get() >= LEVELS {
             drops.put_aside.borrow_mut().push(Box::new(contents.take()));
@@ -46,7 +50,7 @@ pub(crate) fn drop_flat(contents: impl Any) {
         drop(contents.take());
         if drops.level.get() == 1 {
             loop {
-                // The list is not borrowed while something is dropped, which may put more aside.
+                // The list is not borrowed during a drop, which may put more values aside.
                 let next = drops.put_aside.borrow_mut().pop();
                 if next.is_none() {
                     break;
@@ -54,4 +58,45 @@ pub(crate) fn drop_flat(contents: impl Any) {
             }
         }
     });
+}
+
+/// An item that is dropped flat, for an object that lets its items go one by one.
+#[derive(Debug)]
+pub(crate) struct FlatItem(Option<Item>);
+
+impl FlatItem {
+    #[inline]
+    pub(crate) fn new(item: &Bound<'_, PyAny>) -> Self {
+        Self(Some(item.clone().unbind()))
+    }
+
+    /// A reference of its own.
+    #[inline]
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Item {
+        self.0.as_ref().map_or_else(|| py.None(), |item| item.clone_ref(py))
+    }
+
+    /// Another one of it.
+    #[inline]
+    pub(crate) fn share(&self, py: Python<'_>) -> Self {
+        Self(self.0.as_ref().map(|item| item.clone_ref(py)))
+    }
+
+    pub(crate) fn object(&self) -> Option<&Item> {
+        self.0.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn into_item(mut self) -> Option<Item> {
+        self.0.take()
+    }
+}
+
+impl Drop for FlatItem {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(item) = self.0.take() {
+            drop_flat(item);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The garbage collector's view of the core: `__traverse__` shows what a line or a buffer holds, by callbacks.
+//! Garbage collection of objects in the core: `__traverse__` visits what a wait queue or a buffer holds, through callbacks.
 
 use std::cell::RefCell;
 
@@ -7,7 +7,7 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 
 use crate::rt::waker::Waker;
 
-/// The token inside `__traverse__`, where none can be had the ordinary way.
+/// The token inside `__traverse__`, where it cannot be obtained in the ordinary way.
 #[allow(unsafe_code)]
 pub(crate) fn attached_in_traverse<'py>() -> Python<'py> {
     // SAFETY: the garbage collector runs attached, with the world stopped where there is no global lock. The token is used for
@@ -15,7 +15,7 @@ pub(crate) fn attached_in_traverse<'py>() -> Python<'py> {
     unsafe { Python::assume_attached() }
 }
 
-/// Shows what the core lists one by one; the first error is the answer.
+/// Visits the objects that the core enumerates; returns the first error.
 pub(crate) struct Shown<'a, 'v> {
     visit: &'a PyVisit<'v>,
     outcome: RefCell<Result<(), PyTraverseError>>,
@@ -40,4 +40,14 @@ impl<'a, 'v> Shown<'a, 'v> {
     pub(crate) fn outcome(self) -> Result<(), PyTraverseError> {
         self.outcome.into_inner()
     }
+}
+
+/// Visits the wakers in an object's wait queues, which are all Python objects that wait queues hold.
+pub(crate) fn show_wakers(
+    visit: &PyVisit<'_>,
+    wakers: impl FnOnce(Python<'_>, &mut dyn FnMut(&Waker)),
+) -> Result<(), PyTraverseError> {
+    let shown = Shown::to(visit);
+    wakers(attached_in_traverse(), &mut |waker| shown.waker(waker));
+    shown.outcome()
 }

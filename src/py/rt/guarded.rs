@@ -1,18 +1,18 @@
-//! Calls that run Python code, or wait to run it, in a way that survives the end of the interpreter.
+//! Calls that run Python code, or wait to run it, and are safe while the interpreter exits.
 //!
-//! While it exits, CPython before 3.13.8 ends a daemon thread that wants to attach with `pthread_exit`, which unwinds the stack. Rust's
-//! frames do not let a foreign unwind pass: the process would abort. Later versions leave such a thread hanging, and here all do: the
-//! calls below are declared as able to unwind, and a guard around each stops the thread for good, detached, before a frame of ours is
-//! reached that cannot be unwound.
+//! While it exits, CPython before 3.13.8 ends a daemon thread that attaches by `pthread_exit`, which unwinds the stack. A foreign unwind
+//! through Rust frames would abort the process. Later versions make such a thread hang, and here the same happens on all versions: the
+//! calls below are declared as able to unwind, and a guard around each call stops the thread for ever, detached, before the unwind
+//! reaches another Rust frame.
 //!
-//! Whatever may release the interpreter for long goes through here: waits, hooks, comparisons, iterators, event loops.
+//! Every call that may release the interpreter for long is made here: waits, hooks, comparisons, iterators, event loops.
 #![allow(unsafe_code)] // the C API
 
 use std::hint::black_box;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyString, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyString, PyTuple, PyType};
 
 use crate::rt::kept::Kept;
 
@@ -38,10 +38,12 @@ unsafe extern "C-unwind" {
         right: *mut ffi::PyObject,
         operation: std::ffi::c_int,
     ) -> std::ffi::c_int;
+    fn _PyType_Lookup(class: *mut ffi::PyTypeObject, name: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyImport_Import(name: *mut ffi::PyObject) -> *mut ffi::PyObject;
 }
 
-/// Stops the thread if it is being unwound. Nothing that may panic belongs between its making and its end.
+/// Stops the thread if it is being unwound. Nothing that may panic belongs between its creation and its end.
 struct StopHere;
 
 impl Drop for StopHere {
@@ -52,10 +54,10 @@ impl Drop for StopHere {
     }
 }
 
-/// Makes one C call that may be the last this thread makes.
+/// Makes one C call that may not return, because the interpreter exits.
 ///
-/// The function is called through a pointer that the optimizer cannot see through: PyO3 declares the same functions as never unwinding, and
-/// when declarations are merged at link time the guard would be removed if that one won.
+/// The function is called through a pointer that is opaque to the optimizer: PyO3 declares the same functions as never unwinding, and if the
+/// declarations were merged at link time, the guard could be removed.
 macro_rules! perhaps_the_last {
     ($function:ident($($argument:expr),*)) => {{
         let function = black_box($function as unsafe extern "C-unwind" fn($(perhaps_the_last!(@type_of $argument)),*) -> _);
@@ -67,7 +69,45 @@ macro_rules! perhaps_the_last {
     (@type_of $argument:expr) => { _ };
 }
 
-/// Runs `work` detached from the interpreter. It may touch nothing of Python's, and may not panic.
+/// Raises `class(*args)`: afterwards an exception is set. The tuple of arguments may be shared with other exceptions, which is invisible,
+/// so that only the exception is created. The exception that is being handled becomes its context.
+///
+/// The instance is made by `__new__` alone, which stores the arguments; `__init__` of an exception would only store them again.
+pub(crate) fn raise(class: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>) {
+    // SAFETY: attached; a class of exceptions, which is alive, and its arguments. (The package's classes have no Python `__new__` and no
+    // `__init__`, so no Python code runs.) `tp_new` returns a new reference, or null with an error set.
+    unsafe {
+        let Some(new) = (*class.as_type_ptr()).tp_new else { return ffi::PyErr_SetObject(class.as_ptr(), args.as_ptr()) };
+        let error = new(class.as_type_ptr(), args.as_ptr(), std::ptr::null_mut());
+        if !error.is_null() {
+            ffi::PyErr_SetObject(class.as_ptr(), error);
+            ffi::Py_DECREF(error);
+        }
+    }
+}
+
+/// True if the object's class, or the first of its bases that has an attribute of this name, has this one. No Python code runs.
+pub(crate) fn finds_in_class(object: &Bound<'_, PyAny>, name: &Bound<'_, PyString>, attribute: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: valid objects; the result is borrowed or null, and only compared.
+    unsafe { _PyType_Lookup(ffi::Py_TYPE(object.as_ptr()), name.as_ptr()) == attribute.as_ptr() }
+}
+
+/// Has the interpreter call `take` on the main thread, as soon as it runs Python code there, and raise what that returns. False if there are
+/// too many such calls already.
+pub(crate) fn raise_soon(take: fn() -> Option<PyErr>) -> bool {
+    extern "C" fn raise(take: *mut std::ffi::c_void) -> std::ffi::c_int {
+        // SAFETY: it was made from such a function below.
+        let take = unsafe { std::mem::transmute::<*mut std::ffi::c_void, fn() -> Option<PyErr>>(take) };
+        let Some(error) = take() else { return 0 };
+        // SAFETY: pending calls run attached.
+        unsafe { Python::attach_unchecked(|py| error.restore(py)) };
+        -1
+    }
+    // SAFETY: it may be called from any thread.
+    unsafe { ffi::Py_AddPendingCall(Some(raise), take as *mut std::ffi::c_void) == 0 }
+}
+
+/// Runs `work` detached from the interpreter. It must not access Python objects, and must not panic.
 pub(crate) fn detached(_py: Python<'_>, work: impl FnOnce()) {
     // SAFETY: this thread is attached; between the two calls it touches no Python object.
     unsafe {
@@ -77,53 +117,30 @@ pub(crate) fn detached(_py: Python<'_>, work: impl FnOnce()) {
     }
 }
 
-/// Runs `work` attached, on a thread that is not Python's. `None` if there is no interpreter, or it is about to end.
+/// Runs `work` attached, on a thread that Python has not created. `None` if there is no interpreter, or it is about to exit.
 pub(crate) fn attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     // SAFETY: it has no preconditions.
     if unsafe { ffi::Py_IsInitialized() } == 0 {
         return None;
     }
-    // SAFETY: the interpreter is there; it may end meanwhile, and then this is the last call that the thread makes.
+    // SAFETY: the interpreter exists; if it exits meanwhile, this call does not return.
     let _release = Release(unsafe { perhaps_the_last!(PyGILState_Ensure()) });
     Python::try_attach(work)
 }
 
-/// Detaches again, after a panic too.
+/// Detaches when it is dropped, also after a panic.
 struct Release(ffi::PyGILState_STATE);
 
 impl Drop for Release {
     fn drop(&mut self) {
-        // SAFETY: made from the state that PyGILState_Ensure gave, on this thread; what was done in between has let go of the interpreter.
+        // SAFETY: the state comes from PyGILState_Ensure on this thread; what ran in between has left the thread attached as it was.
         unsafe { ffi::PyGILState_Release(self.0) };
     }
 }
 
-/// An exception that nobody up the stack may have: the operation is committed, and what it told others had to be told. On the main
-/// thread it is most likely a signal handler's, so it is raised there right after this call has returned, as if the signal had come then.
-pub(crate) fn raise_later(py: Python<'_>, error: PyErr) {
-    extern "C" fn raise(error: *mut std::ffi::c_void) -> std::ffi::c_int {
-        // SAFETY: the box that `raise_later` let go, passed on once; pending calls are made attached.
-        unsafe {
-            let error = Box::from_raw(error.cast::<PyErr>());
-            Python::attach_unchecked(|py| error.restore(py));
-        }
-        -1
-    }
-    if !crate::rt::process::this_is_the_main_thread() {
-        return error.write_unraisable(py, None);
-    }
-    let error = Box::into_raw(Box::new(error));
-    // SAFETY: `raise` takes the box over; if there is no room for the call, it is taken back here.
-    unsafe {
-        if ffi::Py_AddPendingCall(Some(raise), error.cast()) != 0 {
-            Box::from_raw(error).write_unraisable(py, None);
-        }
-    }
-}
-
-/// Runs what a dying object still has to do. An exception that is on its way meanwhile stays as it is.
+/// Runs the last actions of an object that is being destroyed. An exception that is being raised meanwhile is preserved.
 pub(crate) fn last_act(act: impl FnOnce(Python<'_>)) {
-    // No interpreter any more: nobody is left to be told.
+    // Without an interpreter there is nothing left to do.
     Python::try_attach(|py| {
         let pending = PyErr::take(py);
         act(py);
@@ -138,6 +155,26 @@ pub(crate) fn call<'py>(callable: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>
     unsafe {
         let result = perhaps_the_last!(PyObject_Call(callable.as_ptr(), args.as_ptr(), std::ptr::null_mut()));
         Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// As [`call`], with arguments by name.
+pub(crate) fn call_by_name<'py>(callable: &Bound<'py, PyAny>, arguments: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+    let none = PyTuple::empty(callable.py());
+    // SAFETY: valid objects; the result is a new reference or null with an error set.
+    unsafe {
+        let result = perhaps_the_last!(PyObject_Call(callable.as_ptr(), none.as_ptr(), arguments.as_ptr()));
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// Returns a module, and imports it if that has not been done.
+pub(crate) fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let name = PyString::new(py, name);
+    // SAFETY: attached, and a str; the result is a new reference or null with an error set.
+    unsafe {
+        let result = perhaps_the_last!(PyImport_Import(name.as_ptr()));
+        Bound::from_owned_ptr_or_err(py, result)
     }
 }
 
@@ -160,7 +197,7 @@ pub(crate) fn call_one<'py>(callable: &Bound<'py, PyAny>, arg: &Bound<'py, PyAny
     }
 }
 
-/// `context.run(callable, arg)`. `None` if the context cannot be entered, because it is entered already: then nothing has been called.
+/// `context.run(callable, arg)`. `None`, with nothing called, if the context has been entered already.
 pub(crate) fn call_in_context(
     context: &Bound<'_, PyAny>,
     callable: &Bound<'_, PyAny>,

@@ -1,5 +1,6 @@
 //! Names from Python's modules, looked up on first use and kept.
 
+use crate::rt::guarded;
 use crate::rt::kept::Kept;
 use pyo3::prelude::*;
 use pyo3::type_object::PyTypeCheck;
@@ -14,7 +15,7 @@ pub(crate) fn imported<'py, T: PyTypeCheck>(
     if let Some(found) = cell.get(py) {
         return Ok(found);
     }
-    Ok(cell.keep(py.import(module)?.getattr(name)?.cast_into::<T>()?))
+    Ok(cell.keep(guarded::import(py, module)?.getattr(name)?.cast_into::<T>()?))
 }
 
 /// `sys.modules`.
@@ -23,7 +24,7 @@ pub(crate) fn modules(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
     imported(py, &MODULES, "sys", "modules")
 }
 
-/// A class of a module that has been imported, if it has.
+/// A class of a module, if that module has been imported.
 pub(crate) fn class_of<'py>(
     py: Python<'py>,
     cell: &'static Kept<PyType>,
@@ -33,7 +34,7 @@ pub(crate) fn class_of<'py>(
     if cell.get(py).is_none() {
         let module = modules(py)?.get_item(module)?;
         if module.is_none_or(|module| !module.hasattr(name).unwrap_or(false)) {
-            return Ok(None); // or it is just being imported
+            return Ok(None); // the module is just being imported
         }
     }
     imported(py, cell, module, name).map(Some)

@@ -1,15 +1,15 @@
-//! `Kept`: a Python object that is made when it is first needed and kept while the process lives; `interned!`: an interned string, so kept.
+//! `Kept`: a Python object that is created on first use and kept for the life of the process; `interned!`: an interned string kept like this.
 //!
-//! The usual once-locks make whoever comes to a cell that is being filled wait for whoever fills it. That one may never come back: it may be
-//! the same thread (a signal handler, a finaliser or a tracer in the middle of filling it), or the thread of a process that has forked
-//! (PyO3's cells detach before they fill, so another thread can fork meanwhile). Here nobody waits: whoever finds the cell empty makes the
-//! object, and the first to store its own wins.
+//! With the usual once-locks, a thread that finds a cell being initialised waits for the thread that initialises it. That thread may never
+//! finish: it may be the same thread (a signal handler, a finaliser or a tracer runs in the middle of the initialisation), or a thread of the
+//! parent of a fork (PyO3's cells detach before they initialise, so another thread can fork meanwhile). Here no thread waits: each thread that
+//! finds the cell empty creates an object, and the first object to be stored is kept.
 //!
-//! | cell  | who comes       | does                                                          |
-//! |-------|-----------------|---------------------------------------------------------------|
-//! | empty | makes an object | stores it: -> full for ever                                   |
-//! | full  | made one too    | lets it go and uses the other                                 |
-//! | full  | anybody         | uses it                                                       |
+//! | cell  | a thread             | does                                                     |
+//! |-------|----------------------|----------------------------------------------------------|
+//! | empty | has created an object | stores it: the cell is full for ever                     |
+//! | full  | has created one too  | drops its own and uses the stored one                    |
+//! | full  | any other            | uses the stored one                                      |
 #![allow(unsafe_code)] // a reference is kept as a pointer
 
 use std::marker::PhantomData;
@@ -20,7 +20,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-/// Made when it is first needed.
+/// An object that is created on first use.
 pub(crate) struct Kept<T> {
     object: AtomicPtr<ffi::PyObject>,
     class: PhantomData<fn() -> Py<T>>,
@@ -33,31 +33,31 @@ impl<T> Kept<T> {
 
     #[inline]
     pub(crate) fn get<'py>(&'static self, py: Python<'py>) -> Option<&'py Bound<'py, T>> {
-        // Acquire: pairs with the store in `keep`; the object is read as its maker left it.
+        // Acquire: pairs with the store in `keep`; the object is read as the thread that created it left it.
         if self.object.load(Ordering::Acquire).is_null() {
             return None;
         }
-        // SAFETY: a `Py<T>` is a pointer that is not null, and `keep` stored that of one, whose reference is never given back. The cell is
-        // never written again, so a plain reference to it may be shared.
+        // SAFETY: a `Py<T>` is a non-null pointer, and `keep` stored the pointer of one whose reference is never released. The cell is never
+        // written again, so a reference to it may be shared.
         let kept: &'static Py<T> = unsafe { &*self.object.as_ptr().cast::<Py<T>>() };
         Some(kept.bind(py))
     }
 
-    /// Keeps what has been made, unless somebody was faster. What is kept comes back.
+    /// Stores an object unless another thread was faster. Returns the stored object.
     pub(crate) fn keep<'py>(&'static self, made: Bound<'py, T>) -> &'py Bound<'py, T> {
         let py = made.py();
         let made = made.unbind();
-        // AcqRel: whoever reads the pointer sees the object. Acquire where it fails: so do we.
+        // AcqRel: a thread that reads the pointer sees the object. Acquire on failure: this thread sees the object of the winner.
         let stored = self.object.compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::AcqRel, Ordering::Acquire);
         if stored.is_ok() {
-            std::mem::forget(made); // the cell has its reference
+            std::mem::forget(made); // the cell owns the reference
         } else {
             drop(made);
         }
         self.get(py).expect("the cell is full by now")
     }
 
-    /// Is it this object? No if there is none yet.
+    /// True if the stored object is this one.
     #[inline]
     pub(crate) fn is(&self, other: *mut ffi::PyObject) -> bool {
         // Acquire, though only the address is used: as in `get`.
@@ -81,14 +81,14 @@ impl Interned {
         self.string.get(py).unwrap_or_else(|| self.string.keep(PyString::intern(py, self.text)))
     }
 
-    /// Is it this very object? No if nobody has asked for it yet.
+    /// True if the string has been created and is this object.
     #[inline]
     pub(crate) fn is(&self, object: *mut ffi::PyObject) -> bool {
         self.string.is(object)
     }
 }
 
-/// `interned!(py, "text")`: that string, interned once.
+/// `interned!(py, "text")`: the string, interned once.
 macro_rules! interned {
     ($py:expr, $text:literal) => {{
         static INTERNED: $crate::rt::kept::Interned = $crate::rt::kept::Interned::new($text);

@@ -1,52 +1,169 @@
-//! How a key that a user gives becomes a hash: for the objects that keep something for each of very many keys.
+//! Hashing of keys, for the objects that keep a value for each of very many keys; and the handles of their keys.
 //!
-//! A key is written down in parts, each with its kind and length, so that no two keys look alike (`1`, `"1"`, `b"1"`, `(1,)`), and hashed by two
-//! SipHashes with random keys of the object's own. Nothing of the key is kept, and nobody outside can aim at somebody else's hash.
+//! A key is serialised in parts, each with its type and length, so that different keys have different serialisations (`1`, `"1"`, `b"1"`,
+//! `(1,)`), and hashed by SipHash, with 128 bits and a random key that belongs to the object. The key itself is not stored, and an attacker
+//! cannot choose a key with the hash of another.
 //!
-//! `UUID` and the IP addresses are looked up among the modules that have been imported: where theirs has not been, no key can be one. So
-//! hashing a key imports nothing, and runs nothing while others wait for it.
+//! `UUID` and the IP addresses are looked up among the modules that have been imported; if their module has not been, no key can be of that
+//! type. So hashing a key imports nothing, and runs no Python code that other threads would wait for.
 
-use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 
 use crate::rt::kept::Kept;
 use crate::rt::kept::interned;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple, PyType};
+use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyString, PyTuple, PyType};
 use sluicegate_core::keys::KeyHash;
+use sluicegate_core::sip::{self, SipKey};
 
 use crate::rt::arguments::{text, type_name};
+use crate::rt::class::Common;
 use crate::rt::imported::class_of;
 
-/// A key's tuples may be nested so deep.
+/// The number of sections that share the keys: on the build with a global lock more than one would be no use.
+#[cfg(Py_GIL_DISABLED)]
+pub(crate) const SHARDS: usize = 64;
+#[cfg(not(Py_GIL_DISABLED))]
+pub(crate) const SHARDS: usize = 1;
+
+/// The largest depth to which the tuples of a key may be nested.
 const DEPTH: u32 = 16;
 
-/// The hash of an object's keys, and of no other's.
+/// The hash function of one object, with its own random key.
 #[derive(Debug)]
-pub(crate) struct KeyHasher([RandomState; 2]);
+pub(crate) struct KeyHasher(SipKey);
 
 impl KeyHasher {
     pub(crate) fn new() -> Self {
-        Self([RandomState::new(), RandomState::new()])
+        // What a map of the library would hash nothing to is a random number: its key comes from the system.
+        Self(SipKey([(); 2].map(|()| RandomState::new().build_hasher().finish())))
     }
 
-    /// Is it of a kind whose hashing cannot run Python?
+    /// True if hashing the key cannot run Python code.
     pub(crate) fn is_plain(key: &Bound<'_, PyAny>) -> bool {
         key.is_exact_instance_of::<PyString>() || key.is_exact_instance_of::<PyInt>() || key.is_exact_instance_of::<PyBytes>()
     }
 
-    /// Raises `TypeError` for a key of another kind.
+    /// The hash of a key whose hashing runs no Python and cannot fail; else `None`.
+    #[inline]
+    pub(crate) fn plain_hash(&self, key: &Bound<'_, PyAny>) -> Option<KeyHash> {
+        let (kind, small);
+        let bytes = if let Ok(string) = key.cast_exact::<PyString>() {
+            kind = KeyKind::Str;
+            string.to_str().ok()?.as_bytes()
+        } else if let Ok(int) = key.cast_exact::<PyInt>() {
+            kind = KeyKind::Int;
+            small = int.extract::<i64>().ok()?.to_le_bytes();
+            &small
+        } else {
+            kind = KeyKind::Bytes;
+            key.cast_exact::<PyBytes>().ok()?.as_bytes()
+        };
+        Some(KeyHash::new(sip::hash(self.0, kind.head(bytes.len()), bytes)))
+    }
+
+    /// Raises `TypeError` for a key of an unsupported type.
     pub(crate) fn hash(&self, key: &Bound<'_, PyAny>) -> PyResult<KeyHash> {
-        let mut both = Both(self.0.each_ref().map(BuildHasher::build_hasher));
-        both.key(key, DEPTH)?;
-        Ok(KeyHash::new(both.0.map(|hasher| hasher.finish())))
+        if let Some(hash) = self.plain_hash(key) {
+            return Ok(hash);
+        }
+        let mut parts = Parts::default();
+        parts.key(key, DEPTH)?;
+        let Parts { head, rest } = parts;
+        Ok(KeyHash::new(sip::hash(self.0, head.unwrap_or(0), &rest)))
     }
 }
 
-/// What a part of a key begins with: its kind, then its length. So no part is the beginning of another, and different keys are different.
+/// Where the state of an object is: its own, or that of one key of a keyed object.
+#[derive(Debug)]
+pub(crate) enum Home<O, K> {
+    /// Boxed, so that the handle of a key is small.
+    Own(Box<O>),
+    Key(OfKey<K>),
+}
+
+#[derive(Debug)]
+pub(crate) struct OfKey<K> {
+    pub(crate) keys: Arc<K>,
+    pub(crate) hash: KeyHash,
+    pub(crate) key: Py<PyAny>,
+    /// The keyed object, which shows what its keys share to the garbage collector.
+    pub(crate) owner: Py<PyAny>,
+}
+
+impl<O, K> Home<O, K> {
+    #[inline]
+    pub(crate) fn of_key<C>(owner: &Bound<'_, C>, keys: &Arc<K>, key: &Bound<'_, PyAny>, hash: KeyHash) -> Self {
+        let (keys, owner) = (Arc::clone(keys), owner.as_any().clone().unbind());
+        Self::Key(OfKey { keys, hash, key: key.clone().unbind(), owner })
+    }
+
+    /// The key, if it is one's.
+    #[inline]
+    pub(crate) fn key(&self) -> Option<&OfKey<K>> {
+        if let Self::Key(of) = self { Some(of) } else { None }
+    }
+
+    /// What follows the class in a `repr`: the name, and the key.
+    pub(crate) fn label(&self, py: Python<'_>, common: &Common) -> String {
+        let key = self.key().map_or_else(String::new, |of| format!(" key={}", text(of.key.bind(py))));
+        common.label(py) + &key
+    }
+
+    /// Visits the objects that it holds, for the garbage collector.
+    pub(crate) fn traverse(
+        &self,
+        visit: &PyVisit<'_>,
+        own: impl FnOnce(&O) -> Result<(), PyTraverseError>,
+    ) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Own(state) => own(state),
+            Self::Key(of) => visit.call(&of.owner).and_then(|()| visit.call(&of.key)),
+        }
+    }
+}
+
+/// Calls the same method of either kind; a key's takes the hash of the key as an additional argument.
+macro_rules! at_home {
+    ($home:expr, $method:ident, $py:ident $(, $argument:expr)*) => {
+        match $home {
+            $crate::rt::keys::Home::Own(own) => own.$method($py $(, $argument)*),
+            $crate::rt::keys::Home::Key(of) => of.keys.$method($py, of.hash $(, $argument)*),
+        }
+    };
+}
+pub(crate) use at_home;
+
+/// Calls a method of the handle of a key of `this`, with the arguments that are given: the general form of a method with the key first.
+pub(crate) fn of_handle<'py>(
+    this: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyAny>,
+    method: &Bound<'py, PyString>,
+    arguments: &[(&str, Option<Borrowed<'_, 'py, PyAny>>)],
+) -> PyResult<Py<PyAny>> {
+    let named = PyDict::new(this.py());
+    for (name, argument) in arguments {
+        argument.map_or(Ok(()), |argument| named.set_item(name, argument))?;
+    }
+    let handle = this.call_method1(interned!(this.py(), "key"), (key,))?;
+    handle.call_method(method, (), Some(&named)).map(Bound::unbind)
+}
+
+/// The representation of the handle of a key, for a message.
+pub(crate) fn text_of_handle(keyed: &Bound<'_, PyAny>, key: &Bound<'_, PyAny>) -> String {
+    match keyed.call_method1(interned!(keyed.py(), "key"), (key,)) {
+        Ok(handle) => text(&handle),
+        Err(_) => text(keyed),
+    }
+}
+
+/// The prefix of a part of a key: its type, followed by its length. So no part is a prefix of another, and different keys stay different.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Kind {
+enum KeyKind {
     Str = 1,
     Bytes,
     Int,
@@ -57,57 +174,73 @@ enum Kind {
     Tuple,
 }
 
-/// Two hashers at once.
-struct Both([DefaultHasher; 2]);
+impl KeyKind {
+    /// No length is near the limit of seven bytes.
+    #[inline]
+    fn head(self, length: usize) -> u64 {
+        (length as u64) << 8 | self as u64
+    }
+}
 
-impl Both {
-    fn part(&mut self, kind: Kind, bytes: &[u8]) {
-        for hasher in &mut self.0 {
-            hasher.write_u8(kind as u8);
-            hasher.write_usize(bytes.len());
-            hasher.write(bytes);
+/// The serialisation of a key.
+#[derive(Default)]
+struct Parts {
+    /// The prefix of the first part.
+    head: Option<u64>,
+    /// All that follows.
+    rest: Vec<u8>,
+}
+
+impl Parts {
+    fn part(&mut self, kind: KeyKind, bytes: &[u8]) {
+        let head = kind.head(bytes.len());
+        if self.head.is_none() {
+            self.head = Some(head);
+        } else {
+            self.rest.extend_from_slice(&head.to_le_bytes());
         }
+        self.rest.extend_from_slice(bytes);
     }
 
     fn key(&mut self, key: &Bound<'_, PyAny>, depth: u32) -> PyResult<()> {
         if let Ok(string) = key.cast::<PyString>() {
             match string.to_str() {
-                Ok(string) => self.part(Kind::Str, string.as_bytes()),
-                Err(_) => self.part(Kind::Str, with_surrogates(string)?.as_bytes()),
+                Ok(string) => self.part(KeyKind::Str, string.as_bytes()),
+                Err(_) => self.part(KeyKind::Str, with_surrogates(string)?.as_bytes()),
             }
         } else if let Ok(bytes) = key.cast::<PyBytes>() {
-            self.part(Kind::Bytes, bytes.as_bytes());
+            self.part(KeyKind::Bytes, bytes.as_bytes());
         } else if let Some(int) = key.cast::<PyInt>().ok().filter(|key| !key.is_instance_of::<PyBool>()) {
             if let Ok(small) = int.extract::<i64>() {
-                self.part(Kind::Int, &small.to_le_bytes());
+                self.part(KeyKind::Int, &small.to_le_bytes());
             } else {
                 let digits = int.call_method1("__format__", ("x",))?;
-                self.part(Kind::LongInt, digits.cast::<PyString>()?.to_str()?.as_bytes());
+                self.part(KeyKind::LongInt, digits.cast::<PyString>()?.to_str()?.as_bytes());
             }
         } else if let Ok(tuple) = key.cast::<PyTuple>() {
             if depth == 0 {
                 return Err(PyTypeError::new_err(format!("'key' has tuples nested more than {DEPTH} deep")));
             }
-            self.part(Kind::Tuple, &tuple.len().to_le_bytes());
+            self.part(KeyKind::Tuple, &tuple.len().to_le_bytes());
             for part in tuple {
                 self.key(&part, depth - 1)?;
             }
         } else {
             let (kind, bytes) = other_kind(key)?;
-            // Of an IPv6 address with its zone, which tells two link-local ones apart, in the same part: so that nothing else begins as it does.
+            // An IPv6 address and its zone, which distinguishes link-local addresses, are one part, so that it is not a prefix of another key.
             self.part(kind, &bytes);
         }
         Ok(())
     }
 }
 
-/// A string that UTF-8 cannot hold.
+/// A string that cannot be encoded in UTF-8.
 fn with_surrogates<'py>(string: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
     Ok(string.call_method1(interned!(string.py(), "encode"), ("utf-8", "surrogatepass"))?.cast_into()?)
 }
 
 /// UUIDs and IP addresses.
-fn other_kind(key: &Bound<'_, PyAny>) -> PyResult<(Kind, Vec<u8>)> {
+fn other_kind(key: &Bound<'_, PyAny>) -> PyResult<(KeyKind, Vec<u8>)> {
     static UUID: Kept<PyType> = Kept::new();
     static ADDRESS4: Kept<PyType> = Kept::new();
     static ADDRESS6: Kept<PyType> = Kept::new();
@@ -115,15 +248,15 @@ fn other_kind(key: &Bound<'_, PyAny>) -> PyResult<(Kind, Vec<u8>)> {
     let is = |cell, module, name| class_of(py, cell, module, name)?.map_or(Ok(false), |class| key.is_instance(class));
     let bytes = |attribute: &str| -> PyResult<Vec<u8>> { Ok(key.getattr(attribute)?.cast::<PyBytes>()?.as_bytes().to_vec()) };
     if is(&UUID, "uuid", "UUID")? {
-        Ok((Kind::Uuid, bytes("bytes")?))
+        Ok((KeyKind::Uuid, bytes("bytes")?))
     } else if is(&ADDRESS4, "ipaddress", "IPv4Address")? {
-        Ok((Kind::Address4, bytes("packed")?))
+        Ok((KeyKind::Address4, bytes("packed")?))
     } else if is(&ADDRESS6, "ipaddress", "IPv6Address")? {
         let mut address = bytes("packed")?;
         if let Some(zone) = key.getattr_opt(interned!(py, "scope_id"))?.filter(|zone| !zone.is_none()) {
             address.extend_from_slice(with_surrogates(zone.cast::<PyString>()?)?.as_bytes());
         }
-        Ok((Kind::Address6, address))
+        Ok((KeyKind::Address6, address))
     } else {
         let (key, kind) = (text(key), type_name(key));
         Err(PyTypeError::new_err(format!(

@@ -1,40 +1,39 @@
-//! One operation that may have to wait, whoever waits for it: a thread (`blocking`) or a coroutine (`aio`).
+//! One operation that may have to wait, in a thread (`blocking`) or a coroutine (`aio`).
 //!
-//! `attempt` is called until it gives something. It never blocks (but for a queue's baton, when it may not wait in line), and the
-//! operation holds its places in line between calls. `this` is the Python object that it is an operation on.
+//! `attempt` is called until it returns a result. It never blocks (except for a queue's baton, if it must not use the wait queue). Between
+//! calls the operation holds its object, and its place in the object's wait queue (`registration`).
 
 use std::fmt::Debug;
 
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::PyList;
 use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::wait::Wakes;
 
 use crate::rt::Item;
 use crate::rt::arguments::Timeout;
 use crate::rt::exceptions::made_at_once;
+use crate::rt::registration::{Interruptible, Registered};
 use crate::rt::waker::Waker;
 
-/// How an attempt may go about it.
+/// What an attempt may do.
 #[derive(Clone, Copy)]
-pub(crate) enum Chance<'a> {
-    /// Now or never.
-    Now,
-    /// It is willing to wait, but does not stand in line yet: nothing is registered.
-    Arrival,
-    /// It takes a place in line, or keeps the one it has.
-    Wait(&'a Waker),
+pub(crate) enum Mode<'a> {
+    /// It does not wait: there is only this attempt.
+    Try,
+    /// It may wait later, but does not join the wait queue yet: nothing is registered.
+    TryFair,
+    /// It joins the wait queue, or keeps the place it has.
+    Park(&'a Waker),
 }
 
-/// What an operation comes to.
+/// The result of an operation.
 #[derive(Debug)]
 pub(crate) enum Done {
     Nothing,
     Yes,
     No,
     Item(Item),
-    Items(Vec<Item>),
     Count(usize),
 }
 
@@ -45,72 +44,73 @@ impl Done {
             Self::Yes => true.into_pyobject(py)?.to_owned().into_any().unbind(),
             Self::No => false.into_pyobject(py)?.to_owned().into_any().unbind(),
             Self::Item(item) => item,
-            Self::Items(items) => PyList::new(py, items)?.into_any().unbind(),
             Self::Count(count) => count.into_pyobject(py)?.into_any().unbind(),
         })
     }
 }
 
 pub(crate) trait Operation: Debug + Send + Sync {
-    /// The blocking method and its awaitable twin, for messages.
+    /// The names of the blocking method and its awaitable counterpart, for messages.
     fn names(&self) -> (&'static str, &'static str);
 
-    /// Where its time is read.
-    fn clock(&self, this: &Bound<'_, PyAny>) -> Clock<Waker>;
+    /// The object that it works on, and its place in that object's wait queue.
+    fn registration(&self) -> &dyn Registered;
+    fn registration_mut(&mut self) -> &mut dyn Registered;
 
-    /// When it has to end, once that is known.
-    fn set_deadline(&mut self, deadline: Option<Nanos>);
+    /// One attempt. `None`: no result yet (with [`Mode::Park`] the operation is in the wait queue now).
+    fn attempt(&mut self, py: Python<'_>, mode: Mode<'_>, now: Nanos) -> PyResult<Option<Done>>;
 
-    /// When it wants another attempt without having been woken.
-    fn look_again_at(&self) -> Option<Nanos>;
-
-    /// One attempt. `None`: not yet (and with [`Chance::Wait`] there is a place in line now).
-    fn attempt(&mut self, this: &Bound<'_, PyAny>, chance: Chance<'_>, now: Nanos) -> PyResult<Option<Done>>;
-
-    /// The place it holds in line, while signal handlers run on the thread that waits there.
-    fn place(&self, this: &Bound<'_, PyAny>) -> Option<Box<dyn Place>>;
-
-    /// Gives up its places in line; the wake-ups that follow are the caller's to fire.
-    fn withdraw(&mut self, this: &Bound<'_, PyAny>) -> Wakes<Waker>;
-
-    /// It has ended, one way or the other: gives up everything it holds.
-    fn leave(&mut self, this: &Bound<'_, PyAny>) {
-        self.withdraw(this).fire();
+    /// Called once when the operation has ended, with or without a result: leaves the wait queue and gives back what it has reserved.
+    fn leave(&mut self, py: Python<'_>) {
+        self.registration_mut().withdraw(py).fire();
     }
 
-    /// The error for "not in time", or "not now".
-    fn refused(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyErr;
+    /// The result if the operation could not happen in time, or not at once: an error, or a value.
+    fn out_of_time(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Done>;
 
-    /// What it comes to when it did not go in time, or not now: that error, or an answer that says so.
-    fn out_of_time(&self, this: &Bound<'_, PyAny>, timeout: Timeout) -> PyResult<Done> {
-        Err(self.refused(this, timeout))
-    }
-
-    /// Tells an exception that ends it how far it came. Only batches have something to tell.
+    /// Records on an exception that ends the operation how far it has come. Only batches do.
     fn annotate(&self, _error: &Bound<'_, PyAny>) {}
 
-    /// Is it a batch?
+    /// True for a batch.
     fn is_batch(&self) -> bool {
         false
     }
 
-    /// Shows the garbage collector what it holds.
-    fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError>;
+    /// Visits the objects that it holds, for the garbage collector.
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.registration().traverse(visit)
+    }
+
+    // Forwarded to its registration: called here they cost one dynamic call instead of two.
+
+    fn clock(&self, py: Python<'_>) -> Clock<Waker> {
+        self.registration().clock(py)
+    }
+
+    fn set_deadline(&mut self, deadline: Option<Nanos>) {
+        self.registration_mut().set_deadline(deadline);
+    }
+
+    fn look_again_at(&self) -> Option<Nanos> {
+        self.registration().look_again_at()
+    }
+
+    fn interruptible(&self, py: Python<'_>) -> Option<Box<dyn Interruptible>> {
+        self.registration().interruptible(py)
+    }
+
+    fn withdraw(&mut self, py: Python<'_>) -> Wakes<Waker> {
+        self.registration_mut().withdraw(py)
+    }
 }
 
-/// A place in line whose owner runs signal handlers.
-pub(crate) trait Place {
-    /// The handlers begin.
-    fn interrupted(&self, _py: Python<'_>) {}
-
-    /// A handler begins a wait of its own, so this one cannot come for a while: nobody waits for it.
-    fn step_aside(&self, py: Python<'_>);
-
-    /// Back again.
-    fn step_back(&self, py: Python<'_>);
+impl<O: Operation + 'static> From<O> for Box<dyn Operation> {
+    fn from(operation: O) -> Self {
+        Box::new(operation)
+    }
 }
 
-/// `annotate`, for an error on its way out.
+/// Applies `annotate` to an error that is about to be raised.
 pub(crate) fn annotated(operation: &dyn Operation, py: Python<'_>, error: PyErr) -> PyErr {
     if !operation.is_batch() {
         return error;

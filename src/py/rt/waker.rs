@@ -1,5 +1,5 @@
-//! Who is told by the core: a thread on its parker, an operation awaited on an event loop, a channel that holds grants back, or a
-//! task of tokio's.
+//! `Waker`: the kinds of waiters that the core can wake: a thread on its parker, an operation awaited on an event loop, a channel that holds
+//! back grants, or a tokio task.
 #![allow(unsafe_code)] // sharing inside a section, where no token can be passed
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use sluicegate_core::wait::{Parker, Wake, Wakes};
 
-/// How a Python object that waits is told. It knows its own kind; the lines it stands in need not.
+/// How a waiting Python object is woken, so that the wait queues need not know its class.
 #[derive(Debug)]
 pub(crate) struct Callee {
     pub(crate) wake: fn(&Bound<'_, PyAny>) -> Wakes<Waker>,
@@ -20,15 +20,22 @@ pub(crate) enum Waker {
     Thread(Arc<Parker>),
     /// An operation awaited on an event loop; a channel that holds its grants back.
     Object(Py<PyAny>, &'static Callee),
-    /// A task of tokio's (`io`), which holds nothing of Python's where it waits.
+    /// A tokio task (`io`), which holds no Python objects here.
     #[cfg(feature = "tokio")]
     Future(Arc<tokio::sync::Notify>),
 }
 
 impl Waker {
-    /// What the garbage collector has to know of it.
+    /// The Python object that it holds, for the garbage collector.
     pub(crate) fn object(&self) -> Option<&Py<PyAny>> {
         if let Self::Object(object, _) = self { Some(object) } else { None }
+    }
+
+    /// Wakes an operation that is awaited on an event loop, without giving up the waker. False for any other waiter.
+    pub(crate) fn wake_task(&self, py: Python<'_>) -> bool {
+        let Self::Object(object, callee) = self else { return false };
+        (callee.wake)(object.bind(py)).fire();
+        true
     }
 }
 
@@ -36,7 +43,7 @@ impl Wake for Waker {
     fn share(&self) -> Self {
         match self {
             Self::Thread(parker) => Self::Thread(Arc::clone(parker)),
-            // SAFETY: lines and clocks are only ever touched by attached threads (see `domain`); a new reference runs no Python.
+            // SAFETY: wait queues and clocks are only accessed by attached threads (see `domain`); a new reference runs no Python.
             Self::Object(object, callee) => Self::Object(object.clone_ref(unsafe { Python::assume_attached() }), callee),
             #[cfg(feature = "tokio")]
             Self::Future(signal) => Self::Future(Arc::clone(signal)),

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use sluicegate_core::semaphore::Kind;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use sluicegate_core::keys::KeyHash;
+use sluicegate_core::semaphore::Overrelease;
 
-use super::inner::{PySemaphore, permits};
+use super::class::{Parts, PySemaphore, permits};
 use super::permits::{Keys, Permits};
-use crate::rt::arguments;
-use crate::rt::class::{Common, refuse_copies, repr_head, snapshot};
-use crate::rt::gc::{Shown, attached_in_traverse};
-use crate::rt::keys::KeyHasher;
+use crate::rt::arguments::{self, Argument};
+use crate::rt::class::{Common, common_methods, counts, repr_head, snapshot};
+use crate::rt::gc::show_wakers;
+use crate::rt::keys::{KeyHasher, SHARDS};
+use crate::rt::late::{Late, is_made_later, made_late, refuse_more};
 
 /// A semaphore of `value` permits for each of very many keys (hosts, users, tenants); only the keys in use take
 /// memory.
@@ -32,6 +36,12 @@ use crate::rt::keys::KeyHasher;
 #[pyclass(frozen, subclass, weakref, name = "KeyedSemaphore", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyKeyedSemaphore {
+    parts: Late<KeyedParts>,
+}
+
+/// The parts of a keyed semaphore.
+#[derive(Debug)]
+pub(crate) struct KeyedParts {
     core: Arc<Keys>,
     hasher: KeyHasher,
     size: u64,
@@ -45,21 +55,53 @@ pub(crate) struct PyKeyedSemaphore {
 #[derive(Debug)]
 pub(crate) struct PySemaphoreKey;
 
+impl KeyedParts {
+    fn new(size: u64, max_keys: usize, common: Common) -> Self {
+        let core = Arc::new(Keys::new(size, max_keys, SHARDS, common.core_clock()));
+        Self { core, hasher: KeyHasher::new(), size, max_keys, common }
+    }
+}
+
+impl PyKeyedSemaphore {
+    /// The keys and the hash of one, if that is known without Python.
+    #[inline]
+    pub(super) fn plain(&self, key: &Bound<'_, PyAny>) -> Option<(&Keys, KeyHash)> {
+        self.parts.ready().ok()?;
+        Some((&self.core, self.hasher.plain_hash(key)?))
+    }
+
+    /// The permits of the key with this hash.
+    pub(super) fn permits_of(this: &Bound<'_, Self>, key: &Bound<'_, PyAny>, hash: KeyHash) -> Permits {
+        Permits::of_key(this, &this.get().core, key, hash)
+    }
+
+    pub(super) fn common(&self) -> &Common {
+        &self.common
+    }
+}
+
 #[pymethods]
 impl PyKeyedSemaphore {
     #[new]
-    #[pyo3(signature = (value, *, max_keys, clock = None, name = None))]
+    #[classmethod]
+    #[pyo3(signature = (value = Argument::MISSING, *more, max_keys = Argument::MISSING, clock = None, name = None, **unknown), text_signature = "(value, *, max_keys, clock=None, name=None)")]
     fn new(
-        py: Python<'_>,
-        value: &Bound<'_, PyAny>,
-        max_keys: &Bound<'_, PyAny>,
+        class: &Bound<'_, PyType>,
+        value: Argument<'_, '_>,
+        more: &Bound<'_, PyTuple>,
+        max_keys: Argument<'_, '_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let (size, max_keys) = (permits("value", value, 1)?, arguments::positive("max_keys", max_keys)?);
-        let common = Common::new(py, name, clock)?;
-        let core = Arc::new(Keys::new(size, max_keys, common.core_clock()));
-        Ok(Self { core, hasher: KeyHasher::new(), size, max_keys, common })
+        if is_made_later::<Self>(class)? {
+            return Ok(Self { parts: Late::unmade(KeyedParts::new(1, 1, Common::default())) });
+        }
+        refuse_more("KeyedSemaphore", more, unknown)?;
+        let missing = |name| PyTypeError::new_err(format!("KeyedSemaphore() missing 1 required argument: '{name}'"));
+        let size = permits("value", value.given().ok_or_else(|| missing("value"))?, 1)?;
+        let max_keys = arguments::positive("max_keys", max_keys.given().ok_or_else(|| missing("max_keys"))?)?;
+        Ok(Self { parts: Late::made(KeyedParts::new(size, max_keys, Common::new(class.py(), name, clock)?)) })
     }
 
     /// Return the semaphore of one key, as a light handle with the whole interface of a bounded semaphore except
@@ -68,17 +110,11 @@ impl PyKeyedSemaphore {
     /// Raises TypeError for a key of an unsupported type.
     fn key<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PySemaphoreKey>> {
         let (py, this) = (slf.py(), slf.get());
-        let hash = this.hasher.hash(key)?;
-        let (keys, owner) = (Arc::clone(&this.core), slf.clone().into_any().unbind());
-        let permits = Permits::Key { keys, hash, key: key.clone().unbind(), owner };
-        let semaphore = PySemaphore { permits, common: this.common.clone_ref(py), kind: Kind::Bounded };
+        this.parts.ready()?;
+        let permits = Self::permits_of(slf, key, this.hasher.hash(key)?);
+        let parts = Parts::new(permits, Overrelease::Bounded, this.common.clone_ref(py));
+        let semaphore = PySemaphore { parts: Late::made(parts) };
         Bound::new(py, PyClassInitializer::from(semaphore).add_subclass(PySemaphoreKey))
-    }
-
-    /// The name given at creation, for `repr`, messages and statistics.
-    #[getter]
-    fn name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.common.name(py)
     }
 
     /// The number of permits of each key.
@@ -95,30 +131,24 @@ impl PyKeyedSemaphore {
 
     /// Return a snapshot of the permits, counters and waiting times of all keys together.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let seen = self.core.statistics(py);
-        let counts = [
-            ("keys", seen.keys as u64),
-            ("waiting_keys", seen.waiting_keys as u64),
-            ("held", seen.held),
-            ("acquired", seen.acquired),
-            ("waiters", seen.waiters as u64),
-        ];
-        snapshot(py, "KeyedSemaphoreStatistics", &self.common, &counts, &[("waited_seconds", seen.waited)])
+        self.parts.ready()?;
+        let seen = self.core.statistics_of_all(py);
+        let counts = counts!(seen: keys, waiting_keys, held, acquired, waiters);
+        snapshot(py, "KeyedSemaphoreStatistics", self.common.name(py), &counts, &[("waited_seconds", seen.waited)])
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let (py, this) = (slf.py(), slf.get());
-        let seen = this.core.statistics(py);
+        let seen = this.core.statistics_of_all(py);
         let head = repr_head(slf.as_any(), &this.common.label(py))?;
         Ok(format!("{head} size={} max_keys={} keys={} waiters={}>", this.size, this.max_keys, seen.keys, seen.waiters))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.common.traverse(&visit)?;
-        let shown = Shown::to(&visit);
-        self.core.visit_wakers(attached_in_traverse(), |waker| shown.waker(waker));
-        shown.outcome()
+        show_wakers(&visit, |py, each| self.core.visit_wakers(py, each))
     }
 }
 
-refuse_copies!(PyKeyedSemaphore);
+made_late!(PyKeyedSemaphore, KeyedParts);
+common_methods!(PyKeyedSemaphore, common);

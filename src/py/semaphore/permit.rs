@@ -1,112 +1,191 @@
 //! `SemaphorePermit`: permits that are held while a block runs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::convert::Infallible;
 
-use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
+use sluicegate_core::semaphore::{AcquireError, Waiter};
 
-use super::inner::PySemaphore;
-use super::ops::Acquire;
+use super::class::{PySemaphore, too_large};
+use super::keyed::PyKeyedSemaphore;
+use super::permits::Permits;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Timeout, text};
-use crate::rt::blocking;
-use crate::rt::class::refuse_copies;
-use crate::rt::guarded::last_act;
+use crate::rt::entries::{self, Attempt, HotPermit, NotAdmitted, WaitingPermit};
+use crate::rt::hot::deliver;
+use crate::rt::kept::interned;
+use crate::rt::keys::at_home;
+use crate::rt::permit::{self, Holder, Holds, permit_class};
+use crate::rt::registration::WaitableClass;
+use crate::rt::waker::Waker;
 
 /// Permits held while a block runs, as returned by `Semaphore.permit`.
 #[pyclass(frozen, weakref, name = "SemaphorePermit", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyPermit {
-    semaphore: Py<PySemaphore>,
+    of: Source,
     n: u64,
     timeout: Timeout,
-    /// Changed by one swap: whoever finds it set gives the permits back, once. Nothing else is read by it, so Relaxed is enough.
-    held: AtomicBool,
+    holder: Holder<()>,
+}
+
+/// Whose permits they are.
+#[derive(Debug)]
+pub(super) enum Source {
+    Semaphore(Py<PySemaphore>),
+    /// Those of a key, which needs no handle for this.
+    Key(Permits),
 }
 
 impl PyPermit {
-    pub(super) fn new(semaphore: Py<PySemaphore>, n: u64, timeout: Timeout) -> Self {
-        Self { semaphore, n, timeout, held: AtomicBool::new(false) }
+    #[inline]
+    pub(super) fn new(of: Source, n: u64, timeout: Timeout) -> Self {
+        Self { of, n, timeout, holder: Holder::new() }
     }
 
-    fn give_back(&self, py: Python<'_>) {
-        // A bounded semaphore of which others have released too much has nothing left to be given back.
-        self.semaphore.get().permits.release(py, self.n).0.fire();
-    }
-
-    /// The permits have been acquired.
-    fn hold(&self, py: Python<'_>) -> PyResult<()> {
-        if self.held.swap(true, Ordering::Relaxed) {
-            self.give_back(py);
-            return Err(held_already());
+    /// The arguments of `Overloaded`.
+    fn not_free<'py>(&self, py: Python<'py>, timeout: Timeout) -> PyResult<Bound<'py, PyTuple>> {
+        let (reason, when) = match timeout {
+            Timeout::Within(seconds) => (interned!(py, "expired"), &PyString::new(py, &format!("within {seconds} seconds"))),
+            _ => (interned!(py, "full"), interned!(py, "without waiting")),
+        };
+        let (retry_after, n) = (1.0, self.n); // a hint: it is not known when permits will be free
+        match (&self.of, self.waitable().key()) {
+            (Source::Semaphore(semaphore), None) => {
+                let template = interned!(py, "the request (n={3}) was not granted {4}: Semaphore{0} had too few free permits");
+                (template, semaphore.get().common.name(py), retry_after, reason, n, when).into_pyobject(py)
+            }
+            (_, of) => {
+                let of = of.expect("of a key");
+                let name = of.owner.bind(py).cast::<PyKeyedSemaphore>()?.get().common().name(py);
+                let template = interned!(
+                    py,
+                    "the request (n={3}) was not granted {4}: key {5!r} of KeyedSemaphore{0} had too few free permits"
+                );
+                (template, name, retry_after, reason, n, when, &of.key).into_pyobject(py)
+            }
         }
-        Ok(())
     }
 
-    /// True if it was held.
-    fn release(&self, py: Python<'_>) -> bool {
-        let was_held = self.held.swap(false, Ordering::Relaxed);
-        if was_held {
-            self.give_back(py);
+    fn source(&self, py: Python<'_>) -> String {
+        match (&self.of, self.waitable().key()) {
+            (Source::Semaphore(semaphore), _) => text(semaphore.bind(py)),
+            (_, Some(of)) => format!("key {} of {}", text(of.key.bind(py)), text(of.owner.bind(py))),
+            (Source::Key(_), None) => String::new(),
         }
-        was_held
-    }
-
-    fn operation(slf: &Bound<'_, Self>) -> PyResult<Acquire> {
-        let this = slf.get();
-        if this.held.load(Ordering::Relaxed) {
-            return Err(held_already());
-        }
-        let acquire = Acquire::new(this.semaphore.bind(slf.py()), this.n);
-        Ok(acquire.held_by(slf.clone().into_any().unbind(), |this| this.cast::<Self>()?.get().hold(this.py())))
     }
 }
 
-fn held_already() -> PyErr {
-    PyRuntimeError::new_err("this permit is held already: create one for each block that runs at the same time")
+impl WaitableClass for PyPermit {
+    type Waitable = Permits;
+
+    #[inline]
+    fn waitable(&self) -> &Permits {
+        match &self.of {
+            Source::Semaphore(semaphore) => &semaphore.get().permits,
+            Source::Key(permits) => permits,
+        }
+    }
+}
+
+impl Holds for PyPermit {
+    type Grant = ();
+
+    #[inline]
+    fn holder(&self) -> &Holder<()> {
+        &self.holder
+    }
+
+    fn give_back(&self, py: Python<'_>, (): ()) {
+        entries::finish(self, py, (), ());
+    }
+
+    fn describe(&self, py: Python<'_>) -> String {
+        let held = if self.holder.is_held(py) { "held" } else { "not held" };
+        format!("<sluicegate.SemaphorePermit n={} {held} of {}>", self.n, self.source(py))
+    }
+}
+
+impl HotPermit for PyPermit {
+    type Refusal = Refusal;
+    type News = Infallible;
+    type Outcome = ();
+    const SERVED: () = ();
+
+    #[inline]
+    fn is_entered(&self, py: Python<'_>) -> bool {
+        at_home!(self.waitable(), is_entered, py)
+    }
+
+    #[inline]
+    fn timeout(&self) -> Timeout {
+        self.timeout
+    }
+
+    #[inline]
+    fn try_admit(&self, py: Python<'_>, may_wait: bool) -> Attempt<Self> {
+        let result = at_home!(self.waitable(), try_acquire, py, self.n);
+        (result.map_err(|error| not_admitted(error, may_wait)), None)
+    }
+
+    #[inline]
+    fn finish(&self, py: Python<'_>, (): (), (): ()) -> Option<Infallible> {
+        // This fails if others have released too much of a bounded semaphore; then there is nothing left to release.
+        deliver(at_home!(self.waitable(), release, py, self.n).0);
+        None
+    }
+
+    fn arguments<'py>(&self, py: Python<'py>, refusal: Refusal) -> PyResult<Bound<'py, PyTuple>> {
+        match (refusal, &self.of) {
+            (Refusal::TooLarge(size), _) => Err(too_large(self.n, size, &self.source(py))),
+            (Refusal::NotFree(Timeout::Never), Source::Semaphore(semaphore)) if self.n == 1 => {
+                semaphore.get().refused_one.get(py, || self.not_free(py, Timeout::Never))
+            }
+            (Refusal::NotFree(timeout), _) => self.not_free(py, timeout),
+        }
+    }
+}
+
+impl WaitingPermit for PyPermit {
+    fn admit_or_wait(&self, py: Python<'_>, waiter: &mut Waiter, waker: &Waker) -> Result<(), NotAdmitted<Refusal>> {
+        self.waitable().acquire_or_wait(py, self.n, waiter, waker).map_err(|error| not_admitted(error, true))
+    }
+
+    fn too_late(&self, _py: Python<'_>, timeout: Timeout) -> Refusal {
+        Refusal::NotFree(timeout)
+    }
+}
+
+/// Why an entry is refused.
+pub(crate) enum Refusal {
+    NotFree(Timeout),
+    /// The semaphore has only so many permits.
+    TooLarge(u64),
+}
+
+#[inline]
+fn not_admitted(error: AcquireError, may_wait: bool) -> NotAdmitted<Refusal> {
+    match error {
+        AcquireError::Busy if may_wait => NotAdmitted::Busy,
+        AcquireError::Busy => NotAdmitted::Refused(Refusal::NotFree(Timeout::Never)),
+        AcquireError::TooLarge { size } => NotAdmitted::Refused(Refusal::TooLarge(size)),
+    }
 }
 
 #[pymethods]
 impl PyPermit {
     /// The operation behind `async with`.
     fn _async_acquire(slf: &Bound<'_, Self>) -> PyResult<AsyncOperation> {
-        Ok(AsyncOperation::new(slf.clone().into_any().unbind(), Self::operation(slf)?, slf.get().timeout))
-    }
-
-    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        blocking::run(slf.as_any(), &mut Self::operation(slf)?, slf.get().timeout)?;
-        Ok(slf.clone())
-    }
-
-    #[pyo3(signature = (*_exc))]
-    fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) {
-        self.release(py);
-    }
-
-    fn __repr__(&self, py: Python<'_>) -> String {
-        let held = if self.held.load(Ordering::Relaxed) { "held" } else { "not held" };
-        format!("<sluicegate.SemaphorePermit n={} {held} of {}>", self.n, text(self.semaphore.bind(py)))
+        permit::enter_async(slf)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.semaphore)
+        match &self.of {
+            Source::Semaphore(semaphore) => visit.call(semaphore),
+            Source::Key(permits) => permits.traverse(&visit, |_| Ok(())),
+        }
     }
 }
 
-refuse_copies!(PyPermit);
-
-impl Drop for PyPermit {
-    fn drop(&mut self) {
-        last_act(|py| {
-            if self.release(py) {
-                let message = format!("a permit was dropped while it was held, and has been released: {}", self.__repr__(py));
-                let message = std::ffi::CString::new(message).unwrap_or_default();
-                if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &message, 1) {
-                    error.write_unraisable(py, None);
-                }
-            }
-        });
-    }
-}
+permit_class!(PyPermit);

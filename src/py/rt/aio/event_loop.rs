@@ -1,4 +1,4 @@
-//! What is asked of asyncio: which loop runs on this thread, which task, and how a loop is found.
+//! Queries of asyncio: the loop and the task that run on this thread, and whether a loop is running, stopped or closed.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -27,14 +27,14 @@ pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     Ok(running)
 }
 
-/// The task that runs on this thread, as a task of this loop.
+/// The task of this loop that is running on this thread.
 fn current_task<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     static FUNCTION: Kept<PyAny> = Kept::new();
     let task = asyncio(event_loop.py(), &FUNCTION, "current_task")?.call1((event_loop,))?;
     Ok(Some(task).filter(|task| !task.is_none()))
 }
 
-/// Does a task of this loop run on this thread?
+/// True if a task of this loop is running on this thread.
 pub(super) fn runs_a_task_here(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(process::running_loop(event_loop.py())?.is(event_loop) && current_task(event_loop)?.is_some())
 }
@@ -48,19 +48,19 @@ pub(super) fn presence(event_loop: &Bound<'_, PyAny>) -> PyResult<Presence> {
     Ok(if closed { Presence::Closed } else { Presence::Stopped })
 }
 
-/// A thread's number: odd, as no task's is, and never given again, as its identifier soon is.
+/// The number of a thread: odd, while those of tasks are even, and never reused, while its identifier may be reused soon.
 fn thread_number() -> u64 {
-    // Relaxed: each call gets a number of its own, in whatever order.
+    // Relaxed: each call gets a different number; their order does not matter.
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     thread_local!(static NUMBER: usize = NEXT.fetch_add(2, Ordering::Relaxed));
     NUMBER.with(|&number| number as u64)
 }
 
-/// A task's number: even, and never given again, as its address soon is.
+/// The number of a task: even, and never reused, while its address may be reused soon.
 fn task_number(task: &Bound<'_, PyAny>) -> PyResult<u64> {
     // Relaxed: as above.
     static NEXT: AtomicU64 = AtomicU64::new(2);
-    // By weak reference, as in `weakref.WeakKeyDictionary`; an entry goes with its task.
+    // By weak reference, as in `weakref.WeakKeyDictionary`: an entry is removed when its task is.
     static NUMBERS: Kept<PyDict> = Kept::new();
     let py = task.py();
     let numbers = NUMBERS.get(py).unwrap_or_else(|| NUMBERS.keep(PyDict::new(py)));
@@ -72,8 +72,8 @@ fn task_number(task: &Bound<'_, PyAny>) -> PyResult<u64> {
     Ok(number)
 }
 
-/// Who calls: the task that runs on this thread, else the thread. The number is never given again.
-pub(crate) fn whose_turn(py: Python<'_>) -> PyResult<u64> {
+/// A number for the caller: of the task that is running on this thread, or else of the thread. It is never reused.
+pub(crate) fn caller_number(py: Python<'_>) -> PyResult<u64> {
     let running = process::running_loop(py)?;
     let task = if running.is_none() { None } else { current_task(&running)? };
     task.map_or_else(|| Ok(thread_number()), |task| task_number(&task))

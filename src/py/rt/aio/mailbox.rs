@@ -1,15 +1,17 @@
-//! The mailbox of an event loop: the core's protocol (`sluicegate_core::mailbox`, where it is written down who answers for the mail), with a
-//! channel of operations as the bag and `call_soon_threadsafe` as the bell.
+//! The mailbox of an event loop: carries wake-ups from other threads to the loop.
 //!
-//! # A loop that cannot be told from here
-//! Telling a loop runs its Python code, which can fail although the loop lives: a signal handler raises in the middle, the recursion limit
-//! is near, memory is short. The wake-up is owed all the same. So the loop is told again, a few times at once, and then by a *courier*: a
-//! thread of its own, with a fresh stack, that tries until the loop knows or is closed. What a signal handler has raised is for the
-//! caller of the operation, once that has returned; what is only about the telling is nobody's.
+//! The protocol is that of `sluicegate_core::mailbox`, which also says which thread is responsible for undelivered wake-ups. Here the
+//! messages are wake-ups, the store is a channel, and a loop is rung by `call_soon_threadsafe`.
 //!
-//! # Who keeps whom alive
-//! A mailbox is an attribute of its loop (or stands in a weak dictionary, if the loop takes no attributes) and knows the loop weakly. It
-//! shows its mail to the garbage collector, so that a loop which is dropped with wake-ups on their way is collected with them.
+//! # Errors while a loop is rung
+//! Ringing a loop runs its Python code, which can fail although the loop is alive: a signal handler raises in the middle, the recursion
+//! limit is near, or memory is short. The wake-up must not be lost. So the ring is repeated, a few times at once, and then by a *retry
+//! thread*, which has a fresh stack and tries until the loop has been rung or is closed. An exception of a signal handler is raised in the
+//! caller of the operation after the operation has returned; a RecursionError or MemoryError of the ring itself is dropped.
+//!
+//! # References
+//! A mailbox is an attribute of its loop (or an entry of a weak dictionary, if the loop accepts no attributes) and has a weak reference to
+//! the loop. It shows its messages to the garbage collector, so that a dropped loop with undelivered wake-ups is collected with them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,33 +23,33 @@ use pyo3::exceptions::{PyAttributeError, PyMemoryError, PyRecursionError, PyType
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
-use sluicegate_core::mailbox::{Bag, Mailbox as CoreMailbox, Presence};
+use sluicegate_core::mailbox::{Mailbox as CoreMailbox, MessageStore, Presence};
 use sluicegate_core::wait::Wakes;
 
 use super::event_loop::presence;
-use crate::rt::guarded;
 use crate::rt::waker::Waker;
+use crate::rt::{guarded, interrupts};
 
-/// How often a loop is told at once, before a courier is sent.
+/// The number of attempts to ring a loop at once, before the retry thread is started.
 const ATTEMPTS: u32 = 8;
 
-/// How long a courier pauses between two attempts, at first and at most.
+/// The first and the longest pause of the retry thread between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(128));
 
-/// What is done with whoever is woken. It knows its own kind; the mailbox need not.
+/// What a wake-up does with the woken object, so that the mailbox need not know its type.
 #[derive(Debug)]
-pub(super) struct Addressee {
-    /// In a callback of the loop: goes on with it.
+pub(super) struct Handler {
+    /// Called in a callback of the loop: resumes the waiting task.
     pub(super) resume: fn(&Bound<'_, PyAny>) -> PyResult<()>,
-    /// The loop will not run it, or not soon: out of the line, the turn to the next.
+    /// Called if the loop will not run the task, or not soon: the object leaves its wait queue, and the next waiter is woken instead.
     pub(super) retire: fn(&Bound<'_, PyAny>) -> Wakes<Waker>,
 }
 
-/// A wake-up on its way.
+/// A wake-up for an object.
 #[derive(Debug)]
-pub(super) struct Letter(pub(super) Py<PyAny>, pub(super) &'static Addressee);
+pub(super) struct WakeUp(pub(super) Py<PyAny>, pub(super) &'static Handler);
 
-impl Letter {
+impl WakeUp {
     fn resume(&self, py: Python<'_>) -> PyResult<()> {
         (self.1.resume)(self.0.bind(py))
     }
@@ -59,19 +61,19 @@ impl Letter {
 
 #[derive(Debug)]
 struct Channel {
-    sender: Sender<Letter>,
-    receiver: Receiver<Letter>,
+    sender: Sender<WakeUp>,
+    receiver: Receiver<WakeUp>,
 }
 
-impl Bag for Channel {
-    type Mail = Letter;
+impl MessageStore for Channel {
+    type Message = WakeUp;
 
-    fn put(&self, mail: Self::Mail) {
-        // An unbounded channel whose receiver lives beside it takes everything.
-        let _ = self.sender.send(mail);
+    fn put(&self, message: Self::Message) {
+        // An unbounded channel whose receiver exists accepts every message.
+        let _ = self.sender.send(message);
     }
 
-    fn take(&self) -> Option<Self::Mail> {
+    fn take(&self) -> Option<Self::Message> {
         self.receiver.try_recv().ok()
     }
 }
@@ -82,64 +84,64 @@ impl Channel {
         Self { sender, receiver }
     }
 
-    /// Everything in it, which stays there. Only for where nobody else puts or takes: under the garbage collector.
-    fn each<E>(&self, mut see: impl FnMut(&Letter) -> Result<(), E>) -> Result<(), E> {
+    /// Calls `see` with every message, and keeps the messages. Only for the garbage collector, during which no thread puts or takes any.
+    fn each<E>(&self, mut see: impl FnMut(&WakeUp) -> Result<(), E>) -> Result<(), E> {
         let mut outcome = Ok(());
         for _ in 0..self.receiver.len() {
-            let Some(mail) = self.take() else { break };
+            let Some(message) = self.take() else { break };
             if outcome.is_ok() {
-                outcome = see(&mail);
+                outcome = see(&message);
             }
-            self.put(mail);
+            self.put(message);
         }
         outcome
     }
 }
 
-/// What signal handlers have raised in the middle of telling a loop something. It is for the caller of the operation, right after that
-/// has returned, and must not come up again in what is still to be done here.
-struct Late<'py> {
+/// An exception that a signal handler has raised while a loop was rung. It is raised in the caller of the operation right after the operation
+/// has returned, and must not disturb what is still to be done here.
+struct DeferredError<'py> {
     py: Python<'py>,
     error: Option<PyErr>,
 }
 
-impl<'py> Late<'py> {
+impl<'py> DeferredError<'py> {
     fn new(py: Python<'py>) -> Self {
         Self { py, error: None }
     }
 
-    /// The first one counts. That there was no stack or no memory to tell the loop is not the caller's concern: a courier has both.
+    /// Keeps the first exception. A lack of stack or memory for the ring is not the caller's concern: the retry thread has both.
     fn keep(&mut self, error: PyErr) {
-        if !is_of_the_telling(self.py, &error) {
+        if !is_shortage(self.py, &error) {
             self.error.get_or_insert(error);
         }
     }
 }
 
-impl Drop for Late<'_> {
+impl Drop for DeferredError<'_> {
     fn drop(&mut self) {
         if let Some(error) = self.error.take() {
-            guarded::raise_later(self.py, error);
+            interrupts::raise_later(self.py, error);
         }
     }
 }
 
-fn is_of_the_telling(py: Python<'_>, error: &PyErr) -> bool {
+fn is_shortage(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyRecursionError>(py) || error.is_instance_of::<PyMemoryError>(py)
 }
 
-/// The wake-ups on their way to one loop.
+/// The undelivered wake-ups of one loop.
 #[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug)]
 pub(super) struct Mailbox {
     event_loop: Py<PyWeakrefReference>,
-    mail: CoreMailbox<Channel>,
-    /// A courier has yet to knock. Acquire and release: what was posted before the mark was found set is told by that courier.
-    has_courier: AtomicBool,
+    core: CoreMailbox<Channel>,
+    /// True if a retry thread is about to ring. Acquire and release: a wake-up posted before this flag was found set is covered by that ring.
+    has_retry_thread: AtomicBool,
 }
 
 impl Mailbox {
-    /// The mailbox of this loop, which is made when it is first asked for.
+    /// Returns the mailbox of this loop, which is made on first use.
     pub(super) fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
         let py = event_loop.py();
         let name = interned!(py, "_sluicegate_mailbox");
@@ -153,8 +155,8 @@ impl Mailbox {
             return Ok(mailbox.unbind());
         }
         let event_loop_ref = PyWeakrefReference::new(event_loop)?.unbind();
-        let mail = CoreMailbox::new(Channel::new());
-        let mailbox = Bound::new(py, Self { event_loop: event_loop_ref, mail, has_courier: AtomicBool::new(false) })?;
+        let core = CoreMailbox::new(Channel::new());
+        let mailbox = Bound::new(py, Self { event_loop: event_loop_ref, core, has_retry_thread: AtomicBool::new(false) })?;
         match event_loop.setattr(name, &mailbox) {
             Err(error) if error.is_instance_of::<PyAttributeError>(py) || error.is_instance_of::<PyTypeError>(py) => {
                 mailboxes.set_item(event_loop, &mailbox)?;
@@ -177,25 +179,25 @@ impl Mailbox {
         self.event_loop.bind(py).upgrade()
     }
 
-    /// Sends a wake-up to the loop. What comes back are the turns of those whom the loop will not wake, or not soon.
-    pub(super) fn post(slf: &Bound<'_, Self>, letter: Letter) -> Wakes<Waker> {
+    /// Sends a wake-up to the loop. Returns wake-ups for the next waiters, in place of tasks that the loop will not resume, or not soon.
+    pub(super) fn post(slf: &Bound<'_, Self>, wake_up: WakeUp) -> Wakes<Waker> {
         let py = slf.py();
-        slf.get().mail.post(letter);
-        let mut late = Late::new(py);
+        slf.get().core.post(wake_up);
+        let mut late = DeferredError::new(py);
         for _ in 0..ATTEMPTS {
-            match Self::knock(slf) {
+            match Self::notify(slf) {
                 Ok(wakes) => return wakes,
-                Err(error) if is_of_the_telling(py, &error) => break,
+                Err(error) if is_shortage(py, &error) => break,
                 Err(error) => late.keep(error),
             }
         }
-        Self::send_courier(slf);
+        Self::start_retry_thread(slf);
         Wakes::none()
     }
 
-    /// The loop is told by another thread. If there can be none, the next who posts tells it.
-    fn send_courier(slf: &Bound<'_, Self>) {
-        if slf.get().has_courier.swap(true, Ordering::AcqRel) {
+    /// Starts the retry thread. If it cannot be started, the next thread that posts rings the loop.
+    fn start_retry_thread(slf: &Bound<'_, Self>) {
+        if slf.get().has_retry_thread.swap(true, Ordering::AcqRel) {
             return;
         }
         let mut mailbox = Some(slf.clone().unbind());
@@ -205,63 +207,64 @@ impl Mailbox {
                 std::thread::sleep(pause);
                 pause = most.min(pause * 2);
                 let attached = guarded::attached(|py| {
-                    if mailbox.as_ref().is_none_or(|mailbox| Self::is_told_by_courier(mailbox.bind(py))) {
+                    if mailbox.as_ref().is_none_or(|mailbox| Self::retry(mailbox.bind(py))) {
                         drop(mailbox.take());
                     }
                 });
                 if attached.is_none() {
-                    std::mem::forget(mailbox.take()); // no interpreter any more
+                    std::mem::forget(mailbox.take()); // the interpreter is gone
                 }
             }
         };
-        if std::thread::Builder::new().name("sluicegate-courier".to_owned()).spawn(work).is_err() {
-            slf.get().has_courier.store(false, Ordering::Release);
+        if std::thread::Builder::new().name("sluicegate-retry".to_owned()).spawn(work).is_err() {
+            slf.get().has_retry_thread.store(false, Ordering::Release);
         }
     }
 
-    fn is_told_by_courier(slf: &Bound<'_, Self>) -> bool {
+    /// One attempt of the retry thread. Returns true if it is done.
+    fn retry(slf: &Bound<'_, Self>) -> bool {
         let this = slf.get();
-        // First the mark, then the knock, as with the mail.
-        this.has_courier.swap(false, Ordering::AcqRel);
-        match Self::knock(slf) {
+        // First the flag, then the ring, as in `collect`.
+        this.has_retry_thread.swap(false, Ordering::AcqRel);
+        match Self::notify(slf) {
             Ok(wakes) => {
                 wakes.fire();
                 true
             }
-            // Unless there is a newer one.
-            Err(_) => this.has_courier.swap(true, Ordering::AcqRel),
+            // Done if a newer retry thread has been started meanwhile.
+            Err(_) => this.has_retry_thread.swap(true, Ordering::AcqRel),
         }
     }
 
-    fn knock(slf: &Bound<'_, Self>) -> PyResult<Wakes<Waker>> {
+    fn notify(slf: &Bound<'_, Self>) -> PyResult<Wakes<Waker>> {
         let (py, this) = (slf.py(), slf.get());
-        let Some(event_loop) = this.event_loop(py) else { return Ok(this.return_to_sender(py)) };
+        let Some(event_loop) = this.event_loop(py) else { return Ok(this.return_all(py)) };
         let ring = || {
-            let ticket = Bound::new(py, MailTicket { mailbox: slf.clone().unbind(), used: AtomicBool::new(false) })?;
+            let ticket = Bound::new(py, CollectTicket { mailbox: slf.clone().unbind(), used: AtomicBool::new(false) })?;
             guarded::call_method(&event_loop, interned!(py, "call_soon_threadsafe"), (ticket,)).map(drop)
         };
         let mut wakes = Wakes::none();
-        let delayed = |letter: &Letter| wakes.append(letter.retire(py));
-        let returned = this.mail.knock(ring, || presence(&event_loop), delayed)?;
+        let delayed = |wake_up: &WakeUp| wakes.append(wake_up.retire(py));
+        let returned = this.core.notify(ring, || presence(&event_loop), delayed)?;
         wakes.append(retire_all(py, returned));
         Ok(wakes)
     }
 
-    /// Gives every wake-up that has not been delivered to the next in line.
-    fn return_to_sender(&self, py: Python<'_>) -> Wakes<Waker> {
-        retire_all(py, self.mail.collect())
+    /// Retires every undelivered wake-up: the next waiters are woken instead.
+    fn return_all(&self, py: Python<'_>) -> Wakes<Waker> {
+        retire_all(py, self.core.collect())
     }
 
-    /// What a ticket does that has not been called: its loop is closed, or could not be told.
-    fn take_ticket_back(slf: &Bound<'_, Self>) {
+    /// Called when a ticket is dropped that the loop has not called: the loop is closed, or could not be rung.
+    fn ticket_dropped(slf: &Bound<'_, Self>) {
         let py = slf.py();
         match slf.get().event_loop(py).map(|event_loop| presence(&event_loop)) {
-            None | Some(Ok(Presence::Closed)) => slf.get().return_to_sender(py).fire(),
-            // A loop that lives has not taken the ticket; whoever rang rings again.
+            None | Some(Ok(Presence::Closed)) => slf.get().return_all(py).fire(),
+            // The loop is alive and did not accept the ticket; the thread that rang rings again.
             Some(Ok(_)) => {}
             Some(Err(error)) => {
-                Late::new(py).keep(error);
-                Self::send_courier(slf);
+                DeferredError::new(py).keep(error);
+                Self::start_retry_thread(slf);
             }
         }
     }
@@ -270,37 +273,37 @@ impl Mailbox {
 #[pymethods]
 impl Mailbox {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.mail.bag().each(|letter| visit.call(&letter.0))
+        self.core.store().each(|wake_up| visit.call(&wake_up.0))
     }
 }
 
-fn retire_all(py: Python<'_>, letters: Vec<Letter>) -> Wakes<Waker> {
+fn retire_all(py: Python<'_>, wake_ups: Vec<WakeUp>) -> Wakes<Waker> {
     let mut wakes = Wakes::none();
-    for letter in letters {
-        wakes.append(letter.retire(py));
+    for wake_up in wake_ups {
+        wakes.append(wake_up.retire(py));
     }
     wakes
 }
 
-/// The callback with which a loop is rung: it collects the mail. A closed loop drops its callbacks, and this one then returns the mail.
+/// The callback with which a loop is rung: it collects the wake-ups. A closed loop drops its callbacks, and this one then retires the wake-ups.
 #[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug)]
-pub(super) struct MailTicket {
+pub(super) struct CollectTicket {
     mailbox: Py<Mailbox>,
-    /// Set by the loop's thread. Relaxed: the thread that drops a ticket has it from the one that called it.
+    /// Set by the loop's thread. Relaxed: the thread that drops a ticket has got it from the thread that called it.
     used: AtomicBool,
 }
 
 #[pymethods]
-impl MailTicket {
+impl CollectTicket {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.used.store(true, Ordering::Relaxed);
         let mailbox = self.mailbox.bind(py);
-        let mut mail = mailbox.get().mail.collect().into_iter();
-        while let Some(letter) = mail.next() {
-            if let Err(error) = letter.resume(py) {
-                // KeyboardInterrupt, SystemExit: the loop ends. The others have their turn when, and if, it runs again.
-                mail.for_each(|letter| Mailbox::post(mailbox, letter).fire());
+        let mut wake_ups = mailbox.get().core.collect().into_iter();
+        while let Some(wake_up) = wake_ups.next() {
+            if let Err(error) = wake_up.resume(py) {
+                // KeyboardInterrupt or SystemExit ends the loop. The other wake-ups are delivered if the loop runs again.
+                wake_ups.for_each(|wake_up| Mailbox::post(mailbox, wake_up).fire());
                 return Err(error);
             }
         }
@@ -312,11 +315,11 @@ impl MailTicket {
     }
 }
 
-impl Drop for MailTicket {
+impl Drop for CollectTicket {
     fn drop(&mut self) {
         if !self.used.load(Ordering::Relaxed) {
-            // No interpreter any more: nobody is left to be woken.
-            Python::try_attach(|py| Mailbox::take_ticket_back(self.mailbox.bind(py)));
+            // Without an interpreter no waiter is left to be woken.
+            Python::try_attach(|py| Mailbox::ticket_dropped(self.mailbox.bind(py)));
         }
     }
 }

@@ -1,30 +1,31 @@
-//! `AsyncOperation`: one operation awaited on an event loop, from the moment it has to wait; and the future that its task sleeps on.
+//! `AsyncOperation`: one operation awaited on an event loop, from the moment it has to wait; also the future that its task waits for.
 //!
-//! The coroutine calls [`step`](AsyncOperation::step), which gives the result, or the operation itself: then the coroutine awaits it and
-//! steps again. Awaited, it yields once: `None` when the loop is to have a turn, else itself, and behaves towards the task as asyncio asks
-//! of a future (`_asyncio_future_blocking`, `get_loop`, `add_done_callback`, `cancel`, `result`).
+//! The coroutine calls [`step`](AsyncOperation::step), which returns the result or the operation itself. In the second case the coroutine
+//! awaits the operation and calls `step` again. When awaited, the operation yields once: `None` if the loop only has to run other tasks,
+//! otherwise itself. Towards the task it behaves as asyncio requires of a future (`_asyncio_future_blocking`, `get_loop`,
+//! `add_done_callback`, `cancel`, `result`).
 //!
-//! A future of asyncio's own would be a second object to make and complete for each wait, and it cannot be relied on: when it cannot
-//! schedule its callbacks (the recursion limit is near, memory is short) it raises, is done, and has forgotten them; its task sleeps for ever.
-//! Here what resumes the task stays until it is called, so a wake-up that fails can be tried again.
+//! A future of asyncio would be a second object to create and complete for each wait, and it is not reliable: if it cannot schedule its
+//! callbacks (the recursion limit is near, memory is short), it raises, counts as done, and has forgotten the callbacks, so its task sleeps
+//! for ever. Here the callback that resumes the task is kept until it is called, so a wake-up that fails can be repeated.
 //!
 //! # States
 //!
 //! | state      | event                                             | next       | also                                              |
 //! |------------|---------------------------------------------------|------------|---------------------------------------------------|
-//! | attempting | the attempt gives something, or fails             | ended      | place and timer are given up                      |
-//! | attempting | it gives nothing                                  | offered    | the coroutine awaits the operation                |
+//! | attempting | the attempt has a result, or fails                | ended      | leaves the wait queue, cancels the timer          |
+//! | attempting | the attempt has no result                         | offered    | the coroutine awaits the operation                |
 //! | attempting | woken, perhaps by its own attempt                 | attempting | remembered: it attempts again before it sleeps    |
-//! | offered    | the task leaves what resumes it                   | asleep     | resumed in the loop's next turn if woken meanwhile |
-//! | asleep     | woken by a task of its loop, or cancelled         | resuming   | the loop resumes it in its next turn              |
-//! | asleep     | woken from elsewhere                              | asleep     | mail: the loop resumes it when it collects        |
-//! | asleep     | the loop collects its mail; its timer fires        | attempting |                                                   |
-//! | resuming   | the loop calls the resumption                     | attempting | whoever wakes it meanwhile finds nobody asleep    |
-//! | resuming   | the loop closes and drops the resumption          | ended      | the task goes with it, and its coroutine abandons |
-//! | any        | `abandon`: cancelled, closed                      | ended      | place and timer are given up                      |
+//! | offered    | the task registers its callback                   | asleep     | if woken meanwhile: resumed in the loop's next iteration |
+//! | asleep     | woken by a task of its loop, or cancelled         | resuming   | the loop resumes it in its next iteration         |
+//! | asleep     | woken from elsewhere                              | asleep     | a wake-up is in the mailbox of the loop           |
+//! | asleep     | the loop collects the wake-up; its timer fires    | attempting |                                                   |
+//! | resuming   | the loop calls the resumption                     | attempting | a wake-up before that has no further effect       |
+//! | resuming   | the loop closes and drops the resumption          | ended      | the task is dropped too; its coroutine calls `abandon` |
+//! | any        | `abandon`: cancelled, closed                      | ended      | leaves the wait queue, cancels the timer          |
 //!
-//! A coroutine that sleeps belongs to its task. If somebody else resumes it, the step raises; if somebody else ends it, its task is resumed,
-//! at the latest when it is cancelled, and finds out.
+//! Only its task may resume a coroutine that sleeps here. If other code resumes the coroutine, `step` raises. If other code closes it, the
+//! task is resumed, at the latest when it is cancelled, and finds its coroutine closed.
 
 use std::sync::OnceLock;
 
@@ -38,29 +39,30 @@ use sluicegate_core::wait::Wakes;
 
 use super::budget;
 use super::event_loop;
-use super::mailbox::{Addressee, Letter, Mailbox};
+use super::mailbox::{Handler, Mailbox, WakeUp};
 use crate::rt::arguments::Timeout;
 use crate::rt::domain::Attached;
 use crate::rt::gc::attached_in_traverse;
-use crate::rt::guarded;
-use crate::rt::operation::{Chance, Done, Operation, annotated};
+use crate::rt::memory;
+use crate::rt::operation::{Done, Mode, Operation, annotated};
 use crate::rt::waker::{Callee, Waker};
+use crate::rt::{guarded, interrupts};
 
-/// Loops' timers are no finer than that, and fire early by less (uvloop's; asyncio's are exact).
+/// The resolution of the loops' timers. They may fire early by less than this (uvloop's do; asyncio's are exact).
 const TICK: Nanos = 1_000_000;
 
 #[derive(Debug, Default)]
 struct State {
-    /// Out while it is being attempted: that may run Python.
+    /// `None` while it is being attempted, because an attempt may run Python.
     operation: Option<Box<dyn Operation>>,
     deadline: Option<Nanos>,
-    /// Woken since the last attempt began.
+    /// True if it has been woken since the last attempt began.
     signalled: bool,
     yields: Yields,
-    /// asyncio's mark on a future that has just been yielded.
+    /// asyncio's flag on a future that has just been yielded.
     blocking: bool,
     sleeper: Option<Sleeper>,
-    /// The latest time that a timer of ours has stood for (loops fire their timers a little early).
+    /// The latest time for which one of its timers has fired (loops fire their timers a little early).
     fired: Nanos,
     timer: Option<(Nanos, LoopTimer)>,
 }
@@ -70,11 +72,11 @@ struct State {
 enum Yields {
     #[default]
     Nothing,
-    Turn,
+    Pass,
     Itself,
 }
 
-/// What resumes the task that sleeps here, and in which context.
+/// The callback that resumes the sleeping task, and its context.
 #[derive(Debug)]
 struct Sleeper {
     resume: Py<PyAny>,
@@ -88,8 +90,8 @@ impl Sleeper {
     }
 }
 
-/// A callback of the loop that resumes a sleeping task, in whose context it is called. It has the sleeper from the operation, because a
-/// loop that dies before it calls must let go of the task: the coroutine then ends, and passes the turn on.
+/// A callback of the loop that resumes a sleeping task, in whose context it is called. The sleeper is moved here from the operation, so that a
+/// loop that is dropped before it calls this also drops the task: its coroutine then ends, and the next waiter is woken.
 #[pyclass(frozen, module = "sluicegate._core")]
 #[derive(Debug)]
 pub(super) struct Resumption {
@@ -99,8 +101,8 @@ pub(super) struct Resumption {
 
 #[pymethods]
 impl Resumption {
-    /// The sleeper stays here until the loop drops this callback: a task that ends by being resumed must not go while its own context is
-    /// entered, because what the loop has to say about it runs in that context too.
+    /// The sleeper stays here until the loop drops this callback: a task that ends when it is resumed must not be dropped while its own
+    /// context is entered, because the loop reports errors of the task in that context too.
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         let resume = self.sleeper.with(py, |sleeper| sleeper.as_ref().map(|sleeper| sleeper.resume.clone_ref(py)));
         resume.map_or(Ok(()), |resume| guarded::call_one(resume.bind(py), self.operation.bind(py)).map(drop))
@@ -116,7 +118,7 @@ impl Resumption {
     }
 }
 
-/// What will wake the operation at a time: a timer of its loop, or a manual clock.
+/// A timer that wakes the operation: one of its loop, or of a manual clock.
 #[derive(Debug)]
 enum LoopTimer {
     Loop(Py<PyAny>),
@@ -127,18 +129,16 @@ enum LoopTimer {
 #[pyclass(frozen, module = "sluicegate._core", weakref)]
 #[derive(Debug)]
 pub(crate) struct AsyncOperation {
-    /// What it is an operation on.
-    owner: Py<PyAny>,
     timeout: Timeout,
-    /// Its loop's mailbox, from the first step on.
+    /// The mailbox of its loop, from the first step on.
     mailbox: OnceLock<Py<Mailbox>>,
     state: Section<State, Attached>,
 }
 
 impl AsyncOperation {
-    pub(crate) fn new(owner: Py<PyAny>, operation: impl Operation + 'static, timeout: Timeout) -> Self {
-        let state = State { operation: Some(Box::new(operation)), ..State::default() };
-        Self { owner, timeout, mailbox: OnceLock::new(), state: Section::new(state) }
+    pub(crate) fn new(operation: impl Into<Box<dyn Operation>>, timeout: Timeout) -> Self {
+        let state = State { operation: Some(operation.into()), ..State::default() };
+        Self { timeout, mailbox: OnceLock::new(), state: Section::new(state) }
     }
 
     fn with<R>(&self, py: Python<'_>, critical: impl FnOnce(&mut State) -> R) -> R {
@@ -148,7 +148,7 @@ impl AsyncOperation {
     fn waker(slf: &Bound<'_, Self>) -> Waker {
         static CALLEE: Callee = Callee {
             wake: |this| AsyncOperation::wake(this.cast().expect("an operation's own")),
-            // Tells the tasks of one loop from those of others: never 0.
+            // A number for the loop, to distinguish its tasks from those of other loops; never 0.
             group: |this| {
                 let mailbox = this.cast::<AsyncOperation>().expect("an operation's own").get().mailbox.get();
                 mailbox.map_or(usize::MAX, |mailbox| mailbox.as_ptr().addr())
@@ -157,9 +157,9 @@ impl AsyncOperation {
         Waker::Object(slf.clone().into_any().unbind(), &CALLEE)
     }
 
-    /// The line says: come and try. Called outside every section, attached, from any thread.
+    /// Called when the wait queue wakes this operation: outside every section, attached, from any thread.
     fn wake(slf: &Bound<'_, Self>) -> Wakes<Waker> {
-        static ADDRESSEE: Addressee = Addressee {
+        static HANDLER: Handler = Handler {
             resume: |this| AsyncOperation::resume(this.cast().expect("an operation's own")),
             retire: |this| this.cast::<AsyncOperation>().expect("an operation's own").get().retire(this.py()),
         };
@@ -169,17 +169,17 @@ impl AsyncOperation {
             state.operation.is_none()
         });
         let Some(mailbox) = this.mailbox.get().filter(|_| !is_attempting) else {
-            return Wakes::none(); // it looks again before it sleeps
+            return Wakes::none(); // it tries again before it sleeps
         };
         let mailbox = mailbox.bind(py);
         match mailbox.get().event_loop(py).map(|event_loop| Self::resume_soon_if_here(slf, &event_loop)) {
             Some(Ok(true)) => Wakes::none(),
-            // Not known, or not to be told from here: the mailbox is right from everywhere.
-            _ => Mailbox::post(mailbox, Letter(slf.clone().into_any().unbind(), &ADDRESSEE)),
+            // If that is unknown, or failed: the mailbox can be used from anywhere.
+            _ => Mailbox::post(mailbox, WakeUp(slf.clone().into_any().unbind(), &HANDLER)),
         }
     }
 
-    /// From a task of its loop: has the loop resume the sleeping task. False from anywhere else.
+    /// If called by a task of its loop, has the loop resume the sleeping task. Otherwise returns false.
     fn resume_soon_if_here(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
         let here = event_loop::runs_a_task_here(event_loop)?;
         if here {
@@ -188,14 +188,14 @@ impl AsyncOperation {
         Ok(here)
     }
 
-    /// On its loop's thread: has the loop resume the sleeping task in its next turn. On an error the task sleeps on.
+    /// On its loop's thread: has the loop resume the sleeping task in its next iteration. On an error the task continues to sleep.
     fn resume_soon(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         if this.with(py, |state| state.sleeper.is_none()) {
             return Ok(());
         }
         let resumption = Bound::new(py, Resumption { operation: slf.clone().unbind(), sleeper: Section::new(None) })?;
-        // If the operation has ended too: then somebody else has ended the coroutine, and the task is to find that out.
+        // Also if the operation has ended: then other code has closed the coroutine, and the task has to find that out.
         let Some(sleeper) = this.with(py, |state| {
             state.signalled = true;
             state.sleeper.take()
@@ -206,14 +206,14 @@ impl AsyncOperation {
         resumption.get().sleeper.with(py, |place| *place = Some(sleeper));
         let outcome = guarded::call_soon(event_loop, resumption.as_any(), context.bind(py));
         if outcome.is_err() {
-            // The loop may have it all the same: what it has is empty now.
+            // The loop may have accepted the callback all the same; without the sleeper that has no effect.
             let sleeper = resumption.get().sleeper.with(py, Option::take);
             this.with(py, |state| state.sleeper = sleeper);
         }
         outcome
     }
 
-    /// On its loop's thread. `None` if nobody sleeps here, or the operation has ended.
+    /// Takes the sleeper; on its loop's thread. `None` if no task sleeps here, or the operation has ended.
     fn take_sleeper(&self, py: Python<'_>) -> Option<Sleeper> {
         self.with(py, |state| {
             state.signalled = true;
@@ -228,16 +228,16 @@ impl AsyncOperation {
         if let Some(outcome) = guarded::call_in_context(sleeper.context.bind(py), sleeper.resume.bind(py), slf.as_any()) {
             return outcome;
         }
-        // The loop itself runs inside the task's context: what that means is the loop's to say.
+        // The task's context is entered already, because the loop itself runs inside it: let the loop call the callback in its own way.
         this.with(py, |state| state.sleeper = Some(sleeper));
         Self::resume_soon(slf, &this.event_loop(py)?)
     }
 
-    /// Its loop will not run it (for now): out of the line, the turn to the next. Should it run after all it comes as a new arrival.
+    /// Called if its loop will not run it, or not soon: it leaves the wait queue, and the next waiter is woken. If it runs after all, it is
+    /// a new arrival.
     fn retire(&self, py: Python<'_>) -> Wakes<Waker> {
-        let owner = self.owner.bind(py);
-        // Inside: who steps meanwhile, because the loop runs again, must find the operation there.
-        self.with(py, |state| state.operation.as_mut().map_or_else(Wakes::none, |operation| operation.withdraw(owner)))
+        // Inside the section, because a step that begins meanwhile (the loop may run again) must find the operation here.
+        self.with(py, |state| state.operation.as_mut().map_or_else(Wakes::none, |operation| operation.withdraw(py)))
     }
 
     fn stop_timer(&self, py: Python<'_>, clock: &CoreClock<Waker>) {
@@ -245,7 +245,7 @@ impl AsyncOperation {
             (Some((_, LoopTimer::Loop(handle))), _) => {
                 let handle = handle.bind(py);
                 if let Err(error) = handle.call_method0(interned!(py, "cancel")) {
-                    guarded::raise_later(py, error);
+                    interrupts::raise_later(py, error);
                 }
             }
             (Some((_, LoopTimer::Manual(enrolled))), CoreClock::Manual(manual)) => drop(manual.withdraw(enrolled)),
@@ -253,7 +253,7 @@ impl AsyncOperation {
         }
     }
 
-    /// Sees to it that the operation is looked at again at `at`, if that is not so already.
+    /// Ensures that the operation is attempted again at `at`.
     fn set_timer(slf: &Bound<'_, Self>, clock: &CoreClock<Waker>, at: Option<Nanos>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
@@ -270,12 +270,18 @@ impl AsyncOperation {
         if unchanged {
             return Ok(());
         }
-        this.stop_timer(py, clock);
         let timer = match (clock, at) {
-            (CoreClock::Manual(manual), at) => LoopTimer::Manual(manual.enroll(at, Self::waker(slf))),
-            (CoreClock::Monotonic, None) => return Ok(()),
+            (CoreClock::Manual(manual), at) => LoopTimer::Manual(match this.with(py, |state| state.timer.take()) {
+                Some((_, LoopTimer::Manual(enrolled))) => manual.reschedule(enrolled, at),
+                _ => manual.enroll(at, Self::waker(slf)),
+            }),
+            (CoreClock::Monotonic, None) => {
+                this.stop_timer(py, clock);
+                return Ok(());
+            }
             (CoreClock::Monotonic, Some(at)) => {
-                // One that fired too early is set again for as long as the coarsest of loops can tell.
+                this.stop_timer(py, clock);
+                // A timer that fired too early is set again, for at least the resolution of the coarsest loop.
                 let delay = seconds(at.saturating_sub(clock.now()).max(if fired >= at { TICK } else { 0 }));
                 let fire = slf.getattr(interned!(py, "_fire"))?;
                 let handle = this.event_loop(py)?.call_method1(interned!(py, "call_later"), (delay, fire, at))?;
@@ -291,22 +297,22 @@ impl AsyncOperation {
         event_loop.ok_or_else(|| PyRuntimeError::new_err("the event loop of this operation no longer exists"))
     }
 
-    /// The end, one way or the other: no place in line, no timer. Whoever sleeps here is let go of with the operation itself, not here: the
-    /// collector may be ending the coroutine right now, and would find it in the middle of that when it comes to its task.
+    /// Called once when the operation ends: leaves the wait queue and cancels the timer. The sleeper is not dropped here but with this object:
+    /// the garbage collector may be closing the coroutine right now, and must not reach its task in the middle of that.
     fn close(&self, py: Python<'_>, mut operation: Box<dyn Operation>) {
-        let owner = self.owner.bind(py);
-        operation.leave(owner);
-        self.stop_timer(py, &operation.clock(owner));
+        operation.leave(py);
+        self.stop_timer(py, &operation.clock(py));
     }
 
-    /// The first step: finds the loop. False if it is the loop's turn.
+    /// The first step: finds the loop. Returns false if the loop has to run first, see `budget`.
     fn start(&self, py: Python<'_>) -> PyResult<bool> {
+        memory::for_a_wait(py)?;
         let mailbox = Mailbox::of(&event_loop::running_loop(py)?)?;
         let _ = self.mailbox.set(mailbox);
         Ok(budget::spend_on_a_loop())
     }
 
-    /// When it has to end: the timeout counts from the first attempt on.
+    /// The deadline: the timeout counts from the first attempt.
     fn deadline(&self, py: Python<'_>, now: Nanos) -> PyResult<Option<Nanos>> {
         let limit = self.timeout.limit()?;
         Ok(limit.map(|limit| self.with(py, |state| *state.deadline.get_or_insert(now.saturating_add(limit)))))
@@ -327,7 +333,7 @@ impl AsyncOperation {
             };
             return Err(PyRuntimeError::new_err(format!("this operation {what}")));
         };
-        let clock = operation.clock(this.owner.bind(py));
+        let clock = operation.clock(py);
         match Self::attempt_once(slf, &mut *operation, &clock) {
             Ok(None) => {
                 this.with(py, |state| state.operation = Some(operation));
@@ -345,20 +351,21 @@ impl AsyncOperation {
         }
     }
 
-    /// `None`: it stands in line, and its timer is set.
+    /// One attempt. `None`: it is in the wait queue, and its timer is set.
     fn attempt_once(slf: &Bound<'_, Self>, operation: &mut dyn Operation, clock: &CoreClock<Waker>) -> PyResult<Option<Done>> {
         let (py, this) = (slf.py(), slf.get());
-        let owner = this.owner.bind(py);
         let now = clock.now();
         let waker = Self::waker(slf);
         let never = matches!(this.timeout, Timeout::Never);
         let deadline = this.deadline(py, now)?;
         operation.set_deadline(deadline);
-        if let Some(done) = operation.attempt(owner, if never { Chance::Now } else { Chance::Wait(&waker) }, now)? {
+        if let Some(done) = operation.attempt(py, if never { Mode::Try } else { Mode::Park(&waker) }, now)? {
             return Ok(Some(done));
         }
-        if never || deadline.is_some_and(|deadline| deadline <= now) {
-            return operation.out_of_time(owner, this.timeout).map(Some);
+        // If it has been woken while it tried, there may be something for it: it tries once more.
+        let is_late = deadline.is_some_and(|deadline| deadline <= now) && !this.with(py, |state| state.signalled);
+        if never || is_late {
+            return operation.out_of_time(py, this.timeout).map(Some);
         }
         Self::set_timer(slf, clock, operation.look_again_at().into_iter().chain(deadline).min())?;
         Ok(None)
@@ -371,15 +378,15 @@ impl AsyncOperation {
     fn step(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         if this.mailbox.get().is_none() && !this.start(py)? {
-            this.with(py, |state| state.yields = Yields::Turn);
+            this.with(py, |state| state.yields = Yields::Pass);
             return Ok(slf.clone().into_any().unbind());
         }
         if let Some(result) = Self::attempt(slf)? {
             return Ok(result);
         }
         budget::refill(); // it suspends
-        // Woken while it tried it need not sleep, but tasks of this loop that were woken before it run first.
-        this.with(py, |state| state.yields = if state.signalled { Yields::Turn } else { Yields::Itself });
+        // If it was woken while it tried, it need not sleep, but tasks of this loop that were woken before it run first.
+        this.with(py, |state| state.yields = if state.signalled { Yields::Pass } else { Yields::Itself });
         Ok(slf.clone().into_any().unbind())
     }
 
@@ -400,7 +407,7 @@ impl AsyncOperation {
         });
         match yields {
             Yields::Nothing => None,
-            Yields::Turn => Some(py.None()),
+            Yields::Pass => Some(py.None()),
             Yields::Itself => Some(slf.clone().into_any().unbind()),
         }
     }
@@ -451,7 +458,7 @@ impl AsyncOperation {
             operation.annotate(error);
             this.close(py, operation);
         }
-        // If a task still sleeps here, somebody else has ended its coroutine. With GeneratorExit that may be the collector, which
+        // If a task still sleeps here, other code has closed its coroutine. With GeneratorExit that may be the garbage collector, which
         // collects the task too.
         if error.is_instance_of::<PyGeneratorExit>() || this.with(py, |state| state.sleeper.is_none()) {
             return Ok(());
@@ -459,7 +466,7 @@ impl AsyncOperation {
         Self::resume_soon(slf, &this.event_loop(py)?)
     }
 
-    /// A timer of ours.
+    /// Called by a timer of this operation.
     fn _fire(slf: &Bound<'_, Self>, at: Nanos) -> PyResult<()> {
         let spent = slf.get().with(slf.py(), |state| {
             state.fired = state.fired.max(at);
@@ -470,19 +477,18 @@ impl AsyncOperation {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.owner)?;
         visit.call(self.mailbox.get())?;
         self.with(attached_in_traverse(), |state| {
             state.sleeper.as_ref().map_or(Ok(()), |sleeper| sleeper.traverse(&visit))?;
             if let Some((_, LoopTimer::Loop(handle))) = &state.timer {
                 visit.call(handle)?;
             }
-            state.operation.as_ref().map_or(Ok(()), |operation| operation.traverse(visit))
+            state.operation.as_ref().map_or(Ok(()), |operation| operation.traverse(&visit))
         })
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        // The place in line is the queue's to give up: it is cleared beside this, and the operation is not dropped while it stands there.
+        // The place in the wait queue is not given up here: the wait queue's owner is cleared too, and an operation in a wait queue is not dropped.
         drop(self.with(py, |state| state.sleeper.take()));
     }
 }
