@@ -25,7 +25,7 @@ __all__ = ["Working"]
 class Working(Generic[_T]):
     """What `working` returns: the items for one worker, a context manager and an iterator (`with` and `for`, or `async`)."""
 
-    __slots__ = ("_busy", "_here", "_queue")
+    __slots__ = ("_busy", "_here", "_queue", "_worker")
 
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
@@ -38,14 +38,14 @@ class Working(Generic[_T]):
         if self._here:
             raise RuntimeError("working() is for one worker at a time: call it once for each")
         self._here = True
-        self._queue._start_work()
+        self._worker = self._queue._start_work()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._done()
         if self._here:
             self._here = False
-            self._queue._stop_work()
+            self._queue._stop_work(self._worker)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -84,6 +84,9 @@ class Working(Generic[_T]):
             return item
         self._queue._end_of_iteration()
         raise StopAsyncIteration
+
+    def __repr__(self) -> str:
+        return f"<working on {self._queue!r}>"
 
     def _next(self) -> None:
         if not self._here:

@@ -1,0 +1,24 @@
+"""Pipelines: a source, stages of threads and tasks, and a sink, with a bound on the unfinished items and a clean end.
+
+| module | |
+|---|---|
+| `description`, `steps`, `sources` | what the user writes: immutable and lazy |
+| `graph`, `building` | nodes and edges made of it, functions fused, permits counted |
+| `running` | threads, tasks, and the ends: completion, errors, `stop`, `kill` |
+| `workers`, `routing`, `sourcing`, `order`, `keys`, `conflating` | what the threads do |
+| `errors` | what becomes of items whose calls raise |
+| `tasks` | what the tasks do |
+| `measuring`, `describing`, `pictures` | statistics, descriptions, tables and plots |
+| `handle` | `PipelineRun`, as the user has it |
+
+The threads and tasks wait only in the package's queues and semaphores.
+"""
+
+from __future__ import annotations
+
+from sluicegate._pipeline.description import Pipeline
+from sluicegate._pipeline.errors import DeadLetter
+from sluicegate._pipeline.handle import PipelineRun
+from sluicegate._pipeline.sources import Produce, produce
+
+__all__ = ["DeadLetter", "Pipeline", "PipelineRun", "Produce", "produce"]

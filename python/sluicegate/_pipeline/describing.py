@@ -1,0 +1,77 @@
+"""A description in words, or as a graph in the language of Mermaid or Graphviz."""
+
+from __future__ import annotations
+
+from sluicegate._pipeline.building import build_graph
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sluicegate._pipeline.graph import Edge, Node
+    from sluicegate._pipeline.sources import Source
+    from sluicegate._pipeline.steps import Step
+
+__all__ = ["describe"]
+
+
+def describe(source: Source, steps: tuple[Step, ...], name: str | None, format: str) -> str:
+    """Return it in one of the formats."""
+    made = build_graph(source, steps)
+    if format == "text":
+        lines = [f"pipeline {name!r}" if name is not None else "pipeline", *map(_line, made.nodes)]
+        if made.results is not None:
+            lines.append("  results")
+        total = _total(made.edges)
+        lines.append(f"at most {total} items on the way")
+        return "\n".join(lines)
+    links = [(end, edge.consumer, _room(edge)) for edge in made.edges for end in edge.producers]
+    if format == "mermaid":
+        shapes = {"source": "([{}])", "sink": "([{}])"}
+        lines = [
+            f"    n{node.index}" + shapes.get(node.kind, "[{}]").format(_quoted(f"{node.name}<br>{_workers(node)}")) for node in made.nodes
+        ]
+        lines += [f"    n{end.index} -->|{_quoted(room)}| {'results' if to is None else f'n{to.index}'}" for end, to, room in links]
+        return "\n".join(["flowchart LR", *lines])
+    if format == "dot":
+        lines = [f"    n{node.index} [label={_quoted(_escaped(node.name) + chr(92) + 'n' + _workers(node))}];" for node in made.nodes]
+        lines += [f"    n{end.index} -> {'results' if to is None else f'n{to.index}'} [label={_quoted(room)}];" for end, to, room in links]
+        return "\n".join(["digraph {", "    rankdir=LR;", "    node [shape=box];", *lines, "}"])
+    raise ValueError(f"'format' must be 'text', 'mermaid' or 'dot', got {format!r}")
+
+
+def _total(edges: list[Edge]) -> int:
+    return sum(edge.capacity or 0 for edge in edges)
+
+
+def _room(edge: Edge) -> str:
+    """What an edge holds, in words."""
+    if edge.shares_next_permits:
+        return "as the next stage has room"
+    policy = edge.queue.overflow
+    return f"at most {edge.capacity}" + ("" if policy == "block" else f", {policy}")
+
+
+def _workers(node: Node) -> str:
+    if node.in_caller:
+        return "in the caller"
+    kind = "task" if node.is_async else "thread"
+    return f"{node.workers} {kind}{'s' if node.workers > 1 else ''}" + (", in order" if node.ordered and node.workers > 1 else "")
+
+
+def _line(node: Node) -> str:
+    rooms: list[Any] = [f"{_room(edge)} to {_name(edge)}" for edge in (*node.out_edges, *node.sample_edges)]
+    return f"  {node.name}: {_workers(node)}" + (f"; {', '.join(rooms)}" if rooms else "")
+
+
+def _name(edge: Edge) -> str:
+    return "results" if edge.consumer is None else edge.consumer.name
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', "'").replace("<lambda>", "lambda") + '"'
+
+
+def _escaped(text: str) -> str:
+    """A text in the language of Graphviz, where a backslash begins an escape."""
+    return text.replace("\\", "\\\\")

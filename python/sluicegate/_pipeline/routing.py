@@ -1,0 +1,175 @@
+"""The workers in threads that do more than apply operations: `batch`, `broadcast` and `keyed_map`."""
+
+from __future__ import annotations
+
+import time
+
+from sluicegate._exceptions import Empty, ShutDown
+from sluicegate._pipeline.order import discard, put
+from sluicegate._pipeline.workers import acquire_more, acquire_some
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sluicegate._pipeline.graph import Node
+    from sluicegate._pipeline.workers import Worker
+
+__all__ = ["broadcast", "give_back", "work_by_key", "work_on_batches"]
+
+
+def work_on_batches(worker: Worker) -> None:
+    """The life of the worker that makes lists."""
+    run, node = worker.run, worker.node
+    in_edge, out_edge, admission = node.in_edge, node.out_edge, node.admission
+    size, linger = node.options
+    has_ended = False
+    while not has_ended:
+        collected: list[Any] = []
+        due: float | None = None
+        while len(collected) < size:
+            asked, left = size - len(collected), None
+            if due is not None and (left := due - time.monotonic()) <= 0:
+                break
+            if admission is not None:
+                if not admission.acquire(timeout=left):
+                    break
+                worker.reserved = asked = 1 + acquire_more(admission, asked - 1)
+            got: list[Any] = []
+            try:
+                got = in_edge.queue.get_many(asked, timeout=None if due is None else max(0.0, due - time.monotonic()))
+            except Empty:
+                pass
+            except ShutDown:
+                has_ended = True
+            worker.reserved = 0
+            if admission is not None and len(got) < asked:
+                admission.release(asked - len(got))
+            if not got:
+                break
+            if not node.holds_input_permits:
+                in_edge.release(in_edge.weight(got))
+            if linger is not None and due is None:
+                due = time.monotonic() + linger
+            worker.taken += len(got)
+            collected += got
+        if not collected:
+            continue
+        refusal: BaseException | None = out_edge.end
+        if not in_edge.is_killed:
+            try:
+                if out_edge.list_sizes is not None:
+                    out_edge.list_sizes.append(len(collected))
+                out_edge.queue.put(collected)
+                if out_edge.replaced:
+                    out_edge.tell_replaced()
+                worker.made += 1
+                refusal = None
+            except BaseException as error:  # noqa: BLE001 - it is for the caller of the run
+                refusal = error
+        if refusal is not None:
+            run.discard(collected, node)
+            if refusal is not out_edge.end and not out_edge.is_end(refusal):
+                run.refused(node, out_edge, collected, refusal)
+            has_ended = has_ended or not in_edge.is_killed
+            del refusal
+        if node.holds_input_permits:
+            in_edge.release(in_edge.weight(collected))
+
+
+def broadcast(worker: Worker) -> None:
+    """The life of the worker that passes each item to every branch."""
+    run, node = worker.run, worker.node
+    in_edge, out_edges = node.in_edge, node.out_edges
+    limited = [edge.permits for edge in out_edges if edge.permits is not None]
+    while True:
+        asked = worker.batch_size
+        if limited:
+            asked = acquire_some(limited[0], asked)
+            for permits in limited[1:]:
+                permits.acquire(n=asked)
+            worker.reserved = asked
+        items: list[Any] = []
+        try:
+            items = in_edge.queue.get_many(asked)
+        except ShutDown:
+            return
+        finally:
+            worker.reserved = 0
+            for permits in limited:
+                if len(items) < asked:
+                    permits.release(asked - len(items))
+        worker.taken += len(items)
+        if not node.holds_input_permits:
+            in_edge.release(in_edge.weight(items))
+        for edge in out_edges:
+            if in_edge.is_killed:
+                discard(run, node, edge, items)
+            else:
+                worker.made += put(run, node, edge, items)
+        if node.holds_input_permits:
+            in_edge.release(in_edge.weight(items))
+        worker.batch_size = min(2 * worker.batch_size, node.max_batch)
+        del items
+
+
+def work_by_key(worker: Worker) -> None:
+    """The life of a worker of `keyed_map`."""
+    run, node = worker.run, worker.node
+    in_edge, out_edge, admission, keys = node.in_edge, node.out_edge, node.admission, node.keys
+    while not worker.is_surplus:
+        if admission is not None:
+            admission.acquire()
+            worker.reserved = 1
+        try:
+            with node.take_lock:
+                item = in_edge.queue.get()
+                number = node.next_number
+                node.next_number = number + 1
+                worker.taken += 1
+                worker.reserved = 0
+                if not node.holds_input_permits:
+                    in_edge.release(in_edge.weight([item]))
+                try:
+                    worker.begin_items([item])  # so that a key that hangs is named
+                    key = keys.of(item)
+                    is_ours = keys.enter(key, number, item)
+                    worker.items, worker.since = [], None
+                except BaseException as error:  # noqa: BLE001 - it is for the caller of the run
+                    worker.items, worker.since = [], None
+                    if not run.failed(node, number, item, error):
+                        return
+                    give_back(node, item)
+                    continue
+        except ShutDown:
+            if admission is not None:
+                admission.release()
+            return
+        if not is_ours:
+            continue
+        entry: tuple[int, Any] | None = (number, item)
+        goes_on = True
+        while entry is not None:
+            number, item = entry
+            if not goes_on or worker.calls_stopped:
+                run.discard([item], node)
+                worker.last_made = 0
+            else:
+                results, goes_on = worker.process([item], number, None if out_edge.is_bounded else out_edge.queue.put_many)
+                put(run, node, out_edge, results)
+                del results
+            if node.holds_input_permits or not worker.last_made:
+                give_back(node, item)
+            entry = keys.next(key)
+        if not goes_on:
+            return
+
+
+def give_back(node: Node, item: Any) -> None:
+    """Give back the permit of an item of which nothing came, or that is finished."""
+    if node.holds_input_permits:
+        node.in_edge.release(node.in_edge.weight([item]))
+        if node.limits_itself:
+            node.admission.release()
+    elif node.out_edge.permits is not None:
+        node.out_edge.permits.release()

@@ -1,0 +1,101 @@
+"""The steps of a description, and the checks of their arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sluicegate._arguments import count, time_limit
+from sluicegate._core import Queue
+from sluicegate._functions import is_async_generator, is_coroutine_function, is_generator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = [
+    "BUFFER",
+    "MOST",
+    "Step",
+    "check_buffer",
+    "check_callable",
+    "check_generator",
+    "check_overflow",
+    "check_timeout",
+    "is_async",
+    "name_of",
+]
+
+#: How many results of a stage may wait for the next one, unless it is stated.
+BUFFER = 32
+
+#: The largest buffer and number of workers.
+MOST = 2**31
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a pipeline, as it was described."""
+
+    kind: str
+    name: str
+    function: Callable[..., Any] | None = None
+    is_async: bool = False
+    workers: int = 1
+    ordered: bool = True
+    buffer: int = BUFFER
+    timeout: float | None = None
+    #: Whatever else the kind of step has.
+    options: Any = None
+
+
+def is_async(f: Any) -> bool:
+    """Whether what is called is an `async def`: its result is awaited, or (of an async generator) iterated over, on an event loop."""
+    return is_coroutine_function(f) or is_async_generator(f)
+
+
+def name_of(f: Any) -> str:
+    """What a function is called, for the name of its stage."""
+    while hasattr(f, "func") and not hasattr(f, "__name__"):  # a partial
+        f = f.func
+    return getattr(f, "__name__", None) or type(f).__name__
+
+
+def check_callable(what: str, name: str, f: Any) -> None:
+    """Refuse what cannot be called."""
+    if not callable(f):
+        raise TypeError(f"{what}(): '{name}' must be a callable, not {f!r}")
+
+
+def check_generator(what: str, kind: str, f: Any) -> None:
+    """Refuse a generator function where nobody would iterate over what it returns, so that none of its code would run.
+
+    A `map` may pass generators on, those of the plain kind.
+    """
+    if kind == "flat" or not is_generator(f) or (kind in ("map", "keyed") and not is_async_generator(f)):
+        return
+    hint = ": use flat_map()" if kind in ("map", "keyed") else ""
+    raise TypeError(f"{what}() calls its function and does not iterate over what it returns, and {f!r} is a generator function{hint}")
+
+
+def check_buffer(buffer: Any, least: int = 0) -> int:
+    """Return a buffer's size."""
+    return count("buffer", buffer, least, MOST)
+
+
+def check_overflow(n: int, overflow: Any, on_drop: Any) -> None:
+    """Refuse what is no policy of a queue."""
+    if overflow != "block":
+        Queue(n, overflow=overflow, on_drop=on_drop)
+
+
+def check_timeout(timeout: Any, f: Any) -> float | None:
+    """Return the time that a call may take: a thread cannot be stopped, so it is for coroutine functions alone."""
+    if timeout is None:
+        return None
+    if not is_async(f):
+        raise ValueError(f"'timeout' is for coroutine functions, and {name_of(f)!r} is not one: a call in a thread cannot be stopped")
+    seconds = time_limit("timeout", timeout)
+    if not seconds:
+        raise ValueError(f"'timeout' must be more than zero, not {timeout!r}")
+    return seconds
