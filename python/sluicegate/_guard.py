@@ -1,0 +1,530 @@
+"""`Guard`: everything that stands between a caller and a shaky service, in the one order that is right.
+
+From the outside in: fallback, deadline, retry, and then for each attempt breaker, rate, concurrency and the time limit. Every attempt pays
+the rate and is one result for breaker and concurrency limit; nothing is held between attempts; and what our own layers refuse is neither a
+failure of the service for the breaker nor a sample for the limit.
+
+The breaker is checked twice: before an attempt waits for anything, so that an open breaker costs no token, and again when the call is about
+to be made. So no probe waits in a wait queue, the time of a wait does not make a call slow, and a breaker that opens meanwhile stops the
+attempts that wait; they get their tokens back.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from sluicegate._adaptive_rate import AdaptiveRate
+from sluicegate._arguments import check_instance, check_name
+from sluicegate._classes import public
+from sluicegate._core import (
+    AdaptiveConcurrency,
+    CircuitBreaker,
+    KeyedBreaker,
+    KeyedLimiter,
+    KeyedSemaphore,
+    RateLimiter,
+    RateLimits,
+    Semaphore,
+    _clock,
+    _duration,
+    _refuse_coroutine_function,
+)
+from sluicegate._decorators import over_calls
+from sluicegate._exceptions import Refused
+from sluicegate._fallback import Fallback
+from sluicegate._functions import code_of, is_coroutine_function, is_generator
+from sluicegate._leaves import longest_retry_after
+from sluicegate._mistakes import NOT_PLAIN, NOT_RUN, Mistake, awaitable_result, check_callable_now, refuse_function, sync_result
+from sluicegate._retries import Counter, Deadline, Retry, patience_left
+from sluicegate._retry_after import LONGEST_PAUSE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import timedelta
+    from typing import Any, NoReturn, TypeAlias, TypeVar
+
+    from typing_extensions import ParamSpec, Self
+
+    from sluicegate._core import Clock
+    from sluicegate._statistics import GuardStatistics
+    from sluicegate._timeouts import Timeout
+
+    _P = ParamSpec("_P")
+    _T = TypeVar("_T")
+    _F = TypeVar("_F", bound=Callable[..., Any])
+    _Seconds: TypeAlias = float | timedelta
+
+__all__ = ["Guard", "GuardKey", "call_of", "check_guard"]
+
+AWAITABLE = {"call": ("call", "call_async")}
+
+
+class _Absent:
+    """A layer that is not there: it admits everything."""
+
+    retry_after = 0.0
+
+    def permit(self, *, timeout: float | None = None) -> Self:
+        return self
+
+    def try_acquire(self) -> bool:
+        return True
+
+    def refund(self, n: float = 1) -> None:
+        return None
+
+    def pause_for(self, seconds: float) -> None:
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        return None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        return None
+
+
+_ABSENT: Any = _Absent()
+#: The keyword arguments of a call that has none.
+_NO_NAMES: dict[str, Any] = {}
+
+
+class _Counts:
+    """What became of the calls of a guard."""
+
+    def __init__(self) -> None:
+        self.successes, self.degraded, self.refused, self.failures = Counter(), Counter(), Counter(), Counter()
+
+
+class _Calls:
+    """The calls of a guard, or of one of its keys: the layers, each of them there or absent."""
+
+    _fallback: Fallback | None
+    _total: float | None
+    _retry: Retry | None
+    _breaker: Any
+    _rate: Any
+    _concurrency: Any
+    _attempt_timeout: float | None
+    _is_plain: bool
+    _refund_one: Callable[[], object]
+    _clock: Clock
+    _counts: _Counts
+    #: Some layer is keyed, and this is not the guard of one key.
+    _needs_key = False
+    #: The key of the guard of one key: its calls share no result with those of another one.
+    _scope: Any = None
+
+    def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return `function(*args, **kwargs)`, called through all layers, with waits that block the thread.
+
+        A coroutine function is refused with a TypeError: use `call_async`. So is every function if there is an `attempt_timeout`, because
+        a thread cannot be stopped. Such a mistake is neither a failure nor a success for any layer.
+
+        Raises the error of the last attempt: what the function raised, or CircuitOpen, RateLimited or Overloaded where a layer refused the
+        attempt. A `fallback` may give another answer instead.
+        """
+        if self._attempt_timeout is not None:
+            raise TypeError(
+                f"'attempt_timeout' is for coroutine functions, and call() runs {function!r} in a thread, which cannot be stopped"
+            )
+        if self._needs_key:
+            raise self._no_key()
+        code: Any = getattr(function, "__code__", None)
+        if code is None or code.co_flags & NOT_PLAIN:  # as `check_sync`, which costs twice as much
+            refuse_function(function, "guard")
+        counts = self._counts
+        fallback = self._fallback
+        try:
+            if fallback is None:
+                result = self._through(function, args, kwargs)
+            else:
+                deadline = None if self._total is None else self._deadline()
+                result, degraded = fallback._call(self._through, self._scope, function, args, kwargs, deadline)
+                if degraded:
+                    counts.degraded.add()
+                    return result
+        except Refused:
+            counts.refused.add()
+            raise
+        except Exception:
+            counts.failures.add()
+            raise
+        except Mistake as mistake:
+            raise mistake.error from None
+        counts.successes.add()
+        return result
+
+    async def call_async(self, function: Callable[_P, Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return `await function(*args, **kwargs)`, called through all layers, with waits that let the loop run.
+
+        At the end of `total` seconds it is cancelled, and raises TimeoutError. If what the function returns cannot be awaited, that is a
+        TypeError, and neither a failure nor a success for any layer.
+
+        Raises what `call` raises. A call that is cancelled gives back its permit, and its token if the attempt had not begun.
+        """
+        if self._needs_key:
+            raise self._no_key()
+        check_callable_now(function)
+        counts = self._counts
+        try:
+            if self._fallback is None:
+                result = await self._through_async(function, args, kwargs)
+            else:
+                result, degraded = await self._fallback._call_async(
+                    self._through_async, self._scope, function, args, kwargs, self._deadline()
+                )
+                if degraded:
+                    counts.degraded.add()
+                    return result
+        except Refused:
+            counts.refused.add()
+            raise
+        except Exception:
+            counts.failures.add()
+            raise
+        except Mistake as mistake:
+            raise mistake.error from None
+        counts.successes.add()
+        return result
+
+    def __call__(self, function: _F, /) -> _F:
+        """Decorate a def or an async def, so that each call goes through all layers. Generator functions are refused with a TypeError."""
+        if self._needs_key:
+            raise self._no_key()
+        self._check_function(function)
+        return over_calls(self, function)
+
+    def _no_key(self) -> TypeError:
+        return TypeError(f"{self!r} has keyed layers: use `guard.key(k).call(...)`, or decorate with `guard.by(key=...)`")
+
+    def _check_function(self, function: Any) -> None:
+        if self._attempt_timeout is not None and callable(function) and not is_coroutine_function(function) and not is_generator(function):
+            raise TypeError(
+                f"'attempt_timeout' is for coroutine functions, and {code_of(function)!r} is not one: a thread cannot be stopped"
+            )
+
+    def _deadline(self) -> Deadline | None:
+        """Return the deadline of a wait for another call with the same key; None if there is none, or no such wait."""
+        if self._total is None or self._fallback is None or self._fallback._memory is None:
+            return None
+        return Deadline(self._total, self._clock)
+
+    def _through(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """Make the call, without the fallback."""
+        retry = self._retry
+        if self._total is None:
+            return (
+                self._attempt(function, args, kwargs) if retry is None else retry._run(self._attempt, (function, args, kwargs), _NO_NAMES)
+            )
+        deadline = Deadline(self._total, self._clock)
+        try:
+            with deadline:
+                return (
+                    self._attempt(function, args, kwargs)
+                    if retry is None
+                    else retry._run(self._attempt, (function, args, kwargs), _NO_NAMES)
+                )
+        finally:
+            deadline.call.over = True
+
+    def _attempt(self, function: Any, args: Any, kwargs: Any) -> Any:
+        timeout = patience_left()
+        if self._breaker.retry_after > 0:
+            self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
+        if self._is_plain and self._rate.try_acquire():
+            return self._admitted(function, args, kwargs, timeout, self._refund_one)
+        with self._rate.permit(timeout=timeout) as taken:
+            return self._admitted(function, args, kwargs, timeout, taken.refund)
+
+    def _admitted(self, function: Any, args: Any, kwargs: Any, timeout: float | None, refund: Callable[[], object]) -> Any:
+        called = False
+        try:
+            # A `timeout` of None would cost more than a call without it.
+            slot = self._concurrency.permit() if timeout is None else self._concurrency.permit(timeout=patience_left())
+            with slot, self._breaker.permit():
+                called = True
+                result = function(*args, **kwargs) if kwargs else function(*args)  # `**` of an empty dict would make another one
+                return sync_result(function, result, "guard") if type(result) in NOT_RUN else result
+        except BaseException as error:
+            self._failed(error, called, refund)
+            raise
+
+    async def _through_async(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """Make the call, without the fallback."""
+        if self._total is None:
+            if self._retry is None:
+                return await self._attempt_async(function, args, kwargs)
+            return await self._retry.call_async(self._attempt_async, function, args, kwargs)
+        from sluicegate._timeouts import Timeout
+
+        deadline = Deadline(self._total, self._clock)
+        try:
+            with deadline:
+                async with Timeout(self._total, self._clock) as limit:
+                    if self._retry is None:
+                        return await self._attempt_async(function, args, kwargs, limit)
+                    return await self._retry.call_async(self._attempt_async, function, args, kwargs, limit)
+        finally:
+            deadline.call.over = True
+
+    async def _attempt_async(self, function: Any, args: Any, kwargs: Any, limit: Timeout | None = None) -> Any:
+        timeout = patience_left()
+        if self._breaker.retry_after > 0:
+            self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
+        if self._is_plain and self._rate.try_acquire():
+            return await self._admitted_async(function, args, kwargs, timeout, self._refund_one, limit)
+        async with self._rate.permit(timeout=timeout) as taken:
+            return await self._admitted_async(function, args, kwargs, timeout, taken.refund, limit)
+
+    async def _admitted_async(
+        self, function: Any, args: Any, kwargs: Any, timeout: float | None, refund: Callable[[], object], limit: Timeout | None
+    ) -> Any:
+        called = False
+        try:
+            async with self._concurrency.permit() if timeout is None else self._concurrency.permit(timeout=patience_left()) as slot:
+                with self._breaker.permit() as call:
+                    called = True
+                    if limit is None:
+                        return await self._call_within(function, args, kwargs)
+                    began = self._clock.now()
+                    try:
+                        return await self._call_within(function, args, kwargs)
+                    except BaseException as error:
+                        if limit.has_caused(error):
+                            self._hung(self._clock.now() - began, call, slot)
+                        raise
+        except BaseException as error:
+            self._failed(error, called, refund)
+            raise
+
+    async def _call_within(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """Make the call, within the time limit of an attempt."""
+        if self._attempt_timeout is None:
+            return await awaitable_result(function, function(*args, **kwargs), "guard")
+        from sluicegate._timeouts import Timeout
+
+        async with Timeout(self._attempt_timeout, self._clock):
+            return await awaitable_result(function, function(*args, **kwargs), "guard")
+
+    def _hung(self, lasted: float, *permits: Any) -> None:
+        """Report that `total` has ended a call, which is no cancellation by the caller.
+
+        One that has had less than half of that time, because of waits and other attempts, says nothing about the service.
+        """
+        if self._total is not None and lasted >= self._total / 2:
+            for permit in permits:
+                report = getattr(permit, "failure", None)  # that of a breaker and an adaptive limit
+                if report is not None:
+                    report()
+
+    def _failed(self, error: BaseException, called: bool, refund: Callable[[], object]) -> None:
+        if not called:
+            refund()
+        elif self._rate is not _ABSENT and isinstance(error, Exception) and not isinstance(error, Refused):
+            asked = longest_retry_after(error)
+            if asked is not None and asked < math.inf:
+                self._rate.pause_for(min(asked, LONGEST_PAUSE))  # the others would be refused too
+
+    def _use(self, breaker: Any, rate: Any, concurrency: Any) -> None:
+        self._breaker = _ABSENT if breaker is None else breaker
+        self._rate = _ABSENT if rate is None else rate
+        self._concurrency = _ABSENT if concurrency is None else concurrency
+        # Of one limiter an attempt takes one; a set may hold semaphores as well, whose permits are held until the attempt ends, and the
+        # end of the attempt is reported to an adaptive rate.
+        self._is_plain = not isinstance(rate, (RateLimits, AdaptiveRate))
+        self._refund_one = functools.partial(self._rate.refund, 1)
+
+
+def _seconds(argument: str, value: Any) -> float | None:
+    return None if value is None else _duration(argument, value)
+
+
+@public
+class Guard(_Calls):
+    """Calls a shaky service through a fallback, a deadline, retries, a circuit breaker, a rate limit, a concurrency limit and a time limit.
+
+    Each is left out where it is None. They are always applied in this order, from the outside in:
+
+    * `fallback`, a `Fallback`: what is returned instead of an error.
+    * `total`, in seconds: the deadline of the call. No wait lasts longer. A coroutine is cancelled then, with TimeoutError; a call in a
+      thread is not interrupted, and `remaining` is there to be passed on as its timeout.
+    * `retry`, a `Retry`: further attempts. Each attempt goes through all of the following, and nothing is held between attempts.
+    * `breaker`, a `CircuitBreaker` or `KeyedBreaker`. It is checked before a token is taken, and again after a wait.
+    * `rate`, a limiter, set of limiters or keyed limiter: an attempt takes 1 in its wait queue, and gets it back if it is not made. When an
+      attempt fails with a `retry_after`, or a response with the header Retry-After, the limiter is paused for as long, at most 600
+      seconds.
+    * `concurrency`, a `Semaphore`, `KeyedSemaphore` or `AdaptiveConcurrency`: a permit is held while an attempt runs, and
+      waited for in the wait queue.
+    * `attempt_timeout`, in seconds, for coroutine functions: an attempt that takes longer is cancelled and fails with TimeoutError.
+
+    The refusals of these layers, `Refused`, and cancellation count neither as failures nor as successes for the breaker. A coroutine that
+    `total` has cancelled has failed, for the breaker and an adaptive limit, if it has had at least half of that time.
+
+    With keyed layers, `guard.key(k)` is the guard of one key, and `@guard.by(key=...)` takes the key from the call. Layers that are not
+    keyed are shared by all keys.
+
+    One guard may be used by any number of threads and tasks at once. Fairness is that of the layers: those that wait are served in the
+    order in which they came. A call that is cancelled holds nothing.
+
+    Raises TypeError, ValueError or OverflowError for an invalid argument.
+    """
+
+    def __init__(
+        self,
+        *,
+        fallback: Fallback | None = None,
+        total: _Seconds | None = None,
+        retry: Retry | None = None,
+        breaker: CircuitBreaker | KeyedBreaker | None = None,
+        rate: RateLimiter | KeyedLimiter | None = None,
+        concurrency: Semaphore | KeyedSemaphore | AdaptiveConcurrency | None = None,
+        attempt_timeout: _Seconds | None = None,
+        clock: Clock | None = None,
+        name: str | None = None,
+    ) -> None:
+        check_instance("fallback", fallback, (Fallback,), "a Fallback")
+        self._fallback = fallback
+        self._total = _seconds("total", total)
+        check_instance("retry", retry, (Retry,), "a Retry")
+        self._retry = retry
+        check_instance("breaker", breaker, (CircuitBreaker, KeyedBreaker), "a CircuitBreaker or KeyedBreaker")
+        check_instance("rate", rate, (RateLimiter, KeyedLimiter), "a limiter, a set of limiters or a keyed limiter")
+        kinds = (Semaphore, KeyedSemaphore, AdaptiveConcurrency)
+        check_instance("concurrency", concurrency, kinds, "a Semaphore, KeyedSemaphore or AdaptiveConcurrency")
+        self._attempt_timeout = _seconds("attempt_timeout", attempt_timeout)
+        if self._total is not None and self._attempt_timeout is not None and self._attempt_timeout > self._total:
+            raise ValueError(f"'attempt_timeout' must be at most 'total', {self._total:g}, not {self._attempt_timeout:g}")
+        self._clock = _clock(clock)
+        self._name: str | None = check_name(name)
+        self._counts = _Counts()
+        keyed = (KeyedBreaker, KeyedLimiter, KeyedSemaphore)
+        self._needs_key: bool = any(isinstance(layer, keyed) for layer in (breaker, rate, concurrency))
+        if self._needs_key:
+            self._breaker, self._rate, self._concurrency = breaker, rate, concurrency
+        else:
+            self._use(breaker, rate, concurrency)
+
+    @property
+    def name(self) -> str | None:
+        """The name given at creation, for `repr` and statistics."""
+        return self._name
+
+    @property
+    def remaining(self) -> float | None:
+        """The seconds until the deadline of the call that this thread or task is in; None if there is none. Fits a `timeout`."""
+        return patience_left()
+
+    def key(self, key: Any, /) -> GuardKey:
+        """Return the guard of one key: keyed layers are those of the key, the others are shared by all keys.
+
+        Raises TypeError if no layer is keyed, or for a key of an unsupported type.
+        """
+        if not self._needs_key:
+            raise TypeError(f"no layer of {self!r} is keyed, so it is the same for all keys: call it directly")
+        return GuardKey(self, key)
+
+    def by(self, *, key: Callable[..., Any]) -> Callable[[_F], _F]:
+        """Decorate a def or an async def, so that each call goes through the guard of a key that depends on the call.
+
+        Use `@guard.by(key=lambda url: urlsplit(url).hostname)`: `key` is called with the arguments of the call. A call also raises what
+        `key` raises. Raises TypeError if no layer is keyed.
+        """
+        if not callable(key):
+            raise TypeError(f"'key' must be a function of the call's arguments, not {key!r}; key(k) is the guard of one key")
+        _refuse_coroutine_function("key", key)
+        if not self._needs_key:
+            raise TypeError(f"no layer of {self!r} is keyed, so it is the same for all keys: decorate with it directly")
+
+        def decorate(function: Any) -> Any:
+            self._check_function(function)
+            return over_calls(_ByKey(self, key), function)
+
+        return decorate
+
+    def statistics(self) -> GuardStatistics:
+        """Return a snapshot of what became of the calls, of all keys together. The layers have their own."""
+        from sluicegate._statistics import GuardStatistics
+
+        counts = self._counts
+        return GuardStatistics(
+            name=self._name,
+            successes=counts.successes.value,
+            degraded=counts.degraded.value,
+            refused=counts.refused.value,
+            failures=counts.failures.value,
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object: it has calls on their way")
+
+    def __repr__(self) -> str:
+        label = "" if self._name is None else f" {self._name!r}"
+        layers = {
+            "fallback": self._fallback,
+            "total": self._total,
+            "retry": self._retry,
+            "breaker": self._breaker,
+            "rate": self._rate,
+            "concurrency": self._concurrency,
+            "attempt_timeout": self._attempt_timeout,
+        }
+        there = "".join(f" {name}={layer!r}" for name, layer in layers.items() if layer is not None and layer is not _ABSENT)
+        return f"<sluicegate.Guard{label} at {id(self):#x}{there}>"
+
+
+@public
+class GuardKey(_Calls):
+    """The guard of one key, as `Guard.key` returns it. It is light: make one when you need it."""
+
+    def __init__(self, guard: Guard, key: Any, /) -> None:
+        self._guard, self._scope = guard, key
+        self._fallback, self._total, self._retry = guard._fallback, guard._total, guard._retry
+        self._attempt_timeout, self._clock, self._counts = guard._attempt_timeout, guard._clock, guard._counts
+        breaker = guard._breaker.key(key) if isinstance(guard._breaker, KeyedBreaker) else guard._breaker
+        rate = guard._rate.key(key) if isinstance(guard._rate, KeyedLimiter) else guard._rate
+        concurrency = guard._concurrency.key(key) if isinstance(guard._concurrency, KeyedSemaphore) else guard._concurrency
+        self._use(breaker, rate, concurrency)
+
+    def __repr__(self) -> str:
+        return f"<sluicegate.GuardKey {self._scope!r} of {self._guard!r}>"
+
+
+class _ByKey:
+    """What `over_calls` needs: each call goes to the guard of its key."""
+
+    def __init__(self, guard: Guard, key: Callable[..., Any]) -> None:
+        self._guard, self._key = guard, key
+
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return self._guard.key(self._key(*args, **kwargs)).call(function, *args, **kwargs)
+
+    async def call_async(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return await self._guard.key(self._key(*args, **kwargs)).call_async(function, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return repr(self._guard)
+
+
+def check_guard(guard: object) -> Guard | GuardKey:
+    """Refuse what is no guard, or one that needs a key for each call."""
+    if not isinstance(guard, (Guard, GuardKey)):
+        raise TypeError(f"'guard' must be a Guard, the guard of one key, or None, not {guard!r}")
+    if guard._needs_key:
+        raise guard._no_key()
+    return guard
+
+
+def call_of(given: object) -> Callable[..., Any]:
+    """Return `guard.call` of what is given as `guard=`, or say why it cannot be called in threads."""
+    guard = check_guard(given)
+    if guard._attempt_timeout is not None:
+        raise TypeError(f"'guard' must have no 'attempt_timeout', because a thread cannot be stopped, not {guard!r}")
+    return guard.call

@@ -1,0 +1,338 @@
+"""What the clients for httpx, aiohttp and requests have in common: which responses are failures, and which requests may be sent again.
+
+A layer around a call, a `Guard` or a `Retry`, knows errors, and a failure of HTTP is a response. So a response that refuses or fails goes
+through the layers as an `ErrorResponse`, and what comes out at the end is the response again, as the client library's users expect it.
+
+A request may be sent again if its method is idempotent (RFC 9110, 9.2.2), if it has an idempotency key, or if it is certain that the server
+has done nothing: it was never sent, or the server has refused it. Otherwise its error says so, with `repeatable`, and a `Retry` obeys.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from math import inf
+from time import monotonic
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from sluicegate._core import KeyedLimiter, RateLimiter, RateLimits
+from sluicegate._fallback import Fallback
+from sluicegate._retry_after import LONGEST_PAUSE
+from sluicegate.http._limits import read_limits, read_retry_after
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+    from datetime import datetime
+
+    from sluicegate.http._limits import Headers
+
+__all__ = ["SMALL", "STATUSES", "Caller", "Calls", "ErrorResponse", "TooManyRequests", "Wire", "heed"]
+
+_T = TypeVar("_T")
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+#: The responses that are failures, if nothing else is said.
+STATUSES = (429, 500, 502, 503, 504)
+#: The responses by which a server refuses: 403 is GitHub's, if it says when to come back.
+_REFUSALS = frozenset({403, 429, 503})
+#: Bodies of failures up to this size, as they are sent, are read at once, so that the connection is free while the next attempt waits.
+SMALL = 65_536
+
+
+class Caller(Protocol):
+    """What a request is sent through: a `Guard`, a `Retry`, or anything else with these two."""
+
+    def call(self, function: Callable[[], _T], /) -> _T:
+        """Return `function()`."""
+        ...
+
+    async def call_async(self, function: Callable[[], Awaitable[_T]], /) -> _T:
+        """Return `await function()`."""
+        ...
+
+
+class ErrorResponse(Exception):
+    """A response by which a server refuses or fails, as the layers around a request see it: name it in the `on` of a `Retry`.
+
+    `response` is the client library's response, `status` its status code, and `retry_after` the seconds after which the server wants to be
+    asked again, or None. `repeatable` says whether the request may be sent again: a `Retry` makes no further attempt if it is false.
+    """
+
+    def __init__(self, response: Any, status: int, retry_after: float | None, repeatable: bool) -> None:
+        super().__init__(f"the server answered with status {status}")
+        self.response: Any = response
+        self.status: int = status
+        self.retry_after: float | None = retry_after
+        self.repeatable: bool = repeatable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.response, self.status, self.retry_after, self.repeatable), self.__dict__
+
+
+class TooManyRequests(ErrorResponse):
+    """The response 429: the server is well, and the client asks too much. Name it in the `ignore` of a `CircuitBreaker`."""
+
+
+def heed(
+    limiter: RateLimiter,
+    headers: Headers,
+    *,
+    status: int | None = None,
+    now: float | datetime | None = None,
+) -> None:
+    """Lower a limiter to what the headers of a response say, so that what shares it asks no more than the server has left.
+
+    If the server says that less remains than the limiter would admit, the limiter is debited with the difference. If nothing remains, it is
+    paused until the limit is reset; and if the `status` is 429, 503 or 403, for as long as `read_retry_after` says. No pause is longer than
+    600 seconds. The limiter's rate is not changed, so it never admits more than it would have by itself.
+
+    Of a `RateLimits`, each limiter heeds what the server says of its name, or of the unit of that name, such as "tokens"; the pause is for
+    all of them. Any other limiter heeds the limits in requests.
+
+    Raises TypeError for headers of another type, and for a `limiter` that is not one.
+    """
+    if not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"'limiter' must be a limiter, and of a keyed limiter that of one key, not {limiter!r}")
+    leaves: Any = limiter.limits if isinstance(limiter, RateLimits) else {"requests": limiter}
+    for limit in read_limits(headers, now=now):
+        leaf: Any = leaves.get(limit.name) if isinstance(limiter, RateLimits) else None
+        if leaf is None:
+            leaf = leaves.get(limit.unit)
+        if limit.remaining is None or not isinstance(leaf, RateLimiter):
+            continue
+        more: float = leaf.tokens - limit.remaining
+        if 0 < more < inf:  # an UnlimitedRate cannot be lowered
+            leaf.debit(more)
+        if limit.remaining < 1 and limit.reset_after is not None:
+            leaf.pause_for(min(limit.reset_after, LONGEST_PAUSE))
+    if status in _REFUSALS:
+        retry_after = read_retry_after(headers, status=status, now=now)
+        if retry_after is not None:
+            limiter.pause_for(min(retry_after, LONGEST_PAUSE))
+
+
+class _Seen(NamedTuple):
+    """What a limiter needs to know of a response. httpx has no `elapsed` before the response has been read."""
+
+    headers: Any
+    status: int
+    elapsed: timedelta
+
+
+class Wire(NamedTuple):
+    """What is to be known of a client library's requests, responses and errors."""
+
+    #: Of a request: its method, its headers, and whether its body can be sent again.
+    request_facts: Callable[[Any], tuple[str, Any, bool]]
+    #: Of a response: its status and its headers.
+    response_facts: Callable[[Any], tuple[int, Any]]
+    #: Whether an error means that nothing was sent.
+    was_not_sent: Callable[[Exception], bool]
+
+
+class Calls:
+    """The arguments of a client, checked and made ready, and the way of a request through its guard."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        guard: Caller,
+        key: Callable[[Any], Any] | None,
+        limiter: RateLimiter | KeyedLimiter | None,
+        statuses: Collection[int],
+        repeatable: Callable[[Any], bool] | None,
+    ) -> None:
+        if not callable(getattr(guard, "call", None)) or not callable(getattr(guard, "call_async", None)) or isinstance(guard, type):
+            raise TypeError(f"'guard' must be a Guard, a Retry or another object with call() and call_async(), not {guard!r}")
+        for argument, function in (("key", key), ("repeatable", repeatable)):
+            if function is not None and not callable(function):
+                raise TypeError(f"'{argument}' must be a function of the request or None, not {function!r}")
+        fallback = guard if isinstance(guard, Fallback) else getattr(guard, "_fallback", None)
+        if isinstance(fallback, Fallback) and fallback._memory is not None:
+            raise TypeError(
+                f"'guard' must have no fallback with 'stale', because a response can be read only once, not {guard!r}: "
+                "put one with 'stale' around your function that makes the request and reads the answer"
+            )
+        if limiter is not None and not isinstance(limiter, (RateLimiter, KeyedLimiter)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"'limiter' must be a limiter or None, not {limiter!r}")
+        if isinstance(limiter, KeyedLimiter) and key is None:
+            raise TypeError("'key' must be a function of the request if 'limiter' is a keyed limiter")
+        needs_key = getattr(guard, "_needs_key", None)  # only a guard says it, and it has `key` in any case
+        if needs_key and key is None:
+            raise TypeError(f"'key' must be a function of the request, because {guard!r} has keyed layers")
+        self._has_keys: bool = hasattr(guard, "key") if needs_key is None else bool(needs_key)
+        if key is not None and not (isinstance(limiter, KeyedLimiter) or self._has_keys):
+            raise TypeError(f"'key' must be None, because {guard!r} has no keys")
+        self._wire: Wire = wire
+        self._guard: Any = guard
+        self._key: Callable[[Any], Any] | None = key
+        self._limiter: Any = limiter
+        self._is_guards: bool = limiter is not None and limiter is getattr(guard, "_rate", None)
+        self._statuses: frozenset[int] = _checked(statuses)
+        self._repeatable: Callable[[Any], bool] | None = repeatable
+
+    def send(self, request: Any, send: Callable[[], Any], read: Callable[[Any], object], close: Callable[[Any], object]) -> Any:
+        """Return a response of `send`, called through the guard.
+
+        `read` reads a small body, so that the connection is free while the next attempt waits, and no more than `SMALL` bytes of any;
+        `close` closes a response.
+        """
+        way = _Way(self, request)
+
+        def attempt() -> Any:
+            if (before := way.begin()) is not None:
+                close(before)
+            try:
+                response = send()
+                error = way.judge(response)
+                if error is not None and self._is_small(response):
+                    read(response)
+            except Exception as broken:
+                self._mark(broken, request)
+                raise
+            if error is not None:
+                raise error
+            return response
+
+        result: Any = None
+        try:
+            result = self._guard_of(request).call(attempt)
+        except ErrorResponse as error:
+            result = way.answer_of(error)
+        finally:
+            if (left := way.left(result)) is not None:
+                close(left)
+        return _answer(result)
+
+    async def send_async(
+        self,
+        request: Any,
+        send: Callable[[], Awaitable[Any]],
+        read: Callable[[Any], Awaitable[object]],
+        close: Callable[[Any], Awaitable[object]],
+    ) -> Any:
+        """Return a response of `send`, awaited through the guard. The arguments are those of `send`."""
+        way = _Way(self, request)
+
+        async def attempt() -> Any:
+            if (before := way.begin()) is not None:
+                await close(before)
+            try:
+                response = await send()
+                error = way.judge(response)
+                if error is not None and self._is_small(response):
+                    await read(response)
+            except Exception as broken:
+                self._mark(broken, request)
+                raise
+            if error is not None:
+                raise error
+            return response
+
+        result: Any = None
+        try:
+            result = await self._guard_of(request).call_async(attempt)
+        except ErrorResponse as error:
+            result = way.answer_of(error)
+        finally:
+            if (left := way.left(result)) is not None:
+                await close(left)
+        return _answer(result)
+
+    def _guard_of(self, request: Any) -> Any:
+        return self._guard.key(self._key(request)) if self._key is not None and self._has_keys else self._guard
+
+    def _limiter_of(self, request: Any) -> Any:
+        limiter = self._limiter
+        return limiter.key(self._key(request)) if self._key is not None and isinstance(limiter, KeyedLimiter) else limiter
+
+    def _error(self, request: Any, response: Any, elapsed: float) -> ErrorResponse | None:
+        """Heed a response, and return the error that it is, or None."""
+        status, fields = self._wire.response_facts(response)
+        if self._limiter is not None:
+            limiter = self._limiter_of(request)
+            # An AdaptiveRate also cuts its rate. If it is the guard's own, it does so when the attempt ends with the error.
+            if hasattr(limiter, "heed") and not (self._is_guards and status in self._statuses):
+                limiter.heed(_Seen(fields, status, timedelta(seconds=elapsed)))
+            else:
+                heed(limiter, fields, status=status)
+        if status not in self._statuses:
+            return None
+        method, headers, replayable = self._wire.request_facts(request)
+        retry_after = read_retry_after(fields, status=status)
+        is_refusal = status == 429 or (status in _REFUSALS and retry_after is not None)
+        repeatable = replayable and (is_refusal or self._is_idempotent(request, method, headers))
+        return (TooManyRequests if status == 429 else ErrorResponse)(response, status, retry_after, repeatable)
+
+    def _mark(self, error: Any, request: Any) -> None:
+        """Say on an error of the client library whether the request may be sent again."""
+        method, headers, replayable = self._wire.request_facts(request)
+        if not (replayable and (self._wire.was_not_sent(error) or self._is_idempotent(request, method, headers))):
+            error.repeatable = False
+
+    def _is_small(self, response: Any) -> bool:
+        """Say whether the body of a response is known to be short; beside a Transfer-Encoding the length means nothing (RFC 9112, 6.3)."""
+        headers = self._wire.response_facts(response)[1]
+        length = headers.get("content-length", "")
+        is_short = length.isascii() and length.isdigit() and len(length) < 8 and int(length) <= SMALL
+        return is_short and headers.get("transfer-encoding") is None
+
+    def _is_idempotent(self, request: Any, method: str, headers: Any) -> bool:
+        return (
+            method.upper() in _IDEMPOTENT
+            or "idempotency-key" in headers
+            or (self._repeatable is not None and bool(self._repeatable(request)))
+        )
+
+
+class _Way:
+    """A request on its way through the guard: its last attempt, and the response of it, which is closed unless it is the answer."""
+
+    __slots__ = ("_began", "_calls", "_last", "_request")
+
+    def __init__(self, calls: Calls, request: Any) -> None:
+        self._calls: Calls = calls
+        self._request: Any = request
+        self._began: float = 0.0
+        self._last: Any = None
+
+    def begin(self) -> Any:
+        """Begin an attempt, and return the response of the one before, which is to be closed; None if there is none."""
+        last, self._last = self._last, None
+        self._began = monotonic()
+        return last
+
+    def judge(self, response: Any) -> ErrorResponse | None:
+        """Return the error that a response is, or None. It is closed in the end, also if a function of the program's raises here."""
+        self._last = response
+        error = self._calls._error(self._request, response, monotonic() - self._began)
+        if error is None:
+            self._last = None
+        return error
+
+    def answer_of(self, error: ErrorResponse) -> Any:
+        """Return the response of the last attempt, if the error that has come through the guard is of it; otherwise raise the error."""
+        if self._last is None or error.response is not self._last:
+            raise error
+        return self._last
+
+    def left(self, result: Any) -> Any:
+        """Return the response that is to be closed because it is not the result; None if there is none."""
+        return None if result is self._last else self._last
+
+
+def _answer(result: Any) -> Any:
+    if result is None:
+        raise TypeError("the guard has returned None for a request: its fallback must return a response of the client library")
+    return result
+
+
+def _checked(statuses: Any) -> frozenset[int]:
+    try:
+        found = frozenset(statuses)
+    except TypeError:
+        raise TypeError(f"'statuses' must be several status codes, not {statuses!r}") from None
+    for status in found:
+        if type(status) is not int or not 400 <= status <= 599:
+            raise ValueError(f"'statuses' must be status codes of 400 to 599, not {status!r}")
+    return found
