@@ -123,6 +123,21 @@ class Nanoseconds:
 
 
 @dataclass(frozen=True)
+class Added:
+    """At most so many nanoseconds an item more than another contender."""
+
+    to: str
+    at_most: float
+    when: tuple[Condition, ...] = ()
+
+    def judge(self, figures: Mapping[str, Figures]) -> Verdict | None:
+        if self.to not in figures:
+            return None
+        measured = figures[OURS].median - figures[self.to].median
+        return Verdict(f"<= {self.at_most:g} ns an item more than {self.to}", measured, measured <= self.at_most)
+
+
+@dataclass(frozen=True)
 class Switches:
     """At most so many voluntary context switches an item, to one decimal: threads wait for the GIL now and then, too."""
 
@@ -136,14 +151,30 @@ class Switches:
         return Verdict(f"<= {self.at_most:g} voluntary switches an item", measured, round(measured, 1) <= self.at_most)
 
 
+@dataclass(frozen=True)
+class Processors:
+    """At least so many processors are kept busy."""
+
+    at_least: float
+    when: tuple[Condition, ...] = ()
+
+    def judge(self, figures: Mapping[str, Figures]) -> Verdict | None:
+        measured = figures[OURS].processors
+        if measured is None:
+            return None
+        return Verdict(f">= {self.at_least:g} processors busy", measured, measured >= self.at_least)
+
+
 # --- the goals, by row ---------------------------------------------------------------------------------------------
 
 STDLIB = "queue.Queue"
 SIMPLE = "queue.SimpleQueue"
+POOL = "ThreadPoolExecutor"
 AS_C_DOES = (ShareOf(SIMPLE, 0.75, (with_gil, before_3_13)), ShareOf(SIMPLE, 0.85, (with_gil, since_3_13)))
 BY_HAND = (Faster("hand-written bucket", 12, (with_gil,)), Faster("hand-written bucket", 8, (without_gil,)))
 PACKAGES = (Faster("pyrate-limiter", 120), Faster("limits", 50))
 
+MIDDLEWARE = (Added("the application", 15_000),)
 NO_DEARER_WHEN_LONG = (ShareOf("line of 10", 1.25),)
 TIMEOUT_ALMOST_FREE = (ShareOf("sluicegate without", 1.5),)
 
@@ -159,12 +190,26 @@ GOALS: dict[str, tuple[Goal, ...]] = {
         Nanoseconds(6_600, (without_gil, one_core)),
     ),
     "batches": (Nanoseconds(5, (with_gil,)), Nanoseconds(15, (without_gil,)), Faster(STDLIB, 200, (with_gil,))),
+    "batcher": (Nanoseconds(3_000, (with_gil,)),),
+    "put-get-ttl": (ShareOf("sluicegate.Queue", 1.5),),
+    "drop-oldest": (ShareOf("sluicegate.Queue", 2),),
+    "fair-1000": (ShareOf("sluicegate.Queue", 6),),
     "async": (Faster("asyncio.Queue", 3, (with_gil,)), ShareOf("two empty coroutines", 1.5, (with_gil,))),
     "thread-to-loop": (Faster("janus", 40, (with_gil,)), Faster("culsans", 15, (with_gil,))),
     "try-acquire": BY_HAND + PACKAGES,
     "try-acquire-denied": BY_HAND + PACKAGES,
     "try-acquire-threads": BY_HAND,
     "try-acquire-denied-threads": BY_HAND,
+    "breaker": (Faster("pybreaker", 4), Faster("circuitbreaker", 1.5), Faster("aiobreaker", 3)),
+    "breaker-permit": (Nanoseconds(250),),
+    "breaker-denied": (Nanoseconds(120),),
+    "retry": (Nanoseconds(300), Faster("tenacity", 10)),
+    "guard": (Nanoseconds(1500),),
+    "asgi-rate": MIDDLEWARE,
+    "asgi-concurrency": MIDDLEWARE,
+    "wsgi-rate": MIDDLEWARE,
+    "wsgi-concurrency": MIDDLEWARE,
+    "adaptive-permit": (Nanoseconds(300),),
     "credit-batches": (Nanoseconds(10, (with_gil,)),),
     "crowd-get": NO_DEARER_WHEN_LONG,
     "crowd-acquire": NO_DEARER_WHEN_LONG,
@@ -174,6 +219,17 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     "acquire-timeout": TIMEOUT_ALMOST_FREE,
     "acquire-async-timeout": TIMEOUT_ALMOST_FREE,
     "lines": (Faster("a loop, sluicegate.Queue", 5),),
+    "executor-map": (Faster(POOL, 2),),
+    "executor-submit": (Faster(POOL, 1.3),),
+    "executor-one": (Faster(POOL, 1),),
+    "amap-bounded": (Faster("aiostream", 5),),
+    "prefetch": (Nanoseconds(1_000),),
+    "pipeline": (Faster("queue.Queue by hand", 8, (with_gil,)),),
+    "pipeline-default": (Faster("queue.Queue by hand", 1.5, (with_gil,)),),
+    "pipeline-cpu": (
+        Processors(1.8, (without_gil, many_cores)),
+        ShareOf("two threads of one's own", 1.15, (without_gil, many_cores)),
+    ),
 }
 
 

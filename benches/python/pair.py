@@ -69,10 +69,18 @@ def groups():
     }
     full = sluicegate.Queue(1)
     full.put(1)
+    unread = sluicegate.CreditChannel(1)
+    unread.sender.send(1)
+    ends_of_full = {"s": unread.sender, "kept": unread.receiver}
+    bucket = sluicegate.TokenBucket(1, burst=1, period=3600)
+    bucket.acquire()
     refusals = {
         "C SimpleQueue.get_nowait": loop(["try: q.get_nowait()", "except error: pass"], q=simple, error=_queue.Empty),
         "Queue.get_nowait": loop(["try: q.get_nowait()", "except error: pass"], q=queue, error=sluicegate.Empty),
         "Queue.put_nowait": loop(["try: q.put_nowait(1)", "except error: pass"], q=full, error=sluicegate.Full),
+        "Sender.send_nowait": loop(["try: s.send_nowait(1)", "except error: pass"], **ends_of_full, error=sluicegate.Full),
+        "Receiver.receive_nowait": loop(["try: r.receive_nowait()", "except error: pass"], **ends, error=sluicegate.Empty),
+        "TokenBucket.acquire": loop(["try: b.acquire(timeout=0)", "except error: pass"], b=bucket, error=sluicegate.RateLimited),
     }
     return {"bound methods": bound, "methods": method, "timeouts": timeout, "channel": send, "refusals": refusals}
 

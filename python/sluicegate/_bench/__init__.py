@@ -1,10 +1,10 @@
 """`python -m sluicegate bench`: how fast this build is, against the peers, in one run.
 
 Every row of the table runs its contenders in turn (A B A B ...) in the same process, with the same loop, and reports
-medians, their spread and their ratio. `model` says what a row is, `harness` holds the clock and `loops` the loops,
-`peers` says who is measured, `measure` runs a row, `environment` describes the machine, `report` prints the table,
-`summary` says what it comes to. The rows themselves are in `rows`, one module for each kind of object: a new module
-there is found by itself.
+medians, their spread and their ratio. `model` defines a row, `harness` has the clock and `loops` the loops, `peers` has
+the contenders, `measure` runs a row, `environment` describes the machine, `report` prints the table, and `summary` the
+conclusions. The rows themselves are in `rows`, one module for each kind of object; a new module there is found
+automatically.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a figure was measured: the Python, the machine, the peers."""
+"""The environment of a measurement: the Python, the machine, the peers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,28 @@ from typing import Any
 
 from sluicegate import __version__
 
-PEERS = ("janus", "culsans", "aiologic", "aiolimiter", "limits", "pyrate-limiter", "throttled-py")
+PEERS = (
+    "janus",
+    "culsans",
+    "aiologic",
+    "aiolimiter",
+    "limits",
+    "pyrate-limiter",
+    "throttled-py",
+    "aiostream",
+    "pybreaker",
+    "circuitbreaker",
+    "aiobreaker",
+    "purgatory",
+    "tenacity",
+    "stamina",
+)
 """The peers that are packages, by their names on PyPI; `queue` and `asyncio` come with Python."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """All that one must know to compare a figure with another."""
+    """Everything that is needed to compare a figure with another."""
 
     sluicegate: str
     python: str
@@ -54,7 +69,7 @@ class Environment:
         )
 
     def in_words(self, *, version: bool = True) -> str:
-        """Return a line that says where this is."""
+        """Return a line that describes the environment."""
         build = "GIL" if self.gil else "free-threaded"
         if self.gil and self.free_threaded_build:
             build = "free-threaded build running with the GIL"
@@ -68,20 +83,20 @@ class Environment:
 
 
 def gil_enabled() -> bool:
-    """Return whether one thread at a time runs Python."""
+    """Return whether only one thread at a time runs Python code."""
     is_enabled = getattr(sys, "_is_gil_enabled", None)
     return True if is_enabled is None else bool(is_enabled())
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may run on, which `taskset` makes fewer."""
+    """Return the number of cores that this process may use, which `taskset` can reduce."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def find_peers() -> dict[str, str | None]:
-    """Return the version of each peer, None for those that are not installed."""
+    """Return the version of each peer, None for a peer that is not installed."""
     return {"queue": "stdlib", "asyncio": "stdlib"} | {peer: version_of(peer) for peer in PEERS}
 
 
@@ -94,7 +109,7 @@ def version_of(package: str) -> str | None:
 
 
 def loop_nanoseconds(n: int = 200_000) -> float:
-    """Return what one turn of the `for` loop around all measured work costs: it is part of every figure."""
+    """Return the cost of one iteration of the `for` loop around all measured work, which is part of every figure."""
 
     def turns() -> float:
         start = time.perf_counter()

@@ -1,7 +1,7 @@
 """The clock, and the threads and the event loops that a contender runs in.
 
-One rule: a contender is only a set of callables (a `Face`). The loops (in `loops`), the local names, the collector's
-state and the clock are the same for all of them, and nothing is subtracted from what was measured.
+One rule: a contender is only a set of callables (a `Face`). The loops (in `loops`), the local names, the state of the
+garbage collector and the clock are the same for all contenders, and nothing is subtracted from the measured time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ LIMIT = 120.0
 """Seconds after which a round counts as hung."""
 
 ITEM = object()
-"""What is put, wherever the work does not ask for something else."""
+"""The item that is put, unless the work needs another one."""
 
 
 class BenchError(Exception):
-    """A contender hung, lost something, or raised."""
+    """A contender hung, lost an item, or raised an exception."""
 
 
 def nothing() -> None:
@@ -36,9 +36,9 @@ def nothing() -> None:
 
 @dataclass(frozen=True)
 class Face:
-    """The two operations of a contender's object, and how many items it holds at the end: `holds` is how many it should.
+    """The two operations of a contender's object. `holds` is the number of items that it should hold at the end.
 
-    `item` is what is put; `items` is what `async for` runs over.
+    `item` is the item that is put; `items` is the object that `async for` iterates over.
     """
 
     put: Callable[..., Any]
@@ -67,7 +67,7 @@ else:
 def loop_of(statement: str, *names: str) -> Callable[..., Any]:
     """Compile a loop around a statement, as timeit does: nothing else is measured, and its names are local.
 
-    The function takes the number of turns and what the names stand for; it is a coroutine function if the statement awaits.
+    The function takes the number of iterations and the values of the names. It is a coroutine function if the statement awaits.
     """
     head = "async def" if "await " in statement else "def"
     source = f"{head} loop(n, {', '.join(names)}):\n    for _ in repeat(None, n):\n{indent(statement, ' ' * 8)}\n"
@@ -78,11 +78,14 @@ def loop_of(statement: str, *names: str) -> Callable[..., Any]:
 
 @final
 class Stopwatch:
-    """Time and context switches of a block, the collector off; a context manager that may also be driven by hand."""
+    """Measures time, processor time and context switches of a block, with the garbage collector off.
+
+    A context manager; it can be driven by hand, too.
+    """
 
     def __init__(self) -> None:
         self._gc_was_enabled = False
-        self._seconds = 0.0
+        self._seconds = self._cpu_seconds = 0.0
         self._before: tuple[int, int] | None = None
         self._after: tuple[int, int] | None = None
 
@@ -97,7 +100,7 @@ class Stopwatch:
         self.stop()
 
     def prepare(self) -> None:
-        """Collect garbage, and switch the collector off."""
+        """Collect garbage, and switch the garbage collector off."""
         self._gc_was_enabled = gc.isenabled()
         gc.collect()
         gc.disable()
@@ -105,21 +108,23 @@ class Stopwatch:
     def start(self) -> None:
         """Read the clock."""
         self._before = context_switches()
+        self._cpu_seconds = -time.process_time()
         self._seconds = -time.perf_counter()
 
     def stop(self) -> None:
-        """Read the clock again, and put the collector back as it was."""
+        """Read the clock again, and restore the garbage collector's state."""
         self._seconds += time.perf_counter()
+        self._cpu_seconds += time.process_time()
         self._after = context_switches()
         if self._gc_was_enabled:
             gc.enable()
 
     def sample(self, items: int) -> Sample:
-        """Return what was measured."""
+        """Return the measurements."""
         if self._before is None or self._after is None:
-            return Sample(self._seconds, items, None, None)
+            return Sample(self._seconds, items, None, None, self._cpu_seconds)
         voluntary, involuntary = (after - before for before, after in zip(self._before, self._after, strict=True))
-        return Sample(self._seconds, items, voluntary, involuntary)
+        return Sample(self._seconds, items, voluntary, involuntary, self._cpu_seconds)
 
 
 def context_switches(*, this_thread: bool = False) -> tuple[int, int] | None:
@@ -129,14 +134,14 @@ def context_switches(*, this_thread: bool = False) -> tuple[int, int] | None:
     except ImportError:  # Windows
         return None
     who = getattr(resource, "RUSAGE_THREAD", None) if this_thread else resource.RUSAGE_SELF
-    if who is None:  # only Linux counts them by thread
+    if who is None:  # only Linux counts context switches by thread
         return None
     usage = resource.getrusage(who)
     return usage.ru_nvcsw, usage.ru_nivcsw
 
 
 def finish(face: Face) -> None:
-    """Check that all that was put has been got, and let the object go."""
+    """Check that every item that was put has been got, and drop the object."""
     left = face.size() - face.holds
     face.close()
     if left:
@@ -146,7 +151,7 @@ def finish(face: Face) -> None:
 def run_threads(jobs: Sequence[Callable[[], None]], items: int) -> Sample:
     """Start the jobs together, each in its own thread, and time them until the last has ended.
 
-    Their context switches are counted apart from those of the starting and joining, where the system can do that.
+    Their context switches do not include those of starting and joining, if the system counts them by thread.
     """
     watch = Stopwatch()
     errors: list[BaseException] = []
@@ -161,7 +166,7 @@ def run_threads(jobs: Sequence[Callable[[], None]], items: int) -> Sample:
             after = context_switches(this_thread=True)
             if before is not None and after is not None:
                 switches.append((after[0] - before[0], after[1] - before[1]))
-        except BaseException as error:  # noqa: BLE001 - raised again by the one who joins
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that joins
             errors.append(error)
 
     crew = [threading.Thread(target=body, args=(job,), daemon=True) for job in jobs]
@@ -184,13 +189,13 @@ def run_threads(jobs: Sequence[Callable[[], None]], items: int) -> Sample:
 
 
 async def beside_a_thread(job: Callable[[], None], task: Callable[[], Awaitable[None]], face: Face, items: int) -> Sample:
-    """Time a task on this loop and a job in a thread, from their start until both have ended."""
+    """Time a task on this event loop and a job in a thread, from their start until both have ended."""
     errors: list[BaseException] = []
 
     def body() -> None:
         try:
             job()
-        except BaseException as error:  # noqa: BLE001 - raised again by the one who joins
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that joins
             errors.append(error)
 
     thread = threading.Thread(target=body, daemon=True)
@@ -207,12 +212,12 @@ async def beside_a_thread(job: Callable[[], None], task: Callable[[], Awaitable[
 
 
 def run_loop(work: Coroutine[Any, Any, Sample]) -> Sample:
-    """Run a coroutine on a fresh asyncio loop."""
+    """Run a coroutine on a new asyncio event loop."""
 
     async def bounded() -> Sample:
         try:
             return await asyncio.wait_for(work, LIMIT)
-        except asyncio.TimeoutError:  # before 3.11 not the built-in one
+        except asyncio.TimeoutError:  # not the built-in class before 3.11
             raise BenchError(f"the loop still runs after {LIMIT:g} s") from None
 
     return asyncio.run(bounded())

@@ -1,4 +1,4 @@
-"""Runs a row: how many items, how many rounds, in which order."""
+"""Runs a row: chooses the number of items and of rounds, and the order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .model import Contender, Figures, Result, Row, Sample
 
 @dataclass(frozen=True)
 class Settings:
-    """How long to measure; with `least` below 1, a row's least number of items is cut down, and so is its worth."""
+    """How long to measure. `least` below 1 reduces the minimum number of items of a row, and the significance of its figures."""
 
     rounds: int
     seconds: float
@@ -29,9 +29,9 @@ QUICK = Settings(rounds=3, seconds=0.02, least=0.1)
 
 
 def run_row(row: Row, settings: Settings) -> Result:
-    """Run the contenders in turn: A B C, A B C, ... so that a machine that gets busier does so for everybody.
+    """Run the contenders in turn: A B C, A B C, ... so that a machine that gets busier slows all of them.
 
-    A peer that is not installed or that fails is left out, and told; when ours fails, the bench fails.
+    A peer that is not installed or that fails is left out, with a message. If ours fails, the bench fails.
     """
     trial = _Trial(row, settings)
     for contender in row.contenders:
@@ -43,7 +43,7 @@ def run_row(row: Row, settings: Settings) -> Result:
 
 
 class _Trial:
-    """A row that is being run."""
+    """A row while it is being run."""
 
     def __init__(self, row: Row, settings: Settings) -> None:
         self.row = row
@@ -53,7 +53,7 @@ class _Trial:
         self.left_out = {contender.name: "not installed" for contender in row.contenders if not is_installed(contender)}
 
     def calibrate(self, contender: Contender) -> None:
-        """Find out how many items take about the time wanted, which also warms up."""
+        """Find the number of items that takes about the desired time. This also warms up."""
         if contender.name in self.left_out:
             return
         with self.leaving_out(contender):
@@ -83,16 +83,16 @@ class _Trial:
             self.left_out[contender.name] = f"failed: {type(cause).__name__}: {cause}"
 
     def result(self) -> Result:
-        """Return what was measured."""
+        """Return the figures."""
         figures = tuple(Figures(name, tuple(samples)) for name, samples in self.samples.items() if name not in self.left_out)
         return Result(self.row, figures, self.left_out)
 
 
 def is_installed(contender: Contender) -> bool:
-    """Return whether the package a contender needs is here."""
+    """Return whether the package that a contender needs is installed."""
     return contender.needs is None or find_spec(contender.needs) is not None
 
 
 def round_up(items: int, step: int) -> int:
-    """Return the smallest multiple of `step`, above zero, that is not below `items`."""
+    """Return the smallest positive multiple of `step` that is not below `items`."""
     return max(1, -(-items // step)) * step

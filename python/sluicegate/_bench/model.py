@@ -1,4 +1,4 @@
-"""What a row of the table is: contenders that do the same work, and what was measured of them."""
+"""The data of a row of the table: contenders that do the same work, and their figures."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ OURS = "sluicegate"
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one contender, with the context switches of all its threads, None where the system does not count them."""
+    """One round of one contender, with what all its threads had of processors and context switches; None if it was not counted."""
 
     seconds: float
     items: int
     voluntary: int | None
     involuntary: int | None
+    cpu_seconds: float | None = None
 
     @property
     def nanoseconds(self) -> float:
-        """The time an item took."""
+        """The time per item."""
         return self.seconds / self.items * 1e9
 
 
 Run: TypeAlias = Callable[[int], Sample]
-"""Does the work for so many items, and measures it."""
+"""Does the work for a number of items, and measures it."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Somebody who can do a row's work; `needs` is the package without which it cannot.
+    """An implementation of a row's work; `needs` is the package that it requires.
 
-    A `peer` is somebody else's. The others are ours in another use, or the least that the work can cost.
+    A `peer` is another project's implementation. The others are ours in another use, or the least that the work can cost.
     """
 
     name: str
@@ -45,10 +46,10 @@ class Contender:
 
 @dataclass(frozen=True)
 class Row:
-    """A piece of work, and who does it; the first contender is ours.
+    """A piece of work and its contenders, of which the first is ours.
 
-    The number of items is a multiple of `step`, and at least `least`: enough that what is measured is the flow and
-    not the start. `gain` begins the sentence that a user reads at the end, with `{rate}` for our items a second.
+    The number of items is a multiple of `step`, and at least `least`, so that the throughput is measured and not the
+    start. `gain` begins a sentence of the summary, with `{rate}` for the number of our items per second.
     """
 
     name: str
@@ -62,19 +63,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Figures:
-    """All rounds of one contender."""
+    """The figures of all rounds of one contender."""
 
     name: str
     samples: tuple[Sample, ...]
 
     @property
     def nanoseconds(self) -> list[float]:
-        """The time of an item in each round."""
+        """The time per item in each round."""
         return [sample.nanoseconds for sample in self.samples]
 
     @property
     def median(self) -> float:
-        """The median time of an item, in nanoseconds."""
+        """The median time per item, in nanoseconds."""
         return median(self.nanoseconds)
 
     @property
@@ -87,25 +88,31 @@ class Figures:
 
     @property
     def voluntary_per_item(self) -> float | None:
-        """The median number of voluntary context switches for an item."""
+        """The median number of voluntary context switches per item."""
         counted = [sample.voluntary / sample.items for sample in self.samples if sample.voluntary is not None]
+        return median(counted) if counted else None
+
+    @property
+    def processors(self) -> float | None:
+        """The median number of processors that it kept busy."""
+        counted = [sample.cpu_seconds / sample.seconds for sample in self.samples if sample.cpu_seconds is not None]
         return median(counted) if counted else None
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row that was run; `left_out` says why some contenders have no figures."""
+    """The result of a row; `left_out` says why some contenders have no figures."""
 
     row: Row
     figures: tuple[Figures, ...]
     left_out: Mapping[str, str]
 
     def ratio(self, peer: Figures) -> float:
-        """Return how many times longer the peer takes: the ratio of the medians."""
+        """Return the ratio of the medians: how many times longer the peer takes."""
         return peer.median / self.figures[0].median
 
     def ratio_spread(self, peer: Figures) -> tuple[float, float]:
-        """Return the lowest and the highest ratio of any one round."""
+        """Return the lowest and the highest ratio of the individual rounds."""
         pairs = zip(self.figures[0].nanoseconds, peer.nanoseconds, strict=True)
         ratios = [theirs / ours for ours, theirs in pairs]
         return min(ratios), max(ratios)

@@ -15,7 +15,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def picture_file(text: str) -> Path:
-    """Return the path, or refuse it while nothing has been measured; for argparse."""
+    """Check the path before anything is measured; for argparse."""
     path = Path(text)
     if path.suffix.lower() not in FORMATS:
         raise argparse.ArgumentTypeError(f"the name of a picture must end in {', '.join(FORMATS)}, not {path.suffix or text!r}")
@@ -58,6 +58,6 @@ def plot(environment: Environment, results: Sequence[Result], file: Path) -> Non
 
 
 def verdict(environment: Environment, results: Sequence[Result]) -> str:
-    """Return the machine's verdict as a caption."""
+    """Return the assessment of the machine, as a caption."""
     machine = Machine.judge(environment, results)
     return f"the machine was {machine.verdict}, rounds within {machine.spread:.0%}"

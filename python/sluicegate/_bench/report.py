@@ -20,7 +20,7 @@ def listing(screen: Screen, rows: Sequence[Row]) -> None:
 
 
 def preamble(environment: Environment, settings: Settings) -> str:
-    """Return what to know before one reads the figures."""
+    """Return what a reader has to know about the figures."""
     peers = [f"{name} {version}" for name, version in environment.peers.items() if version is not None]
     absent = [name for name, version in environment.peers.items() if version is None]
     lines = [environment.in_words(), f"peers: {', '.join(peers)}"]
@@ -34,7 +34,7 @@ def preamble(environment: Environment, settings: Settings) -> str:
 
 
 def table(screen: Screen, result: Result, *, details: bool) -> None:
-    """Print a row of the table; the columns are as wide for each, so that they line up."""
+    """Print a row of the table, with the same column widths for each row."""
     columns = [
         Column("who", width=24),
         Column("ns/item", right=True, width=9),
@@ -60,7 +60,7 @@ def table(screen: Screen, result: Result, *, details: bool) -> None:
 
 
 def as_json(environment: Environment, settings: Settings, results: Sequence[Result]) -> dict[str, Any]:
-    """Return everything, down to the single samples."""
+    """Return everything, including the individual samples."""
     return {
         "environment": environment.as_json(),
         "settings": settings.as_json(),
@@ -70,7 +70,7 @@ def as_json(environment: Environment, settings: Settings, results: Sequence[Resu
 
 
 def result_as_json(result: Result) -> dict[str, Any]:
-    """Return a row; a ratio is how many times as long as ours somebody takes."""
+    """Return a row. A ratio says how many times as long as ours a contender takes."""
     peers = {figures.name for figures in peers_of(result)}
     return {
         "name": result.row.name,
@@ -87,12 +87,14 @@ def result_as_json(result: Result) -> dict[str, Any]:
                 "ratio": result.ratio(figures),
                 "ratio_range": list(result.ratio_spread(figures)),
                 "voluntary_switches_per_1000": per_thousand(figures),
+                "processors": figures.processors,
                 "samples": [
                     {
                         "seconds": sample.seconds,
                         "items": sample.items,
                         "voluntary": sample.voluntary,
                         "involuntary": sample.involuntary,
+                        "cpu_seconds": sample.cpu_seconds,
                     }
                     for sample in figures.samples
                 ],
@@ -103,12 +105,12 @@ def result_as_json(result: Result) -> dict[str, Any]:
 
 
 def show(number: float) -> str:
-    """Return a number with three digits that matter."""
+    """Return a number with three significant digits."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def compare(ratio: float) -> str:
-    """Say how a contender that takes `ratio` times as long as ours does beside it."""
+    """Describe a contender that takes `ratio` times as long as ours."""
     return f"{show(ratio)}x slower" if ratio >= 1 else f"{show(1 / ratio)}x faster"
 
 

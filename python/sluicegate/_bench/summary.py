@@ -1,4 +1,4 @@
-"""What the figures come to, in sentences: what was gained, where others are faster, and what the machine was like."""
+"""The summary of the figures in sentences: what was gained, which peers are faster, and how quiet the machine was."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from .environment import Environment
 from .model import Figures, Result
 
 QUIET_LOAD = 0.25
-"""The load for each core, before we begin, below which a machine counts as quiet."""
+"""A machine counts as quiet if its load per core, before the bench begins, is below this."""
 
 BUSY_LOAD = 0.75
-"""The load for each core from which it counts as busy."""
+"""A machine counts as busy if its load per core is at least this."""
 
 QUIET_SPREAD = 0.1
-"""How far the middle half of the rounds may lie apart on a quiet machine, as a share of the median."""
+"""The largest interquartile range of the rounds on a quiet machine, as a share of the median."""
 
 BUSY_SPREAD = 0.3
-"""From which spread on the machine counts as busy, whatever its load says."""
+"""From this interquartile range on the machine counts as busy, whatever its load."""
 
 EVEN = 1.02
-"""Two contenders whose times differ by no more are called equally fast."""
+"""Two contenders whose times differ by at most this ratio are called equally fast."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """How far the figures can be trusted: the load when the bench began, and how far the rounds lay apart."""
+    """How reliable the figures are: the load when the bench began, and the spread of the rounds."""
 
     load_per_core: float | None
     spread: float
@@ -36,7 +36,7 @@ class Machine:
 
     @classmethod
     def judge(cls, environment: Environment, results: Sequence[Result] = ()) -> Machine:
-        """Judge by the load, and by the spread where something has been measured."""
+        """Judge by the load, and by the spread if anything has been measured."""
         load = None if environment.load is None else environment.load / environment.cores_of_machine
         spread = median([spread_of(figures) for result in results for figures in result.figures] or [0.0])
         if spread >= BUSY_SPREAD or (load is not None and load >= BUSY_LOAD):
@@ -49,7 +49,7 @@ class Machine:
 
     @property
     def advice(self) -> str:
-        """What follows from the verdict."""
+        """The consequence of the verdict for the user."""
         return {
             "quiet": "These figures can be compared.",
             "not quite quiet": "Ratios below 1.2 say little here.",
@@ -62,7 +62,7 @@ class Machine:
 
 
 def warning(environment: Environment) -> str:
-    """Return what to say before the first round; nothing if the machine is quiet."""
+    """Return a warning to print before the first round; empty if the machine is quiet."""
     machine = Machine.judge(environment)
     if machine.verdict == "quiet":
         return ""
@@ -78,7 +78,7 @@ def closing(environment: Environment, results: Sequence[Result], seconds: float)
 
 
 def gain(result: Result) -> str:
-    """Return what a row means for a program, beside the first peer and the fastest; nothing if there is no peer or no words."""
+    """Return the meaning of a row for a program, compared with the first peer and the fastest; empty without a peer or a `gain`."""
     peers = peers_of(result)
     if not peers or not result.row.gain:
         return ""
@@ -90,7 +90,7 @@ def gain(result: Result) -> str:
 
 
 def comparisons(results: Sequence[Result]) -> Iterator[str]:
-    """Yield how often we were faster, and by name where we were not."""
+    """Yield how often we were faster, and the names of the rows in which we were not."""
     ratios = {f"{result.row.name} {peer.name}": result.ratio(peer) for result in results for peer in peers_of(result)}
     if not ratios:
         return
@@ -105,7 +105,7 @@ def comparisons(results: Sequence[Result]) -> Iterator[str]:
 
 
 def machine_in_words(environment: Environment, results: Sequence[Result]) -> str:
-    """Return the verdict on the machine, what it rests on, and what follows."""
+    """Return the verdict on the machine, its reasons, and its consequence."""
     machine = Machine.judge(environment, results)
     load = "" if environment.load is None else f"load {environment.load:.2f} on {environment.cores_of_machine} cores at the start, "
     rounds = f"the middle half of the rounds within {machine.spread:.0%} of the median"
@@ -113,24 +113,24 @@ def machine_in_words(environment: Environment, results: Sequence[Result]) -> str
 
 
 def peers_of(result: Result) -> list[Figures]:
-    """Return the figures of those that are somebody else's."""
+    """Return the figures of the peers."""
     names = {contender.name for contender in result.row.contenders[1:] if contender.peer}
     return [figures for figures in result.figures if figures.name in names]
 
 
 def spread_of(figures: Figures) -> float:
-    """Return how far the middle half of the rounds lies apart, as a share of the median."""
+    """Return the interquartile range of the rounds, as a share of the median."""
     low, high = figures.quartiles
     return (high - low) / figures.median
 
 
 def times(ratio: float) -> str:
-    """Return how many times as many as somebody who takes `ratio` times as long."""
+    """Return how many times as many items a contender handles that takes `ratio` times as long."""
     return f"{ratio:,.0f} times as many as" if ratio >= 10 else f"{ratio:.2g} times as many as"
 
 
 def rate(figures: Figures) -> str:
-    """Return how many items a second that is, in words."""
+    """Return the number of items per second, in words."""
     each_second = 1e9 / figures.median
     if each_second >= 1e6:
         return f"{each_second / 1e6:.3g} million"

@@ -5,49 +5,51 @@ from __future__ import annotations
 from typing import Any
 
 from .._screen import Column, Progress, Screen
-from .pipeline import Config, Outcome, QueueFigures, Sample, Watcher
+from .model import BATCH, Config, Figures, Outcome, Sample, Watcher
 
 
-def watcher(config: Config, progress: Progress | None) -> Watcher | None:
+def watcher(progress: Progress | None) -> Watcher | None:
     """Return what shows each sample as progress."""
     if progress is None:
         return None
 
     def watch(sample: Sample) -> None:
-        progress.update(
-            sample.files,
-            f"{sample.lines:,} lines counted, lines {sample.lines_depth}/{config.maxsize}"
-            f", results {sample.results_depth}/{config.results_maxsize}",
-        )
+        progress.update(sample.files, f"{sample.lines:,} lines counted; {sample.state}")
 
     return watch
 
 
 def plots(screen: Screen, outcome: Outcome) -> None:
-    """Draw the depth of both queues over time."""
-    from .plot import plot
+    """Draw over time how much was held."""
+    from .._plot import plot
 
     seconds = [sample.seconds for sample in outcome.samples]
     if len(seconds) < 2:
-        screen.say("The run was too short to plot the depth of its queues.")
+        screen.say("The run was too short to plot how much its stages held.")
         return
-    lines, results = outcome.queues
-    depths = ((lines, [sample.lines_depth for sample in outcome.samples]), (results, [sample.results_depth for sample in outcome.samples]))
-    for queue, values in depths:
-        title = f"{queue.name}: depth over time (s), bound {queue.maxsize}"
-        screen.show(plot(seconds, values, title=title, bound=queue.maxsize, width=min(screen.width, 100)))
+    for at, figures in enumerate(outcome.figures):
+        if figures.bound is not None and at < len(outcome.samples[0].held):
+            values = [sample.held[at] for sample in outcome.samples]
+            title = f"{figures.name}: held over time (s), bound {figures.bound}"
+            screen.show(plot(seconds, values, title=title, bound=figures.bound, width=min(screen.width, 100)))
 
 
 def show(screen: Screen, config: Config, outcome: Outcome, peak_memory: int | None) -> None:
-    """Print the queues, the result, and the run in three lines."""
-    columns = [Column("queue"), *(Column(name, right=True) for name in ("bound", "peak depth", "blocked in put", "blocked in get"))]
-    rows = [(queue.name, f"{queue.maxsize:,}", f"{queue.peak:,}", *_blocked(queue)) for queue in _all(outcome)]
+    """Print what was held and where the time went, the result, and the run in three lines."""
+    piped = config.queue == "sluicegate"
+    names = ("bound", "most held", "busy", "starved", "blocked")
+    columns = [Column("stage" if piped else "queue"), *(Column(name, right=True) for name in names)]
+    rows = [(each.name, _number(each.bound), _number(each.peak), *map(_time, _times(each))) for each in _all(outcome)]
     screen.say()
-    screen.table(columns, rows, title="The queues")
-    if outcome.queues[0].put_blocked_seconds is None:
-        screen.say("  peak depth as sampled; queue.Queue keeps no statistics")
+    screen.table(columns, rows, title="The stages" if piped else "The queues")
+    if piped:
+        screen.say(
+            f"  an item is a batch of up to {min(BATCH, config.maxsize)} lines; times are summed over the threads and tasks of a stage"
+        )
+        if outcome.bottleneck is not None:
+            screen.say(f"  the bottleneck is {outcome.bottleneck!r}: stages before it are blocked by it, stages behind it are starved")
     else:
-        screen.say("  blocked: summed over the threads and tasks of that side")
+        screen.say("  as sampled; queue.Queue keeps no statistics")
     screen.say()
     columns = [Column("identifier"), Column("times", right=True)]
     screen.table(columns, [(name, f"{times:,}") for name, times in outcome.top()], title="The 10 most frequent identifiers")
@@ -62,6 +64,7 @@ def as_json(config: Config, outcome: Outcome, peak_memory: int | None) -> dict[s
         "source": config.source,
         "readers": config.readers,
         "workers": config.workers,
+        "slow": config.slow,
         "result": {
             "files": outcome.files,
             "lines": outcome.lines,
@@ -73,30 +76,37 @@ def as_json(config: Config, outcome: Outcome, peak_memory: int | None) -> dict[s
         "run": {
             "seconds": outcome.seconds,
             "peak_memory_bytes": peak_memory,
-            "queues": [
+            "bottleneck": outcome.bottleneck,
+            "stages": [
                 {
-                    "name": queue.name,
-                    "maxsize": queue.maxsize,
-                    "peak": queue.peak,
-                    "put_blocked_seconds": queue.put_blocked_seconds,
-                    "get_blocked_seconds": queue.get_blocked_seconds,
+                    "name": each.name,
+                    "bound": each.bound,
+                    "peak": each.peak,
+                    "busy_seconds": each.busy_seconds,
+                    "starved_seconds": each.starved_seconds,
+                    "blocked_seconds": each.blocked_seconds,
                 }
-                for queue in _all(outcome)
+                for each in _all(outcome)
             ],
-            "samples": [[sample.seconds, sample.lines_depth, sample.results_depth] for sample in outcome.samples],
+            "samples": [[sample.seconds, *sample.held] for sample in outcome.samples],
         },
     }
 
 
-def _all(outcome: Outcome) -> tuple[QueueFigures, ...]:
-    return outcome.queues if outcome.channels is None else (outcome.channels, *outcome.queues)
+def _all(outcome: Outcome) -> tuple[Figures, ...]:
+    return outcome.figures if outcome.channels is None else (outcome.channels, *outcome.figures)
 
 
-def _blocked(queue: QueueFigures) -> tuple[str, str]:
-    def show(seconds: float | None) -> str:
-        return "not kept" if seconds is None else f"{seconds:.2f} s"
+def _number(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
-    return show(queue.put_blocked_seconds), show(queue.get_blocked_seconds)
+
+def _times(figures: Figures) -> tuple[float | None, float | None, float | None]:
+    return figures.busy_seconds, figures.starved_seconds, figures.blocked_seconds
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.2f} s"
 
 
 def _summary(config: Config, outcome: Outcome, peak_memory: int | None) -> str:
@@ -104,10 +114,11 @@ def _summary(config: Config, outcome: Outcome, peak_memory: int | None) -> str:
     damaged = f" ({outcome.damaged} with bytes that had to be replaced)" if outcome.damaged else ""
     rate = outcome.lines / outcome.seconds if outcome.seconds else 0.0
     reader = "sluicegate.io" if config.source == "sluicegate" else "Python"
+    way = "on a sluicegate Pipeline" if config.queue == "sluicegate" else "by hand on stdlib queues"
     return (
         f"{outcome.files:,} files{damaged}, {outcome.lines:,} lines, {outcome.names.total():,} identifiers, "
         f"{len(outcome.names):,} distinct\n"
-        f"{outcome.seconds:.2f} s on {config.queue} queues, files read by {reader}, {rate:,.0f} lines/s, "
+        f"{outcome.seconds:.2f} s {way}, files read by {reader}, {rate:,.0f} lines/s, "
         f"{config.readers} readers, {config.workers} workers; peak memory {memory}\n"
-        f"every line read was counted, and no queue was ever above its bound"
+        f"every line read was counted, and nothing ever held more than its bound"
     )

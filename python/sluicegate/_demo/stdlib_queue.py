@@ -90,7 +90,7 @@ class StdlibQueue(Generic[T]):
         return _Party(n, self._end_consumers)
 
     def _get(self) -> T:
-        """Get an item, or the end mark, which stays for the next one who asks."""
+        """Get an item, or the end mark, which stays for the next caller."""
         item = self._queue.get()
         if item is _END or self._stopped:
             self._queue.put(_END)

@@ -1,4 +1,4 @@
-"""The loop with a line of tasks that never gets shorter: whoever is served comes again, at the end of the line."""
+"""The loop with a wait queue of tasks that never gets shorter: a task that is served waits again, at the end of the queue."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..harness import Stopwatch, run_loop
 from ..model import Run, Sample
 
 BURST = 5
-"""How many are served before the loop has its turn: fewer than the shortest line holds."""
+"""The number of tasks that are served before the event loop runs, fewer than the shortest wait queue holds."""
 
 
 @dataclass(frozen=True)
 class Crowded:
-    """What the tasks wait for again and again, and what serves the one at the head of their line."""
+    """An object that tasks wait for again and again, and a function that serves the waiter at its head."""
 
     wait: Callable[[], Any]
     serve: Callable[[], Any]
@@ -27,7 +27,7 @@ MakeCrowded: TypeAlias = Callable[[], Crowded]
 
 
 def tasks(make: MakeCrowded, length: int) -> Run:
-    """So many tasks wait; an item is one of them served, back on the loop, and in the line again."""
+    """`length` tasks wait. An item is one task that is served, runs on the loop, and waits again."""
 
     async def work(n: int) -> Sample:
         crowded = make()

@@ -1,7 +1,7 @@
 """The loops that ask a limiter: a contender is only a callable, and how to read its answer.
 
-What a limiter answers is checked before the clock starts and after it has stopped, so that no row measures refusals
-that were meant to be admissions.
+The answers of a limiter are checked before the clock starts and after it has stopped, so that no row measures refusals
+instead of admissions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..model import Run, Sample
 
 @dataclass(frozen=True)
 class LimiterFace:
-    """A limiter: what asks it for one, and how to read the answer."""
+    """A limiter: the call that asks for one token, and how to read the answer."""
 
     ask: Callable[..., Any]
     admits: Callable[[Any], bool] = bool
@@ -121,7 +121,7 @@ def by_key(make: Callable[[int], Ask], keys: int) -> Run:
 
 
 def check(limiter: LimiterFace, answer: Any, expected: bool) -> None:
-    """Complain about a limiter that does not do the work of its row."""
+    """Raise an error if the limiter does not do the work of its row."""
     if isawaitable(answer):
         raise BenchError("the answer was not awaited")
     if limiter.admits(answer) is not expected:

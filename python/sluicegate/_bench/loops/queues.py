@@ -23,7 +23,7 @@ GET_REFUSED = REFUSED.format(call="get()")
 
 
 def turns(make: Make, statement: str = PUT_GET, *, items: int = 1, **names: Any) -> Run:
-    """Run a statement again and again that knows `put`, `get`, `item` and `names`; it moves so many items each time."""
+    """Run a statement repeatedly. It can use `put`, `get`, `item` and `names`, and moves `items` items each time."""
     loop = loop_of(statement, "put", "get", "item", *(names.keys() - {"item"}))
 
     def known(face: Face) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def turns(make: Make, statement: str = PUT_GET, *, items: int = 1, **names: Any)
 
 
 def holding(make: Make, items: Sequence[Any]) -> Make:
-    """The same object with some items in it, of which the first is what is put."""
+    """The same object with some items in it, the first of which is the item that is put."""
 
     def face() -> Face:
         made = make()

@@ -38,7 +38,7 @@ NEEDS = {AIOLIMITER: "aiolimiter", PYRATE: "pyrate_limiter", LIMITS: "limits", T
 
 
 class Bucket:
-    """The token bucket that people write by hand: a lock, a clock, a few lines."""
+    """The token bucket that people write by hand: a lock, a clock, a few lines of code."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate = rate
@@ -136,7 +136,7 @@ def ours_async() -> LimiterFace:
 
 
 def empty_coroutine() -> LimiterFace:
-    """The least that an awaited coroutine function can cost."""
+    """The least that awaiting a coroutine function can cost."""
 
     async def acquire() -> bool:
         return True

@@ -27,7 +27,7 @@ EMPTY = "two empty coroutines"
 
 
 def named(make: Callable[[], Any], put: str = "put", get: str = "get", *, size: str = "qsize", close: str = "") -> Make:
-    """What `make` makes, by the names of its methods ("async_q.put")."""
+    """A `Face` of the object that `make` returns, by the names of its methods ("async_q.put")."""
 
     def face() -> Face:
         q = make()
@@ -52,7 +52,7 @@ def asyncios(put: str = "put", get: str = "get", *, maxsize: int = BOUND) -> Mak
 
 
 def of_package(package: str, maxsize: int = BOUND) -> Callable[[], Any]:
-    """The queue of a package, which is imported when it is made."""
+    """Return a function that makes the queue of a package, which is imported at that moment."""
     return lambda: import_module(package).Queue(maxsize)
 
 
@@ -92,7 +92,7 @@ def stdlib_in_batches() -> Face:
 
 
 def empty_coroutines() -> Face:
-    """The least that two awaited coroutine functions can cost."""
+    """The least that awaiting two coroutine functions can cost."""
 
     async def put(item: object) -> None:
         pass

@@ -1,6 +1,6 @@
-"""The rows about crowded lines: what it costs to be served and to come again where thousands wait, beside a line of a few.
+"""The rows about crowded wait queues: the cost of being served and waiting again among thousands of waiters, and among few.
 
-Where they are the same, a line may be as long as it likes.
+If both cost the same, the length of a wait queue does not matter.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MANY = 10_000
 FEW = 10
 WINDOW = 256
 THREADS = 250
-"""Ten thousand threads would measure the system."""
+"""With ten thousand threads the operating system would be measured."""
 
 
 def getters(make: Callable[[], Any], wait: str, serve: str) -> MakeCrowded:
-    """Those who wait for an item of an empty queue; `wait` and `serve` name its methods."""
+    """Tasks that wait for an item of an empty queue; `wait` and `serve` are the names of its methods."""
 
     def crowded() -> Crowded:
         q = make()
@@ -38,14 +38,14 @@ def getters(make: Callable[[], Any], wait: str, serve: str) -> MakeCrowded:
 
 
 def acquirers() -> Crowded:
-    """Those who wait for a token of a bucket that gets one a day: the others are given back to it."""
+    """Tasks that wait for a token of a bucket that is refilled once a day: tokens are given back to it."""
     bucket = sluicegate.TokenBucket(1, burst=AMPLE, period=DAY)
     bucket.try_acquire(AMPLE)
     return Crowded(bucket.acquire_async, partial(bucket.refund, 1))
 
 
 def senders() -> Crowded:
-    """Those who wait for credit, which goes back to them with each item that is received, and not in steps."""
+    """Tasks that wait for credit, which is granted again with each item that is received, not in steps."""
     channel: sluicegate.CreditChannel[Any] = sluicegate.CreditChannel(WINDOW, threshold=1 / WINDOW)
     for _ in range(WINDOW):
         channel.sender.send_nowait(ITEM)
@@ -53,7 +53,7 @@ def senders() -> Crowded:
 
 
 def lines(make: MakeCrowded) -> tuple[Contender, ...]:
-    """Ours, in a long line and in a short one."""
+    """Ours, in a long wait queue and in a short one."""
     return Contender(OURS, tasks(make, MANY)), Contender(f"line of {FEW}", tasks(make, FEW), peer=False)
 
 

@@ -1,4 +1,4 @@
-"""The row about files: who brings their lines to a consumer, beside a Python loop that puts them on our own queue."""
+"""The row about files: ways to bring their lines to a consumer, beside a Python loop that puts them on our own queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOP = "a loop, sluicegate.Queue"
 
 @contextmanager
 def file_of(lines: int) -> Generator[Path]:
-    """A file of so many lines of 55 bytes, just written: it is read from memory."""
+    """A file of that many lines of 55 bytes, just written: it is read from memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "lines")
         with path.open("w") as file:

@@ -15,7 +15,7 @@ EMPTY = "empty coroutine"
 CREW = 4
 KEYS = 10_000
 A_KEYS_DAY = 10_000
-"""More than a key is asked for in a round, and one comes back in nine seconds: no bucket is full meanwhile, so that none is forgotten."""
+"""More than a round takes of a key. One token is refilled in nine seconds, so no bucket becomes full and is forgotten meanwhile."""
 
 
 def make(limiter: Callable[[int], LimiterFace], *, admits: bool) -> LimiterFace:
@@ -31,7 +31,7 @@ def contenders(work: Callable[..., Run], *, admits: bool) -> tuple[Contender, ..
 
 
 def ample(limiter: Callable[[int, int], Ask]) -> Callable[[int], Ask]:
-    """A limiter with keys, each of which has one more for the time of a round."""
+    """A limiter with keys, each of which has enough tokens for a round."""
     return lambda keys: limiter(keys, A_KEYS_DAY)
 
 

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""What each kind of refusal costs, in units of what `_queue.SimpleQueue` takes for its own `Empty` in the same run.
+
+    refusals.py [--strict] [REGEX ...]
+
+A call that is given a `timeout` is compared with `SimpleQueue.get(timeout=0)`, any other with `SimpleQueue.get_nowait()`. The two are
+measured in turn, and the median of the ratios is shown, the largest first. The goal is 1.5; the calls in `BEYOND` have a reason to take
+longer, which is shown where they do. With `--strict` the exit status is the number of the other calls that miss the goal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+import time
+from pathlib import Path
+from queue import Empty as StdlibEmpty
+from queue import SimpleQueue as CSimpleQueue
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/python"))
+
+from test_refusals import OBJECTS, REFUSED
+
+GOAL = 1.5
+CALLS, ROUNDS = 2_000, 15
+
+#: Calls that do more than to be refused, by a part of their names.
+BEYOND = {
+    "hooks": "asks `_qsize`, which a subclass may define, and takes and gives back the baton",
+    "weight": "calls the program's `weigh`",
+    "merging, put": "calls the program's `key`, and hashes what it returns",
+    "permit": "makes an object, and enters it: two calls",
+}
+
+LOOP = """
+def loop(clock):
+    begin = clock()
+    for _ in range({calls}):
+        try:
+            {call}
+        except {error}:
+            pass
+    return clock() - begin
+"""
+
+
+def loop(call: str, error: str, names: dict[str, Any]) -> Any:
+    """A function that makes the call again and again, and returns the seconds."""
+    made = dict(names)
+    exec(LOOP.format(calls=CALLS, call=call, error=error), made)
+    return made["loop"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Measure what refusals cost, in units of what C's SimpleQueue takes for its own.")
+    parser.add_argument("patterns", nargs="*", metavar="REGEX", help="the kinds of refusals, by name")
+    parser.add_argument("--strict", action="store_true", help="exit with the number of goals that are missed")
+    arguments = parser.parse_args(argv)
+    names: dict[str, Any] = {}
+    exec(OBJECTS, names)
+    patterns = arguments.patterns or [""]
+    wanted = {name: call for name, call in REFUSED.items() if any(re.search(pattern, name) for pattern in patterns)}
+    stdlib = {"simple": CSimpleQueue(), "Empty": StdlibEmpty}
+    references = {timed: loop(f"simple.{'get(timeout=0)' if timed else 'get_nowait()'}", "Empty", stdlib) for timed in (False, True)}
+    loops = {name: loop(call, "Exception", names) for name, call in wanted.items()}
+    ratios: dict[str, list[float]] = {name: [] for name in loops}
+    for _ in range(ROUNDS):
+        for name, one in loops.items():
+            reference = references[any(word in wanted[name] for word in ("timeout", "max_wait"))](time.perf_counter)
+            ratios[name].append(one(time.perf_counter) / reference)
+    names["call"].ignore()  # a permit that is held
+    medians = {name: statistics.median(found) for name, found in ratios.items()}
+    missed = 0
+    for name, ratio in sorted(medians.items(), key=lambda item: -item[1]):
+        reason = next((reason for part, reason in BEYOND.items() if part in name), "")
+        missed += ratio > GOAL and not reason
+        verdict = "" if ratio <= GOAL else f"  {reason or 'NOT MET'}"
+        print(f"refused: {wanted[name]:60} <= {GOAL} of the time of C's: {ratio:.2f}{verdict}")
+    within = sum(ratio <= GOAL for ratio in medians.values())
+    print(f"{within} of {len(medians)} kinds of refusals within {GOAL}, {missed} beyond it without a reason")
+    return min(missed, 100) if arguments.strict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
