@@ -1,8 +1,8 @@
 """The awaitable methods: native coroutine functions around one call into the core.
 
-The fast path is that call. When it answers `WAIT` the coroutine drives an operation, which hands out something to await (a future, or a
-turn of the loop) until it is done. Whatever is thrown in meanwhile, the operation is abandoned: it gives up its place in line, and a
-wake-up it may have been given goes to the next.
+The fast path is that call. If it returns `WAIT`, the coroutine drives an operation, which yields something to await (a future, or one pass
+of the event loop) until it is done. If any exception is thrown in meanwhile, the operation is abandoned: it gives up its place in the wait
+queue, and a wake-up that it may have been given goes to the next waiter.
 """
 
 from __future__ import annotations
@@ -14,20 +14,41 @@ from sluicegate._exceptions import ShutDown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable
     from typing import Any
 
-__all__ = ["AsyncQueueIterator", "Batches", "QueueMethods", "SimpleQueueMethods"]
+__all__ = ["AsyncQueueIterator", "Batches", "FairQueueMethods", "PermitMethods", "QueueMethods", "SimpleQueueMethods", "needed_loop"]
 
 
 def running_loop() -> Any:
-    """The event loop that runs on this thread, or None. Where asyncio has not been imported, there is none."""
-    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    """Return the event loop that runs in this thread, or None. If asyncio has not been imported, there is none."""
+    running = _asks or _how_to_ask()
     return running and running()
 
 
+#: asyncio's function for that, when it has been found.
+_asks: Any = None
+
+
+def _how_to_ask() -> Any:
+    global _asks
+    _asks = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return _asks
+
+
+def needed_loop(who: str) -> asyncio.AbstractEventLoop:
+    """Return the event loop that runs in this thread. Raises RuntimeError if there is none: `who` begins the sentence ("f() needs")."""
+    loop = running_loop()
+    if loop is None:
+        raise RuntimeError(
+            f"{who} a running asyncio event loop (asyncio's own or uvloop's); there is none on this thread, and trio's is not one"
+        )
+    return loop
+
+
 async def drive(operation: AsyncOperation) -> Any:
-    """Step until there is a result. `step` gives the operation itself when there is none yet."""
+    """Step the operation until it has a result. `step` returns the operation itself as long as it has none."""
     try:
         while (result := operation.step()) is operation:
             await operation
@@ -37,8 +58,22 @@ async def drive(operation: AsyncOperation) -> Any:
     return result
 
 
+class PermitMethods:
+    """How a permit with raw methods is used with `async with`."""
+
+    async def __aenter__(self: Any) -> Any:
+        """Enter the block, waiting as `with` does."""
+        if self._try_enter() is WAIT:
+            await drive(self._async_acquire())
+        return self
+
+    async def __aexit__(self: Any, *exc: object) -> None:
+        """End the block, as `with` does."""
+        self.__exit__(*exc)
+
+
 class AsyncQueueIterator:
-    """Ends at shutdown, once the queue is drained."""
+    """Iterates over items. Ends when the queue has been shut down and is empty."""
 
     __slots__ = ("_queue",)
 
@@ -61,18 +96,22 @@ class AsyncQueueIterator:
 class Batches:
     """Iterates over the items of a queue in lists, with `for` and with `async for`."""
 
-    __slots__ = ("_linger", "_max", "_queue")
+    __slots__ = ("_max", "_options", "_queue")
 
-    def __init__(self, queue: Any, max: int, linger: float) -> None:
-        queue._check_batch(max, linger)
-        self._queue, self._max, self._linger = queue, max, linger
+    def __init__(self, queue: Any, max: int, **options: float) -> None:
+        self._queue, self._max, self._options = queue, max, options
+
+    def __repr__(self) -> str:
+        linger = self._options.get("linger")
+        lingering = f" lingering for {linger:g} seconds" if linger else ""
+        return f"<batches of up to {self._max}{lingering} from {self._queue!r}>"
 
     def __iter__(self) -> Batches:
         return self
 
     def __next__(self) -> list[Any]:
         try:
-            return self._queue.get_many(self._max, linger=self._linger)
+            return self._queue.get_many(self._max, **self._options)
         except ShutDown:
             pass
         self._queue._end_of_iteration()
@@ -83,7 +122,7 @@ class Batches:
 
     async def __anext__(self) -> list[Any]:
         try:
-            return await self._queue.get_many_async(self._max, linger=self._linger)
+            return await self._queue.get_many_async(self._max, **self._options)
         except ShutDown:
             pass
         self._queue._end_of_iteration()
@@ -91,7 +130,7 @@ class Batches:
 
 
 class SimpleQueueMethods:
-    """Set on both kinds of queue."""
+    """The methods of both kinds of queue."""
 
     async def put_async(self: Any, item: Any, timeout: float | None = None) -> None:
         """Put an item into the queue, from a coroutine.
@@ -106,7 +145,7 @@ class SimpleQueueMethods:
         Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
         cancelled, nothing has been put.
         """
-        if self._try_put(item, timeout) is WAIT:
+        if (self._try_put(item) if timeout is None else self._try_put(item, timeout)) is WAIT:
             await drive(self._async_put(item, timeout))
 
     async def get_async(self: Any, timeout: float | None = None) -> Any:
@@ -122,7 +161,7 @@ class SimpleQueueMethods:
         Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
         cancelled, nothing has been taken: the item stays in the queue.
         """
-        item = self._try_get(timeout)
+        item = self._try_get() if timeout is None else self._try_get(timeout)
         return await drive(self._async_get(timeout)) if item is WAIT else item
 
     async def put_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None) -> int:
@@ -149,7 +188,8 @@ class SimpleQueueMethods:
 
         Raises ValueError, TypeError or OverflowError for an invalid `max` or `linger`.
         """
-        return Batches(self, max, linger)
+        self._check_batch(max, linger)
+        return Batches(self, max, linger=linger)
 
     def __aiter__(self: Any) -> AsyncQueueIterator:
         """Iterate over the items until the queue has been shut down and is empty."""
@@ -157,7 +197,26 @@ class SimpleQueueMethods:
 
 
 class QueueMethods(SimpleQueueMethods):
-    """Set on `Queue` beside those."""
+    """The methods of `Queue`."""
+
+    async def put_async(self: Any, item: Any, timeout: float | None = None, *, ttl: float | None = None) -> None:
+        """Put an item into the queue, from a coroutine.
+
+        If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
+        If there is room, the coroutine does not suspend, except that after 128 operations in a row other tasks of the
+        loop get to run. `ttl` is that of `put`.
+
+        Raises Full if there was no room in time, ShutDown if the queue has been shut down, ValueError, TypeError or
+        OverflowError for an invalid `timeout` or `ttl`.
+
+        Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
+        cancelled, nothing has been put.
+        """
+        if ttl is None:
+            if (self._try_put(item) if timeout is None else self._try_put(item, timeout)) is WAIT:
+                await drive(self._async_put(item, timeout))
+        elif self._try_put(item, timeout, ttl=ttl) is WAIT:
+            await drive(self._async_put(item, timeout, ttl))
 
     async def join_async(self: Any, timeout: float | None = None) -> None:
         """Wait until every item that was put has been processed (see `task_done`), from a coroutine.
@@ -166,3 +225,29 @@ class QueueMethods(SimpleQueueMethods):
         any moment during the wait.
         """
         await drive(self._async_join(timeout))
+
+
+class FairQueueMethods:
+    """The methods of `FairQueue`."""
+
+    async def put_async(
+        self: Any, item: Any, timeout: float | None = None, *, key: Any = None, priority: float = 0, ttl: float | None = None
+    ) -> None:
+        """Put an item into the queue, from a coroutine, with the key that is given or that the queue's `key` function says.
+
+        If there is no room for it, wait for room in the wait queue of this key: indefinitely if `timeout` is None, otherwise
+        for at most `timeout` seconds. If there is room, the coroutine does not suspend, except that after 128 operations in a
+        row other tasks of the loop get to run. `ttl` is that of `put`.
+
+        Raises what `put` raises. Fairness: as `put`. If the call is cancelled, nothing has been put.
+        """
+        if (operation := self._start_put(item, timeout, key=key, priority=priority, ttl=ttl)) is not None:
+            await drive(operation)
+
+    async def put_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None, key: Any = None, priority: float = 0) -> int:
+        """Put all of `items`, in order, from a coroutine, and return the number of items. With `key` all of them have that key.
+
+        Works as `put_many`. An exception that ends it early, CancelledError included, has an attribute `accepted`: the
+        number of items that were put.
+        """
+        return await drive(self._async_put_many(items, timeout, key, priority))

@@ -1,12 +1,12 @@
-"""asyncio's exceptions become bases of ours when asyncio is imported, by whomever and whenever.
+"""asyncio's exceptions become bases of ours when asyncio is imported, by any code, at any time.
 
 `import asyncio` takes several times as long as the rest of this package, and a threaded program does without it. But `except
 asyncio.QueueFull` has to catch our `Full`, and it can only do that by inheritance. So there are two occasions on which the bases are added:
 
 - A finder at the head of `sys.meta_path` sees `asyncio.queues` being imported, and has the bases added once it is executed. It stays
-  there: to take it out would disturb an import in another thread, and who throws asyncio out of `sys.modules` gets new classes.
-- Before it raises one of the three the binary looks whether asyncio has been imported meanwhile. This is for those who put a finder
-  before ours, or who were in the middle of the import when ours came.
+  there: to take it out would disturb an import in another thread, and a program that deletes asyncio from `sys.modules` gets new classes.
+- Before it raises one of the three the binary looks whether asyncio has been imported meanwhile. This is for a program that has put a
+  finder before ours, or was in the middle of the import when ours came.
 
 See docs/decisions/0015-import-time.md.
 """

@@ -25,7 +25,7 @@ def public(cls: type[_T]) -> type[_T]:
 
 
 def add_bases(cls: type, *bases: type) -> None:
-    """Make the class a subclass of each of these too. Whoever else does the same at this moment, the outcome is the same."""
+    """Make the class a subclass of each of these too. If other threads do the same at this moment, the outcome is the same."""
     missing = [base for base in bases if not issubclass(cls, base)]
     if missing:
         cls.__bases__ = tuple(dict.fromkeys((*cls.__bases__, *missing)))

@@ -1,4 +1,4 @@
-"""The command line: `python -m sluicegate`, with its commands `demo` and `bench`.
+"""The command line: `python -m sluicegate`, with its commands `demo`, `bench` and `size`.
 
 A command is a package with SUMMARY, `add_arguments(parser)`, `extras(arguments)` (what it needs beyond sluicegate:
 packages by the extra that brings them) and `main(arguments)`, which prints what it has to say and returns its
@@ -15,16 +15,16 @@ from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
-from sluicegate import __version__, _bench, _demo
+from sluicegate import __version__, _bench, _demo, _size
 
-COMMANDS = {"demo": _demo, "bench": _bench}
+COMMANDS = {"demo": _demo, "bench": _bench, "size": _size}
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="python -m sluicegate",
-        description="Flow control for threads and asyncio. Two programs come with the package:",
+        description="Flow control for threads and asyncio. Three programs come with the package:",
     )
     parser.add_argument("--version", action="version", version=f"sluicegate {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

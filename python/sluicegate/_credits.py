@@ -13,6 +13,7 @@ from sluicegate._core import (
     Permit,
     Receiver,
     Sender,
+    _refuse_coroutine_function,
 )
 from sluicegate._exceptions import ChannelClosed, ChannelFailed
 from sluicegate._methods import copy_methods, set_methods
@@ -109,6 +110,13 @@ class _ReceiverMethods:
         """
         return await drive(self._async_receive_many(max, timeout))
 
+    async def stop_async(self: Any, timeout: float | None = None, *, lanes: Iterable[Any] | None = None) -> Any:
+        """Stop receiving for good, without losing count of work in progress, from a coroutine, and return `settled_through`.
+
+        Works as `stop`. If it is cancelled, the stop goes on: call it again to wait for its end.
+        """
+        return await drive(self._async_stop(timeout, lanes))
+
     def __aiter__(self: Any) -> AsyncReceiverIterator:
         """Iterate over the items until the channel is complete; raise the sender's error if it failed."""
         return AsyncReceiverIterator(self)
@@ -136,9 +144,12 @@ class _ReceiverMethods:
         """
         if not callable(on_next):
             raise TypeError(f"'on_next' must be callable, not {on_next!r}")
+        _refuse_coroutine_function("on_next", on_next)
         for name, handler in {"on_error": on_error, "on_complete": on_complete, "on_subscribe": on_subscribe}.items():
             if handler is not None and not callable(handler):
                 raise TypeError(f"{name!r} must be callable or None, not {handler!r}")
+            if handler is not None:
+                _refuse_coroutine_function(name, handler)
         return start(self, on_next, on_error, on_complete, on_subscribe)
 
 

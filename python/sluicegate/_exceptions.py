@@ -14,8 +14,10 @@ __all__ = [
     "ChannelClosed",
     "ChannelError",
     "ChannelFailed",
+    "CircuitOpen",
     "Empty",
     "Full",
+    "Killed",
     "Overloaded",
     "RateLimited",
     "Refused",
@@ -59,19 +61,27 @@ def _text(self: BaseException) -> str:
     return BaseException.__str__(self)
 
 
+def _representation(self: BaseException) -> str:
+    """Show the text in the place of the template and its values."""
+    text = _text(self)
+    return BaseException.__repr__(self) if text == BaseException.__str__(self) else f"{type(self).__name__}({text!r})"
+
+
 @public
 class Empty(_Empty):
     """There was no item (in time)."""
 
     __str__ = _text
+    __repr__ = _representation
 
 
 @public
 class Full(_Full):
-    """There was no room (in time). After `put_many`, `accepted` is the number of items that were put."""
+    """There was no room (in time). After `put_many`, `accepted` is the number of items that were put; otherwise it is 0."""
 
     __str__ = _text
-    accepted: int
+    __repr__ = _representation
+    accepted: int = 0
 
 
 @public
@@ -81,7 +91,12 @@ class ShutDown(_ShutDown):
     If it was shut down with an error, that is the `__cause__`. After `put_many`, `accepted` is the number of items that were put.
     """
 
-    accepted: int
+    accepted: int = 0
+
+
+@public
+class Killed(ShutDown):
+    """A pipeline was ended at once, and not because its source had ended."""
 
 
 @public
@@ -89,6 +104,7 @@ class Refused(Exception):
     """A limit refused a call. Nothing has been taken."""
 
     __str__ = _text
+    __repr__ = _representation
     _retry_after = 0.0
 
     def _told(self, index: int) -> Any:
@@ -113,6 +129,16 @@ class RateLimited(Refused):
 
 
 @public
+class CircuitOpen(Refused):
+    """A circuit breaker did not let the call through. `retry_after` is the rest of its open time, or a hint."""
+
+    @property
+    def state(self) -> str:
+        """The breaker's state: "open", "half_open" (all probes are on their way) or "forced_open"."""
+        return self._told(3) or "open"
+
+
+@public
 class Overloaded(Refused):
     """There was no room for the call (in time). Nothing has been taken. `retry_after` is only a hint."""
 
@@ -128,7 +154,7 @@ class Overloaded(Refused):
 class ChannelError(Exception):
     """The base of the channels' exceptions. After `send_many`, `accepted` is the number of items that were sent."""
 
-    accepted: int
+    accepted: int = 0
 
 
 @public
@@ -156,16 +182,57 @@ class BlockingInEventLoopWarning(RuntimeWarning):
     """A blocking call is about to block a thread on which an event loop is running."""
 
 
+def _caller(blocking: str, awaitable: str) -> tuple[int, str, str]:
+    """Return the stack level of the caller's line (the first outside this package) and the names that the caller knows.
+
+    A method written in Python that waits in another object is listed in its module's `AWAITABLE`, with its own names. A name that ends
+    with a colon is a statement, and not a call.
+    """
+    level, frame = 2, sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("sluicegate."):
+        names = frame.f_globals.get("AWAITABLE", {})
+        blocking, awaitable = names.get(frame.f_code.co_name, (blocking, awaitable))
+        level, frame = level + 1, frame.f_back
+    return level, blocking, awaitable
+
+
+def _written(name: str) -> str:
+    return name if name.endswith(":") else f"{name}()"
+
+
 def warn_blocking(blocking: str, awaitable: str) -> None:
-    """Warn of a blocking call on an event loop's thread, at the caller's line (the first outside this package)."""
+    """Warn of a blocking call on an event loop's thread."""
     import warnings
 
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("sluicegate."):
-        level, frame = level + 1, frame.f_back
+    level, blocking, awaitable = _caller(blocking, awaitable)
     instead = awaitable if awaitable.startswith("async ") else f"await {awaitable}"
-    message = f"{blocking}() is about to block a thread on which an event loop is running; use `{instead}()`"
+    message = f"{_written(blocking)} is about to block a thread on which an event loop is running; use `{_written(instead)}`"
     warnings.warn(message, BlockingInEventLoopWarning, stacklevel=level)
+
+
+def warn_of_hub(blocking: str) -> bool:
+    """Warn of a blocking call where gevent or eventlet has patched `threading`; return whether there was reason to."""
+    for library, patches, question, names, pool in (
+        ("gevent", "gevent.monkey", "is_module_patched", ("threading", "thread"), "gevent.get_hub().threadpool.apply"),
+        ("eventlet", "eventlet.patcher", "is_monkey_patched", ("thread",), "eventlet.tpool.execute"),
+    ):
+        is_patched = getattr(sys.modules.get(patches), question, None)
+        if is_patched is None or not any(is_patched(name) for name in names):
+            continue
+        # A thread of gevent's pool has no hub that it could stop.
+        hub = getattr(sys.modules.get("gevent._hub_local"), "get_hub_if_exists", None) if library == "gevent" else None
+        if hub is None or hub() is not None:
+            import warnings
+
+            level, blocking, _ = _caller(blocking, "")
+            warnings.warn(
+                f"{_written(blocking)} is about to block a thread and with it all of its greenlets, because {library} cannot patch"
+                f" sluicegate; call it on a thread of a pool: {pool}({blocking}, ...) (this is said once)",
+                BlockingInEventLoopWarning,
+                stacklevel=level,
+            )
+            return True
+    return False
 
 
 _THEIRS: dict[type, str] = {Empty: "QueueEmpty", Full: "QueueFull"}

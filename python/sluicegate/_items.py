@@ -22,11 +22,13 @@ class QueueItems:
     items. Iterating is over the items of one moment.
     """
 
-    __slots__ = ("_kind", "_queue")
+    __slots__ = ("_kind", "_queue", "_take")
 
     def __init__(self, queue: Any, is_fifo: bool) -> None:
         self._queue = queue
         self._kind: type = deque if is_fifo else list
+        #: The method that takes the item that `get` would.
+        self._take = "popleft" if is_fifo else "pop"
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride] (nobody assigns it)
@@ -45,6 +47,11 @@ class QueueItems:
             if unchanged or self._queue._replace(seen, after):
                 return result
 
+    def _take_next(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Apply the method that takes the next item: without a copy of the others, so that a program may take all of them one by one."""
+        taken = None if args or kwargs else self._queue._take_next()
+        return taken[0] if taken else self._apply(function, *args, **kwargs)
+
     def _assign(self, items: Iterable[Any]) -> None:
         """Assignment to `q.queue`: these items take the place of those in the queue."""
         items = list(items)
@@ -60,6 +67,8 @@ class QueueItems:
         if name.startswith("__"):
             raise AttributeError(name)
         attribute = getattr(self._kind, name)
+        if name == self._take:
+            return functools.partial(self._take_next, attribute)
         return functools.partial(self._apply, attribute) if callable(attribute) else getattr(self._kind(), name)
 
     def __len__(self) -> int:

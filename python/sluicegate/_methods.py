@@ -6,7 +6,10 @@ import types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+__all__ = ["copy_methods", "refuse_with", "set_methods"]
 
 _PLUMBING = {"__module__", "__qualname__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__"}
 
@@ -25,7 +28,7 @@ def set_methods(methods: type, target: type) -> None:
 
 
 def copy_methods(methods: type, target: type) -> None:
-    """As `set_methods`, with functions of its own (two classes share the source)."""
+    """As `set_methods`, but with copies of the functions, because two classes share the source."""
     copies: dict[str, Any] = {}
     for name, member in vars(methods).items():
         if isinstance(member, types.FunctionType):
@@ -35,3 +38,16 @@ def copy_methods(methods: type, target: type) -> None:
             copy.__annotations__ = dict(member.__annotations__)
             copies[name] = copy
     set_methods(type("_Copies", (), copies), target)
+
+
+def refuse_with(target: type, message: Callable[[Any], str]) -> None:
+    """Let `with` and `async with` of a `target` raise a TypeError with the text of `message(object)`, which says what to write instead.
+
+    Without these methods Python's own error would only say that one of them is missing.
+    """
+
+    def refuse(self: object, *_exc: object) -> NoReturn:
+        raise TypeError(message(self))
+
+    for name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
+        setattr(target, name, refuse)

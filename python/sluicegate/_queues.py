@@ -10,20 +10,46 @@ import sys
 
 from sluicegate import _aio, _core
 from sluicegate._classes import public
-from sluicegate._core import STAND_INS, LifoQueue, PriorityQueue, Queue, SimpleQueue, StreamEnds
+from sluicegate._conditions import QueueCondition
+from sluicegate._core import (
+    STAND_INS,
+    AdaptiveLifo,
+    CoalescingQueue,
+    CoDel,
+    FairQueue,
+    LifoQueue,
+    Offered,
+    PriorityQueue,
+    Queue,
+    Sample,
+    SimpleQueue,
+    StreamEnds,
+)
 from sluicegate._methods import copy_methods, set_methods
 from sluicegate._views import AsyncQueueView, SyncQueueView
 from sluicegate._working import Working
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Any, TypeVar
 
     _Q_co = TypeVar("_Q_co", covariant=True)
 
-__all__ = ["Consumers", "LifoQueue", "PriorityQueue", "Producers", "Queue", "SimpleQueue"]
+__all__ = [
+    "AdaptiveLifo",
+    "CoDel",
+    "CoalescingQueue",
+    "Consumers",
+    "FairQueue",
+    "LifoQueue",
+    "Offered",
+    "PriorityQueue",
+    "Producers",
+    "Queue",
+    "Sample",
+    "SimpleQueue",
+]
 
 
 class _StreamEnds(StreamEnds["_Q_co"]):
@@ -66,40 +92,6 @@ class Consumers(_StreamEnds["_Q_co"]):
     _method = "consumers"
 
 
-class _Condition:
-    """The part of the standard library's conditions that is available: waiting until a condition holds."""
-
-    __slots__ = ("_name", "_wait")
-
-    def __init__(self, name: str, wait: Callable[[float | None], bool]) -> None:
-        self._name = name
-        self._wait = wait
-
-    def __enter__(self) -> bool:
-        return True
-
-    def __exit__(self, *_exc: object) -> None:
-        return None
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the condition holds or the queue has been shut down. Return False after `timeout` seconds."""
-        return self._wait(timeout)
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"{self._name}.{name}: a sluicegate queue does not expose a lock, and wakes its waiters itself; use put(), get(),"
-            f" join(timeout) or {self._name}.wait(timeout)"
-        )
-
-
-def _joined(queue: Any, timeout: float | None) -> bool:
-    try:
-        queue.join(timeout)
-    except TimeoutError:
-        return False
-    return True
-
-
 class _QueueMethods(_aio.QueueMethods):
     def producers(self: Any, n: int = 1) -> Producers[Any]:
         """Return a context manager (`with`, `async with`) that `n` threads or tasks share as producers.
@@ -130,7 +122,8 @@ class _QueueMethods(_aio.QueueMethods):
         exception. When nothing is queued, no worker has an item, and no `producers()` end is open, the queue is shut
         down, which ends the iteration of all workers. It is not shut down before the first item has been put.
 
-        The queue should have no bound: if all workers wait for room in it at once, nobody takes items.
+        The queue should have no bound: if all workers wait for room in it at once, nobody takes items. The last of them then
+        gets a RuntimeError from its `put`, and so do the others as each of them leaves.
         """
         return Working(self)
 
@@ -144,34 +137,28 @@ class _QueueMethods(_aio.QueueMethods):
         """This queue with exactly the interface of `queue.Queue`."""
         return SyncQueueView(self)
 
-    @property
-    def not_empty(self: Any) -> Any:
-        """Replaces the standard library's condition: `wait(timeout)` waits until there is an item."""
-        return _Condition("not_empty", functools.partial(self._wait_ready, False))
+    @functools.cached_property
+    def not_empty(self: Any) -> QueueCondition:
+        """The condition that is notified when an item has been put. It shares `mutex`."""
+        return QueueCondition(self, "get")
 
-    @property
-    def not_full(self: Any) -> Any:
-        """Replaces the standard library's condition: `wait(timeout)` waits until there is room."""
-        return _Condition("not_full", functools.partial(self._wait_ready, True))
+    @functools.cached_property
+    def not_full(self: Any) -> QueueCondition:
+        """The condition that is notified when an item has been taken. It shares `mutex`."""
+        return QueueCondition(self, "put")
 
-    @property
-    def mutex(self: Any) -> Any:
-        """Not available, because every operation is atomic. Raises AttributeError, whose message names the alternatives."""
-        raise AttributeError(
-            "mutex: a sluicegate queue does not expose a lock; every operation is atomic, including clear(), peek(), put_many(),"
-            " get_many() and shutdown(immediate=True)"
-        )
-
-    @property
-    def all_tasks_done(self: Any) -> Any:
-        """Replaces the standard library's condition: `wait(timeout)` waits until there are no unfinished tasks."""
-        return _Condition("all_tasks_done", functools.partial(_joined, self))
+    @functools.cached_property
+    def all_tasks_done(self: Any) -> QueueCondition:
+        """The condition that is notified when no task is unfinished. It shares `mutex`."""
+        return QueueCondition(self, "join")
 
 
 # Most derived first.
 _THEIRS: dict[type, type] = {
     LifoQueue: queue.LifoQueue,
     PriorityQueue: queue.PriorityQueue,
+    CoalescingQueue: queue.Queue,
+    FairQueue: queue.Queue,
     Queue: queue.Queue,
 }
 
@@ -187,8 +174,8 @@ def _init_subclass(cls: Any, **kwargs: Any) -> None:
 
 
 def _dir(self: Any) -> list[str]:
-    """Return the names that are there: `object.__dir__` would ask `__class__`, which is a stand-in. `mutex` only raises."""
-    return sorted({*dir(type(self)), *vars(self)} - {"mutex"})
+    """Return the names that are there: `object.__dir__` would ask `__class__`, which is a stand-in."""
+    return sorted({*dir(type(self)), *vars(self)})
 
 
 def _make_stand_in(ours: type, theirs: type) -> type:
@@ -206,6 +193,7 @@ def _make_stand_in(ours: type, theirs: type) -> type:
 
 copy_methods(_aio.SimpleQueueMethods, SimpleQueue)
 set_methods(_QueueMethods, Queue)
+set_methods(_aio.FairQueueMethods, FairQueue)
 for _class in (Queue, SimpleQueue):
     _class.__contains__ = None  # `x in q` would eat items
     _class.__dir__ = _dir

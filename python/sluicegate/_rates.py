@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import functools
-import sys
-
 from sluicegate._aio import drive
 from sluicegate._core import (
     WAIT,
-    KeyedBucket,
+    KeyedLeakyBucket,
+    KeyedLimiter,
+    KeyedSlidingWindow,
     KeyedTokenBucket,
     LeakyBucket,
+    LeakyBucketKey,
     RateLimiter,
     RateLimits,
+    RatePermit,
     Reservation,
     SlidingWindow,
+    SlidingWindowKey,
     TokenBucket,
+    TokenBucketKey,
+    UnlimitedRate,
+    ZeroRate,
+    _refuse_coroutine_function,
 )
-from sluicegate._methods import copy_methods, set_methods
+from sluicegate._decorators import before, decorate
+from sluicegate._exceptions import Overloaded
+from sluicegate._methods import copy_methods, refuse_with, set_methods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,88 +36,23 @@ if TYPE_CHECKING:
 _ONE: float = type("_One", (int,), {})(1)
 
 __all__ = [
-    "KeyedBucket",
+    "KeyedLeakyBucket",
+    "KeyedLimiter",
+    "KeyedSlidingWindow",
     "KeyedTokenBucket",
     "LeakyBucket",
+    "LeakyBucketKey",
     "RateLimiter",
     "RateLimits",
+    "RatePermit",
     "Reservation",
     "SlidingWindow",
+    "SlidingWindowKey",
     "TokenBucket",
+    "TokenBucketKey",
+    "UnlimitedRate",
+    "ZeroRate",
 ]
-
-
-def _code_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What runs when `function` is called: of a partial what it calls, of an object its `__call__`."""
-    import inspect
-
-    while isinstance(function, functools.partial):
-        function = function.func
-    if inspect.isroutine(function) or inspect.iscoroutinefunction(function) or _is_marked(function):
-        return function
-    return type(function).__call__
-
-
-def _is_marked(function: Any) -> bool:
-    """Cython marks its coroutine functions with asyncio's own marker; `inspect` does not know them."""
-    marker = getattr(sys.modules.get("asyncio.coroutines"), "_is_coroutine", None)
-    return marker is not None and getattr(function, "_is_coroutine", None) is marker
-
-
-def _limited(function: Callable[..., Any], acquire: Callable[[], Any], acquire_async: Callable[[], Any]) -> Callable[..., Any]:
-    """`function`, with tokens taken before its body runs: of a generator when iteration begins."""
-    import inspect
-
-    code = _code_of(function)
-    if inspect.isasyncgenfunction(code):
-
-        @functools.wraps(function)
-        async def limited_async_generator(*args: Any, **kwargs: Any) -> Any:
-            await acquire_async()
-            generator = function(*args, **kwargs)
-            try:
-                sent = None
-                item = await anext(generator)
-                while True:
-                    try:
-                        sent = yield item
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:  # noqa: BLE001 - it goes on into the generator
-                        item = await generator.athrow(error)
-                    else:
-                        item = await generator.asend(sent)
-            except StopAsyncIteration:
-                return
-            finally:
-                await generator.aclose()
-
-        return limited_async_generator
-
-    if inspect.iscoroutinefunction(code) or _is_marked(code):
-
-        @functools.wraps(function)
-        async def limited_coroutine(*args: Any, **kwargs: Any) -> Any:
-            await acquire_async()
-            return await function(*args, **kwargs)
-
-        return limited_coroutine
-
-    if inspect.isgeneratorfunction(code):
-
-        @functools.wraps(function)
-        def limited_generator(*args: Any, **kwargs: Any) -> Any:
-            acquire()
-            return (yield from function(*args, **kwargs))
-
-        return limited_generator
-
-    @functools.wraps(function)
-    def limited(*args: Any, **kwargs: Any) -> Any:
-        acquire()
-        return function(*args, **kwargs)
-
-    return limited
 
 
 class _ContextMethods:
@@ -130,13 +73,12 @@ class _ContextMethods:
         return None
 
 
-def _decorate(function: Any, acquire: Callable[[], Any], acquire_async: Callable[[], Any], limiter: object) -> Any:
-    def decorate(function: Any) -> Any:
-        if not callable(function) or isinstance(function, type):
-            raise TypeError(f"{limiter!r} can decorate only a function, not {function!r}; acquire(n) takes an amount")
-        return _limited(function, acquire, acquire_async)
-
-    return decorate if function is None else decorate(function)
+def _decorate(function: Any, acquire: Callable[..., Any], acquire_async: Callable[..., Any], limiter: object) -> Any:
+    return decorate(
+        function,
+        lambda function: before(function, acquire, acquire_async),
+        lambda given: f"{limiter!r} can decorate only a function, not {given!r}; acquire(n) takes an amount",
+    )
 
 
 class _LimiterMethods:
@@ -147,7 +89,7 @@ class _LimiterMethods:
         operations in a row other tasks of the loop get to run. If it is cancelled, nothing has been taken, and later
         waiters are admitted earlier.
         """
-        # A timeout that is valid at first sight (nan is not) matters only to those who wait.
+        # A timeout that is valid at first sight (nan is not) matters only if the call has to wait.
         plainly = (
             timeout is None
             or (timeout.__class__ is float and 0.0 <= timeout <= 1e9)
@@ -165,17 +107,49 @@ class _LimiterMethods:
         """
         self._check(n, timeout)
 
-        def acquire() -> bool:
+        def acquire(*_args: Any, **_kwargs: Any) -> bool:
             return self.acquire(n, timeout=timeout)
 
-        def acquire_async() -> Any:
+        def acquire_async(*_args: Any, **_kwargs: Any) -> Any:
             return self.acquire_async(n, timeout=timeout)
 
         return _decorate(function, acquire, acquire_async, self)
 
+    def by(self: Any, *, cost: Any = 1, timeout: float | None = None) -> Any:
+        """Decorate a function so that each call first takes an amount that depends on the call.
+
+        Use `@bucket.by(cost=lambda request: len(request))`: `cost` is called with the arguments of the call, before
+        anything is taken, and returns the amount. It can also be a number. Otherwise works as the plain decorator; a
+        call raises what `cost` and `acquire` raise.
+        """
+        try:
+            self._check(1 if callable(cost) else cost, timeout)
+        except (TypeError, ValueError, OverflowError) as error:
+            _say_cost(error)
+            raise
+        costs = _of_call(cost)
+
+        def acquire(*args: Any, **kwargs: Any) -> bool:
+            cost = costs(*args, **kwargs)
+            try:
+                return self.acquire(cost, timeout=timeout)
+            except (TypeError, ValueError, OverflowError) as error:
+                _say_cost(error)
+                raise
+
+        async def acquire_async(*args: Any, **kwargs: Any) -> Any:
+            cost = costs(*args, **kwargs)
+            try:
+                return await self.acquire_async(cost, timeout=timeout)
+            except (TypeError, ValueError, OverflowError) as error:
+                _say_cost(error)
+                raise
+
+        return _decorate(None, acquire, acquire_async, self)
+
 
 class _SeveralMethods:
-    async def acquire_async(self: Any, n: float = _ONE, /, *, timeout: float | None = None, **amounts: float) -> bool:
+    async def acquire_async(self: Any, n: float = _ONE, *, timeout: float | None = None, **amounts: float) -> bool:
         """Take `n` of each limit, or amounts by name, waiting until all are available, from a coroutine. All or none.
 
         Works as `acquire`. If it is cancelled, nothing has been taken.
@@ -193,32 +167,151 @@ class _SeveralMethods:
         position = () if n is None else (n,)
         self._check(timeout, *position, **amounts)
 
-        def acquire() -> bool:
+        def acquire(*_args: Any, **_kwargs: Any) -> bool:
             return self.acquire(*position, timeout=timeout, **amounts)
 
-        def acquire_async() -> Any:
+        def acquire_async(*_args: Any, **_kwargs: Any) -> Any:
             return self.acquire_async(*position, timeout=timeout, **amounts)
 
         return _decorate(function, acquire, acquire_async, self)
+
+    def by(self: Any, *, cost: Any = 1, timeout: float | None = None) -> Any:
+        """Decorate a function so that each call first takes amounts that depend on the call.
+
+        Use `@limits.by(cost=lambda request: {"requests": 1, "tokens": len(request)})`: `cost` is called with the
+        arguments of the call, before anything is taken, and returns amounts by name, or one amount for all limits. It
+        can also be such a value itself. Otherwise works as the plain decorator; a call raises what `cost` and
+        `acquire` raise.
+        """
+        if not callable(cost):
+            position, amounts = _by_name(cost)
+            self._check(timeout, *position, **amounts)
+        costs = _of_call(cost)
+
+        def acquire(*args: Any, **kwargs: Any) -> bool:
+            position, amounts = _by_name(costs(*args, **kwargs))
+            return self.acquire(*position, timeout=timeout, **amounts)
+
+        def acquire_async(*args: Any, **kwargs: Any) -> Any:
+            position, amounts = _by_name(costs(*args, **kwargs))
+            return self.acquire_async(*position, timeout=timeout, **amounts)
+
+        return _decorate(None, acquire, acquire_async, self)
+
+
+def _say_cost(error: Exception) -> None:
+    """Have the error name the argument that the caller knows."""
+    if error.args and isinstance(error.args[0], str) and error.args[0].startswith("'n' "):
+        error.args = ("'cost' " + error.args[0].removeprefix("'n' "), *error.args[1:])
+
+
+def _of_call(value: Any) -> Callable[..., Any]:
+    """What depends on a call: a function of its arguments, or the same for every call."""
+    if callable(value):
+        _refuse_coroutine_function("cost", value)
+    return value if callable(value) else lambda *_args, **_kwargs: value
+
+
+def _by_name(amounts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Amounts as arguments: by name, or one for all."""
+    from collections.abc import Mapping
+
+    if not isinstance(amounts, Mapping):
+        return (amounts,), {}
+    # No amount at all is nothing of each; as a call without arguments it would be one of each.
+    return ((), dict(amounts)) if amounts else ((0,), {})
+
+
+class _Gates:
+    """The semaphores of a set that are held while a block runs, and what is left of the time for the next."""
+
+    def __init__(self, permit: Any) -> None:
+        self.permit: Any = permit
+        self.held: list[Any] = []
+        timeout, began = permit._timing()
+        self.deadline = None if timeout is None else began + timeout
+
+    def left(self) -> float | None:
+        return None if self.deadline is None else max(0.0, self.deadline - self.permit._timing()[1])
+
+    def enter(self) -> None:
+        for semaphore, n, index in self.permit._gates:
+            gate = semaphore.permit(n, timeout=self.left())
+            try:
+                gate.__enter__()
+            except Overloaded as error:
+                self.say_which(index, error)
+                raise
+            self.held.append(gate)
+        self.permit._acquire_within(self.left())
+        self.permit = None  # it keeps this
+
+    async def enter_async(self) -> None:
+        for semaphore, n, index in self.permit._gates:
+            gate = semaphore.permit(n, timeout=self.left())
+            try:
+                await gate.__aenter__()
+            except Overloaded as error:
+                self.say_which(index, error)
+                raise
+            self.held.append(gate)
+        await drive(self.permit._async_acquire_within(self.left()))
+        self.permit = None
+
+    def say_which(self, index: int, error: Overloaded) -> None:
+        """Have the text of a semaphore's refusal name the set, and the semaphore as the set does."""
+        if len(error.args) > 2 and isinstance(error.args[0], str):
+            owner, limit = self.permit._gate(index)
+            name = "" if owner.name is None else f" {owner.name!r}"
+            head = f"{type(owner).__name__}{name} cannot admit the request in time because of its limit {limit!r}: "
+            error.args = (head.replace("{", "{{").replace("}", "}}") + error.args[0], *error.args[1:])
+
+    def close(self) -> None:
+        while self.held:
+            self.held.pop().__exit__(None, None, None)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _enter_gates(permit: Any) -> None:  # pyright: ignore[reportUnusedFunction]  # called by the binary
+    gates = _Gates(permit)
+    try:
+        gates.enter()
+        permit._keep(gates)
+    except BaseException:
+        gates.close()
+        raise
+
+
+class _RatePermitMethods:
+    async def __aenter__(self: Any) -> Any:
+        if self._gates is None:
+            await drive(self._async_acquire())
+            return self
+        gates = _Gates(self)
+        try:
+            await gates.enter_async()
+            self._keep(gates)
+        except BaseException:
+            gates.close()
+            raise
+        return self
+
+    async def __aexit__(self: Any, *_exc: object) -> None:
+        self.__exit__()
 
 
 def _pause_seconds(value: Any) -> Any:
     """What `pause_for` is given, in seconds: a Retry-After as it comes is seconds or an HTTP date (RFC 9110, 10.2.3)."""
     if not isinstance(value, (str, bytes)):
         return value
-    text = (value.decode("latin-1") if isinstance(value, bytes) else value).strip()
-    if text.isascii() and text.isdigit():
-        return int(text)
-    from datetime import datetime, timezone
-    from email.utils import parsedate_to_datetime
+    from sluicegate._retry_after import parse_retry_after
 
-    try:
-        date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):  # 3.10 raises a TypeError for what is no date
-        raise ValueError(f"'seconds' must be a number of seconds or an HTTP date, not {value!r}") from None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=timezone.utc)
-    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
+    seconds = parse_retry_after(value)
+    if seconds is None:
+        raise ValueError(f"'seconds' must be a number of seconds or an HTTP date, not {value!r}")
+    return seconds
 
 
 _pause_limiter, _pause_set = RateLimiter.pause_for, RateLimits.pause_for
@@ -229,7 +322,7 @@ class _LimiterPause:
         """Admit no request for `seconds`, such as a server's Retry-After. Tokens are still refilled during the pause.
 
         A string is taken for the value of a Retry-After header: seconds, or an HTTP date, of which the time from now on
-        by the system's clock counts. A date in the past is no pause. A shorter pause does not shorten a longer one.
+        by the system's clock counts. A date in the past pauses nothing. A shorter pause does not shorten a longer one.
         Existing reservations keep their moments.
 
         Raises ValueError, TypeError or OverflowError for invalid `seconds`.
@@ -247,24 +340,44 @@ class _SetPause:
 
 
 class _KeyedMethods:
-    def acquire(self: Any, key: Any, n: float = 1, *, timeout: float | None = None) -> bool:
-        """Take `n` tokens from the key's bucket, waiting until they are available. Works as `TokenBucket.acquire`."""
-        return self.key(key).acquire(n, timeout=timeout)
-
     async def acquire_async(self: Any, key: Any, n: float = 1, *, timeout: float | None = None) -> bool:
-        """Take `n` tokens from the key's bucket, waiting until they are available, from a coroutine.
+        """Take `n` tokens of the key, waiting until they are available, from a coroutine.
 
         Works as `TokenBucket.acquire_async`.
         """
         return await self.key(key).acquire_async(n, timeout=timeout)
 
     def retry_after(self: Any, key: Any, n: float = 1) -> float:
-        """Return the seconds until `n` tokens can be taken from the key's bucket. Works as `TokenBucket.retry_after`."""
+        """Return the seconds until `n` tokens of the key can be taken. Works as `TokenBucket.retry_after`."""
         return self.key(key).retry_after(n)
 
     def pause_for(self: Any, key: Any, seconds: Any) -> None:
         """Admit no request of the key for `seconds`. Works as `TokenBucket.pause_for`."""
         self.key(key).pause_for(seconds)
+
+    def by(self: Any, *, key: Any, cost: Any = 1, timeout: float | None = None) -> Any:
+        """Decorate a function so that each call first takes an amount of a key, both of which depend on the call.
+
+        Use `@per_user.by(key=lambda request: request.user)`, or with `cost=lambda request: request.size`: both are
+        called with the arguments of the call, before anything is taken. `cost` can also be a number. Otherwise works as
+        the decorator of a `TokenBucket`; a call raises what `key`, `cost` and `acquire` raise.
+        """
+        if not callable(key):
+            raise TypeError(f"'key' must be a function of the call's arguments, not {key!r}; key(k) is the limiter of one key")
+        _refuse_coroutine_function("key", key)
+        costs = _of_call(cost)
+
+        def acquire(*args: Any, **kwargs: Any) -> bool:
+            return self.acquire(key(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
+
+        def acquire_async(*args: Any, **kwargs: Any) -> Any:
+            return self.acquire_async(key(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
+
+        return _decorate(None, acquire, acquire_async, self)
+
+
+def _no_manager(_reservation: object) -> str:
+    return "a Reservation is not a context manager: write `with limiter.permit(n):`, which waits in the wait queue and obeys pauses"
 
 
 class _ReservationMethods:
@@ -275,19 +388,6 @@ class _ReservationMethods:
         """
         return await drive(self._async_wait(timeout))
 
-    async def __aenter__(self: Any) -> Any:
-        self._check_open()
-        try:
-            await self.wait_async()
-            self._check_open()  # somebody else may have cancelled it meanwhile
-        except BaseException:
-            self.cancel()  # the body will not run
-            raise
-        return self
-
-    async def __aexit__(self: Any, *_exc: object) -> None:
-        return None
-
 
 for _class in (RateLimiter, RateLimits):
     copy_methods(_ContextMethods, _class)
@@ -295,6 +395,8 @@ set_methods(_LimiterMethods, RateLimiter)
 set_methods(_SeveralMethods, RateLimits)
 set_methods(_LimiterPause, RateLimiter)
 set_methods(_SetPause, RateLimits)
-set_methods(_KeyedMethods, KeyedTokenBucket)
+set_methods(_KeyedMethods, KeyedLimiter)
+set_methods(_RatePermitMethods, RatePermit)
 set_methods(_ReservationMethods, Reservation)
+refuse_with(Reservation, _no_manager)
 del _class

@@ -1,4 +1,4 @@
-"""What the two programs print with: rich on a terminal where it is installed, plain text everywhere else.
+"""What the programs print with: rich on a terminal where it is installed, plain text everywhere else.
 
 A pipe or a file always gets plain text, one sentence a line, so that what reads it need not undo the wrapping.
 """
@@ -87,7 +87,7 @@ class Progress:
         """Leave what was printed."""
 
     def update(self, done: int, state: str) -> None:
-        """Show that so much is done, if the last time is long enough ago."""
+        """Show how much is done, unless it was shown a moment ago."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self.EVERY
             self.draw(done, state)

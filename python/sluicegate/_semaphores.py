@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sluicegate._aio import drive
+from sluicegate._aio import PermitMethods, drive
 from sluicegate._core import WAIT, BoundedSemaphore, KeyedSemaphore, Semaphore, SemaphoreKey, SemaphorePermit
-from sluicegate._methods import set_methods
+from sluicegate._methods import copy_methods, set_methods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AsyncSemaphoreView:
         raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object: it is a view of a semaphore, which has waiters")
 
     def __repr__(self) -> str:
-        # asyncio.Semaphore's own wording, for whoever reads it in a log or a debugger.
+        # asyncio.Semaphore's own wording, which people know from logs and debuggers.
         now = self._semaphore.statistics()
         state = "locked" if now.value == 0 or now.waiters else f"unlocked, value:{now.value}"
         waiters = f", waiters:{now.waiters}" if now.waiters else ""
@@ -94,38 +94,13 @@ class _SemaphoreMethods:
         return AsyncSemaphoreView(self)
 
 
-class _PermitMethods:
-    async def __aenter__(self: Any) -> Any:
-        await drive(self._async_acquire())
-        return self
-
-    async def __aexit__(self: Any, *_exc: object) -> None:
-        self.__exit__()
-
-
 class _KeyedMethods:
-    def acquire(self: Any, key: Any, blocking: bool = True, timeout: float | None = None, n: int = 1) -> bool:
-        """Acquire `n` permits of the key, waiting until free, and return True. Works as `Semaphore.acquire`."""
-        return self.key(key).acquire(blocking, timeout, n)
-
     async def acquire_async(self: Any, key: Any, n: int = 1, *, timeout: float | None = None) -> bool:
         """Acquire `n` permits of the key, waiting until free, from a coroutine. Works as `Semaphore.acquire_async`."""
         return await self.key(key).acquire_async(n, timeout=timeout)
-
-    def try_acquire(self: Any, key: Any, n: int = 1) -> bool:
-        """Acquire `n` permits of the key if they are free and nobody is waiting. Works as `Semaphore.try_acquire`."""
-        return self.key(key).try_acquire(n)
-
-    def release(self: Any, key: Any, n: int = 1) -> None:
-        """Release `n` permits of the key. Raises ValueError if fewer are held. Works as `Semaphore.release`."""
-        self.key(key).release(n)
-
-    def permit(self: Any, key: Any, n: int = 1, *, timeout: float | None = None) -> SemaphorePermit:
-        """Return a context manager that holds `n` permits of the key while its block runs. Works as `Semaphore.permit`."""
-        return self.key(key).permit(n, timeout=timeout)
 
 
 set_methods(_SemaphoreMethods, Semaphore)
 Semaphore.__enter__ = Semaphore.acquire  # as the standard library's
 set_methods(_KeyedMethods, KeyedSemaphore)
-set_methods(_PermitMethods, SemaphorePermit)
+copy_methods(PermitMethods, SemaphorePermit)

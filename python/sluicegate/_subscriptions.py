@@ -114,7 +114,7 @@ class _Subscriber:
         except BaseException as error:
             self.receiver.cancel()
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise  # these are for whoever runs us
+                raise  # these are for the code that runs us
             Receiver._report(error, handler)
             return False
         finally:
@@ -127,7 +127,7 @@ class _Subscriber:
         if state == "completed":
             if self.on_complete is not None:
                 self.signal(self.on_complete)
-        elif state != "cancelled" and self.on_error is not None:
+        elif state not in ("stopping", "cancelled") and self.on_error is not None:
             self.signal(self.on_error, error)
 
     def next(self) -> Any:

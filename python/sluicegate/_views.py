@@ -16,13 +16,11 @@ from __future__ import annotations
 from types import GenericAlias
 
 from sluicegate._aio import drive
-from sluicegate._core import WAIT
+from sluicegate._core import WAIT, FairQueue, LifoQueue, PriorityQueue, Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Generic, TypeVar
-
-    from sluicegate._core import Queue
 
     T = TypeVar("T")
 else:
@@ -31,14 +29,31 @@ else:
 __all__ = ["AsyncQueueView", "SyncQueueView"]
 
 
+def _puts() -> dict[Any, str | None]:
+    """The puts that are ours, and which of the queue's methods has the standard library's arguments alone; None where there is none."""
+    plain: dict[Any, str | None] = {FairQueue.put: None, FairQueue.put_nowait: None}
+    for each in (Queue, LifoQueue, PriorityQueue):
+        plain |= {each.put: "_put_only", each.put_nowait: "_put_nowait_only"}
+    return plain
+
+
 class _View(Generic[T]):
     """What both views share.
 
     The methods below say what there is and with which arguments. Of those that are called once per item, each view has the queue's own
     bound methods as attributes of the same names, which is what a call finds first: through a view it costs what it costs on the queue.
+    What only the queue has (`ttl`, and the `key` and `priority` of a FairQueue) cannot be given through a view.
     """
 
     _q: Queue[T]
+    _plain_puts = _puts()
+
+    def _take_over(self, name: str) -> None:
+        """Let a call of this method find the queue's own first; a user's own, where a class has one."""
+        queue = self._q
+        plain = self._plain_puts.get(getattr(type(queue), name), name)
+        if plain is not None:
+            setattr(self, name, getattr(queue, plain))
 
     if not TYPE_CHECKING:
         # The standard library's classes answer `Queue[int]` with a types.GenericAlias, and code looks for that.
@@ -94,7 +109,7 @@ class AsyncQueueView(_View[T]):
     def __init__(self, queue: Queue[T]) -> None:
         self._q = queue
         if not TYPE_CHECKING:  # to a type checker these are the methods below
-            self.put_nowait = queue.put_nowait
+            self._take_over("put_nowait")
             self.get_nowait = queue.get_nowait
         self._try_put = queue._try_put
         self._try_get = queue._try_get
@@ -135,7 +150,7 @@ class AsyncQueueView(_View[T]):
         return f"<{type(self._q).__name__}.async_q {self._format()}>"
 
     def _format(self) -> str:
-        # asyncio.Queue's own wording, for whoever reads it in a log or a debugger.
+        # asyncio.Queue's own wording, which people know from logs and debuggers.
         queue = self._q
         now = queue.statistics()
         words = [f"maxsize={queue.maxsize!r}"]
@@ -161,9 +176,9 @@ class SyncQueueView(_View[T]):
     def __init__(self, queue: Queue[T]) -> None:
         self._q = queue
         if not TYPE_CHECKING:  # to a type checker these are the methods below
-            self.put_nowait = queue.put_nowait
+            self._take_over("put_nowait")
             self.get_nowait = queue.get_nowait
-            self.put = queue.put
+            self._take_over("put")
             self.get = queue.get
 
     @property
@@ -196,22 +211,22 @@ class SyncQueueView(_View[T]):
 
     @property
     def mutex(self) -> Any:
-        """Not available: raises ``AttributeError``, whose message names the alternatives."""
+        """The lock that makes several steps one; the conditions below share it."""
         return self._q.mutex
 
     @property
     def not_empty(self) -> Any:
-        """Replaces ``queue.Queue.not_empty``: ``wait(timeout)`` waits for an item and takes nothing."""
+        """The condition that is notified when an item has been put."""
         return self._q.not_empty
 
     @property
     def not_full(self) -> Any:
-        """Replaces ``queue.Queue.not_full``: ``wait(timeout)`` waits for room and takes nothing."""
+        """The condition that is notified when an item has been taken."""
         return self._q.not_full
 
     @property
     def all_tasks_done(self) -> Any:
-        """Replaces ``queue.Queue.all_tasks_done``: ``wait(timeout)`` waits until there are no unfinished tasks."""
+        """The condition that is notified when no task is unfinished."""
         return self._q.all_tasks_done
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from contextvars import Context
 from typing import Any, TypeVar, Union, overload
 
+from sluicegate._arguments import count, text
 from sluicegate._exceptions import ChannelClosed, ChannelError
 from sluicegate._methods import set_methods
 
@@ -154,6 +155,7 @@ def read_lines(
     Raises TypeError, ValueError, LookupError or OverflowError for bad arguments, OSError for a descriptor that is not open,
     ChannelError if the sender has ended.
     """
+    _check_end("sender", sender, Sender)
     return _read_lines(source, sender, encoding, errors, keep_ends, limit, complete)
 
 
@@ -163,6 +165,7 @@ def read_chunks(source: Endpoint, sender: Sender[bytes], *, chunk_size: int = 65
     A file is sent in chunks of `chunk_size` bytes, the last one shorter. From a socket or a pipe a chunk is what is available, at most
     `chunk_size` bytes. On a channel with `weigh=len` a chunk is never larger than the window. Everything else works as in `read_lines`.
     """
+    _check_end("sender", sender, Sender)
     return _read_chunks(source, sender, chunk_size, complete)
 
 
@@ -182,7 +185,14 @@ def write_from(receiver: Receiver[Any], target: Endpoint, *, append: bool = Fals
 
     Raises TypeError, ValueError or OverflowError for bad arguments, OSError for a descriptor that is not open.
     """
+    _check_end("receiver", receiver, Receiver)
     return _write_from(receiver, target, append)
+
+
+def _check_end(name: str, end: Any, kind: type) -> None:
+    """A channel is given in the place of its end more often than anything else."""
+    if not isinstance(end, kind):
+        raise TypeError(f"'{name}' must be the {kind.__name__} of a channel, as in `channel.{name}`, not {text(end)}")
 
 
 @overload
@@ -203,9 +213,7 @@ async def pump(source: Any, target: Any, *, chunk_size: int = 65536, complete: b
     if isinstance(source, Receiver):
         return await _pump_out(source, target)
     if isinstance(target, Sender):
-        if chunk_size < 1:
-            raise ValueError(f"'chunk_size' must be an int of at least 1, not {chunk_size!r}")
-        return await _pump_in(source, target, chunk_size, complete)
+        return await _pump_in(source, target, count("chunk_size", chunk_size, 1), complete)
     raise TypeError(f"pump needs a Receiver as its source or a Sender as its target, not {source!r} and {target!r}")
 
 
@@ -271,6 +279,7 @@ async def feed(source: Iterable[_T] | AsyncIterable[_T], sender: Sender[_T], *, 
     If it is cancelled, the sender and the source stay open. An item that had been taken by then, and turned out to weigh more than there
     was credit for, is in the exception's `pending`.
     """
+    _check_end("sender", sender, Sender)
     sending: Any = sender
     try:
         if isinstance(source, AsyncIterable):

@@ -1,0 +1,76 @@
+"""A time limit for what a task awaits, on every Python and by any clock.
+
+`asyncio.timeout` came with 3.11, and `asyncio.wait_for` runs what it waits for in another task before 3.12.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from sluicegate._core import Semaphore
+from sluicegate.testing import ManualClock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+    from sluicegate._core import Clock
+
+__all__ = ["Timeout"]
+
+
+class Timeout:
+    """`async with Timeout(seconds, clock)`: the block is cancelled after `seconds`, which then raises TimeoutError.
+
+    A cancellation from elsewhere stays one. Before 3.11 a task does not tell them apart if both come in the same turn of its loop.
+    """
+
+    __slots__ = ("_cancelling", "_clock", "_fired", "_seconds", "_task", "_timer")
+
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._fired = False
+
+    async def __aenter__(self) -> Timeout:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            raise RuntimeError(
+                "a time limit needs a running asyncio event loop (asyncio's own or uvloop's);"
+                " there is none on this thread, and trio's is not one"
+            ) from None
+        if task is None:
+            raise RuntimeError("a time limit needs a task of asyncio: this coroutine is not run by one")
+        self._task: Any = task
+        self._cancelling: int = self._task.cancelling() if hasattr(task, "cancelling") else 0
+        self._timer: asyncio.TimerHandle | asyncio.Task[None]
+        if isinstance(self._clock, ManualClock):
+            self._timer = asyncio.create_task(self._watch())
+        else:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._fire)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None) -> None:
+        self._timer.cancel()
+        if not self._fired:
+            return
+        # The cancellation was ours if nobody else has asked for one meanwhile.
+        ours = self._task.uncancel() <= self._cancelling if hasattr(self._task, "uncancel") else True
+        if ours and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise TimeoutError(f"it took longer than {self._seconds:g} seconds") from error
+
+    def has_caused(self, error: BaseException) -> bool:
+        """Return whether it is the cancellation that this time limit has asked for, and nobody else."""
+        if not self._fired or not isinstance(error, asyncio.CancelledError):
+            return False
+        return not hasattr(self._task, "cancelling") or self._task.cancelling() - 1 <= self._cancelling
+
+    def _fire(self) -> None:
+        self._fired = True
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        await Semaphore(0, clock=self._clock).acquire_async(timeout=self._seconds)
+        self._fire()
