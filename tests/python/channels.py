@@ -1,10 +1,11 @@
-"""What the tests of the credit channels share: both kinds, what they hold, and waiters put in line one by one."""
+"""What the tests of the credit channels share: both kinds, what they hold, and waiters that join the wait queue one by one."""
 
 from __future__ import annotations
 
 import asyncio
 
-from helpers import PATIENCE, settle, spawn, wait_until
+import pytest
+from helpers import PATIENCE, settle, spawn, step, wait_until
 
 from sluicegate import AckChannel, ChannelClosed, CreditChannel, Delivery, Empty
 
@@ -28,6 +29,11 @@ def value(received):
         received.ack()
         return received.value
     return received
+
+
+def items_into(items):
+    """An `on_discard` that keeps the items alone."""
+    return lambda item, _reason, _error: items.append(item)
 
 
 def take(channel):
@@ -69,7 +75,7 @@ def waiting(channel):
 
 
 def in_line(channel, *calls):
-    """A thread for each call, `(function, *args)`, put in line one after the other."""
+    """A thread for each call, `(function, *args)`, which join the wait queue one after the other."""
     workers = []
     for call in calls:
         before = waiting(channel)
@@ -97,7 +103,7 @@ async def cancelled(task):
 
 
 def submit(channel, loop, coroutine):
-    """A task on a running loop of another thread, once it stands in line."""
+    """A task on a running loop of another thread, once it is in the wait queue."""
     before = waiting(channel)
     future = loop.submit(coroutine)
     wait_until(lambda: waiting(channel) == before + 1)
@@ -107,3 +113,27 @@ def submit(channel, loop, coroutine):
 def result(waiter):
     """Of a thread, or of a task on another thread's loop."""
     return waiter.result(PATIENCE)
+
+
+kinds = pytest.mark.parametrize("kind", list(KINDS))
+
+
+def run(coroutine):
+    """A coroutine that must not wait, on a loop."""
+
+    async def main():
+        done, outcome = step(coroutine)
+        assert done
+        return outcome
+
+    return asyncio.run(main())
+
+
+def refused(call, names, error, *channels):
+    """What it is refused with: it names the argument, and nothing has changed."""
+    before = [channel.statistics() for channel in channels]
+    with pytest.raises(error) as told:
+        call()
+    assert names in str(told.value), f"{told.value!r} does not name {names}"
+    assert [channel.statistics() for channel in channels] == before
+    return told.value

@@ -25,6 +25,8 @@ import helpers
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["borrowed"]
+
 # A change is judged by what it changed: the same schedules each time. Asked for a number of them, the models try new ones.
 settings.register_profile("same each time", derandomize=True)
 if "SLUICEGATE_MODEL_EXAMPLES" not in os.environ:
@@ -37,23 +39,43 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Where a test must not run in several threads at once, by the file it is in (`--parallel-threads`, on the
 # free-threaded build). The key is the beginning of the file's name, the value the reason that pytest prints.
 # A single test says so itself: `@pytest.mark.thread_unsafe(reason=...)`.
+ARGUMENTS = "arguments and what becomes of wrong ones: nothing is shared between threads"
+FIGURES = "arithmetic in Python: nothing is shared between threads"
 ONE_THREAD_ONLY = {
+    "test_broadcast": "signals, forks, the end of interpreters, and what one collection of the process finds",
     "test_bench": "starts programs and measures them",
+    "test_cli": "starts programs and reads what they print",
     "test_credit_model": "one thread and its model; several side by side only take longer",
     "test_demo": "starts programs and reads what they print",
+    "test_credit_memory": "starts interpreters with little memory",
     "test_docs": "runs the code blocks of the docs, which share one name space a page",
     "test_dropin_logging": "loggers and handlers belong to the process",
     "test_examples": "runs programs, and one of them is about time",
     "test_exit": "starts interpreters and watches them end",
+    "test_executor": "counts threads, forks, and watches interpreters end",
+    "test_exports": "names and signatures",
     "test_fork": "forks, which a process with other test threads must not",
     "test_gc": "counts what one collection of the whole process finds",
+    "test_http": "arguments and headers, event loops and servers of its own: nothing is shared between threads",
+    "test_import": "starts interpreters",
+    "test_logging": "loggers and handlers belong to the process",
+    "test_long_chains": "starts interpreters",
+    "test_mapping": "counts threads, forks, and watches interpreters end",
+    "test_numbers": ARGUMENTS,
+    "test_prefetch": "counts threads, forks, and watches interpreters end",
+    "test_rate_arguments": ARGUMENTS,
     "test_rate_interrupts": "signals, forks, the end of interpreters, and what one collection of the process finds",
     "test_rate_keyed_memory": "measures the memory of interpreters of its own",
     "test_rate_model": "one thread and its model; several side by side only take longer",
     "test_rate_storm": "a storm of threads already; several at once only take longer",
+    "test_select": "signals, forks, the end of interpreters, and what one collection of the process finds",
+    "test_retry_figures": FIGURES,
+    "test_refusals": "errors and their texts: nothing is shared between threads",
     "test_semaphore_interrupts": "signals, forks, the end of interpreters, and what one collection of the process finds",
     "test_semaphore_storm": "a storm of threads already; several at once only take longer",
     "test_signals": "signals go to the main thread, and the test would not be on it",
+    "test_size_command": FIGURES,
+    "test_sizing": FIGURES,
     "test_storm": "a storm of threads already; several at once only take longer",
 }
 
@@ -63,6 +85,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # long (145 s of 410 went into collections, and 57 since).
     items.sort(key=lambda item: item.path.stem.endswith("_model"))
     for item in items:
+        if " at 0x" in item.name:  # the processes of pytest-xdist could not tell each other which test they mean
+            raise pytest.UsageError(f"{item.nodeid}: a test's name must be the same each time, without an address")
         for beginning, reason in ONE_THREAD_ONLY.items():
             if item.path.name.startswith(beginning):
                 item.add_marker(pytest.mark.thread_unsafe(reason=reason))

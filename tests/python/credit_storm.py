@@ -19,6 +19,8 @@ import threading
 import time
 import warnings
 
+from channels import items_into
+
 from sluicegate import AckChannel, ChannelClosed, ChannelError, CreditChannel, Delivery, Empty, Full, StaleDelivery
 
 PATIENCE = 60.0
@@ -110,7 +112,7 @@ def make(dice):
 
     def link(kind, window, **options):
         discarded = []
-        one = Link(kind(window, on_discard=discarded.append, **options), discarded)
+        one = Link(kind(window, on_discard=items_into(discarded), **options), discarded)
         one.bound = one.bound or options["buffer"]
         return one
 

@@ -18,16 +18,19 @@ import time
 
 import pytest
 
+from sluicegate import FairQueue
+
 try:
     import uvloop
 except ImportError:  # an extra; the tests which need it say "skipped"
     uvloop = None
 
-PATIENCE = 30.0
-
 # One knob scales every storm: 200 000 items by default, the issue's sizes with SLUICEGATE_STORM_ITEMS=1000000.
 STORM_ITEMS = int(os.environ.get("SLUICEGATE_STORM_ITEMS", "200000"))
 ROUNDS = max(20, STORM_ITEMS // 1000)
+
+# Larger storms may take longer before they count as hung.
+PATIENCE = 30.0 * max(1.0, STORM_ITEMS / 200_000)
 
 LOOP_KINDS = [
     "asyncio",
@@ -182,11 +185,25 @@ class LoopThread:
 _collecting = threading.Lock()
 
 
+class OneKey(FairQueue):
+    """A `FairQueue` to be used as a plain queue: all items have one key, so they come out in the order in which they came."""
+
+    def __init__(self, maxsize=0, **options):
+        super().__init__(maxsize, key=lambda item: 0, **options)
+
+
 def collect():
     """Collects garbage until what the garbage referred to is gone too (a collection during another one does nothing)."""
     for _ in range(3):
         with _collecting:
             gc.collect()
+
+
+def is_gone(reference):
+    """Whether the object behind a weak reference is. Without the GIL a thread's objects that others drop go at a collection only."""
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        gc.collect()
+    return reference() is None
 
 
 PREAMBLE = """
@@ -195,9 +212,11 @@ faulthandler.dump_traceback_later({limit}, exit=True)
 """
 
 
-#: For scripts that fork.
+#: For scripts that fork. A process with threads is not to do so, says Python since 3.12; that it works all the same is what they test.
 FORKING = """
-import os, signal, sys, traceback
+import os, signal, sys, traceback, warnings
+
+warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
 
 def in_child(function):
     pid = os.fork()
@@ -221,10 +240,10 @@ def check(*pids):
 """
 
 
-def run_script(source, *arguments, limit=60.0, quiet=True):
+def run_script(source, *arguments, limit=2 * PATIENCE, quiet=True, environment=None):
     """Runs a script in an interpreter of its own; what it prints, once it has left with 0 (a hang dumps all threads).
 
-    With `quiet`, anything on its standard error is a failure too.
+    With `quiet`, anything on its standard error is a failure too. `environment` is added to that of this process.
     """
     script = PREAMBLE.format(limit=limit) + textwrap.dedent(source)
     done = subprocess.run(
@@ -233,9 +252,22 @@ def run_script(source, *arguments, limit=60.0, quiet=True):
         text=True,
         timeout=limit + 30,
         check=False,
+        env={**os.environ, **(environment or {})},
     )
     told = f"exit status {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
     assert done.returncode == 0, told
     if quiet:
         assert done.stderr == "", told
     return done.stdout
+
+
+def pass_through(permit):
+    """The shortest block of a permit."""
+    with permit:
+        pass
+
+
+async def pass_through_async(permit):
+    """The same, awaited."""
+    async with permit:
+        pass

@@ -27,7 +27,7 @@ PATIENCE = 60.0
 
 KINDS = {
     "TokenBucket": lambda rate, burst: TokenBucket(rate, burst=burst),
-    "KeyedBucket": lambda rate, burst: KeyedTokenBucket(rate, burst=burst, max_keys=3),
+    "TokenBucketKey": lambda rate, burst: KeyedTokenBucket(rate, burst=burst, max_keys=3),
     "RateLimits": lambda rate, burst: RateLimits(one=TokenBucket(rate, burst=burst), other=TokenBucket(rate * 10, burst=burst * 10)),
     "LeakyBucket": lambda rate, burst: LeakyBucket(rate, capacity=10**6),  # its burst is 1
     "SlidingWindow": lambda rate, burst: SlidingWindow(burst, burst / rate),

@@ -1,4 +1,4 @@
-"""What the tests of the rate limiters share: one of each kind, waiters put in line one by one, loops that die."""
+"""What the tests of the rate limiters share: one of each kind, waiters that join the wait queue one by one, loops that die."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from fractions import Fraction
 
 from helpers import new_loop, settle, spawn
 
-from sluicegate import KeyedBucket, KeyedTokenBucket, LeakyBucket, RateLimits, SlidingWindow, TokenBucket
+from sluicegate import (
+    KeyedLeakyBucket,
+    KeyedSlidingWindow,
+    KeyedTokenBucket,
+    LeakyBucket,
+    RateLimits,
+    Semaphore,
+    SlidingWindow,
+    TokenBucket,
+    TokenBucketKey,
+)
 
 NANOSECOND = 1e-9
 
@@ -26,7 +36,7 @@ def one_key(keyed, key="key"):
 
 def figures(limiter):
     """Its statistics."""
-    if isinstance(limiter, KeyedBucket):
+    if isinstance(limiter, TokenBucketKey):
         return _all_keys[limiter].statistics()
     return limiter.statistics()
 
@@ -36,17 +46,31 @@ ONE_PER_PERIOD = {
     "TokenBucket": lambda period, **options: TokenBucket(1 / period, burst=1, **options),
     "LeakyBucket": lambda period, **options: LeakyBucket(1 / period, capacity=10000, **options),
     "SlidingWindow": lambda period, **options: SlidingWindow(1, period, **options),
-    "KeyedBucket": lambda period, **options: one_key(KeyedTokenBucket(1 / period, burst=1, max_keys=10, **options)),
+    "TokenBucketKey": lambda period, **options: one_key(KeyedTokenBucket(1 / period, burst=1, max_keys=10, **options)),
     "RateLimits": lambda period, clock=None, **options: RateLimits(
         bucket=TokenBucket(1 / period, burst=1, clock=clock), window=SlidingWindow(1, period, clock=clock), **options
     ),
 }
 KINDS = list(ONE_PER_PERIOD)
 
+# The same, of the limiters that do most of what they do as one of those.
+MORE = ONE_PER_PERIOD | {
+    "SlidingWindowKey": lambda period, **options: KeyedSlidingWindow(1, period, max_keys=10, **options).key("key"),
+    "LeakyBucketKey": lambda period, **options: KeyedLeakyBucket(1 / period, capacity=10000, max_keys=10, **options).key("key"),
+    "set in a set": lambda period, clock=None, **options: RateLimits(
+        inner=RateLimits(bucket=TokenBucket(1 / period, burst=1, clock=clock), leaky=LeakyBucket(1 / period, capacity=1, clock=clock)),
+        window=SlidingWindow(1, period, clock=clock),
+        **options,
+    ),
+    "set with a semaphore": lambda period, clock=None, **options: RateLimits(
+        slots=Semaphore(100), bucket=TokenBucket(1 / period, burst=1, clock=clock), **options
+    ),
+}
+
 # Each makes a limiter with a burst of its own that takes amounts, the same figures for all: (rate, burst, clock).
 BUCKETS = {
     "TokenBucket": lambda rate, burst, clock: TokenBucket(rate, burst=burst, clock=clock),
-    "KeyedBucket": lambda rate, burst, clock: one_key(KeyedTokenBucket(rate, burst=burst, max_keys=1, clock=clock), b"key"),
+    "TokenBucketKey": lambda rate, burst, clock: one_key(KeyedTokenBucket(rate, burst=burst, max_keys=1, clock=clock), b"key"),
 }
 
 
@@ -62,7 +86,7 @@ def used_up(kind, clock=None, **options):
 
 
 def in_line(clock, *calls):
-    """A thread for each call, `(function, *args)`, put in line one after the other."""
+    """A thread for each call, `(function, *args)`, which join the wait queue one after the other."""
     workers = []
     for call in calls:
         before = clock.waiters

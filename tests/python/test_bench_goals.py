@@ -49,19 +49,21 @@ def environment() -> Environment:
     return Environment.look()
 
 
-def figures(name: str, *nanoseconds: float, voluntary: int | None = None) -> Figures:
-    return Figures(name, tuple(Sample(each / 1e9 * 100, 100, voluntary, 0) for each in nanoseconds))
+def figures(name: str, *nanoseconds: float, voluntary: int | None = None, processors: float | None = None) -> Figures:
+    seconds = [each / 1e9 * 100 for each in nanoseconds]
+    return Figures(name, tuple(Sample(each, 100, voluntary, 0, processors and processors * each) for each in seconds))
 
 
 def test_goals_name_rows_and_contenders_that_there_are(goals: ModuleType) -> None:
     rows = {row.name: {contender.name for contender in row.contenders} for row in find_rows()}
     for name, some in goals.GOALS.items():
         for goal in some:
-            assert getattr(goal, "than", getattr(goal, "peer", OURS)) in rows[name]
+            named = [getattr(goal, each) for each in ("than", "peer", "to") if hasattr(goal, each)]
+            assert set(named) <= rows[name]
 
 
 def test_kinds_of_goal(goals: ModuleType) -> None:
-    field = {OURS: figures(OURS, 10, voluntary=200), "peer": figures("peer", 200)}
+    field = {OURS: figures(OURS, 10, voluntary=200, processors=1.85), "peer": figures("peer", 200), "cheaper": figures("cheaper", 7)}
 
     def met(goal: Any) -> bool | None:
         verdict = goal.judge(field)
@@ -74,8 +76,15 @@ def test_kinds_of_goal(goals: ModuleType) -> None:
     assert met(goals.ShareOf("peer", 0.04)) is False
     assert met(goals.Nanoseconds(10.1)) is True
     assert met(goals.Nanoseconds(9.9)) is False
+    assert met(goals.Added("cheaper", 3)) is True
+    assert met(goals.Added("cheaper", 2.9)) is False
+    assert met(goals.Added("nobody", 1000)) is None
     assert met(goals.Switches(2)) is True
     assert met(goals.Switches(1.9)) is False
+    assert met(goals.Processors(1.8)) is True
+    assert met(goals.Processors(1.9)) is False
+    field[OURS] = figures(OURS, 10)
+    assert met(goals.Processors(1)) is None
 
 
 def test_a_goal_for_another_machine_is_not_judged(goals: ModuleType, environment: Environment) -> None:

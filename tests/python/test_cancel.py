@@ -180,7 +180,7 @@ async def test_a_coroutine_with_two_tasks():
 @pytest.mark.parametrize("name", GETTERS)
 @on_loops
 async def test_a_getter_cancelled_after_the_grant_passes_it_on(name, kind):
-    """The item stays in the buffer and the wake-up goes to the next in line."""
+    """The item stays in the buffer, and the next waiter is woken."""
     queue = queue_for(name, kind)
     first, second = await waiting(operate(name, queue), queue.get_async())
     queue.put_nowait("item")
@@ -368,7 +368,7 @@ async def test_a_batch_cancelled_after_the_grant():
 
 @on_loops
 async def test_a_lingering_getter_cancelled_has_taken_nothing():
-    """The items it waited beside stay, in order, and go to the next in line."""
+    """The items for which it waited stay, in order, and go to the next waiter."""
     clock = ManualClock()
     queue = Queue(clock=clock)
     queue.put_many([1, 2])

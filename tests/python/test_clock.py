@@ -308,6 +308,19 @@ def test_with_clock_keeps_to_its_context():
     getter.result()
 
 
+def test_a_wait_that_begins_to_linger_is_counted_throughout():
+    """The thread has another deadline then. It is never seen not to wait."""
+    for _ in range(200):
+        clock = ManualClock()
+        queue = Queue(3, clock=clock)
+        getter = spawn(queue.get_many, 10, linger=10)
+        clock.wait_for_waiters(1)
+        queue.put_many([1, 2])
+        assert [clock.waiters for _ in range(100)] == [1] * 100
+        queue.put(3)
+        assert getter.result() == [1, 2, 3]
+
+
 def test_no_deadline_is_rearmed_by_a_miss():
     """The deadline is computed once: items taken by others do not lengthen a wait."""
     clock = ManualClock()

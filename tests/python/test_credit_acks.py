@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from channels import INF, NAN, NANOSECOND, cancelled, holds, in_line, no_waiters, tasks_in_line
+from channels import INF, NAN, NANOSECOND, cancelled, holds, in_line, items_into, no_waiters, tasks_in_line
 from helpers import collect, eventually, on_loops, settle, spawn, wait_until
 
 from sluicegate import AckChannel, ChannelCancelled, ChannelClosed, ChannelError, ChannelFailed, Delivery, Empty, Full, StaleDelivery
@@ -171,7 +171,7 @@ def test_the_argument_is_named():
 def test_max_deliver(attempts):
     """So often and no more; then `on_discard` gets it, and its credit goes back."""
     given_up = []
-    channel = give("poison", window=1, max_deliver=attempts, on_discard=given_up.append)
+    channel = give("poison", window=1, max_deliver=attempts, on_discard=items_into(given_up))
     for attempt in range(1, attempts + 1):
         assert given_up == []
         assert channel.sender.credit == 0
@@ -189,7 +189,7 @@ def test_max_deliver(attempts):
 
 def test_max_deliver_by_default():
     given_up = []
-    channel = give("poison", on_discard=given_up.append)
+    channel = give("poison", on_discard=items_into(given_up))
     for _ in range(5):
         receive(channel).nack()
     assert given_up == ["poison"]
@@ -199,7 +199,7 @@ def test_on_discard_uses_its_channel():
     """It is called outside everything: it sends, receives, and cancels."""
     log = []
 
-    def on_discard(item):
+    def on_discard(item, _reason, _error):
         log.append(item)
         if item == "send":
             channel.sender.send("sent")
@@ -223,7 +223,7 @@ def test_on_discard_that_raises_while_nacking():
     """The nack is done all the same."""
     told = []
 
-    def on_discard(item):
+    def on_discard(item, _reason, _error):
         raise KeyError(item)
 
     channel = give("a", on_discard=on_discard)
@@ -344,7 +344,7 @@ async def test_a_delay_on_the_system_clock():
 
 
 def test_ack_wait():
-    """What is not settled by then comes back, and whoever has it is told when settling."""
+    """What is not settled by then is delivered again, and settling the old delivery raises an error."""
     clock = ManualClock()
     channel = give("a", "b", ack_wait=5, clock=clock)
     late, on_time = receive(channel), receive(channel)
@@ -357,7 +357,9 @@ def test_ack_wait():
     assert (again.value, again.attempt, again.sequence) == ("a", 2, 0)
     with pytest.raises(StaleDelivery, match="not settled in time"):
         late.ack()
-    late.ack()  # a second time does nothing
+    for settle_again in (late.ack, late.nack):  # it does not turn into a success
+        with pytest.raises(StaleDelivery, match="not settled in time"):
+            settle_again()
     assert channel.statistics().unacked == 1
     again.ack()
     seen = sums(channel, 2, 2)
@@ -365,7 +367,7 @@ def test_ack_wait():
 
 
 def test_stale_nack():
-    """Nothing has changed: whoever has it now has it."""
+    """Nothing has changed: the delivery still belongs to the thread that has it now."""
     clock = ManualClock()
     channel = give("a", ack_wait=5, clock=clock)
     late = receive(channel)
@@ -395,7 +397,7 @@ def test_ack_wait_gives_up_at_max_deliver():
     """Expiry only settles then."""
     given_up = []
     clock = ManualClock()
-    channel = give("a", window=1, ack_wait=5, max_deliver=2, on_discard=given_up.append, clock=clock)
+    channel = give("a", window=1, ack_wait=5, max_deliver=2, on_discard=items_into(given_up), clock=clock)
     first = receive(channel)
     clock.advance(5)
     second = receive(channel)
@@ -432,7 +434,7 @@ def test_a_receiver_discards_what_expires_for_the_last_time():
     """And a sender that waits for the credit goes."""
     clock = ManualClock()
     given_up = []
-    channel = give("a", window=1, ack_wait=5, max_deliver=1, on_discard=given_up.append, clock=clock)
+    channel = give("a", window=1, ack_wait=5, max_deliver=1, on_discard=items_into(given_up), clock=clock)
     held = receive(channel)
     sender, receiver = in_line(channel, (channel.sender.send, "b"), lambda: channel.receiver.receive())
     clock.advance(5)
@@ -447,7 +449,7 @@ def test_a_sender_that_waits_for_what_expires():
     """The same although nobody receives meanwhile: the time is the channel's, not the receiver's."""
     clock = ManualClock()
     given_up = []
-    channel = give("a", window=1, ack_wait=5, max_deliver=1, on_discard=given_up.append, clock=clock)
+    channel = give("a", window=1, ack_wait=5, max_deliver=1, on_discard=items_into(given_up), clock=clock)
     held = receive(channel)
     (sender,) = in_line(channel, (channel.sender.send, "b"))
     clock.advance(5)
@@ -504,7 +506,7 @@ def test_with():
 def test_what_only_stops_the_caller_does_not_count(error):
     """It comes back, as often as that may be, with the attempts it had."""
     given_up = []
-    channel = give("a", max_deliver=1, on_discard=given_up.append)
+    channel = give("a", max_deliver=1, on_discard=items_into(given_up))
     for _ in range(10):
         with pytest.raises(error):
             with receive(channel) as delivery:
@@ -518,7 +520,7 @@ def test_what_only_stops_the_caller_does_not_count(error):
 
 def test_an_exception_counts():
     given_up = []
-    channel = give("a", max_deliver=2, on_discard=given_up.append)
+    channel = give("a", max_deliver=2, on_discard=items_into(given_up))
     for attempt in (1, 2):
         with pytest.raises(ZeroDivisionError):
             with receive(channel) as delivery:
@@ -541,7 +543,7 @@ def test_with_after_it_was_settled():
 
 
 def test_with_too_late():
-    """A body that took too long is told; one that raises anyway is told that."""
+    """A body that took too long gets an error; one that raises anyway keeps its own."""
     clock = ManualClock()
     channel = give("a", ack_wait=5, clock=clock)
     with pytest.raises(StaleDelivery):
@@ -583,7 +585,7 @@ async def test_async_with():
 def test_a_delivery_let_go():
     """It comes back, as after nack(): the attempt counts."""
     given_up = []
-    channel = give("a", max_deliver=3, on_discard=given_up.append)
+    channel = give("a", max_deliver=3, on_discard=items_into(given_up))
     for attempt in (1, 2, 3):
         delivery = receive(channel)
         assert delivery.attempt == attempt
@@ -637,7 +639,7 @@ def test_a_delivery_outlives_its_channel():
 def test_iteration_without_settling():
     """Each comes back, up to `max_deliver` times; the loop that still holds the last one when it asks for more is told."""
     given_up, seen = [], []
-    channel = give("a", "b", max_deliver=2, on_discard=given_up.append)
+    channel = give("a", "b", max_deliver=2, on_discard=items_into(given_up))
     channel.sender.complete()
     with pytest.raises(ChannelError, match="not settled"):
         for delivery in channel.receiver:
@@ -801,7 +803,7 @@ def test_a_thread_that_has_not_all_of_them_waits():
 
 
 def test_it_becomes_the_only_one_while_it_waits():
-    """The other has settled: now it waits for itself, and is told."""
+    """The other has settled: now it would wait for itself, and gets an error."""
     channel = give("a", "b")
     others = receive(channel)
     entered = threading.Event()
@@ -883,10 +885,10 @@ def test_a_delay_is_no_wait_for_itself():
 
 
 def test_cancel_with_deliveries_out():
-    """They are with whoever has them, and go with the rest: settling does nothing, and they are not discarded."""
+    """They belong to the threads that have them, and end with the rest: settling does nothing, and they are not discarded."""
     given_up = []
     clock = ManualClock()
-    channel = give(*"abcdef", on_discard=given_up.append, ack_wait=50, clock=clock)
+    channel = give(*"abcdef", on_discard=items_into(given_up), ack_wait=50, clock=clock)
     deliveries = [receive(channel) for _ in range(4)]
     deliveries[2].nack()
     deliveries[3].nack(delay=5)
@@ -903,7 +905,7 @@ def test_cancel_with_deliveries_out():
 
 
 def test_complete_with_a_discard():
-    """A sender waits in line behind the window while the last delivery is given up: it is told of the end it caused itself."""
+    """A sender waits for credit while the last delivery is given up: it gets the error of the end that it caused itself."""
     channel = give("a", window=1)
     clone = channel.sender.clone()
     mine = receive(channel)
@@ -967,7 +969,7 @@ LOOKS = {
 def test_what_is_due_shows_at_the_first_look(look):
     """Nobody waits, so nobody sees to it before."""
     given_up, clock = [], ManualClock()
-    channel = give("a", "b", window=2, ack_wait=1, max_deliver=1, on_discard=given_up.append, clock=clock)
+    channel = give("a", "b", window=2, ack_wait=1, max_deliver=1, on_discard=items_into(given_up), clock=clock)
     out = channel.receiver.receive_many(2)
     clock.advance(1)
     assert given_up == []
@@ -1013,7 +1015,7 @@ def test_manual_credit_of_deliveries():
 
 def test_threads_work_and_fail():
     """4 threads settle at random what 2 send: each item is acked once, or given up after its attempts."""
-    channel = AckChannel(8, max_deliver=3, on_discard=lambda item: given_up.append(item))
+    channel = AckChannel(8, max_deliver=3, on_discard=lambda item, _reason, _error: given_up.append(item))
     given_up, acked = [], []
     first_counts = {}
     lock = threading.Lock()

@@ -6,13 +6,13 @@ import threading
 
 from sluicegate import CreditChannel
 
-ROUNDS = 3000
+PAIRS = 3000
 
 
 def test_opposite_deferrals_at_once():
     """Two threads defer in opposite directions, many times: exactly one of them is refused."""
     barrier = threading.Barrier(2)
-    rounds = [(CreditChannel(4), CreditChannel(4)) for _ in range(ROUNDS)]
+    rounds = [(CreditChannel(4), CreditChannel(4)) for _ in range(PAIRS)]
     refused: list[list[bool]] = [[], []]
 
     def defer(index):
@@ -30,7 +30,7 @@ def test_opposite_deferrals_at_once():
         thread.start()
     for thread in threads:
         thread.join()
-    assert [one + other for one, other in zip(*refused, strict=True)] == [1] * ROUNDS
+    assert [one + other for one, other in zip(*refused, strict=True)] == [1] * PAIRS
     for pair in rounds:
         for channel in pair:
             channel.sender.send_many(range(4))

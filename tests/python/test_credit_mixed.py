@@ -38,6 +38,7 @@ from helpers import (
     finish,
     new_loop,
     on_loops,
+    pass_through_async,
     run_script,
     settle,
     spawn,
@@ -238,7 +239,7 @@ SENDS = {
     "send_async with timeout": lambda channel: channel.sender.send_async("late", timeout=1000),
     "send_many_async": lambda channel: channel.sender.send_many_async(["late"]),
     "send_many_async of an iterator": lambda channel: channel.sender.send_many_async(iter(["late"])),
-    "permit": lambda channel: channel.sender.permit().__aenter__(),
+    "permit": lambda channel: pass_through_async(channel.sender.permit()),
     "wait_ready_async": lambda channel: channel.sender.wait_ready_async(),
 }
 RECEIVES = {
@@ -495,11 +496,17 @@ def test_a_subscriber_on_a_loop_that_is_closed(kind, loop_kind):
 
 # ------------------------------------------------------------------------------------------------------- polite on loops
 
+
+def enter(channel):
+    with channel.sender.permit():
+        pass
+
+
 BLOCKING = {
     "send": ("send_async", lambda channel: channel.sender.send("late")),
     "send_many": ("send_many_async", lambda channel: channel.sender.send_many(["late"])),
     "wait_ready": ("wait_ready_async", lambda channel: channel.sender.wait_ready()),
-    "permit": ("async with permit", lambda channel: channel.sender.permit().__enter__()),
+    "permit": ("async with permit", enter),
     "receive": ("receive_async", lambda channel: channel.receiver.receive()),
     "receive_many": ("receive_many_async", lambda channel: channel.receiver.receive_many(2)),
     "for": ("receive_async", lambda channel: next(channel.receiver)),
@@ -611,8 +618,6 @@ COMMON = (
 import _thread, asyncio, atexit, os, random, signal, sys, threading, time, traceback, warnings
 from sluicegate import *
 from sluicegate.testing import ManualClock
-
-warnings.simplefilter("ignore", DeprecationWarning)  # forks with threads: here that is the point
 
 def until(predicate, seconds=30):
     end = time.monotonic() + seconds
@@ -821,10 +826,14 @@ def interrupt():
     until(lambda: waiting(full) + waiting(empty) == 6)
     os.kill(os.getpid(), signal.SIGINT)
 
+async def beat():
+    while True:  # a signal that comes just before the loop falls asleep does not wake it
+        await asyncio.sleep(0.05)
+
 async def main():
     await asyncio.gather(
         full.sender.send_async(1), full.sender.send_many_async([1, 2]), full.sender.wait_ready_async(), full.sender.permit().__aenter__(),
-        empty.receiver.receive_async(), empty.receiver.receive_many_async(3),
+        empty.receiver.receive_async(), empty.receiver.receive_many_async(3), beat(),
     )
 
 start(interrupt)
@@ -1139,7 +1148,7 @@ async def test_a_cycle_through_waiting_tasks(kind):
         collect()
         await settle()
         collect()
-    # The sender had gone: the receiver was told, and has ended.
+    # The sender had gone: the receiver got the end.
     assert [reference() for reference in references] == [None] * 4
 
 
@@ -1274,3 +1283,18 @@ def test_manual_clocks_and_timeouts_do_not_keep_channels(kind):
     del channel
     collect()
     assert reference() is None
+
+
+@kinds
+def test_tasks_that_are_granted_together_send_in_order(kind):
+    """One step brings credit for all: the tasks of a loop send in the order of the wait queue."""
+
+    async def main():
+        channel = make(kind, 20)
+        channel.sender.send_many(["before"] * 20)
+        tasks = await tasks_in_line(*(channel.sender.send_async(number) for number in range(20)))
+        assert [value(received) for received in channel.receiver.receive_many(20)] == ["before"] * 20
+        await asyncio.gather(*tasks)
+        assert take_all(channel) == list(range(20))
+
+    asyncio.run(main())

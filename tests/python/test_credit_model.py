@@ -13,7 +13,9 @@ What may be sent is min(available, bound - outstanding - P). Where demand has no
 | open                         | the last sender completes                     | completing                               |
 | completing                   | nothing is buffered or out, no permit is held | completed                                |
 | open                         | a sender fails                                | failed, once nothing is buffered or out  |
-| all but completed and failed | the receiver cancels                          | cancelled                                |
+| all but completed and failed | the receiver cancels, or stops                | cancelled                                |
+
+Each lane has a count of its own; without lanes there is one, None. (A stop that waits needs others: tests/props_credits.rs has it.)
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ class Parcel:
 
     value: object
     weight: int
-    sequence: int | None = None
+    lane: object = None
+    sequence: int | None = None  # in the order in which they were received first
+    place: int = 0  # the same, in its lane
     attempts: int = 0
     delivery: Delivery | None = None  # the one that is out
     expires: float = INF
@@ -71,6 +75,19 @@ class Delivery:
 
     parcel: Parcel
     settled: bool = False
+    stale: bool = False
+    attempt: int = 0
+
+
+@dataclasses.dataclass
+class Lane:
+    """How many of it have been received, and which have been settled."""
+
+    received: int = 0
+    settled: set = dataclasses.field(default_factory=set)
+
+    def through(self):
+        return next(n for n in itertools.count() if n not in self.settled)
 
 
 @dataclasses.dataclass(eq=False)
@@ -87,7 +104,9 @@ class Permit:
 
 
 class Model:
-    def __init__(self, kind, weighs, *, window, threshold, control_capacity, buffer=INF, ack_wait=None, max_deliver=1):
+    def __init__(self, kind, weighs, *, window, threshold, control_capacity, buffer=INF, ack_wait=None, max_deliver=1, **options):
+        self.retry, self.lane_of = options.get("retry"), options.get("lane") or (lambda item: None)
+        self.lanes, self.told, self.was_stopped = {}, {}, False
         self.acks, self.ack_wait, self.max_deliver = kind is AckChannel, ack_wait, max_deliver
         self.weighs = weighs
         self.window, self.step = window, max(1, math.ceil(window * threshold))
@@ -103,7 +122,6 @@ class Model:
         self.buffer = deque()  # never received
         self.parcels = []  # received before, and not settled
         self.sequence = 0
-        self.settled_at_cancel = None
         self.open = [True]  # for each sender: has it still to end?
         self.failure = None
         self.permits, self.deliveries = [], []
@@ -152,9 +170,10 @@ class Model:
     def settled_through(self):
         if not self.acks:
             return self.received
-        if self.settled_at_cancel is not None:
-            return self.settled_at_cancel
-        return min((parcel.sequence for parcel in self.parcels), default=self.sequence)
+        return sum(lane.through() for lane in self.lanes.values())
+
+    def settled_lanes(self):
+        return {name: lane.through() for name, lane in self.lanes.items() if name is not None and lane.through()}
 
     # What happens by itself, when somebody looks.
 
@@ -197,18 +216,32 @@ class Model:
         self.settled += weight
         self.owed += weight if self.window else 0
 
-    def come_back(self, parcel, delay=0):
+    def come_back(self, parcel, delay=0, error=None):
         if parcel.attempts >= self.max_deliver:
-            self.give_up(parcel)
+            self.give_up(parcel, "poison", error)
         else:
             self.redelivered += 1
             parcel.delivery, parcel.expires, parcel.back_at = None, INF, self.now + delay
 
-    def give_up(self, parcel):
+    def give_up(self, parcel, reason, error=None):
         parcel.delivery = None
         self.parcels.remove(parcel)
         self.consumed(parcel.weight)
-        self.discarded.append(parcel.value)
+        self.discarded.append((parcel.value, reason, error))
+        if reason != "cancelled":
+            self.count(parcel)
+
+    def count(self, parcel):
+        lane = self.lanes[parcel.lane]
+        before = lane.through()
+        lane.settled.add(parcel.place)
+        if lane.through() > before:
+            self.told[parcel.lane] = lane.through()
+
+    def delay(self, attempt):
+        if attempt >= self.max_deliver or self.retry is None:
+            return 0
+        return self.retry(attempt) if callable(self.retry) else self.retry
 
     # The sender.
 
@@ -236,7 +269,8 @@ class Model:
     def put(self, item, weight):
         self.sent += weight
         self.items_sent += 1
-        self.buffer.append(Parcel(item, weight))
+        self.buffer.append(Parcel(item, weight, self.lane_of(item)))
+        self.lanes.setdefault(self.lane_of(item), Lane())
         self.peak = max(self.peak, self.outstanding())
 
     def weight(self, item):
@@ -350,6 +384,8 @@ class Model:
         parcel = self.buffer.popleft()
         if self.acks:
             parcel.sequence, self.sequence = self.sequence, self.sequence + 1
+            lane = self.lanes[parcel.lane]
+            parcel.place, lane.received = lane.received, lane.received + 1
             self.parcels.append(parcel)
             return self.hand_out(parcel)
         self.received += 1
@@ -366,10 +402,10 @@ class Model:
     def hand_out(self, parcel):
         self.received += 1
         parcel.attempts += 1
-        parcel.delivery = Delivery(parcel)
+        parcel.delivery = Delivery(parcel, attempt=parcel.attempts)
         parcel.expires = self.now + self.ack_wait if self.ack_wait else INF
         self.deliveries.append(parcel.delivery)
-        return parcel.value, parcel.sequence, parcel.attempts
+        return parcel.value, parcel.lane, parcel.place, parcel.attempts
 
     def receive_many(self, most):
         items = [self.receive()]
@@ -378,24 +414,40 @@ class Model:
                 items.append(self.receive())
         return items
 
-    def settle(self, index, how, delay=0):
+    def settle(self, index, how, delay=None, error=None):
         delivery = self.deliveries[index]
         parcel = delivery.parcel
-        if delivery.settled or self.phase == "cancelled":
+        if delivery.stale and how in ("ack", "nack", "discard"):
+            raise StaleDelivery
+        if delivery.settled or (self.phase == "cancelled" and not self.was_stopped):
             return
         delivery.settled = True
         if parcel.delivery is not delivery:
-            self.stale += 1
+            self.stale, delivery.stale = self.stale + 1, True
             if how in ("ack", "nack", "discard"):
                 raise StaleDelivery
         elif how == "ack":
             self.parcels.remove(parcel)
             self.consumed(parcel.weight)
+            self.count(parcel)
         elif how == "discard":
-            self.give_up(parcel)
+            self.give_up(parcel, "rejected")
+        elif how == "stopped":
+            parcel.attempts -= 1
+            self.come_back(parcel, error=error)
         else:
-            parcel.attempts -= how == "stopped"
-            self.come_back(parcel, delay if how == "nack" else 0)
+            delay = delay if how == "nack" and delay is not None else self.delay(parcel.attempts)
+            self.come_back(parcel, delay, error if how == "raised" else None)
+
+    def extend(self, index, seconds):
+        delivery = self.deliveries[index]
+        if delivery.stale:
+            raise StaleDelivery
+        if delivery.settled or (self.phase == "cancelled" and not self.was_stopped):
+            return
+        if delivery.parcel.delivery is not delivery:
+            raise StaleDelivery
+        delivery.parcel.expires = max(delivery.parcel.expires, self.now + seconds)
 
     def drop(self, index):
         self.settle(index, "drop")
@@ -404,13 +456,40 @@ class Model:
     def cancel(self):
         if self.ended():
             return
-        self.settled_at_cancel = self.settled_through()
         self.phase = "cancelled"
         self.count_again()
         self.permitted = self.owed = 0
         self.voided, self.settled, self.leased = self.granted - self.sent, self.sent, None
-        self.discarded += [parcel.value for parcel in [*self.parcels, *self.buffer] if not parcel.delivery]
+        for parcel in [*self.parcels, *self.buffer]:
+            if not parcel.delivery:
+                self.discarded.append((parcel.value, "cancelled", None))
+            parcel.delivery = None
         self.parcels, self.buffer, self.controls = [], deque(), []
+
+    def stop(self, lanes):
+        """Without waiting for what is out."""
+        if lanes is None:
+            self.was_stopped |= self.acks and not self.ended()
+            self.cancel()
+            return self.settled_through()
+        if self.lane_of(0) is None:
+            raise TypeError
+        through = {name: self.lanes[name].through() if name in self.lanes else 0 for name in lanes}
+        if self.phase == "cancelled":
+            return through
+        for parcel in [parcel for parcel in self.parcels if parcel.lane in lanes]:
+            if parcel.delivery:
+                self.parcels.remove(parcel)
+                self.consumed(parcel.weight)
+                parcel.delivery = None
+            else:
+                self.give_up(parcel, "cancelled")
+        for parcel in [parcel for parcel in self.buffer if parcel.lane in lanes]:
+            self.buffer.remove(parcel)
+            self.parcels.append(parcel)
+            self.give_up(parcel, "cancelled")
+        self.lanes.update({name: Lane() for name in lanes if name in self.lanes})
+        return through
 
     def turn(self, seconds):
         self.now += seconds
@@ -504,7 +583,7 @@ class Model:
 
     def seen(self):
         # In which order several are given up at once nobody says.
-        notes = sorted(self.discarded), self.heard, self.not_taken, len(self.deliveries)
+        notes = sorted(self.discarded, key=repr), self.heard, self.not_taken, len(self.deliveries), self.told, self.settled_lanes()
         credit = [self.sender_credit(which) for which in range(len(self.open))]
         return self.statistics(), credit, self.ended(), self.settled_through(), *notes
 
@@ -516,10 +595,14 @@ class Real:
     """A channel, with the model's operations."""
 
     def __init__(self, kind, weighs, **options):
-        self.discarded, self.heard, self.not_taken = [], [], []
+        self.discarded, self.heard, self.not_taken, self.told = [], [], [], {}
         self.clock = ManualClock()
+        if kind is AckChannel:
+            told = self.told
+            options["on_settled"] = told.__setitem__ if options["lane"] else lambda through: told.__setitem__(None, through)
+        discarded = self.discarded
         weigh = (lambda item: item[1]) if weighs else None
-        self.channel = kind(**options, weigh=weigh, on_discard=self.discarded.append, clock=self.clock)
+        self.channel = kind(**options, weigh=weigh, on_discard=lambda *given_up: discarded.append(given_up), clock=self.clock)
         self.senders = [self.channel.sender]
         self.receiver, self.credit = self.channel.receiver, self.channel.receiver.credit
         self.permits, self.deliveries = [], []
@@ -569,7 +652,7 @@ class Real:
         if not isinstance(self.channel, AckChannel):
             return received
         self.deliveries.append(received)
-        return received.value, received.sequence, received.attempt
+        return received.value, received.lane, received.sequence, received.attempt
 
     def receive(self, timeout):
         return self.note(self.receiver.receive(timeout=0) if timeout else self.receiver.receive_nowait())
@@ -577,16 +660,22 @@ class Real:
     def receive_many(self, most):
         return [self.note(one) for one in self.receiver.receive_many(most, timeout=0)]
 
-    def settle(self, index, how, delay):
+    def settle(self, index, how, delay, error):
         delivery = self.deliveries[index]
         if how == "ack":
             delivery.ack()
         elif how == "stopped":  # in a `with` block
             delivery.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
         elif how == "raised":
-            delivery.__exit__(Stop, Stop(), None)
+            delivery.__exit__(Stop, error, None)
         else:
             delivery.nack(requeue=how == "nack", delay=delay)
+
+    def extend(self, index, seconds):
+        self.deliveries[index].extend(seconds)
+
+    def stop(self, lanes):
+        return self.receiver.stop(timeout=0, lanes=lanes)
 
     def drop(self, index):
         del self.deliveries[index]
@@ -608,7 +697,8 @@ class Real:
 
     def seen(self):
         statistics = self.statistics()
-        notes = sorted(self.discarded), self.heard, self.not_taken, len(self.deliveries)
+        told = sorted(self.discarded, key=repr), self.heard, self.not_taken, len(self.deliveries), self.told
+        notes = *told, {lane: through for lane, through in self.receiver.settled_lanes.items() if through}
         return statistics, [sender.credit for sender in self.senders], self.ended(), self.settled_through(), *notes
 
 
@@ -616,7 +706,7 @@ class Real:
 
 # What the first argument of an operation is an index of.
 AMONG = dict.fromkeys(["send", "send_many", "wait_ready", "permit", "complete", "fail", "clone", "send_control", "sender_credit"], "open")
-AMONG |= {"send_permitted": "permits", "leave_permit": "permits", "settle": "deliveries", "drop": "deliveries"}
+AMONG |= {"send_permitted": "permits", "leave_permit": "permits", "settle": "deliveries", "drop": "deliveries", "extend": "deliveries"}
 
 
 def outcome(side, name, args):
@@ -625,8 +715,17 @@ def outcome(side, name, args):
         return getattr(side, name)(*args)
     except Stop as error:
         return error  # exactly the one that the sender gave
-    except (ChannelError, Full, Empty, ValueError, RuntimeError) as error:
+    except (ChannelError, Full, Empty, ValueError, RuntimeError, TypeError) as error:
         return type(error), getattr(error, "accepted", None), getattr(error, "pending", None)
+
+
+def third(item):
+    """Lanes 0, 1 and 2. (The model asks with a 0 whether there are any.)"""
+    return item[0] % 3 if item else 0
+
+
+def triple(attempt):
+    return 3 * attempt
 
 
 @st.composite
@@ -642,6 +741,7 @@ def sequences(draw):
         options["buffer"] = draw(st.one_of(st.integers(1, 8), st.just(INF)))
     if kind is AckChannel:
         options.update(ack_wait=draw(st.one_of(st.none(), st.integers(1, 4))), max_deliver=draw(st.integers(1, 3)))
+        options.update(retry=draw(st.sampled_from([None, 1, triple])), lane=draw(st.sampled_from([None, third])))
 
     numbers = itertools.count()
     weights = st.one_of(st.integers(0, 3), st.integers(0, 9))
@@ -676,8 +776,15 @@ def sequences(draw):
         (1, "cancel"),
     ]
     if kind is AckChannel:
-        operations.append((20, "settle", index, st.sampled_from(["ack", "nack", "nack", "discard", "stopped", "raised"]), seconds))
-        operations.append((4, "drop", index))
+        ways, delay = st.sampled_from(["ack", "nack", "nack", "discard", "stopped", "raised"]), st.one_of(st.none(), seconds)
+        operations += [
+            (20, "settle", index, ways, delay, st.builds(Stop)),
+            (4, "drop", index),
+            (6, "extend", index, seconds),
+            (2, "stop", st.one_of(st.none(), st.lists(st.integers(0, 3), max_size=3, unique=True))),
+        ]
+    else:
+        operations.append((1, "stop", st.none()))
     # By name first: what is nested in `one_of` would be flattened.
     arguments = {name: st.tuples(st.just(name), *rest) for _, name, *rest in operations}
     names = [name for share, name, *_ in operations for _ in range(share)]
@@ -709,4 +816,6 @@ def test_the_channel_is_its_model(sequence):
         model.catch_up()
         assert real.seen() == model.seen(), (name, *args)
         assert model.outstanding() + model.permitted <= model.bound
-    real.cancel()  # nobody is warned of senders that are let go
+    real.cancel()  # nobody is warned of senders that are let go, nor of permits
+    while real.permits:
+        real.leave_permit(0)

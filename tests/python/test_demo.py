@@ -1,4 +1,4 @@
-"""The demo: the same result on both kinds of queue, bounds that hold, and errors that end it."""
+"""The demo: the same result with a Pipeline and by hand, bounds that hold, and errors that end it."""
 
 import io
 import json
@@ -19,10 +19,9 @@ import helpers
 import pytest
 
 from sluicegate import _cli, _demo
-from sluicegate._demo import pipeline, sources
-from sluicegate._demo.pipeline import Config, Outcome, PipelineError, Sample
+from sluicegate._demo import by_hand, model, pipeline, sources
+from sluicegate._demo.model import Config, DemoError, Figures, OnTheWay, Outcome, Reader, Sample, Totals
 from sluicegate._demo.report import watcher
-from sluicegate._demo.stdlib_queue import StdlibQueue
 from sluicegate._screen import Progress, RichScreen, Screen
 
 KINDS = ["sluicegate", "stdlib"]
@@ -142,8 +141,11 @@ def test_what_cannot_be_decoded_is_replaced(tree: Path) -> None:
 # The pipeline.
 
 
+ways = {"sluicegate": pipeline.run, "stdlib": by_hand.run}
+
+
 def run(tree: Path, kind: str, watch: Callable[[Sample], None] | None = None, **options: Any) -> Outcome:
-    return pipeline.run(Config(sources.find_files(tree), kind, **options), watch)
+    return ways[kind](Config(sources.find_files(tree), kind, **options), watch)
 
 
 @both_sources
@@ -180,17 +182,36 @@ def test_a_tree_without_files_has_a_result(tmp_path: Path, kind: str) -> None:
 
 @both_kinds
 def test_the_bounds_hold(tree: Path, kind: str) -> None:
-    outcome = run(tree, kind, maxsize=7)
-    lines, results = outcome.queues
-    assert (lines.maxsize, results.maxsize) == (7, 1)
-    assert lines.peak <= 7
-    assert results.peak <= 1
+    figures = {each.name: each for each in run(tree, kind, maxsize=7).figures}
+    assert all(each.bound is None or each.peak <= each.bound for each in figures.values())
     if kind == "sluicegate":
-        assert lines.peak == 7
-        assert lines.put_blocked_seconds is not None
-        assert lines.put_blocked_seconds >= 0
+        assert [figures[name].bound for name in ("lines", "count", "add up", "all stages")] == [3, 4, None, 7]
+        assert figures["all stages"].peak >= 1
+        assert all(each.blocked_seconds is not None for name, each in figures.items() if name != "all stages")
     else:
-        assert lines.put_blocked_seconds is None
+        assert [figures[name].bound for name in ("lines", "results")] == [7, 1]
+        assert figures["lines"].blocked_seconds is None
+
+
+def test_a_slow_last_stage_holds_up_the_others(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it rests the stages before it are full, and no more of the lines are read than there is room for."""
+    full = threading.Event()
+    rest = pipeline.asyncio.sleep
+
+    async def until_full(seconds: float) -> None:
+        while not full.is_set():
+            await rest(0.001)
+
+    def watch(sample: Sample) -> None:
+        if sample.held[:2] == (3, 4) and "lines 3/3 blocked, count 4/4 blocked" in sample.state:
+            full.set()
+
+    monkeypatch.setattr(pipeline.asyncio, "sleep", until_full)
+    outcome = run(tree, "sluicegate", watch, maxsize=7, slow=0.001)
+    assert full.is_set()
+    assert {each.name: each for each in outcome.figures}["all stages"].peak == 7
+    assert outcome.bottleneck == "add up"
+    assert run(tree, "stdlib", slow=0.001).names == outcome.names
 
 
 @both_kinds
@@ -199,7 +220,7 @@ def test_the_window_holds(tree: Path, kind: str) -> None:
     (tree / "large.py").write_bytes(b"value = other + 1\n" * 60_000)
     outcome = run(tree, kind)
     assert outcome.channels is not None
-    assert outcome.channels.maxsize == outcome.channels.peak == pipeline.WINDOW
+    assert outcome.channels.bound == outcome.channels.peak == model.WINDOW
     assert run(tree, kind, source="python").names == outcome.names
 
 
@@ -207,18 +228,21 @@ def test_the_window_holds(tree: Path, kind: str) -> None:
 def test_a_file_that_vanishes_ends_the_run_with_its_error(tree: Path, kind: str) -> None:
     files = [*sources.find_files(tree), tree / "gone.py"]
     with pytest.raises(FileNotFoundError, match=r"gone\.py"):
-        pipeline.run(Config(files, kind))
+        ways[kind](Config(files, kind))
 
 
 def test_bytes_above_the_window_are_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.Tally, "peak_bytes", property(lambda _: 2**20, lambda *_: None))
-    with pytest.raises(PipelineError, match="1048576 bytes of a file were on their way"):
+    monkeypatch.setattr(model.Tally, "peak_bytes", property(lambda _: 2**20, lambda *_: None))
+    with pytest.raises(DemoError, match="1048576 bytes of a file were on their way"):
         run(tree, "sluicegate")
 
 
-def test_a_queue_above_its_bound_is_an_error() -> None:
-    with pytest.raises(PipelineError, match="held 3 items, its bound is 2"):
-        pipeline.figures(StdlibQueue[str](2, name="lines"), "lines", 2, 3)
+def test_more_than_the_bound_is_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DemoError, match="'lines' held 3 items, its bound is 2"):
+        model.check(Config([]), Reader("python"), Totals(), 0.0, [], [Figures("lines", 2, 3)], None)
+    monkeypatch.setattr(OnTheWay, "leave", lambda self: None)
+    with pytest.raises(DemoError, match=r"'all stages' held \d+ items, its bound is 7"):
+        run(tree, "sluicegate", maxsize=7)
 
 
 @both_kinds
@@ -230,7 +254,7 @@ def test_a_line_that_is_lost_is_an_error(tree: Path, kind: str, monkeypatch: pyt
         return sources.Count(max(0, part.lines - 1), part.names)
 
     monkeypatch.setattr(sources, "count", forgetful)
-    with pytest.raises(PipelineError, match="lines read, but"):
+    with pytest.raises(DemoError, match="lines read, but"):
         run(tree, kind)
 
 
@@ -268,10 +292,10 @@ def break_in_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def break_in_last_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: pipeline.Totals, part: sources.Count) -> None:
+    def broken(self: Totals, part: sources.Count) -> None:
         raise BrokenError
 
-    monkeypatch.setattr(pipeline.Totals, "add", broken)
+    monkeypatch.setattr(Totals, "add", broken)
 
 
 @both_kinds
@@ -288,7 +312,9 @@ def test_an_error_in_a_stage_ends_the_run_with_that_error(
     before = set(threading.enumerate())
     with pytest.raises(BrokenError):
         run(tree, kind, maxsize=maxsize, readers=3, workers=3)
-    left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith(("reader-", "worker-"))]
+    left = [
+        thread for thread in set(threading.enumerate()) - before if thread.name.startswith(("reader-", "worker-", "pipeline ", "sampler"))
+    ]
     assert left == []
 
 
@@ -302,25 +328,23 @@ def test_an_error_while_watching_ends_the_run_too(tree: Path, kind: str, error: 
         run(tree, kind, watch, maxsize=2)
 
 
-@both_kinds
-def test_a_queue_that_is_full_while_the_last_stage_is_busy_is_seen_to_be_full(
-    tree: Path, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_queue_that_is_full_while_the_last_stage_is_busy_is_seen_to_be_full(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand too."""
     seen = threading.Event()
-    add = pipeline.Totals.add
+    add = Totals.add
 
-    def busy(self: pipeline.Totals, part: sources.Count) -> None:
+    def busy(self: Totals, part: sources.Count) -> None:
         seen.wait(helpers.PATIENCE / 3 if not late else 0)
         late.append(part)
         add(self, part)
 
     def watch(sample: Sample) -> None:
-        if sample.results_depth == 1:
+        if sample.held[1] == 1:
             seen.set()
 
     late: list[sources.Count] = []
-    monkeypatch.setattr(pipeline.Totals, "add", busy)
-    run(tree, kind, watch, maxsize=7)
+    monkeypatch.setattr(Totals, "add", busy)
+    run(tree, "stdlib", watch, maxsize=7)
     assert seen.is_set()
 
 
@@ -355,7 +379,9 @@ def test_json_on_the_standard_output_is_alone_there(tree: Path, capsys: pytest.C
     assert "most frequent identifiers" in printed.err
 
 
-@pytest.mark.parametrize("arguments", [["--workers", "0"], ["--maxsize", "-1"], ["--queue", "fast"], ["--source", "c"], ["no/such/path"]])
+@pytest.mark.parametrize(
+    "arguments", [["--workers", "0"], ["--maxsize", "-1"], ["--queue", "fast"], ["--source", "c"], ["--slow", "-1"], ["no/such/path"]]
+)
 def test_bad_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         _cli.main(["demo", *arguments])
@@ -363,12 +389,12 @@ def test_bad_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureF
     assert arguments[-1] in capsys.readouterr().err
 
 
-SAMPLE = Sample(seconds=1.0, lines_depth=3, results_depth=2, files=5, lines=1234)
+SAMPLE = Sample(seconds=1.0, held=(3, 2), files=5, lines=1234, state="lines 3/512, results 2/32")
 
 
 def shown(screen: Screen) -> None:
     with screen.progress("files read", 14) as progress:
-        watch = watcher(Config([]), progress)
+        watch = watcher(progress)
         assert watch is not None
         watch(SAMPLE)
         watch(SAMPLE)
@@ -378,7 +404,7 @@ def test_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Progress, "EVERY", 0.0)
     file = io.StringIO()
     shown(Screen(file))
-    assert file.getvalue() == 2 * "  5 of 14 files read, 1,234 lines counted, lines 3/512, results 2/32\n"
+    assert file.getvalue() == 2 * "  5 of 14 files read, 1,234 lines counted; lines 3/512, results 2/32\n"
     monkeypatch.setattr(Progress, "EVERY", 1000.0)
     file = io.StringIO()
     shown(Screen(file))
@@ -390,7 +416,7 @@ def test_progress_is_a_bar_on_a_terminal_with_rich() -> None:
     file = io.StringIO()
     shown(RichScreen(file, force_terminal=True, width=150))
     assert "5/14" in file.getvalue()
-    assert "1,234 lines counted, lines 3/512, results 2/32" in file.getvalue()
+    assert "1,234 lines counted; lines 3/512, results 2/32" in file.getvalue()
 
 
 def test_without_plotext_the_report_is_text_and_says_what_is_missing(
@@ -412,7 +438,7 @@ def test_a_sentence_is_a_line_in_a_pipe(tree: Path, capsys: pytest.CaptureFixtur
 
 def test_the_plot_keeps_every_peak() -> None:
     pytest.importorskip("plotext")
-    from sluicegate._demo.plot import plot, thin
+    from sluicegate._plot import plot, thin
 
     values = [0] * 1000
     values[777] = 9

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -20,9 +21,12 @@ from sybil.document import Document
 from sybil.example import Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
+import sluicegate
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("examples/*.md"))]
-LANGUAGES = {"python", "sh", "text", "rust"}  # "text": output and diagrams; "rust": excerpts of the core, whose own doctests run
+# "text": output and diagrams; "mermaid": diagrams that are drawn; "rust": excerpts of the core, whose own doctests run
+LANGUAGES = {"python", "sh", "text", "mermaid", "rust"}
 
 
 def check_shell(example: Example) -> None:
@@ -59,7 +63,9 @@ def parse(page: Path) -> Document:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_code_blocks_hold(page: Path) -> None:
-    for example in parse(page).examples():
+    document = parse(page)
+    document.namespace["__name__"] = "__main__"  # as in a program: Django asks a view for its module
+    for example in document.examples():
         try:
             example.evaluate()
         except BaseException as error:
@@ -90,6 +96,12 @@ def test_links_between_pages_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
+def test_every_exported_name_is_on_a_page() -> None:
+    text = "".join(page.read_text("utf-8") for page in [ROOT / "README.md", *ROOT.glob("docs/guide/*.md")])
+    missing = [name for name in sluicegate.__all__ if not re.search(rf"\b{name}\b", text)]
+    assert not missing
+
+
 @pytest.mark.parametrize("script", sorted(ROOT.glob("docs/plots/*.py")), ids=lambda script: script.stem)
 def test_pictures_can_be_drawn(script: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
@@ -99,3 +111,28 @@ def test_pictures_can_be_drawn(script: Path, tmp_path: Path) -> None:
     assert drawn[0].read_bytes() == drawn[1].read_bytes()
     kept = ROOT / "docs" / "guide" / "img" / f"{script.stem}.svg"
     assert drawn[0].stat().st_size < 60_000 > kept.stat().st_size
+
+
+def test_a_published_readme_links_to_the_repository() -> None:
+    """On a package index every link is absolute, and the package says where its repository is."""
+    script = ROOT / ".ci/published.py"
+    if not script.exists() or "[project.urls]" in (ROOT / "pyproject.toml").read_text(encoding="utf-8"):
+        pytest.skip("a wheel is tested without the script, and a release has run it already")
+    published = runpy.run_path(str(script))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    address = "https://example.org/us/sluicegate"
+    page = published["absolute"](text, address, "v1.2.3")
+    targets = re.findall(r"\]\(([^)\s]+)\)", page)
+    assert len(targets) > 20
+    assert all(target.startswith(("https://", "#")) for target in targets)
+    ours = [target for target in targets if target.startswith(address)]
+    assert f"{address}/blob/v1.2.3/docs/guide/queues.md" in ours
+    assert f"{address}/tree/v1.2.3/examples" in ours
+    for target in ours:
+        assert (ROOT / target.split("/v1.2.3/")[1].partition("#")[0]).exists(), target
+    project = published["with_urls"]((ROOT / "pyproject.toml").read_text(encoding="utf-8"), address, "v1.2.3")
+    assert f'Repository = "{address}"' in project
+    if sys.version_info >= (3, 11):
+        import tomllib
+
+        assert tomllib.loads(project)["project"]["urls"]["Changelog"] == f"{address}/blob/v1.2.3/CHANGELOG.md"

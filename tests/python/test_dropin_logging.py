@@ -241,3 +241,17 @@ def test_a_queue_handler_by_configuration(how: str) -> None:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def test_a_queue_handler_never_waits_where_the_newest_is_dropped():
+    """QueueHandler calls put_nowait, which obeys the overflow policy: no Full reaches the logger's handleError."""
+    dropped = []
+    records = sluicegate.Queue(2, overflow="drop_newest", on_drop=lambda record, reason: dropped.append((record.getMessage(), reason)))
+    logger = logging.getLogger("test.full")
+    handler = logging.handlers.QueueHandler(records)
+    handler.handleError = pytest.fail
+    logger.addHandler(handler)
+    for number in range(4):
+        logger.warning("%d", number)
+    assert [record.getMessage() for record in records.get_many(9)] == ["0", "1"]
+    assert dropped == [("2", "newest"), ("3", "newest")]

@@ -20,6 +20,8 @@ class Manager(BaseManager):
 
 
 served: list[Any] = []
+#: A proxy that is collected tells the server so, on whatever thread runs the collection: on the server's own that would wait for itself.
+proxies: list[Any] = []
 
 
 def make(kind: str, maxsize: int) -> Any:
@@ -45,6 +47,7 @@ def client() -> Any:
 def both(request: pytest.FixtureRequest, client: Any) -> tuple[Any, Any]:
     """A queue, and the proxy of it that a client has."""
     proxy = client.make(request.param, 3)
+    proxies.append(proxy)
     return served[-1], proxy
 
 

@@ -188,16 +188,22 @@ def parameters(callable_: Any) -> list[tuple[Any, ...]]:
     return [(p.name, p.kind, p.default) for p in inspect.signature(callable_).parameters.values()]
 
 
+def the_stdlibs(callable_: Any) -> list[tuple[Any, ...]]:
+    """The parameters without what ours take beside the standard library's, which is keyword-only and optional."""
+    ours_alone = [("ttl", inspect.Parameter.KEYWORD_ONLY, None)]
+    return [each for each in parameters(callable_) if each not in ours_alone]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_signature_of_a_bound_method_is_the_stdlibs(kind: str, method: str) -> None:
     theirs, mine = getattr(queue, kind)(), getattr(sluicegate, kind)()
-    assert parameters(getattr(mine, method)) == parameters(getattr(theirs, method))
+    assert the_stdlibs(getattr(mine, method)) == parameters(getattr(theirs, method))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_signature_of_an_unbound_method_has_the_same_names(kind: str, method: str) -> None:
     # A method written in C takes `self` by position only: that is the one difference.
-    names = [p[0] for p in parameters(getattr(getattr(sluicegate, kind), method))]
+    names = [p[0] for p in the_stdlibs(getattr(getattr(sluicegate, kind), method))]
     assert names == [p[0] for p in parameters(getattr(getattr(queue, kind), method))]
 
 
@@ -220,8 +226,7 @@ def test_where_ours_take_more_it_is_optional(ours: Any) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_everything_public_in_the_stdlibs_class_is_in_ours(name: str) -> None:
     theirs, mine = getattr(queue, name)(), getattr(sluicegate, name)()
-    # `mutex` is there to say what to use instead.
-    public = {attribute for attribute in dir(theirs) if not attribute.startswith("_")} - {"mutex"}
+    public = {attribute for attribute in dir(theirs) if not attribute.startswith("_")}
     assert public - set(dir(mine)) == set()
     for attribute in public:
         getattr(mine, attribute)
@@ -231,7 +236,7 @@ def test_everything_public_in_the_stdlibs_class_is_in_ours(name: str) -> None:
 def test_every_name_in_dir_is_there(name: str) -> None:
     cls = getattr(sluicegate, name)
     for q in (cls(), type("Mine", (cls,), {"extra": 1})()):
-        for attribute in set(dir(q)) - {"mutex", "__abstractmethods__"}:
+        for attribute in set(dir(q)) - {"__abstractmethods__"}:
             getattr(q, attribute)
 
 

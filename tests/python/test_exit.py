@@ -25,6 +25,19 @@ def waiters(queue):
     seen = queue.statistics()
     return seen.waiting_getters + seen.waiting_putters + getattr(seen, "waiting_joiners", 0)
 
+class OneKey(FairQueue):
+    def __init__(self, maxsize=0): super().__init__(maxsize, key=lambda item: 0)
+
+# With everything that a queue can be composed of, and so much of it that nothing is ever dropped.
+def parts(maxsize):
+    return dict(weigh=lambda item: 1, max_weight=maxsize or 1 << 30, shed=CoDel(3600, 3600), track_latency=True, high=0.8, low=0.5)
+
+class Composed(Queue):
+    def __init__(self, maxsize=0): super().__init__(maxsize, **parts(maxsize))
+
+class OneKeyComposed(FairQueue):
+    def __init__(self, maxsize=0): super().__init__(maxsize, key=lambda item: 0, **parts(maxsize))
+
 class Hooked(Queue):
     def _init(self, maxsize): self.held = []
     def _qsize(self): return len(self.held)
@@ -38,7 +51,7 @@ def ends(source, **options):
     assert run_script(COMMON + source + "\nprint('end')\n", limit=30, **options).endswith("end\n")
 
 
-@pytest.mark.parametrize("kind", ["Queue", "PriorityQueue", "Hooked"])
+@pytest.mark.parametrize("kind", ["Queue", "PriorityQueue", "OneKey", "Composed", "OneKeyComposed", "Hooked"])
 def test_daemon_threads_blocked(kind):
     """Daemon threads blocked in every call that waits."""
     ends(
@@ -94,7 +107,7 @@ atexit.register(queue.put, 0)
     )
 
 
-@pytest.mark.parametrize("kind", ["Queue", "PriorityQueue", "SimpleQueue", "Hooked"])
+@pytest.mark.parametrize("kind", ["Queue", "PriorityQueue", "OneKey", "Composed", "OneKeyComposed", "SimpleQueue", "Hooked"])
 def test_daemon_threads_at_full_speed(kind):
     """Daemon threads which put and get as fast as they can while the interpreter goes."""
     ends(

@@ -12,46 +12,110 @@ from pathlib import Path
 import pytest
 
 import sluicegate
+import sluicegate.http
 import sluicegate.io
+import sluicegate.logging
+import sluicegate.sizing
 import sluicegate.testing
 
 NAMES = {
     "AckChannel",
+    "AdaptiveConcurrency",
+    "Backoff",
+    "AdaptiveLifo",
+    "AdaptiveRate",
+    "AdaptiveRatePermit",
+    "AdaptiveRateStatistics",
+    "Batcher",
+    "BatcherStatistics",
+    "AsyncBoundedMap",
+    "AsyncPrefetch",
     "BlockingInEventLoopWarning",
+    "BoundedExecutor",
+    "BoundedMap",
     "BoundedSemaphore",
+    "BreakerKey",
+    "BreakerStatistics",
+    "Broadcast",
+    "BroadcastStatistics",
     "Channel",
     "ChannelCancelled",
     "ChannelClosed",
     "ChannelError",
     "ChannelFailed",
     "ChannelStatistics",
+    "CircuitBreaker",
+    "CircuitOpen",
+    "CircuitPermit",
     "Clock",
+    "CoDel",
+    "CoalescingQueue",
     "Consumers",
+    "ConcurrencyPermit",
+    "ConcurrencyStatistics",
     "Credit",
     "CreditChannel",
+    "DeadLetter",
     "Delivery",
     "Empty",
+    "ExecutorStatistics",
+    "FairQueue",
+    "Fallback",
+    "FallbackStatistics",
     "Full",
-    "KeyedBucket",
+    "Guard",
+    "GuardKey",
+    "GuardStatistics",
+    "KeyedBreaker",
+    "KeyedBreakerStatistics",
+    "Stale",
+    "TokenBucketKey",
+    "KeyedLeakyBucket",
+    "KeyedLimiter",
     "KeyedRateStatistics",
     "KeyedSemaphore",
     "KeyedSemaphoreStatistics",
+    "Latency",
+    "KeyedSlidingWindow",
     "KeyedTokenBucket",
+    "Killed",
+    "Latest",
+    "LatestStatistics",
+    "LatestTicks",
     "LeakyBucket",
+    "LeakyBucketKey",
     "LifoQueue",
+    "MiddlewareStatistics",
+    "Offered",
     "Overloaded",
     "Permit",
+    "Pipeline",
+    "PipelineRun",
+    "PipelineStatistics",
+    "Prefetch",
+    "Pressure",
+    "PressureListener",
     "PriorityQueue",
+    "Produce",
     "Producers",
     "Queue",
     "QueueStatistics",
     "RateLimited",
     "RateLimiter",
     "RateLimits",
+    "RatePermit",
     "RateStatistics",
+    "Ready",
     "Receiver",
     "Refused",
     "Reservation",
+    "Retry",
+    "RetryAttempt",
+    "RetryBudget",
+    "RetryBudgetStatistics",
+    "RetryStatistics",
+    "Sample",
+    "Selectable",
     "Semaphore",
     "SemaphoreKey",
     "SemaphorePermit",
@@ -60,14 +124,31 @@ NAMES = {
     "ShutDown",
     "SimpleQueue",
     "SlidingWindow",
+    "SlidingWindowKey",
+    "StageStatistics",
     "StaleDelivery",
+    "Submitting",
+    "Subscriber",
+    "SubscriberStatistics",
     "Subscription",
     "TokenBucket",
+    "UnlimitedRate",
+    "ZeroRate",
     "__version__",
+    "amap_bounded",
+    "aprefetch",
+    "map_bounded",
+    "prefetch",
+    "produce",
+    "select",
+    "select_async",
 }
 PUBLIC = [(sluicegate, name) for name in sorted(NAMES - {"__version__"})] + [
     (sluicegate.testing, "ManualClock"),
+    *((sluicegate.http, name) for name in sluicegate.http.__all__),
     *((sluicegate.io, name) for name in sluicegate.io.__all__),
+    *((sluicegate.logging, name) for name in sluicegate.logging.__all__),
+    *((sluicegate.sizing, name) for name in sluicegate.sizing.__all__),
 ]
 
 QUEUE = {
@@ -83,6 +164,8 @@ QUEUE = {
     "join": "(timeout=None)",
     "shutdown": "(immediate=False, *, error=None)",
     "fail": "(error)",
+    "getting": "()",
+    "putting": "(item)",
     "put_many": "(items, block=True, timeout=None)",
     "get_many": "(max, block=True, timeout=None, *, linger=0.0)",
     "clear": "()",
@@ -106,6 +189,8 @@ SIMPLE = {
         "get_nowait",
         "qsize",
         "empty",
+        "getting",
+        "putting",
         "put_many",
         "get_many",
         "clear",
@@ -117,12 +202,20 @@ SIMPLE = {
         "get_many_async",
     )
 }
+QUEUE |= {
+    "put": "(item, block=True, timeout=None, *, ttl=None)",
+    "put_nowait": "(item, *, ttl=None)",
+    "put_async": "(item, timeout=None, *, ttl=None)",
+    "offer": "(item, *, ttl=None)",
+}
 CLASSES = [sluicegate.Queue, sluicegate.LifoQueue, sluicegate.PriorityQueue]
 
 LIMITER = {
     "try_acquire": "(n=1)",
+    "acquiring": "(n=1)",
     "acquire": "(n=1, *, timeout=None)",
     "acquire_async": "(n=1, *, timeout=None)",
+    "permit": "(n=1, *, timeout=None)",
     "reserve": "(n=1, *, max_wait=None)",
     "refund": "(n)",
     "debit": "(n)",
@@ -130,18 +223,22 @@ LIMITER = {
     "pause_for": "(seconds)",
     "statistics": "()",
     "__call__": "(function=None, /, *, n=1, timeout=None)",
+    "by": "(*, cost=1, timeout=None)",
 }
 SEVERAL = {
-    "try_acquire": "(n=1, /, **amounts)",
-    "acquire": "(n=1, /, *, timeout=None, **amounts)",
-    "acquire_async": "(n=1, /, *, timeout=None, **amounts)",
-    "reserve": "(n=1, /, *, max_wait=None, **amounts)",
-    "refund": "(n=1, /, **amounts)",
-    "debit": "(n=1, /, **amounts)",
-    "retry_after": "(n=1, /, **amounts)",
+    "try_acquire": "(n=1, **amounts)",
+    "acquiring": "(n=1, **amounts)",
+    "acquire": "(n=1, *, timeout=None, **amounts)",
+    "acquire_async": "(n=1, *, timeout=None, **amounts)",
+    "reserve": "(n=1, *, max_wait=None, **amounts)",
+    "permit": "(n=1, *, timeout=None, **amounts)",
+    "refund": "(n=1, **amounts)",
+    "debit": "(n=1, **amounts)",
+    "retry_after": "(n=1, **amounts)",
     "pause_for": "(seconds)",
     "statistics": "()",
     "__call__": "(function=None, /, *, n=None, timeout=None, **amounts)",
+    "by": "(*, cost=1, timeout=None)",
 }
 # What can be left out and has no value that says so is shown as `...`.
 KEYED = {
@@ -151,7 +248,8 @@ KEYED = {
     "acquire_async": "(key, n=1, *, timeout=None)",
     "retry_after": "(key, n=1)",
     "pause_for": "(key, seconds)",
-    "set_rate": "(rate, *, burst=None, key=Ellipsis)",
+    "permit": "(key, n=1, *, timeout=None)",
+    "by": "(*, key, cost=1, timeout=None)",
     "forget": "(key)",
     "statistics": "()",
 }
@@ -165,19 +263,33 @@ RATES = {
     "TokenBucket": LIMITER | {"set_rate": "(rate, *, burst=None)"},
     "LeakyBucket": LIMITER | {"set_rate": "(rate, *, capacity=None)"},
     "SlidingWindow": LIMITER | {"set_limit": "(limit, period=None)"},
-    "KeyedBucket": LIMITER | {"set_rate": "(rate, *, burst=None)"},
+    "TokenBucketKey": LIMITER | {"set_rate": "(rate, *, burst=None)"},
     "RateLimits": SEVERAL,
-    "KeyedTokenBucket": KEYED,
+    "UnlimitedRate": LIMITER,
+    "ZeroRate": LIMITER,
+    "KeyedTokenBucket": KEYED | {"set_rate": "(rate, *, burst=None, key=Ellipsis)"},
+    "KeyedLeakyBucket": KEYED | {"set_rate": "(rate, *, capacity=None, key=Ellipsis)"},
+    "KeyedSlidingWindow": KEYED | {"set_limit": "(limit, period=None, *, key=Ellipsis)"},
+    "LeakyBucketKey": LIMITER | {"set_rate": "(rate, *, capacity=None)"},
+    "SlidingWindowKey": LIMITER | {"set_limit": "(limit, period=None)"},
     "Reservation": RESERVATION,
+    "RatePermit": {"settle": "(actual=Ellipsis, /, **actual_by_name)", "refund": "()"},
 }
 PROPERTIES = {
     "TokenBucket": {"name", "tokens", "rate", "burst", "period"},
     "LeakyBucket": {"name", "tokens", "rate", "capacity", "period"},
     "SlidingWindow": {"name", "tokens", "limit", "period"},
-    "KeyedBucket": {"name", "tokens", "rate", "burst", "period", "key"},
+    "TokenBucketKey": {"name", "tokens", "rate", "burst", "period", "key"},
     "RateLimits": {"name", "tokens", "limits"},
     "KeyedTokenBucket": {"name", "rate", "burst", "period", "max_keys"},
+    "UnlimitedRate": {"name", "tokens"},
+    "ZeroRate": {"name", "tokens"},
+    "KeyedLeakyBucket": {"name", "rate", "capacity", "period", "max_keys"},
+    "KeyedSlidingWindow": {"name", "limit", "period", "max_keys"},
+    "LeakyBucketKey": {"name", "tokens", "rate", "capacity", "period", "key"},
+    "SlidingWindowKey": {"name", "tokens", "limit", "period", "key"},
     "Reservation": {"n", "delay", "ready_at"},
+    "RatePermit": {"n"},
 }
 CREDITS = {
     "Channel": {"statistics": "()"},
@@ -185,6 +297,7 @@ CREDITS = {
         "send": "(item, timeout=None)",
         "send_nowait": "(item)",
         "send_async": "(item, timeout=None)",
+        "sending": "(item)",
         "send_many": "(items, *, timeout=None)",
         "send_many_async": "(items, *, timeout=None)",
         "permit": "(n=1, *, timeout=None)",
@@ -201,8 +314,11 @@ CREDITS = {
         "receive": "(timeout=None)",
         "receive_nowait": "()",
         "receive_async": "(timeout=None)",
+        "receiving": "()",
         "receive_many": "(max, *, timeout=None)",
         "receive_many_async": "(max, *, timeout=None)",
+        "stop": "(timeout=None, *, lanes=None)",
+        "stop_async": "(timeout=None, *, lanes=None)",
         "subscribe": "(on_next, *, on_error=None, on_complete=None, on_subscribe=None)",
         "cancel": "()",
         "statistics": "()",
@@ -216,13 +332,14 @@ CREDITS = {
         "resume": "()",
         "defer_to": "(sender)",
     },
-    "Delivery": {"ack": "()", "nack": "(requeue=True, delay=0.0)"},
+    "Delivery": {"ack": "()", "nack": "(requeue=True, delay=None, *, error=None)", "extend": "(seconds)"},
     "Subscription": {"request": "(n)", "cancel": "()"},
 }
 SEMAPHORE = {
     "acquire": "(blocking=True, timeout=None, n=1)",
     "acquire_async": "(n=1, *, timeout=None)",
     "try_acquire": "(n=1)",
+    "acquiring": "(n=1)",
     "release": "(n=1)",
     "permit": "(n=1, *, timeout=None)",
     "locked": "()",
@@ -239,6 +356,84 @@ KEYED_SEMAPHORE = {
     "permit": "(key, n=1, *, timeout=None)",
     "statistics": "()",
 }
+BREAKER = {
+    "permit": "()",
+    "force_open": "(for_=None)",
+    "disable": "()",
+    "reset": "()",
+    "statistics": "()",
+}
+KEYED_BREAKER = {
+    "key": "(key)",
+    "permit": "(key)",
+    "state": "(key)",
+    "retry_after": "(key)",
+    "force_open": "(key, for_=None)",
+    "disable": "(key)",
+    "reset": "(key)",
+    "by": "(*, key, failed=None)",
+    "statistics": "()",
+}
+ADAPTIVE_CONCURRENCY = {
+    "permit": "(*, priority=0, timeout=None)",
+    "set_limits": "(min, max)",
+    "statistics": "()",
+}
+
+CONCURRENCY_PERMIT = {
+    "acquire": "(*, timeout=None)",
+    "acquire_async": "(*, timeout=Ellipsis)",
+    "try_acquire": "()",
+    "success": "()",
+    "failure": "(error=None, *, retry_after=None)",
+    "ignore": "()",
+}
+
+CIRCUIT_PERMIT = {
+    "acquire": "()",
+    "try_acquire": "()",
+    "success": "()",
+    "failure": "(error=None, *, retry_after=None)",
+    "ignore": "()",
+}
+BROADCAST = {
+    "publish": "(item, timeout=None)",
+    "publish_nowait": "(item)",
+    "publish_async": "(item, timeout=None)",
+    "publishing": "(item)",
+    "subscribe": "(maxsize, *, overflow='drop_oldest')",
+    "shutdown": "(immediate=False, *, error=None)",
+    "fail": "(error)",
+    "statistics": "()",
+}
+SUBSCRIBER = {
+    "get": "(block=True, timeout=None)",
+    "get_nowait": "()",
+    "get_async": "(timeout=None)",
+    "get_many": "(max, block=True, timeout=None)",
+    "get_many_async": "(max, *, timeout=None)",
+    "getting": "()",
+    "qsize": "()",
+    "empty": "()",
+    "full": "()",
+    "batches": "(max)",
+    "close": "()",
+    "statistics": "()",
+}
+LATEST = {
+    "set": "(value)",
+    "get": "(timeout=None)",
+    "get_nowait": "()",
+    "get_async": "(timeout=None)",
+    "peek": "()",
+    "changed": "(since=None, *, timeout=None)",
+    "changed_async": "(since=None, *, timeout=None)",
+    "changing": "(since=None)",
+    "every": "(seconds)",
+    "shutdown": "(immediate=False, *, error=None)",
+    "fail": "(error)",
+    "statistics": "()",
+}
 
 
 def made(kind):
@@ -248,10 +443,17 @@ def made(kind):
         "TokenBucket": bucket,
         "LeakyBucket": sluicegate.LeakyBucket(1, capacity=1),
         "SlidingWindow": sluicegate.SlidingWindow(1, 1),
-        "KeyedBucket": keyed.key("key"),
+        "TokenBucketKey": keyed.key("key"),
         "RateLimits": sluicegate.RateLimits(bucket=bucket),
         "KeyedTokenBucket": keyed,
+        "UnlimitedRate": sluicegate.UnlimitedRate(),
+        "ZeroRate": sluicegate.ZeroRate(),
+        "KeyedLeakyBucket": sluicegate.KeyedLeakyBucket(1, capacity=1, max_keys=1),
+        "KeyedSlidingWindow": sluicegate.KeyedSlidingWindow(1, 1, max_keys=1),
+        "LeakyBucketKey": sluicegate.KeyedLeakyBucket(1, capacity=1, max_keys=1).key("key"),
+        "SlidingWindowKey": sluicegate.KeyedSlidingWindow(1, 1, max_keys=1).key("key"),
         "Reservation": bucket.reserve(),
+        "RatePermit": bucket.permit(),
     }[kind]
 
 
@@ -277,7 +479,7 @@ def test_nothing_else_looks_public():
     stray = {name for name in vars(sluicegate) if not name.startswith("_")} - NAMES - {"annotations"}
     modules = {name for name in stray if inspect.ismodule(getattr(sluicegate, name))}
     assert stray - modules == set()
-    assert modules <= {"io", "testing", "janus"}
+    assert modules <= {"http", "io", "testing", "janus", "logging", "sizing"}
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC)
@@ -288,7 +490,7 @@ def test_every_public_object_is_documented_and_at_home(module, name):
     assert thing.__doc__, "an inherited docstring is not its own"
     assert thing.__module__ == module.__name__
     assert thing.__name__ == thing.__qualname__ == name
-    if inspect.isfunction(thing) or issubclass(thing, BaseException):
+    if inspect.isroutine(thing) or issubclass(thing, BaseException):
         return
     for member_name, member in vars(thing).items():
         if member_name.startswith("_") or inspect.ismemberdescriptor(member):  # a dataclass field has comments in its place
@@ -356,6 +558,114 @@ def test_keyed_semaphores():
     assert type(keyed.key("key")).__mro__[:-1] == (sluicegate.SemaphoreKey, sluicegate.Semaphore)
 
 
+def test_breakers():
+    """The methods and properties of breakers and of their permits are the agreed ones; the properties are read-only."""
+    breaker, keyed = sluicegate.CircuitBreaker(), sluicegate.KeyedBreaker(max_keys=1)
+    for thing, methods, properties in (
+        (breaker, BREAKER, {"name", "state", "retry_after"}),
+        (keyed, KEYED_BREAKER, {"name", "max_keys"}),
+        (breaker.permit(), CIRCUIT_PERMIT, set()),
+    ):
+        assert {name for name in dir(thing) if not name.startswith("_")} == set(methods) | properties
+        for name, expected in methods.items():
+            assert plain(inspect.signature(getattr(thing, name))) == expected
+        for name in properties:
+            with pytest.raises(AttributeError):
+                setattr(thing, name, getattr(thing, name))
+    assert type(keyed.key("key")).__mro__[:-1] == (sluicegate.BreakerKey, sluicegate.CircuitBreaker)
+
+
+def test_adaptive_limits():
+    """The methods and properties of adaptive limits and of their permits are the agreed ones; the properties are read-only."""
+    limiter = sluicegate.AdaptiveConcurrency(target=1)
+    for thing, methods, properties in (
+        (limiter, ADAPTIVE_CONCURRENCY, {"name", "limit", "in_flight"}),
+        (limiter.permit(), CONCURRENCY_PERMIT, set()),
+    ):
+        assert {name for name in dir(thing) if not name.startswith("_")} == set(methods) | properties
+        for name, expected in methods.items():
+            assert plain(inspect.signature(getattr(thing, name))) == expected
+        for name in properties:
+            with pytest.raises(AttributeError):
+                setattr(thing, name, getattr(thing, name))
+
+
+def test_latest():
+    """The methods and properties of a latest value are the agreed ones; its properties are read-only."""
+    latest = sluicegate.Latest(1)
+    properties = {"name", "version", "is_shutdown"}
+    assert {name for name in dir(latest) if not name.startswith("_")} == set(LATEST) | properties
+    for name, expected in LATEST.items():
+        assert plain(inspect.signature(getattr(latest, name))) == expected
+    for name in properties:
+        with pytest.raises(AttributeError):
+            setattr(latest, name, getattr(latest, name))
+
+
+def test_broadcast():
+    """The same of a broadcast and of its subscribers."""
+    broadcast = sluicegate.Broadcast()
+    subscriber = broadcast.subscribe(1)
+    for thing, methods, properties in (
+        (broadcast, BROADCAST, {"name", "is_shutdown"}),
+        (subscriber, SUBSCRIBER, {"broadcast", "name", "maxsize", "overflow", "missed", "is_closed"}),
+    ):
+        assert {name for name in dir(thing) if not name.startswith("_")} == set(methods) | properties
+        for name, expected in methods.items():
+            assert plain(inspect.signature(getattr(thing, name))) == expected
+        for name in properties:
+            with pytest.raises(AttributeError):
+                setattr(thing, name, getattr(thing, name))
+
+
+PRESSURE = {
+    "on_change": "(callback)",
+    "drive": "(pause, resume)",
+    "drive_transport": "(transport, *, loop=None)",
+    "wait_low": "(timeout=None)",
+    "wait_low_async": "(timeout=None)",
+}
+
+
+def test_pressure():
+    """The same of the pressure of a queue and of its listeners."""
+    pressure = sluicegate.Queue(1, high=1, low=0).pressure
+    for thing, methods, properties in (
+        (pressure, PRESSURE, {"level", "high"}),
+        (pressure.on_change(print), {"close": "()"}, {"is_closed"}),
+    ):
+        assert {name for name in dir(thing) if not name.startswith("_")} == set(methods) | properties
+        for name, expected in methods.items():
+            assert plain(inspect.signature(getattr(thing, name))) == expected
+        for name in properties:
+            with pytest.raises(AttributeError):
+                setattr(thing, name, getattr(thing, name))
+
+
+EXECUTOR = {
+    "submit": "(fn, /, *args, **kwargs)",
+    "submit_async": "(fn, /, *args, **kwargs)",
+    "map": "(fn, *iterables, timeout=None, chunksize=1, buffersize=None)",
+    "submitting": "(*, key=None, priority=0, ttl=None)",
+    "shutdown": "(wait=True, *, cancel_futures=False)",
+    "statistics": "()",
+}
+
+
+def test_executors():
+    """The same of an executor and of its handle, and of the functions beside it."""
+    with sluicegate.BoundedExecutor(1, max_pending=1) as pool:
+        handle = pool.submitting()
+    for thing, names, properties in ((pool, set(EXECUTOR), {"name"}), (handle, {"submit", "submit_async", "map"}, set())):
+        assert {name for name in dir(thing) if not name.startswith("_")} == names | properties
+        for name in names:
+            assert plain(inspect.signature(getattr(thing, name))) == EXECUTOR[name]
+    for name in ("map_bounded", "amap_bounded"):
+        assert plain(inspect.signature(getattr(sluicegate, name))) == "(f, items, *, workers, buffer=0, ordered=True)"
+    for name in ("prefetch", "aprefetch"):
+        assert plain(inspect.signature(getattr(sluicegate, name))) == "(iterable, n)"
+
+
 @pytest.mark.parametrize("kind", ["TokenBucket", "RateLimits"])
 def test_signatures_of_decorators(kind):
     """A limiter is callable, and shows how."""
@@ -364,16 +674,33 @@ def test_signatures_of_decorators(kind):
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_signatures_are_the_stdlibs(kind):
-    """What the standard library has too is called the same way."""
+    """What the standard library has too is called the same way; what it does not have is keyword-only."""
     theirs = getattr(stdlib_queue, kind.__name__)
     for name in ("put", "get", "put_nowait", "get_nowait", "qsize", "empty", "full", "task_done"):
-        assert plain(inspect.signature(getattr(kind, name))) == plain(inspect.signature(getattr(theirs, name)))
+        ours = plain(inspect.signature(getattr(kind, name))).replace(", *, ttl=None", "")
+        assert ours == plain(inspect.signature(getattr(theirs, name)))
 
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [(kind, "(maxsize=0, *, name=None, clock=None)") for kind in CLASSES]
+    [
+        (
+            kind,
+            (
+                "(maxsize=0, *, overflow='block', on_drop=None, weigh=None, max_weight=None, shed=None, "
+                "track_latency=False, high=None, low=None, name=None, clock=None)"
+            ),
+        )
+        for kind in CLASSES
+    ]
     + [
+        (
+            sluicegate.FairQueue,
+            (
+                "(maxsize=0, *, key=None, weights=None, per_key=None, reserved=None, within='fifo', aging=1.0, overflow='block',"
+                " on_drop=None, weigh=None, max_weight=None, shed=None, track_latency=False, high=None, low=None, name=None, clock=None)"
+            ),
+        ),
         (sluicegate.SimpleQueue, "(*, name=None, clock=None)"),
         (sluicegate.Clock, "()"),
         (sluicegate.testing.ManualClock, "(start=0.0)"),
@@ -381,10 +708,44 @@ def test_signatures_are_the_stdlibs(kind):
         (sluicegate.LeakyBucket, "(rate, *, capacity, period=1.0, clock=None, name=None)"),
         (sluicegate.SlidingWindow, "(limit, period, *, clock=None, name=None)"),
         (sluicegate.RateLimits, "(*, name=None, **limits)"),
+        (
+            sluicegate.CoalescingQueue,
+            "(maxsize=0, *, key, merge=None, overflow='block', on_drop=None, high=None, low=None, name=None, clock=None)",
+        ),
+        (sluicegate.Broadcast, "(*, clock=None, name=None)"),
+        (sluicegate.Latest, "(initial=Ellipsis, *, clock=None, name=None)"),
         (sluicegate.Semaphore, "(value=1, *, clock=None, name=None)"),
         (sluicegate.BoundedSemaphore, "(value=1, *, clock=None, name=None)"),
         (sluicegate.KeyedSemaphore, "(value, *, max_keys, clock=None, name=None)"),
         (sluicegate.KeyedTokenBucket, "(rate, *, burst, max_keys, period=1.0, clock=None, name=None)"),
+        (sluicegate.KeyedLeakyBucket, "(rate, *, capacity, max_keys, period=1.0, clock=None, name=None)"),
+        (sluicegate.KeyedSlidingWindow, "(limit, period, *, max_keys, clock=None, name=None)"),
+        (
+            sluicegate.CircuitBreaker,
+            (
+                "(*, failure_rate=0.5, window=10.0, min_calls=20, run=5, slow_after=None, slow_rate=0.8,"
+                " open_for=5.0, open_for_max=60.0, probes=3,"
+                " probe_timeout=30.0, failure=Ellipsis, ignore=(), on_change=None, calls=None, metrics_only=False, clock=None, name=None)"
+            ),
+        ),
+        (
+            sluicegate.KeyedBreaker,
+            (
+                "(*, max_keys, failure_rate=0.5, window=10.0, min_calls=20, run=5, slow_after=None, slow_rate=0.8,"
+                " open_for=5.0, open_for_max=60.0, probes=3,"
+                " probe_timeout=30.0, failure=Ellipsis, ignore=(), on_change=None, calls=None, metrics_only=False, clock=None, name=None)"
+            ),
+        ),
+        (
+            sluicegate.AdaptiveConcurrency,
+            (
+                "(*, target, initial=20, min=1, max=200, decrease=0.9, bad_fraction=0.1, min_samples=1, step='one',"
+                " max_waiting=0, shed=None, dropped=Ellipsis, clock=None, name=None)"
+            ),
+        ),
+        (sluicegate.RetryBudget, "(ratio=0.1, *, reserve=10, per_second=0.1, clock=None, name=None)"),
+        (sluicegate.UnlimitedRate, "(*, clock=None, name=None)"),
+        (sluicegate.ZeroRate, "(*, clock=None, name=None)"),
         (
             sluicegate.CreditChannel,
             "(window=256, *, threshold=0.5, buffer=None, weigh=None, control_capacity=8, on_discard=None, clock=None, name=None)",
@@ -392,8 +753,8 @@ def test_signatures_are_the_stdlibs(kind):
         (
             sluicegate.AckChannel,
             (
-                "(window=256, *, threshold=0.5, buffer=None, ack_wait=None, max_deliver=5, weigh=None, control_capacity=8,"
-                " on_discard=None, clock=None, name=None)"
+                "(window=256, *, threshold=0.5, buffer=None, ack_wait=None, max_deliver=5, retry=None, lane=None, weigh=None,"
+                " control_capacity=8, on_discard=None, on_settled=None, clock=None, name=None)"
             ),
         ),
     ],
@@ -411,7 +772,28 @@ def test_signatures_of_channels(kind, name):
 
 @pytest.mark.parametrize(
     "kind",
-    ["RateLimiter", "KeyedBucket", "Reservation", "Channel", "Sender", "Receiver", "Permit", "Delivery", "SemaphorePermit", "SemaphoreKey"],
+    [
+        "RateLimiter",
+        "KeyedLimiter",
+        "TokenBucketKey",
+        "LeakyBucketKey",
+        "SlidingWindowKey",
+        "Reservation",
+        "RatePermit",
+        "Channel",
+        "Sender",
+        "Receiver",
+        "Permit",
+        "Delivery",
+        "SemaphorePermit",
+        "SemaphoreKey",
+        "CircuitPermit",
+        "BreakerKey",
+        "ConcurrencyPermit",
+        "LatestTicks",
+        "Pressure",
+        "PressureListener",
+    ],
 )
 def test_what_others_make(kind):
     """These are made by limiters and channels, and by nobody else."""
@@ -440,12 +822,13 @@ def test_async_methods(name):
     [
         ("RateLimiter", "acquire_async"),
         ("RateLimits", "acquire_async"),
-        ("Reservation", "wait_async"),
+        ("RatePermit", "__aenter__"),
         ("Sender", "send_async"),
         ("Sender", "send_many_async"),
         ("Sender", "wait_ready_async"),
         ("Receiver", "receive_async"),
         ("Receiver", "receive_many_async"),
+        ("Receiver", "stop_async"),
         ("Semaphore", "acquire_async"),
         ("SemaphorePermit", "__aenter__"),
     ],
@@ -459,24 +842,33 @@ def test_async_methods_of_the_others(kind, name):
         assert method.__qualname__ == f"{kind}.{each}"
 
 
+def test_the_wait_of_a_reservation():
+    """A coroutine function as the others, of a class that is not a context manager."""
+    method = sluicegate.Reservation.wait_async
+    assert inspect.iscoroutinefunction(method)
+    assert (method.__module__, method.__qualname__) == ("sluicegate", "Reservation.wait_async")
+
+
 def test_inheritance():
-    """`LifoQueue` and `PriorityQueue` are `Queue`s; `SimpleQueue` is not. Limiters that take one amount are `RateLimiter`s."""
+    """`LifoQueue` and `PriorityQueue` are `Queue`s; `SimpleQueue` is not. Limiters and sets of them are `RateLimiter`s."""
     assert issubclass(sluicegate.LifoQueue, sluicegate.Queue)
     assert issubclass(sluicegate.PriorityQueue, sluicegate.Queue)
     assert not issubclass(sluicegate.SimpleQueue, sluicegate.Queue)
     assert issubclass(sluicegate.testing.ManualClock, sluicegate.Clock)
-    for kind in ("TokenBucket", "LeakyBucket", "SlidingWindow", "KeyedBucket"):
+    for kind in ("TokenBucket", "LeakyBucket", "SlidingWindow", "TokenBucketKey", "LeakyBucketKey", "SlidingWindowKey", "RateLimits"):
         assert getattr(sluicegate, kind).__mro__[1:] == (sluicegate.RateLimiter, object)
-    for kind in ("RateLimiter", "RateLimits", "KeyedTokenBucket", "Reservation"):
+    for kind in ("KeyedTokenBucket", "KeyedLeakyBucket", "KeyedSlidingWindow"):
+        assert getattr(sluicegate, kind).__mro__[1:] == (sluicegate.KeyedLimiter, object)
+    for kind in ("RateLimiter", "KeyedLimiter", "Reservation", "RatePermit"):
         assert getattr(sluicegate, kind).__mro__[1:] == (object,)
     for kind in ("CreditChannel", "AckChannel"):
         assert getattr(sluicegate, kind).__mro__[1:] == (sluicegate.Channel, object)
     assert sluicegate.BoundedSemaphore.__mro__[1:] == (sluicegate.Semaphore, object)
-    for kind in ("RateLimited", "Overloaded"):
+    for kind in ("RateLimited", "CircuitOpen", "Overloaded"):
         assert getattr(sluicegate, kind).__mro__[1:3] == (sluicegate.Refused, Exception)
     for kind in ("ChannelClosed", "ChannelCancelled", "ChannelFailed", "StaleDelivery"):
         assert getattr(sluicegate, kind).__mro__[1:3] == (sluicegate.ChannelError, Exception)
-    for final in (sluicegate.KeyedBucket, sluicegate.Reservation, sluicegate.Sender, sluicegate.Receiver, sluicegate.Delivery):
+    for final in (sluicegate.TokenBucketKey, sluicegate.Reservation, sluicegate.Sender, sluicegate.Receiver, sluicegate.Delivery):
         with pytest.raises(TypeError, match="base type"):
             type("Subclass", (final,), {})
     assert not issubclass(sluicegate.RateLimited, (sluicegate.Empty, sluicegate.Full, TimeoutError))

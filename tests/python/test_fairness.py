@@ -32,7 +32,7 @@ def close(coroutine):
 
 
 def test_getters_are_served_in_order_of_arrival():
-    """Threads in line: the n-th item goes to the n-th waiter."""
+    """Threads that wait: the n-th item goes to the n-th waiter."""
     clock = ManualClock()
     queue = Queue(clock=clock)
     getters = []
@@ -45,7 +45,7 @@ def test_getters_are_served_in_order_of_arrival():
 
 
 def test_putters_are_served_in_order_of_arrival():
-    """Putters in line: items enter in the order in which their putters came."""
+    """Putters that wait: items enter in the order in which their putters came."""
     clock = ManualClock()
     queue = Queue(1, clock=clock)
     queue.put(0)
@@ -140,7 +140,7 @@ async def test_a_waiter_that_left_loses_its_place_only():
 
 
 @on_loops
-async def test_an_arrival_may_overtake_a_woken_getter_once():
+async def test_an_arrival_may_overtake_a_woken_getter():
     """The woken waiter that finds nothing keeps its place at the head."""
     queue = Queue()
     head, behind = await waiting(queue.get_async(), queue.get_async())
@@ -159,7 +159,7 @@ async def test_an_arrival_may_overtake_a_woken_getter_once():
 
 @on_loops
 async def test_after_the_second_miss_the_door_is_shut():
-    """A waiter that was overtaken twice is served next: arrivals go to the end of the line."""
+    """At most overtaken twice, as the guarantees say: then it is served next, and arrivals go to the end of the line."""
     queue = Queue()
     (head,) = await waiting(queue.get_async())
     for stolen in (1, 2):
@@ -195,7 +195,7 @@ async def test_the_door_opens_again_once_the_waiter_is_served():
 
 @on_loops
 async def test_arrivals_at_a_shut_door_are_served_in_order():
-    """Whoever came while the door was shut stands behind, in order of arrival."""
+    """Arrivals that had to join the wait queue are behind, in order of arrival."""
     queue = Queue()
     (head,) = await waiting(queue.get_async())
     for stolen in (1, 2):
@@ -357,7 +357,7 @@ async def test_nobody_sleeps_beside_room():
 
 @on_loops
 async def test_a_waiter_thrown_away_passes_its_wake_up_on():
-    """A woken waiter whose coroutine is simply dropped hands the item to the next in line."""
+    """A woken waiter whose coroutine is simply dropped leaves the item to the next waiter."""
     queue = Queue()
     dropped = queue.get_async()
     assert step(dropped) == (False, None)

@@ -16,10 +16,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 COMMON = (
     FORKING
     + """
-import asyncio, os, signal, sys, threading, time, traceback, warnings
+import asyncio, os, signal, sys, threading, time, traceback
 from sluicegate import *
-
-warnings.simplefilter("ignore", DeprecationWarning)
 
 def until(predicate, seconds=30):
     end = time.monotonic() + seconds
@@ -36,6 +34,19 @@ def waiters(queue):
     seen = queue.statistics()
     return seen.waiting_getters + seen.waiting_putters + seen.waiting_joiners
 
+class OneKey(FairQueue):
+    def __init__(self, maxsize=0): super().__init__(maxsize, key=lambda item: 0)
+
+# With everything that a queue can be composed of, and so much of it that nothing is ever dropped.
+def parts(maxsize):
+    return dict(weigh=lambda item: 1, max_weight=maxsize or 1 << 30, shed=CoDel(3600, 3600), track_latency=True, high=0.8, low=0.5)
+
+class Composed(Queue):
+    def __init__(self, maxsize=0): super().__init__(maxsize, **parts(maxsize))
+
+class OneKeyComposed(FairQueue):
+    def __init__(self, maxsize=0): super().__init__(maxsize, key=lambda item: 0, **parts(maxsize))
+
 class Hooked(Queue):
     def _init(self, maxsize): self.held = []
     def _qsize(self): return len(self.held)
@@ -45,7 +56,7 @@ class Hooked(Queue):
 )
 
 
-@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue", "Hooked"])
+@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue", "OneKey", "Composed", "OneKeyComposed", "Hooked"])
 def test_fork_with_threads_blocked(kind):
     """Threads blocked in get, put and join: the child's queues have their items and no waiters, and work."""
     run_script(
@@ -103,7 +114,7 @@ for thread in threads:
     )
 
 
-@pytest.mark.parametrize("kind", ["Queue", "PriorityQueue", "SimpleQueue", "Hooked"])
+@pytest.mark.parametrize("kind", ["Queue", "PriorityQueue", "OneKey", "Composed", "OneKeyComposed", "SimpleQueue", "Hooked"])
 def test_fork_with_threads_in_the_middle_of_operations(kind):
     """Forks while four threads put and get as fast as they can: every child finds a whole, usable queue."""
     run_script(
@@ -393,3 +404,82 @@ assert process.exitcode == 0
 assert queue.qsize() == 1
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("work", "in_child", "in_parent"),
+    [
+        # A put and a get that are not over when the fork comes have happened wholly or not at all: the item of the put is in the heap.
+        ("q.put(Item(-1))", [[-1, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4]], [-1, 0, 1, 2, 3, 4]),
+        ("got.append(q.get())", [[0, 1, 2, 3, 4]], [1, 2, 3, 4]),
+        ("got.extend(q.get_many(3))", [[0, 1, 2, 3, 4]], [3, 4]),
+        ("q.put_many([Item(5), Item(-1)])", [[-1, 0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4]], [-1, 0, 1, 2, 3, 4, 5]),
+    ],
+)
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_fork_while_another_thread_is_inside_a_heap(work, in_child, in_parent, at):
+    """Whatever comparison of whatever operation it is in: nothing that was in the heap is lost in the child."""
+    run_script(
+        COMMON
+        + f"""
+inside, leave = threading.Event(), threading.Event()
+comparisons = None
+
+class Item:
+    def __init__(self, value): self.value = value
+    def __lt__(self, other):
+        global comparisons
+        if comparisons is not None and threading.current_thread() is not threading.main_thread():
+            comparisons += 1
+            if comparisons == {at}:
+                inside.set()
+                leave.wait(30)
+        return self.value < other.value
+
+q, got = PriorityQueue(), []
+for value in (3, 1, 4, 0, 2):
+    q.put(Item(value))
+comparisons = 0
+owner = start(lambda: {work})
+while owner.is_alive() and not inside.is_set():
+    time.sleep(0.001)
+
+def child():
+    items = [item.value for item in q.queue]
+    assert len(items) == q.qsize(), (items, q.qsize())
+    out = [q.get().value for _ in range(q.qsize())]
+    assert sorted(items) == out, (items, out)
+    assert out in {in_child!r} or not inside.is_set(), out
+    assert q.unfinished_tasks == len(out)
+    q.put(Item(7))
+    assert q.get().value == 7
+
+check(in_child(child))
+leave.set()
+owner.join(30)
+assert [q.get().value for _ in range(q.qsize())] == {in_parent!r}
+"""
+    )
+
+
+def test_a_heap_made_anew_in_the_middle_of_a_comparison():
+    """By `__init__`, from a comparison: what is compared is not there any more."""
+    from sluicegate import PriorityQueue
+
+    class Item:
+        def __init__(self, value, act=None):
+            self.value, self.act = value, act
+
+        def __lt__(self, other):
+            if self.act:
+                self.act()
+            return self.value < other.value
+
+    q = PriorityQueue()
+    for value in range(5):
+        q.put(Item(value))
+    with pytest.raises(RuntimeError, match="made anew"):
+        q.put(Item(-1, lambda: q.__init__()))
+    assert q.qsize() == 0
+    q.put(Item(1))
+    assert q.get().value == 1

@@ -9,12 +9,12 @@ import threading
 import weakref
 
 import pytest
-from helpers import PATIENCE, STORM_ITEMS, collect, new_loop, on_loops, settle, spawn, step
+from helpers import PATIENCE, STORM_ITEMS, OneKey, collect, new_loop, on_loops, settle, spawn, step
 
 from sluicegate import Empty, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
 from sluicegate.testing import ManualClock
 
-ALL = [Queue, LifoQueue, PriorityQueue, SimpleQueue]
+ALL = [Queue, LifoQueue, PriorityQueue, OneKey, SimpleQueue]
 every = pytest.mark.parametrize("kind", ALL)
 
 

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from channels import items_into
 from helpers import PATIENCE, collect, eventually, on_loops, run_script, spawn, wait_until
 
 from sluicegate import AckChannel, ChannelCancelled, ChannelClosed, CreditChannel, Full
@@ -131,7 +132,7 @@ def test_what_becomes_due_gives_credit_back(file, manual):
     """Nobody else looks: a delivery that is never settled is given up at its time, and the next line comes."""
     clock = ManualClock() if manual else None
     given_up = []
-    channel = AckChannel(1, ack_wait=10 if manual else 0.05, max_deliver=1, on_discard=given_up.append, clock=clock)
+    channel = AckChannel(1, ack_wait=10 if manual else 0.05, max_deliver=1, on_discard=items_into(given_up), clock=clock)
     transfer = read_lines(file, channel.sender)
     held = []
     for number in range(3):
@@ -266,8 +267,14 @@ def test_bad_arguments(file):
             read_lines(file, sender, encoding="utf-16")
         with pytest.raises(ValueError, match="chunk_size"):
             read_chunks(file, sender, chunk_size=0)
-        with pytest.raises(TypeError):
-            read_lines(file, channel.receiver)
+        for read in (read_lines, read_chunks):
+            for wrong in (channel, channel.receiver):
+                with pytest.raises(TypeError, match=r"'sender' must be the Sender of a channel, as in `channel.sender`, not <sluicegate\."):
+                    read(file, wrong)
+        with pytest.raises(TypeError, match=r"'receiver' must be the Receiver of a channel, as in `channel.receiver`, not <sluicegate\."):
+            write_from(channel, file)
+        with pytest.raises(TypeError, match=r"'sender' must be the Sender of a channel"):
+            asyncio.run(feed([], channel))
         assert channel.statistics().state == "open"
     with pytest.raises(ChannelClosed):
         read_lines(file, channel.sender)
@@ -679,7 +686,7 @@ def test_a_full_disk(no_thread_left):
 def test_an_item_that_cannot_be_written(tmp_path, kind, unwritten):
     """What has been received is the transfer's, an item that is no bytes too; but a delivery is the channel's until it is settled."""
     given_up = []
-    channel = kind(on_discard=given_up.append)
+    channel = kind(on_discard=items_into(given_up))
     with channel.sender as sender:
         sender.send_many(["good", 5, "after"])
     transfer = write_from(channel.receiver, tmp_path / "out")
@@ -737,7 +744,7 @@ def test_a_delivery_is_out_while_it_is_written():
 
 def test_deliveries_that_were_not_written_are_reported():
     given_up = []
-    channel = AckChannel(100, on_discard=given_up.append)
+    channel = AckChannel(100, on_discard=items_into(given_up))
     items = [bytes([n]) * 1000 for n in range(10)]
     channel.sender.send_many(items)
     transfer = write_from(channel.receiver, "/dev/full")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
+import time
 
 import pytest
+from channels import items_into
 from helpers import PATIENCE, collect, on_loops, spawn, wait_until
 
 from sluicegate import AckChannel, ChannelCancelled, CreditChannel, Empty, Full
@@ -27,7 +30,7 @@ def write(path, lines, end="\n"):
 
 
 def stands(channel):
-    """Wait until what there is credit for is there, and the rest stands in line."""
+    """Wait until everything for which there is credit has arrived, and the rest waits."""
     wait_until(lambda: channel.statistics().waiting_senders == 1)
 
 
@@ -175,7 +178,7 @@ def test_four_receivers(tmp_path):
 
 @texts
 def test_the_channel_sends_by_itself(tmp_path, lines):
-    """Whoever receives gives credit back, and finds the next lines there, whatever the reader's thread does meanwhile. (Up to the end of
+    """A receiver gives credit back, and finds the next lines there, whatever the reader's thread does meanwhile. (Up to the end of
     a block; the first is of 16 KiB.)"""
     path = write(tmp_path / "f", lines)
     channel = CreditChannel(10)
@@ -253,9 +256,9 @@ def test_items_between_two_files(tmp_path):
 
 @texts
 def test_what_is_left_is_discarded_in_order(tmp_path, lines):
-    """The callback gets what a receiver would have got; what still stood in line was never sent."""
+    """The callback gets what a receiver would have got; what was still waiting was never sent."""
     discarded = []
-    channel = CreditChannel(1000, on_discard=discarded.append)
+    channel = CreditChannel(1000, on_discard=items_into(discarded))
     transfer = read_lines(write(tmp_path / "f", lines), channel.sender)
     stands(channel)
     got = [channel.receiver.receive() for _ in range(250)]
@@ -357,7 +360,7 @@ async def test_two_readers_take_turns(tmp_path):
 
 @pytest.mark.thread_unsafe(reason="collects the process's garbage")
 def test_a_channel_that_is_let_go(tmp_path):
-    """With lines in it, and a reader that stands in line: both end."""
+    """With lines in it, and a reader that waits: both end."""
     channel = CreditChannel(100)
     transfer = read_lines(write(tmp_path / "f", TEXTS["ascii"]), channel.sender)
     stands(channel)
@@ -366,3 +369,45 @@ def test_a_channel_that_is_let_go(tmp_path):
     with pytest.raises(ChannelCancelled):
         transfer.result(PATIENCE)
     assert transfer.items == 100
+
+
+MARKED = [
+    "",
+    "\ufeff",
+    "\ufeffone",
+    "\ufeff\none\n",
+    "\ufeff\ufeffone\n\ufefftwo\n",
+    "one\n\ufefftwo\n",
+    "\ufeff" + "long " * 9000 + "\nend\n",
+    "\ufeffü\n",
+]
+
+
+@pytest.mark.parametrize("text", MARKED, ids=range(len(MARKED)))
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "UTF_8_SIG", "utf-8"])
+def test_a_byte_order_mark(tmp_path, text, encoding):
+    """As the builtin `open` reads it: skipped at the very beginning by utf-8-sig, and an ordinary character everywhere else."""
+    path = tmp_path / "f"
+    path.write_bytes(text.encode())
+    channel = CreditChannel(10)
+    read_lines(path, channel.sender, encoding=encoding)
+    with path.open(encoding=encoding, newline="\n") as file:
+        assert list(channel.receiver) == [line.removesuffix("\n") for line in file]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pipe")
+@pytest.mark.parametrize(
+    "parts", [[b"\xef", b"\xbb", b"\xbfone\ntwo\n"], [b"\xef\xbb\xbf", b"one\n", b"two\n"], [b"\xef\xbb", b"\xbf\xc3", b"\xbc\n"]]
+)
+def test_a_byte_order_mark_in_pieces(parts):
+    """As it comes out of a pipe."""
+    reading, writing = os.pipe()
+    channel = CreditChannel(10)
+    transfer = read_lines(reading, channel.sender, encoding="utf-8-sig")
+    os.close(reading)
+    for part in parts:
+        os.write(writing, part)
+        time.sleep(0.02)  # most likely it has been read; if not, the test asks for less
+    os.close(writing)
+    assert list(channel.receiver) == b"".join(parts).decode("utf-8-sig").splitlines()
+    assert transfer.exception() is None

@@ -54,8 +54,9 @@ def test_the_names_are_those_of_janus() -> None:
             missing = {one for one in dir(expected) if not one.startswith("_")} - set(dir(found))
             assert missing == set()
             for method in ("put", "get", "put_nowait", "get_nowait", "join", "task_done", "shutdown", "qsize", "empty", "full"):
+                # A view calls the queue's bound method, which also takes `ttl`; the view's class has no such argument.
                 same = [
-                    [(p.name, p.kind, p.default) for p in inspect.signature(getattr(one, method)).parameters.values()]
+                    [(p.name, p.kind, p.default) for p in inspect.signature(getattr(one, method)).parameters.values() if p.name != "ttl"]
                     for one in (expected, found)
                 ]
                 assert same[0] == same[1], (face, method)

@@ -93,3 +93,10 @@ def test_arguments_are_checked_at_once(arguments, name):
     """Not when the first list is asked for."""
     with pytest.raises((ValueError, TypeError), match=f"'{name}'"):
         Queue().batches(arguments[0], linger=arguments[1])
+
+
+def test_it_shows_its_queue():
+    """And the size of its batches."""
+    q = Queue(3)
+    assert repr(q.batches(2)) == f"<batches of up to 2 from {q!r}>"
+    assert repr(q.batches(2, linger=0.5)) == f"<batches of up to 2 lingering for 0.5 seconds from {q!r}>"

@@ -274,3 +274,21 @@ def test_the_classes_have_names():
     assert (type(producing), type(consuming)) == (Producers, Consumers)
     with producing as one, consuming as other:
         assert one is other is queue
+
+
+@pytest.mark.parametrize("ends", ["producers", "consumers"])
+def test_a_subclass_whose_shutdown_knows_no_error(ends):
+    """It is called as it is declared, and the error is told all the same."""
+
+    class Own(Queue):
+        def shutdown(self, immediate=False):
+            seen.append(immediate)
+            super().shutdown(immediate)
+
+    seen, queue = [], Own()
+    with pytest.raises(OSError, match="the disk"), getattr(queue, ends)(1):
+        raise OSError("the disk")
+    assert seen == [ends == "consumers"]
+    with pytest.raises(ShutDown) as raised:
+        queue.put(1)
+    assert isinstance(raised.value.__cause__, OSError)

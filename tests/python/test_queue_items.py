@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import MutableSequence
 
 import pytest
-from helpers import PATIENCE, spawn
+from helpers import PATIENCE, spawn, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,3 +187,34 @@ def test_a_comparison_that_uses_the_queue():
     ours.put_many([first, second])
     ours.queue.remove(second)
     assert list(ours.queue)[1:] == ["more"] and ours.get() is first
+
+
+@pytest.mark.parametrize(("kind", "take", "order"), [(Queue, "popleft", [0, 1, 2]), (LifoQueue, "pop", [2, 1, 0])])
+def test_the_next_item_is_taken_without_a_copy_of_the_others(kind, take, order):
+    """A program that takes all items one by one takes time in proportion to their number (kombu's pools, when their limit goes)."""
+    copies = []
+
+    class Watched(kind):
+        def _snapshot(self):
+            copies.append(True)
+            return super()._snapshot()
+
+    queue = Watched(3)
+    for number in range(3):
+        queue.put(number)
+    putter = spawn(queue.put, 3)
+    wait_until(lambda: queue.statistics().waiting_putters == 1)
+    with queue.mutex:
+        taken = [getattr(queue.queue, take)() for _ in range(2)]
+    putter.result()
+    assert queue.qsize() == 2
+    assert copies == []
+    if kind is LifoQueue:
+        assert queue.queue.pop() == 3
+    taken.append(getattr(queue.queue, take)())
+    assert (taken, copies) == (order, [])
+    assert (queue.unfinished_tasks, queue.statistics().gets) == (4, 0)
+    if kind is Queue:
+        assert queue.queue.popleft() == 3
+    with pytest.raises(IndexError):
+        getattr(queue.queue, take)()

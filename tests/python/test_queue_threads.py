@@ -862,6 +862,7 @@ def test_statistics_of_a_new_queue(clock):
         maxsize=3,
         puts=0,
         gets=0,
+        merged=0,
         unfinished_tasks=0,
         peak_size=0,
         waiting_putters=0,
@@ -871,6 +872,13 @@ def test_statistics_of_a_new_queue(clock):
         get_blocked_seconds=0.0,
         full_for=0.0,
         is_shutdown=False,
+        rejected=0,
+        dropped_oldest=0,
+        dropped_newest=0,
+        dropped_lowest=0,
+        dropped_sampled=0,
+        dropped_expired=0,
+        dropped_shed=0,
     )
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
+import threading
 
 import pytest
-from helpers import spawn
+from helpers import spawn, wait_until
 
-from sluicegate import LifoQueue, PriorityQueue, Queue
+from sluicegate import Full, LifoQueue, PriorityQueue, Queue
 from sluicegate.testing import ManualClock
 
 
@@ -186,3 +187,85 @@ def test_others_are_not_affected():
     queue.get()
     queue.task_done()
     assert not queue.is_shutdown
+
+
+@every_kind
+def test_workers_that_all_wait_for_room_are_told(kind):
+    """Nobody would ever take an item. The last one is told, and the others when it has left."""
+    queue = kind(2)
+    queue.put_many([1, 1])
+
+    def work():
+        with queue.working() as items:
+            for _ in items:
+                queue.put_many([1, 1])
+
+    workers = [spawn(work) for _ in range(3)]
+    for worker in workers:
+        error = worker.exception()
+        assert isinstance(error, RuntimeError), error
+        assert "without a bound" in str(error)
+    assert queue.statistics().waiting_putters == 0
+
+
+def test_tasks_that_all_wait_for_room_are_told():
+    async def work(queue):
+        async with queue.working() as items:
+            async for _ in items:
+                await queue.put_async(1)
+                await queue.put_async(1)
+
+    async def main():
+        queue = Queue(2)
+        queue.put_many([1, 1])
+        return await asyncio.gather(work(queue), work(queue), asyncio.to_thread(asyncio.run, work(queue)), return_exceptions=True)
+
+    assert [type(error) for error in asyncio.run(main())] == [RuntimeError] * 3
+
+
+@every_kind
+def test_a_worker_may_wait_for_room_while_another_takes_items(kind):
+    queue = kind(1)
+    queue.put(1)
+    waiting = []
+
+    def feed():
+        with queue.working() as items:
+            for _ in items:
+                queue.put(0)
+                waiting.append(True)
+                queue.put(0)  # waits: the other worker has not begun to look
+                return
+
+    def take():
+        with queue.working() as items:
+            entered.set()
+            assert release.wait(30)
+            return sum(1 for _ in items)
+
+    entered, release = threading.Event(), threading.Event()
+    taker = spawn(take)
+    assert entered.wait(30)
+    feeder = spawn(feed)
+    wait_until(lambda: queue.statistics().waiting_putters == 1)
+    release.set()
+    feeder.result()
+    assert taker.result() == 2
+
+
+def test_a_put_with_a_timeout_is_not_stuck():
+    queue = Queue(1)
+    queue.put(1)
+    with queue.working() as items:
+        for _ in items:
+            queue.put(1)
+            with pytest.raises(Full):
+                queue.put(1, timeout=0.01)
+            break
+    assert queue.qsize() == 1
+
+
+def test_it_shows_its_queue():
+    """Not only an address."""
+    q = Queue(3)
+    assert repr(q.working()) == f"<working on {q!r}>"

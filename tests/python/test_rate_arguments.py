@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 import pytest
 from helpers import on_loops, step
-from rates import KINDS, one_per_second, used_up
+from rates import KINDS, in_line, one_per_second, used_up
 
 import sluicegate
 from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimits, Reservation, SlidingWindow, TokenBucket
@@ -57,7 +57,7 @@ def make(kind):
         return LeakyBucket(2, capacity=10, clock=clock)
     elif kind == "SlidingWindow":
         limiter = SlidingWindow(10, 5, clock=clock)
-    elif kind == "KeyedBucket":
+    elif kind == "TokenBucketKey":
         limiter = KeyedTokenBucket(2, burst=10, max_keys=5, clock=clock).key("key")
     else:
         limiter = RateLimits(one=TokenBucket(2, burst=10, clock=clock), other=SlidingWindow(10, 5, clock=clock))
@@ -234,7 +234,7 @@ def test_a_wrong_argument_is_told_what_to_write(call, words):
 
 def test_what_cannot_be_made():
     """The base class, handles and reservations come from elsewhere."""
-    for kind in (sluicegate.RateLimiter, sluicegate.KeyedBucket, Reservation):
+    for kind in (sluicegate.RateLimiter, sluicegate.TokenBucketKey, Reservation):
         with pytest.raises(TypeError):
             kind()
 
@@ -299,8 +299,8 @@ def test_pauses(kind, value, error):
 SETTERS = {
     "TokenBucket rate": ("rate", POSITIVE, lambda limiter, value: limiter.set_rate(value)),
     "TokenBucket burst": ("burst", bad(zero=False, none=True), lambda limiter, value: limiter.set_rate(1, burst=value)),
-    "KeyedBucket rate": ("rate", POSITIVE, lambda limiter, value: limiter.set_rate(value)),
-    "KeyedBucket burst": ("burst", bad(zero=False, none=True), lambda limiter, value: limiter.set_rate(1, burst=value)),
+    "TokenBucketKey rate": ("rate", POSITIVE, lambda limiter, value: limiter.set_rate(value)),
+    "TokenBucketKey burst": ("burst", bad(zero=False, none=True), lambda limiter, value: limiter.set_rate(1, burst=value)),
     "LeakyBucket rate": ("rate", POSITIVE, lambda limiter, value: limiter.set_rate(value)),
     "LeakyBucket capacity": (
         "capacity",
@@ -393,7 +393,7 @@ def test_calls_that_are_no_calls(kind):
     assert state(limiter) == before
 
 
-@pytest.mark.parametrize("kind", ["TokenBucket", "KeyedBucket", "SlidingWindow", "RateLimits"])
+@pytest.mark.parametrize("kind", ["TokenBucket", "TokenBucketKey", "SlidingWindow", "RateLimits"])
 @pytest.mark.parametrize("method", [method for method in AMOUNTS if method not in ("refund", "debit")])
 def test_more_than_can_ever_pass(kind, method):
     """More than the burst, or the limit: at once, because it would wait for ever. Exactly the burst is right."""
@@ -611,7 +611,7 @@ def test_the_limits_of_a_set():
         (True,),
         frozenset(),
     ],
-    ids=repr,
+    ids=lambda key: type(key).__name__,
 )
 def test_what_is_no_key(key):
     """TypeError that names the argument; nothing is remembered."""
@@ -691,9 +691,9 @@ def test_weakly_referenced(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_repr(kind):
     """The repr tells kind and name."""
-    limiter = one_per_second(kind, name="mine") if kind != "KeyedBucket" else one_per_second(kind)
+    limiter = one_per_second(kind, name="mine") if kind != "TokenBucketKey" else one_per_second(kind)
     assert kind in repr(limiter)
-    if kind != "KeyedBucket":
+    if kind != "TokenBucketKey":
         assert "mine" in repr(limiter)
         assert limiter.name == "mine"
     assert repr(limiter) == repr(limiter)
@@ -808,3 +808,97 @@ def test_a_missing_burst(make):
     with pytest.raises(TypeError):
         bucket.set_rate(5, 5)  # type: ignore[misc]
     assert (bucket.rate, bucket.burst) == (5, 5)
+
+
+# ------------------------------------------------------------------------------------------ subclasses with an `__init__`
+
+MADE_OF = {
+    "TokenBucket": ((5,), {"burst": 3}, "burst"),
+    "LeakyBucket": ((5,), {"capacity": 3}, "capacity"),
+    "SlidingWindow": ((3, 60), {}, "limit"),
+    "UnlimitedRate": ((), {}, "name"),
+    "ZeroRate": ((), {}, "name"),
+}
+
+
+@pytest.mark.parametrize("kind", list(MADE_OF))
+def test_a_subclass_may_have_an_init_of_its_own(kind):
+    """It takes what it likes, and says by calling ours what the limiter is."""
+    args, kwargs, attribute = MADE_OF[kind]
+    base = getattr(sluicegate, kind)
+    clock = ManualClock()
+
+    class Host(base):
+        def __init__(self, host, *, port=80):
+            self.host = (host, port)
+            with pytest.raises(RuntimeError, match=r"call super\(\).__init__\(\.\.\.\) first"):
+                self.try_acquire()
+            super().__init__(*args, clock=clock, name=host, **kwargs)
+
+    host = Host("example.org", port=443)
+    plain = base(*args, clock=clock, name="example.org", **kwargs)
+    assert host.host == ("example.org", 443)
+    assert (host.name, getattr(host, attribute), host.tokens) == (plain.name, getattr(plain, attribute), plain.tokens)
+    assert [host.try_acquire() for _ in range(4)] == [plain.try_acquire() for _ in range(4)]
+    assert repr(host).split(" at 0x")[0].endswith("Host 'example.org'")
+    assert host.statistics() == plain.statistics()
+    base.__init__(host, *args, name="other", **kwargs)  # it is made already
+    assert host.name == "example.org"
+    if kind != "ZeroRate":
+        host.pause_for(1)
+        (worker,) = in_line(clock, lambda: host.permit().__enter__())
+        clock.advance(60)
+        worker.result().__exit__()
+        assert RateLimits(host=host).limits["host"] is host
+
+    class Silent(base):
+        def __init__(self, *_args):
+            pass
+
+    silent = Silent(1, 2)
+    for call in (silent.try_acquire, silent.acquire, silent.reserve, silent.permit, silent.statistics, silent.retry_after):
+        with pytest.raises(RuntimeError, match="has not been called"):
+            call()
+    for change in (getattr(silent, name) for name in ("set_rate", "set_limit") if hasattr(silent, name)):
+        with pytest.raises(RuntimeError, match="has not been called"):
+            change(1)
+    assert "Silent" in repr(silent)
+    with pytest.raises(TypeError):
+        base("too", "many", "arguments", "of", "which", "none", "fits")
+    with pytest.raises(TypeError):
+        base(*args, **kwargs, colour="red")
+
+    class Plain(base):
+        pass
+
+    assert Plain(*args, **kwargs).try_acquire() == base(*args, **kwargs).try_acquire()
+
+    class Own(base):
+        def __new__(cls, _host):
+            return super().__new__(cls, *args, **kwargs)
+
+        def __init__(self, host):
+            self.host = host
+
+    assert Own("h").try_acquire() == base(*args, **kwargs).try_acquire()
+
+
+@pytest.mark.parametrize(("cost", "error"), [("bad", TypeError), (-1, ValueError), (7, ValueError), (10**400, OverflowError)])
+def test_by_names_the_cost(cost, error):
+    """The caller wrote `cost`, so that is what the error is about: when it is given, and when a call finds it."""
+    bucket = TokenBucket(5, burst=5)
+
+    def plain():
+        pass
+
+    async def coroutine():
+        pass
+
+    with pytest.raises(error, match="'cost' "):
+        bucket.by(cost=cost)
+    by = bucket.by(cost=lambda: cost)
+    with pytest.raises(error, match="'cost' "):
+        by(plain)()
+    with pytest.raises(error, match="'cost' "):
+        asyncio.run(by(coroutine)())
+    assert bucket.tokens == 5

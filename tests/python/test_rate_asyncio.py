@@ -312,7 +312,7 @@ async def test_a_storm_of_cancels(kind, seed):
         if dice.random() < 0.5:
             await settle(dice.randrange(3))
         if dice.random() < 0.3 and figures(limiter).waiters:
-            # Somebody stands in line, so what comes in is used; he may be cancelled the moment after.
+            # A waiter is in the wait queue, so what is refilled is used; it may be cancelled the moment after.
             clock.advance(1)
             seconds += 1
             if dice.random() < 0.3:
@@ -483,7 +483,7 @@ async def test_on_the_system_clock(kind):
             "TokenBucket": lambda rate=rate: TokenBucket(rate, burst=1),
             "LeakyBucket": lambda rate=rate: LeakyBucket(rate, capacity=100),
             "SlidingWindow": lambda rate=rate: SlidingWindow(1, 1 / rate),
-            "KeyedBucket": lambda rate=rate: one_key(KeyedTokenBucket(rate, burst=1, max_keys=1)),
+            "TokenBucketKey": lambda rate=rate: one_key(KeyedTokenBucket(rate, burst=1, max_keys=1)),
             "RateLimits": lambda rate=rate: RateLimits(one=TokenBucket(rate, burst=1), other=SlidingWindow(1, 1 / rate)),
         }[kind]()
         times = []

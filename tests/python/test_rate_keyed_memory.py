@@ -85,3 +85,46 @@ assert seen.forgotten == 22 * count - seen.keys, seen
         limit=240,
     )
     assert float(out) < 50
+
+
+LIMITED = """
+import resource
+from sluicegate import KeyedSlidingWindow, KeyedTokenBucket, RateLimits, SlidingWindow, TokenBucket
+from sluicegate.testing import ManualClock
+
+clock = ManualClock()
+make = {
+    "keys": lambda: (keyed := KeyedTokenBucket(1, burst=2, max_keys=10**8, clock=clock), keyed.try_acquire),
+    "windows of keys": lambda: (keyed := KeyedSlidingWindow(2, 1e9, max_keys=10**8, clock=clock), keyed.try_acquire),
+    "window": lambda: (window := SlidingWindow(1e9, 1e9, clock=clock), lambda n: clock.advance(1e-9) or window.acquire(1, timeout=0)),
+    "bookings": lambda: (bucket := RateLimits(a=TokenBucket(1, burst=2, clock=clock), b=SlidingWindow(2, 1, clock=clock)),
+                         lambda n: bucket.reserve(1)),
+}
+limiter, call = make[WHICH]()
+for number in range(100):
+    call(number)
+now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + (48 << 20), -1))
+kept = []
+try:
+    for number in range(100, 10**8):
+        call(number)
+except MemoryError as error:
+    said = str(error)
+else:
+    said = ""
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+seen = limiter.statistics().admitted
+assert "no memory to remember" in said, said
+assert seen == number, (seen, number)
+call(number)  # nothing has changed: with memory it goes on
+assert limiter.statistics().admitted == number + 1
+print("survived")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on address space")
+@pytest.mark.parametrize("which", ["keys", "windows of keys", "window", "bookings"])
+def test_no_memory(which):
+    """What grows with its use raises MemoryError when there is no memory, and nothing has changed; the process goes on."""
+    assert "survived" in run_script(f"WHICH = {which!r}\n" + LIMITED)

@@ -23,7 +23,7 @@ buckets = pytest.mark.parametrize("make", list(BUCKETS.values()), ids=list(BUCKE
 
 
 def submit(clock, loop, coroutine):
-    """A task on a running loop of another thread, once it stands in line."""
+    """A task on a running loop of another thread, once it is in the wait queue."""
     before = clock.waiters
     future = loop.submit(coroutine)
     clock.wait_for_waiters(before + 1)
@@ -119,7 +119,7 @@ def test_two_loops_share_a_limiter_on_the_system_clock(kind, loop_kind):
         "TokenBucket": lambda: TokenBucket(500, burst=1),
         "LeakyBucket": lambda: LeakyBucket(500, capacity=100),
         "SlidingWindow": lambda: SlidingWindow(1, 0.002),
-        "KeyedBucket": lambda: one_key(KeyedTokenBucket(500, burst=1, max_keys=1)),
+        "TokenBucketKey": lambda: one_key(KeyedTokenBucket(500, burst=1, max_keys=1)),
         "RateLimits": lambda: RateLimits(a=TokenBucket(500, burst=1), b=SlidingWindow(1, 0.002)),
     }[kind]()
 
@@ -173,7 +173,7 @@ def test_set_rate_reaches_threads_and_loops(make, loop_kind):
 
 @kinds_of_loop
 def test_set_rate_and_refund_reach_everybody_on_the_system_clock(loop_kind):
-    """Whoever keeps time for the line, thread or loop, hears of it."""
+    """The waiter that keeps time for the wait queue, thread or task, is woken."""
     for change in (lambda bucket: bucket.set_rate(1000), lambda bucket: bucket.refund(3)):
         for order in (1, -1):
             bucket = TokenBucket(1e-3, burst=3)
@@ -190,11 +190,11 @@ def test_set_rate_and_refund_reach_everybody_on_the_system_clock(loop_kind):
                     assert waiter.result(PATIENCE) is True
 
 
-# --------------------------------------------------------------------------- whoever is the head, the next goes on time
+# --------------------------------------------------------------------------- whichever waiter is first, the next goes on time
 
 
 class Behind:
-    """Somebody who stands in line behind the head, and is served."""
+    """A waiter behind the first one, which is served."""
 
     def __init__(self, what, clock, limiter, loop_kind):
         self.loop = None
@@ -378,7 +378,7 @@ def test_behind_a_task_of_a_stuck_loop_on_the_system_clock(behind, loop_kind):
 @kinds_of_loop
 @behinds
 def test_behind_a_stuck_loop_that_came_in_between(behind, loop_kind):
-    """In line: a thread, a task of a loop that gets stuck, somebody else. Real time; the thread leads, leaves, and the time is kept."""
+    """Waiters: a thread, a task of a loop that gets stuck, another one. Real time; the thread is first, leaves, and the time is kept."""
     bucket = TokenBucket(20, burst=1)
     bucket.debit(2)
     standing, go_on = threading.Event(), threading.Event()
@@ -848,7 +848,7 @@ def test_everything_at_once(kind, loop_kind):
         "TokenBucket": lambda: TokenBucket(2000, burst=5),
         "LeakyBucket": lambda: LeakyBucket(2000, capacity=1000),
         "SlidingWindow": lambda: SlidingWindow(20, 0.01),
-        "KeyedBucket": lambda: one_key(KeyedTokenBucket(2000, burst=5, max_keys=4)),
+        "TokenBucketKey": lambda: one_key(KeyedTokenBucket(2000, burst=5, max_keys=4)),
         "RateLimits": lambda: RateLimits(a=TokenBucket(2000, burst=5), b=LeakyBucket(2000, capacity=1000)),
     }[kind]()
     burst = {"SlidingWindow": 20}.get(kind, 5)
@@ -884,8 +884,9 @@ def test_everything_at_once(kind, loop_kind):
                 if limiter.try_acquire():
                     went.append(1)
             elif way == 4:
-                with limiter.reserve():
+                with limiter.permit() as permit:
                     went.append(1)
+                    permit.settle(**({"a": 1} if kind == "RateLimits" else {"actual": 1}))
             else:
                 asked = time.monotonic()
                 try:
@@ -908,7 +909,7 @@ def test_everything_at_once(kind, loop_kind):
                 async with limiter:
                     went.append(1)
             elif way == 2:
-                async with limiter.reserve():
+                async with limiter.permit():
                     went.append(1)
             elif way == 3:
                 task = asyncio.ensure_future(limiter.acquire_async())

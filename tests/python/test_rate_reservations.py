@@ -6,7 +6,7 @@ import asyncio
 import itertools
 
 import pytest
-from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
+from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn
 from rates import BUCKETS, KINDS, NANOSECOND, cancelled, figures, in_line, one_key, one_per_second, tasks_in_line, used_up
 
 from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, Reservation, SlidingWindow, TokenBucket
@@ -86,7 +86,7 @@ def test_reserve_nothing(kind):
 
 @kinds
 def test_a_reservation_behind_waiters(kind):
-    """Booked while others wait in line, it comes after them."""
+    """Booked while others wait, it comes after them."""
     clock = ManualClock()
     limiter = used_up(kind, clock)
     first, second = in_line(clock, limiter.acquire, limiter.acquire)
@@ -229,90 +229,28 @@ def test_several_wait_for_one_reservation(kind, loop_kind):
 
 
 @kinds
-def test_with(kind):
-    """`with reservation:` waits on entry; an exception in the body gives nothing back."""
-    clock = ManualClock()
-    limiter = used_up(kind, clock)
-    reservation = limiter.reserve()
-    entered = []
-
-    def enter():
-        with reservation:
-            entered.append(clock.now())
-            raise KeyError
-
-    (worker,) = in_line(clock, enter)
-    assert entered == []
-    clock.advance(1)
-    assert isinstance(worker.exception(), KeyError)
-    assert entered == [1.0]
-    assert limiter.retry_after() == 1.0
-
-
-@kinds
 @on_loops
-async def test_a_cancelled_booking_lets_nobody_in(kind):
-    """Cancelled before, or by another while it is waited for on entry: nothing is booked for whoever enters."""
+async def test_a_reservation_is_no_context_manager(kind):
+    """Entering with it would go ahead in the middle of a pause: the error says what to write instead, and the booking stands."""
     clock = ManualClock()
     limiter = used_up(kind, clock)
     reservation = limiter.reserve()
-    reservation.cancel()
-    with pytest.raises(RuntimeError, match="cancelled"):
+    with pytest.raises(TypeError, match=r"not a context manager: write `with limiter\.permit\(n\):`"):
         with reservation:
             pytest.fail("let in")
-    with pytest.raises(RuntimeError, match="cancelled"):
+    with pytest.raises(TypeError, match=r"limiter\.permit\(n\)"):
         async with reservation:
             pytest.fail("let in")
-    later = limiter.reserve()
-
-    async def enter():
-        async with later:
-            pytest.fail("let in")
-
-    (task,) = await tasks_in_line(enter())
-    later.cancel()
-    await clock.advance_async(1)
-    with pytest.raises(RuntimeError, match="cancelled"):
-        await task
-
-
-@kinds
-@on_loops
-async def test_async_with(kind):
-    """`async with reservation:` too."""
-    clock = ManualClock()
-    limiter = used_up(kind, clock)
-    reservation = limiter.reserve()
-    entered = []
-
-    async def enter():
-        async with reservation:
-            entered.append(clock.now())
-            raise KeyError
-
-    (task,) = await tasks_in_line(enter())
-    await clock.advance_async(1)
-    with pytest.raises(KeyError):
-        await task
-    assert entered == [1.0]
-    assert limiter.retry_after() == 1.0
-
-
-@kinds
-@on_loops
-async def test_cancelled_on_entry(kind):
-    """A task cancelled in `async with` on entry cancels the booking; a task cancelled in `wait_async` does not."""
-    clock = ManualClock()
-    limiter = used_up(kind, clock)
-
-    async def enter():
-        async with limiter.reserve():
-            raise AssertionError
-
-    (task,) = await tasks_in_line(enter())
+    assert reservation.delay == 1.0
     assert limiter.retry_after() == 2.0
-    await cancelled(task)
-    assert limiter.retry_after() == 1.0
+
+
+@kinds
+@on_loops
+async def test_cancelled_while_it_waits(kind):
+    """A task cancelled in `wait_async` keeps its booking."""
+    clock = ManualClock()
+    limiter = used_up(kind, clock)
     reservation = limiter.reserve()
     (task,) = await tasks_in_line(reservation.wait_async())
     await cancelled(task)
@@ -342,15 +280,15 @@ async def test_a_wait_is_never_too_short(kind):
         "TokenBucket": lambda: TokenBucket(3000, burst=1),
         "LeakyBucket": lambda: LeakyBucket(3000, capacity=100),
         "SlidingWindow": lambda: SlidingWindow(1, 1 / 3000),
-        "KeyedBucket": lambda: KeyedTokenBucket(3000, burst=1, max_keys=1).key(1),
+        "TokenBucketKey": lambda: KeyedTokenBucket(3000, burst=1, max_keys=1).key(1),
         "RateLimits": lambda: RateLimits(one=TokenBucket(3000, burst=1), other=SlidingWindow(1, 1 / 3000)),
     }[kind]()
     for _ in range(30):
         reservations = [limiter.reserve() for _ in range(3)]
         assert await reservations[2].wait_async() is True
         assert [reservation.delay for reservation in reservations] == [0.0] * 3
-        async with limiter.reserve() as reservation:
-            assert reservation is None or reservation.delay == 0.0
+        async with limiter.permit():
+            pass
         last = limiter.reserve()
         assert await asyncio.to_thread(last.wait)
         assert last.delay == 0.0
@@ -410,7 +348,7 @@ def test_settle_once(kind):
         lambda clock: TokenBucket(1, burst=100, clock=clock),
         lambda clock: one_key(KeyedTokenBucket(1, burst=100, max_keys=10, clock=clock)),
     ],
-    ids=["SlidingWindow", "TokenBucket", "KeyedBucket"],
+    ids=["SlidingWindow", "TokenBucket", "TokenBucketKey"],
 )
 def test_settling_gives_back_nothing_that_has_come_in_again(make):
     """An hour later the limit is full without it, and is taken: what was not used then is not there once more."""
@@ -470,7 +408,7 @@ def test_settling_late_in_a_bucket_that_has_never_been_full(make):
 
 @buckets
 def test_settling_lets_the_head_go(make):
-    """What is given back goes to whoever waits."""
+    """What is given back goes to the waiter."""
     clock = ManualClock()
     bucket = make(1e-6, 10, clock)
     reservation = bucket.reserve(10)
@@ -542,7 +480,7 @@ def test_cancel_the_first_of_two(kind):
 
 @buckets
 def test_cancelling_lets_the_head_go_earlier(make):
-    """The next in line has what is given back."""
+    """The next waiter gets what is given back."""
     clock = ManualClock()
     bucket = make(1, 5, clock)
     bucket.acquire(5)
@@ -556,7 +494,7 @@ def test_cancelling_lets_the_head_go_earlier(make):
 
 @buckets
 def test_a_wait_on_a_cancelled_reservation(make):
-    """Who waits for a reservation that somebody else cancels is not left waiting, and what was booked is there for others."""
+    """A caller that waits for a reservation which another one cancels is not left waiting, and is not admitted."""
     clock = ManualClock()
     bucket = make(1, 5, clock)
     bucket.acquire(5)
@@ -564,8 +502,13 @@ def test_a_wait_on_a_cancelled_reservation(make):
     (waiter,) = in_line(clock, reservation.wait)
     reservation.cancel()
     clock.advance(5)
-    wait_until(waiter.done)
+    with pytest.raises(RuntimeError, match="cancelled"):
+        waiter.result()
     assert bucket.tokens == 5.0
+    for call in (reservation.wait, lambda: asyncio.run(reservation.wait_async())):
+        with pytest.raises(RuntimeError, match="cancelled"):
+            call()
+    assert bucket.try_acquire(5)
 
 
 @pytest.mark.parametrize("loop_kind", LOOP_KINDS)
@@ -579,8 +522,8 @@ def test_reserved_on_one_loop_waited_for_elsewhere(loop_kind):
         return bucket.reserve(5)
 
     def use(reservation):
-        with reservation:
-            reservation.settle(2)
+        reservation.wait()
+        reservation.settle(2)
 
     with LoopThread(loop_kind) as loop:
         reservation = loop.run(book())

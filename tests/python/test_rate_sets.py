@@ -10,7 +10,7 @@ import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
 from rates import NANOSECOND, cancelled, in_line, tasks_in_line
 
-from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, SlidingWindow, TokenBucket
+from sluicegate import KeyedTokenBucket, LeakyBucket, RateLimited, RateLimits, Semaphore, SlidingWindow, TokenBucket
 from sluicegate.testing import ManualClock
 
 
@@ -208,7 +208,7 @@ def test_a_member_used_beside_the_set():
 
 
 def test_a_member_does_not_overtake_the_set():
-    """While the set waits for the member, whoever asks the member directly stands behind."""
+    """While the set waits for the member, a request to the member itself comes after it."""
     api = Api()
     api.both.acquire(requests=1, tokens=500)
     (waiter,) = in_line(api.clock, lambda: api.both.acquire(requests=1, tokens=1000))
@@ -342,8 +342,7 @@ def test_other_members():
 def test_settling_with_the_true_cost():
     """A guess is booked; what was not used comes back."""
     api = Api()
-    with api.both.reserve(requests=1, tokens=800) as _:
-        pass
+    assert api.both.reserve(requests=1, tokens=800).delay == 0.0
     reservation = api.both.reserve(requests=1, tokens=200)
     assert reservation.n == {"requests": 1.0, "tokens": 200.0}
     assert api.left() == (3.0, 0.0)
@@ -563,3 +562,27 @@ def test_a_set_of_waiters_on_a_leaping_clock():
     assert api.both.statistics().waited_seconds == 1 + 2 + 3 + 3.5
     api.clock.advance(0.5)
     workers[3].result()
+
+
+def test_the_same_semaphore_twice_is_refused():
+    """A permit of such a set would wait for itself."""
+    s = Semaphore(1)
+    with pytest.raises(ValueError, match="'t' is a semaphore that the set has already"):
+        RateLimits(a=TokenBucket(1, burst=1), s=s, t=s)
+    inner = RateLimits(x=TokenBucket(1, burst=1), s=s)
+    with pytest.raises(ValueError, match="has already"):
+        RateLimits(a=inner, s=s)
+    with pytest.raises(ValueError, match="has already"):
+        RateLimits(s=s, a=inner)
+
+
+def test_a_call_that_costs_nothing_takes_nothing():
+    """No amount at all took one of each."""
+    limits = RateLimits(a=TokenBucket(1, burst=5, clock=ManualClock()))
+    costs = [{}, {"a": 2}, 1]
+
+    @limits.by(cost=lambda: costs.pop(0))
+    def call():
+        return limits.limits["a"].tokens
+
+    assert [call(), call(), call()] == [5.0, 3.0, 2.0]

@@ -41,7 +41,7 @@ def test_weights_space_what_follows():
 
 
 def test_waiters_are_spaced():
-    """Threads in line go one by one."""
+    """Threads that wait are admitted one by one."""
     clock = ManualClock()
     bucket = LeakyBucket(2, capacity=100, clock=clock)
     assert bucket.acquire(2)
@@ -57,7 +57,7 @@ def test_waiters_are_spaced():
 
 
 def test_the_line_is_bounded():
-    """At most `capacity` in line; the next one is refused at once, and comes in when there is room."""
+    """At most `capacity` waiters; the next one is refused at once, and may wait when there is room."""
     clock = ManualClock()
     bucket = LeakyBucket(1, capacity=2, clock=clock)
     assert bucket.acquire()
@@ -118,7 +118,7 @@ def test_reservations_stand_in_the_line_too():
 
 
 def test_no_line_at_all():
-    """Capacity 0: whoever would have to wait is refused."""
+    """Capacity 0: a request that would have to wait is refused."""
     clock = ManualClock()
     bucket = LeakyBucket(1, capacity=0, clock=clock)
     for _ in range(3):
@@ -132,7 +132,7 @@ def test_no_line_at_all():
 
 
 def test_changing_a_shaper():
-    """`set_rate` with and without a capacity; those in line stay there."""
+    """`set_rate` with and without a capacity; the waiters stay in the wait queue."""
     clock = ManualClock()
     bucket = LeakyBucket(1, capacity=5, clock=clock)
     bucket.acquire()
@@ -232,7 +232,7 @@ def test_waiters_of_a_window():
 
 
 def test_a_leap_over_many_windows():
-    """Waiters in line are let go in their own windows, not all in the last."""
+    """Waiters are admitted in their own windows, not all in the last."""
     clock = ManualClock()
     window = SlidingWindow(2, 10, clock=clock)
     window.acquire(2)

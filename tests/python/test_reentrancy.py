@@ -14,13 +14,13 @@ import threading
 import weakref
 
 import pytest
-from helpers import PATIENCE, collect, on_loops, spawn, wait_until
+from helpers import PATIENCE, OneKey, collect, on_loops, spawn, wait_until
 
 from sluicegate import Empty, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
 from sluicegate.testing import ManualClock
 
-ALL = [Queue, LifoQueue, PriorityQueue, SimpleQueue]
-BOUNDED = ALL[:3]
+ALL = [Queue, LifoQueue, PriorityQueue, OneKey, SimpleQueue]
+BOUNDED = ALL[:4]
 
 
 class Item:
@@ -348,7 +348,7 @@ def test_the_heap_is_heapqs(seed):
 
 
 def test_a_comparison_that_lets_other_threads_run():
-    """Threads that come while a comparison is running wait in line, and nothing is lost."""
+    """Threads that come while a comparison is running wait in the wait queue, and nothing is lost."""
     queue = PriorityQueue()
     started, others = threading.Event(), []
 

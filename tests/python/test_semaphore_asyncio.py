@@ -26,7 +26,7 @@ async def tasks_in_line(semaphore, *coroutines):
 
 @on_loops
 async def test_acquire_async():
-    """Without suspending when it can; in line when not; weights too."""
+    """Without suspending if it can, else in the wait queue; weights too."""
     semaphore = Semaphore(3)
     assert step(semaphore.acquire_async(2)) == (True, True)
     assert await semaphore.acquire_async(timeout=1.0) is True
@@ -144,7 +144,7 @@ async def test_a_waiting_coroutine_that_is_closed():
 
 @on_loops
 async def test_the_line_is_strict():
-    """Whoever comes when a waiter has been woken joins the line behind it, and does not pass."""
+    """An arrival after a waiter has been woken joins the wait queue behind it, and does not overtake it."""
     semaphore = Semaphore(1)
     await semaphore.acquire_async()
     (waiter,) = await tasks_in_line(semaphore, semaphore.acquire_async())
@@ -202,7 +202,7 @@ def test_without_a_loop():
 
 
 def test_threads_and_tasks_stand_in_one_line():
-    """In the order they came, whoever they are."""
+    """In the order in which they came, threads and tasks alike."""
     semaphore = Semaphore(1)
     semaphore.acquire()
     order = []
@@ -229,7 +229,7 @@ def test_threads_and_tasks_stand_in_one_line():
 
 @pytest.mark.parametrize("end", ["close", "stop"])
 def test_a_loop_that_ends_with_a_waiter_passes_its_turn_on(end):
-    """Closed or stopped, with the wake-up undelivered: the next in line gets the permit."""
+    """Closed or stopped, with the wake-up undelivered: the next waiter gets the permit."""
     semaphore = Semaphore(1)
     semaphore.acquire()
     loop = new_loop()

@@ -20,11 +20,9 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 COMMON = (
     FORKING
     + """
-import asyncio, os, random, signal, sys, threading, time, warnings
+import asyncio, os, random, signal, sys, threading, time
 from sluicegate import *
 from sluicegate.testing import ManualClock
-
-warnings.simplefilter("ignore", DeprecationWarning)  # forks with threads: here that is the point
 
 def until(predicate, seconds=30):
     end = time.monotonic() + seconds
@@ -53,7 +51,7 @@ BLOCKING |= {"weight": "semaphore.acquire(n=2)", "permit": "semaphore.permit(2).
 @signals
 @pytest.mark.parametrize("call", list(BLOCKING))
 def test_ctrl_c(call):
-    """It ends every blocking call: nothing is taken, nobody is left in line, and those behind go on."""
+    """It ends every blocking call: nothing is taken, no waiter is left in the wait queue, and later waiters go on."""
     run_script(
         COMMON
         + f"""

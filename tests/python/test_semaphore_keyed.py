@@ -1,4 +1,4 @@
-"""Keyed semaphores: permits for each key, of which only those in use exist; a new key waits in line for a place."""
+"""Keyed semaphores: permits for each key, of which only those in use exist; a new key waits for a place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def counts(hosts):
 
 
 def in_line(hosts, *calls):
-    """A thread for each call, put in line one after the other."""
+    """A thread for each call, which join the wait queue one after the other."""
     workers = []
     for call in calls:
         before = hosts.statistics().waiters
@@ -226,3 +226,93 @@ def test_many_threads_over_few_places():
     assert max(held for _, held in most) <= 2
     assert counts(hosts) == (0, 0, 0, 0)
     assert hosts.statistics().acquired == 800
+
+
+def test_a_key_is_acquired_as_by_its_handle():
+    """Whatever the arguments: what is taken and what is raised."""
+    calls = [
+        ((), {}),
+        ((True,), {}),
+        ((False,), {}),
+        ((), {"blocking": False}),
+        ((), {"timeout": 0}),
+        ((), {"timeout": 0.0}),
+        ((), {"timeout": -1}),
+        ((True, 0.001), {}),
+        ((False, 1), {}),
+        ((1, None, 1), {"timeout": 2}),
+        ((), {"n": 2, "timeout": 0}),
+        ((), {"n": 3, "timeout": 0}),
+        ((), {"n": 0, "timeout": 0}),
+        ((), {"n": "one"}),
+        ((), {"timeout": "long"}),
+        ((), {"wrong": 1}),
+    ]
+
+    def outcome(call, *args, **kwargs):
+        try:
+            return call(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            return type(error)
+
+    for held in (0, 1, 2):
+        for args, kwargs in calls:
+            by_key, by_handle = KeyedSemaphore(2, max_keys=1), KeyedSemaphore(2, max_keys=1)
+            for semaphore in (by_key, by_handle):
+                for _ in range(held):
+                    assert semaphore.try_acquire("k") is True
+            if held == 2 and (args, kwargs) in calls[:2]:
+                continue  # it would wait
+            told = outcome(by_key.acquire, "k", *args, **kwargs)
+            assert told == outcome(by_handle.key("k").acquire, *args, **kwargs), (held, args, kwargs)
+            assert outcome(by_key.try_acquire, "k") == outcome(by_handle.key("k").try_acquire)
+            assert by_key.key("k").statistics().held == by_handle.key("k").statistics().held
+            assert by_key.try_acquire("other") is (held == 0 and told is not True and by_key.statistics().held == 0)
+
+
+def test_a_permit_of_a_key_needs_no_handle():
+    """It holds the key's permits, says whose they are, and is refused, waits and is dropped as one of the handle's."""
+    hosts = KeyedSemaphore(2, max_keys=1, name="hosts")
+    permit = hosts.permit("a", 2)
+    assert repr(permit) == f"<sluicegate.SemaphorePermit n=2 not held of key 'a' of {hosts!r}>"
+    with permit as entered:
+        assert entered is permit
+        assert counts(hosts) == (1, 0, 2, 0)
+        with pytest.raises(RuntimeError, match="held already"):
+            permit.__enter__()
+        for refused in (hosts.permit("a", timeout=0), hosts.permit("b", timeout=0)):
+            with pytest.raises(Overloaded) as told:
+                refused.__enter__()
+            assert (told.value.reason, told.value.name, told.value.retry_after) == ("full", "hosts", 1.0)
+        waiting = hosts.permit("a")
+        (worker,) = in_line(hosts, waiting.__enter__)
+    worker.result(PATIENCE)
+    assert counts(hosts) == (1, 0, 1, 0)
+    waiting.__exit__(None, None, None)
+    assert counts(hosts) == (0, 0, 0, 0)
+    with pytest.raises(ValueError, match="'n' is 3, more than the total of 2 permits: key 'a' of <sluicegate.KeyedSemaphore 'hosts'"):
+        hosts.permit("a", 3).__enter__()
+    dropped = [hosts.permit("a")]
+    dropped[0].__enter__()
+    with pytest.warns(ResourceWarning, match="held of key 'a' of"):
+        dropped.clear()
+    assert counts(hosts) == (0, 0, 0, 0)
+
+
+def test_a_subclass_has_its_own_idea_of_a_key():
+    """Whatever the method, it asks `key`."""
+
+    class Hosts(KeyedSemaphore):
+        def key(self, key):
+            return super().key(key.lower())
+
+    hosts = Hosts(1, max_keys=2)
+    assert hosts.acquire("A")
+    assert not hosts.try_acquire("a")
+    hosts.release("a")
+    with hosts.permit("A"):
+        assert hosts.key("a").value == 0
+        refused = hosts.permit("a", timeout=0)
+        with pytest.raises(Overloaded, match="key 'a'"):
+            refused.__enter__()
+    assert counts(hosts) == (0, 0, 0, 0)

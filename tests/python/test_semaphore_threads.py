@@ -10,9 +10,19 @@ import warnings
 import weakref
 
 import pytest
-from helpers import PATIENCE, collect, spawn, wait_until
+from helpers import PATIENCE, STORM_ITEMS, collect, spawn, wait_until
 
-from sluicegate import BoundedSemaphore, Overloaded, RateLimited, Refused, Semaphore, SemaphorePermit
+from sluicegate import (
+    AdaptiveConcurrency,
+    BoundedSemaphore,
+    CircuitBreaker,
+    KeyedSemaphore,
+    Overloaded,
+    RateLimited,
+    Refused,
+    Semaphore,
+    SemaphorePermit,
+)
 from sluicegate.testing import ManualClock
 
 NAN, INF = float("nan"), float("inf")
@@ -20,7 +30,7 @@ kinds = pytest.mark.parametrize("kind", [Semaphore, BoundedSemaphore])
 
 
 def in_line(semaphore, *calls):
-    """A thread for each call, put in line one after the other."""
+    """A thread for each call, which join the wait queue one after the other."""
     workers = []
     for call in calls:
         before = semaphore.statistics().waiters
@@ -311,6 +321,7 @@ def test_the_class(kind):
 
     class Named(kind):
         def __init__(self, value, *, name=None):
+            super().__init__(value, name=name)
             self.label = name or "none"
 
         def acquire(self, *arguments, **named):
@@ -382,3 +393,58 @@ def test_a_semaphore_shared_by_many():
         worker.result(PATIENCE * 4)
     assert most <= 3
     assert state(semaphore)[:4] == (3, 0, 3, 0)
+
+
+@pytest.mark.parametrize("number", [2, 3, -1])
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_number_is_no_way_to_block(keyed, number):
+    """`acquire(3)` took one permit: 3 is `blocking`, as in the standard library. Who writes it means three."""
+    if keyed:
+        every = KeyedSemaphore(5, max_keys=2)
+        semaphore, acquire = every.key("k"), lambda *args: every.acquire("k", *args)
+    else:
+        semaphore = Semaphore(5)
+        acquire = semaphore.acquire
+    with pytest.raises(TypeError, match=f"for {number} permits write n={number}"):
+        acquire(number)
+    assert semaphore.value == 5
+    assert acquire(1)
+    assert acquire(True)
+    assert acquire(0)
+
+
+PERMITS = {
+    "semaphore": lambda: Semaphore(100),
+    "key": lambda: KeyedSemaphore(100, max_keys=1),
+    "breaker": CircuitBreaker,
+    "adaptive": lambda: AdaptiveConcurrency(target=None, initial=100),
+}
+
+
+@pytest.mark.parametrize("kind", PERMITS)
+def test_many_threads_enter_one_permit(kind):
+    """One of them holds it at a time; the others are told, and what they were granted is given back."""
+    limit = PERMITS[kind]()
+    permit = limit.permit("a") if kind == "key" else limit.permit()
+    inside = []
+
+    def enter_and_leave():
+        for _ in range(STORM_ITEMS // 40):
+            try:
+                permit.__enter__()
+            except RuntimeError as error:
+                assert "held already" in str(error)
+            else:
+                inside.append(1)
+                assert len(inside) == 1
+                inside.pop()
+                permit.__exit__(None, None, None)
+
+    for worker in [spawn(enter_and_leave) for _ in range(4)]:
+        worker.result(PATIENCE)
+    assert "not held" in repr(permit)
+    seen = limit.statistics()
+    if kind == "breaker":
+        assert seen.calls == seen.successes + seen.ignored
+    else:
+        assert (seen.in_flight if kind == "adaptive" else seen.held) == 0

@@ -6,10 +6,14 @@ has committed belongs to the caller, as with any C function: the scripts tell th
 
 from __future__ import annotations
 
+import ctypes
 import sys
+import threading
 
 import pytest
-from helpers import LOOP_KINDS, ROUNDS, run_script
+from helpers import LOOP_KINDS, ROUNDS, run_script, wait_until
+
+import sluicegate
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
@@ -27,6 +31,19 @@ def until(predicate, seconds=30):
 def waiters(queue):
     seen = queue.statistics()
     return seen.waiting_getters + seen.waiting_putters + getattr(seen, "waiting_joiners", 0)
+
+class OneKey(FairQueue):
+    def __init__(self, maxsize=0): super().__init__(maxsize, key=lambda item: 0)
+
+# With everything that a queue can be composed of, and so much of it that nothing is ever dropped.
+def parts(maxsize):
+    return dict(weigh=lambda item: 1, max_weight=maxsize or 1 << 30, shed=CoDel(3600, 3600), track_latency=True, high=0.8, low=0.5)
+
+class Composed(Queue):
+    def __init__(self, maxsize=0): super().__init__(maxsize, **parts(maxsize))
+
+class OneKeyComposed(FairQueue):
+    def __init__(self, maxsize=0): super().__init__(maxsize, key=lambda item: 0, **parts(maxsize))
 
 class Hooked(Queue):
     def _init(self, maxsize): self.held = []
@@ -63,15 +80,28 @@ CALLS = {
     "SimpleQueue.get": ("SimpleQueue()", "queue.get()"),
     "hooked get": ("Hooked(1)", "queue.get()"),
     "hooked put": ("full(Hooked(1))", "queue.put(1)"),
-    "not_empty.wait": ("Queue(1)", "queue.not_empty.wait()"),
-    "not_full.wait": ("full(Queue(1))", "queue.not_full.wait()"),
+    "composed get": ("OneKeyComposed(1)", "queue.get()"),
+    "composed get_many linger": ("full(OneKeyComposed(2))", "queue.get_many(5, linger=60)"),
+    "composed put": ("full(OneKeyComposed(1))", "queue.put(1)"),
+    "composed put ttl": ("full(OneKeyComposed(1))", "queue.put(1, ttl=60)"),
+    "composed put_many": ("full(OneKeyComposed(1))", "queue.put_many([1, 2])"),
+    "not_empty.wait": ("Queue(1)", "queue.not_empty.__enter__(); queue.not_empty.wait()"),
+    "not_full.wait": ("full(Queue(1))", "queue.not_full.__enter__(); queue.not_full.wait()"),
+    "all_tasks_done.wait": ("full(Queue(1))", "queue.mutex.acquire(); queue.all_tasks_done.wait()"),
 }
 
+HOWS = ["to the process", "to the main thread", "interrupt_main", "to another thread"]
 
-@pytest.mark.parametrize("how", ["to the process", "to the main thread", "interrupt_main", "to another thread"])
-@pytest.mark.parametrize("call", list(CALLS))
+# Who takes the signal has to do with how a thread waits, not with what for. These stand for all: a wait in the core, one in a batch,
+# one for hooks, and one of a condition.
+REPRESENTATIVES = ["get", "put_many", "hooked get", "not_empty.wait"]
+
+
+@pytest.mark.parametrize(
+    ("call", "how"), [(call, HOWS[0]) for call in CALLS] + [(call, how) for call in REPRESENTATIVES for how in HOWS[1:]]
+)
 def test_ctrl_c_within_100_ms(call, how):
-    """Ctrl-C ends every blocking call within 100 ms (median of 9), whoever takes the signal, and leaves no waiter."""
+    """Ctrl-C ends every blocking call within 100 ms (median of 9), whichever thread takes the signal, and leaves no waiter."""
     make, wait = CALLS[call]
     run_script(
         COMMON
@@ -349,7 +379,38 @@ for number in range({ROUNDS}):
     )
 
 
-@pytest.mark.parametrize("kind", ["Queue", "SimpleQueue", "PriorityQueue", "Hooked"])
+def test_ctrl_c_in_a_hook_that_runs_after_the_item_was_taken():
+    """The item is returned, and the interrupt comes right after that: neither is lost."""
+    run_script(
+        COMMON
+        + """
+class Interrupted(Hooked):
+    gets = 0
+    def _get(self):
+        self.gets += 1
+        return super()._get()
+    def _qsize(self):
+        if self.gets == 1:
+            self.gets += 1
+            signal.raise_signal(signal.SIGINT)
+        return super()._qsize()
+
+queue, got = Interrupted(), []
+queue.put(1)
+queue.put(2)
+try:
+    got.append(queue.get())
+    until(lambda: False, seconds=5)
+except KeyboardInterrupt:
+    pass
+left = queue.get()
+assert (got, left) in (([1], 2), ([], 2)), (got, left)
+assert queue.statistics().gets == 2 and queue.qsize() == 0
+"""
+    )
+
+
+@pytest.mark.parametrize("kind", ["Queue", "SimpleQueue", "PriorityQueue", "OneKey", "Composed", "OneKeyComposed", "Hooked"])
 def test_ctrl_c_raced_against_put(kind):
     """Ctrl-C against `put`, main blocked in `get`, a second getter behind: no item lost that had not been returned,
     nobody asleep beside an item."""
@@ -508,7 +569,7 @@ for number in range({max(20, ROUNDS // 4)}):
     )
 
 
-@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "Hooked"])
+@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue", "OneKey", "Composed", "OneKeyComposed", "SimpleQueue", "Hooked"])
 def test_put_from_a_signal_handler_3000_times(kind):
     """A handler that puts, 3000 times inside put and get: neither lost nor doubled, neither deadlock nor recursion."""
     run_script(
@@ -541,7 +602,7 @@ assert (seen.puts, seen.gets) == (put + 3000, put + 3000)
     )
 
 
-@pytest.mark.parametrize("kind", ["Queue", "SimpleQueue", "PriorityQueue", "Hooked"])
+@pytest.mark.parametrize("kind", ["Queue", "SimpleQueue", "PriorityQueue", "OneKey", "Composed", "OneKeyComposed", "Hooked"])
 def test_put_from_a_signal_handler_into_a_waiting_get(kind):
     """What a handler puts wakes the `get` it interrupted: nobody else puts here."""
     run_script(
@@ -766,3 +827,35 @@ thread.join(30)
 assert got == ["item"]
 """
     )
+
+
+@pytest.mark.skipif(not hasattr(ctypes, "pythonapi"), reason="no C API")
+@pytest.mark.parametrize("take", ["queue", "channel"])
+def test_an_exception_that_another_thread_sets(take):
+    """`PyThreadState_SetAsyncExc` does not end a wait: it is raised when the call has returned, and what it took is lost with it."""
+
+    class Kill(BaseException):
+        pass
+
+    queue, channel = sluicegate.Queue(), sluicegate.CreditChannel(8)
+    get, put = (queue.get, queue.put) if take == "queue" else (channel.receiver.receive, channel.sender.send)
+    left = queue.qsize if take == "queue" else lambda: channel.statistics().buffered
+    waiting = (lambda: queue.statistics().waiting_getters) if take == "queue" else (lambda: channel.statistics().waiting_receivers)
+    got, raised = [], threading.Event()
+
+    def work():
+        try:
+            got.append(get())
+        except Kill:
+            raised.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_until(lambda: waiting() == 1)
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Kill)) == 1
+    assert not raised.wait(0.15)
+    assert waiting() == 1
+    put("item")
+    thread.join(20)
+    assert raised.is_set()
+    assert (got, left(), waiting()) == ([], 0, 0)

@@ -8,6 +8,7 @@ import inspect
 import pytest
 
 import sluicegate
+from sluicegate.http import asgi, wsgi
 
 MADE = {
     "QueueStatistics": lambda: [sluicegate.Queue(), sluicegate.SimpleQueue()],
@@ -19,8 +20,41 @@ MADE = {
     "KeyedRateStatistics": lambda: [sluicegate.KeyedTokenBucket(1, burst=1, max_keys=1)],
     "SemaphoreStatistics": lambda: [sluicegate.Semaphore(), sluicegate.BoundedSemaphore(2)],
     "KeyedSemaphoreStatistics": lambda: [sluicegate.KeyedSemaphore(1, max_keys=1)],
+    "BreakerStatistics": lambda: [sluicegate.CircuitBreaker(), sluicegate.KeyedBreaker(max_keys=1).key("key")],
+    "KeyedBreakerStatistics": lambda: [sluicegate.KeyedBreaker(max_keys=1)],
+    "ConcurrencyStatistics": lambda: [sluicegate.AdaptiveConcurrency(target=1), sluicegate.AdaptiveConcurrency(target=None, name="named")],
+    "AdaptiveRateStatistics": lambda: [sluicegate.AdaptiveRate(5, burst=1), sluicegate.AdaptiveRate(5, burst=1, name="named")],
+    "RetryBudgetStatistics": lambda: [sluicegate.RetryBudget()],
+    "BroadcastStatistics": lambda: [sluicegate.Broadcast()],
+    "SubscriberStatistics": lambda: [sluicegate.Broadcast().subscribe(1)],
+    "RetryStatistics": lambda: [sluicegate.Retry(on=OSError), sluicegate.Retry(on=OSError, name="named")],
+    "FallbackStatistics": lambda: [sluicegate.Fallback(1), sluicegate.Fallback(1, name="named", stale=sluicegate.Stale(60))],
+    "GuardStatistics": lambda: [sluicegate.Guard(), sluicegate.Guard(name="named", total=1)],
+    "MiddlewareStatistics": lambda: [
+        asgi.RateLimitMiddleware(print, sluicegate.UnlimitedRate()),
+        asgi.ConcurrencyLimitMiddleware(print, sluicegate.Semaphore(), name="named"),
+        wsgi.RateLimitMiddleware(print, sluicegate.UnlimitedRate(), name="named"),
+        wsgi.ConcurrencyLimitMiddleware(print, sluicegate.Semaphore()),
+    ],
+    "LatestStatistics": lambda: [sluicegate.Latest(), sluicegate.Latest(1)],
+    "BatcherStatistics": lambda: [sluicegate.Batcher(list), sluicegate.Batcher(list, name="named")],
+    "ExecutorStatistics": lambda: [sluicegate.BoundedExecutor(1, max_pending=1), sluicegate.BoundedExecutor(1, queue=sluicegate.Queue())],
+    "PipelineStatistics": lambda: [sluicegate.Pipeline([1]).run(), sluicegate.Pipeline([1], name="named").map(str).start()],
+    "StageStatistics": lambda: [OfStage(0), OfStage(1)],
     "ChannelStatistics": lambda: [sluicegate.CreditChannel(), sluicegate.AckChannel()],
 }
+
+
+class OfStage:
+    """A stage is seen in the snapshot of its pipeline."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def statistics(self):
+        return sluicegate.Pipeline([1]).map(str).run().statistics().stages[self.number]
+
+
 ALL = [name for name in sluicegate.__all__ if name.endswith("Statistics")]
 
 

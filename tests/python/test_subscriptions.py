@@ -119,7 +119,7 @@ def test_await(cls):
 
 @pytest.mark.parametrize("when", ["before it ran", "while it waits", "with its loop"])
 def test_the_task_goes_without_a_word(when):
-    """Cancelled before its first step, cancelled while it waits, or dropped with a closed loop: whoever waits for it is told."""
+    """Cancelled before its first step, cancelled while it waits, or dropped with a closed loop: its waiters get an error."""
     channel = CreditChannel()
 
     async def main():

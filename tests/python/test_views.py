@@ -308,6 +308,38 @@ def test_sync_signatures_are_the_stdlibs(method: str) -> None:
     assert parameters(getattr(sluicegate.Queue().sync_q, method)) == parameters(getattr(queue.Queue(), method))
 
 
+def test_what_only_the_queue_has_cannot_be_given_through_a_view(ours: Any) -> None:
+    class Sub(ours):  # type: ignore[misc]
+        pass
+
+    for q in (ours(), Sub(), sluicegate.FairQueue(key=lambda item: 1), sluicegate.CoalescingQueue(key=lambda item: item)):
+        for argument in ("ttl", "key", "priority"):
+            for put in (q.sync_q.put, q.sync_q.put_nowait, q.async_q.put_nowait):
+                with pytest.raises(TypeError, match=argument):
+                    put(1, **{argument: 1})
+            with pytest.raises(TypeError, match=argument):
+                asyncio.run(q.async_q.put(1, **{argument: 1}))
+        assert q.empty()
+        q.sync_q.put(1)
+        q.sync_q.put(item=2, block=False)
+        q.sync_q.put(3, True, 1)
+        q.async_q.put_nowait(4)
+        assert sorted(q.get_many(9)) == [1, 2, 3, 4]
+
+
+def test_a_view_calls_a_put_of_the_users(ours: Any) -> None:
+    class Own(ours):  # type: ignore[misc]
+        def put(self, item: Any, block: bool = True, *, twice: bool = False) -> None:
+            for _ in range(1 + twice):
+                super().put(item, block)
+
+    q = Own()
+    q.sync_q.put(1, twice=True)
+    q.sync_q.put_nowait(2)
+    q.async_q.put_nowait(3)
+    assert sorted(q.get_many(9)) == [1, 1, 2, 3]
+
+
 def test_a_view_has_no_more_than_the_stdlibs_class(ours: Any) -> None:
     public = {name for name in dir(SyncQueueView) if not name.startswith("_")}
     theirs = {name for name in dir(queue.Queue()) if not name.startswith("_")} | {"shutdown", "is_shutdown"}
@@ -346,14 +378,13 @@ def test_sync_attributes(ours: Any) -> None:
     assert q.unfinished_tasks == 0
     assert type(view.queue) is type(q.queue)
     assert list(view.queue) == list(q.queue)
-    with view.not_empty:
-        assert view.not_empty.wait(0)
-    with view.not_full:
-        assert view.not_full.wait(0)
-    with view.all_tasks_done:
-        assert view.all_tasks_done.wait(0)
-    with pytest.raises(AttributeError), view.mutex:
-        pass
+    for condition in (view.not_empty, view.not_full, view.all_tasks_done):
+        with condition:
+            assert q.mutex.locked()
+            condition.notify_all()
+    assert view.mutex == q.mutex
+    with view.mutex:
+        assert q.mutex.locked()
     assert view.is_shutdown is False
     view.shutdown(immediate=True)
     assert view.is_shutdown is True

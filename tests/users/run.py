@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -46,7 +47,7 @@ class Project:
 
 
 def fetch(project: Project, work: Path) -> Path:
-    """The unpacked source distribution."""
+    """The unpacked source distribution, with what its tests need and it comes without."""
     folder = work / project.name / "source"
     if not folder.exists():
         download = work / project.name / "download"
@@ -59,6 +60,10 @@ def fetch(project: Project, work: Path) -> Path:
             packed.extractall(work / project.name / "unpacked", filter="data")
         (unpacked,) = (work / project.name / "unpacked").iterdir()
         unpacked.rename(folder)
+    (folder.parent / "pytest.ini").touch()  # for projects without a configuration: pytest would go on looking in our own folders
+    missing = HERE / "missing" / project.name
+    if missing.exists():
+        shutil.copytree(missing, folder, dirs_exist_ok=True)
     return folder
 
 

@@ -9,3 +9,5 @@ if os.environ.get("SLUICEGATE_AS_QUEUE"):
 
     for name in ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"):
         setattr(queue, name, getattr(sluicegate, name))
+    if not hasattr(queue, "ShutDown"):  # before 3.13; a test that asks for `Queue.shutdown` then runs
+        queue.ShutDown = sluicegate.ShutDown

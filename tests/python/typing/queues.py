@@ -6,7 +6,7 @@ import queue
 from typing_extensions import assert_type
 
 import sluicegate
-from sluicegate import Clock, LifoQueue, PriorityQueue, Queue, QueueStatistics, SimpleQueue
+from sluicegate import Clock, LifoQueue, Offered, PressureListener, PriorityQueue, Queue, QueueStatistics, Sample, SimpleQueue
 from sluicegate.testing import ManualClock
 
 
@@ -20,6 +20,19 @@ def threads(q: Queue[int]) -> None:
     assert_type(q.get_many(10, linger=0.5), list[int])
     assert_type(q.statistics(), QueueStatistics)
     assert_type(list(q), list[int])
+    assert_type(q.offer(1), Offered[int])
+    assert_type(q.offer(1).displaced, tuple[int, ...])
+    q.overflow = "drop_oldest"
+    q.overflow = Sample(3)
+    q.overflow = "drop"  # pyright: ignore[reportAttributeAccessIssue]
+    q.max_weight = 3
+    assert_type(q.pressure.level, float)
+    with q.pressure.drive(lambda: None, lambda: None) as listener:
+        assert_type(listener, PressureListener)
+    q.pressure.on_change(lambda high: assert_type(high, bool))
+    q.pressure.on_change(tasks)  # pyright: ignore[reportArgumentType]
+    q.pressure.high = True  # pyright: ignore[reportAttributeAccessIssue]
+    Queue(10, high="0.8")  # pyright: ignore[reportArgumentType]
     with q.producers(2) as same:
         assert_type(same.get(), int)
     with q.consumers():
@@ -29,6 +42,7 @@ def threads(q: Queue[int]) -> None:
 
 
 async def tasks(q: Queue[int]) -> None:
+    assert_type(await q.pressure.wait_low_async(1), None)
     assert_type(await q.put_async(1), None)
     assert_type(await q.get_async(timeout=1), int)
     assert_type(await q.get_many_async(10), list[int])
@@ -47,7 +61,6 @@ def refused(q: Queue[int]) -> None:
     q.put("text")  # pyright: ignore[reportArgumentType]
     q.nothing()  # pyright: ignore[reportAttributeAccessIssue]
     print("text" in q)  # pyright: ignore[reportOperatorIssue]
-    q.not_empty.notify()  # pyright: ignore[reportAttributeAccessIssue]
     LifoQueue[int]("3")  # pyright: ignore[reportArgumentType]
 
     class OwnClock(Clock):  # pyright: ignore[reportGeneralTypeIssues]
@@ -61,6 +74,9 @@ def drop_in(q: Queue[int]) -> None:
     assert_type(theirs.get(), int)
     q.maxsize = 10
     assert_type(q.not_full.wait(1), bool)
+    with q.mutex:
+        q.not_full.notify()
+    assert_type(q.mutex.acquire(timeout=1), bool)
     assert_type(q.statistics().maxsize, int)
 
 
