@@ -104,14 +104,15 @@ help: ## this list
 
 build: $(BUILT) ## the extension, built and installed into .venv
 
-demo: $(BUILT) ## the demonstration; ARGS="--queue stdlib" or ARGS=/some/folder
+demo: $(BUILT) ## the demonstration; ARGS=--slow, ARGS="--queue stdlib" or ARGS=/some/folder
 	$(PY) -m sluicegate demo $(ARGS)
 
 bench: $(PEERS) ## sluicegate beside its peers; ARGS="--quick --json figures.json"
 	$(PY) -m sluicegate bench $(ARGS)
 
-bench-goals: $(PEERS) ## the rows that have a goal of ours, judged, and what a key weighs; ARGS="--quick --only async"
+bench-goals: $(PEERS) ## the rows that have a goal of ours, judged, every kind of refusal, and what a key weighs; ARGS="--quick --only async"
 	$(PY) benches/python/goals.py $(ARGS)
+	$(if $(ARGS),,$(PY) benches/python/refusals.py)
 	$(if $(ARGS),,$(PY) benches/python/keyed_memory.py)
 
 # Names on PATH or paths, and a set of rows that shows each kind of object once.
@@ -138,20 +139,31 @@ docs: $(BUILT) ## the guide's pictures, drawn anew from runs of what they show
 	done
 
 bench-core: ## the Rust core alone (criterion)
-	cargo bench --locked
+	cargo bench --locked --package sluicegate-bench
 
 # --- tests ------------------------------------------------------------------------------------------------------
 
 .PHONY: test test-core test-python test-threads test-free-threaded test-all
-test: test-core test-python test-free-threaded ## Rust core, Python suite, and the suite on a free-threaded Python if there is one
+# The core's tests run while the extension is built, which keeps one processor busy at its end; what they say comes after it.
+test: $(TOOLS) ## Rust core, Python suite, and the suite on a free-threaded Python if there is one
+	mkdir -p target
+	$(MAKE) --no-print-directory test-core >target/test-core.log 2>&1 & core=$$!; \
+	$(MAKE) --no-print-directory build; built=$$?; \
+	wait $$core; tested=$$?; \
+	cat target/test-core.log; \
+	[ $$built = 0 ] && [ $$tested = 0 ]
+	$(MAKE) --no-print-directory test-python test-free-threaded
 
 test-core: ## the Rust core's tests (no Python needed)
 	echo '== cargo test: the core'
 	cargo test --locked --quiet
 
+# A process for each core, and each file in one of them. `SIDE_BY_SIDE=` runs them one after another, where output or a debugger
+# is wanted.
+SIDE_BY_SIDE := -n auto --dist loadfile
 test-python: $(BUILT) ## the Python suite; ARGS="-k cancel"
 	echo "== pytest on $$($(PY) -c 'import sys; print(sys.version)')"
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 # Each test in several threads at once: what a free-threaded build is for, and what goes wrong there first.
 # (Tests that cannot, signals for one, have had their turn in `test-python`.)
@@ -176,13 +188,36 @@ test-all: test ## `test`, and the Python suite on every supported Python on PATH
 	    fi; \
 	done
 
+# A test run tries in short what the promises name in full: a million items, a thousand ends, 100,000 headers (the four tests of the parsers
+# together). These are the files that look at the variables, or at what helpers.py makes of them.
+LONG = $(shell grep -lwE 'SLUICEGATE_[A-Z_]+|STORM_ITEMS|ROUNDS|fair_storm' tests/python/test_*.py)
+LONG_PARSERS := tests/python/test_http_addresses.py tests/python/test_http_limits.py
+LONG_PYTEST = $(PY) -m pytest $(SIDE_BY_SIDE) --timeout=3600 -o faulthandler_timeout=3600
+.PHONY: test-long
+test-long: export PROPTEST_CASES ?= 5000
+test-long: export SLUICEGATE_STORM_ITEMS ?= 1000000
+test-long: export SLUICEGATE_CREDIT_STORM_SECONDS ?= 30
+test-long: export SLUICEGATE_RATE_STORM_SECONDS ?= 3
+test-long: export SLUICEGATE_SEMAPHORE_STORM_SECONDS ?= 30
+test-long: export SLUICEGATE_KEYED_KEYS ?= 1000000
+test-long: export SLUICEGATE_ROTATING_ADDRESSES ?= 1000000
+test-long: export SLUICEGATE_PIPELINE_ITEMS ?= 1000000
+test-long: export SLUICEGATE_PIPELINE_KILLS ?= 1000
+test-long: $(BUILT) ## the tests that a test run does in short, with the promises' figures: storms, models, parsers; not in CI
+	echo "== cargo test: the core's properties, $$PROPTEST_CASES cases of each"
+	cargo test --locked --quiet --test 'props_*' --test core_select --test core_semaphore_keyed
+	echo "== pytest with the figures of the promises, on $$($(PY) -c 'import sys; print(sys.version)')"
+	SLUICEGATE_MODEL_EXAMPLES=$${SLUICEGATE_MODEL_EXAMPLES:-25000} $(LONG_PYTEST) $(LONG_PARSERS)
+	SLUICEGATE_MODEL_EXAMPLES=$${SLUICEGATE_MODEL_EXAMPLES:-5000} $(LONG_PYTEST) $(filter-out $(LONG_PARSERS),$(LONG))
+
 # --- checks -----------------------------------------------------------------------------------------------------
 
-.PHONY: check check-house check-rust check-style check-types check-stubs check-docs check-oracles check-loom
-check: check-house check-rust check-style check-types check-stubs check-docs check-oracles check-loom ## all of the following
+.PHONY: check check-house check-rust check-style check-types check-stubs check-docs check-oracles check-oracles-newest check-loom
+# `check-docs` and `check-oracles` are parts of the suite, for running these alone: `make test` has run and counted them.
+check: check-house check-rust check-style check-types check-stubs check-loom ## all of the following but check-docs and check-oracles, which are in the suite, and check-oracles-newest
 
-check-house: $(TOOLS) ## no import circle, no long file, no old name; one list of Pythons, one of unsafe files; licences
-	for each in check_circles.py check_sizes.py check_unsafe.py check_old_name.py check_versions.py 'licences.py --check'; do \
+check-house: $(TOOLS) ## no import circle, no long file, no old name; one list of Pythons, one of unsafe files, one sentence about it; licences
+	for each in check_circles.py check_sizes.py check_unsafe.py check_old_name.py check_versions.py check_description.py 'licences.py --check'; do \
 	    echo "== $$each"; \
 	    $(PY) .ci/$$each || failed=1; \
 	done; [ -z "$$failed" ]
@@ -204,9 +239,11 @@ check-style: $(TOOLS) ## ruff: format and lint
 	$(BIN)/ruff check --quiet .
 
 # The interpreter is given by PATH, because --verifytypes does not look at --pythonpath.
-check-types: $(BUILT) ## pyright on package and tests; every public name has a type
+check-types: $(BUILT) ## pyright on package and tests, mypy on what is for both; every public name has a type
 	echo '== pyright'
 	PATH='$(abspath $(BIN))':"$$PATH" pyright
+	echo '== mypy --strict on the types of chains'
+	$(PY) -m mypy --config-file tests/python/typing/mypy.ini tests/python/typing/chains.py
 	echo '== pyright --verifytypes sluicegate'
 	PATH='$(abspath $(BIN))':"$$PATH" pyright --ignoreexternal --verifytypes sluicegate
 
@@ -225,7 +262,20 @@ check-docs: $(BUILT) ## the code blocks of README and docs
 # The oracle for "drop-in"; the suite itself fails if CPython's tests are there and none of them ran.
 check-oracles: $(BUILT) ## CPython's own queue tests against our classes, counted
 	echo "== CPython's queue tests"
-	$(PY) -m pytest -q tests/python/stdlib_queue
+	$(PY) -m pytest -q $(SIDE_BY_SIDE) tests/python/stdlib_queue
+
+# The suite of a newer CPython runs on this interpreter too. Of those on PATH, the newest that ships it (some distributions leave it out).
+check-oracles-newest: $(BUILT) ## CPython's tests of thread pools, of the newest Python on PATH that ships them, on this one
+	for one in $(FREE_THREADED) $(call reversed,$(PYTHONS)); do \
+	    tests=$$("$$one" -c 'import os, test.test_concurrent_futures as t; \
+	        print(os.path.dirname(os.path.dirname(t.__file__)) if hasattr(t, "__path__") else "")' 2>/dev/null); \
+	    if [ -n "$$tests" ]; then \
+	        echo "== CPython's tests of thread pools, of $$("$$one" --version), on $$($(PY) --version)"; \
+	        SLUICEGATE_CPYTHON_TESTS="$$tests" $(PY) -m pytest -q $(ARGS) tests/python/stdlib_queue/test_cpython_futures.py; \
+	        exit; \
+	    fi; \
+	done; \
+	echo 'skipped: no Python on PATH ships the package test.test_concurrent_futures (3.12 or newer)'
 
 # Own target directory: the flag is part of every crate's build. Two preemptions find what models of this size
 # can show; each more multiplies the time (LOOM_MAX_PREEMPTIONS=3 make check-loom).

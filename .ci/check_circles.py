@@ -30,7 +30,7 @@ def rust(root: Path) -> Graph:
         rest_of_it = passed_on.sub("", text)
         # Only passed on, or used here as well?
         text = passed_on.sub(lambda use, rest=rest_of_it: use[0] if used(use[1], rest) else "", text)
-        text = re.sub(r"\bpub\([^)]*\)", "", text)  # who may see a thing is no need of it
+        text = re.sub(r"\bpub\([^)]*\)", "", text)  # visibility is not a dependency
         children = {key[-1] for key in modules if key and key[:-1] == module}
         needs = set()
         for path in paths(text, children):

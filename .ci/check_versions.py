@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The list of supported Pythons stands in pyproject.toml, as classifiers; whatever else names a Python says the same.
 
-The Makefile reads the list. Workflows, README and settings of tools spell it out, for those who read them, and are compared here. The
+The Makefile reads the list. Workflows, README and settings of tools spell it out for their readers, and are compared here. The
 workflows' actions are pinned by commit, with the release in a comment: a tag can be moved to other code.
 """
 

@@ -16,9 +16,11 @@ HEAD = """\
 
 <!-- Written by `make stubs` from python/sluicegate/_statistics.py: edit that file. -->
 
-Each object has a method `statistics()`, which returns a snapshot as a frozen dataclass. All numbers of a snapshot are of the same
-moment, except that the keys of a keyed object are read in groups, one group after another. A *gauge* goes up and down; a *counter*
-only grows, so that the difference between two snapshots is what happened in between.
+Queues, `Latest`, broadcasts and their subscribers, limiters, semaphores, circuit breakers, adaptive limits, retry budgets, channels and
+their two ends, `Batcher`, `BoundedExecutor`, the middlewares of `sluicegate.http` and a run of a `Pipeline` have a method `statistics()`,
+which returns a snapshot as a frozen dataclass. All numbers of a snapshot are of the same moment, with two exceptions: those of a
+`Batcher`, a middleware or a pipeline are read one after another while calls go on, and the keys of a keyed object in groups, one group
+after another. A *gauge* goes up and down; a *counter* only grows, so that the difference between two snapshots is what happened in between.
 
 The tables below are also available to a program, for exporting: `dataclasses.fields(sluicegate.QueueStatistics)` yields the fields,
 and each field's `metadata` has the keys `kind`, `unit` and `doc`.
