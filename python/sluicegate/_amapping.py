@@ -14,7 +14,7 @@ from types import GenericAlias, coroutine
 
 from sluicegate._aio import needed_loop
 from sluicegate._classes import public
-from sluicegate._closing import aclose_of
+from sluicegate._closing import Cancellations, aclose_of
 from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import ShutDown
 from sluicegate._mapping import NOTHING, check, first_error, next_outcome
@@ -102,8 +102,7 @@ class _AsyncWork:
         self.stopped = False
         #: The number of the item that each task has; -1 while it takes one.
         self.tasks: dict[asyncio.Task[None], int] = {}
-        #: Those that were cancelled from here: any other cancellation is an error like others.
-        self.stopping: set[asyncio.Task[None]] = set()
+        self.cancellations = Cancellations()
         self.started = 0
 
     def start_worker(self) -> None:
@@ -126,11 +125,11 @@ class _AsyncWork:
         """A worker has left."""
         self.tasks.pop(task, None)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is not None and task not in self.stopping:
+        if error is not None and task not in self.cancellations:
             self.stop()
             with contextlib.suppress(ShutDown):  # closed, by one of its own calls
                 self.outcomes.put((self.taken, None, error, NOTHING))
-        self.stopping.discard(task)
+        self.cancellations.forget(task)
         if not self.tasks:
             self.outcomes.shutdown()
 
@@ -146,19 +145,13 @@ class _AsyncWork:
         me = asyncio.current_task()
         for task, number in list(self.tasks.items()):
             if task is not me and (number < 0 or number > after or not self.ordered):
-                self.cancel_task(task)
+                self.cancellations.cancel(task)
 
     def cancel(self) -> None:
         """Take no further item, and cancel all."""
         self.stop()
         for task in list(self.tasks):
-            self.cancel_task(task)
-
-    def cancel_task(self, task: asyncio.Task[None]) -> None:
-        """Cancel a worker, once: another cancellation would interrupt what its call does because of the first."""
-        if task not in self.stopping:
-            self.stopping.add(task)
-            task.cancel()
+            self.cancellations.cancel(task)
 
     async def close_source(self) -> None:
         """Close the source, if it is ours to close, and no task is in it any more."""
@@ -206,7 +199,7 @@ async def _work(work: _AsyncWork) -> None:
         except end:
             return work.stop()
         except BaseException as error:
-            if me in work.stopping:
+            if me in work.cancellations:
                 raise
             work.stop()
             return put((number, None, error, NOTHING))
@@ -220,7 +213,7 @@ async def _work(work: _AsyncWork) -> None:
         try:
             result = await _in_context(copy(), _call(f, item))
         except BaseException as error:
-            if me in work.stopping:
+            if me in work.cancellations:
                 raise
             work.stop(after=number)
             return put((number, None, error, item))

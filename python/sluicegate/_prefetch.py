@@ -17,7 +17,7 @@ from types import GenericAlias
 from sluicegate._aio import needed_loop
 from sluicegate._arguments import count, iterator_of
 from sluicegate._classes import public
-from sluicegate._closing import Closing, aclose_of
+from sluicegate._closing import Cancellations, Closing, aclose_of
 from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import ShutDown
 from sluicegate._running import Lock, Start, call_at_exit, not_an_end, refuse_pickle
@@ -157,7 +157,7 @@ class _Task:
         self.queue: Queue[Any] = Queue()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[None] | None = None
-        self.is_cancelled = False
+        self.cancellations = Cancellations()
 
     def start(self) -> None:
         """Start, unless it has been started or stopped."""
@@ -175,7 +175,7 @@ class _Task:
     async def read(self) -> None:
         """Read to the end: a place first, then the item."""
         take_place, put, take = self.places.acquire_async, self.queue.put_nowait, self.source.__anext__
-        async with Closing(self.close):
+        async with Closing(self.close, self.cancellations):
             del self.source, self.close
             with contextlib.suppress(StopAsyncIteration):
                 while True:
@@ -197,10 +197,9 @@ class _Task:
                 self.loop.call_soon_threadsafe(self.cancel)
 
     def cancel(self) -> None:
-        """Cancel the task, once: another cancellation would interrupt what the iterable does because of the first."""
-        if self.task is not None and not self.is_cancelled:
-            self.is_cancelled = True
-            self.task.cancel()
+        """Cancel the task."""
+        if self.task is not None:
+            self.cancellations.cancel(self.task)
 
     async def leave(self) -> None:
         """Cancel the task and wait until it has ended. What an async generator raises when it is closed is raised here."""
@@ -214,7 +213,8 @@ class _Task:
             error = None if task.cancelled() else task.exception()
             if error is not None and not isinstance(error, ShutDown):  # the generator yielded once more: the queue takes nothing
                 raise error
-        async with Closing(vars(self).pop("close", None)):  # it is still there if the task was cancelled before its first step
+        close = vars(self).pop("close", None)  # it is still there if the task was cancelled before its first step
+        async with Closing(close, self.cancellations):
             pass
 
 

@@ -213,6 +213,32 @@ async def test_what_an_iterable_of_aprefetch_does_when_it_is_cancelled_is_not_in
 
 
 @on_loops
+@pytest.mark.parametrize("what", ["aprefetch", "pipeline"])
+async def test_closing_an_iterator_is_not_interrupted_by_an_early_end(what):
+    begun = asyncio.Event()
+
+    class Slow(Streams):
+        def __aiter__(self):
+            stream = super().__aiter__()
+            close = stream.aclose
+
+            async def aclose():
+                begun.set()
+                await asyncio.sleep(0.02)
+                await close()
+
+            stream.aclose = aclose
+            return stream
+
+    items = Slow(2)
+    async with aprefetch(items, 3) if what == "aprefetch" else Pipeline(items).map(same).start_async() as results:
+        assert await results.__anext__() == 0
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+        assert not items.closed
+    assert items.closed == 1
+
+
+@on_loops
 @pytest.mark.parametrize("read", [by_map, by_prefetch])
 async def test_a_pipeline_that_is_read_has_ended(read):
     ended = []

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
+    from sluicegate._closing import Cancellations
     from sluicegate._pipeline.conflating import Calls
 
     class RunInterface(Protocol):
         """The part of the run that workers use."""
 
         is_stopping: bool
+        cancellations: Cancellations
 
         def discard(self, items: Sequence[Any], node: Node) -> None: ...
         def failed(self, node: Node, number: int, item: Any, error: BaseException) -> bool: ...

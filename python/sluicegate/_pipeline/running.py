@@ -18,6 +18,7 @@ import time
 import weakref
 from contextvars import copy_context
 
+from sluicegate._closing import Cancellations
 from sluicegate._core import Queue, Receiver
 from sluicegate._exceptions import Empty, Killed, ShutDown
 from sluicegate._pipeline.building import batch_limit, in_hand, list_size
@@ -71,6 +72,7 @@ class Run:
         self.discarded = 0
         self.loop: Any = None
         self.loop_thread: threading.Thread | None = None
+        self.cancellations = Cancellations()
         self.stopper: threading.Thread | None = None
         self.context = copy_context()
         self.is_over = False
@@ -284,8 +286,7 @@ class Run:
         If it `is_urgent`, tasks that have been cancelled before are cancelled again, and those that close an iterator too.
         """
         if is_urgent:
-            for worker in self.workers:
-                worker.was_cancelled, worker.is_urgent = False, True
+            self.cancellations.insist()
         alive = self.alive
         alive.put(None)
         try:

@@ -81,30 +81,13 @@ async def _begin(operation: Operation, item: Any) -> Any:
     return made if isasyncgen(made) else await made
 
 
-class _Closing(Closing):
-    """Closes an iterator in the task of a worker, which is not cancelled meanwhile."""
-
-    __slots__ = ("_worker",)
-
-    def __init__(self, worker: Worker, close: Callable[[], Awaitable[object]] | None) -> None:
-        super().__init__(close)
-        self._worker = worker
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        self._worker.is_closing = True
-        try:
-            await super().__aexit__(kind, error, traceback)
-        finally:
-            self._worker.is_closing = False
-
-
 async def expand(worker: Worker, items: Any, operations: Sequence[Operation], emit: Callable[[Any], Awaitable[object]]) -> None:
     """Apply operations to each item of an iterable."""
     if hasattr(items, "__aiter__"):
-        iterator = items.__aiter__()
+        iterator, cancellations = items.__aiter__(), worker.run.cancellations
         # What the function has returned was made for us, so that it is closed too.
         close = None if iterator is items else aclose_of(items, iterator)
-        async with _Closing(worker, getattr(items, "aclose", None)), _Closing(worker, close):
+        async with Closing(getattr(items, "aclose", None), cancellations), Closing(close, cancellations):
             async for each in iterator:
                 await _apply_to_element(worker, operations, each, emit)
     else:
@@ -410,7 +393,7 @@ async def _read_many(worker: Worker, take: Callable[[int], Awaitable[list[Any]]]
 async def _read_each(worker: Worker, given: Any) -> None:
     admission = worker.node.admission
     items = given.__aiter__()
-    async with _Closing(worker, aclose_of(given, items)):
+    async with Closing(aclose_of(given, items), worker.run.cancellations):
         while not worker.run.is_stopping:
             worker.is_taking = True
             if admission is not None:

@@ -79,10 +79,6 @@ class Worker:
         self.is_taking = False
         #: We have asked for the end of its task: any other cancellation is an error like others.
         self.is_cancelled = False
-        #: Its task has been cancelled, which is done once, or is closing an iterator: see `cancel`.
-        self.was_cancelled = False
-        self.is_closing = False
-        self.is_urgent = False
         #: Of an ordered node: its results are the next ones.
         self.is_at_head = True
         #: How many results its last items had.
@@ -181,14 +177,9 @@ class Worker:
         self.pending.clear()
 
     def cancel(self) -> None:
-        """Cancel its task, on the thread of the loop, and once: another cancellation would interrupt what it does because of the first.
-
-        Nor is it cancelled while it closes an iterator, which may await something. It ends after that: nothing more is taken or put. But if
-        the task that waits for the run is cancelled itself, that is passed on, whatever the worker is doing: it may never end by itself.
-        """
-        if self.task is not None and self.task is not True and not self.was_cancelled and (self.is_urgent or not self.is_closing):
-            self.was_cancelled = True
-            self.task.cancel()
+        """Cancel its task, on the thread of the loop. One that closes an iterator ends after that: nothing more is taken or put."""
+        if self.task is not None and self.task is not True:
+            self.run.cancellations.cancel(self.task)
 
     # What threads and tasks do alike with the items that they have taken. The calls are made in `process` and in `tasks`.
 
