@@ -13,7 +13,7 @@ from helpers import PATIENCE, wait_until
 
 from sluicegate import Pipeline, Queue
 from sluicegate._pipeline import pictures
-from sluicegate._pipeline.marks import Marks
+from sluicegate._pipeline.measuring import Marks
 from sluicegate._pipeline.workers import bucket
 
 

@@ -4,8 +4,9 @@
 |---|---|
 | `description`, `steps`, `sources` | what the user writes: immutable and lazy |
 | `graph`, `building` | nodes and edges made of it, functions fused, permits counted |
+| `callbacks` | the queues of `buffer` and `conflate`, and the functions that they call |
 | `running` | threads, tasks, and the ends: completion, errors, `stop`, `kill` |
-| `workers`, `routing`, `sourcing`, `order`, `keys`, `conflating` | what the threads do |
+| `workers`, `routing`, `sourcing`, `order`, `keys` | what the threads do |
 | `errors` | what becomes of items whose calls raise |
 | `tasks` | what the tasks do |
 | `measuring`, `describing`, `pictures` | statistics, descriptions, tables and plots |

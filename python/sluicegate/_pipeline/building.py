@@ -24,14 +24,13 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 
-from sluicegate._core import CoalescingQueue, Queue, Semaphore
+from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import ShutDown
-from sluicegate._pipeline.conflating import Calls, Conflation
+from sluicegate._pipeline.callbacks import Calls, Dropped, make_queue
 from sluicegate._pipeline.graph import Edge, Graph, Node, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from sluicegate._pipeline.sources import Source
@@ -235,22 +234,17 @@ class _GraphBuilder:
         last_nodes, queue_step, self.queue_step = self.last_nodes, self.queue_step, None
         is_source = all(node.kind == "source" for node in last_nodes)
         is_bounded = queue_step is not None or any(node.kind == "flat" for node in last_nodes)
-        dropped, calls, conflation = _Dropped(), Calls(), None
-        if queue_step is not None and queue_step.kind == "conflate":
-            conflation = Conflation(calls, *queue_step.options)
-            queue: Any = CoalescingQueue(queue_step.buffer, key=conflation.key, merge=conflation.merge)
-        elif queue_step is not None:
-            queue = make_queue(queue_step, dropped, calls)
+        calls = dropped = None
+        if queue_step is not None:
+            calls, dropped = Calls(), Dropped()
+            queue: Any = make_queue(queue_step, calls, dropped)
         elif is_bounded:
             queue = Queue(sum(max(1, node.buffer) for node in last_nodes) + self.extra_buffer)
         else:
             queue = Queue()
         shares = is_source and not is_bounded and not self.extra_buffer
         edge = Edge(last_nodes, queue, is_bounded, shares, self.extra_buffer, None if queue_step is None else queue_step.name)
-        edge.dropped = dropped
-        edge.calls = calls
-        if conflation is not None:
-            edge.replaced = conflation.replaced
+        edge.calls, edge.dropped = calls, dropped
         if last_nodes[0].kind == "batch" and not is_bounded:
             edge.list_sizes = deque()
         self.extra_buffer = 0
@@ -341,27 +335,6 @@ def list_size(edge: Edge) -> int:
 def batch_limit(permits: Semaphore | None, workers: int) -> int:
     """The largest number of items that a worker takes at once: half of its share, so that the other workers find some."""
     return _MAX_BATCH if permits is None else max(1, min(_MAX_BATCH, permits.size // (2 * workers)))
-
-
-class _Dropped:
-    """The `on_drop` of the queue of an edge, if the user has given none. The run sets what it calls."""
-
-    def __init__(self) -> None:
-        self.tell: Callable[[Any], object] | None = None
-
-    def __call__(self, item: Any, reason: str) -> None:
-        if self.tell is not None:
-            self.tell(item)
-
-
-def make_queue(step: Step, dropped: _Dropped, calls: Calls) -> Any:
-    """Make the queue that a `buffer` described."""
-    overflow, on_drop = step.options
-    if on_drop is not None:
-        on_drop = calls.watched(on_drop)
-    elif overflow not in ("block", "reject"):
-        on_drop = dropped
-    return Queue(step.buffer, overflow=overflow, on_drop=on_drop)
 
 
 def _offer(queue: Any, item: Any) -> None:

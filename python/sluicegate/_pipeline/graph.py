@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 from sluicegate._core import Semaphore
@@ -11,11 +10,12 @@ from sluicegate._running import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
     from sluicegate._closing import Cancellations
-    from sluicegate._pipeline.conflating import Calls
+    from sluicegate._pipeline.callbacks import Calls, Dropped
 
     class RunInterface(Protocol):
         """The part of the run that workers use."""
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         def source_failed(self, node: Node, error: BaseException) -> None: ...
 
 
-__all__ = ["Edge", "Graph", "Node", "Operation", "Tally"]
+__all__ = ["Edge", "Graph", "Node", "Operation"]
 
 
 class Operation(NamedTuple):
@@ -51,12 +51,10 @@ class Edge:
         self.producers = producers
         #: The name of the step whose queue it is (`buffer` with a policy, or `conflate`), which may refuse an item or call a function.
         self.policy = policy
-        #: Its `tell` is called with each item that the policy drops, if the user has not said what is. The run sets it.
-        self.dropped: Any = None
-        #: The calls of the functions of `conflate` and `buffer` that are running.
+        #: The items that this queue drops, if the user has not said what is called with them. Set where there is a policy.
+        self.dropped: Dropped | None = None
+        #: The calls of the functions of `conflate` and `buffer` that are running. Set where there is a policy.
         self.calls: Calls | None = None
-        #: The items that `conflate` has replaced, until `tell_replaced`; elsewhere none.
-        self.replaced: deque[Any] | tuple[()] = ()
         #: The cause of each ShutDown that this queue raises.
         self.end = ShutDown("the stage behind has ended")
         self.queue = queue
@@ -90,38 +88,10 @@ class Edge:
         sizes = self.list_sizes
         return len(items) if sizes is None else sum(sizes.popleft() for _ in items)
 
-    def tell_replaced(self) -> None:
-        """Discard the items that `conflate` has replaced. For whoever has put something, when `replaced` is not empty."""
-        while self.replaced:
-            try:
-                item = self.replaced.popleft()
-            except IndexError:  # another thread was faster
-                return
-            self.dropped.tell(item)
-
     def release(self, weight: int) -> None:
         """Give permits back, because items have left the edge or will never come."""
         if self.permits is not None and weight:
             self.permits.release(weight)
-
-
-class Tally:
-    """What workers have done that have left before their stage has ended: those that a `resize` made superfluous."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.taken = self.made = self.failed = 0
-        #: How many calls took how long: see `workers.bucket`.
-        self.times: dict[int, int] = {}
-
-    def add(self, worker: Any) -> None:
-        """Add what a worker has done, or another tally."""
-        self.seconds += worker.seconds
-        self.taken += worker.taken
-        self.made += worker.made
-        self.failed += worker.failed
-        for bucket, count in list(worker.times.items()):
-            self.times[bucket] = self.times.get(bucket, 0) + count
 
 
 class Node:
@@ -160,9 +130,8 @@ class Node:
         self.take_lock = Semaphore(1)
         self.lock = Lock()
         self.next_number = 0
-        #: Workers that have not left, and what those have done that the run does not keep any more.
+        #: Workers that have not left.
         self.alive = 0
-        self.retired = Tally()
         #: When the last one left.
         self.ended: float | None = None
 

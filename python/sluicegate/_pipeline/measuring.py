@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 
-from sluicegate._pipeline.graph import Tally
 from sluicegate._statistics import PipelineStatistics, StageStatistics
 
 TYPE_CHECKING = False
@@ -20,9 +20,49 @@ if TYPE_CHECKING:
     from sluicegate._pipeline.running import Run
     from sluicegate._pipeline.workers import Worker
 
-__all__ = ["statistics"]
+__all__ = ["Marks", "Tally", "statistics"]
 
 _KINDS = {"flat": "flat_map", "keyed": "keyed_map", "sink": "for_each"}
+
+#: Rates "at this moment" are those of at least so many seconds, if there is a snapshot that is so old.
+_WINDOW = 1.0
+
+
+class Tally:
+    """What the workers of a stage have done together."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.taken = self.made = self.failed = 0
+        #: How many calls took how long: see `workers.bucket`.
+        self.times: dict[int, int] = {}
+
+    def add(self, worker: Worker | Tally) -> None:
+        """Add what a worker has done, or those of another tally."""
+        self.seconds += worker.seconds
+        self.taken += worker.taken
+        self.made += worker.made
+        self.failed += worker.failed
+        for bucket, count in list(worker.times.items()):
+            self.times[bucket] = self.times.get(bucket, 0) + count
+
+
+class Marks:
+    """What the stages had passed on at earlier snapshots, for rates of late. Nothing is measured between snapshots."""
+
+    def __init__(self, started: float, stages: int) -> None:
+        self.marks: deque[tuple[float, list[int]]] = deque([(started, [0] * stages)])
+
+    def latency(self, now: float, passed: list[int], held: list[int]) -> float:
+        """How long an item is on the way, by Little's law: what each stage holds, divided by what it has passed on a second of late."""
+        marks = self.marks
+        while len(marks) > 1 and now - marks[1][0] >= _WINDOW:
+            marks.popleft()
+        then, before = marks[0]
+        if now - marks[-1][0] >= _WINDOW / 8:
+            marks.append((now, passed))
+        # A stage that has passed on nothing may do so now, so this is the least that it can be.
+        return (now - then) * sum(each / max(1, end - start) for each, end, start in zip(held, passed, before, strict=True))
 
 
 def statistics(run: Run) -> PipelineStatistics:
@@ -32,14 +72,16 @@ def statistics(run: Run) -> PipelineStatistics:
     with run.lock:  # a worker is here or there
         workers = list(run.workers)
         tallies = [Tally() for _ in run.graph.nodes]
-        for node, tally in zip(run.graph.nodes, tallies, strict=True):
-            tally.add(node.retired)
+        for node, retired in run.retired.items():
+            tallies[node.index].add(retired)
     for worker in workers:
         tallies[worker.node.index].add(worker)
     stages = tuple(_stage(node, tally, workers, elapsed) for node, tally in zip(run.graph.nodes, tallies, strict=True))
     # `batch` holds items, and passes on lists of them.
     passed = [stage.taken if node.kind == "batch" else stage.passed for node, stage in zip(run.graph.nodes, stages, strict=True)]
     with run.lock:
+        if run.marks is None:
+            run.marks = Marks(run.started, len(stages))
         latency = run.marks.latency(now, passed, [stage.in_flight for stage in stages])
     # Of the time of the run: a source that has ended at once was busy all of its own time, and held up nobody.
     parts = [stage.busy * _part(node, run, elapsed) for node, stage in zip(run.graph.nodes, stages, strict=True)]

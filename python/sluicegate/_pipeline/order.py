@@ -139,8 +139,6 @@ def put_singly(edge: Edge, results: Iterable[Any]) -> int:
         except BaseException as error:  # noqa: BLE001 - it is for the caller of the run
             raise Refusal(result, error, accepted) from None
         accepted += 1
-        if edge.replaced:
-            edge.tell_replaced()
     return accepted
 
 

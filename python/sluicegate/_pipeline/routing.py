@@ -61,8 +61,6 @@ def work_on_batches(worker: Worker) -> None:
                 if out_edge.list_sizes is not None:
                     out_edge.list_sizes.append(len(collected))
                 out_edge.queue.put(collected)
-                if out_edge.replaced:
-                    out_edge.tell_replaced()
                 worker.made += 1
                 refusal = None
             except BaseException as error:  # noqa: BLE001 - it is for the caller of the run

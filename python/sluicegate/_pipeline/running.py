@@ -24,7 +24,6 @@ from sluicegate._exceptions import Empty, Killed, ShutDown
 from sluicegate._pipeline.building import batch_limit, in_hand, list_size
 from sluicegate._pipeline.errors import apply_policy
 from sluicegate._pipeline.keys import Keys
-from sluicegate._pipeline.marks import Marks
 from sluicegate._pipeline.order import Order
 from sluicegate._pipeline.routing import broadcast, work_by_key, work_on_batches
 from sluicegate._pipeline.sourcing import read
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sluicegate._pipeline.graph import Edge, Graph, Node
+    from sluicegate._pipeline.measuring import Marks, Tally
 
 __all__ = ["Run"]
 
@@ -80,9 +80,11 @@ class Run:
         #: It is shut down at the end: whoever watches waits here.
         self.watching: Queue[None] = Queue()
         self.records: list[Any] = []
-        self.marks = Marks(self.started, len(graph.nodes))
+        #: Of earlier snapshots, and of workers that the run does not keep any more: see `measuring`.
+        self.marks: Marks | None = None
+        self.retired: dict[Node, Tally] = {}
         for edge in self.graph.edges:
-            if edge.policy is not None:
+            if edge.dropped is not None:
                 edge.dropped.tell = functools.partial(_drop, weakref.ref(self), edge.producers[0])
         for node in self.graph.nodes:
             if node.ordered and node.kind in ("map", "flat"):
@@ -232,7 +234,8 @@ class Run:
     def finish(self) -> None:
         """Everybody has left."""
         for edge in self.graph.edges:
-            edge.tell_replaced()  # if a signal handler has interrupted whoever put
+            if edge.dropped is not None:
+                edge.dropped.tell_replaced()  # if a signal handler has interrupted whoever put
             if edge is not self.graph.results or edge.is_killed:
                 self.drain(edge)
         self.ended = time.monotonic()
@@ -402,9 +405,11 @@ class Run:
 
     def forget_retired(self) -> None:
         """Of workers that are gone keep only what they have done: a run may be resized any number of times. Call it with the lock held."""
+        from sluicegate._pipeline.measuring import Tally
+
         gone = [worker for worker in self.workers if worker.is_gone]
         for worker in gone:
-            worker.node.retired.add(worker)
+            self.retired.setdefault(worker.node, Tally()).add(worker)
         if gone:
             self.workers = [worker for worker in self.workers if worker not in gone]  # others may be iterating over the old list
 
@@ -544,7 +549,7 @@ class Run:
             elif not found or node.kind != "source":
                 found.append(f"{what} {node.name!r} waits")
         for edge in self.graph.edges:
-            for since, item in list(edge.calls.running.values()) if edge.calls is not None else ():
+            for since, item in () if edge.calls is None else list(edge.calls.running.values()):
                 found.append(f"stage {edge.policy!r} has been busy on {short_repr(item)} for {now - since:.1f} s")
         busy_ones = [text for text in found if "busy" in text]
         return "; ".join(busy_ones or found) or "items are being discarded"

@@ -105,8 +105,6 @@ def _read_each(worker: Worker, items: Any, out_edge: Edge) -> None:
                     run.refused(node, out_edge, item, raised)
                 has_ended = True
                 break
-            if out_edge.replaced:
-                out_edge.tell_replaced()
             worker.made += 1
             left -= 1
             del item

@@ -214,8 +214,6 @@ async def _process(worker: Worker, items: list[Any], number: int) -> bool:
             try:
                 if out_edge.is_bounded:
                     await out_edge.queue.put_async(item)
-                    if out_edge.replaced:
-                        out_edge.tell_replaced()
                 else:
                     out_edge.queue.put_nowait(item)
             except BaseException as error:
@@ -423,8 +421,6 @@ async def _put(worker: Worker, items: list[Any]) -> None:
             for item in items:
                 await out_edge.queue.put_async(item)
                 put += 1
-                if out_edge.replaced:
-                    out_edge.tell_replaced()
         else:
             put = await out_edge.queue.put_many_async(items) if out_edge.is_bounded else out_edge.queue.put_many(items)
     except BaseException as error:
