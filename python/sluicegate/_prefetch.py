@@ -222,19 +222,24 @@ class _Task:
 class Prefetch(Generic[_T_co]):
     """What `prefetch` returns: an iterator, and a context manager that stops reading on the way out."""
 
-    __slots__ = ("__weakref__", "_empty", "_has_raised", "_reader", "_steps")
+    __slots__ = ("__weakref__", "_has_raised", "_reader", "_steps")
 
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, reader: Any) -> None:
         self._reader: _Thread = reader
-        self._steps = map(reader.queue.get, itertools.repeat(True))
-        self._empty = reader.queue.empty
+        #: Each step takes an item; None before it has been started.
+        self._steps: map[Any] | None = None
         self._has_raised = False
 
-    def __enter__(self) -> Self:
+    def _start(self) -> map[Any]:
         self._reader.start()
+        self._steps = steps = map(self._reader.queue.get, itertools.repeat(True))
+        return steps
+
+    def __enter__(self) -> Self:
+        self._start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -245,11 +250,10 @@ class Prefetch(Generic[_T_co]):
 
     def __next__(self) -> _T_co:
         error: BaseException | None = None
+        steps = self._steps or self._start()
         try:
-            if self._empty():
-                self._reader.start()
             # Once a step has taken the item no call returns before this method does, so a signal handler that raises cannot lose it.
-            for item in self._steps: return item  # noqa: E701  # fmt: skip
+            for item in steps: return item  # noqa: E701  # fmt: skip
         except ShutDown as end:
             error = end.__cause__
         self.close()
