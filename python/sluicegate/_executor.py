@@ -350,11 +350,13 @@ class _MapResults(map):  # type: ignore[type-arg]
         return self
 
     def send(self, value: Any) -> Any:
-        return self._results.send(value).pop()
+        # A signal handler that raises between two calls here would leave a result in the list: no call returns before this method does.
+        for result in map(list.pop, map(self._results.send, (value,))): return result  # noqa: E701  # fmt: skip
+        raise StopIteration
 
     def throw(self, *error: Any) -> Any:
         try:
-            return self._results.throw(*error).pop()
+            return self._results.throw(*error)  # it catches nothing, and so it yields nothing
         finally:
             self._cancel()
 

@@ -11,6 +11,7 @@ import itertools
 import pickle
 import random
 import re
+import sys
 import threading
 import time
 import warnings
@@ -814,6 +815,32 @@ def test_map_returns_a_generator():
         assert list(results) == []
         with pytest.raises(TypeError, match="cannot pickle or copy"):
             copy.copy(results)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or sys.version_info < (3, 11), reason="there the interpreter runs handlers at other points")
+@pytest.mark.parametrize("step", ["map(results.send, [None])", "map(next, [results])"])
+def test_map_a_result_that_was_taken_is_not_lost_to_ctrl_c(step):
+    """The signal comes in C code, after the last line of the generator, so the interpreter runs the handler where it can next."""
+    run_script(
+        f"""
+        import ctypes, signal
+        from itertools import chain
+        from sluicegate import BoundedExecutor
+        interrupt = ctypes.CDLL(None)["raise"]
+        with BoundedExecutor(1, max_pending=2) as pool:
+            items = filter(None, chain([1, 2], map(interrupt, [signal.SIGINT])))
+            results = pool.map(str, items, buffersize=1)
+            assert next(results) == "1"
+            taken = []
+            try:
+                taken.extend({step})
+            except KeyboardInterrupt:
+                taken += results
+            else:
+                raise AssertionError
+            assert taken == ["2"], taken
+        """
+    )
 
 
 def test_map_errors_have_their_place():
