@@ -311,7 +311,12 @@ class Pipeline(Generic[_T_co]):
         Raises TypeError for anything else, such as a `Semaphore`, whose permits nobody would release.
         """
         if not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
-            hint = ": use that of one key, `limiter.key(k)`" if isinstance(limiter, KeyedLimiter) else ""
+            if isinstance(limiter, KeyedLimiter):
+                hint = ": use that of one key, `limiter.key(k)`"
+            elif hasattr(limiter, "release"):
+                hint = ", whose permits nobody would release: `workers=` of a stage says how many calls run at once"
+            else:
+                hint = ": for 10 items a second, write throttle(TokenBucket(10, burst=1))"
             raise TypeError(f"throttle(): 'limiter' must be a limiter, not {limiter!r}{hint}")
         check_name(name)
 
@@ -467,7 +472,8 @@ class Pipeline(Generic[_T_co]):
         Raises ValueError or TypeError for invalid arguments.
         """
         if (action is None) == (dead_letter is None):
-            raise TypeError(f"on_error() takes one of 'action' and 'dead_letter', not {action!r} and {dead_letter!r}")
+            given = "" if action is None else f", not both {action!r} and {dead_letter!r}"
+            raise TypeError(f"on_error() takes an 'action' ('stop', 'skip' or a function of item and error) or a 'dead_letter'{given}")
         if dead_letter is not None:
             if not callable(getattr(dead_letter, "put_nowait", None)):
                 raise TypeError(f"'dead_letter' must be a queue, got {dead_letter!r}")
@@ -479,7 +485,8 @@ class Pipeline(Generic[_T_co]):
             _refuse_coroutine_function("action", action)
             policy = action
         else:
-            raise ValueError(f"on_error(): 'action' must be 'stop', 'skip' or a callable, not {action!r}")
+            hint = ": for a queue, write on_error(dead_letter=...)" if hasattr(action, "put_nowait") else ""
+            raise ValueError(f"on_error(): 'action' must be 'stop', 'skip' or a callable, not {action!r}{hint}")
         return self._with(Step("on_error", "on_error", options=policy))
 
     def for_each(

@@ -172,7 +172,7 @@ class PipelineRun(Generic[_T_co]):
 
     def _results(self) -> Any:
         if self._run.graph.results is None:
-            raise TypeError("this pipeline ends in for_each, so there are no results to iterate over: use wait()")
+            raise TypeError("a pipeline that ends in for_each has no results to iterate over: use its run(), or wait() of a run")
         return self._run.graph.results
 
     # --- the end -----------------------------------------------------------------------------------------------------
