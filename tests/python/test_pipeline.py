@@ -613,6 +613,32 @@ def test_a_generator_function_that_nobody_iterates_over(f, stage):
             add(f, **options)
 
 
+@pytest.mark.parametrize("stage", ["map", "filter", "tap", "sample", "for_each", "keyed_map", "behind a coroutine"])
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_a_plain_function_that_returns_a_coroutine(stage, policy):
+    """Nothing of it would run, and everything would look like success: it is the program's mistake, and no item that fails."""
+    begun = []
+
+    async def store(item):
+        begun.append(item)
+
+    def hidden(item):
+        return store(item)
+
+    described = Pipeline([1, 2, 3], name="p")
+    if stage == "behind a coroutine":
+        described = described.map(double).map(hidden, workers=0)
+    else:
+        described = getattr(described, stage)(hidden, **({"key": str, "workers": 1} if stage == "keyed_map" else {}))
+    described = described.on_error(policy)
+    with pytest.raises(
+        TypeError, match="hidden at .* has returned a coroutine, which nobody awaits: pass the `async def` itself"
+    ) as caught:
+        described.run()
+    assert caught.value.__notes__[0].startswith("in pipeline 'p', stage ")
+    assert not begun
+
+
 def test_sampled_buffer():
     assert list(Pipeline(range(5)).buffer(10, overflow=Sample(2))) == [0, 1, 2, 3, 4]
 

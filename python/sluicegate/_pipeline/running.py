@@ -20,6 +20,7 @@ from contextvars import copy_context
 
 from sluicegate._core import Queue, Receiver
 from sluicegate._exceptions import Empty, Killed, ShutDown
+from sluicegate._mistakes import Mistake
 from sluicegate._pipeline.building import batch_limit, in_hand, list_size
 from sluicegate._pipeline.errors import apply_policy
 from sluicegate._pipeline.keys import Keys
@@ -325,10 +326,13 @@ class Run:
                 self.discard([item], node)
                 self.stop()
                 return True
-        stopping = apply_policy(node, item, not_an_end(error, f"a call in stage {node.name!r}"))
-        if stopping is None:
-            return True
-        error = stopping
+        if isinstance(error, Mistake):  # the program's, and not an item that fails
+            error = error.error
+        else:
+            stopping = apply_policy(node, item, not_an_end(error, f"a call in stage {node.name!r}"))
+            if stopping is None:
+                return True
+            error = stopping
         where = f"pipeline {self.name!r}, stage {node.name!r}" if self.name is not None else f"pipeline, stage {node.name!r}"
         add_item_note(error, where, number, item)
         self.fail(node, error)
