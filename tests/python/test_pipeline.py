@@ -209,7 +209,7 @@ async def test_for_each_in_the_caller_async():
     assert tasks == {me}
 
 
-@pytest.mark.parametrize("how", ["run", "start", "iterate"])
+@pytest.mark.parametrize("how", ["run", "start"])
 def test_a_coroutine_function_has_no_task_to_be_called_in(how):
     seen = []
 
@@ -217,7 +217,7 @@ def test_a_coroutine_function_has_no_task_to_be_called_in(how):
         seen.append(x)
 
     pipeline = Pipeline(range(3)).map(str).for_each(sink, in_caller=True)
-    call = {"run": pipeline.run, "start": pipeline.start, "iterate": lambda: iter(pipeline)}[how]
+    call = {"run": pipeline.run, "start": pipeline.start}[how]
     with pytest.raises(TypeError, match=r"in the thread that waits, and .*sink.* is a coroutine function: run it with run_async\(\)"):
         call()
     assert asyncio.run(pipeline.run_async()).statistics().stages[-1].passed == 3
@@ -560,7 +560,7 @@ def test_a_pipeline_is_immutable():
         (lambda p: produce(3), TypeError, r"produce\(\): 'fn' must be a callable, not 3"),
         (lambda p: produce(double), TypeError, "coroutine function"),
         (lambda p: produce(list, threads=0), ValueError, "'threads' must be at least 1"),
-        (lambda p: next(p.for_each(print).start()), TypeError, r"has no results to iterate over: use its run\(\), or wait\(\) of a run$"),
+        (lambda p: list(p.for_each(print)), TypeError, r"has no results to iterate over: use its run\(\), or wait\(\) of a run$"),
         (lambda p: p.for_each(print).map(str), ValueError, "<sluicegate.Pipeline: list -> print> ends in for_each, which has no results"),
         (lambda p: p.for_each(print).on_error("skip").for_each(print), ValueError, "no stage can follow"),
         (lambda p: p.broadcast(lambda q: q.for_each(print)).batch(2), ValueError, "no stage can follow"),
@@ -637,6 +637,22 @@ def test_a_plain_function_that_returns_a_coroutine(stage, policy):
         described.run()
     assert caught.value.__notes__[0].startswith("in pipeline 'p', stage ")
     assert not begun
+
+
+def test_a_pipeline_without_results_is_not_iterated_over():
+    """Nothing is started for it, and its run goes on."""
+    seen = []
+    described = Pipeline([1, 2, 3]).for_each(seen.append)
+    with pytest.raises(TypeError, match="no results"):
+        iter(described)
+    with pytest.raises(TypeError, match="no results"):
+        aiter(described)
+    with pytest.raises(TypeError, match="no results"):
+        iter(Pipeline([1, 2, 3]).for_each(double, in_caller=True))
+    assert not seen
+    with described.start() as run, pytest.raises(TypeError, match="no results"):
+        next(run)
+    assert seen == [1, 2, 3]
 
 
 def test_sampled_buffer():

@@ -1095,6 +1095,27 @@ def test_collected_runs_end():
 
 
 @pytest.mark.thread_unsafe(reason="it counts the threads of the process")
+def test_a_run_that_nobody_keeps_says_that_it_was_not_finished():
+    """`pipeline.start()` as a statement looks as if it would run in the background."""
+    discarded = []
+    described = Pipeline(itertools.count(), name="p").map(str).for_each(len)
+
+    def start():
+        described.start(on_discard=lambda item, stage: discarded.append(item))
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match=r"^a run of pipeline 'p' was garbage-collected before its end, .*: wait\(\) for it"):
+        start()
+    nothing_is_left()
+
+    run = described.start()
+    run.kill()  # said, so no warning
+    del run
+    gc.collect()
+    nothing_is_left()
+
+
+@pytest.mark.thread_unsafe(reason="it counts the threads of the process")
 def test_leaving_a_loop_early():
     for item in Pipeline(itertools.count()).map(str):
         if item == "20":
@@ -1362,6 +1383,32 @@ def test_exit_while_one_runs():
         other = Pipeline(iter(Queue())).map(up).start()
         """
     )
+
+
+@pytest.mark.thread_unsafe(reason="starts an interpreter")
+def test_exit_before_the_end_says_so():
+    told = run_script(
+        """
+        import atexit, itertools, warnings
+        from sluicegate import Pipeline
+        told = []
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, kind, *rest: told.append((kind, str(message)))
+        run = Pipeline(itertools.count(), name="p").map(str).for_each(len).start()
+        over = Pipeline(range(3)).for_each(str).run()
+        killed = Pipeline(itertools.count()).for_each(str).start()
+        killed.kill()
+
+        def check():
+            ((kind, text),) = told
+            assert kind is ResourceWarning, kind
+            assert text.startswith("a run of pipeline 'p' has not ended when the program does"), text
+            print("told")
+
+        atexit.register(check)
+        """
+    )
+    assert told == "told\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -24,6 +24,7 @@ from sluicegate._pipeline.steps import (
     check_callable,
     check_generator,
     check_overflow,
+    check_results,
     check_timeout,
     is_async,
     name_of,
@@ -547,10 +548,11 @@ class Pipeline(Generic[_T_co]):
     def start(
         self, *, on_discard: _OnDiscard | None = None, interrupt: _End = "kill", record: _Seconds | None = None
     ) -> PipelineRun[_T_co]:
-        """Start to run in threads, and return the run. Use it in a `with` block.
+        """Start to run in threads, and return the run. Use it in a `with` block, or keep it and `wait()` for it.
 
         The run is an iterator over the results, if the pipeline has no `for_each`. At the end of the block a pipeline with a `for_each` is
-        waited for; one without is stopped there. An exception that leaves the block stops either of them. The arguments are those of `run`.
+        waited for; one without is stopped there. An exception that leaves the block stops either of them. A run that nobody
+        refers to is stopped when it is garbage-collected, with a ResourceWarning if it has a `for_each`. The arguments are those of `run`.
 
         Raises ValueError, TypeError or OverflowError for invalid arguments. The errors of stages are raised by the run.
         """
@@ -594,10 +596,12 @@ class Pipeline(Generic[_T_co]):
 
     def __iter__(self) -> Iterator[_T_co]:
         """Run in threads, and iterate over the results. Leaving the loop early stops the run when the iterator is collected or closed."""
+        check_results(_has_results(self._steps))
         return self.start()
 
     def __aiter__(self) -> AsyncIterator[_T_co]:
         """Run on this event loop and in threads, and iterate over the results."""
+        check_results(_has_results(self._steps))
         return self.start_async()
 
     def __repr__(self) -> str:

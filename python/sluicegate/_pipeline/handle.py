@@ -18,7 +18,7 @@ from sluicegate._core import _duration, _refuse_coroutine_function
 from sluicegate._exceptions import Empty, Killed, ShutDown
 from sluicegate._pipeline.building import build_graph
 from sluicegate._pipeline.running import Run
-from sluicegate._pipeline.steps import MOST
+from sluicegate._pipeline.steps import MOST, check_results
 from sluicegate._pipeline.workers import Worker, work
 from sluicegate._running import refuse_pickle
 
@@ -171,8 +171,7 @@ class PipelineRun(Generic[_T_co]):
         return item
 
     def _results(self) -> Any:
-        if self._run.graph.results is None:
-            raise TypeError("a pipeline that ends in for_each has no results to iterate over: use its run(), or wait() of a run")
+        check_results(self._run.graph.results is not None)
         return self._run.graph.results
 
     # --- the end -----------------------------------------------------------------------------------------------------
@@ -498,8 +497,11 @@ class PipelineRun(Generic[_T_co]):
     def __del__(self, _is_finalizing: Any = sys.is_finalizing) -> None:
         run = getattr(self, "_run", None)
         if run is not None and not _is_finalizing():  # at exit every run has been killed already, and modules may be empty
+            is_unfinished = run.is_unfinished
             run.give_up("the run was garbage-collected")
             self._let_callers_leave()
+            if is_unfinished:
+                run.warn_unfinished("was garbage-collected before its end", self)
 
     def __repr__(self) -> str:
         run = self._run
