@@ -989,6 +989,27 @@ def test_results_that_were_not_taken_are_discarded_when_the_run_is_over(how):
     assert discarded == [(str(number), "str") for number in range(1, 5)]
 
 
+def test_iterating_over_a_run_whose_results_were_discarded():
+    """What is left does not look like all of it."""
+    run = Pipeline(range(10)).map(str).run()
+    with pytest.raises(RuntimeError, match=r"discarded by run\(\) or wait\(\): iterate over the pipeline, or over start\(\)$"):
+        list(run)
+    assert list(run) == []
+
+    async def main():
+        run = await Pipeline(range(10)).map(str).run_async()
+        with pytest.raises(RuntimeError, match=r"were discarded by run\(\)"):
+            await anext(run)
+        return [item async for item in run]
+
+    assert run_on("asyncio", main()) == []
+    with Pipeline(range(3)).map(str).start() as run:
+        assert [*run, *run] == list("012")
+        run.wait()
+        assert list(run) == []  # nothing was discarded
+    assert list(Pipeline([]).map(str).run()) == []
+
+
 @pytest.mark.parametrize("how", ["run", "wait", "run_async"])
 def test_results_of_a_run_that_is_only_waited_for_are_discarded(how):
     discarded = []

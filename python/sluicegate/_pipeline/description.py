@@ -527,7 +527,8 @@ class Pipeline(Generic[_T_co]):
     ) -> PipelineRun[_T_co]:
         """Run in threads, wait for the end, and return the run, for its statistics.
 
-        The results of a pipeline that has no `for_each` are discarded: iterate over the pipeline to get them.
+        The results of a pipeline that has no `for_each` are discarded: iterate over the pipeline to get them. Iterating over the run raises
+        RuntimeError then.
 
         `on_discard(item, stage)` is called with each item that was taken from the source and will not be finished, and with each result
         that nobody takes. `interrupt` says what Ctrl-C does: "kill" ends at once; "drain" stops the source and finishes the items that have
