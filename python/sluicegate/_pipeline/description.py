@@ -34,7 +34,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Hashable, Iterable, Iterator
     from datetime import timedelta
-    from typing import Any, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeVar
+    from typing import Any, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar
+
+    from typing_extensions import TypeIs
 
     from sluicegate._core import Sample, _Key
     from sluicegate._credits import Channel
@@ -238,11 +240,15 @@ class Pipeline(Generic[_T_co]):
         return self._with(_worker_step("flat", f, workers, ordered, buffer, timeout, name))
 
     @overload
+    def filter(self, f: Callable[[_T_co], TypeIs[_R]], *, name: str | None = None) -> Pipeline[_R]: ...
+    @overload
+    def filter(self, f: Callable[[_T_co], TypeGuard[_R]], *, name: str | None = None) -> Pipeline[_R]: ...
+    @overload
     def filter(self, f: Callable[[_T_co], Coroutine[Any, Any, object]], *, name: str | None = None) -> Pipeline[_T_co]: ...
     @overload
     def filter(self, f: Callable[[_T_co], object], *, name: str | None = None) -> Pipeline[_T_co]: ...
     def filter(self, f: Callable[[Any], Any], *, name: str | None = None) -> Pipeline[Any]:
-        """Pass on the items for which `f` returns something true.
+        """Pass on the items for which `f` returns something true. A type guard (`TypeIs`, `TypeGuard`) narrows the type of the items.
 
         It has no workers: `f` is called by those of the stage before, and by several at once if that stage has several. At the beginning,
         and behind `on_error`, those of the stage after call it. If that calls no function (`batch`, say), `f` gets a worker of its own, and
