@@ -17,13 +17,14 @@ import os
 import threading
 import weakref
 from contextvars import copy_context
-from types import GenericAlias
+from types import CoroutineType, GenericAlias
 
 from sluicegate._arguments import check_flag, count, iterator_of
 from sluicegate._classes import public
 from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import ShutDown
 from sluicegate._functions import is_coroutine_function
+from sluicegate._mistakes import Mistake, check_result
 from sluicegate._running import PLENTY, Lock, Start, add_item_note, call_at_exit, not_an_end, refuse_pickle
 
 TYPE_CHECKING = False
@@ -184,11 +185,13 @@ class _Work:
             self.start_worker()
         try:
             result = self.context.copy().run(self.f, item)
+            if type(result) is CoroutineType:
+                check_result(self.f, result)
         except BaseException as error:  # noqa: BLE001 - as above
             with self.lock:
                 self.last = min(self.last, number)
             self.end()
-            self.outcomes.put((number, None, error, item))
+            self.outcomes.put((number, None, error.error if isinstance(error, Mistake) else error, item))
             return False
         self.outcomes.put((number, result, None, None))
         return True

@@ -23,6 +23,7 @@ __all__ = [
     "awaitable_result",
     "can_be_awaited",
     "check_callable_now",
+    "check_result",
     "check_sync",
     "is_a_generator",
     "needs_call",
@@ -111,6 +112,17 @@ def refuse_coroutine(function: object, coroutine: CoroutineType[Any, Any, Any]) 
         f"{function!r} is no coroutine function, and has returned a coroutine, which runs only later: decorate the `async def` itself, or"
         " make what wraps it an `async def` too"
     )
+
+
+def check_result(function: object, result: Any) -> Any:
+    """Return the result of a plain function that is called for an item, unless it is a coroutine, which nobody would await."""
+    if type(result) is CoroutineType:
+        result.close()
+        raise Mistake(
+            f"{function!r} is no coroutine function, and has returned a coroutine, which nobody awaits: pass the `async def` itself, or"
+            " make what wraps it an `async def` too"
+        )
+    return result
 
 
 def can_be_awaited(result: object) -> bool:

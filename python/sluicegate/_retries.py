@@ -396,9 +396,10 @@ class Retry:
     without a wait, if the wait would outlast the deadline, if the server wants more than `retry_after_max` seconds, or if the budget has no
     token.
 
-    `budget` is a `RetryBudget`, which may be shared with others; without one the object makes its own. A call that is made inside an
-    attempt of another `Retry` leaves to the outer one the errors that the outer one would retry, and makes one attempt then, unless
-    `nested` is true; other errors it retries itself, and then the outer one does not retry them once more. It inherits the deadline.
+    `budget` is a `RetryBudget`, which may be shared with others; without one the object makes its own, with the defaults: ten retries, and
+    one more for each ten calls that succeed at once, however many `attempts` there are. A call that is made inside an attempt of another
+    `Retry` leaves to the outer one the errors that the outer one would retry, and makes one attempt then, unless `nested` is true; other
+    errors it retries itself, and then the outer one does not retry them once more. It inherits the deadline.
 
     `random` is where the jitter comes from: an object with a method `random()`, such as `random.Random(7)`.
 
@@ -640,7 +641,7 @@ class Retry:
         if call.clock is not None and wait >= (left := call.remaining()):
             return self._give_up(call, error, self._late, f"the next one would be in {wait:.3g} seconds, and {max(0.0, left):.3g} are left")
         if not self._budget.try_acquire():
-            return self._give_up(call, error, self._unpaid, "the budget for retries is empty")
+            return self._give_up(call, error, self._unpaid, "the budget for retries is empty ('budget' can be a larger one)")
         self._retries.add()
         call.number += 1
         if not is_refusal:

@@ -1089,6 +1089,9 @@ def test_coroutine_functions_and_plain_ones():
         with pytest.raises(TypeError, match=r"is a coroutine function: use amap_bounded\(\)$"):
             map_bounded(f, [1], workers=1)
 
+    with pytest.raises(TypeError, match="has returned a coroutine, which nobody awaits: pass the `async def` itself"):
+        list(map_bounded(lambda item: later(item), [1], workers=1))  # which hides it
+
     async def gathered(f):
         async with amap_bounded(f, [1], workers=1) as results:
             return [result async for result in results]

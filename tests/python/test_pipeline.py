@@ -209,7 +209,7 @@ async def test_for_each_in_the_caller_async():
     assert tasks == {me}
 
 
-@pytest.mark.parametrize("how", ["run", "start", "iterate"])
+@pytest.mark.parametrize("how", ["run", "start"])
 def test_a_coroutine_function_has_no_task_to_be_called_in(how):
     seen = []
 
@@ -217,7 +217,7 @@ def test_a_coroutine_function_has_no_task_to_be_called_in(how):
         seen.append(x)
 
     pipeline = Pipeline(range(3)).map(str).for_each(sink, in_caller=True)
-    call = {"run": pipeline.run, "start": pipeline.start, "iterate": lambda: iter(pipeline)}[how]
+    call = {"run": pipeline.run, "start": pipeline.start}[how]
     with pytest.raises(TypeError, match=r"in the thread that waits, and .*sink.* is a coroutine function: run it with run_async\(\)"):
         call()
     assert asyncio.run(pipeline.run_async()).statistics().stages[-1].passed == 3
@@ -513,7 +513,8 @@ def test_a_pipeline_is_immutable():
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda p: Pipeline(3), TypeError, r"Pipeline\(\): 'source' must be an iterable, .*, not 3"),
+        (lambda p: Pipeline(3), TypeError, r"Pipeline\(\): 'source' must be an iterable, .*, not 3$"),
+        (lambda p: Pipeline(double), TypeError, r"'source' must be an iterable, .*: pass what it returns, or produce\(...\) of it$"),
         (lambda p: Pipeline([], name=3), TypeError, "'name' must be"),
         (lambda p: p.map(3), TypeError, r"map\(\): 'f' must be a callable, not 3"),
         (lambda p: p.map(3, guard=sluicegate.Guard()), TypeError, r"map\(\): 'f' must be a callable, not 3"),
@@ -533,15 +534,24 @@ def test_a_pipeline_is_immutable():
         (lambda p: p.batch(1, linger=-1), ValueError, "'linger' must be .* not negative, got -1"),
         (lambda p: p.conflate(key=3), TypeError, r"conflate\(\): 'key' must be a callable, not 3"),
         (lambda p: p.conflate(key=str, merge=3), TypeError, r"conflate\(\): 'merge' must be a callable, not 3"),
-        (lambda p: p.on_error(), TypeError, "one of 'action' and 'dead_letter', not None and None"),
-        (lambda p: p.on_error("skip", dead_letter=3), TypeError, "one of 'action' and 'dead_letter', not 'skip' and 3"),
-        (lambda p: p.on_error("x"), ValueError, r"on_error\(\): 'action' must be 'stop', 'skip' or a callable, not 'x'"),
+        (lambda p: p.on_error(), TypeError, r"on_error\(\) takes an 'action' .* or a 'dead_letter'$"),
+        (lambda p: p.on_error("skip", dead_letter=3), TypeError, "takes an 'action' .* or a 'dead_letter', not both 'skip' and 3"),
+        (lambda p: p.on_error("x"), ValueError, r"on_error\(\): 'action' must be 'stop', 'skip' or a callable, not 'x'$"),
+        (lambda p: p.on_error(Queue()), ValueError, r"a callable, not <.*>: for a queue, write on_error\(dead_letter=...\)$"),
         (lambda p: p.run(record=5e-324), ValueError, "'record' must be at least 0.001 seconds, not 5e-324"),
         (lambda p: p.buffer(0), ValueError, "'n' must be at least 1"),
         (lambda p: p.buffer(1, overflow="spill"), ValueError, "overflow"),
         (lambda p: p.buffer(1, on_drop=print), ValueError, "'on_drop'"),
-        (lambda p: p.throttle(3), TypeError, r"throttle\(\): 'limiter' must be a limiter, not 3$"),
-        (lambda p: p.throttle(Semaphore(3)), TypeError, r"throttle\(\): 'limiter' must be a limiter, not <sluicegate.Semaphore .*>$"),
+        (
+            lambda p: p.throttle(3),
+            TypeError,
+            r"throttle\(\): 'limiter' must be a limiter, not 3: for 10 items a second, write throttle\(TokenBucket\(10, burst=1\)\)$",
+        ),
+        (
+            lambda p: p.throttle(Semaphore(3)),
+            TypeError,
+            r"throttle\(\): 'limiter' must be a limiter, not <sluicegate.Semaphore .*>, whose permits",
+        ),
         (lambda p: p.throttle(KeyedTokenBucket(1, burst=1, max_keys=1)), TypeError, r"use that of one key, `limiter.key\(k\)`$"),
         (lambda p: p.for_each(print, in_caller=True, workers=2), ValueError, "'workers' must be 1"),
         (lambda p: p.run(on_discard=3), TypeError, "'on_discard'"),
@@ -550,7 +560,7 @@ def test_a_pipeline_is_immutable():
         (lambda p: produce(3), TypeError, r"produce\(\): 'fn' must be a callable, not 3"),
         (lambda p: produce(double), TypeError, "coroutine function"),
         (lambda p: produce(list, threads=0), ValueError, "'threads' must be at least 1"),
-        (lambda p: next(p.for_each(print).start()), TypeError, "no results"),
+        (lambda p: list(p.for_each(print)), TypeError, r"has no results to iterate over: use its run\(\), or wait\(\) of a run$"),
         (lambda p: p.for_each(print).map(str), ValueError, "<sluicegate.Pipeline: list -> print> ends in for_each, which has no results"),
         (lambda p: p.for_each(print).on_error("skip").for_each(print), ValueError, "no stage can follow"),
         (lambda p: p.broadcast(lambda q: q.for_each(print)).batch(2), ValueError, "no stage can follow"),
@@ -601,6 +611,48 @@ def test_a_generator_function_that_nobody_iterates_over(f, stage):
     else:
         with pytest.raises(TypeError, match=rf"^{stage}\(\) calls its function and does not iterate .* is a generator function"):
             add(f, **options)
+
+
+@pytest.mark.parametrize("stage", ["map", "filter", "tap", "sample", "for_each", "keyed_map", "behind a coroutine"])
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_a_plain_function_that_returns_a_coroutine(stage, policy):
+    """Nothing of it would run, and everything would look like success: it is the program's mistake, and no item that fails."""
+    begun = []
+
+    async def store(item):
+        begun.append(item)
+
+    def hidden(item):
+        return store(item)
+
+    described = Pipeline([1, 2, 3], name="p")
+    if stage == "behind a coroutine":
+        described = described.map(double).map(hidden, workers=0)
+    else:
+        described = getattr(described, stage)(hidden, **({"key": str, "workers": 1} if stage == "keyed_map" else {}))
+    described = described.on_error(policy)
+    with pytest.raises(
+        TypeError, match="hidden at .* has returned a coroutine, which nobody awaits: pass the `async def` itself"
+    ) as caught:
+        described.run()
+    assert caught.value.__notes__[0].startswith("in pipeline 'p', stage ")
+    assert not begun
+
+
+def test_a_pipeline_without_results_is_not_iterated_over():
+    """Nothing is started for it, and its run goes on."""
+    seen = []
+    described = Pipeline([1, 2, 3]).for_each(seen.append)
+    with pytest.raises(TypeError, match="no results"):
+        iter(described)
+    with pytest.raises(TypeError, match="no results"):
+        aiter(described)
+    with pytest.raises(TypeError, match="no results"):
+        iter(Pipeline([1, 2, 3]).for_each(double, in_caller=True))
+    assert not seen
+    with described.start() as run, pytest.raises(TypeError, match="no results"):
+        next(run)
+    assert seen == [1, 2, 3]
 
 
 def test_sampled_buffer():

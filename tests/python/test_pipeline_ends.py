@@ -989,6 +989,27 @@ def test_results_that_were_not_taken_are_discarded_when_the_run_is_over(how):
     assert discarded == [(str(number), "str") for number in range(1, 5)]
 
 
+def test_iterating_over_a_run_whose_results_were_discarded():
+    """What is left does not look like all of it."""
+    run = Pipeline(range(10)).map(str).run()
+    with pytest.raises(RuntimeError, match=r"discarded by run\(\) or wait\(\): iterate over the pipeline, or over start\(\)$"):
+        list(run)
+    assert list(run) == []
+
+    async def main():
+        run = await Pipeline(range(10)).map(str).run_async()
+        with pytest.raises(RuntimeError, match=r"were discarded by run\(\)"):
+            await anext(run)
+        return [item async for item in run]
+
+    assert run_on("asyncio", main()) == []
+    with Pipeline(range(3)).map(str).start() as run:
+        assert [*run, *run] == list("012")
+        run.wait()
+        assert list(run) == []  # nothing was discarded
+    assert list(Pipeline([]).map(str).run()) == []
+
+
 @pytest.mark.parametrize("how", ["run", "wait", "run_async"])
 def test_results_of_a_run_that_is_only_waited_for_are_discarded(how):
     discarded = []
@@ -1092,6 +1113,27 @@ def test_collected_runs_end():
     nothing_is_left()
     gc.collect()
     wait_until(lambda: is_gone(state))
+
+
+@pytest.mark.thread_unsafe(reason="it counts the threads of the process")
+def test_a_run_that_nobody_keeps_says_that_it_was_not_finished():
+    """`pipeline.start()` as a statement looks as if it would run in the background."""
+    discarded = []
+    described = Pipeline(itertools.count(), name="p").map(str).for_each(len)
+
+    def start():
+        described.start(on_discard=lambda item, stage: discarded.append(item))
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match=r"^a run of pipeline 'p' was garbage-collected before its end, .*: wait\(\) for it"):
+        start()
+    nothing_is_left()
+
+    run = described.start()
+    run.kill()  # said, so no warning
+    del run
+    gc.collect()
+    nothing_is_left()
 
 
 @pytest.mark.thread_unsafe(reason="it counts the threads of the process")
@@ -1362,6 +1404,32 @@ def test_exit_while_one_runs():
         other = Pipeline(iter(Queue())).map(up).start()
         """
     )
+
+
+@pytest.mark.thread_unsafe(reason="starts an interpreter")
+def test_exit_before_the_end_says_so():
+    told = run_script(
+        """
+        import atexit, itertools, warnings
+        from sluicegate import Pipeline
+        told = []
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, kind, *rest: told.append((kind, str(message)))
+        run = Pipeline(itertools.count(), name="p").map(str).for_each(len).start()
+        over = Pipeline(range(3)).for_each(str).run()
+        killed = Pipeline(itertools.count()).for_each(str).start()
+        killed.kill()
+
+        def check():
+            ((kind, text),) = told
+            assert kind is ResourceWarning, kind
+            assert text.startswith("a run of pipeline 'p' has not ended when the program does"), text
+            print("told")
+
+        atexit.register(check)
+        """
+    )
+    assert told == "told\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

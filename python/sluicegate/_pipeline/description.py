@@ -24,6 +24,7 @@ from sluicegate._pipeline.steps import (
     check_callable,
     check_generator,
     check_overflow,
+    check_results,
     check_timeout,
     is_async,
     name_of,
@@ -33,7 +34,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Hashable, Iterable, Iterator
     from datetime import timedelta
-    from typing import Any, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeVar
+    from typing import Any, Generic, Literal, NoReturn, Protocol, TypeAlias, TypeGuard, TypeVar
+
+    from typing_extensions import TypeIs
 
     from sluicegate._core import Sample, _Key
     from sluicegate._credits import Channel
@@ -237,11 +240,15 @@ class Pipeline(Generic[_T_co]):
         return self._with(_worker_step("flat", f, workers, ordered, buffer, timeout, name))
 
     @overload
+    def filter(self, f: Callable[[_T_co], TypeIs[_R]], *, name: str | None = None) -> Pipeline[_R]: ...
+    @overload
+    def filter(self, f: Callable[[_T_co], TypeGuard[_R]], *, name: str | None = None) -> Pipeline[_R]: ...
+    @overload
     def filter(self, f: Callable[[_T_co], Coroutine[Any, Any, object]], *, name: str | None = None) -> Pipeline[_T_co]: ...
     @overload
     def filter(self, f: Callable[[_T_co], object], *, name: str | None = None) -> Pipeline[_T_co]: ...
     def filter(self, f: Callable[[Any], Any], *, name: str | None = None) -> Pipeline[Any]:
-        """Pass on the items for which `f` returns something true.
+        """Pass on the items for which `f` returns something true. A type guard (`TypeIs`, `TypeGuard`) narrows the type of the items.
 
         It has no workers: `f` is called by those of the stage before, and by several at once if that stage has several. At the beginning,
         and behind `on_error`, those of the stage after call it. If that calls no function (`batch`, say), `f` gets a worker of its own, and
@@ -311,7 +318,12 @@ class Pipeline(Generic[_T_co]):
         Raises TypeError for anything else, such as a `Semaphore`, whose permits nobody would release.
         """
         if not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
-            hint = ": use that of one key, `limiter.key(k)`" if isinstance(limiter, KeyedLimiter) else ""
+            if isinstance(limiter, KeyedLimiter):
+                hint = ": use that of one key, `limiter.key(k)`"
+            elif hasattr(limiter, "release"):
+                hint = ", whose permits nobody would release: `workers=` of a stage says how many calls run at once"
+            else:
+                hint = ": for 10 items a second, write throttle(TokenBucket(10, burst=1))"
             raise TypeError(f"throttle(): 'limiter' must be a limiter, not {limiter!r}{hint}")
         check_name(name)
 
@@ -467,7 +479,8 @@ class Pipeline(Generic[_T_co]):
         Raises ValueError or TypeError for invalid arguments.
         """
         if (action is None) == (dead_letter is None):
-            raise TypeError(f"on_error() takes one of 'action' and 'dead_letter', not {action!r} and {dead_letter!r}")
+            given = "" if action is None else f", not both {action!r} and {dead_letter!r}"
+            raise TypeError(f"on_error() takes an 'action' ('stop', 'skip' or a function of item and error) or a 'dead_letter'{given}")
         if dead_letter is not None:
             if not callable(getattr(dead_letter, "put_nowait", None)):
                 raise TypeError(f"'dead_letter' must be a queue, got {dead_letter!r}")
@@ -479,7 +492,8 @@ class Pipeline(Generic[_T_co]):
             _refuse_coroutine_function("action", action)
             policy = action
         else:
-            raise ValueError(f"on_error(): 'action' must be 'stop', 'skip' or a callable, not {action!r}")
+            hint = ": for a queue, write on_error(dead_letter=...)" if hasattr(action, "put_nowait") else ""
+            raise ValueError(f"on_error(): 'action' must be 'stop', 'skip' or a callable, not {action!r}{hint}")
         return self._with(Step("on_error", "on_error", options=policy))
 
     def for_each(
@@ -519,7 +533,8 @@ class Pipeline(Generic[_T_co]):
     ) -> PipelineRun[_T_co]:
         """Run in threads, wait for the end, and return the run, for its statistics.
 
-        The results of a pipeline that has no `for_each` are discarded: iterate over the pipeline to get them.
+        The results of a pipeline that has no `for_each` are discarded: iterate over the pipeline to get them. Iterating over the run raises
+        RuntimeError then.
 
         `on_discard(item, stage)` is called with each item that was taken from the source and will not be finished, and with each result
         that nobody takes. `interrupt` says what Ctrl-C does: "kill" ends at once; "drain" stops the source and finishes the items that have
@@ -540,10 +555,11 @@ class Pipeline(Generic[_T_co]):
     def start(
         self, *, on_discard: _OnDiscard | None = None, interrupt: _End = "kill", record: _Seconds | None = None
     ) -> PipelineRun[_T_co]:
-        """Start to run in threads, and return the run. Use it in a `with` block.
+        """Start to run in threads, and return the run. Use it in a `with` block, or keep it and `wait()` for it.
 
         The run is an iterator over the results, if the pipeline has no `for_each`. At the end of the block a pipeline with a `for_each` is
-        waited for; one without is stopped there. An exception that leaves the block stops either of them. The arguments are those of `run`.
+        waited for; one without is stopped there. An exception that leaves the block stops either of them. A run that nobody
+        refers to is stopped when it is garbage-collected, with a ResourceWarning if it has a `for_each`. The arguments are those of `run`.
 
         Raises ValueError, TypeError or OverflowError for invalid arguments. The errors of stages are raised by the run.
         """
@@ -587,10 +603,12 @@ class Pipeline(Generic[_T_co]):
 
     def __iter__(self) -> Iterator[_T_co]:
         """Run in threads, and iterate over the results. Leaving the loop early stops the run when the iterator is collected or closed."""
+        check_results(_has_results(self._steps))
         return self.start()
 
     def __aiter__(self) -> AsyncIterator[_T_co]:
         """Run on this event loop and in threads, and iterate over the results."""
+        check_results(_has_results(self._steps))
         return self.start_async()
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ from sluicegate._core import _duration, _refuse_coroutine_function
 from sluicegate._exceptions import Empty, Killed, ShutDown
 from sluicegate._pipeline.building import build_graph
 from sluicegate._pipeline.running import Run
-from sluicegate._pipeline.steps import MOST
+from sluicegate._pipeline.steps import MOST, check_results
 from sluicegate._pipeline.workers import Worker, work
 from sluicegate._running import refuse_pickle
 
@@ -66,7 +66,7 @@ class PipelineRun(Generic[_T_co]):
     Runs are made by `Pipeline.start` and the other methods that start a pipeline, not by calling this class.
     """
 
-    __slots__ = ("__weakref__", "_caller", "_interrupt", "_is_async", "_run", "_steps", "_timer", "_told")
+    __slots__ = ("__weakref__", "_caller", "_interrupt", "_is_async", "_run", "_steps", "_timer", "_told", "_were_discarded")
 
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
@@ -89,6 +89,8 @@ class PipelineRun(Generic[_T_co]):
         self._told: weakref.WeakSet[Any] = weakref.WeakSet()
         #: The thread or task that calls a sink in the caller.
         self._caller: Any = None
+        #: Results have been discarded by `wait`, so that an iteration does not have all of them.
+        self._were_discarded = False
         self._timer: weakref.ref[asyncio.TimerHandle] | None = None
         loop = None
         if is_async:
@@ -153,6 +155,7 @@ class PipelineRun(Generic[_T_co]):
             self._check_thread()
             self._join(None)
             self._raise(once=True)
+            self._check_discarded()
         raise StopIteration
 
     def __aiter__(self) -> Self:
@@ -166,13 +169,21 @@ class PipelineRun(Generic[_T_co]):
             self._check_task()
             await self._run.alive.join_async()
             self._raise(once=True)
+            self._check_discarded()
             raise StopAsyncIteration from None
         edge.release(edge.weight([item]))
         return item
 
+    def _check_discarded(self) -> None:
+        """Tell who iterates, once, that the results are not all there."""
+        if self._were_discarded:
+            self._were_discarded = False
+            raise RuntimeError(
+                f"results of {self!r} were discarded by run() or wait(): iterate over the pipeline, or over start()"
+            ) from None
+
     def _results(self) -> Any:
-        if self._run.graph.results is None:
-            raise TypeError("this pipeline ends in for_each, so there are no results to iterate over: use wait()")
+        check_results(self._run.graph.results is not None)
         return self._run.graph.results
 
     # --- the end -----------------------------------------------------------------------------------------------------
@@ -455,6 +466,7 @@ class PipelineRun(Generic[_T_co]):
 
     def _discard(self, results: Edge, items: list[Any]) -> None:
         """Give up results that nobody takes."""
+        self._were_discarded = True
         self._run.discard(items, results.producers[0])
         results.release(results.weight(items))
 
@@ -498,8 +510,11 @@ class PipelineRun(Generic[_T_co]):
     def __del__(self, _is_finalizing: Any = sys.is_finalizing) -> None:
         run = getattr(self, "_run", None)
         if run is not None and not _is_finalizing():  # at exit every run has been killed already, and modules may be empty
+            is_unfinished = run.is_unfinished
             run.give_up("the run was garbage-collected")
             self._let_callers_leave()
+            if is_unfinished:
+                run.warn_unfinished("was garbage-collected before its end", self)
 
     def __repr__(self) -> str:
         run = self._run

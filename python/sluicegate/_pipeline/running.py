@@ -21,6 +21,7 @@ from contextvars import copy_context
 from sluicegate._closing import Cancellations
 from sluicegate._core import Queue, Receiver
 from sluicegate._exceptions import Empty, Killed, ShutDown
+from sluicegate._mistakes import Mistake
 from sluicegate._pipeline.building import batch_limit, in_hand, list_size
 from sluicegate._pipeline.errors import apply_policy
 from sluicegate._pipeline.keys import Keys
@@ -302,6 +303,19 @@ class Run:
             alive.get_nowait()
             alive.task_done()
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it has more to do, and nobody has said that it need not. One with results may be left early, as any iterator."""
+        return self.graph.results is None and self.killed is None and not self.is_over
+
+    def warn_unfinished(self, what: str, source: object = None) -> None:
+        """Warn that the run ends early, and that it was the program's to wait for it."""
+        import warnings
+
+        name = "a pipeline" if self.name is None else f"pipeline {self.name!r}"
+        message = f"a run of {name} {what}, and gives up what is on the way: wait() for it, or use it in a `with` block"
+        warnings.warn(message, ResourceWarning, source=source, stacklevel=3)
+
     def give_up(self, reason: str) -> None:
         """Nobody wants anything more of the run: end it, or, if it is over, discard the results that have not been taken."""
         if not self.is_over:
@@ -329,10 +343,13 @@ class Run:
                 self.discard([item], node)
                 self.stop()
                 return True
-        stopping = apply_policy(node, item, not_an_end(error, f"a call in stage {node.name!r}"))
-        if stopping is None:
-            return True
-        error = stopping
+        if isinstance(error, Mistake):  # the program's, and not an item that fails
+            error = error.error
+        else:
+            stopping = apply_policy(node, item, not_an_end(error, f"a call in stage {node.name!r}"))
+            if stopping is None:
+                return True
+            error = stopping
         where = f"pipeline {self.name!r}, stage {node.name!r}" if self.name is not None else f"pipeline, stage {node.name!r}"
         add_item_note(error, where, number, item)
         self.fail(node, error)
@@ -626,8 +643,11 @@ _live: weakref.WeakSet[Run] = weakref.WeakSet()
 def _at_exit() -> None:
     """Let the calls that are running finish, and begin no other."""
     runs = [run for run in _live if not run.is_over]
+    unfinished = [run for run in runs if run.is_unfinished]
     for run in runs:
         run.kill(Killed("the program ends"))
+    for run in unfinished:
+        run.warn_unfinished("has not ended when the program does")
     for run in runs:
         for worker in run.workers:
             if worker.thread is not None and worker.node.kind != "source":

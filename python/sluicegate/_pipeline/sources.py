@@ -103,6 +103,6 @@ def source_of(given: Any) -> Source:
         return Source("async", given)
     if hasattr(type(given), "__getitem__"):
         return Source("iterator", given)
-    raise TypeError(
-        f"Pipeline(): 'source' must be an iterable, an async iterable, a queue of sluicegate, a channel or produce(...), not {given!r}"
-    )
+    hint = ": pass what it returns, or produce(...) of it" if callable(given) else ""
+    kinds = "an iterable, an async iterable, a queue of sluicegate, a channel or produce(...)"
+    raise TypeError(f"Pipeline(): 'source' must be {kinds}, not {given!r}{hint}")

@@ -21,6 +21,7 @@ __all__ = [
     "check_callable",
     "check_generator",
     "check_overflow",
+    "check_results",
     "check_timeout",
     "is_async",
     "name_of",
@@ -87,6 +88,12 @@ def check_overflow(n: int, overflow: Any, on_drop: Any) -> None:
     """Refuse what is no policy of a queue."""
     if overflow != "block":
         Queue(n, overflow=overflow, on_drop=on_drop)
+
+
+def check_results(has_results: bool) -> None:
+    """Refuse to iterate over what has no results."""
+    if not has_results:
+        raise TypeError("a pipeline that ends in for_each has no results to iterate over: use its run(), or wait() of a run")
 
 
 def check_timeout(timeout: Any, f: Any) -> float | None:

@@ -12,6 +12,7 @@ import time
 
 from sluicegate._closing import Closing, aclose_of
 from sluicegate._exceptions import ChannelClosed, ChannelError, ShutDown
+from sluicegate._mistakes import check_result
 from sluicegate._pipeline.order import Refusal
 from sluicegate._pipeline.routing import give_back
 from sluicegate._pipeline.workers import NOTHING, acquire_more
@@ -41,7 +42,7 @@ async def call(operation: Operation, item: Any) -> Any:
     """Call a function with an item, and await what it returns if it is a coroutine function."""
     _, f, is_async, timeout = operation
     if not is_async:
-        return f(item)
+        return check_result(f, f(item))
     if timeout is None:
         return await f(item)
     begun = time.monotonic()

@@ -21,6 +21,7 @@ import time
 from operator import length_hint
 
 from sluicegate._exceptions import Empty, ShutDown
+from sluicegate._mistakes import check_result
 from sluicegate._pipeline.order import Refusal, discard, put, put_singly
 from sluicegate._running import not_an_end
 
@@ -129,11 +130,14 @@ class Worker:
         return self.hand[0] if self.steps is None else list(self.steps)
 
     def begin(self, items: Iterator[Any], operations: Sequence[Operation]) -> Iterator[Any]:
-        """Return an iterator that makes the results."""
+        """Return an iterator that makes the results. The first ones are checked: what hides a coroutine function does so for each item."""
+        is_new = not self.made
         if self.is_single(operations):
-            return map(operations[0].function, items)
+            f = operations[0].function
+            return map(functools.partial(_checked, f) if is_new else f, items)
         chain: Any = self.each(items)
-        for kind, f, _, _ in operations:
+        for kind, function, _, _ in operations:
+            f = functools.partial(_checked, function) if is_new and kind != "flat" else function
             if kind == "map":
                 chain = map(f, chain)
             elif kind == "filter":
@@ -330,6 +334,10 @@ class Worker:
     def is_single(self, operations: Sequence[Operation]) -> bool:
         """Whether there is one result for each item, so that they need not be counted: nobody looks at what a sink returns."""
         return len(operations) == 1 and (operations[0].kind == "map" or self.node.kind == "sink")
+
+
+def _checked(f: Callable[[Any], Any], item: Any) -> Any:
+    return check_result(f, f(item))
 
 
 def _tap(f: Callable[[Any], object], item: Any) -> Any:

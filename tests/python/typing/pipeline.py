@@ -1,8 +1,9 @@
 """What types a user's type checker sees of pipelines: checked by pyright (and mypy --strict), never run."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import TypeGuard
 
-from typing_extensions import assert_type
+from typing_extensions import TypeIs, assert_type
 
 from sluicegate import (
     CreditChannel,
@@ -38,6 +39,14 @@ def lines() -> Iterator[str]:
     yield ""
 
 
+def is_text(value: str | None) -> TypeIs[str]:
+    return value is not None
+
+
+def is_given(value: str | None) -> TypeGuard[str]:
+    return value is not None
+
+
 def use_bytes(data: bytes) -> None: ...
 
 
@@ -64,6 +73,8 @@ def stages(limiter: TokenBucket) -> None:
     assert_type(numbers.map(str).flat_map(digits), Pipeline[int])
     assert_type(numbers.filter(lambda n: n > 1), Pipeline[int])
     assert_type(numbers.filter(text_async), Pipeline[int])
+    assert_type(Pipeline(["1", None]).filter(is_text), Pipeline[str])
+    assert_type(Pipeline(["1", None]).filter(is_given), Pipeline[str])
     assert_type(numbers.tap(print), Pipeline[int])
     assert_type(numbers.batch(100, linger=0.2), Pipeline[list[int]])
     assert_type(numbers.batch(100).unbatch(), Pipeline[int])
