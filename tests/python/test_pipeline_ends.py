@@ -1303,6 +1303,39 @@ def test_ctrl_c_in_a_sink_in_the_caller(how):
     assert run_script(IN_CALLER, how) == f"interrupted {how}\n"
 
 
+@pytest.mark.thread_unsafe(reason="starts an interpreter")
+@pytest.mark.parametrize("before", ["", "run.kill()", "run.close()"])
+def test_ctrl_c_ends_a_coroutine_that_hangs_when_it_is_cancelled(before):
+    """One Ctrl-C cancels, or, if that has been done, ends what the coroutine does because of it. So does the next one."""
+    run_script(
+        f"""
+        import asyncio, signal, threading
+        from sluicegate import Pipeline
+        interrupt = lambda: threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+        begun = threading.Event()
+
+        async def call(x):
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                interrupt()
+                await asyncio.sleep(60)
+
+        try:
+            with Pipeline([1]).map(call).for_each(print).start() as run:
+                begun.wait()
+                {before or "interrupt()"}
+                run.wait()
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError
+        assert run.is_over
+        """
+    )
+
+
 @pytest.mark.skipif(sys.gettrace() is not None, reason="it sets a trace function")
 @pytest.mark.parametrize("interrupt", ["kill", "drain"])
 @pytest.mark.parametrize("is_fused", [False, True])

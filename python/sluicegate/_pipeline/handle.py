@@ -204,7 +204,7 @@ class PipelineRun(Generic[_T_co]):
             with contextlib.suppress(BaseException):
                 self._finish(limit)
         if not run.is_over:
-            run.kill(interrupt)
+            run.kill(interrupt, is_urgent=True)
             self._leave()
         self._told.add(_caller())
 
@@ -313,6 +313,7 @@ class PipelineRun(Generic[_T_co]):
     def close(self) -> None:
         """End at once, as leaving the block early does, and wait until all threads have left.
 
+        If the wait is interrupted by an exception from a signal handler, coroutine functions that have been cancelled are cancelled again.
         Others that wait for the run, or iterate over it, get Killed. Raises RuntimeError in a stage and in `on_discard`.
         """
         self._check_thread(is_closing=True)
@@ -321,12 +322,16 @@ class PipelineRun(Generic[_T_co]):
         self._leave()
 
     async def aclose(self) -> None:
-        """As `close`, from a coroutine."""
+        """As `close`, from a coroutine. If it is cancelled, coroutine functions that have been cancelled are cancelled again."""
         self._check_task(is_closing=True)
         self._told.add(_caller())
         self._run.give_up("the run was closed")
         self._let_callers_leave()
-        await self._run.alive.join_async()
+        try:
+            await self._run.alive.join_async()
+        except BaseException as error:  # it is cancelled, and perhaps because what is waited for hangs
+            self._run.kill(error, is_urgent=True)
+            raise
         self._cancel_timer()
 
     def __enter__(self) -> Self:
@@ -467,8 +472,12 @@ class PipelineRun(Generic[_T_co]):
 
     def _leave(self) -> None:
         self._let_callers_leave()
-        self._run.alive.join()
-        self._run.join()
+        try:
+            self._run.alive.join()
+            self._run.join()
+        except BaseException as error:  # as in `aclose`
+            self._run.kill(error, is_urgent=True)
+            raise
         self._cancel_timer()
 
     def _cancel_timer(self) -> None:
