@@ -1235,6 +1235,32 @@ def test_a_task_of_a_dead_loop_that_awaits_in_its_end(monkeypatch):
     assert told == ["coroutine ignored GeneratorExit"]
 
 
+@pytest.mark.parametrize("how", ["run_async", "block"])
+def test_a_task_of_a_dead_loop_that_waits_for_the_run(how, monkeypatch):
+    told = []
+    monkeypatch.setattr("sys.unraisablehook", lambda what: told.append(str(what.exc_value)))
+    begun, gate = threading.Event(), threading.Event()
+    pipeline = Pipeline(itertools.count()).map(lambda x: (begun.set(), gate.wait(PATIENCE))).for_each(str)
+
+    async def wait():
+        if how == "run_async":
+            await pipeline.run_async()
+        async with pipeline.start_async():
+            await asyncio.sleep(PATIENCE)
+
+    before = threading.active_count()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(wait())
+    loop.run_until_complete(eventually(begun.is_set))
+    loop.close()
+    task._log_destroy_pending = False
+    del task, loop
+    gc.collect()
+    gate.set()
+    wait_until(lambda: threading.active_count() == before)
+    assert not told
+
+
 # --- signals, fork, exit -------------------------------------------------------------------------------------------
 
 

@@ -235,7 +235,8 @@ class PipelineRun(Generic[_T_co]):
             import asyncio
 
             self._run.kill(error, is_urgent=isinstance(error, asyncio.CancelledError))
-            await self.aclose()
+            if not isinstance(error, GeneratorExit):  # the loop is gone, and nothing can be awaited
+                await self.aclose()
             raise
         self._raise()
 
@@ -358,7 +359,9 @@ class PipelineRun(Generic[_T_co]):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if error is None and self._run.graph.results is None and _caller() not in self._told:
+        if isinstance(error, GeneratorExit):  # as in `wait_async`
+            self._run.give_up("the block was left")
+        elif error is None and self._run.graph.results is None and _caller() not in self._told:
             await self.wait_async()
         else:
             await self.aclose()
