@@ -11,24 +11,10 @@ from sluicegate._running import Lock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Sequence
-    from typing import Any, Protocol
+    from collections.abc import Callable
+    from typing import Any
 
-    from sluicegate._closing import Cancellations
     from sluicegate._pipeline.callbacks import Calls, Dropped
-
-    class RunInterface(Protocol):
-        """The part of the run that workers use."""
-
-        is_stopping: bool
-        cancellations: Cancellations
-
-        def discard(self, items: Sequence[Any], node: Node) -> None: ...
-        def failed(self, node: Node, number: int, item: Any, error: BaseException) -> bool: ...
-        def fail(self, node: Node, error: BaseException) -> None: ...
-        def refused(self, node: Node, edge: Edge, item: Any, error: BaseException) -> None: ...
-        def source_failed(self, node: Node, error: BaseException) -> None: ...
-
 
 __all__ = ["Edge", "Graph", "Node", "Operation"]
 

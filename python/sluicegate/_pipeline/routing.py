@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from sluicegate._exceptions import Empty, ShutDown
-from sluicegate._pipeline.order import discard, put
-from sluicegate._pipeline.workers import acquire_more, acquire_some
+from sluicegate._pipeline.permits import acquire_more, acquire_some
+from sluicegate._pipeline.putting import discard, put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,26 +12,20 @@ import time
 
 from sluicegate._closing import Closing, aclose_of
 from sluicegate._exceptions import ChannelClosed, ChannelError, ShutDown
-from sluicegate._pipeline.order import Refusal
+from sluicegate._pipeline.permits import acquire_some_async
+from sluicegate._pipeline.putting import Refusal
 from sluicegate._pipeline.routing import give_back
-from sluicegate._pipeline.workers import NOTHING, acquire_more
+from sluicegate._pipeline.workers import NOTHING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
-    from sluicegate._core import Semaphore
     from sluicegate._pipeline.graph import Edge, Operation
     from sluicegate._pipeline.workers import Worker
 
 __all__ = ["read_async", "work_async"]
-
-
-async def acquire_some_async(permits: Semaphore, most: int) -> int:
-    """Acquire 1 to `most` permits: what there is, but at least one."""
-    await permits.acquire_async()
-    return 1 if most == 1 else 1 + acquire_more(permits, most - 1)
 
 
 # --- operations -------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ import time
 from operator import length_hint
 
 from sluicegate._exceptions import Empty, ShutDown
-from sluicegate._pipeline.order import Refusal, discard, put, put_singly
+from sluicegate._pipeline.permits import acquire_some
+from sluicegate._pipeline.putting import Refusal, discard, put, put_into
 from sluicegate._running import not_an_end
 
 TYPE_CHECKING = False
@@ -29,22 +30,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-    from sluicegate._core import Semaphore
-    from sluicegate._pipeline.graph import Edge, Node, Operation, RunInterface
+    from sluicegate._pipeline.graph import Node, Operation
+    from sluicegate._pipeline.running import Run
 
-__all__ = ["NOTHING", "Worker", "acquire_more", "acquire_some", "forget_accepted", "work"]
+__all__ = ["LONG", "NOTHING", "Worker", "work"]
 
 #: In the place of an item.
 NOTHING: Any = object()
 
 #: What is taken at once should not take much longer than this, in seconds.
-_LONG = 0.0005
+LONG = 0.0005
 
 
 class Worker:
     """A thread or a task of a node, and what it has done."""
 
-    def __init__(self, run: RunInterface, node: Node) -> None:
+    def __init__(self, run: Run, node: Node) -> None:
         self.run = run
         self.node = node
         self.thread: Any = None
@@ -322,9 +323,9 @@ class Worker:
         each = bucket(took / count)
         self.times[each] = self.times.get(each, 0) + count
         measure = took / count * 0.5 if self.node.workers == 1 else took
-        if measure > 4 * _LONG:
+        if measure > 4 * LONG:
             self.batch_size = max(1, self.batch_size // 2)
-        elif measure < _LONG and count >= self.batch_size:
+        elif measure < LONG and count >= self.batch_size:
             self.batch_size = min(2 * self.batch_size, self.node.max_batch)
 
     def is_single(self, operations: Sequence[Operation]) -> bool:
@@ -346,20 +347,6 @@ def bucket(seconds: float) -> int:
     """The class of a time: eight of them to a power of two, rounded in the middle."""
     mantissa, exponent = math.frexp(max(seconds, 1e-9))
     return exponent * 8 + int((mantissa - 0.5) * 16)
-
-
-def acquire_some(permits: Semaphore, most: int) -> int:
-    """Acquire 1 to `most` permits: what there is, but at least one."""
-    if most > 1 and most <= permits.size and permits.try_acquire(most):
-        return most
-    permits.acquire()
-    return 1 if most == 1 else 1 + acquire_more(permits, most - 1)
-
-
-def acquire_more(permits: Semaphore, most: int) -> int:
-    """Acquire up to `most` further permits without waiting. Return how many."""
-    more = min(most, permits.value)
-    return more if more > 0 and permits.try_acquire(more) else 0
 
 
 def work(worker: Worker) -> None:
@@ -430,11 +417,6 @@ def work(worker: Worker) -> None:
         elif worker.last_made < count and permits is not None:
             permits.release(count - worker.last_made)
         del items
-
-
-def put_into(edge: Edge) -> Callable[[Any], int]:
-    """What puts results into an edge, as they are made."""
-    return edge.queue.put_many if edge.policy is None else functools.partial(put_singly, edge)
 
 
 def _expand_in_turn(worker: Worker, items: list[Any], number: int, put_many: Any) -> bool:
