@@ -1,4 +1,4 @@
-"""`PipelineRun`: a pipeline that runs, as its user has it."""
+"""`PipelineRun`: the user's handle of a pipeline that runs."""
 
 from __future__ import annotations
 
@@ -462,7 +462,7 @@ class PipelineRun(Generic[_T_co]):
         self._cancel_timer()
 
     def _discard(self, results: Edge, items: list[Any]) -> None:
-        """Give up results that nobody takes."""
+        """Discard results that nobody takes."""
         self._run.discard(items, results.producers[0])
         results.release(results.weight(items))
 
@@ -524,14 +524,14 @@ class PipelineRun(Generic[_T_co]):
 
 
 def _caller() -> Any:
-    """The task that calls this, or else the thread."""
+    """Return the task that calls this, or else the thread."""
     asyncio = sys.modules.get("asyncio")
     task = None if asyncio is None or asyncio._get_running_loop() is None else asyncio.current_task()
     return threading.current_thread() if task is None else task
 
 
 def _refuse_coroutine_sink(graph: Graph, instead: str) -> None:
-    """A thread that waits cannot call a sink in the caller that is a coroutine function."""
+    """Raise TypeError if a sink in the caller is a coroutine function, which a thread that waits cannot call."""
     for node in graph.nodes:
         if node.in_caller and node.is_async:
             f = node.operations[-1].function

@@ -33,11 +33,11 @@ class Order:
         #: By number: the number after them, the results, and whether nothing comes after them.
         self.early: dict[int, tuple[int, list[Any], bool]] = {}
         self.waiting: dict[int, Semaphore] = {}
-        #: Nothing comes any more: a call has failed.
+        #: Nothing more is put: a call has failed, or the run was killed.
         self.has_ended = False
 
     def wait(self, number: int) -> None:
-        """Wait until this number is at the head, or there is no head any more."""
+        """Wait until this number is at the head, or the order has ended."""
         gate = self._gate(number)
         if gate is not None:
             gate.acquire()
@@ -56,7 +56,7 @@ class Order:
             return gate
 
     def advance(self, after: int, *, is_last: bool) -> None:
-        """The head is done: the next number is `after`."""
+        """Let the number `after` be at the head: what was there is finished. With `is_last` nothing comes after it."""
         with self.lock:
             self.next = after
             self.has_ended = self.has_ended or is_last
@@ -64,7 +64,7 @@ class Order:
         self._then(gate)
 
     def deliver(self, number: int, after: int, results: list[Any], *, is_last: bool) -> None:
-        """Put the results when it is their turn. With `is_last` nothing comes after them."""
+        """Put the results now, or leave them here until it is their turn. With `is_last` nothing comes after them."""
         with self.lock:
             if self.next != number and not self.has_ended:
                 self.early[number] = (after, results, is_last)
@@ -94,7 +94,7 @@ class Order:
         self.has_ended = self.has_ended or is_last
 
     def end(self) -> None:
-        """Nothing is put after the head: a worker that has results discards them."""
+        """Let nothing be put after the head. Results that are left here are discarded, and so are those of workers that have any."""
         with self.lock:
             self.has_ended = True
             early, self.early = self.early, {}

@@ -1,4 +1,4 @@
-"""Permits, acquired several at a time: as many as there are, so that nobody waits for more than one."""
+"""Functions that acquire as many permits as there are at the moment, and wait only for the first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["acquire_more", "acquire_some", "acquire_some_async"]
 
 
 def acquire_some(permits: Semaphore, most: int) -> int:
-    """Acquire 1 to `most` permits: what there is, but at least one."""
+    """Acquire between 1 and `most` permits, as many as there are. Wait if there is none. Return how many."""
     if most > 1 and most <= permits.size and permits.try_acquire(most):
         return most
     permits.acquire()
@@ -18,7 +18,7 @@ def acquire_some(permits: Semaphore, most: int) -> int:
 
 
 async def acquire_some_async(permits: Semaphore, most: int) -> int:
-    """Acquire 1 to `most` permits: what there is, but at least one."""
+    """As `acquire_some`, in a task."""
     await permits.acquire_async()
     return 1 if most == 1 else 1 + acquire_more(permits, most - 1)
 

@@ -59,12 +59,12 @@ def _put_singly(edge: Edge, results: Iterable[Any]) -> int:
 
 
 def discard(run: Run, node: Node, edge: Edge, results: list[Any]) -> None:
-    """Give up results that were to go into an edge, and their permits."""
+    """Discard results that were to go into an edge, and release their permits."""
     if results:
         run.discard(results, node)
         edge.release(len(results))
 
 
 def put_into(edge: Edge) -> Callable[[Any], int]:
-    """What puts results into an edge, as they are made."""
+    """Return the function that puts the results of an iterator into an edge, as they are made."""
     return edge.queue.put_many if edge.policy is None else functools.partial(_put_singly, edge)

@@ -46,7 +46,7 @@ _PATIENCE = 0.5
 
 
 class Run:
-    """What the workers share."""
+    """A run of a pipeline: what its workers share."""
 
     def __init__(self, graph: Graph, name: str | None, on_discard: Callable[[Any, str], object] | None) -> None:
         self.graph = graph
@@ -116,7 +116,7 @@ class Run:
             raise
 
     def add(self, worker: Worker) -> None:
-        """A worker is about to begin."""
+        """Add a worker that is about to begin."""
         with self.lock:
             self.workers.append(worker)
             worker.node.alive += 1
@@ -148,7 +148,7 @@ class Run:
             raise
 
     def run_worker(self, worker: Worker) -> None:
-        """A thread's life."""
+        """Do what a worker in a thread does, and let it leave."""
         node = worker.node
         worker.started = time.monotonic()
         try:
@@ -196,7 +196,7 @@ class Run:
             worker.cancel()
 
     def task_left(self, worker: Worker, task: asyncio.Task[None]) -> None:
-        """A task has ended. Nobody else cancels it, or that is an error like others."""
+        """Let a worker leave whose task has ended. A cancellation that is not ours is an error like others."""
         import asyncio
 
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -205,7 +205,7 @@ class Run:
         self.worker_left(worker)
 
     def worker_left(self, worker: Worker) -> None:
-        """A worker has left. With the last one of a node its output ends; with the last one of all, the run."""
+        """Let a worker leave. With the last one of a node its output ends, and with the last one of all the run."""
         node = worker.node
         with self.lock:
             if worker.has_left:
@@ -232,7 +232,7 @@ class Run:
         self.alive.task_done()
 
     def finish(self) -> None:
-        """Everybody has left."""
+        """End the run: all workers have left."""
         for edge in self.graph.edges:
             if edge.dropped is not None:
                 edge.dropped.tell_replaced()  # if a signal handler has interrupted whoever put
@@ -246,7 +246,7 @@ class Run:
                 self.loop.call_soon_threadsafe(self.loop.stop)
 
     def join(self) -> None:
-        """Wait for the threads of workers that have left, all but our own."""
+        """Wait for the threads of workers that have left, except for the current one."""
         threads = [worker.thread for worker in self.workers if not worker.is_left_behind]
         for thread in [self.stopper, *threads, self.loop_thread]:
             if thread is not None and thread is not threading.current_thread():
@@ -303,7 +303,7 @@ class Run:
             alive.task_done()
 
     def give_up(self, reason: str) -> None:
-        """Nobody wants anything more of the run: end it, or, if it is over, discard the results that have not been taken."""
+        """End the run because nobody wants its results, or, if it is over, discard those that have not been taken."""
         if not self.is_over:
             self.is_closed = self.killed is None
             self.kill(Killed(reason))
@@ -311,7 +311,7 @@ class Run:
             self.kill_edges([self.graph.results])
 
     def fail(self, node: Node, error: BaseException) -> None:
-        """A stage cannot go on: end the stages before it at once, and the sources. What is behind it goes on."""
+        """End a stage with an error, and with it the stages before it and the sources, at once. The stages behind it go on."""
         with self.lock:
             self.errors.append(not_an_end(error, f"a function of stage {node.name!r}"))
         self.stop()
@@ -321,7 +321,7 @@ class Run:
         self.kill_edges(edges, before)
 
     def failed(self, node: Node, number: int, item: Any, error: BaseException) -> bool:
-        """A call has raised. True if its worker goes on with the next item."""
+        """Deal with the error of a call. Return whether its worker goes on with the next item."""
         if isinstance(error, KeyboardInterrupt) and node.in_caller:
             self.interrupted_in = threading.current_thread()
             if self.drains_on_interrupt and self.interrupt is None:
@@ -339,21 +339,21 @@ class Run:
         return False
 
     def refused(self, node: Node, edge: Edge, item: Any, error: BaseException) -> None:
-        """The queue behind a node has refused an item, or a function of `conflate` has raised: what is before it ends."""
+        """End a node because the queue behind it has refused an item, or because a function of that queue has raised."""
         error = not_an_end(error, f"a function of {edge.policy!r}")
         where = f"pipeline {self.name!r}, stage {edge.policy!r}" if self.name is not None else f"pipeline, stage {edge.policy!r}"
         add_note(error, f"in {where}, behind {node.name!r}: {short_repr(item)}")
         self.fail(node, error)
 
     def source_failed(self, node: Node, error: BaseException) -> None:
-        """A source has raised: what came before goes on to its end."""
+        """End a source that has raised. The items that came before the error are finished."""
         error = not_an_end(error, "the source of a pipeline")
         where = f"pipeline {self.name!r}" if self.name is not None else "pipeline"
         add_note(error, f"in {where}: the source {node.name!r}")
         self.fail(node, error)
 
     def interrupted(self, worker: Worker) -> None:
-        """A worker in the caller was interrupted between two calls: discard what it has taken.
+        """Discard what a worker in the caller has taken, after it was interrupted between two calls.
 
         The permits of these items may be lost. Nobody needs them any more, because the sources take no further item.
         """
@@ -364,7 +364,7 @@ class Run:
         _release_all(worker.node.in_edge)
 
     def resize(self, node: Node, workers: int) -> None:
-        """Let a stage have so many workers from now on."""
+        """Let a stage have this number of workers from now on."""
         with self.lock:
             if not node.alive or self.is_over:
                 return
@@ -404,7 +404,7 @@ class Run:
             raise
 
     def forget_retired(self) -> None:
-        """Of workers that are gone keep only what they have done: a run may be resized any number of times. Call it with the lock held."""
+        """Keep only the figures of workers that are gone, because a run may be resized any number of times. Call it with the lock held."""
         from sluicegate._pipeline.measuring import Tally
 
         gone = [worker for worker in self.workers if worker.is_gone]
@@ -414,7 +414,7 @@ class Run:
             self.workers = [worker for worker in self.workers if worker not in gone]  # others may be iterating over the old list
 
     def is_inside(self, task: Any = None) -> bool:
-        """Whether this thread or task is one that the end of the run has to wait for: in a call of a stage, or in `on_discard`."""
+        """Return whether the end of the run has to wait for this thread or task: it is in a call of a stage, or in `on_discard`."""
         me = threading.get_ident()
         if me in self.discarding:
             return True
@@ -425,7 +425,7 @@ class Run:
         return any(worker.thread is not None and worker.thread.ident == me and not worker.has_left for worker in self.workers)
 
     def needs_loop_of_this_thread(self) -> bool:
-        """Whether tasks of it have to run on the event loop that is running in this thread."""
+        """Return whether tasks of the run need the event loop that is running in this thread."""
         if self.loop is None or self.is_over or not any(node.is_async and node.alive and not node.in_caller for node in self.graph.nodes):
             return False
         return _is_running(self.loop)
@@ -445,7 +445,7 @@ class Run:
             self.drain(edge)
 
     def drain(self, edge: Edge) -> None:
-        """Discard what is in an edge."""
+        """Discard the items in an edge."""
         while True:
             try:
                 items = edge.queue.get_many(1000, block=False)
@@ -473,7 +473,7 @@ class Run:
             self.loop.call_soon_threadsafe(_cancel, workers)
 
     def discard(self, items: Sequence[Any], node: Node) -> None:
-        """Items will not be finished."""
+        """Count items that will not be finished, and call `on_discard` with them."""
         if not items or node.items_are_copies:
             return
         with self.lock:
@@ -494,7 +494,7 @@ class Run:
                 self.discarding.discard(me)
 
     def loop_died(self) -> None:
-        """The caller's loop is gone, and our tasks with it."""
+        """End the run because the caller's loop is gone, and the tasks with it."""
         self.kill(RuntimeError("the event loop of this pipeline has ended"))
         for worker in list(self.workers):
             if worker.node.is_async and not worker.has_left:
@@ -503,7 +503,7 @@ class Run:
                 self.worker_left(worker)
 
     def forget(self) -> None:
-        """In the child of a fork: the threads and tasks are the parent's."""
+        """End the run in the child of a fork, where its threads and tasks do not exist."""
         self.lock = Lock()
         self.errors = [RuntimeError("this process was forked while its parent was running a pipeline")]
         self.is_stopping = self.is_over = True
@@ -516,7 +516,7 @@ class Run:
     # --- the outcome -------------------------------------------------------------------------------------------------
 
     def outcome(self) -> BaseException | None:
-        """What the caller raises when everything has ended."""
+        """Return the exception that the caller raises when the run is over, or None."""
         with self.lock:
             errors = list(self.errors)
             first = self.interrupt or (errors[0] if errors else self.killed)
@@ -530,7 +530,7 @@ class Run:
         return first
 
     def unfinished_work(self) -> str:
-        """What has not ended, in words."""
+        """Return in words which stages have not ended, and what they work on."""
         now, found = time.monotonic(), []
         for node in self.graph.nodes:
             workers = [worker for worker in self.workers if worker.node is node and not worker.has_left]
@@ -556,7 +556,7 @@ class Run:
 
 
 def _release_all(edge: Edge) -> None:
-    """Nobody waits for a permit of a killed edge any more."""
+    """Release permits without number, so that nobody waits for one of a killed edge."""
     if edge.permits is not None:
         edge.permits.resize(PLENTY)
     if edge.consumer is not None and edge.consumer.limits_itself:
@@ -564,14 +564,14 @@ def _release_all(edge: Edge) -> None:
 
 
 def _drop(run: weakref.ref[Run], node: Node, item: Any) -> None:
-    """A policy behind a node has dropped an item."""
+    """Discard an item that a policy behind a node has dropped."""
     alive = run()
     if alive is not None:
         alive.discard([item], node)
 
 
 def upstream_nodes(node: Node) -> list[Node]:
-    """The node and all those whose items come to it."""
+    """Return the node and all nodes whose items come to it."""
     found = [node]
     for each in found:
         if each.in_edge is not None:

@@ -26,7 +26,7 @@ __all__ = ["read"]
 
 
 def read(worker: Worker) -> None:
-    """The life of the thread of a source."""
+    """Read a source to its end, or until the run stops."""
     run, source, out_edge = worker.run, worker.node.source, worker.node.out_edge
     worker.since = time.monotonic()
     try:

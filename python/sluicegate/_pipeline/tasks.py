@@ -1,7 +1,7 @@
 """The workers and sources of a run that are tasks of an event loop.
 
-They work as those in threads do. A worker takes several items at once only if it is the only one of its node; otherwise one, so that
-the calls run side by side. All tasks of a run are on one loop, and are cancelled when what they do is not wanted any more.
+They work as those in threads do. A worker takes several items at once only if its node has no other; otherwise it takes one, so that
+the calls run side by side. All tasks of a run are on one loop. They are cancelled when their results are not wanted any more.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ async def apply(worker: Worker, operations: Sequence[Operation], item: Any, emit
 
 
 async def _begin(operation: Operation, item: Any) -> Any:
-    """Call the function of `flat_map`. An async generator function returns its generator at once."""
+    """Call the function of a `flat_map`, and return the iterable. An async generator function returns its generator at once."""
     from inspect import isasyncgen
 
     if not operation.is_async:
@@ -92,11 +92,11 @@ async def expand(worker: Worker, items: Any, operations: Sequence[Operation], em
 
 
 class _Reported(Exception):
-    """A call has raised, and the run has been told."""
+    """A call has raised, and the run knows about it."""
 
 
 async def _apply_to_element(worker: Worker, operations: Sequence[Operation], each: Any, emit: Callable[[Any], Awaitable[object]]) -> None:
-    """Apply operations to what `flat_map` has made. If they raise, what it makes next may have its turn."""
+    """Apply operations to one of the items that `flat_map` has made. If they raise and `on_error` skips it, the next one follows."""
     worker.element = each
     try:
         await apply(worker, operations, each, emit)
@@ -113,7 +113,7 @@ async def _apply_to_element(worker: Worker, operations: Sequence[Operation], eac
 
 
 async def work_async(worker: Worker) -> None:
-    """The life of a worker."""
+    """Run a worker until it leaves."""
     run, node = worker.run, worker.node
     in_edge, out_edge, admission, order = node.in_edge, node.out_edge, node.admission, node.order
     permits = None if out_edge is None else out_edge.permits
@@ -155,7 +155,7 @@ async def work_async(worker: Worker) -> None:
 
 
 async def _process_by_key(worker: Worker, item: Any, number: int) -> bool:
-    """Work on an item, and on those of the same key that come meanwhile."""
+    """Work on an item, and then on those with the same key that have come meanwhile."""
     run, node = worker.run, worker.node
     keys = node.keys
     goes_on = True
@@ -276,7 +276,7 @@ async def _process(worker: Worker, items: list[Any], number: int) -> bool:
 
 
 async def _put_in_turn(worker: Worker, results: list[Any], number: int, emit: Callable[[Any], Awaitable[object]]) -> bool:
-    """Put results when it is our turn, where `put` may have to wait, which nobody can do for us."""
+    """Put results when it is their turn, into a queue where `put` may have to wait, so that no other worker can put them."""
     order, out_edge = worker.node.order, worker.node.out_edge
     left, results[:] = list(results), []
     try:
@@ -302,7 +302,7 @@ async def _put_in_turn(worker: Worker, results: list[Any], number: int, emit: Ca
 
 
 async def _expand_in_turn(worker: Worker, item: Any, number: int, emit: Callable[[Any], Awaitable[object]]) -> None:
-    """Call the function of a `flat_map` at once, and iterate over what it returns when it is our turn."""
+    """Call the function of a `flat_map` at once, and iterate over what it returns when it is the turn of the item."""
     order, operations = worker.node.order, worker.node.operations
     flat = next(at for at, each in enumerate(operations) if each.kind == "flat")
     iterables: list[Any] = []
@@ -323,7 +323,7 @@ async def _expand_in_turn(worker: Worker, item: Any, number: int, emit: Callable
 
 
 async def read_async(worker: Worker) -> None:
-    """The life of the task that reads a source."""
+    """Read a source to its end."""
     run, node = worker.run, worker.node
     source = node.source
     try:
@@ -344,8 +344,8 @@ async def read_async(worker: Worker) -> None:
 async def _receive(worker: Worker, most: int) -> list[Any]:
     """Receive from a channel.
 
-    A receiver that waits for nothing but deliveries that it has not settled itself is told so, because it would wait for ever. Here others
-    settle them: the stages behind. So another task waits.
+    A receiver that waits while all deliveries are its own and unsettled gets a ChannelError, because it would wait for ever. Here the
+    stages behind settle them, so another task does the waiting.
     """
     receive = worker.node.source.given.receive_many_async
     try:
@@ -430,5 +430,5 @@ async def _put(worker: Worker, items: list[Any]) -> None:
 
 
 def is_own(worker: Worker, edge: Edge, error: BaseException) -> bool:
-    """Whether a put has failed for a reason of ours: the edge has ended, or the task has been cancelled."""
+    """Return whether a put has failed because of the run: the edge has ended, or the task was cancelled."""
     return edge.policy is None or worker.is_cancelled or isinstance(error, GeneratorExit) or edge.is_end(error)
