@@ -1,4 +1,4 @@
-"""A run: its threads, its tasks, and how it ends.
+"""A run: its workers, and how it ends.
 
 *Completion* moves from the sources to the sink: when the last worker of a node has left, the edges behind the node are shut down, and
 the workers of the next node leave when these edges are empty. *An error* in a node stops the sources and kills all edges before the
@@ -24,11 +24,10 @@ from sluicegate._exceptions import Empty, Killed, ShutDown
 from sluicegate._pipeline.building import batch_limit, in_hand, list_size
 from sluicegate._pipeline.errors import apply_policy
 from sluicegate._pipeline.keys import Keys
+from sluicegate._pipeline.launching import is_running, launch
 from sluicegate._pipeline.order import Order
-from sluicegate._pipeline.routing import broadcast, work_by_key, work_on_batches
-from sluicegate._pipeline.sourcing import read
-from sluicegate._pipeline.workers import Worker, work
-from sluicegate._running import PLENTY, Lock, Start, add_item_note, add_note, call_at_exit, not_an_end, short_repr
+from sluicegate._pipeline.workers import Worker
+from sluicegate._running import PLENTY, Lock, add_item_note, add_note, call_at_exit, not_an_end, short_repr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class Run:
             for worker in workers:  # all are there before the first can leave
                 self.add(worker)
             for worker in reversed(workers):  # whoever takes is there first
-                self.launch(worker)
+                launch(self, worker)
         except BaseException as error:
             self.kill(error)
             for worker in workers:
@@ -121,88 +120,6 @@ class Run:
             self.workers.append(worker)
             worker.node.alive += 1
         self.alive.put(None)
-
-    def launch(self, worker: Worker) -> None:
-        """Start a worker's thread or task."""
-        node = worker.node
-        if node.is_async:
-            loop = self.loop or self.start_loop()
-            if self.loop_thread is None and _is_running(loop):
-                self.start_task(worker)
-            else:
-                worker.task = True
-                try:
-                    loop.call_soon_threadsafe(self.start_task, worker)
-                except BaseException:  # it is closed
-                    worker.task = None
-                    raise
-            return
-        start, run = Start(), self.context.copy().run
-        thread = threading.Thread(target=start.run, args=(run, self.run_worker, worker), name=f"pipeline {node.name}", daemon=True)
-        worker.thread = thread
-        try:
-            thread.start()
-        except BaseException:
-            if start.give_up():  # else a signal handler has raised, and the thread runs all the same
-                worker.thread = None
-            raise
-
-    def run_worker(self, worker: Worker) -> None:
-        """Do what a worker in a thread does, and let it leave."""
-        node = worker.node
-        worker.started = time.monotonic()
-        try:
-            if node.kind == "source":
-                read(worker)
-            elif node.kind == "batch":
-                work_on_batches(worker)
-            elif node.kind == "broadcast":
-                broadcast(worker)
-            elif node.kind == "keyed":
-                work_by_key(worker)
-            else:
-                work(worker)
-        except BaseException as error:  # noqa: BLE001 - a mistake of ours, or MemoryError
-            self.fail(node, error)
-        finally:
-            self.worker_left(worker)
-
-    def start_loop(self) -> asyncio.AbstractEventLoop:
-        """Start a loop in a thread of its own."""
-        import asyncio
-
-        loop = self.loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=self.context.copy().run, args=(_run_loop, loop), name="pipeline loop", daemon=True)
-        self.loop_thread = thread
-        thread.start()
-        return loop
-
-    def start_task(self, worker: Worker) -> None:
-        """Start a task, on the loop's thread."""
-        from sluicegate._pipeline.tasks import read_async, work_async
-
-        worker.started = time.monotonic()
-        coroutine = read_async(worker) if worker.node.kind == "source" else work_async(worker)
-        try:
-            task = worker.task = self.loop.create_task(coroutine)
-        except BaseException as error:
-            coroutine.close()
-            worker.task = None
-            self.fail(worker.node, error)
-            self.worker_left(worker)
-            raise
-        task.add_done_callback(functools.partial(self.task_left, worker))
-        if worker.is_cancelled:
-            worker.cancel()
-
-    def task_left(self, worker: Worker, task: asyncio.Task[None]) -> None:
-        """Let a worker leave whose task has ended. A cancellation that is not ours is an error like others."""
-        import asyncio
-
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is not None and not worker.is_cancelled:
-            self.fail(worker.node, error)
-        self.worker_left(worker)
 
     def worker_left(self, worker: Worker) -> None:
         """Let a worker leave. With the last one of a node its output ends, and with the last one of all the run."""
@@ -395,7 +312,7 @@ class Run:
                 self.add(worker)
         try:
             for worker in made:
-                self.launch(worker)
+                launch(self, worker)
         except BaseException:
             for worker in made:
                 if worker.thread is None and worker.task is None:
@@ -428,7 +345,7 @@ class Run:
         """Return whether tasks of the run need the event loop that is running in this thread."""
         if self.loop is None or self.is_over or not any(node.is_async and node.alive and not node.in_caller for node in self.graph.nodes):
             return False
-        return _is_running(self.loop)
+        return is_running(self.loop)
 
     def kill_edges(self, edges: Sequence[Edge], nodes: Sequence[Node] = ()) -> None:
         """Shut edges down, let the workers of these nodes begin no further call, and discard what is in the edges.
@@ -600,24 +517,6 @@ def _close(task: asyncio.Task[None]) -> None:
         coroutine.close()
     except BaseException as error:  # noqa: BLE001 - the user's, who may also have awaited something in a `finally`
         Receiver._report(error, coroutine)
-
-
-def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
-    import asyncio
-
-    return asyncio._get_running_loop() is loop
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    import asyncio
-
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
 
 
 _live: weakref.WeakSet[Run] = weakref.WeakSet()
