@@ -18,6 +18,7 @@ from sluicegate._pipeline.errors import DeadLetters
 from sluicegate._pipeline.sources import source_of
 from sluicegate._pipeline.steps import (
     BUFFER,
+    METHODS,
     MOST,
     Step,
     check_buffer,
@@ -629,7 +630,7 @@ def _has_results(steps: tuple[Step, ...]) -> bool:
 
 
 def _worker_step(kind: str, f: Any, workers: int, ordered: bool, buffer: int, timeout: Any, name: str | None) -> Step:
-    called = {"flat": "flat_map", "sink": "for_each", "keyed": "keyed_map"}.get(kind, kind)
+    called = METHODS.get(kind, kind)
     check_callable(called, "f", f)
     check_generator(called, kind, f)
     check_name(name)

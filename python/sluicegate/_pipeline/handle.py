@@ -206,7 +206,7 @@ class PipelineRun(Generic[_T_co]):
         if not run.is_over:
             run.kill(interrupt, is_urgent=True)
             self._leave()
-        self._told.add(_caller())
+        self._told.add(_current())
 
     async def wait_async(self, timeout: _Seconds | None = None) -> None:
         """As `wait`, from a coroutine. If it is cancelled, the run is killed, and has ended when CancelledError leaves this call.
@@ -318,16 +318,16 @@ class PipelineRun(Generic[_T_co]):
         Others that wait for the run, or iterate over it, get Killed. Raises RuntimeError in a stage and in `on_discard`.
         """
         self._check_thread(is_closing=True)
-        self._told.add(_caller())
+        self._told.add(_current())
         self._run.give_up("the run was closed")
         self._leave()
 
     async def aclose(self) -> None:
         """As `close`, from a coroutine. If it is cancelled, coroutine functions that have been cancelled are cancelled again."""
         self._check_task(is_closing=True)
-        self._told.add(_caller())
+        self._told.add(_current())
         self._run.give_up("the run was closed")
-        self._let_callers_leave()
+        self._end_workers_in_caller()
         try:
             await self._run.alive.join_async()
         except BaseException as error:  # it is cancelled, and perhaps because what is waited for hangs
@@ -339,7 +339,7 @@ class PipelineRun(Generic[_T_co]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._run.graph.results is None and _caller() not in self._told:
+        if self._run.graph.results is None and _current() not in self._told:
             if error is None:
                 try:
                     self.wait()
@@ -361,7 +361,7 @@ class PipelineRun(Generic[_T_co]):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if isinstance(error, GeneratorExit):  # as in `wait_async`
             self._run.give_up("the block was left")
-        elif error is None and self._run.graph.results is None and _caller() not in self._told:
+        elif error is None and self._run.graph.results is None and _current() not in self._told:
             await self.wait_async()
         else:
             await self.aclose()
@@ -382,7 +382,7 @@ class PipelineRun(Generic[_T_co]):
 
     def _check_task(self, *, is_closing: bool = False) -> None:
         """Refuse to wait in a task where the wait could not end."""
-        me = _caller()
+        me = _current()
         if self._run.is_inside(me) or (self._caller is me and not is_closing):
             raise RuntimeError(_OWN_CALL.format(self))
 
@@ -396,7 +396,7 @@ class PipelineRun(Generic[_T_co]):
                 self._caller = me
         if is_caller:
             try:
-                for worker in self._callers():
+                for worker in self._workers_in_caller():
                     self._work_in_caller(worker, due)
             finally:
                 self._caller = None
@@ -442,9 +442,9 @@ class PipelineRun(Generic[_T_co]):
         with run.lock:
             is_caller = self._caller is None  # otherwise another task, or a thread, waits already, and calls the sink
             if is_caller:
-                self._caller = _caller()
+                self._caller = _current()
         try:
-            for worker in self._callers() if is_caller else ():
+            for worker in self._workers_in_caller() if is_caller else ():
                 worker.is_cancelled = True  # the cancellation is meant for the run
                 try:
                     await work_async(worker)
@@ -466,15 +466,15 @@ class PipelineRun(Generic[_T_co]):
         self._run.discard(items, results.producers[0])
         results.release(results.weight(items))
 
-    def _callers(self) -> list[Worker]:
+    def _workers_in_caller(self) -> list[Worker]:
         return [worker for worker in self._run.workers if worker.node.in_caller and not worker.has_left]
 
-    def _let_callers_leave(self) -> None:
-        for worker in self._callers():
+    def _end_workers_in_caller(self) -> None:
+        for worker in self._workers_in_caller():
             self._run.worker_left(worker)
 
     def _leave(self) -> None:
-        self._let_callers_leave()
+        self._end_workers_in_caller()
         try:
             self._run.alive.join()
             self._run.join()
@@ -495,7 +495,7 @@ class PipelineRun(Generic[_T_co]):
         After that the iterator is exhausted. The thread that has closed the run is not told that it was killed.
         """
         self._cancel_timer()
-        me = _caller()
+        me = _current()
         error = None if me in self._told and (once or self._run.is_closed) else self._run.outcome()
         self._told.add(me)
         if error is None:
@@ -511,7 +511,7 @@ class PipelineRun(Generic[_T_co]):
         run = getattr(self, "_run", None)
         if run is not None and not _is_finalizing():  # at exit every run has been killed already, and modules may be empty
             run.give_up("the run was garbage-collected")
-            self._let_callers_leave()
+            self._end_workers_in_caller()
 
     def __repr__(self) -> str:
         run = self._run
@@ -523,8 +523,8 @@ class PipelineRun(Generic[_T_co]):
         refuse_pickle(self)
 
 
-def _caller() -> Any:
-    """Return the task that calls this, or else the thread."""
+def _current() -> Any:
+    """Return the current task, or outside of tasks the current thread."""
     asyncio = sys.modules.get("asyncio")
     task = None if asyncio is None or asyncio._get_running_loop() is None else asyncio.current_task()
     return threading.current_thread() if task is None else task

@@ -12,6 +12,7 @@ import math
 import time
 from collections import deque
 
+from sluicegate._pipeline.steps import METHODS
 from sluicegate._statistics import PipelineStatistics, StageStatistics
 
 TYPE_CHECKING = False
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from sluicegate._pipeline.workers import Worker
 
 __all__ = ["Marks", "Tally", "statistics"]
-
-_KINDS = {"flat": "flat_map", "keyed": "keyed_map", "sink": "for_each"}
 
 #: Rates "at this moment" are those of at least so many seconds, if there is a snapshot that is so old.
 _WINDOW = 1.0
@@ -113,7 +112,7 @@ def _stage(node: Node, tally: Tally, workers: list[Worker], elapsed: float) -> S
     in_edge = node.in_edge
     return StageStatistics(
         name=node.name,
-        kind=_KINDS.get(node.kind, node.kind),
+        kind=METHODS.get(node.kind, node.kind),
         workers=node.alive,
         taken=tally.taken,
         passed=tally.made,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUFFER",
+    "METHODS",
     "MOST",
     "Step",
     "check_buffer",
@@ -25,6 +26,9 @@ __all__ = [
     "is_async",
     "name_of",
 ]
+
+#: The methods that make a step, where they are not called as its kind.
+METHODS = {"flat": "flat_map", "keyed": "keyed_map", "sink": "for_each"}
 
 #: How many results of a stage may wait for the next one, unless it is stated.
 BUFFER = 32

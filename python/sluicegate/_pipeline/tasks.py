@@ -242,7 +242,7 @@ async def _process(worker: Worker, items: list[Any], number: int) -> bool:
             except BaseException as error:
                 is_over = isinstance(error, Refusal) or (out_edge is not None and out_edge.is_end(error))
                 if worker.is_cancelled or is_over:
-                    worker.give_up(items[at + has_emitted :])
+                    worker.discard_rest(items[at + has_emitted :])
                     if isinstance(error, Refusal):
                         run.refused(node, node.out_edge, error.item, error.error)
                     goes_on = False
@@ -250,7 +250,7 @@ async def _process(worker: Worker, items: list[Any], number: int) -> bool:
                         raise
                     break
                 if isinstance(error, _Reported):
-                    worker.give_up(items[at + 1 :])
+                    worker.discard_rest(items[at + 1 :])
                     goes_on = False
                 else:
                     goes_on = worker.call_failed(items, at, number, error)

@@ -201,7 +201,7 @@ class Worker:
         """
         if self.skips(number + at, items[at], error):
             return True
-        self.give_up(items[at + 1 :])
+        self.discard_rest(items[at + 1 :])
         return False
 
     def skips(self, number: int, item: Any, error: BaseException) -> bool:
@@ -216,7 +216,7 @@ class Worker:
         forget_accepted(error)
         return self.run.failed(self.node, number, item, error)
 
-    def give_up(self, items: list[Any]) -> None:
+    def discard_rest(self, items: list[Any]) -> None:
         """Discard items that it does not work on any more, and results of the last one that nobody takes."""
         self.run.discard([*self.unused_results(), *items], self.node)
 
@@ -286,7 +286,7 @@ class Worker:
             elif isinstance(error, Refusal):
                 at = self.position if is_counted else at + 1
                 run.discard([error.item], node)
-                self.give_up(named[at:])
+                self.discard_rest(named[at:])
                 if not node.out_edge.is_end(error.error):
                     run.refused(node, node.out_edge, error.item, error.error)
                 goes_on = False
@@ -295,7 +295,7 @@ class Worker:
                 # It is raised before the next result is made: what has been made is there.
                 if is_counted and at < self.position and (node.kind != "flat" or self.has_yielded):
                     at = self.position
-                self.give_up(named[at:])
+                self.discard_rest(named[at:])
                 goes_on = False
                 break
             if node.in_caller:  # a signal handler may have raised anywhere, and not in a call
