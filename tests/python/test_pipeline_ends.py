@@ -549,9 +549,10 @@ def test_a_function_of_conflate_or_buffer_that_hangs_is_named(function, kind):
         assert begun.wait(PATIENCE)
         with pytest.raises(TimeoutError, match=r"stage 'newest' has been busy on \[?7"):
             run.stop(timeout=0.05)
-        if function == "key":  # which is called outside of all locks, so that a kill does not wait for it
-            run.kill("does not wait for it")
-            assert not gate.is_set()
+        killing = threading.Thread(target=run.kill, args=["does not wait for it"])
+        killing.start()
+        killing.join(PATIENCE / 4)
+        assert not killing.is_alive()
         gate.set()
         held.set()
         with contextlib.suppress(Killed):

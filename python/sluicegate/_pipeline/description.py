@@ -383,7 +383,7 @@ class Pipeline(Generic[_T_co]):
         was replaced goes to the `on_discard` of the run.
 
         It is a `CoalescingQueue` with a `maxsize` of `buffer`: when so many keys wait, an item with a further key waits for room. A key is
-        a str, bytes, int, UUID, IP address, or a tuple of those. While `merge` runs nobody takes from the queue, and a kill waits for it.
+        a str, bytes, int, UUID, IP address, or a tuple of those. While `merge` runs nobody takes from the queue.
 
         What `key` or `merge` raises stops the pipeline.
 

@@ -359,7 +359,8 @@ class Run:
             _release_all(edge)
         self.stop_calls(nodes)
         for edge in edges:
-            self.drain(edge)
+            if edge.calls is None or not edge.calls.running:  # `finish` does it after a call of `merge`, which would be waited for here
+                self.drain(edge)
 
     def drain(self, edge: Edge) -> None:
         """Discard the items in an edge."""
