@@ -273,6 +273,37 @@ async def test_a_source_whose_closing_hangs_ends_when_the_run_is_cancelled(befor
 
 
 @on_loops
+@pytest.mark.parametrize("how", ["break", "kill"])
+async def test_a_call_that_hangs_when_it_is_cancelled_ends_when_the_end_of_the_block_is_cancelled(how):
+    hangs = asyncio.Event()
+
+    async def call(x):
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            hangs.set()
+            await asyncio.Event().wait()
+
+    async def run_it():
+        async with Pipeline([1]).map(call).start_async() as run:
+            await asyncio.sleep(0.01)
+            if how == "kill":
+                run.kill()
+
+    before = asyncio.all_tasks()
+    task = asyncio.ensure_future(run_it())
+    await asyncio.wait_for(hangs.wait(), PATIENCE)
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task], timeout=PATIENCE)
+    assert task.cancelled()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+@on_loops
 async def test_a_block_that_is_left_at_once_closes_what_was_made_for_it():
     streams = Streams(3)
     async with aprefetch(streams, 2):

@@ -82,7 +82,7 @@ def test_block_waits_for_room():
 
 
 def test_no_pending_at_all():
-    """`max_pending=0`: a job is accepted if a worker is free."""
+    """With `max_pending=0` a job is accepted if a worker is free."""
     with BoundedExecutor(2, max_pending=0, overflow="reject") as pool:
         for _ in range(500):
             a, b = pool.submit(int, 1), pool.submit(int, 2)
@@ -156,7 +156,7 @@ def test_caller_runs_lets_an_interrupt_through():
 
 @pytest.mark.parametrize("overflow", ["block", "caller_runs"])
 def test_a_worker_that_finds_it_full_runs_the_job_itself(overflow):
-    """Or it would wait for itself."""
+    """If it waited for room, it would wait for itself."""
     with BoundedExecutor(1, max_pending=0, overflow=overflow) as pool:
 
         def nested(depth):
@@ -182,7 +182,7 @@ def test_a_worker_of_another_pool_waits():
 
 
 def test_a_tree_of_jobs_in_a_full_pool():
-    """Each job submits two, in a pool that is always full: nobody waits for ever."""
+    """Each job submits two more, in a pool that is always full, and none waits for ever."""
     done = []
     with BoundedExecutor(3, max_pending=2) as pool:
 
@@ -198,7 +198,7 @@ def test_a_tree_of_jobs_in_a_full_pool():
 
 @pytest.mark.parametrize("kind", ["block", "caller_runs", "queue"])
 def test_a_chain_of_jobs_in_a_full_pool(kind):
-    """Each job submits the next and does not wait for it. Instead of a RecursionError somewhere, there is a refusal that says so."""
+    """Each job submits the next one and does not wait for it. At some depth it is refused, before there is a RecursionError."""
     begun, refusals = [], []
     options = {"queue": Queue(1)} if kind == "queue" else {"max_pending": 1, "overflow": kind}
     with BoundedExecutor(1, name="chain", **options) as pool:
@@ -227,7 +227,7 @@ def test_a_chain_of_jobs_in_a_full_pool(kind):
 
 
 def test_never_more_than_the_bound():
-    """Observed at every job: running and pending together, from many threads."""
+    """Many threads submit, and at every job the running and pending ones together are within the bound."""
     workers, pending = 3, 5
     lock, now, most = threading.Lock(), [0], [0]
 
@@ -310,7 +310,7 @@ def test_cancelled_jobs_do_not_pile_up():
 
 
 def test_cancel_and_run_race():
-    """Each job is run or cancelled, never both, and the places come out even."""
+    """Each job is run or cancelled, never both, and each place is given back once."""
     with BoundedExecutor(2, max_pending=50) as pool:
         ran = []
         futures = []
@@ -450,7 +450,7 @@ async def test_submit_async():
 
 
 def test_under_trio_the_error_says_what_is_needed():
-    """And nothing has been submitted."""
+    """The error comes before anything is submitted."""
     trio = pytest.importorskip("trio")
 
     async def main():
@@ -577,7 +577,7 @@ def test_context_variables():
 
 
 def test_shutdown_wakes_those_who_wait():
-    """Even if the job that they wait for runs on."""
+    """Those who wait for room are woken even if the job that takes it goes on running."""
     held = Held(max_pending=0)
     with held as pool:
         waiting = [spawn(pool.submit, int) for _ in range(3)]
@@ -734,7 +734,7 @@ def test_map_is_as_maps():
 @pytest.mark.parametrize("chunksize", [1, 3])
 @pytest.mark.parametrize("buffersize", [1, 3, 10])
 def test_map_is_lazy_and_bounded(chunksize, buffersize):
-    """3.14's `buffersize`, on every Python: at no item are more taken than results and those."""
+    """`buffersize` works as in 3.14 on every Python: never more items are taken than it allows beyond the results that were returned."""
     handed, most = [0], [0]
 
     def endless():
@@ -795,7 +795,7 @@ def test_map_closed_before_its_first_result_cancels_all(options):
 
 
 def test_map_that_nobody_looks_at_runs_all_jobs():
-    """As in the standard library: what `map` returns is dropped, and not closed."""
+    """What `map` returns may be dropped without closing it, as in the standard library."""
     done = []
     with BoundedExecutor(1, max_pending=10) as pool:
         pool.map(done.append, range(8))
@@ -820,7 +820,7 @@ def test_map_returns_a_generator():
 @pytest.mark.skipif(sys.platform == "win32" or sys.version_info < (3, 11), reason="there the interpreter runs handlers at other points")
 @pytest.mark.parametrize("step", ["map(results.send, [None])", "map(next, [results])"])
 def test_map_a_result_that_was_taken_is_not_lost_to_ctrl_c(step):
-    """The signal comes in C code, after the last line of the generator, so the interpreter runs the handler where it can next."""
+    """The signal comes in C code, after the last line of the generator, so the interpreter runs the handler where it next can."""
     run_script(
         f"""
         import ctypes, signal
@@ -870,7 +870,7 @@ def test_map_errors_have_their_place():
 
 
 def test_map_refused():
-    """In a pool that refuses, a map that does not fit is refused, and leaves nothing behind."""
+    """A map that does not fit into a pool that refuses jobs is refused, and leaves nothing behind."""
     with Held(max_pending=2, overflow="reject") as pool:
         with pytest.raises(Overloaded):
             pool.map(str, range(5))
@@ -964,7 +964,7 @@ async def test_a_queue_of_ones_own_on_a_loop():
 
 
 def test_a_job_whose_making_was_interrupted_is_dropped_quietly():
-    """A signal handler may raise before it has anything; what `__del__` raises would be reported."""
+    """A signal handler may raise before a job has its attributes. Its `__del__` must not raise then, because that would be reported."""
     with BoundedExecutor(1, queue=Queue(1)) as pool:
         queued_job = QueuedJob.__new__(QueuedJob)
         queued_job.pool = pool._pool
@@ -995,7 +995,7 @@ def test_what_the_queue_drops_fails():
 
 @pytest.mark.parametrize("rule", [CoDel(target=0.01, interval=0.1), AdaptiveLifo(target=0.01, interval=0.1)], ids=["CoDel", "AdaptiveLifo"])
 def test_what_a_rule_sheds_is_told_to_the_submitter(rule):
-    """Jobs stand in the queue until they are too old for its rule. Each has run, or failed with the reason."""
+    """Jobs wait in the queue until they are too old for its rule. Each has run, or has failed with the reason."""
     clock = ManualClock()
     q = Queue(100, shed=rule, clock=clock)
     gate = threading.Semaphore(0)
@@ -1117,7 +1117,7 @@ def test_a_worker_that_finds_its_queue_full_and_shut():
 
 
 class Tenants(Queue):
-    """Takes what FairQueue takes, and remembers it; with a time to live, as a queue may have one."""
+    """A queue that takes the arguments of FairQueue and a time to live, and remembers them."""
 
     seen = []
 
@@ -1148,7 +1148,7 @@ def test_options_go_to_the_queue():
 
 
 def test_a_job_runner_for_tenants():
-    """With the real one: shares, a tenant's own line, a tenant's bound, cancellation, what the queue drops."""
+    """A FairQueue as the queue of a pool: shares, a tenant's own wait queue and bound, cancellation, and what the queue drops."""
     q = FairQueue(100, per_key=3, weights={"gold": 2}, within="priority", aging=60)
     order, gate = [], threading.Event()
     with BoundedExecutor(1, queue=q) as pool:
@@ -1190,7 +1190,7 @@ def test_a_job_runner_for_tenants():
 
 @pytest.mark.parametrize(("ttl", "error"), [("x", TypeError), (True, TypeError), (-1, ValueError), (float("nan"), ValueError)])
 def test_a_time_to_live_that_is_none(ttl, error):
-    """It is refused when the handle is made, and nothing is held."""
+    """An invalid time to live is refused when the handle is made, and nothing is kept."""
     with BoundedExecutor(1, queue=Tenants()) as pool:
         with pytest.raises(error, match="'ttl'"):
             pool.submitting(ttl=ttl)
@@ -1291,7 +1291,7 @@ def test_exit_with_somebody_waiting():
 
 
 def test_interrupting_submit():
-    """Ctrl-C in a submit that waits: nothing is submitted, and the place is still everybody's."""
+    """After Ctrl-C in a submit that waits, nothing has been submitted, and no place is lost."""
     run_script(
         """
         import signal, threading, time
@@ -1422,7 +1422,7 @@ pool.shutdown()
 
 
 def test_the_most_that_may_be_pending():
-    """The bound is a semaphore's, which holds twice as much and no more, so that it can be lifted at any time."""
+    """The bound is half of what a semaphore can hold, so that it can be lifted at any time."""
     with BoundedExecutor(2, max_pending=PLENTY - 2) as pool:
         assert pool._pool.places.size == PLENTY
         assert pool.submit(int, "3").result(PATIENCE) == 3

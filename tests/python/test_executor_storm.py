@@ -18,7 +18,7 @@ JOBS = 30
 
 
 class Round:
-    """One pool, some threads and tasks that feed it, and an end."""
+    """A round has one pool, some threads and tasks that submit jobs to it, and an end."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -157,7 +157,7 @@ def test_a_storm(seed):
 
 
 def test_a_storm_of_maps():
-    """Maps with and without `buffersize`, left at every point, in one pool: its places come out even."""
+    """Maps with and without `buffersize` are left at every point, in one pool, and each place is given back once."""
     chance = random.Random(9)
     with BoundedExecutor(3, max_pending=6) as pool:
         for _ in range(ROUNDS * 2):
@@ -200,7 +200,7 @@ def test_a_storm_of_maps():
 
 
 def test_one_pool_for_everything():
-    """Threads and loops for a while, in one pool that stays: the queue does not grow, and no place is lost."""
+    """Threads and event loops use one pool for a while. Its queue does not grow, and no place is lost."""
     with BoundedExecutor(2, max_pending=8) as pool:
 
         def thread(seed):

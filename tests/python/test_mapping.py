@@ -34,7 +34,7 @@ def threads_of_maps():
 
 
 class Source:
-    """Counts what was taken of it, and how far that is ahead of what was handed out, at every item."""
+    """An iterable that counts, at every item, how many were taken of it, and how far that is ahead of what was handed out."""
 
     def __init__(self, n=None, error=None):
         self.numbers = itertools.count() if n is None else iter(range(n))
@@ -106,7 +106,7 @@ def test_all_and_in_order(workers, buffer, ordered):
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_never_more_than_workers_and_buffer(ordered):
-    """With a consumer that does not come, exactly so many are taken, and so many calls run at once."""
+    """Without a consumer, exactly as many items are taken, and as many calls run at once, as was stated."""
     source, running, most, lock = Source(), [0], [0], threading.Lock()
 
     def f(x):
@@ -128,7 +128,7 @@ def test_never_more_than_workers_and_buffer(ordered):
 
 
 class Delayed:
-    """The turn to take items, in which whoever has taken the item with a certain number is held up until something has happened."""
+    """A semaphore for the turn to take items. Whoever has taken the item with a certain number is held up until something has happened."""
 
     def __init__(self, work, number, happened):
         self.turn, self.work, self.number, self.happened = work.turn, work, number, happened
@@ -142,7 +142,7 @@ class Delayed:
 
 
 def test_the_last_item_is_not_lost():
-    """Between taking it and the call, another worker has found the end of the source."""
+    """Another worker finds the end of the source after the item was taken and before the call for it."""
     with map_bounded(str, range(5), workers=2, buffer=5) as results:
         work = results._work
         work.turn = Delayed(work, 4, lambda: work.source is None)
@@ -150,7 +150,7 @@ def test_the_last_item_is_not_lost():
 
 
 def test_what_is_before_an_error_is_not_lost():
-    """Between taking it and the call, the call for the next item has failed."""
+    """The call for the next item fails after the item was taken and before the call for it."""
 
     def f(i):
         if i == 4:
@@ -179,7 +179,7 @@ def test_order_under_random_times():
 
 
 def test_a_result_does_not_wait_for_the_next_item():
-    """The source yields one item and then nothing for long: its result is there."""
+    """The result of an item is there although the source yields nothing more for a long time."""
     q = Queue()
     q.put(1)
     with map_bounded(str, q, workers=4, buffer=10) as results:
@@ -477,7 +477,7 @@ async def test_on_a_loop_it_warns():
 
 
 def test_a_storm_of_early_ends():
-    """Hundreds of rounds that end in every way, at random: no thread is left, and nothing is taken after the end."""
+    """Hundreds of rounds end in random ways. No thread is left, and nothing is taken after the end."""
     chance = random.Random(7)
     before = threading.active_count()
     for number in range(300):
@@ -532,7 +532,7 @@ def test_a_storm_of_early_ends():
 
 
 def test_exit_with_everything_open():
-    """Calls that are running are finished, no other is begun, and a source that is blocked holds nobody up."""
+    """At exit, calls that are running are finished, and no other is begun. A source that is blocked does not hold up the exit."""
     out = run_script(
         """
         import sys, time, threading
@@ -586,9 +586,9 @@ def test_ctrl_c_at_every_line_of_next(ordered):
 
 
 def interrupted_at_line(at, ordered):
-    """The results of 20 items where Ctrl-C comes at this line of those that are run, or None if they are fewer.
+    """Return the results of 20 items if Ctrl-C comes at this line of those that are run, or None if there is no such line.
 
-    In a thread of its own, which a trace function may leave with an exception that is being handled for ever.
+    It is run in a thread of its own, because a trace function may leave a thread with an exception that is being handled for ever.
     """
     results, lines = [], itertools.count()
 
@@ -667,7 +667,7 @@ def test_async_all_and_in_order(f, is_async, ordered, workers, buffer):
 
 
 def plain(source):
-    """Without its async side."""
+    """Return an iterable without its async side."""
     yield from source
 
 
@@ -778,7 +778,7 @@ async def test_async_a_call_that_is_cancelled_by_others_is_an_error():
 
 @on_loops
 async def test_async_tasks_cancelled_by_others_are_no_end():
-    """What somebody else does to the workers is never taken for the end of the source."""
+    """A cancellation of a worker by somebody else is not taken for the end of the source."""
 
     async def f(i):
         await asyncio.sleep(PATIENCE)
@@ -925,7 +925,7 @@ async def test_async_closed_by_one_of_its_own_calls():
 
 @on_loops
 async def test_async_contexts_and_tasks():
-    """Each call has its own context, and the task that it is in is a task: timeouts and task groups work."""
+    """Each call has its own context, and runs in a real task, so that timeouts and task groups work."""
     variable = contextvars.ContextVar("variable", default=0)
     variable.set(1)
 
@@ -1080,7 +1080,7 @@ def test_async_a_storm_of_early_ends():
 
 
 def test_coroutine_functions_and_plain_ones():
-    """Each names the other."""
+    """The error of each function names the other one."""
 
     async def later(item):
         return item

@@ -274,7 +274,7 @@ def test_a_source_that_is_a_queue_keeps_what_is_not_taken():
 
 
 def test_deliveries_that_are_settled_by_the_sink():
-    """At the end the source waits for what it has received itself, and others settle."""
+    """At its end the source waits for deliveries that it has received itself and that other tasks settle."""
     for _ in range(20):
         inbox = AckChannel(window=10)
         inbox.sender.send_many(range(8))
@@ -285,7 +285,7 @@ def test_deliveries_that_are_settled_by_the_sink():
 
 @pytest.mark.parametrize("kind", ["file", "socket"])
 def test_a_source_that_is_read_by_io(tmp_path, kind):
-    """A file or a socket, through the channel that its lines come into."""
+    """A pipeline reads a file or a socket through the channel of its lines."""
     io = pytest.importorskip("sluicegate.io", reason="this extension is built without it")
     text = b"".join(b"%d\n" % number for number in range(5000))
     channel = CreditChannel(64)
@@ -378,7 +378,7 @@ def test_a_result_does_not_wait_for_the_next_item():
 
 
 class Counted:
-    """Counts what was taken and not finished, at every item."""
+    """An iterable that counts, at every item, how many were taken and are not finished."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -401,7 +401,7 @@ class Counted:
 @pytest.mark.parametrize(("workers", "buffer"), [(1, 1), (3, 2), (2, 100)])
 @pytest.mark.parametrize("ordered", [True, False])
 def test_never_more_than_buffers_and_workers(workers, buffer, ordered):
-    """An endless source, a slow sink, five stages of mixed kinds."""
+    """The bound holds at every item with an endless source, a slow sink and five stages of mixed kinds."""
     counted, runs = Counted(), []
     options = {"workers": workers, "buffer": buffer, "ordered": ordered}
 
@@ -423,7 +423,7 @@ def test_never_more_than_buffers_and_workers(workers, buffer, ordered):
 
 
 def test_the_bound_is_reached():
-    """With a consumer that does not come, exactly so many are taken."""
+    """Without a consumer, exactly as many items are taken as the stages state."""
     counted = Counted()
     with Pipeline(iter(counted)).map(str, workers=2, buffer=3).map(str, buffer=4).start() as run:
         for handed in range(1, 20):
@@ -436,7 +436,7 @@ def test_the_bound_is_reached():
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource.getrusage")
 @pytest.mark.thread_unsafe(reason="it starts an interpreter and measures its memory")
 def test_many_items_in_flat_memory():
-    """The peak of a process does not grow after its first 100,000 items, with `SLUICEGATE_PIPELINE_ITEMS=1000000` for a million.
+    """The peak memory of a process does not grow after its first 100,000 items. `SLUICEGATE_PIPELINE_ITEMS=1000000` tries a million.
 
     A buffer without a bound would hold thousands of items of 1,000 bytes, and a leak of eight bytes an item would reach 2 MB.
     """
@@ -603,7 +603,7 @@ async def rows_later(x):
 @pytest.mark.parametrize("stage", ["filter", "tap", "sample", "for_each", "map", "keyed_map"])
 @pytest.mark.parametrize("f", [plain_rows, functools.partial(plain_rows), rows_later])
 def test_a_generator_function_that_nobody_iterates_over(f, stage):
-    """None of its code would run, and everything would look like success."""
+    """It is refused: none of its code would run, and the run would look like a success."""
     add = getattr(Pipeline([1]), stage)
     options = {"key": str, "workers": 1} if stage == "keyed_map" else {}
     if "map" in stage and f is not rows_later:

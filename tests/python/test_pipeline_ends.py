@@ -34,12 +34,12 @@ def threads():
 
 
 def nothing_is_left(before=()):
-    """No thread of a pipeline, but those that were there before."""
+    """Check that no thread of a pipeline is left, except those that were there before."""
     wait_until(lambda: not [thread for thread in threads() if thread not in before], 5)
 
 
 class Account:
-    """Where every item is: still in the source, on the way, finished, or discarded with notice."""
+    """Knows of every item whether it is in the source, on the way, finished, or discarded with notice."""
 
     def __init__(self, n=None):
         self.numbers = itertools.count() if n is None else iter(range(n))
@@ -62,12 +62,12 @@ class Account:
         return number
 
     def take(self, number):
-        """An item leaves its source."""
+        """Note that an item leaves its source."""
         self.taken.add(number)
         self.most = max(self.most, len(self.taken) - len(self.finished) - len(self.discarded) - len(self.dropped))
 
     def others(self, n):
-        """A further source, for `merge`."""
+        """Yield the items of a further source, for `merge`."""
         for number in range(10**6, 10**6 + n) if n is not None else itertools.count(10**6):
             self.take(number)
             yield number
@@ -83,7 +83,7 @@ class Account:
         self.discarded.extend(flat(item))
 
     def check(self, *, lost=0, unclear=0):
-        """Every item that was taken is finished or was discarded, once for each copy.
+        """Check that every item that was taken is finished or was discarded, once for each copy.
 
         `lost` may be what an error was about, and `unclear` how far a call has got that was interrupted: it may have finished its item.
         """
@@ -98,7 +98,7 @@ class Account:
 
 
 def flat(item):
-    """The numbers in an item, whatever the stages have made of it."""
+    """Return the numbers in an item, whatever the stages have made of it."""
     if isinstance(item, (list, tuple)):
         return [number for each in item for number in flat(each)]
     return [int(item)]
@@ -108,7 +108,7 @@ OTHER_KINDS = ["merge", "sample", "flat", "drop", "throttle", "async flat", "buf
 
 
 def build(chance, account, n=None, fail_at=None, in_caller=False):
-    """A pipeline of five stages of all kinds."""
+    """Return a pipeline of five stages of any kinds."""
 
     def maybe(x):
         if fail_at is not None and int(x) == fail_at:
@@ -213,7 +213,7 @@ def raise_again(item, error):
 
 
 def together(old, new):
-    """What `conflate` makes of two items: a list that grows."""
+    """Merge two items for `conflate`, into a list that grows."""
     if not isinstance(old, list):
         return [old, new]
     old.append(new)
@@ -221,7 +221,7 @@ def together(old, new):
 
 
 def stated(pipeline):
-    """How many items may be on the way, by what the stages say. What `conflate` makes of many items is one, and so is a list of three."""
+    """Return how many items may be on the way, by what the stages state. What `conflate` makes of many counts as one; so does a list."""
     kinds = {step.kind for step in pipeline._steps}
     if "conflate" in kinds:
         return math.inf
@@ -238,7 +238,7 @@ def storm(run, chance):
 
 
 def nobody_waits():
-    """No thread or task waits in the queues and semaphores of runs that are over."""
+    """Check that no thread or task waits in the queues and semaphores of runs that are over."""
     for run in list(running._live):
         if run.is_over:
             for edge in run.graph.edges:
@@ -399,7 +399,7 @@ def test_an_error_stops_the_source_at_once(workers):
 
 
 def test_what_is_behind_an_error_is_finished():
-    """All that came before the error, with a slow sink."""
+    """Items that have passed the stage that fails are finished, also by a slow sink."""
     seen = []
 
     def slow(x):
@@ -427,7 +427,7 @@ def test_other_errors_are_notes():
 
 @pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration])
 def test_an_error_that_is_an_end(error):
-    """It would end the iteration in silence."""
+    """A StopIteration of a call comes out as a RuntimeError. By itself it would end the iteration in silence."""
 
     def fail(x):
         if x == 3:
@@ -549,9 +549,10 @@ def test_a_function_of_conflate_or_buffer_that_hangs_is_named(function, kind):
         assert begun.wait(PATIENCE)
         with pytest.raises(TimeoutError, match=r"stage 'newest' has been busy on \[?7"):
             run.stop(timeout=0.05)
-        if function == "key":  # which is called outside of all locks, so that a kill does not wait for it
-            run.kill("does not wait for it")
-            assert not gate.is_set()
+        killing = threading.Thread(target=run.kill, args=["does not wait for it"])
+        killing.start()
+        killing.join(PATIENCE / 4)
+        assert not killing.is_alive()
         gate.set()
         held.set()
         with contextlib.suppress(Killed):
@@ -581,7 +582,7 @@ def test_a_stage_that_hangs_is_named():
 @pytest.mark.parametrize("end", ["results", "in caller"])
 @pytest.mark.parametrize("method", ["stop", "wait"])
 def test_a_timeout_holds_for_every_kind_of_end(end, method):
-    """The caller waits for results, or for items of its own sink; afterwards it may wait again."""
+    """The timeout holds whether the caller waits for results or for items of its own sink. Afterwards it may wait again."""
     hanging, gate, got = threading.Event(), threading.Event(), []
 
     def hang(x):
@@ -606,7 +607,7 @@ def test_a_timeout_holds_for_every_kind_of_end(end, method):
 
 @pytest.mark.parametrize("end", ["results", "sink", "in caller"])
 def test_async_a_timeout_loses_nothing_in_silence(end):
-    """The run goes on, but for a sink in the caller, which is cancelled: then the next wait does not look like success."""
+    """The run goes on after a timeout. If that has cancelled a sink in the caller, the next wait does not look like a success."""
     finished, discarded = [], []
 
     async def main():
@@ -687,7 +688,7 @@ def test_every_iterator_sees_the_kill():
 
 
 def hear(call, *args):
-    """How an end is heard of: the error, or None for a plain end."""
+    """Call a function that waits for a run. Return what it raises, or None for a plain end."""
     try:
         call(*args)
     except BaseException as error:
@@ -705,7 +706,7 @@ def exhaust(run):
     "make", [lambda p: p.map(int, buffer=1), lambda p: p.batch(1, buffer=1), lambda p: p.flat_map(lambda x: [x], buffer=1)]
 )
 def test_ctrl_c_at_every_line_of_next(make):
-    """Nothing is lost, nothing comes twice, and each place is given back once."""
+    """No result is lost or comes twice, and each permit is released once."""
     at = 0
     while spawn(interrupted_in_next, at, make).result():
         at += 1
@@ -713,7 +714,7 @@ def test_ctrl_c_at_every_line_of_next(make):
 
 
 def interrupted_in_next(at, make):
-    """Whether there is such a line: see `test_mapping`."""
+    """Return whether there is such a line: see `test_mapping`."""
     results, discarded, lines = [], [], itertools.count()
 
     def trace(frame, event, argument):
@@ -811,7 +812,7 @@ def test_async_everybody_hears_of_the_end():
 
 
 def test_the_block_tells_its_own_thread():
-    """Another thread has been told already."""
+    """The block raises the error in its own thread, also if another thread has got it already."""
     with pytest.raises(Killed, match="enough"), Pipeline(itertools.count()).for_each(str).start() as run:
         run.kill("enough")
         assert isinstance(spawn(hear, run.wait).result(), Killed)
@@ -1032,7 +1033,7 @@ def test_results_of_a_run_that_is_only_waited_for_are_discarded(how):
 
 @pytest.mark.parametrize("kind", ["map", "fused", "flat", "for_each"])
 def test_a_kill_while_an_error_is_dealt_with(kind):
-    """The calls of a worker are stopped while it has items in its hand: it knows them all the same."""
+    """A worker whose calls are stopped while it deals with an error still discards the items that it has taken."""
     taken, finished, discarded, runs = [], [], [], []
 
     def fail(x):
@@ -1066,7 +1067,7 @@ def test_a_kill_while_an_error_is_dealt_with(kind):
 
 
 def test_the_end_is_after_the_last_discard():
-    """Also where another thread has killed the run, and is still telling of what was in the queues."""
+    """`wait` returns after the last call of `on_discard`, also if another thread has killed the run and is still making these calls."""
     told, hangs, tells, gate = [], threading.Event(), threading.Event(), threading.Event()
 
     def hang(x):
@@ -1164,7 +1165,7 @@ def test_wait_with_a_timeout():
     ],
 )
 def test_a_timeout_that_is_none(timeout, error, text):
-    """It is refused before anything is stopped."""
+    """An invalid timeout is refused before anything is stopped."""
     with Pipeline(itertools.count()).map(str).start() as run:
         for call in (run.wait, run.stop):
             with pytest.raises(error, match=text):
@@ -1204,7 +1205,7 @@ def waits(gate):
 
 
 def test_a_source_does_not_run_ahead_when_its_sink_is_cancelled():
-    """The sink in the caller is the first that leaves, and nobody takes what comes."""
+    """The sink in the caller leaves first, and nobody takes the items behind the source any more."""
 
     async def end_soon():
         account = Account()
@@ -1227,7 +1228,7 @@ def test_a_source_does_not_run_ahead_when_its_sink_is_cancelled():
 
 
 def test_the_tasks_of_a_dead_loop_wait_for_nothing():
-    """They leave the wait queue that they are in, although the run is still there, and discard what they have."""
+    """They leave the wait queue that they are in and discard their items, although the run still exists."""
     taken, discarded, limit = [], [], Semaphore(0)
 
     def count():
@@ -1275,6 +1276,32 @@ def test_a_task_of_a_dead_loop_that_awaits_in_its_end(monkeypatch):
     gc.collect()
     run.close()
     assert told == ["coroutine ignored GeneratorExit"]
+
+
+@pytest.mark.parametrize("how", ["run_async", "block"])
+def test_a_task_of_a_dead_loop_that_waits_for_the_run(how, monkeypatch):
+    told = []
+    monkeypatch.setattr("sys.unraisablehook", lambda what: told.append(str(what.exc_value)))
+    begun, gate = threading.Event(), threading.Event()
+    pipeline = Pipeline(itertools.count()).map(lambda x: (begun.set(), gate.wait(PATIENCE))).for_each(str)
+
+    async def wait():
+        if how == "run_async":
+            await pipeline.run_async()
+        async with pipeline.start_async():
+            await asyncio.sleep(PATIENCE)
+
+    before = threading.active_count()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(wait())
+    loop.run_until_complete(eventually(begun.is_set))
+    loop.close()
+    task._log_destroy_pending = False
+    del task, loop
+    gc.collect()
+    gate.set()
+    wait_until(lambda: threading.active_count() == before)
+    assert not told
 
 
 # --- signals, fork, exit -------------------------------------------------------------------------------------------
@@ -1341,15 +1368,48 @@ assert threading.active_count() == 1, threading.enumerate()
 @pytest.mark.thread_unsafe(reason="starts an interpreter")
 @pytest.mark.parametrize("how", ["kill", "once", "twice"])
 def test_ctrl_c_in_a_sink_in_the_caller(how):
-    """The call that it interrupts is not repeated."""
+    """The call that Ctrl-C interrupts is not repeated."""
     assert run_script(IN_CALLER, how) == f"interrupted {how}\n"
+
+
+@pytest.mark.thread_unsafe(reason="starts an interpreter")
+@pytest.mark.parametrize("before", ["", "run.kill()", "run.close()"])
+def test_ctrl_c_ends_a_coroutine_that_hangs_when_it_is_cancelled(before):
+    """Ctrl-C cancels the coroutine, also if it has been cancelled before. A second Ctrl-C cancels it again."""
+    run_script(
+        f"""
+        import asyncio, signal, threading
+        from sluicegate import Pipeline
+        interrupt = lambda: threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+        begun = threading.Event()
+
+        async def call(x):
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                interrupt()
+                await asyncio.sleep(60)
+
+        try:
+            with Pipeline([1]).map(call).for_each(print).start() as run:
+                begun.wait()
+                {before or "interrupt()"}
+                run.wait()
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError
+        assert run.is_over
+        """
+    )
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="it sets a trace function")
 @pytest.mark.parametrize("interrupt", ["kill", "drain"])
 @pytest.mark.parametrize("is_fused", [False, True])
 def test_ctrl_c_at_every_line_of_a_worker_in_the_caller(interrupt, is_fused):
-    """Every item is finished or discarded with notice, but for one whose call may have been interrupted."""
+    """Every item is finished or discarded with notice, except for one whose call may have been interrupted."""
     ended = 0
     while ends := spawn(interrupted_at_line, ended, interrupt, is_fused).result():
         assert len(set(ends)) >= 29, (ended, ends)
@@ -1359,9 +1419,9 @@ def test_ctrl_c_at_every_line_of_a_worker_in_the_caller(interrupt, is_fused):
 
 
 def interrupted_at_line(at, interrupt, is_fused):
-    """What has become of 30 items where Ctrl-C comes at this line of those that are run, or None if they are fewer.
+    """Return what became of 30 items if Ctrl-C comes at this line of those that are run, or None if there is no such line.
 
-    In a thread of its own, which a trace function may leave with an exception that is being handled for ever.
+    It is run in a thread of its own, because a trace function may leave a thread with an exception that is being handled for ever.
     """
     ends, lines = [], itertools.count()
     # A signal handler never runs between the body of a `with` and its end, where a trace function is called.
@@ -1392,7 +1452,7 @@ def interrupted_at_line(at, interrupt, is_fused):
 
 @pytest.mark.thread_unsafe(reason="starts an interpreter")
 def test_exit_while_one_runs():
-    """Iterators that nobody has closed, and a daemon thread in a source."""
+    """The program ends although iterators have not been closed and a daemon thread is in a source."""
     run_script(
         """
         import itertools, threading

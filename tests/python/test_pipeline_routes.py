@@ -157,7 +157,7 @@ def test_merge():
 
 
 def test_lists_among_other_items():
-    """A list counts as its items, and whatever it comes together with counts as itself."""
+    """A list counts as its items, and other items that come together with it count as one each."""
     pairs = Pipeline(range(100)).batch(2)
     assert sorted(map(str, pairs.merge(Pipeline(range(3))))) == sorted(map(str, [*pairs, 0, 1, 2]))
     assert sum(len(each) for each in pairs.merge(Pipeline("abc")).merge(Pipeline(range(9)).batch(4))) == 100 + 3 + 9
@@ -167,7 +167,7 @@ def test_lists_among_other_items():
 
 @pytest.mark.parametrize("next_stage", [lambda p: p.conflate(key=id), lambda p: p.buffer(100, overflow="reject"), lambda p: p])
 def test_what_a_batch_collects_has_places(next_stage):
-    """Also where the queue behind it is bounded itself, and if buffers are smaller than a list."""
+    """There is room for a whole list, also if the queue behind the stage is bounded itself, or buffers are smaller than a list."""
     for items in (Pipeline(range(100)), Pipeline(range(100)).map(int, buffer=0), Pipeline(range(200)).batch(2, buffer=0).map(len)):
         assert [len(each) for each in next_stage(items.batch(40, buffer=0))] == [40, 40, 20]
 
@@ -178,7 +178,7 @@ def grow(numbers):
 
 @pytest.mark.parametrize("change", [list.clear, grow])
 def test_lists_may_be_changed_by_who_gets_them(change):
-    """They hold as many permits as they had items."""
+    """A list holds as many permits as it had items when it was passed on."""
     lists = Pipeline(range(1000)).batch(10)
     for workers in (1, 3):
         lists.for_each(change, workers=workers).run()
@@ -211,7 +211,7 @@ def test_wrong_routes():
 
 
 def test_results_that_are_early_are_bounded():
-    """Also before a queue that drops: there the other workers wait for the one whose turn it is."""
+    """Early results are bounded, also before a queue that drops: there the other workers wait for their turn."""
     gate, taken = threading.Event(), []
 
     def slow_first(x):
@@ -232,7 +232,7 @@ def test_results_that_are_early_are_bounded():
 
 @pytest.mark.parametrize("kind", ["sink", "keyed", "keyed tasks"])
 def test_items_in_hand_behind_a_bounded_queue_are_bounded(kind):
-    """As many as there are workers and buffer, beside the queue."""
+    """Beside those in the queue there are at most as many items as the stage has workers and buffer."""
     gate, taken = threading.Event(), []
 
     def wait(x):
@@ -269,7 +269,7 @@ def test_items_in_hand_behind_a_bounded_queue_are_bounded(kind):
 
 
 def test_a_kill_while_one_key_fills_its_stage():
-    """Nobody waits for a place any more."""
+    """After the kill no worker waits for a permit."""
     gate = threading.Event()
     pipeline = Pipeline(range(500)).flat_map(lambda x: [x]).keyed_map(lambda _: gate.wait(PATIENCE), key=lambda _: 0, workers=3, buffer=3)
     with pipeline.buffer(5, overflow="drop_oldest").start() as run:
@@ -389,7 +389,7 @@ def test_on_error_is_not_for_functions_without_workers_below(above, below):
 
 
 def test_functions_without_workers_have_no_buffer():
-    """Nobody has stated one. They have a worker of their own only where no stage can call them."""
+    """No buffer was stated for them, and they have a worker of their own only where no stage can call them."""
 
     def stages(pipeline):
         return pipeline.describe().splitlines()[2:-1]
@@ -431,7 +431,7 @@ async def rows_at_once(page):
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("below", [lambda p: p.filter(lambda x: 1 // x or True), lambda p: p.map(lambda x: 1 // x and x, workers=0)])
 def test_an_element_of_flat_map_that_fails_behind_it(f, workers, below):
-    """The others of its item go on, and what is told is the element, as if the function behind were a stage of its own."""
+    """The other elements of its item go on. The error names the element, as if the function behind were a stage of its own."""
     pages = [[1, 0, 1], [], [0], [1, 1]]
     told = []
     pipeline = below(Pipeline(pages).flat_map(f, workers=workers).tap(lambda x: x))
@@ -451,7 +451,7 @@ def test_an_element_of_flat_map_that_fails_behind_it(f, workers, below):
 
 @pytest.mark.parametrize("f", [rows, rows_async])
 def test_an_iterable_of_flat_map_that_fails(f):
-    """What is told is its item, also when it has yielded something before."""
+    """The error names the item, also if the iterable has yielded something before."""
 
     def some(page):
         yield page[0]
@@ -547,7 +547,7 @@ def test_an_error_of_conflate(kind, error, function):
 @pytest.mark.parametrize("kind", BEFORE)
 @pytest.mark.parametrize("is_killed", [False, True], ids=["", "killed in on_discard"])
 def test_what_conflate_replaces_is_discarded_with_notice(kind, is_killed):
-    """`on_discard` is told when the item is in the queue, and nothing of the queue is held: it may take its time, and kill the run."""
+    """`on_discard` is called when the new item is in the queue, and without a lock of the queue: it may take its time, or kill the run."""
     taken, finished, discarded, stages = [], [], [], set()
     is_started = threading.Event()
 
@@ -783,7 +783,7 @@ def test_what_a_run_keeps_does_not_grow_with_resizes(kind):
 
 
 def test_a_storm_of_resizes():
-    """Nothing is lost, nothing comes twice, and the order stays; afterwards there is room for as much as the workers and buffers say."""
+    """No item is lost or comes twice, and the order stays. Afterwards there is as much room as the workers and buffers state."""
     chance = random.Random(3)
     pause = [chance.choice([0, 0, 0, 0.0002]) for _ in range(2000)]
 

@@ -94,7 +94,7 @@ def test_a_slow_source_is_the_bottleneck():
 
 
 def test_a_source_that_ends_at_once_is_not_the_bottleneck():
-    """It was busy all of its time, and that was short."""
+    """Such a source was busy for all of its time, but its time was short."""
 
     def slow(x):
         time.sleep(0.002)

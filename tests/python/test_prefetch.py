@@ -21,7 +21,7 @@ from sluicegate import BlockingInEventLoopWarning, Queue, ShutDown, aprefetch, p
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="it sets a trace function")
 def test_ctrl_c_at_every_line_of_next():
-    """Nothing is lost, and nothing comes twice."""
+    """No item is lost, and none comes twice."""
     at = 0
     while spawn(interrupted_at_line, at).result():
         at += 1
@@ -29,7 +29,7 @@ def test_ctrl_c_at_every_line_of_next():
 
 
 def interrupted_at_line(at):
-    """Whether there is such a line: see `test_mapping`."""
+    """Return whether there is such a line: see `test_mapping`."""
     results, lines = [], itertools.count()
 
     def trace(frame, event, argument):
@@ -61,7 +61,7 @@ def tasks_left():
 
 
 class Source:
-    """Counts how far it is ahead of what was handed out, at every item."""
+    """An iterable that counts, at every item, how far it is ahead of what was handed out."""
 
     def __init__(self, n=None):
         self.numbers = itertools.count() if n is None else iter(range(n))
@@ -481,7 +481,7 @@ async def test_async_the_consumer_is_cancelled():
 
 @on_loops
 async def test_async_the_loop_is_free():
-    """A source that blocks blocks its thread."""
+    """A source that blocks its thread does not block the event loop."""
     gate = threading.Event()
     async with aprefetch((gate.wait(PATIENCE) for _ in range(2)), 1) as items:
         asyncio.get_running_loop().call_later(0.01, gate.set)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
 from helpers import wait_until
 
-from sluicegate import Batcher, BoundedExecutor, map_bounded, prefetch
+from sluicegate import Batcher, BoundedExecutor, Pipeline, map_bounded, prefetch
 
 _start = threading.Thread.start
 
@@ -78,3 +79,17 @@ def test_prefetch(interruption):
         next(items)
     assert list(items) == [0, 1, 2]
     interruption.leave(0)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_pipeline(interruption, is_async):
+    async def same(item):
+        return item
+
+    # The last stage is started first, and a coroutine function needs a thread for its event loop.
+    pipeline = Pipeline(range(3)).map(same if is_async else int)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.start()
+    interruption.leave(0)
+    gc.collect()  # what has not been closed would be told
+    assert list(pipeline) == [0, 1, 2]

@@ -5,10 +5,12 @@
 | `description`, `steps`, `sources` | what the user writes: immutable and lazy |
 | `graph`, `building` | nodes and edges made of it, functions fused, permits counted |
 | `callbacks` | the queues of `buffer` and `conflate`, and the functions that they call |
-| `running` | threads, tasks, and the ends: completion, errors, `stop`, `kill` |
-| `workers`, `routing`, `sourcing`, `order`, `keys` | what the threads do |
+| `running` | a run, and its ends: completion, errors, `stop`, `kill` |
+| `launching` | how its threads and tasks are started |
+| `workers`, `routing`, `sourcing` | what the threads do |
 | `errors` | what becomes of items whose calls raise |
 | `tasks` | what the tasks do |
+| `permits`, `putting`, `order`, `keys` | what both do to take items and to put results |
 | `measuring`, `describing`, `pictures` | statistics, descriptions, tables and plots |
 | `handle` | `PipelineRun`, as the user has it |
 

@@ -1,4 +1,4 @@
-"""From a description to nodes and edges, made anew for each run.
+"""Makes the nodes and edges of a run from the description of a pipeline.
 
 A node has workers; an edge is the queue between nodes. What a node may hold is kept in one of two ways:
 
@@ -158,7 +158,7 @@ class _GraphBuilder:
             self.add_relay()
 
     def finish_branch(self) -> None:
-        """The same where branches come together. Lists do not share an edge with other items, because they count as their items."""
+        """As `finish_edge`, where branches come together. A list counts as its items, so lists do not share an edge with other items."""
         self.finish_edge()
         if self.last_nodes[0].kind == "batch":
             self.add_relay()
@@ -313,7 +313,7 @@ class _GraphBuilder:
 
 
 def capacity_of(node: Node) -> int:
-    """How many items a node may hold, in its workers and behind it."""
+    """Return how many items a node may hold, in its workers and behind it."""
     if node.kind == "source":
         return 0
     each = node.options[0] if node.kind == "batch" else 1
@@ -321,19 +321,19 @@ def capacity_of(node: Node) -> int:
 
 
 def in_hand(node: Node) -> int:
-    """The number of items that the workers of a node behind a bounded queue may hold, beside those in the queue."""
+    """Return how many items the workers of a node behind a bounded queue may hold, beside those in the queue."""
     if node.kind == "batch":
         return node.options[0]
     return node.workers + (node.buffer if node.kind in ("sink", "keyed") else 0)
 
 
 def list_size(edge: Edge) -> int:
-    """The largest number of permits that an item holds: behind `batch` an item is a list."""
+    """Return the largest number of permits that an item holds. Behind a `batch` an item is a list, and holds one for each of its items."""
     return 1 if edge.list_sizes is None else edge.producers[0].options[0]
 
 
 def batch_limit(permits: Semaphore | None, workers: int) -> int:
-    """The largest number of items that a worker takes at once: half of its share, so that the other workers find some."""
+    """Return how many items a worker may take at once: half of its share, so that the other workers find some."""
     return _MAX_BATCH if permits is None else max(1, min(_MAX_BATCH, permits.size // (2 * workers)))
 
 

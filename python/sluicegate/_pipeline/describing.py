@@ -16,7 +16,7 @@ __all__ = ["describe"]
 
 
 def describe(source: Source, steps: tuple[Step, ...], name: str | None, format: str) -> str:
-    """Return it in one of the formats."""
+    """Return the description in one of the formats."""
     made = build_graph(source, steps)
     if format == "text":
         lines = [f"pipeline {name!r}" if name is not None else "pipeline", *map(_line, made.nodes)]
@@ -45,7 +45,7 @@ def _total(edges: list[Edge]) -> int:
 
 
 def _room(edge: Edge) -> str:
-    """What an edge holds, in words."""
+    """Return in words how much an edge may hold."""
     if edge.shares_next_permits:
         return "as the next stage has room"
     policy = edge.queue.overflow
@@ -73,5 +73,5 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text in the language of Graphviz, where a backslash begins an escape."""
+    """Return the text with its backslashes escaped, as the language of Graphviz requires."""
     return text.replace("\\", "\\\\")

@@ -18,6 +18,7 @@ from sluicegate._pipeline.errors import DeadLetters
 from sluicegate._pipeline.sources import source_of
 from sluicegate._pipeline.steps import (
     BUFFER,
+    METHODS,
     MOST,
     Step,
     check_buffer,
@@ -394,7 +395,7 @@ class Pipeline(Generic[_T_co]):
         was replaced goes to the `on_discard` of the run.
 
         It is a `CoalescingQueue` with a `maxsize` of `buffer`: when so many keys wait, an item with a further key waits for room. A key is
-        a str, bytes, int, UUID, IP address, or a tuple of those. While `merge` runs nobody takes from the queue, and a kill waits for it.
+        a str, bytes, int, UUID, IP address, or a tuple of those. While `merge` runs nobody takes from the queue.
 
         What `key` or `merge` raises stops the pipeline.
 
@@ -647,7 +648,7 @@ def _has_results(steps: tuple[Step, ...]) -> bool:
 
 
 def _worker_step(kind: str, f: Any, workers: int, ordered: bool, buffer: int, timeout: Any, name: str | None) -> Step:
-    called = {"flat": "flat_map", "sink": "for_each", "keyed": "keyed_map"}.get(kind, kind)
+    called = METHODS.get(kind, kind)
     check_callable(called, "f", f)
     check_generator(called, kind, f)
     check_name(name)

@@ -24,14 +24,14 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetters:
-    """A queue for such items, as a policy."""
+    """The policy that puts such items into a queue."""
 
     def __init__(self, queue: Any) -> None:
         self.queue = queue
 
 
 def apply_policy(node: Node, item: Any, error: BaseException) -> BaseException | None:
-    """Do what the node's policy says. None if the worker goes on; otherwise the error with which the pipeline stops."""
+    """Do what the node's policy says. Return None if the worker goes on, and otherwise the error with which the pipeline stops."""
     policy = node.policy
     if policy is None or policy == "stop" or not isinstance(error, Exception):
         return error

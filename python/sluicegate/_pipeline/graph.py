@@ -11,24 +11,10 @@ from sluicegate._running import Lock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Sequence
-    from typing import Any, Protocol
+    from collections.abc import Callable
+    from typing import Any
 
-    from sluicegate._closing import Cancellations
     from sluicegate._pipeline.callbacks import Calls, Dropped
-
-    class RunInterface(Protocol):
-        """The part of the run that workers use."""
-
-        is_stopping: bool
-        cancellations: Cancellations
-
-        def discard(self, items: Sequence[Any], node: Node) -> None: ...
-        def failed(self, node: Node, number: int, item: Any, error: BaseException) -> bool: ...
-        def fail(self, node: Node, error: BaseException) -> None: ...
-        def refused(self, node: Node, edge: Edge, item: Any, error: BaseException) -> None: ...
-        def source_failed(self, node: Node, error: BaseException) -> None: ...
-
 
 __all__ = ["Edge", "Graph", "Node", "Operation"]
 
@@ -76,20 +62,20 @@ class Edge:
         self.is_killed = False
 
     def shut_down(self, *, immediate: bool = False) -> None:
-        """Let nothing more in."""
+        """Shut the queue down, so that nothing more can be put into it."""
         self.queue.shutdown(immediate, error=self.end)
 
     def is_end(self, error: BaseException) -> bool:
-        """Whether the error says that this edge has been shut down. A function of the user may raise a ShutDown of its own."""
+        """Return whether the error says that this edge was shut down. A function of the user may raise a ShutDown of its own."""
         return isinstance(error, ShutDown) and error.__cause__ is self.end
 
     def weight(self, items: list[Any]) -> int:
-        """The number of permits that these items hold. To be asked once, by the worker that has taken them."""
+        """Return the number of permits that these items hold. Call it once for them, in the worker that has taken them."""
         sizes = self.list_sizes
         return len(items) if sizes is None else sum(sizes.popleft() for _ in items)
 
     def release(self, weight: int) -> None:
-        """Give permits back, because items have left the edge or will never come."""
+        """Release permits of items that have left the edge or will never come."""
         if self.permits is not None and weight:
             self.permits.release(weight)
 

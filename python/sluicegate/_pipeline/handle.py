@@ -1,4 +1,4 @@
-"""`PipelineRun`: a pipeline that runs, as its user has it."""
+"""`PipelineRun`: the user's handle of a pipeline that runs."""
 
 from __future__ import annotations
 
@@ -215,9 +215,9 @@ class PipelineRun(Generic[_T_co]):
             with contextlib.suppress(BaseException):
                 self._finish(limit)
         if not run.is_over:
-            run.kill(interrupt)
+            run.kill(interrupt, is_urgent=True)
             self._leave()
-        self._told.add(_caller())
+        self._told.add(_current())
 
     async def wait_async(self, timeout: _Seconds | None = None) -> None:
         """As `wait`, from a coroutine. If it is cancelled, the run is killed, and has ended when CancelledError leaves this call.
@@ -246,7 +246,8 @@ class PipelineRun(Generic[_T_co]):
             import asyncio
 
             self._run.kill(error, is_urgent=isinstance(error, asyncio.CancelledError))
-            await self.aclose()
+            if not isinstance(error, GeneratorExit):  # the loop is gone, and nothing can be awaited
+                await self.aclose()
             raise
         self._raise()
 
@@ -324,27 +325,32 @@ class PipelineRun(Generic[_T_co]):
     def close(self) -> None:
         """End at once, as leaving the block early does, and wait until all threads have left.
 
+        If the wait is interrupted by an exception from a signal handler, coroutine functions that have been cancelled are cancelled again.
         Others that wait for the run, or iterate over it, get Killed. Raises RuntimeError in a stage and in `on_discard`.
         """
         self._check_thread(is_closing=True)
-        self._told.add(_caller())
+        self._told.add(_current())
         self._run.give_up("the run was closed")
         self._leave()
 
     async def aclose(self) -> None:
-        """As `close`, from a coroutine."""
+        """As `close`, from a coroutine. If it is cancelled, coroutine functions that have been cancelled are cancelled again."""
         self._check_task(is_closing=True)
-        self._told.add(_caller())
+        self._told.add(_current())
         self._run.give_up("the run was closed")
-        self._let_callers_leave()
-        await self._run.alive.join_async()
+        self._end_workers_in_caller()
+        try:
+            await self._run.alive.join_async()
+        except BaseException as error:  # it is cancelled, and perhaps because what is waited for hangs
+            self._run.kill(error, is_urgent=True)
+            raise
         self._cancel_timer()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._run.graph.results is None and _caller() not in self._told:
+        if self._run.graph.results is None and _current() not in self._told:
             if error is None:
                 try:
                     self.wait()
@@ -364,7 +370,9 @@ class PipelineRun(Generic[_T_co]):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if error is None and self._run.graph.results is None and _caller() not in self._told:
+        if isinstance(error, GeneratorExit):  # as in `wait_async`
+            self._run.give_up("the block was left")
+        elif error is None and self._run.graph.results is None and _current() not in self._told:
             await self.wait_async()
         else:
             await self.aclose()
@@ -385,7 +393,7 @@ class PipelineRun(Generic[_T_co]):
 
     def _check_task(self, *, is_closing: bool = False) -> None:
         """Refuse to wait in a task where the wait could not end."""
-        me = _caller()
+        me = _current()
         if self._run.is_inside(me) or (self._caller is me and not is_closing):
             raise RuntimeError(_OWN_CALL.format(self))
 
@@ -399,7 +407,7 @@ class PipelineRun(Generic[_T_co]):
                 self._caller = me
         if is_caller:
             try:
-                for worker in self._callers():
+                for worker in self._workers_in_caller():
                     self._work_in_caller(worker, due)
             finally:
                 self._caller = None
@@ -445,9 +453,9 @@ class PipelineRun(Generic[_T_co]):
         with run.lock:
             is_caller = self._caller is None  # otherwise another task, or a thread, waits already, and calls the sink
             if is_caller:
-                self._caller = _caller()
+                self._caller = _current()
         try:
-            for worker in self._callers() if is_caller else ():
+            for worker in self._workers_in_caller() if is_caller else ():
                 worker.is_cancelled = True  # the cancellation is meant for the run
                 try:
                     await work_async(worker)
@@ -465,22 +473,26 @@ class PipelineRun(Generic[_T_co]):
         self._cancel_timer()
 
     def _discard(self, results: Edge, items: list[Any]) -> None:
-        """Give up results that nobody takes."""
+        """Discard results that nobody takes."""
         self._were_discarded = True
         self._run.discard(items, results.producers[0])
         results.release(results.weight(items))
 
-    def _callers(self) -> list[Worker]:
+    def _workers_in_caller(self) -> list[Worker]:
         return [worker for worker in self._run.workers if worker.node.in_caller and not worker.has_left]
 
-    def _let_callers_leave(self) -> None:
-        for worker in self._callers():
+    def _end_workers_in_caller(self) -> None:
+        for worker in self._workers_in_caller():
             self._run.worker_left(worker)
 
     def _leave(self) -> None:
-        self._let_callers_leave()
-        self._run.alive.join()
-        self._run.join()
+        self._end_workers_in_caller()
+        try:
+            self._run.alive.join()
+            self._run.join()
+        except BaseException as error:  # as in `aclose`
+            self._run.kill(error, is_urgent=True)
+            raise
         self._cancel_timer()
 
     def _cancel_timer(self) -> None:
@@ -495,7 +507,7 @@ class PipelineRun(Generic[_T_co]):
         After that the iterator is exhausted. The thread that has closed the run is not told that it was killed.
         """
         self._cancel_timer()
-        me = _caller()
+        me = _current()
         error = None if me in self._told and (once or self._run.is_closed) else self._run.outcome()
         self._told.add(me)
         if error is None:
@@ -512,7 +524,7 @@ class PipelineRun(Generic[_T_co]):
         if run is not None and not _is_finalizing():  # at exit every run has been killed already, and modules may be empty
             is_unfinished = run.is_unfinished
             run.give_up("the run was garbage-collected")
-            self._let_callers_leave()
+            self._end_workers_in_caller()
             if is_unfinished:
                 run.warn_unfinished("was garbage-collected before its end", self)
 
@@ -526,15 +538,15 @@ class PipelineRun(Generic[_T_co]):
         refuse_pickle(self)
 
 
-def _caller() -> Any:
-    """The task that calls this, or else the thread."""
+def _current() -> Any:
+    """Return the current task, or outside of tasks the current thread."""
     asyncio = sys.modules.get("asyncio")
     task = None if asyncio is None or asyncio._get_running_loop() is None else asyncio.current_task()
     return threading.current_thread() if task is None else task
 
 
 def _refuse_coroutine_sink(graph: Graph, instead: str) -> None:
-    """A thread that waits cannot call a sink in the caller that is a coroutine function."""
+    """Raise TypeError if a sink in the caller is a coroutine function, which a thread that waits cannot call."""
     for node in graph.nodes:
         if node.in_caller and node.is_async:
             f = node.operations[-1].function

@@ -37,7 +37,7 @@ class Keys:
         return key
 
     def enter(self, key: Hashable, number: int, item: Any) -> bool:
-        """True if the caller shall work on the item; otherwise it has been parked."""
+        """Return whether the caller has to work on the item. Otherwise it has been parked."""
         with self.lock:
             waiting = self.parked.get(key)
             if waiting is None:
@@ -47,7 +47,7 @@ class Keys:
             return False
 
     def next(self, key: Hashable) -> tuple[int, Any] | None:
-        """The next item of the key that the caller has worked on. None if there is none: the key is free."""
+        """Return the next number and item of the key that the caller has worked on, or None. The key is free then."""
         with self.lock:
             waiting = self.parked[key]
             if waiting:

@@ -12,6 +12,7 @@ import math
 import time
 from collections import deque
 
+from sluicegate._pipeline.steps import METHODS
 from sluicegate._statistics import PipelineStatistics, StageStatistics
 
 TYPE_CHECKING = False
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from sluicegate._pipeline.workers import Worker
 
 __all__ = ["Marks", "Tally", "statistics"]
-
-_KINDS = {"flat": "flat_map", "keyed": "keyed_map", "sink": "for_each"}
 
 #: Rates "at this moment" are those of at least so many seconds, if there is a snapshot that is so old.
 _WINDOW = 1.0
@@ -38,7 +37,7 @@ class Tally:
         self.times: dict[int, int] = {}
 
     def add(self, worker: Worker | Tally) -> None:
-        """Add what a worker has done, or those of another tally."""
+        """Add what a worker has done, or the workers of another tally."""
         self.seconds += worker.seconds
         self.taken += worker.taken
         self.made += worker.made
@@ -48,13 +47,13 @@ class Tally:
 
 
 class Marks:
-    """What the stages had passed on at earlier snapshots, for rates of late. Nothing is measured between snapshots."""
+    """How many items the stages had passed on at earlier snapshots, for rates of late. Nothing is measured between snapshots."""
 
     def __init__(self, started: float, stages: int) -> None:
         self.marks: deque[tuple[float, list[int]]] = deque([(started, [0] * stages)])
 
     def latency(self, now: float, passed: list[int], held: list[int]) -> float:
-        """How long an item is on the way, by Little's law: what each stage holds, divided by what it has passed on a second of late."""
+        """Return how long an item is on the way, by Little's law: the items that each stage holds, divided by its rate of late."""
         marks = self.marks
         while len(marks) > 1 and now - marks[1][0] >= _WINDOW:
             marks.popleft()
@@ -66,7 +65,7 @@ class Marks:
 
 
 def statistics(run: Run) -> PipelineStatistics:
-    """Return a snapshot."""
+    """Return a snapshot of a run."""
     now = run.ended if run.is_over else time.monotonic()
     elapsed = max(1e-9, now - run.started)
     with run.lock:  # a worker is here or there
@@ -99,7 +98,7 @@ def statistics(run: Run) -> PipelineStatistics:
 
 
 def _part(node: Node, run: Run, elapsed: float) -> float:
-    """For which part of the time the stage has been there."""
+    """Return for which part of the run the stage has existed."""
     return 1.0 if node.ended is None else min(1.0, max(0.0, node.ended - run.started) / elapsed)
 
 
@@ -113,7 +112,7 @@ def _stage(node: Node, tally: Tally, workers: list[Worker], elapsed: float) -> S
     in_edge = node.in_edge
     return StageStatistics(
         name=node.name,
-        kind=_KINDS.get(node.kind, node.kind),
+        kind=METHODS.get(node.kind, node.kind),
         workers=node.alive,
         taken=tally.taken,
         passed=tally.made,
@@ -133,7 +132,7 @@ def _stage(node: Node, tally: Tally, workers: list[Worker], elapsed: float) -> S
 
 
 def _waits(node: Node) -> tuple[float, float]:
-    """How long its workers have waited for items, and for room."""
+    """Return how long its workers have waited for items, and how long for room."""
     in_edge, out_edges = node.in_edge, node.out_edges
     starved = blocked = 0.0
     if in_edge is not None:
@@ -151,13 +150,13 @@ def _waits(node: Node) -> tuple[float, float]:
 
 
 def _dropped(edge: Edge) -> int:
-    """How many items the policy of an edge has dropped, replaced or merged."""
+    """Return how many items the policy of an edge has dropped, replaced or merged."""
     seen = edge.queue.statistics()
     return seen.dropped_oldest + seen.dropped_newest + seen.dropped_sampled + seen.merged
 
 
 def _held(node: Node, workers: list[Worker]) -> tuple[int, int | None]:
-    """How many items it holds, and how many it may hold."""
+    """Return how many items it holds, and how many it may hold."""
     held, capacity = 0, None
     for edge in node.out_edges:
         if edge.producers[0] is not node:

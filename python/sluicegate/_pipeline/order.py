@@ -8,33 +8,23 @@ for its turn instead.
 from __future__ import annotations
 
 from sluicegate._core import Semaphore
-from sluicegate._exceptions import ShutDown
+from sluicegate._pipeline.putting import discard, put
 from sluicegate._running import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
-    from sluicegate._pipeline.graph import Edge, Node, RunInterface
+    from sluicegate._pipeline.graph import Edge, Node
+    from sluicegate._pipeline.running import Run
 
-__all__ = ["Order", "Refusal", "discard", "put", "put_singly"]
-
-
-class Refusal(Exception):
-    """An edge with a policy has not taken an item: it is shut down or full, or a function of `conflate` has raised."""
-
-    def __init__(self, item: Any, error: BaseException, accepted: int) -> None:
-        super().__init__()
-        self.item = item
-        self.error = error
-        self.accepted = accepted
+__all__ = ["Order"]
 
 
 class Order:
     """The order of the results of one stage."""
 
-    def __init__(self, run: RunInterface, node: Node) -> None:
+    def __init__(self, run: Run, node: Node) -> None:
         self.run = run
         self.node = node
         self.edge: Edge = node.out_edge
@@ -43,11 +33,11 @@ class Order:
         #: By number: the number after them, the results, and whether nothing comes after them.
         self.early: dict[int, tuple[int, list[Any], bool]] = {}
         self.waiting: dict[int, Semaphore] = {}
-        #: Nothing comes any more: a call has failed.
+        #: Nothing more is put: a call has failed, or the run was killed.
         self.has_ended = False
 
     def wait(self, number: int) -> None:
-        """Wait until this number is at the head, or there is no head any more."""
+        """Wait until this number is at the head, or the order has ended."""
         gate = self._gate(number)
         if gate is not None:
             gate.acquire()
@@ -66,7 +56,7 @@ class Order:
             return gate
 
     def advance(self, after: int, *, is_last: bool) -> None:
-        """The head is done: the next number is `after`."""
+        """Let the number `after` be at the head: what was there is finished. With `is_last` nothing comes after it."""
         with self.lock:
             self.next = after
             self.has_ended = self.has_ended or is_last
@@ -74,7 +64,7 @@ class Order:
         self._then(gate)
 
     def deliver(self, number: int, after: int, results: list[Any], *, is_last: bool) -> None:
-        """Put the results when it is their turn. With `is_last` nothing comes after them."""
+        """Put the results now, or leave them here until it is their turn. With `is_last` nothing comes after them."""
         with self.lock:
             if self.next != number and not self.has_ended:
                 self.early[number] = (after, results, is_last)
@@ -104,7 +94,7 @@ class Order:
         self.has_ended = self.has_ended or is_last
 
     def end(self) -> None:
-        """Nothing is put after the head: a worker that has results discards them."""
+        """Let nothing be put after the head. Results that are left here are discarded, and so are those of workers that have any."""
         with self.lock:
             self.has_ended = True
             early, self.early = self.early, {}
@@ -113,37 +103,3 @@ class Order:
             gate.release()
         for _, results, _ in early.values():
             discard(self.run, self.node, self.edge, results)
-
-
-def put(run: RunInterface, node: Node, edge: Edge, results: list[Any]) -> int:
-    """Put results of a node into an edge behind it, and discard what it does not take. Return how many it took."""
-    try:
-        accepted = edge.queue.put_many(results) if edge.policy is None else put_singly(edge, results)
-    except Refusal as refusal:
-        accepted = refusal.accepted
-        discard(run, node, edge, results[accepted:])
-        if not edge.is_end(refusal.error):
-            run.refused(node, edge, refusal.item, refusal.error)
-    except ShutDown as error:
-        accepted = getattr(error, "accepted", 0)
-        discard(run, node, edge, results[accepted:])
-    return accepted
-
-
-def put_singly(edge: Edge, results: Iterable[Any]) -> int:
-    """Put results into an edge with a policy, one at a time, so that it is known which one it refuses. Raises Refusal."""
-    accepted = 0
-    for result in results:
-        try:
-            edge.queue.put(result)
-        except BaseException as error:  # noqa: BLE001 - it is for the caller of the run
-            raise Refusal(result, error, accepted) from None
-        accepted += 1
-    return accepted
-
-
-def discard(run: RunInterface, node: Node, edge: Edge, results: list[Any]) -> None:
-    """Give up results that were to go into an edge, and their permits."""
-    if results:
-        run.discard(results, node)
-        edge.release(len(results))

@@ -47,7 +47,7 @@ def record_every(run: Run, seconds: float) -> None:
 
 
 def state(stage: StageStatistics) -> str:
-    """What its workers mostly do, in a word."""
+    """Return what its workers mostly do, in one word."""
     shares = {"busy": stage.busy_seconds, "blocked": stage.blocked_seconds, "starved": stage.starved_seconds}
     return max(shares, key=shares.__getitem__) if any(shares.values()) else ""
 
@@ -60,7 +60,7 @@ _WIDE = 120
 
 
 def table(seen: PipelineStatistics, width: int = _WIDE) -> Any:
-    """A table of rich, for a terminal with this many characters in a line."""
+    """Return a table of rich, for a terminal with this many characters in a line."""
     from rich import box
     from rich.table import Table
 
@@ -101,7 +101,7 @@ def table(seen: PipelineStatistics, width: int = _WIDE) -> Any:
 
 @contextlib.contextmanager
 def progress(run: Run) -> Generator[None]:
-    """A table on the terminal, drawn again and again until the block is left. In a file only the last one is written."""
+    """Show a table on the terminal, drawn again and again until the block is left. Into a file only the last one is written."""
     try:
         from rich import get_console
         from rich.live import Live
@@ -117,7 +117,7 @@ def progress(run: Run) -> Generator[None]:
 
 
 def plot(run: Run, path: str | os.PathLike[str]) -> None:
-    """Draw where the time went, and how much each stage has held."""
+    """Draw where the time of each stage went, and, if the run was recorded, how much it held over time."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

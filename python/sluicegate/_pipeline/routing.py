@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from sluicegate._exceptions import Empty, ShutDown
-from sluicegate._pipeline.order import discard, put
-from sluicegate._pipeline.workers import acquire_more, acquire_some
+from sluicegate._pipeline.permits import acquire_more, acquire_some
+from sluicegate._pipeline.putting import discard, put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["broadcast", "give_back", "work_by_key", "work_on_batches"]
 
 
 def work_on_batches(worker: Worker) -> None:
-    """The life of the worker that makes lists."""
+    """Run the worker of a `batch`, which makes lists of items."""
     run, node = worker.run, worker.node
     in_edge, out_edge, admission = node.in_edge, node.out_edge, node.admission
     size, linger = node.options
@@ -76,7 +76,7 @@ def work_on_batches(worker: Worker) -> None:
 
 
 def broadcast(worker: Worker) -> None:
-    """The life of the worker that passes each item to every branch."""
+    """Run the worker of a `broadcast`, which passes each item to every branch."""
     run, node = worker.run, worker.node
     in_edge, out_edges = node.in_edge, node.out_edges
     limited = [edge.permits for edge in out_edges if edge.permits is not None]
@@ -112,7 +112,7 @@ def broadcast(worker: Worker) -> None:
 
 
 def work_by_key(worker: Worker) -> None:
-    """The life of a worker of `keyed_map`."""
+    """Run a worker of a `keyed_map` until it leaves."""
     run, node = worker.run, worker.node
     in_edge, out_edge, admission, keys = node.in_edge, node.out_edge, node.admission, node.keys
     while not worker.is_surplus:
@@ -164,7 +164,7 @@ def work_by_key(worker: Worker) -> None:
 
 
 def give_back(node: Node, item: Any) -> None:
-    """Give back the permit of an item of which nothing came, or that is finished."""
+    """Release the permit of an item that is finished or of which nothing has come."""
     if node.holds_input_permits:
         node.in_edge.release(node.in_edge.weight([item]))
         if node.limits_itself:

@@ -1,4 +1,4 @@
-"""A run: its threads, its tasks, and how it ends.
+"""A run: its workers, and how it ends.
 
 *Completion* moves from the sources to the sink: when the last worker of a node has left, the edges behind the node are shut down, and
 the workers of the next node leave when these edges are empty. *An error* in a node stops the sources and kills all edges before the
@@ -25,11 +25,10 @@ from sluicegate._mistakes import Mistake
 from sluicegate._pipeline.building import batch_limit, in_hand, list_size
 from sluicegate._pipeline.errors import apply_policy
 from sluicegate._pipeline.keys import Keys
+from sluicegate._pipeline.launching import is_running, launch
 from sluicegate._pipeline.order import Order
-from sluicegate._pipeline.routing import broadcast, work_by_key, work_on_batches
-from sluicegate._pipeline.sourcing import read
-from sluicegate._pipeline.workers import Worker, work
-from sluicegate._running import PLENTY, Lock, Start, add_item_note, add_note, call_at_exit, not_an_end, short_repr
+from sluicegate._pipeline.workers import Worker
+from sluicegate._running import PLENTY, Lock, add_item_note, add_note, call_at_exit, not_an_end, short_repr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ _PATIENCE = 0.5
 
 
 class Run:
-    """What the workers share."""
+    """A run of a pipeline: what its workers share."""
 
     def __init__(self, graph: Graph, name: str | None, on_discard: Callable[[Any, str], object] | None) -> None:
         self.graph = graph
@@ -108,7 +107,7 @@ class Run:
             for worker in workers:  # all are there before the first can leave
                 self.add(worker)
             for worker in reversed(workers):  # whoever takes is there first
-                self.launch(worker)
+                launch(self, worker)
         except BaseException as error:
             self.kill(error)
             for worker in workers:
@@ -117,96 +116,14 @@ class Run:
             raise
 
     def add(self, worker: Worker) -> None:
-        """A worker is about to begin."""
+        """Add a worker that is about to begin."""
         with self.lock:
             self.workers.append(worker)
             worker.node.alive += 1
         self.alive.put(None)
 
-    def launch(self, worker: Worker) -> None:
-        """Start a worker's thread or task."""
-        node = worker.node
-        if node.is_async:
-            loop = self.loop or self.start_loop()
-            if self.loop_thread is None and _is_running(loop):
-                self.start_task(worker)
-            else:
-                worker.task = True
-                try:
-                    loop.call_soon_threadsafe(self.start_task, worker)
-                except BaseException:  # it is closed
-                    worker.task = None
-                    raise
-            return
-        start, run = Start(), self.context.copy().run
-        thread = threading.Thread(target=start.run, args=(run, self.run_worker, worker), name=f"pipeline {node.name}", daemon=True)
-        worker.thread = thread
-        try:
-            thread.start()
-        except BaseException:
-            if start.give_up():  # else a signal handler has raised, and the thread runs all the same
-                worker.thread = None
-            raise
-
-    def run_worker(self, worker: Worker) -> None:
-        """A thread's life."""
-        node = worker.node
-        worker.started = time.monotonic()
-        try:
-            if node.kind == "source":
-                read(worker)
-            elif node.kind == "batch":
-                work_on_batches(worker)
-            elif node.kind == "broadcast":
-                broadcast(worker)
-            elif node.kind == "keyed":
-                work_by_key(worker)
-            else:
-                work(worker)
-        except BaseException as error:  # noqa: BLE001 - a mistake of ours, or MemoryError
-            self.fail(node, error)
-        finally:
-            self.worker_left(worker)
-
-    def start_loop(self) -> asyncio.AbstractEventLoop:
-        """Start a loop in a thread of its own."""
-        import asyncio
-
-        loop = self.loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=self.context.copy().run, args=(_run_loop, loop), name="pipeline loop", daemon=True)
-        self.loop_thread = thread
-        thread.start()
-        return loop
-
-    def start_task(self, worker: Worker) -> None:
-        """Start a task, on the loop's thread."""
-        from sluicegate._pipeline.tasks import read_async, work_async
-
-        worker.started = time.monotonic()
-        coroutine = read_async(worker) if worker.node.kind == "source" else work_async(worker)
-        try:
-            task = worker.task = self.loop.create_task(coroutine)
-        except BaseException as error:
-            coroutine.close()
-            worker.task = None
-            self.fail(worker.node, error)
-            self.worker_left(worker)
-            raise
-        task.add_done_callback(functools.partial(self.task_left, worker))
-        if worker.is_cancelled:
-            worker.cancel()
-
-    def task_left(self, worker: Worker, task: asyncio.Task[None]) -> None:
-        """A task has ended. Nobody else cancels it, or that is an error like others."""
-        import asyncio
-
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is not None and not worker.is_cancelled:
-            self.fail(worker.node, error)
-        self.worker_left(worker)
-
     def worker_left(self, worker: Worker) -> None:
-        """A worker has left. With the last one of a node its output ends; with the last one of all, the run."""
+        """Let a worker leave. With the last one of a node its output ends, and with the last one of all the run."""
         node = worker.node
         with self.lock:
             if worker.has_left:
@@ -233,7 +150,7 @@ class Run:
         self.alive.task_done()
 
     def finish(self) -> None:
-        """Everybody has left."""
+        """End the run: all workers have left."""
         for edge in self.graph.edges:
             if edge.dropped is not None:
                 edge.dropped.tell_replaced()  # if a signal handler has interrupted whoever put
@@ -247,7 +164,7 @@ class Run:
                 self.loop.call_soon_threadsafe(self.loop.stop)
 
     def join(self) -> None:
-        """Wait for the threads of workers that have left, all but our own."""
+        """Wait for the threads of workers that have left, except for the current one."""
         threads = [worker.thread for worker in self.workers if not worker.is_left_behind]
         for thread in [self.stopper, *threads, self.loop_thread]:
             if thread is not None and thread is not threading.current_thread():
@@ -317,7 +234,7 @@ class Run:
         warnings.warn(message, ResourceWarning, source=source, stacklevel=3)
 
     def give_up(self, reason: str) -> None:
-        """Nobody wants anything more of the run: end it, or, if it is over, discard the results that have not been taken."""
+        """End the run because nobody wants its results, or, if it is over, discard those that have not been taken."""
         if not self.is_over:
             self.is_closed = self.killed is None
             self.kill(Killed(reason))
@@ -325,7 +242,7 @@ class Run:
             self.kill_edges([self.graph.results])
 
     def fail(self, node: Node, error: BaseException) -> None:
-        """A stage cannot go on: end the stages before it at once, and the sources. What is behind it goes on."""
+        """End a stage with an error, and with it the stages before it and the sources, at once. The stages behind it go on."""
         with self.lock:
             self.errors.append(not_an_end(error, f"a function of stage {node.name!r}"))
         self.stop()
@@ -335,7 +252,7 @@ class Run:
         self.kill_edges(edges, before)
 
     def failed(self, node: Node, number: int, item: Any, error: BaseException) -> bool:
-        """A call has raised. True if its worker goes on with the next item."""
+        """Deal with the error of a call. Return whether its worker goes on with the next item."""
         if isinstance(error, KeyboardInterrupt) and node.in_caller:
             self.interrupted_in = threading.current_thread()
             if self.drains_on_interrupt and self.interrupt is None:
@@ -356,21 +273,21 @@ class Run:
         return False
 
     def refused(self, node: Node, edge: Edge, item: Any, error: BaseException) -> None:
-        """The queue behind a node has refused an item, or a function of `conflate` has raised: what is before it ends."""
+        """End a node because the queue behind it has refused an item, or because a function of that queue has raised."""
         error = not_an_end(error, f"a function of {edge.policy!r}")
         where = f"pipeline {self.name!r}, stage {edge.policy!r}" if self.name is not None else f"pipeline, stage {edge.policy!r}"
         add_note(error, f"in {where}, behind {node.name!r}: {short_repr(item)}")
         self.fail(node, error)
 
     def source_failed(self, node: Node, error: BaseException) -> None:
-        """A source has raised: what came before goes on to its end."""
+        """End a source that has raised. The items that came before the error are finished."""
         error = not_an_end(error, "the source of a pipeline")
         where = f"pipeline {self.name!r}" if self.name is not None else "pipeline"
         add_note(error, f"in {where}: the source {node.name!r}")
         self.fail(node, error)
 
     def interrupted(self, worker: Worker) -> None:
-        """A worker in the caller was interrupted between two calls: discard what it has taken.
+        """Discard what a worker in the caller has taken, after it was interrupted between two calls.
 
         The permits of these items may be lost. Nobody needs them any more, because the sources take no further item.
         """
@@ -381,7 +298,7 @@ class Run:
         _release_all(worker.node.in_edge)
 
     def resize(self, node: Node, workers: int) -> None:
-        """Let a stage have so many workers from now on."""
+        """Let a stage have this number of workers from now on."""
         with self.lock:
             if not node.alive or self.is_over:
                 return
@@ -412,7 +329,7 @@ class Run:
                 self.add(worker)
         try:
             for worker in made:
-                self.launch(worker)
+                launch(self, worker)
         except BaseException:
             for worker in made:
                 if worker.thread is None and worker.task is None:
@@ -421,7 +338,7 @@ class Run:
             raise
 
     def forget_retired(self) -> None:
-        """Of workers that are gone keep only what they have done: a run may be resized any number of times. Call it with the lock held."""
+        """Keep only the figures of workers that are gone, because a run may be resized any number of times. Call it with the lock held."""
         from sluicegate._pipeline.measuring import Tally
 
         gone = [worker for worker in self.workers if worker.is_gone]
@@ -431,7 +348,7 @@ class Run:
             self.workers = [worker for worker in self.workers if worker not in gone]  # others may be iterating over the old list
 
     def is_inside(self, task: Any = None) -> bool:
-        """Whether this thread or task is one that the end of the run has to wait for: in a call of a stage, or in `on_discard`."""
+        """Return whether the end of the run has to wait for this thread or task: it is in a call of a stage, or in `on_discard`."""
         me = threading.get_ident()
         if me in self.discarding:
             return True
@@ -442,10 +359,10 @@ class Run:
         return any(worker.thread is not None and worker.thread.ident == me and not worker.has_left for worker in self.workers)
 
     def needs_loop_of_this_thread(self) -> bool:
-        """Whether tasks of it have to run on the event loop that is running in this thread."""
+        """Return whether tasks of the run need the event loop that is running in this thread."""
         if self.loop is None or self.is_over or not any(node.is_async and node.alive and not node.in_caller for node in self.graph.nodes):
             return False
-        return _is_running(self.loop)
+        return is_running(self.loop)
 
     def kill_edges(self, edges: Sequence[Edge], nodes: Sequence[Node] = ()) -> None:
         """Shut edges down, let the workers of these nodes begin no further call, and discard what is in the edges.
@@ -459,10 +376,11 @@ class Run:
             _release_all(edge)
         self.stop_calls(nodes)
         for edge in edges:
-            self.drain(edge)
+            if edge.calls is None or not edge.calls.running:  # `finish` does it after a call of `merge`, which would be waited for here
+                self.drain(edge)
 
     def drain(self, edge: Edge) -> None:
-        """Discard what is in an edge."""
+        """Discard the items in an edge."""
         while True:
             try:
                 items = edge.queue.get_many(1000, block=False)
@@ -490,7 +408,7 @@ class Run:
             self.loop.call_soon_threadsafe(_cancel, workers)
 
     def discard(self, items: Sequence[Any], node: Node) -> None:
-        """Items will not be finished."""
+        """Count items that will not be finished, and call `on_discard` with them."""
         if not items or node.items_are_copies:
             return
         with self.lock:
@@ -511,7 +429,7 @@ class Run:
                 self.discarding.discard(me)
 
     def loop_died(self) -> None:
-        """The caller's loop is gone, and our tasks with it."""
+        """End the run because the caller's loop is gone, and the tasks with it."""
         self.kill(RuntimeError("the event loop of this pipeline has ended"))
         for worker in list(self.workers):
             if worker.node.is_async and not worker.has_left:
@@ -520,7 +438,7 @@ class Run:
                 self.worker_left(worker)
 
     def forget(self) -> None:
-        """In the child of a fork: the threads and tasks are the parent's."""
+        """End the run in the child of a fork, where its threads and tasks do not exist."""
         self.lock = Lock()
         self.errors = [RuntimeError("this process was forked while its parent was running a pipeline")]
         self.is_stopping = self.is_over = True
@@ -533,7 +451,7 @@ class Run:
     # --- the outcome -------------------------------------------------------------------------------------------------
 
     def outcome(self) -> BaseException | None:
-        """What the caller raises when everything has ended."""
+        """Return the exception that the caller raises when the run is over, or None."""
         with self.lock:
             errors = list(self.errors)
             first = self.interrupt or (errors[0] if errors else self.killed)
@@ -547,7 +465,7 @@ class Run:
         return first
 
     def unfinished_work(self) -> str:
-        """What has not ended, in words."""
+        """Return in words which stages have not ended, and what they work on."""
         now, found = time.monotonic(), []
         for node in self.graph.nodes:
             workers = [worker for worker in self.workers if worker.node is node and not worker.has_left]
@@ -573,7 +491,7 @@ class Run:
 
 
 def _release_all(edge: Edge) -> None:
-    """Nobody waits for a permit of a killed edge any more."""
+    """Release permits without number, so that nobody waits for one of a killed edge."""
     if edge.permits is not None:
         edge.permits.resize(PLENTY)
     if edge.consumer is not None and edge.consumer.limits_itself:
@@ -581,14 +499,14 @@ def _release_all(edge: Edge) -> None:
 
 
 def _drop(run: weakref.ref[Run], node: Node, item: Any) -> None:
-    """A policy behind a node has dropped an item."""
+    """Discard an item that a policy behind a node has dropped."""
     alive = run()
     if alive is not None:
         alive.discard([item], node)
 
 
 def upstream_nodes(node: Node) -> list[Node]:
-    """The node and all those whose items come to it."""
+    """Return the node and all nodes whose items come to it."""
     found = [node]
     for each in found:
         if each.in_edge is not None:
@@ -617,24 +535,6 @@ def _close(task: asyncio.Task[None]) -> None:
         coroutine.close()
     except BaseException as error:  # noqa: BLE001 - the user's, who may also have awaited something in a `finally`
         Receiver._report(error, coroutine)
-
-
-def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
-    import asyncio
-
-    return asyncio._get_running_loop() is loop
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    import asyncio
-
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
 
 
 _live: weakref.WeakSet[Run] = weakref.WeakSet()

@@ -80,7 +80,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The name of its stage."""
         given = self.given
         if self.kind == "produce":
             return name_of(given)
@@ -88,7 +88,7 @@ class Source:
 
 
 def source_of(given: Any) -> Source:
-    """Return how to read it. Raises TypeError for an object that is not a source."""
+    """Return how to read what a pipeline was given. Raises TypeError for an object that is not a source."""
     if isinstance(given, Produce):
         return Source("produce", given._function, given._threads)
     if isinstance(given, Receiver):

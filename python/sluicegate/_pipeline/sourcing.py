@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import time
 
-from sluicegate._pipeline.order import put
+from sluicegate._pipeline.permits import acquire_some
+from sluicegate._pipeline.putting import put
 from sluicegate._pipeline.sources import READY
-from sluicegate._pipeline.workers import acquire_some
+from sluicegate._pipeline.workers import LONG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["read"]
 
-#: Permits for several items are acquired only while they come this quickly, in seconds.
-_LONG = 0.0005
-
 
 def read(worker: Worker) -> None:
-    """The life of the thread of a source."""
+    """Read a source to its end, or until the run stops."""
     run, source, out_edge = worker.run, worker.node.source, worker.node.out_edge
     worker.since = time.monotonic()
     try:
@@ -115,9 +113,9 @@ def _read_each(worker: Worker, items: Any, out_edge: Edge) -> None:
             break
         if out_edge.producers == [node] and node.workers == 1:
             continue
-        if batch_size < node.max_batch and time.monotonic() - begun < _LONG:
+        if batch_size < node.max_batch and time.monotonic() - begun < LONG:
             batch_size *= 2
-        elif batch_size > 1 and time.monotonic() - begun > 4 * _LONG:
+        elif batch_size > 1 and time.monotonic() - begun > 4 * LONG:
             batch_size //= 2
     if error is not None and not worker.has_left:
         run.source_failed(node, error)

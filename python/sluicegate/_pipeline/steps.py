@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUFFER",
+    "METHODS",
     "MOST",
     "Step",
     "check_buffer",
@@ -26,6 +27,9 @@ __all__ = [
     "is_async",
     "name_of",
 ]
+
+#: The methods that make a step, where they are not called as its kind.
+METHODS = {"flat": "flat_map", "keyed": "keyed_map", "sink": "for_each"}
 
 #: How many results of a stage may wait for the next one, unless it is stated.
 BUFFER = 32
@@ -51,19 +55,19 @@ class Step:
 
 
 def is_async(f: Any) -> bool:
-    """Whether what is called is an `async def`: its result is awaited, or (of an async generator) iterated over, on an event loop."""
+    """Return whether `f` is an `async def`: its result is awaited, or (of an async generator) iterated over, on an event loop."""
     return is_coroutine_function(f) or is_async_generator(f)
 
 
 def name_of(f: Any) -> str:
-    """What a function is called, for the name of its stage."""
+    """Return the name of a function, for the name of its stage."""
     while hasattr(f, "func") and not hasattr(f, "__name__"):  # a partial
         f = f.func
     return getattr(f, "__name__", None) or type(f).__name__
 
 
 def check_callable(what: str, name: str, f: Any) -> None:
-    """Refuse what cannot be called."""
+    """Raise TypeError if `f` cannot be called."""
     if not callable(f):
         raise TypeError(f"{what}(): '{name}' must be a callable, not {f!r}")
 
@@ -80,12 +84,12 @@ def check_generator(what: str, kind: str, f: Any) -> None:
 
 
 def check_buffer(buffer: Any, least: int = 0) -> int:
-    """Return a buffer's size."""
+    """Return the size of a buffer as an int. Raises ValueError or TypeError if it is none."""
     return count("buffer", buffer, least, MOST)
 
 
 def check_overflow(n: int, overflow: Any, on_drop: Any) -> None:
-    """Refuse what is no policy of a queue."""
+    """Raise what a queue raises for a policy that it does not have."""
     if overflow != "block":
         Queue(n, overflow=overflow, on_drop=on_drop)
 
@@ -97,7 +101,7 @@ def check_results(has_results: bool) -> None:
 
 
 def check_timeout(timeout: Any, f: Any) -> float | None:
-    """Return the time that a call may take: a thread cannot be stopped, so it is for coroutine functions alone."""
+    """Return the number of seconds that a call may take. A thread cannot be stopped, so only coroutine functions can have a timeout."""
     if timeout is None:
         return None
     if not is_async(f):

@@ -1,7 +1,7 @@
 """The workers and sources of a run that are tasks of an event loop.
 
-They work as those in threads do. A worker takes several items at once only if it is the only one of its node; otherwise one, so that
-the calls run side by side. All tasks of a run are on one loop, and are cancelled when what they do is not wanted any more.
+They work as those in threads do. A worker takes several items at once only if its node has no other; otherwise it takes one, so that
+the calls run side by side. All tasks of a run are on one loop. They are cancelled when their results are not wanted any more.
 """
 
 from __future__ import annotations
@@ -13,26 +13,20 @@ import time
 from sluicegate._closing import Closing, aclose_of
 from sluicegate._exceptions import ChannelClosed, ChannelError, ShutDown
 from sluicegate._mistakes import check_result
-from sluicegate._pipeline.order import Refusal
+from sluicegate._pipeline.permits import acquire_some_async
+from sluicegate._pipeline.putting import Refusal
 from sluicegate._pipeline.routing import give_back
-from sluicegate._pipeline.workers import NOTHING, acquire_more
+from sluicegate._pipeline.workers import NOTHING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
-    from sluicegate._core import Semaphore
     from sluicegate._pipeline.graph import Edge, Operation
     from sluicegate._pipeline.workers import Worker
 
 __all__ = ["read_async", "work_async"]
-
-
-async def acquire_some_async(permits: Semaphore, most: int) -> int:
-    """Acquire 1 to `most` permits: what there is, but at least one."""
-    await permits.acquire_async()
-    return 1 if most == 1 else 1 + acquire_more(permits, most - 1)
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
@@ -73,7 +67,7 @@ async def apply(worker: Worker, operations: Sequence[Operation], item: Any, emit
 
 
 async def _begin(operation: Operation, item: Any) -> Any:
-    """Call the function of `flat_map`. An async generator function returns its generator at once."""
+    """Call the function of a `flat_map`, and return the iterable. An async generator function returns its generator at once."""
     from inspect import isasyncgen
 
     if not operation.is_async:
@@ -99,11 +93,11 @@ async def expand(worker: Worker, items: Any, operations: Sequence[Operation], em
 
 
 class _Reported(Exception):
-    """A call has raised, and the run has been told."""
+    """A call has raised, and the run knows about it."""
 
 
 async def _apply_to_element(worker: Worker, operations: Sequence[Operation], each: Any, emit: Callable[[Any], Awaitable[object]]) -> None:
-    """Apply operations to what `flat_map` has made. If they raise, what it makes next may have its turn."""
+    """Apply operations to one of the items that `flat_map` has made. If they raise and `on_error` skips it, the next one follows."""
     worker.element = each
     try:
         await apply(worker, operations, each, emit)
@@ -120,7 +114,7 @@ async def _apply_to_element(worker: Worker, operations: Sequence[Operation], eac
 
 
 async def work_async(worker: Worker) -> None:
-    """The life of a worker."""
+    """Run a worker until it leaves."""
     run, node = worker.run, worker.node
     in_edge, out_edge, admission, order = node.in_edge, node.out_edge, node.admission, node.order
     permits = None if out_edge is None else out_edge.permits
@@ -162,7 +156,7 @@ async def work_async(worker: Worker) -> None:
 
 
 async def _process_by_key(worker: Worker, item: Any, number: int) -> bool:
-    """Work on an item, and on those of the same key that come meanwhile."""
+    """Work on an item, and then on those with the same key that have come meanwhile."""
     run, node = worker.run, worker.node
     keys = node.keys
     goes_on = True
@@ -249,7 +243,7 @@ async def _process(worker: Worker, items: list[Any], number: int) -> bool:
             except BaseException as error:
                 is_over = isinstance(error, Refusal) or (out_edge is not None and out_edge.is_end(error))
                 if worker.is_cancelled or is_over:
-                    worker.give_up(items[at + has_emitted :])
+                    worker.discard_rest(items[at + has_emitted :])
                     if isinstance(error, Refusal):
                         run.refused(node, node.out_edge, error.item, error.error)
                     goes_on = False
@@ -257,7 +251,7 @@ async def _process(worker: Worker, items: list[Any], number: int) -> bool:
                         raise
                     break
                 if isinstance(error, _Reported):
-                    worker.give_up(items[at + 1 :])
+                    worker.discard_rest(items[at + 1 :])
                     goes_on = False
                 else:
                     goes_on = worker.call_failed(items, at, number, error)
@@ -283,7 +277,7 @@ async def _process(worker: Worker, items: list[Any], number: int) -> bool:
 
 
 async def _put_in_turn(worker: Worker, results: list[Any], number: int, emit: Callable[[Any], Awaitable[object]]) -> bool:
-    """Put results when it is our turn, where `put` may have to wait, which nobody can do for us."""
+    """Put results when it is their turn, into a queue where `put` may have to wait, so that no other worker can put them."""
     order, out_edge = worker.node.order, worker.node.out_edge
     left, results[:] = list(results), []
     try:
@@ -309,7 +303,7 @@ async def _put_in_turn(worker: Worker, results: list[Any], number: int, emit: Ca
 
 
 async def _expand_in_turn(worker: Worker, item: Any, number: int, emit: Callable[[Any], Awaitable[object]]) -> None:
-    """Call the function of a `flat_map` at once, and iterate over what it returns when it is our turn."""
+    """Call the function of a `flat_map` at once, and iterate over what it returns when it is the turn of the item."""
     order, operations = worker.node.order, worker.node.operations
     flat = next(at for at, each in enumerate(operations) if each.kind == "flat")
     iterables: list[Any] = []
@@ -330,7 +324,7 @@ async def _expand_in_turn(worker: Worker, item: Any, number: int, emit: Callable
 
 
 async def read_async(worker: Worker) -> None:
-    """The life of the task that reads a source."""
+    """Read a source to its end."""
     run, node = worker.run, worker.node
     source = node.source
     try:
@@ -351,8 +345,8 @@ async def read_async(worker: Worker) -> None:
 async def _receive(worker: Worker, most: int) -> list[Any]:
     """Receive from a channel.
 
-    A receiver that waits for nothing but deliveries that it has not settled itself is told so, because it would wait for ever. Here others
-    settle them: the stages behind. So another task waits.
+    A receiver that waits while all deliveries are its own and unsettled gets a ChannelError, because it would wait for ever. Here the
+    stages behind settle them, so another task does the waiting.
     """
     receive = worker.node.source.given.receive_many_async
     try:
@@ -437,5 +431,5 @@ async def _put(worker: Worker, items: list[Any]) -> None:
 
 
 def is_own(worker: Worker, edge: Edge, error: BaseException) -> bool:
-    """Whether a put has failed for a reason of ours: the edge has ended, or the task has been cancelled."""
+    """Return whether a put has failed because of the run: the edge has ended, or the task was cancelled."""
     return edge.policy is None or worker.is_cancelled or isinstance(error, GeneratorExit) or edge.is_end(error)

@@ -1,9 +1,9 @@
-"""The workers of a run that are threads.
+"""The workers that are threads.
 
 A worker takes up to `max_batch` items, applies the operations of its node to them, one item after the other, and puts the results. The
 operations are iterators in C over the list of the taken items (`map(f, items)`), and `put_many` steps them, so each result is in the
-queue as soon as it has been made. The number of items taken at once follows the time that the last calls took; it is one if they took
-long.
+queue as soon as it has been made. The number of items taken at once follows the time that the last calls took: it is one if they were
+slow.
 
 *Order.* The workers of an ordered node take items one worker at a time, and number them. The worker with the lowest number puts its
 results as they come; the others keep theirs until it is their turn (see `order`).
@@ -22,7 +22,8 @@ from operator import length_hint
 
 from sluicegate._exceptions import Empty, ShutDown
 from sluicegate._mistakes import check_result
-from sluicegate._pipeline.order import Refusal, discard, put, put_singly
+from sluicegate._pipeline.permits import acquire_some
+from sluicegate._pipeline.putting import Refusal, discard, put, put_into
 from sluicegate._running import not_an_end
 
 TYPE_CHECKING = False
@@ -30,22 +31,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-    from sluicegate._core import Semaphore
-    from sluicegate._pipeline.graph import Edge, Node, Operation, RunInterface
+    from sluicegate._pipeline.graph import Node, Operation
+    from sluicegate._pipeline.running import Run
 
-__all__ = ["NOTHING", "Worker", "acquire_more", "acquire_some", "forget_accepted", "work"]
+__all__ = ["LONG", "NOTHING", "Worker", "work"]
 
 #: In the place of an item.
 NOTHING: Any = object()
 
 #: What is taken at once should not take much longer than this, in seconds.
-_LONG = 0.0005
+LONG = 0.0005
 
 
 class Worker:
     """A thread or a task of a node, and what it has done."""
 
-    def __init__(self, run: RunInterface, node: Node) -> None:
+    def __init__(self, run: Run, node: Node) -> None:
         self.run = run
         self.node = node
         self.thread: Any = None
@@ -71,7 +72,7 @@ class Worker:
         self.number = 0
         #: What `flat_map` has made of the item and the next operations are applied to.
         self.element: Any = NOTHING
-        #: It is one too many, since `resize`.
+        #: There are more workers than `resize` has asked for: it leaves after its next item.
         self.is_surplus = False
         self.has_left = False
         self.is_left_behind = False
@@ -94,7 +95,7 @@ class Worker:
 
     @property
     def seconds(self) -> float:
-        """How long it has been there."""
+        """For how many seconds it has existed, or existed until it left."""
         if self.started is None:
             return 0.0
         return max(0.0, (time.monotonic() if self.ended is None else self.ended) - self.started)
@@ -124,7 +125,7 @@ class Worker:
         return self.hand[0]
 
     def left_in_hand(self) -> list[Any]:
-        """What it has taken and not begun, when such an exception has ended it."""
+        """Return the items that it has taken and not begun, after such an exception has ended it."""
         if not self.hand:
             return []
         return self.hand[0] if self.steps is None else list(self.steps)
@@ -149,7 +150,7 @@ class Worker:
         return chain
 
     def each(self, items: Iterator[Any]) -> Iterator[Any]:
-        """The items, counted."""
+        """Yield the items, and count them in `position`."""
         for item in items:
             self.position += 1
             self.has_yielded = False
@@ -157,7 +158,10 @@ class Worker:
         self.is_exhausted = True
 
     def expanded(self, f: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
-        """What `flat_map` makes of items, so that it is known whether something came of the last one, and what there is of it yet."""
+        """Yield what `flat_map` makes of the items.
+
+        Meanwhile `has_yielded` says whether anything has come of the last item, and `inner` is what is left of it.
+        """
         try:
             for item in items:
                 self.inner = inner = iter(f(item))
@@ -171,44 +175,44 @@ class Worker:
                 self.inner = None
 
     def unused_results(self) -> list[Any]:
-        """What the last item was expanded to and is not wanted: what is in a list, say. A generator has not made it yet."""
+        """Return the results of the last item that exist and that nobody takes: the rest of a list, but nothing of a generator."""
         inner, self.inner = self.inner, None
         return list(inner) if hasattr(inner, "__length_hint__") else []
 
     def stop_calls(self) -> None:
-        """Begin no further call. From any thread."""
+        """Begin no further call. May be called from any thread."""
         self.calls_stopped = True
         self.pending.clear()
 
     def cancel(self) -> None:
-        """Cancel its task, on the thread of the loop. One that closes an iterator ends after that: nothing more is taken or put."""
+        """Cancel its task. Call it on the thread of the loop. A task that closes an iterator ends by itself when that is done."""
         if self.task is not None and self.task is not True:
             self.run.cancellations.cancel(self.task)
 
     # What threads and tasks do alike with the items that they have taken. The calls are made in `process` and in `tasks`.
 
     def begin_items(self, items: list[Any]) -> float:
-        """Note what it works on from now on. Return the time."""
+        """Note the items that it works on from now on. Return the time."""
         self.items = items
         self.position = 0
         self.since = begun = time.monotonic()
         return begun
 
     def call_failed(self, items: list[Any], at: int, number: int, error: BaseException) -> bool:
-        """The call for an item has raised. False if the worker has to leave, and does not work on the items behind it.
+        """Deal with the error of the call for `items[at]`. Return False if the worker has to leave and gives up the items after it.
 
         `number` is that of the first of the items.
         """
         if self.skips(number + at, items[at], error):
             return True
-        self.give_up(items[at + 1 :])
+        self.discard_rest(items[at + 1 :])
         return False
 
     def skips(self, number: int, item: Any, error: BaseException) -> bool:
-        """A call has raised. Whether that stops nothing but the call.
+        """Deal with the error of a call. Return whether the worker goes on.
 
-        What the error is about is the item that the node has taken; where `flat_map` has made several of it, and one of the operations
-        behind raised, that one, as it would be if they were a stage of their own.
+        The error is told with the item that the node has taken. Where `flat_map` has made several items of it and an operation behind
+        `flat_map` raised, it is told with that one of them, as if the operation were a stage of its own.
         """
         self.failed += 1
         if self.element is not NOTHING:
@@ -216,12 +220,12 @@ class Worker:
         forget_accepted(error)
         return self.run.failed(self.node, number, item, error)
 
-    def give_up(self, items: list[Any]) -> None:
+    def discard_rest(self, items: list[Any]) -> None:
         """Discard items that it does not work on any more, and results of the last one that nobody takes."""
         self.run.discard([*self.unused_results(), *items], self.node)
 
     def end_items(self, made: int) -> None:
-        """Note that it has done with the items, and how many results there are."""
+        """Note that it has finished the items, and how many results it has made."""
         self.items = []
         self.element = NOTHING
         self.since = None
@@ -237,7 +241,7 @@ class Worker:
         operations: Sequence[Operation] | None = None,
         original_items: list[Any] | None = None,
     ) -> tuple[list[Any], bool]:
-        """Work on the items: put the results, or return them if there is no `put_many`. False if the worker has to leave.
+        """Work on the items, and put the results. Without `put_many` return them. The second value is False if the worker has to leave.
 
         `original_items` are the items to name in notes, where `items` are not those that the node has taken.
         """
@@ -286,7 +290,7 @@ class Worker:
             elif isinstance(error, Refusal):
                 at = self.position if is_counted else at + 1
                 run.discard([error.item], node)
-                self.give_up(named[at:])
+                self.discard_rest(named[at:])
                 if not node.out_edge.is_end(error.error):
                     run.refused(node, node.out_edge, error.item, error.error)
                 goes_on = False
@@ -295,7 +299,7 @@ class Worker:
                 # It is raised before the next result is made: what has been made is there.
                 if is_counted and at < self.position and (node.kind != "flat" or self.has_yielded):
                     at = self.position
-                self.give_up(named[at:])
+                self.discard_rest(named[at:])
                 goes_on = False
                 break
             if node.in_caller:  # a signal handler may have raised anywhere, and not in a call
@@ -318,21 +322,21 @@ class Worker:
         return results, goes_on
 
     def record_time(self, took: float, count: int) -> None:
-        """Note how long items took, and take more at once next time, or less.
+        """Note how long the items took, and take more items at once next time, or fewer.
 
-        Nobody else could have had the items of an only worker: there the time of one counts. (The time of all would make it take less
-        whenever the machine is busy and a thread is held up.)
+        For the only worker of a node the time of one item counts, because no other worker could have had the rest of them. (With the time
+        of all, it would take fewer whenever the machine is busy and its thread is held up.)
         """
         each = bucket(took / count)
         self.times[each] = self.times.get(each, 0) + count
         measure = took / count * 0.5 if self.node.workers == 1 else took
-        if measure > 4 * _LONG:
+        if measure > 4 * LONG:
             self.batch_size = max(1, self.batch_size // 2)
-        elif measure < _LONG and count >= self.batch_size:
+        elif measure < LONG and count >= self.batch_size:
             self.batch_size = min(2 * self.batch_size, self.node.max_batch)
 
     def is_single(self, operations: Sequence[Operation]) -> bool:
-        """Whether there is one result for each item, so that they need not be counted: nobody looks at what a sink returns."""
+        """Return whether there is one result for each item, so that items need not be counted. The results of a sink are ignored."""
         return len(operations) == 1 and (operations[0].kind == "map" or self.node.kind == "sink")
 
 
@@ -346,32 +350,18 @@ def _tap(f: Callable[[Any], object], item: Any) -> Any:
 
 
 def forget_accepted(error: BaseException) -> None:
-    """Take away what `put_many` has written on somebody else's error."""
+    """Remove the attribute that `put_many` has set on an error of the user."""
     getattr(error, "__dict__", {}).pop("accepted", None)
 
 
 def bucket(seconds: float) -> int:
-    """The class of a time: eight of them to a power of two, rounded in the middle."""
+    """Return the number of the class of a time. There are eight classes for each power of two."""
     mantissa, exponent = math.frexp(max(seconds, 1e-9))
     return exponent * 8 + int((mantissa - 0.5) * 16)
 
 
-def acquire_some(permits: Semaphore, most: int) -> int:
-    """Acquire 1 to `most` permits: what there is, but at least one."""
-    if most > 1 and most <= permits.size and permits.try_acquire(most):
-        return most
-    permits.acquire()
-    return 1 if most == 1 else 1 + acquire_more(permits, most - 1)
-
-
-def acquire_more(permits: Semaphore, most: int) -> int:
-    """Acquire up to `most` further permits without waiting. Return how many."""
-    more = min(most, permits.value)
-    return more if more > 0 and permits.try_acquire(more) else 0
-
-
 def work(worker: Worker) -> None:
-    """The life of a worker that applies operations."""
+    """Run a worker that applies operations, until it leaves."""
     run, node = worker.run, worker.node
     in_edge, out_edge, admission, order = node.in_edge, node.out_edge, node.admission, node.order
     get_many = worker.take if node.in_caller else in_edge.queue.get_many
@@ -440,13 +430,8 @@ def work(worker: Worker) -> None:
         del items
 
 
-def put_into(edge: Edge) -> Callable[[Any], int]:
-    """What puts results into an edge, as they are made."""
-    return edge.queue.put_many if edge.policy is None else functools.partial(put_singly, edge)
-
-
 def _expand_in_turn(worker: Worker, items: list[Any], number: int, put_many: Any) -> bool:
-    """Call the functions at once, and iterate over what they return when it is our turn."""
+    """Call the functions at once, and iterate over what they return when it is the turn of these items."""
     node = worker.node
     order = node.order
     after = number + len(items)
