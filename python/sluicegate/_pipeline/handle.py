@@ -217,7 +217,7 @@ class PipelineRun(Generic[_T_co]):
         if not run.is_over:
             run.kill(interrupt)
             self._leave()
-        self._told.add(_caller())
+        self._tell(_caller())
 
     async def wait_async(self, timeout: _Seconds | None = None) -> None:
         """As `wait`, from a coroutine. If it is cancelled, the run is killed, and has ended when CancelledError leaves this call.
@@ -327,14 +327,14 @@ class PipelineRun(Generic[_T_co]):
         Others that wait for the run, or iterate over it, get Killed. Raises RuntimeError in a stage and in `on_discard`.
         """
         self._check_thread(is_closing=True)
-        self._told.add(_caller())
+        self._tell(_caller())
         self._run.give_up("the run was closed")
         self._leave()
 
     async def aclose(self) -> None:
         """As `close`, from a coroutine."""
         self._check_task(is_closing=True)
-        self._told.add(_caller())
+        self._tell(_caller())
         self._run.give_up("the run was closed")
         self._let_callers_leave()
         await self._run.alive.join_async()
@@ -489,6 +489,10 @@ class PipelineRun(Generic[_T_co]):
         if timer is not None:
             timer.cancel()
 
+    def _tell(self, who: Any) -> None:
+        self._told.add(who)
+        self._run.was_told = True
+
     def _raise(self, *, once: bool = False) -> None:
         """Raise the exception of the run in each thread and task that asks: in one that iterates, `once`.
 
@@ -497,7 +501,7 @@ class PipelineRun(Generic[_T_co]):
         self._cancel_timer()
         me = _caller()
         error = None if me in self._told and (once or self._run.is_closed) else self._run.outcome()
-        self._told.add(me)
+        self._tell(me)
         if error is None:
             return
         try:
@@ -510,11 +514,13 @@ class PipelineRun(Generic[_T_co]):
     def __del__(self, _is_finalizing: Any = sys.is_finalizing) -> None:
         run = getattr(self, "_run", None)
         if run is not None and not _is_finalizing():  # at exit every run has been killed already, and modules may be empty
-            is_unfinished = run.is_unfinished
+            is_unfinished, lost = run.is_unfinished, run.lost_error()
             run.give_up("the run was garbage-collected")
             self._let_callers_leave()
             if is_unfinished:
                 run.warn_unfinished("was garbage-collected before its end", self)
+            if lost is not None:
+                run.warn_of_error(lost)
 
     def __repr__(self) -> str:
         run = self._run
