@@ -67,6 +67,8 @@ class Fallback:
             raise TypeError("a Fallback needs a value, a function of the error, or stale=Stale(...)")
         if isinstance(value, type):
             raise TypeError(f"'value' must be an answer or a function of the error, not the class {value!r}; write `lambda error: ...`")
+        if isinstance(value, Stale):
+            raise TypeError(f"'value' must be an answer or a function of the error, not {value!r}; write Fallback(stale=Stale(...))")
         check_instance("stale", stale, (Stale,), "a Stale")
         self._value: Any = value
         self._types, self._predicate = condition(on)

@@ -376,6 +376,10 @@ class _KeyedMethods:
         return _decorate(None, acquire, acquire_async, self)
 
 
+def _no_keyed_manager(limiter: object) -> str:
+    return f"a {type(limiter).__name__} is not a context manager: write `with limiter.permit(key):`, or `with limiter.key(k):`"
+
+
 def _no_manager(_reservation: object) -> str:
     return "a Reservation is not a context manager: write `with limiter.permit(n):`, which waits in the wait queue and obeys pauses"
 
@@ -399,4 +403,5 @@ set_methods(_KeyedMethods, KeyedLimiter)
 set_methods(_RatePermitMethods, RatePermit)
 set_methods(_ReservationMethods, Reservation)
 refuse_with(Reservation, _no_manager)
+refuse_with(KeyedLimiter, _no_keyed_manager)
 del _class

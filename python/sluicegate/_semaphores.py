@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sluicegate._aio import PermitMethods, drive
 from sluicegate._core import WAIT, BoundedSemaphore, KeyedSemaphore, Semaphore, SemaphoreKey, SemaphorePermit
-from sluicegate._methods import copy_methods, set_methods
+from sluicegate._methods import copy_methods, refuse_with, set_methods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,12 @@ class _KeyedMethods:
         return await self.key(key).acquire_async(n, timeout=timeout)
 
 
+def _no_manager(_semaphore: object) -> str:
+    return "a KeyedSemaphore is not a context manager: write `with semaphore.permit(key):`, or `with semaphore.key(k):`"
+
+
 set_methods(_SemaphoreMethods, Semaphore)
 Semaphore.__enter__ = Semaphore.acquire  # as the standard library's
 set_methods(_KeyedMethods, KeyedSemaphore)
+refuse_with(KeyedSemaphore, _no_manager)
 copy_methods(PermitMethods, SemaphorePermit)

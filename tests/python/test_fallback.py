@@ -606,6 +606,7 @@ def test_a_storm_of_threads_and_keys():
     ("make", "error", "text"),
     [
         (lambda: Fallback(), TypeError, "needs a value"),
+        (lambda: Fallback(Stale(60)), TypeError, r"must be an answer .*, not sluicegate.Stale\(.*; write Fallback\(stale=Stale\(...\)\)$"),
         (lambda: Fallback(list), TypeError, "lambda error"),
         (lambda: Fallback(1, on=()), ValueError, "'on'"),
         (lambda: Fallback(1, on=KeyboardInterrupt), TypeError, "'on'"),

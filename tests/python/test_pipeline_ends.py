@@ -1138,6 +1138,41 @@ def test_a_run_that_nobody_keeps_says_that_it_was_not_finished():
 
 
 @pytest.mark.thread_unsafe(reason="it counts the threads of the process")
+@pytest.mark.parametrize("how", ["nobody", "stop", "wait", "with", "close", "results"])
+def test_an_error_that_nobody_waits_for(how):
+    """As a task of asyncio whose exception was never retrieved: only its collection can tell."""
+    described = Pipeline(["1", "x"], name="p").map(int)
+    if how != "results":
+        described = described.for_each(abs)
+
+    def use():
+        run = described.start()
+        wait_until(lambda: run._run.errors)
+        if how == "stop":
+            run.stop(PATIENCE)  # raises nothing
+        elif how in ("wait", "with"):
+            with pytest.raises(ValueError, match="invalid literal"), run if how == "with" else contextlib.nullcontext():
+                run.wait()
+        elif how == "close":
+            run.close()
+        if how != "results":
+            wait_until(lambda: run.is_over)
+
+    def collected():
+        use()
+        gc.collect()
+
+    if how in ("nobody", "stop"):
+        with pytest.warns(
+            RuntimeWarning, match=r"^a run of pipeline 'p' ended with ValueError\(.*'x'.*, and nobody has waited for it: wait\(\)"
+        ):
+            collected()
+    else:
+        collected()  # a warning is an error
+    nothing_is_left()
+
+
+@pytest.mark.thread_unsafe(reason="it counts the threads of the process")
 def test_leaving_a_loop_early():
     for item in Pipeline(itertools.count()).map(str):
         if item == "20":
@@ -1477,13 +1512,16 @@ def test_exit_before_the_end_says_so():
         warnings.showwarning = lambda message, kind, *rest: told.append((kind, str(message)))
         run = Pipeline(itertools.count(), name="p").map(str).for_each(len).start()
         over = Pipeline(range(3)).for_each(str).run()
+        failed = Pipeline(["x"], name="q").for_each(int).start()
+        failed.stop(5)
         killed = Pipeline(itertools.count()).for_each(str).start()
         killed.kill()
 
         def check():
-            ((kind, text),) = told
-            assert kind is ResourceWarning, kind
+            (kind, text), (failure, why) = told
+            assert (kind, failure) == (ResourceWarning, RuntimeWarning), told
             assert text.startswith("a run of pipeline 'p' has not ended when the program does"), text
+            assert why.startswith("a run of pipeline 'q' ended with ValueError("), why
             print("told")
 
         atexit.register(check)

@@ -31,6 +31,17 @@ def refused_key(keyed, key, n=1):
 # ------------------------------------------------------------------------------------------------------ a bucket per key
 
 
+@on_loops
+async def test_the_whole_is_no_context_manager():
+    users = KeyedTokenBucket(1, burst=1, max_keys=10)
+    with pytest.raises(TypeError, match=r"a KeyedTokenBucket is not a context manager: write `with limiter\.permit\(key\):`"), users:
+        pass
+    with pytest.raises(TypeError, match=r"write `with limiter\.permit\(key\):`"):
+        async with users:
+            pass
+    assert users.statistics().keys == 0
+
+
 def test_keys_do_not_share():
     """Each key has the whole burst."""
     clock = ManualClock()

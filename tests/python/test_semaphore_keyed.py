@@ -50,6 +50,17 @@ def test_each_key_has_its_own_permits():
     assert (hosts.size, hosts.max_keys, hosts.name) == (2, 10, "hosts")
 
 
+@on_loops
+async def test_the_whole_is_no_context_manager():
+    hosts = KeyedSemaphore(2, max_keys=10)
+    with pytest.raises(TypeError, match=r"a KeyedSemaphore is not a context manager: write `with semaphore\.permit\(key\):`"), hosts:
+        pass
+    with pytest.raises(TypeError, match=r"write `with semaphore\.permit\(key\):`"):
+        async with hosts:
+            pass
+    assert counts(hosts) == (0, 0, 0, 0)
+
+
 def test_a_handle_is_a_semaphore():
     """Everything that a semaphore has, and no permits of its own: two handles of a key are the same semaphore."""
     hosts = KeyedSemaphore(2, max_keys=10, name="hosts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sluicegate._core import CoalescingQueue
 from sluicegate._pipeline.building import build_graph
 
 TYPE_CHECKING = False
@@ -48,7 +49,7 @@ def _room(edge: Edge) -> str:
     """Return in words how much an edge may hold."""
     if edge.shares_next_permits:
         return "as the next stage has room"
-    policy = edge.queue.overflow
+    policy = "one of each key" if isinstance(edge.queue, CoalescingQueue) else edge.queue.overflow
     return f"at most {edge.capacity}" + ("" if policy == "block" else f", {policy}")
 
 

@@ -217,7 +217,7 @@ class PipelineRun(Generic[_T_co]):
         if not run.is_over:
             run.kill(interrupt, is_urgent=True)
             self._leave()
-        self._told.add(_current())
+        self._tell(_current())
 
     async def wait_async(self, timeout: _Seconds | None = None) -> None:
         """As `wait`, from a coroutine. If it is cancelled, the run is killed, and has ended when CancelledError leaves this call.
@@ -329,14 +329,14 @@ class PipelineRun(Generic[_T_co]):
         Others that wait for the run, or iterate over it, get Killed. Raises RuntimeError in a stage and in `on_discard`.
         """
         self._check_thread(is_closing=True)
-        self._told.add(_current())
+        self._tell(_current())
         self._run.give_up("the run was closed")
         self._leave()
 
     async def aclose(self) -> None:
         """As `close`, from a coroutine. If it is cancelled, coroutine functions that have been cancelled are cancelled again."""
         self._check_task(is_closing=True)
-        self._told.add(_current())
+        self._tell(_current())
         self._run.give_up("the run was closed")
         self._end_workers_in_caller()
         try:
@@ -501,6 +501,10 @@ class PipelineRun(Generic[_T_co]):
         if timer is not None:
             timer.cancel()
 
+    def _tell(self, who: Any) -> None:
+        self._told.add(who)
+        self._run.was_told = True
+
     def _raise(self, *, once: bool = False) -> None:
         """Raise the exception of the run in each thread and task that asks: in one that iterates, `once`.
 
@@ -509,7 +513,7 @@ class PipelineRun(Generic[_T_co]):
         self._cancel_timer()
         me = _current()
         error = None if me in self._told and (once or self._run.is_closed) else self._run.outcome()
-        self._told.add(me)
+        self._tell(me)
         if error is None:
             return
         try:
@@ -522,11 +526,13 @@ class PipelineRun(Generic[_T_co]):
     def __del__(self, _is_finalizing: Any = sys.is_finalizing) -> None:
         run = getattr(self, "_run", None)
         if run is not None and not _is_finalizing():  # at exit every run has been killed already, and modules may be empty
-            is_unfinished = run.is_unfinished
+            is_unfinished, lost = run.is_unfinished, run.lost_error()
             run.give_up("the run was garbage-collected")
             self._end_workers_in_caller()
             if is_unfinished:
                 run.warn_unfinished("was garbage-collected before its end", self)
+            if lost is not None:
+                run.warn_of_error(lost)
 
     def __repr__(self) -> str:
         run = self._run

@@ -64,6 +64,8 @@ class Run:
         #: The threads that are in `on_discard`.
         self.discarding: set[int] = set()
         self.errors: list[BaseException] = []
+        #: Somebody knows how it has ended: see `PipelineRun._told`.
+        self.was_told = False
         #: Whether the first Ctrl-C that reaches a sink in the caller drains, and that Ctrl-C.
         self.drains_on_interrupt = False
         self.interrupt: KeyboardInterrupt | None = None
@@ -232,6 +234,20 @@ class Run:
         name = "a pipeline" if self.name is None else f"pipeline {self.name!r}"
         message = f"a run of {name} {what}, and gives up what is on the way: wait() for it, or use it in a `with` block"
         warnings.warn(message, ResourceWarning, source=source, stacklevel=3)
+
+    def lost_error(self) -> BaseException | None:
+        """The error that nobody has waited for. Who iterates over results may leave early, and wants no more of them."""
+        is_lost = self.graph.results is None and self.killed is None and not self.was_told
+        return self.errors[0] if is_lost and self.errors else None
+
+    def warn_of_error(self, error: BaseException) -> None:
+        """Warn of an error that nobody has waited for."""
+        import warnings
+
+        self.was_told = True
+        name = "a pipeline" if self.name is None else f"pipeline {self.name!r}"
+        message = f"a run of {name} ended with {short_repr(error)}, and nobody has waited for it: wait() would have raised that"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
 
     def give_up(self, reason: str) -> None:
         """End the run because nobody wants its results, or, if it is over, discard those that have not been taken."""
@@ -544,10 +560,13 @@ def _at_exit() -> None:
     """Let the calls that are running finish, and begin no other."""
     runs = [run for run in _live if not run.is_over]
     unfinished = [run for run in runs if run.is_unfinished]
+    failed = [(run, error) for run in _live if (error := run.lost_error()) is not None]
     for run in runs:
         run.kill(Killed("the program ends"))
     for run in unfinished:
         run.warn_unfinished("has not ended when the program does")
+    for run, error in failed:
+        run.warn_of_error(error)
     for run in runs:
         for worker in run.workers:
             if worker.thread is not None and worker.node.kind != "source":
