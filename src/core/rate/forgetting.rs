@@ -117,12 +117,12 @@ impl<V: Default> Ageing<V> {
     /// Inserts a key, which must not be in the table. If memory cannot be allocated, returns an error with nothing changed.
     pub(super) fn insert(&mut self, key: KeyHash, value: V, position: impl Fn(&V) -> u64) -> Result<(), TryReserveError> {
         let (place, before, at) = (self.table.place_of(key), self.table.parts(), position(&value));
-        let more = self.table.splits(key);
+        let more = usize::from(self.table.may_split(key));
         self.bounds.grow(before + more)?;
         self.firsts.try_reserve(more)?;
         self.table.insert(key, value)?;
         if self.table.parts() > before {
-            self.firsts.resize(self.table.parts(), KeyHash::NONE);
+            self.firsts.resize(self.table.parts(), KeyHash::NONE); // in the memory that is reserved
             // The part has been split. Its keys have just been moved, so that to look at all of them once more is not much.
             for changed in place.into_iter().chain(before..self.table.parts()) {
                 self.find_bound(changed, &position);
