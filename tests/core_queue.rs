@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sluicegate_core::buffer::{Buffer, Fifo};
 use sluicegate_core::clock::Clock;
 use sluicegate_core::queue::{
-    Admission, Admitted, BatchError, BatonTaken, DropReason, Dropped, GetError, LateItems, Linger, Locked, MutexTaken, Overflow,
-    PutError, Queue, Side, Terms, UNBOUNDED, Waiter,
+    Admission, Admitted, BatchError, BatonTaken, DropReason, Dropped, GetError, LateItems, Linger, Locked, MutexTaken, NotLater,
+    Overflow, PutError, Queue, Side, Terms, UNBOUNDED, Waiter,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
@@ -639,7 +639,7 @@ fn a_place_promised_before_is_filled_after() {
     assert_eq!(own_put(&queue, 2), Ok(Err(PutError::Full(2))), "the place is promised");
     assert_eq!(give_back(&queue), Ok(LateItems::default()));
     assert_eq!([get(&queue), get(&queue)], [Ok(1), Ok(7)]);
-    assert_eq!(queue.fulfil_later((), 8, Terms::NONE), Err(8), "nobody has the guard");
+    assert_eq!(queue.fulfil_later((), 8, Terms::NONE), Err(NotLater::Unlocked(8)), "nobody has the guard");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use loom::thread;
 use sluicegate_core::buffer::{Buffer, Fifo};
 use sluicegate_core::clock::{Clock, Manual};
 use sluicegate_core::queue::{
-    Admission, Admitted, Attempt, BatonTaken, Due, GetError, LateItems, MutexTaken, Overflow, PutError, Queue, Side, State,
-    Terms, UNBOUNDED, Waiter,
+    Admission, Admitted, Attempt, BatonTaken, Due, GetError, LateItems, MutexTaken, NotLater, Overflow, PutError, Queue, Side,
+    State, Terms, UNBOUNDED, Waiter,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::{Parker, Wakes};
@@ -531,7 +531,7 @@ fn a_promised_place_is_filled_while_the_guard_comes_back() {
                     let Err(PutError::Locked(back)) = result else { return assert_eq!(result, Ok(None)) };
                     match queue.fulfil_later((), back, Terms::NONE) {
                         Ok(()) => return,
-                        Err(back) => item = back,
+                        Err(NotLater::Unlocked(back) | NotLater::NoMemory(back)) => item = back,
                     }
                 }
             })

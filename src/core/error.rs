@@ -116,7 +116,7 @@ impl Display for Refusal {
         match self {
             Self::Until(at) => write!(f, "the limit does not admit it before {at} ns on the limiter's clock"),
             Self::WaitQueueFull(at) => write!(f, "the wait queue of the limiter is full until {at} ns on its clock"),
-            Self::AllKeysInUse(after) => write!(f, "all keys are in use, and none can be forgotten in the next {after} ns"),
+            Self::AllKeysInUse(after) => write!(f, "all keys are in use; the first can be forgotten in {after} ns"),
             Self::NeverFits => f.write_str("the limit never admits so much at once"),
             Self::NeverFitsIn(index) => write!(f, "limit {index} of the set never admits so much at once"),
             Self::TooFar => f.write_str("more is booked or owed than the limiter can count"),

@@ -238,7 +238,7 @@ impl<V: Default> Table<V> {
             self.directory.push(0);
         }
         let mut place = self.part(key);
-        while self.parts[place].is_full() {
+        if self.parts[place].is_full() {
             self.grow(place, key)?;
             place = self.part(key);
         }
@@ -247,7 +247,8 @@ impl<V: Default> Table<V> {
         Ok(())
     }
 
-    /// Makes a part larger, or splits it.
+    /// Makes a part larger, or splits it: each half has fewer keys then. So one step makes room for one more key, and there is no second one
+    /// for which memory might be missing.
     fn grow(&mut self, place: usize, key: KeyHash) -> Result<(), TryReserveError> {
         let Part { depth, ref slots, .. } = self.parts[place];
         let size = slots.len();
@@ -319,13 +320,9 @@ impl<V: Default> Table<V> {
         (!self.directory.is_empty()).then(|| self.part(key))
     }
 
-    /// The largest number of parts that the insertion of this key can add.
-    pub(crate) fn splits(&self, key: KeyHash) -> usize {
-        match self.place_of(key) {
-            None => 1,
-            Some(place) if self.parts[place].is_full() => DEEPEST as usize,
-            Some(_) => 0,
-        }
+    /// True if the insertion of this key may add a part.
+    pub(crate) fn may_split(&self, key: KeyHash) -> bool {
+        self.place_of(key).is_none_or(|place| self.parts[place].is_full())
     }
 
     /// As [`Table::remove_one`], for one round through one part, which has a hand of its own.

@@ -185,6 +185,20 @@ def test_a_newcomer_who_costs_more_than_all_newcomers_have(clock):
     assert ask(app, "/large", peer="second").status == 200
 
 
+def test_a_newcomer_is_told_when_a_key_is_free_if_that_is_before_others_leave_room(clock):
+    """Also when the limit that newcomers share is closed for good, and while a key is booked."""
+    limiter = KeyedTokenBucket(1, burst=10, max_keys=2, clock=clock)
+    app = RateLimitMiddleware(hello, limiter, overflow=ZeroRate(clock=clock), key=lambda scope: scope["client"][0])
+    assert limiter.try_acquire("first", 7)
+    reservations = [limiter.key("second").reserve(10) for _ in range(2)]
+    refused = ask(app, peer="third")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "7")
+    clock.advance(6.5)
+    assert limiter.try_acquire("first", 10 - 0.5)
+    assert ask(app, peer="third").headers["retry-after"] == "10", "and not 14, when the booked one will be"
+    assert len(reservations) == 2
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -346,6 +346,40 @@ def test_a_debt_is_never_forgotten():
     assert full >= 0
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda keyed: keyed.try_acquire("new"),
+        lambda keyed: keyed.acquire("new", timeout=0),
+        lambda keyed: keyed.permit("new", timeout=0).__enter__(),
+        lambda keyed: keyed.key("new").reserve(max_wait=0),
+        lambda keyed: keyed.key("new").acquire(timeout=0),
+    ],
+    ids=["try_acquire", "acquire", "permit", "reserve", "key"],
+)
+def test_a_new_key_while_another_is_booked(ask):
+    """It is told when the first key will be free, as things stand: of one in debt, and of a booked one after its bookings."""
+    clock = ManualClock()
+    keyed = KeyedTokenBucket(1, burst=5, max_keys=2, clock=clock)
+
+    def told():
+        with pytest.raises(RateLimited) as refused:
+            ask(keyed)
+        return refused.value.retry_after
+
+    assert keyed.try_acquire("a", 3)
+    bookings = [keyed.key("b").reserve(5) for _ in range(3)]  # at 0, 5 and 10
+    assert told() == 3.0
+    keyed.set_rate(1, key="a")  # which keeps "a" for good
+    assert told() == 15.0
+    clock.advance(14)
+    assert told() == 1.0
+    clock.advance(6)
+    assert told() == 1.0, "it owes nothing, but its booking is held"
+    del bookings
+    assert keyed.try_acquire("new")
+
+
 def test_a_new_key_where_all_are_in_debt():
     """Refused, and told when the first of them may be forgotten; which then holds."""
     clock = ManualClock()

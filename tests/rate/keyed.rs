@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sluicegate_core::clock::Nanos;
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::rate::{BucketLaw, Keyed, Law, Policy, Refusal, Terms, Units, WindowLaw};
+use sluicegate_core::rate::{BucketLaw, Keyed, Law, Policy, Refusal, Terms, Units, Waiter, WindowLaw};
 use sluicegate_core::section::Threads;
 
 use super::{One, SECOND, TOKEN, Time, Waker, level, nano, rate_of, retry_after, try_acquire, try_book};
@@ -136,6 +136,111 @@ fn a_window_with_bookings_that_are_past_can_be_forgotten() {
     time.reach(2 * SECOND);
     assert_eq!(keyed.try_acquire((), hash(2), TOKEN).1, Ok(true));
     assert_eq!(keyed.try_acquire((), hash(3), TOKEN).1, Err(Refusal::AllKeysInUse(SECOND)));
+}
+
+/// Whether one section guards the keys, or several.
+const SHARDS: [usize; 2] = [1, 8];
+
+fn full<L: Law>(law: &L, keys: u64, shards: usize, time: &Time) -> Keyed<Waker, Threads, L> {
+    Keyed::new(law, Terms::default(), nano(), usize::try_from(keys).unwrap(), shards, time.clock())
+}
+
+fn told_to_newcomer<L: Law>(keyed: &Keyed<Waker, Threads, L>) -> Nanos {
+    let (wakes, refused) = keyed.try_acquire((), hash(1_000_000), TOKEN);
+    wakes.fire();
+    let Err(Refusal::AllKeysInUse(after)) = refused else { panic!("{refused:?}") };
+    after
+}
+
+/// While keys are booked, a newcomer is told when the first key owes nothing, as things stand; and then it is so.
+#[test]
+fn a_newcomer_is_told_when_a_key_is_free_although_keys_are_booked() {
+    for shards in SHARDS {
+        let time = Time::new();
+        let keyed = full(&BucketLaw::new(rate_of(1), 4 * TOKEN, 0), 6, shards, &time);
+        for key in 0..3 {
+            assert_eq!(keyed.try_acquire((), hash(key), (1 + key) * TOKEN).1, Ok(true));
+        }
+        let booked: Vec<_> = (3..6).map(|key| keyed.limiter((), hash(key)).1.unwrap()).collect();
+        for (index, limiter) in (0..).zip(&booked) {
+            for _ in 0..2 + index {
+                limiter.reserve((), 4 * TOKEN, None).1.unwrap(); // the last for the moments 4, 8 and 12
+            }
+        }
+        // The light keys come first: 0 after a second, and the others after it.
+        for (key, after) in [(0, SECOND), (1, 2 * SECOND), (2, 3 * SECOND)] {
+            assert_eq!(told_to_newcomer(&keyed), after - time.now());
+            time.reach(after);
+            assert_eq!(keyed.try_acquire((), hash(100 + key), 4 * TOKEN).1, Ok(true), "there is room for one");
+        }
+        // Those are full at the seconds 5, 6 and 7, the booked ones at 8, 12 and 16, of which two are still held.
+        for (key, after) in [(0, 5), (1, 6), (2, 7)] {
+            assert_eq!(told_to_newcomer(&keyed), after * SECOND - time.now());
+            time.reach(after * SECOND);
+            assert_eq!(keyed.try_acquire((), hash(200 + key), 4 * TOKEN).1, Ok(true), "there is room for one");
+            keyed.limiter((), hash(200 + key)).1.unwrap().debit((), 100 * TOKEN).1.unwrap();
+        }
+        let mut booked = booked.into_iter();
+        drop(booked.next());
+        assert_eq!(told_to_newcomer(&keyed), 8 * SECOND - time.now());
+        time.reach(8 * SECOND);
+        assert_eq!(keyed.try_acquire((), hash(300), 4 * TOKEN).1, Ok(true), "there is room for one");
+        keyed.limiter((), hash(300)).1.unwrap().debit((), 100 * TOKEN).1.unwrap();
+        assert_eq!(told_to_newcomer(&keyed), 4 * SECOND);
+        time.reach(20 * SECOND);
+        assert_eq!(told_to_newcomer(&keyed), SECOND, "nothing is owed, but the keys are held");
+        drop(booked);
+        assert_eq!(keyed.try_acquire((), hash(301), TOKEN).1, Ok(true));
+    }
+}
+
+/// Bookings far ahead count, although the full amount could be taken before them; so do pauses and waiters.
+#[test]
+fn what_is_booked_far_ahead_keeps_a_key() {
+    fn of_law<L: Law>(law: &L, period: Nanos) {
+        let time = Time::new();
+        let keyed = full(law, 1, 1, &time);
+        let limiter = keyed.limiter((), hash(1)).1.unwrap();
+        for _ in 0..4 {
+            limiter.reserve((), TOKEN, None).1.unwrap(); // for the moments 0, 1, 2 and 3 periods
+        }
+        assert_eq!(told_to_newcomer(&keyed), 4 * period);
+        drop(limiter);
+        assert_eq!(told_to_newcomer(&keyed), 4 * period);
+        let mut waiter = Waiter::default();
+        let limiter = keyed.limiter((), hash(1)).1.unwrap();
+        limiter.acquire_or_wait((), TOKEN, &mut waiter, &Waker::default(), None).0.fire();
+        assert_eq!(told_to_newcomer(&keyed), 5 * period);
+        limiter.leave((), &mut waiter).fire();
+        assert_eq!(told_to_newcomer(&keyed), 4 * period);
+        limiter.pause((), 100 * period).fire();
+        drop(limiter);
+        assert_eq!(told_to_newcomer(&keyed), 100 * period);
+        time.reach(100 * period);
+        assert_eq!(keyed.try_acquire((), hash(2), TOKEN).1, Ok(true));
+    }
+    of_law(&BucketLaw::new(rate_of(1), TOKEN, 0), SECOND);
+    of_law(&BucketLaw::spaced(rate_of(1), 10, 0), SECOND);
+    of_law(&WindowLaw::new(TOKEN, 7 * SECOND), 7 * SECOND);
+}
+
+/// With more booked keys than one search looks at, what is told comes true for one of those it has looked at.
+#[test]
+fn with_very_many_booked_keys_what_is_told_comes_true() {
+    for shards in SHARDS {
+        let time = Time::new();
+        let keyed = full(&BucketLaw::new(rate_of(1), TOKEN, 0), 1_000, shards, &time);
+        for key in 0..1_000 {
+            keyed.limiter((), hash(key)).1.unwrap().debit((), (1 + key % 50) * TOKEN).1.unwrap();
+            let limiter = keyed.limiter((), hash(key)).1.unwrap();
+            limiter.reserve((), TOKEN, None).1.unwrap();
+        }
+        let after = told_to_newcomer(&keyed);
+        assert!((2 * SECOND..=51 * SECOND).contains(&after), "{after}");
+        time.reach(after + 1);
+        let goes = (0..100).any(|_| keyed.try_acquire((), hash(1_000_000), TOKEN).1 == Ok(true));
+        assert!(goes, "after some searches at most");
+    }
 }
 
 proptest! {

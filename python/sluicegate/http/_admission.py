@@ -328,13 +328,13 @@ class _Rule:
         return self._refused(handle.retry_after(cost), handle, self._policies)
 
     def _to_overflow(self, cost: float, until_free: float) -> Answer:
-        """Let the request share with those of other new keys. One that costs more than they have together waits for a key of its own."""
+        """Let the request share with those of other new keys. One that is refused may get a key of its own before they have enough."""
         self._counts.overflowed.add()
         try:
             if self._overflow.try_acquire(cost):
                 return Answer(self._fields(self._spare, None, False) if self._has_fields else [], None)
-            retry_after = self._overflow.retry_after(cost)
-        except (ValueError, OverflowError):
+            retry_after = min(until_free, self._overflow.retry_after(cost))
+        except (ValueError, OverflowError):  # it costs more than they ever have together
             retry_after = until_free
         return self._refused(retry_after, None, self._spare)
 

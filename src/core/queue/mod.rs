@@ -81,7 +81,7 @@ pub use crossings::{Crossings, Relief, Relieved, Told};
 pub use deadline::{Deadlines, NEVER, Note};
 pub use ends::StreamEnd;
 pub use gauge::{Gauge, Pressure};
-pub use mutex::{ConditionWait, Locked, MutexTaken};
+pub use mutex::{ConditionWait, Locked, MutexTaken, NotLater};
 pub use ops::Queue;
 pub use parts::{Composition, Due, Terms};
 pub use policy::{DropReason, Dropped, LateItems, Lost, Overflow};

@@ -44,6 +44,15 @@ use crate::wait::{Ticket, Wake, Wakes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Locked;
 
+/// Why an item cannot be put when the mutex is unlocked. It is returned.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotLater<T> {
+    /// The mutex is not locked.
+    Unlocked(T),
+    /// There is no memory to keep it until then. Its place has been given up.
+    NoMemory(T),
+}
+
 /// The result of locking the mutex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MutexTaken {
@@ -275,14 +284,16 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
         })
     }
 
-    /// Fills a reserved place as soon as the mutex is unlocked. The item is returned if the mutex is not locked.
-    pub fn fulfil_later(&self, proof: D::Proof<'_>, item: B::Item, terms: Terms) -> Result<(), B::Item> {
-        self.section.with(proof, |state| match &mut state.held_mutex {
-            Some(held_mutex) => {
-                held_mutex.late.push((item, terms));
-                Ok(())
+    /// Fills a reserved place as soon as the mutex is unlocked.
+    pub fn fulfil_later(&self, proof: D::Proof<'_>, item: B::Item, terms: Terms) -> Result<(), NotLater<B::Item>> {
+        self.section.with(proof, |state| {
+            let Some(held_mutex) = &mut state.held_mutex else { return Err(NotLater::Unlocked(item)) };
+            if held_mutex.late.try_reserve(1).is_err() {
+                state.reserved = state.reserved.saturating_sub(1); // whom that lets proceed is woken when the mutex is unlocked
+                return Err(NotLater::NoMemory(item));
             }
-            None => Err(item),
+            held_mutex.late.push((item, terms));
+            Ok(())
         })
     }
 

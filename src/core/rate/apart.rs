@@ -174,6 +174,11 @@ impl Apart {
         self.0.first().map(|entry| entry.booking)
     }
 
+    /// The moment of the last booking.
+    pub(super) fn last(&self) -> Option<Nanos> {
+        self.0.around(|_| true).0.map(|entry| entry.booking.at)
+    }
+
     /// Inserts all bookings again, because positions are counted from another origin.
     pub(super) fn rebuild(&mut self, rate_state: &RateState) {
         let entries = self.0.values();

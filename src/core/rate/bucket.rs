@@ -25,6 +25,11 @@ impl Bucket {
         Self { gcra, apart: Apart::new() }
     }
 
+    /// The moment of the last booking that is kept apart.
+    pub(super) fn last_booked(&self) -> Option<Nanos> {
+        self.apart.last()
+    }
+
     /// True if nothing is booked apart: the schedule is the whole state.
     pub(super) fn is_plain(&self) -> bool {
         self.apart.is_empty()

@@ -95,6 +95,15 @@ impl Tournament {
     }
 }
 
+/// The result of a search for the least position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Least {
+    /// No position is less.
+    pub(super) bound: u64,
+    /// The least one that was seen; more than the bound only if too many parts would have had to be searched.
+    pub(super) seen: u64,
+}
+
 /// See the head of this file. What is stored for a key has a position that never decreases except through the methods here.
 #[derive(Debug, Default)]
 pub(super) struct Ageing<V> {
@@ -117,12 +126,12 @@ impl<V: Default> Ageing<V> {
     /// Inserts a key, which must not be in the table. If memory cannot be allocated, returns an error with nothing changed.
     pub(super) fn insert(&mut self, key: KeyHash, value: V, position: impl Fn(&V) -> u64) -> Result<(), TryReserveError> {
         let (place, before, at) = (self.table.place_of(key), self.table.parts(), position(&value));
-        let more = self.table.splits(key);
+        let more = usize::from(self.table.may_split(key));
         self.bounds.grow(before + more)?;
         self.firsts.try_reserve(more)?;
         self.table.insert(key, value)?;
         if self.table.parts() > before {
-            self.firsts.resize(self.table.parts(), KeyHash::NONE);
+            self.firsts.resize(self.table.parts(), KeyHash::NONE); // in the memory that is reserved
             // The part has been split. Its keys have just been moved, so that to look at all of them once more is not much.
             for changed in place.into_iter().chain(before..self.table.parts()) {
                 self.find_bound(changed, &position);
@@ -180,26 +189,28 @@ impl<V: Default> Ageing<V> {
         self.bounds.least()
     }
 
-    /// The least position of all keys, or still a lower bound of it if too many parts would have to be searched. Returns also whether it
-    /// was known before.
-    pub(super) fn find_least(&mut self, position: impl Fn(&V) -> u64) -> (u64, bool) {
-        for looked_at in 0..MOST {
-            let least = self.least();
-            if least == u64::MAX {
-                return (least, looked_at == 0);
+    /// Looks for the least position of all keys.
+    pub(super) fn find_least(&mut self, position: impl Fn(&V) -> u64) -> Least {
+        let mut seen = u64::MAX;
+        for _ in 0..MOST {
+            let bound = self.least();
+            if bound == u64::MAX {
+                return Least { bound, seen: bound };
             }
             let place = self.bounds.first();
-            if self.table.get(self.firsts[place]).is_some_and(|value| position(value) == least) {
-                return (least, looked_at == 0);
+            if self.table.get(self.firsts[place]).is_some_and(|value| position(value) == bound) {
+                return Least { bound, seen: bound };
             }
             self.find_bound(place, &position);
+            seen = seen.min(self.bounds.get(place));
         }
-        (self.least(), false)
+        Least { bound: self.least(), seen }
     }
 
-    /// Removes one key whose position has been reached. Returns whether it has found one: if not, there is none, unless
+    /// Removes one key whose position has been reached. Err: the least position that it has seen. There is no key to be found, unless
     /// [`Ageing::least`] has been reached still.
-    pub(super) fn remove_one(&mut self, reached: u64, position: impl Fn(&V) -> u64) -> bool {
+    pub(super) fn remove_one(&mut self, reached: u64, position: impl Fn(&V) -> u64) -> Result<(), u64> {
+        let mut seen = u64::MAX;
         for _ in 0..MOST {
             if self.least() > reached {
                 break;
@@ -213,11 +224,12 @@ impl<V: Default> Ageing<V> {
                 at <= reached
             });
             if found {
-                return true;
+                return Ok(());
             }
             self.set_bound(place, first);
+            seen = seen.min(first.0);
         }
-        false
+        Err(seen)
     }
 }
 
@@ -275,10 +287,11 @@ mod tests {
                     let least = model.values().copied().min().unwrap_or(u64::MAX);
                     assert!(ageing.least() <= least);
                     if now % 3 == 0 {
-                        assert_eq!(ageing.find_least(|at| *at).0, least);
-                        assert_eq!(ageing.find_least(|at| *at), (least, true));
+                        assert_eq!(ageing.find_least(|at| *at), Least { bound: least, seen: least });
                     }
-                    assert_eq!(ageing.remove_one(now, |at| *at), due > 0, "at {now}");
+                    let removed = ageing.remove_one(now, |at| *at);
+                    assert_eq!(removed.is_ok(), due > 0, "at {now}");
+                    assert!(removed.is_ok() || removed.is_err_and(|seen| seen >= least));
                     if due > 0 {
                         model.retain(|key, _| ageing.get_mut(*key).is_some());
                         assert_eq!(model.values().filter(|at| **at <= now).count(), due - 1);

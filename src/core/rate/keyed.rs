@@ -12,13 +12,15 @@
 //! # Memory
 //! At most `max_keys` are remembered. For a new key beyond that, a key that owes nothing is evicted, which `forgetting` finds. If there is
 //! none, the new key is refused until some key owes nothing: evicting a debt would admit more than the limit, and callers that can make up
-//! keys could use that. Each shard says before which moment none of its keys can owe nothing, so a refusal looks at no key.
+//! keys could use that. Each shard says before which moment none of its keys can owe nothing, so a refusal looks at no key. While a key is
+//! heavy, its users decide when it can be evicted: then a refusal looks at some of the heavy keys, and tells when one will owe nothing if its
+//! users leave it as it is; or a second, if it owes nothing already.
 
 use std::fmt;
 
 use super::law::Law;
 use super::limiter::{Changed, Limiter};
-use super::shard::{Found, Guarded, Heavy, Shard};
+use super::shard::{Found, Guarded, Heavy, NoneFree, Shard};
 use super::types::{Refusal, Statistics, Terms, Told};
 use super::units::{Scale, Units};
 use crate::clock::{Clock, Nanos};
@@ -117,8 +119,8 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
             return None;
         }
         let next = inside.next_free(known, now);
-        guarded.set_none_before(next);
-        (next != Nanos::MAX).then(|| next - now)
+        guarded.set_none_before(next.known);
+        (next.told != Nanos::MAX).then(|| next.told - now)
     }
 
     /// Evicts a key, so that the caller may add another. Err: the time until there may be room; `None` if another thread is just putting a
@@ -127,38 +129,47 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
         // The key's own shard first, so that the keys spread evenly over the shards.
         let (own, now) = (self.shard(key), self.clock.now());
         let others = self.shards.iter().filter(|shard| !std::ptr::eq(*shard, own));
+        let mut told = Nanos::MAX;
         for shard in std::iter::once(own).chain(others).filter(|shard| shard.none_before() <= now) {
             let found = self.visit(proof, shard, wakes, |inside, now, wakes| {
                 if shard.none_before() > now {
                     return false; // by another thread, a moment ago
                 }
-                let next = inside.forget_one(proof, now, wakes);
-                next.map_err(|next| shard.set_none_before(next)).is_ok()
+                let Err(none_free) = inside.forget_one(proof, now, wakes) else { return true };
+                shard.set_none_before(none_free.known);
+                told = told.min(none_free.told);
+                false
             });
             if found {
                 return Ok(());
             }
         }
-        // The shards say when a key may be free at the earliest; the first of them says it exactly.
-        let first = || self.shards.iter().min_by_key(|shard| shard.none_before()).expect("there is at least one");
-        let mut shard = first();
+        // The other shards say when a key may be free at the earliest; the first of them says it exactly.
         for _ in 0..LOOKS {
+            let others = self.shards.iter().filter(|shard| shard.none_before() > now);
+            let Some(shard) = others.min_by_key(|shard| shard.none_before()) else { break };
             let known = shard.none_before();
-            let next = self.visit(proof, shard, wakes, |inside, now, _| {
-                if known > now && known == shard.none_before() {
-                    shard.set_none_before(inside.next_free(known, now));
-                }
-                shard.none_before()
-            });
-            if next <= known {
+            if known >= told {
                 break;
             }
-            shard = first();
+            let next = self.visit(proof, shard, wakes, |inside, now, _| {
+                let meanwhile = shard.none_before();
+                if known <= now || known != meanwhile {
+                    return NoneFree { known: meanwhile, told: known };
+                }
+                let next = inside.next_free(known, now);
+                shard.set_none_before(next.known);
+                next
+            });
+            told = told.min(next.told);
+            if next.known <= known {
+                break;
+            }
         }
-        let next = shard.none_before();
         // A place that has just been taken for a key may belong to none yet.
-        let is_known = next != Nanos::MAX || (self.count(proof) >= self.capacity.most() && first().none_before() == Nanos::MAX);
-        Err(is_known.then(|| time_until(next, now)))
+        let nobody_leaves = || self.shards.iter().all(|shard| shard.none_before() == Nanos::MAX);
+        let is_known = told != Nanos::MAX || (self.count(proof) >= self.capacity.most() && nobody_leaves());
+        Err(is_known.then(|| time_until(told, now)))
     }
 
     /// The number of keys that are in the tables.

@@ -631,6 +631,12 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
         })
     }
 
+    /// The first moment, or a later one, at which nothing will be owed if nobody asks for more: all waiters have been served, all bookings
+    /// have come, and what was taken has been refilled.
+    pub(super) fn whole_at(&self, proof: D::Proof<'_>) -> (Wakes<W>, Nanos) {
+        self.visited(proof, |state, now, _| state.whole_at(now))
+    }
+
     /// True if the schedule is the whole state; the schedule is not copied.
     pub(super) fn is_quiet(&self, proof: D::Proof<'_>) -> (Wakes<W>, bool) {
         self.visited(proof, |state, now, _| state.is_all_in_schedule(now))

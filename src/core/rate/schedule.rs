@@ -38,6 +38,15 @@ impl Schedule {
         }
     }
 
+    /// The last moment for which something is booked.
+    pub(super) fn last_booked(&self) -> Option<Nanos> {
+        match self {
+            Self::Bucket(bucket) => bucket.last_booked(),
+            Self::Window(window) => window.last_booked(),
+            Self::Always | Self::Never => None,
+        }
+    }
+
     /// Reserves memory for `more` takings and one booking, before any of them is made.
     pub(super) fn try_reserve(&mut self, more: usize) -> Result<(), Refusal> {
         let memory = match self {

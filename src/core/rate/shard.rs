@@ -17,6 +17,18 @@ use crate::wait::{Wake, Wakes};
 /// The largest number of keys with limiters that one search for a key to evict looks at.
 const MOST_HEAVY: usize = 64;
 
+/// The time after which a newcomer may ask again when every key in use that is known of owes nothing: its user may leave it at any time.
+const IN_USE: Nanos = 1_000_000_000;
+
+/// There is no key that owes nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoneFree {
+    /// There is none before this moment. 0 if that is not known, and has to be looked for the next time.
+    pub(super) known: Nanos,
+    /// As things stand there is one at this moment at the latest.
+    pub(super) told: Nanos,
+}
+
 /// A key with a limiter.
 pub(super) struct Heavy<W: Wake, D: Domain> {
     pub(super) limiter: Arc<Limiter<W, D>>,
@@ -111,38 +123,47 @@ impl<W: Wake, D: Domain, L: Law> Shard<W, D, L> {
         light
     }
 
-    /// Evicts one key that owes nothing. Err: there is none, as far as is known, before this moment.
-    pub(super) fn forget_one(&mut self, proof: D::Proof<'_>, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), Nanos> {
+    /// Evicts one key that owes nothing.
+    pub(super) fn forget_one(&mut self, proof: D::Proof<'_>, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), NoneFree> {
         let reached = self.law.reached(now);
-        let mut found = self.table.remove_one(reached, L::position);
-        let mut all_seen = self.table.least() > reached;
-        if !found {
-            let none_free;
-            (found, none_free) = self.forget_heavy(proof, reached, now, wakes);
-            all_seen &= none_free;
-        }
-        self.forgotten += u64::from(found);
-        if found {
+        let removed = self.table.remove_one(reached, L::position);
+        let Err(seen) = removed else {
+            self.forgotten += 1;
             return Ok(());
-        }
-        Err(if all_seen { self.law.when(self.table.find_least(L::position).0, now) } else { now + 1 })
+        };
+        let heavy = match self.forget_heavy(proof, reached, now, wakes) {
+            Ok(()) => {
+                self.forgotten += 1;
+                return Ok(());
+            }
+            Err(heavy) => heavy,
+        };
+        let light = if self.table.least() > reached {
+            self.none_light_free(now)
+        } else {
+            NoneFree { known: 0, told: self.law.when(seen, now) }
+        };
+        Err(NoneFree { known: light.known.min(heavy.known), told: light.told.min(heavy.told) })
     }
 
-    /// The moment before which no key owes nothing, when `known` was that moment the last time; exact as a rule.
-    pub(super) fn next_free(&mut self, known: Nanos, now: Nanos) -> Nanos {
+    fn none_light_free(&mut self, now: Nanos) -> NoneFree {
+        let least = self.table.find_least(L::position);
+        NoneFree { known: self.law.when(least.bound, now), told: self.law.when(least.seen, now) }
+    }
+
+    /// The same as [`Shard::forget_one`] has found, when `known` was that moment the last time and has not come yet.
+    pub(super) fn next_free(&mut self, known: Nanos, now: Nanos) -> NoneFree {
         if !self.heavy.is_empty() {
-            return known;
+            return NoneFree { known, told: known };
         }
-        match self.table.find_least(L::position) {
-            (_, true) => known,
-            (position, false) => self.law.when(position, now).max(known),
-        }
+        let next = self.none_light_free(now);
+        NoneFree { known: next.known.max(known), told: next.told.max(known) }
     }
 
-    /// The same among the keys with limiters: those that need their limiters no longer are made light. Returns whether one has been evicted,
-    /// and whether no other can be while the limiters are used as they are. (A limit of its own keeps a key for good.)
-    fn forget_heavy(&mut self, proof: D::Proof<'_>, reached: u64, now: Nanos, wakes: &mut Wakes<W>) -> (bool, bool) {
-        let mut none_free = self.heavy.len() <= MOST_HEAVY;
+    /// The same among the keys with limiters: those that need their limiters no longer are made light. (A limit of its own keeps a key for
+    /// good.)
+    fn forget_heavy(&mut self, proof: D::Proof<'_>, reached: u64, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), NoneFree> {
+        let mut none_free = NoneFree { known: if self.heavy.len() <= MOST_HEAVY { Nanos::MAX } else { 0 }, told: Nanos::MAX };
         for _ in 0..self.heavy.len().min(MOST_HEAVY) {
             let after = (Bound::Excluded(self.hand), Bound::Unbounded);
             let next = self.heavy.range(after).next().or_else(|| self.heavy.first_key_value());
@@ -152,17 +173,21 @@ impl<W: Wake, D: Domain, L: Law> Shard<W, D, L> {
                 continue;
             }
             let Some(light) = self.lighten(proof, key, now, wakes) else {
-                none_free = false; // a holder of the limiter may let go of it at any time
+                // A holder of the limiter may let go of it at any time.
+                let (fired, whole_at) = self.heavy[&key].limiter.whole_at(proof);
+                wakes.append(fired);
+                let told = if whole_at > now { whole_at } else { now.saturating_add(IN_USE) };
+                none_free = NoneFree { known: 0, told: none_free.told.min(told) };
                 continue;
             };
             let position = L::position(&light);
             if position <= reached {
                 self.table.remove(key);
-                return (true, none_free);
+                return Ok(());
             }
             self.table.replace(key, light, position);
         }
-        (false, none_free)
+        Err(none_free)
     }
 }
 

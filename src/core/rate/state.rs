@@ -332,6 +332,20 @@ impl<W: Wake> State<W> {
         self.project(turn, now).ready_at(n, from)
     }
 
+    /// See [`Limiter::whole_at`](super::limiter::Limiter::whole_at).
+    pub(super) fn whole_at(&mut self, now: Nanos) -> Nanos {
+        let promised = self.promises.last_key_value().map(|(&(at, _), _)| at);
+        let from = promised.into_iter().chain(self.schedule.last_booked()).fold(now, Nanos::max);
+        let all = match self.schedule.largest() {
+            Units::MAX => 1, // of a shaper, for which one amount is as good as another
+            burst => burst,
+        };
+        if self.queue.none_waiting() {
+            return self.schedule.ready_at(all, from.max(self.paused_until).max(self.not_before));
+        }
+        self.forecast(Need::AtTheLatest, now).ready_at(all, from)
+    }
+
     /// True if `n` can be admitted now and no request is waiting.
     pub(super) fn may_go(&mut self, n: Units, now: Nanos) -> bool {
         if let Schedule::Window(window) = &mut self.schedule {

@@ -12,7 +12,8 @@ pub enum Refusal {
     Until(Nanos),
     /// The wait queue is full; a place becomes free about then.
     WaitQueueFull(Nanos),
-    /// It is for a new key, and no key can be forgotten for it before this time has passed.
+    /// It is for a new key. As things stand, the first key can be forgotten for it when this time has passed; it is a second if somebody may
+    /// let go of one at any time.
     AllKeysInUse(Nanos),
     /// The amount is more than can ever be admitted at once.
     NeverFits,

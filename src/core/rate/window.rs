@@ -108,6 +108,11 @@ impl Window {
         self.ahead.try_reserve()
     }
 
+    /// The moment of the last entry that is ahead.
+    pub(super) fn last_booked(&self) -> Option<Nanos> {
+        self.ahead.last_before(Nanos::MAX)
+    }
+
     /// True if nothing is booked ahead.
     pub(super) fn is_plain(&self) -> bool {
         self.ahead.is_empty()

@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use sluicegate_core::clock::Nanos;
 use sluicegate_core::queue::{
-    Admission, Attempt, BatchError, Dropped, GetError, Linger, Lost, Overflow, PutError, PutOutcome, State, Terms, Waiter,
+    Admission, Attempt, BatchError, Dropped, GetError, Linger, Lost, NotLater, Overflow, PutError, PutOutcome, State, Terms,
+    Waiter,
 };
 use sluicegate_core::wait::Wakes;
 
@@ -467,7 +468,8 @@ impl<'a, 'b, 'py> QueueAttempt<'a, 'b, 'py, '_> {
             // The place is its own, so it need not wait for the mutex.
             item = match core.fulfil_later(py, item, Terms::NONE) {
                 Ok(()) => return Ok(true),
-                Err(item) => item,
+                Err(NotLater::Unlocked(item)) => item,
+                Err(NotLater::NoMemory(_item)) => return self.no_memory(),
             };
         }
     }
