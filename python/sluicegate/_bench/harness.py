@@ -69,11 +69,20 @@ def loop_of(statement: str, *names: str) -> Callable[..., Any]:
 
     The function takes the number of iterations and the values of the names. It is a coroutine function if the statement awaits.
     """
-    head = "async def" if "await " in statement else "def"
-    source = f"{head} loop(n, {', '.join(names)}):\n    for _ in repeat(None, n):\n{indent(statement, ' ' * 8)}\n"
+    return code_of(f"for _ in repeat(None, n):\n{indent(statement, ' ' * 4)}", *names)
+
+
+def code_of(block: str, *names: str) -> Callable[..., Any]:
+    """Compile a function of `n` and these names.
+
+    Each contender has functions of its own, as each program has: the interpreter adapts the code of a function to what it calls, and code
+    that called one contender after the other would be adapted to none.
+    """
+    head = "async def" if "await " in block or "async " in block else "def"
+    source = f"{head} work(n, {', '.join(names)}):\n{indent(block, ' ' * 4)}\n"
     scope: dict[str, Any] = {"repeat": repeat, "wait_for": asyncio.wait_for, "BenchError": BenchError}
-    exec(source, scope)  # noqa: S102 - the statements are our own
-    return scope["loop"]
+    exec(source, scope)  # noqa: S102 - the blocks are our own
+    return scope["work"]
 
 
 @final

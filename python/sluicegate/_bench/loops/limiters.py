@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from inspect import isawaitable
-from itertools import cycle, islice, repeat
+from itertools import cycle, islice
 from typing import Any, TypeAlias
 
-from ..harness import REFUSED, BenchError, Stopwatch, loop_of, nothing, run_loop, run_threads
+from ..harness import REFUSED, BenchError, Stopwatch, code_of, loop_of, nothing, run_loop, run_threads
 from ..model import Run, Sample
 
 
@@ -65,18 +66,13 @@ def refused(make: MakeLimiter, error: type[Exception]) -> Run:
 
 def threads(make: MakeLimiter, crew: int, *, admits: bool) -> Run:
     """Threads ask the same limiter, each its share of the items."""
+    loop = loop_of("ask()", "ask")
 
     def run(n: int) -> Sample:
         limiter = make()
         ask = limiter.ask
         check(limiter, ask(), admits)
-
-        def work() -> None:
-            mine, local_ask = n // crew, ask
-            for _ in repeat(None, mine):
-                local_ask()
-
-        sample = run_threads([work] * crew, n)
+        sample = run_threads([partial(loop, n // crew, ask)] * crew, n)
         check(limiter, ask(), admits)
         limiter.close()
         return sample
@@ -105,14 +101,14 @@ def by_key(make: Callable[[int], Ask], keys: int) -> Run:
     """One thread asks for one key after the other, in an order without pattern; the limiter has seen all of them before."""
     names = [f"user-{number:08}" for number in range(keys)]
     random.Random(1).shuffle(names)
+    loop = code_of("for name in islice(names, n):\n    ask(name)", "ask", "islice", "names")
 
     def run(n: int) -> Sample:
         ask = make(keys)
         if not all(ask(name) for name in names):
             raise BenchError("it refuses where it should not")
         with Stopwatch() as watch:
-            for name in islice(cycle(names), n):
-                ask(name)
+            loop(n, ask, islice, cycle(names))
         if not ask(names[0]):
             raise BenchError("it refuses where it should not")
         return watch.sample(n)

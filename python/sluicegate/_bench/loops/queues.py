@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import repeat
+from functools import partial
 from typing import Any
 
-from ..harness import ITEM, REFUSED, Face, Make, Stopwatch, beside_a_thread, finish, loop_of, run_loop, run_threads
+from ..harness import ITEM, REFUSED, Face, Make, Stopwatch, beside_a_thread, code_of, finish, loop_of, run_loop, run_threads
 from ..model import Run, Sample
 
 PUT_GET = "put(item); get()"
@@ -63,22 +63,13 @@ def holding(make: Make, items: Sequence[Any]) -> Make:
 
 def threads(make: Make, producers: int, consumers: int) -> Run:
     """Threads put, other threads get, item by item."""
+    produce, consume = loop_of("put(item)", "put", "item"), loop_of("get()", "get")
 
     def run(n: int) -> Sample:
         face = make()
-        put, get = face.put, face.get
-
-        def produce() -> None:
-            mine, local_put, thing = n // producers, put, ITEM
-            for _ in repeat(None, mine):
-                local_put(thing)
-
-        def consume() -> None:
-            mine, local_get = n // consumers, get
-            for _ in repeat(None, mine):
-                local_get()
-
-        sample = run_threads([produce] * producers + [consume] * consumers, n)
+        putting = partial(produce, n // producers, face.put, ITEM)
+        getting = partial(consume, n // consumers, face.get)
+        sample = run_threads([putting] * producers + [getting] * consumers, n)
         finish(face)
         return sample
 
@@ -87,22 +78,13 @@ def threads(make: Make, producers: int, consumers: int) -> Run:
 
 def threads_in_batches(make: Make, size: int) -> Run:
     """One thread puts batches, another one gets them."""
+    produce = loop_of("put(batch)", "put", "batch")
+    consume = code_of("while n:\n    n -= len(get(size))", "get", "size")
 
     def run(n: int) -> Sample:
         face = make()
-        put, get = face.put, face.get
-
-        def produce() -> None:
-            local_put, batch = put, [ITEM] * size
-            for _ in repeat(None, n // size):
-                local_put(batch)
-
-        def consume() -> None:
-            local_get, left = get, n
-            while left:
-                left -= len(local_get(size))
-
-        sample = run_threads([produce, consume], n)
+        putting = partial(produce, n // size, face.put, [ITEM] * size)
+        sample = run_threads([putting, partial(consume, n, face.get, size)], n)
         finish(face)
         return sample
 
@@ -114,67 +96,33 @@ def threads_in_batches(make: Make, size: int) -> Run:
 
 def thread_to_loop(make: Make) -> Run:
     """A thread puts, a task gets."""
+    produce, consume = loop_of("put(item)", "put", "item"), loop_of("await get()", "get")
 
     async def work(n: int) -> Sample:
         face = make()
-        put, get = face.put, face.get
-
-        def produce() -> None:
-            local_put, thing = put, ITEM
-            for _ in repeat(None, n):
-                local_put(thing)
-
-        async def consume() -> None:
-            local_get = get
-            for _ in repeat(None, n):
-                await local_get()
-
-        return await beside_a_thread(produce, consume, face, n)
+        return await beside_a_thread(partial(produce, n, face.put, ITEM), partial(consume, n, face.get), face, n)
 
     return lambda n: run_loop(work(n))
 
 
 def thread_to_loop_iterated(make: Make) -> Run:
     """A thread puts, a task iterates."""
+    produce = loop_of("put(item)", "put", "item")
+    consume = code_of("async for _ in items:\n    n -= 1\n    if not n:\n        break", "items")
 
     async def work(n: int) -> Sample:
         face = make()
-        put = face.put
-
-        def produce() -> None:
-            local_put, thing = put, ITEM
-            for _ in repeat(None, n):
-                local_put(thing)
-
-        async def consume() -> None:
-            left = n
-            async for _ in face.items:
-                left -= 1
-                if not left:
-                    break
-
-        return await beside_a_thread(produce, consume, face, n)
+        return await beside_a_thread(partial(produce, n, face.put, ITEM), partial(consume, n, face.items), face, n)
 
     return lambda n: run_loop(work(n))
 
 
 def loop_to_thread(make: Make) -> Run:
     """A task puts, a thread gets."""
+    produce, consume = loop_of("await put(item)", "put", "item"), loop_of("get()", "get")
 
     async def work(n: int) -> Sample:
         face = make()
-        put, get = face.put, face.get
-
-        def consume() -> None:
-            local_get = get
-            for _ in repeat(None, n):
-                local_get()
-
-        async def produce() -> None:
-            local_put, thing = put, ITEM
-            for _ in repeat(None, n):
-                await local_put(thing)
-
-        return await beside_a_thread(consume, produce, face, n)
+        return await beside_a_thread(partial(consume, n, face.get), partial(produce, n, face.put, ITEM), face, n)
 
     return lambda n: run_loop(work(n))

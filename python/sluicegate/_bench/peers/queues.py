@@ -91,13 +91,14 @@ def stdlib_in_batches() -> Face:
     return Face(put_many, get_many, q.qsize)
 
 
+async def _put_nothing(item: object) -> None:
+    pass
+
+
+async def _get_nothing() -> None:
+    pass
+
+
 def empty_coroutines() -> Face:
     """The least that awaiting two coroutine functions can cost."""
-
-    async def put(item: object) -> None:
-        pass
-
-    async def get() -> None:
-        pass
-
-    return Face(put, get, lambda: 0)
+    return Face(_put_nothing, _get_nothing, lambda: 0)

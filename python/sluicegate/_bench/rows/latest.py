@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from itertools import repeat
 from typing import Any
 
 import sluicegate
-from sluicegate._bench.harness import Stopwatch
+from sluicegate._bench.harness import Stopwatch, loop_of
 from sluicegate._bench.model import OURS, Contender, Row, Run, Sample
 
 
@@ -33,13 +32,12 @@ class _ByHand:
 
 def setting(make: Callable[[], Any]) -> Run:
     """One thread sets a value; each replaces the one before."""
+    loop = loop_of("set_value(value)", "set_value", "value")
 
     def run(n: int) -> Sample:
         latest = make()
-        set_value, value = latest.set, object()
         with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                set_value(value)
+            loop(n, latest.set, object())
         return watch.sample(n)
 
     return run
@@ -47,14 +45,13 @@ def setting(make: Callable[[], Any]) -> Run:
 
 def getting(make: Callable[[], Any]) -> Run:
     """One thread reads the value."""
+    loop = loop_of("get()", "get")
 
     def run(n: int) -> Sample:
         latest = make()
         latest.set(object())
-        get = latest.get
         with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                get()
+            loop(n, latest.get)
         return watch.sample(n)
 
     return run

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from itertools import repeat
 from typing import Any
 
 import sluicegate
-from sluicegate._bench.harness import Stopwatch, run_loop
+from sluicegate._bench.harness import Stopwatch, loop_of, run_loop
 from sluicegate._bench.model import OURS, Contender, Row, Run, Sample
 
 
 def by_hand(make: Callable[[], Any]) -> Run:
     """One thread acquires and releases."""
+    loop = loop_of("acquire(); release()", "acquire", "release")
 
     def run(n: int) -> Sample:
         semaphore = make()
-        acquire, release = semaphore.acquire, semaphore.release
         with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                acquire()
-                release()
+            loop(n, semaphore.acquire, semaphore.release)
         return watch.sample(n)
 
     return run
@@ -30,14 +27,12 @@ def by_hand(make: Callable[[], Any]) -> Run:
 
 def awaited(make: Callable[[], Any], acquire_name: str) -> Run:
     """One task acquires and releases."""
+    loop = loop_of("await acquire(); release()", "acquire", "release")
 
     async def work(n: int) -> Sample:
         semaphore = make()
-        acquire, release = getattr(semaphore, acquire_name), semaphore.release
         with Stopwatch() as watch:
-            for _ in repeat(None, n):
-                await acquire()
-                release()
+            await loop(n, getattr(semaphore, acquire_name), semaphore.release)
         return watch.sample(n)
 
     return lambda n: run_loop(work(n))
