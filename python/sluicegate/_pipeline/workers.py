@@ -72,6 +72,9 @@ class Worker:
         self.element: Any = NOTHING
         #: It is one too many, since `resize`.
         self.is_surplus = False
+        #: The run counts it: among the live workers of the node, and with a token among those whom the end of the run waits for.
+        self.is_counted = False
+        self.tokens: list[None] = []
         self.has_left = False
         self.is_left_behind = False
         self.calls_stopped = False
