@@ -55,6 +55,9 @@ inside: contextvars.ContextVar[object] = contextvars.ContextVar("sluicegate.insi
 _DAY = 24 * 3600.0
 _NANOSECONDS = 1_000_000_000
 
+#: Arguments of `map`.
+_ONCE, _NOTHING = (1,), (None,)
+
 #: The number of calls that `deque.remove` has removed, by what it returns.
 _ONE: Any = {None: 1}
 
@@ -124,29 +127,42 @@ class BatchRunner:
         if self.config.is_async:
             self.start_on_loop()
         else:
-            while self.unstarted.try_acquire():
-                self.start_thread()
+            while self.start_thread():
+                pass
         self.is_ready = not self.is_over
 
-    def start_thread(self) -> None:
-        config, worker = self.config, Worker(self.config.context.copy())
-        name = f"sluicegate-batcher-{config.name or name_of(config.handler)}"
-        start, what = Start(), (self.queue, self.working, self.idents, worker, config.max, config.linger, config.clock)
-        thread = threading.Thread(target=start.run, args=(_work, *what), name=name, daemon=True)
-        self.working.put_nowait(None)
+    def start_thread(self) -> bool:
+        """Start a worker, and return whether there was one to start.
+
+        A signal handler can raise at any point. So what has been done is noted in the same call into C, and undone.
+        """
+        config, start, started = self.config, Start(), False
+        worker = Worker(config.context.copy())
+        counted: list[None] = []
         try:
+            [started] = map(self.unstarted.try_acquire, _ONCE)
+            if not started:
+                return False
+            what = (self.queue, self.working, self.idents, worker, config.max, config.linger, config.clock)
+            name = f"sluicegate-batcher-{config.name or name_of(config.handler)}"
+            thread = threading.Thread(target=start.run, args=(_work, *what), name=name, daemon=True)
+            self.workers.append(worker)
+            counted.extend(map(self.working.put_nowait, _NOTHING))
             thread.start()
+            self.threads.append(thread)
         except BaseException:
-            if start.give_up():
-                self.working.task_done()
+            if not start.give_up():  # a signal handler has raised, but the thread has been started
+                if thread not in self.threads:
+                    self.threads.append(thread)
+            elif started:
+                if counted:
+                    self.working.task_done()
+                if worker in self.workers:
+                    self.workers.remove(worker)
                 self.unstarted.release()
                 self.is_ready = False  # another caller may have set it meanwhile
-            else:  # a signal handler has raised, but the thread has been started
-                self.threads.append(thread)
-                self.workers.append(worker)
             raise
-        self.threads.append(thread)
-        self.workers.append(worker)
+        return True
 
     def start_on_loop(self) -> None:
         running = running_loop()
@@ -162,13 +178,21 @@ class BatchRunner:
         import asyncio  # asyncio has been imported, because there is a loop
 
         self.loop, self.current_task = loop, asyncio.current_task
-        if not self.unstarted.try_acquire(self.config.workers):
-            return
-        host = _LoopHandle(self, loop)
-        if loop is running:
-            host()
-        else:
-            loop.call_soon_threadsafe(host)
+        held = False
+        try:
+            [held] = map(self.unstarted.try_acquire, (self.config.workers,))
+            if not held:
+                return
+            host = _LoopHandle(self, loop)
+            if loop is running:
+                host()
+            else:
+                loop.call_soon_threadsafe(host)
+        except BaseException:  # a signal handler's, or the loop has been closed; a second handle would start no further tasks
+            if held:
+                self.unstarted.release(self.config.workers)
+                self.is_ready = False
+            raise
 
     def start_tasks(self, host: _LoopHandle) -> None:
         assert self.loop is not None  # noqa: S101 - the host's loop

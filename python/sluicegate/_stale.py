@@ -212,7 +212,8 @@ class Flight:
         first = self._first(around)
         if first is not None and not alone and not self._closes_a_circle(first, around):
             return first.outcome
-        self.token = _own_flights.set((*_own_flights.get(), weakref.ref(self)))
+        # What an interrupted call has left there is dropped.
+        self.token = _own_flights.set((*map(weakref.ref, around), weakref.ref(self)))
         return None
 
     def _closes_a_circle(self, first: Flight, around: list[Flight]) -> bool:

@@ -40,6 +40,7 @@ AWAITABLE = {"admit": ("submit", "submit_async"), "join": ("shutdown", "async wi
 
 #: What `map` passes to a semaphore.
 _ONE: Any = (1,)
+_NOTHING: Any = (None,)
 
 #: How many jobs run inside one another in a thread, each submitted by the one around it to a full executor. More would end in a
 #: RecursionError at an arbitrary line: at this depth each of them may have 15 frames of its own.
@@ -268,16 +269,18 @@ class WorkerPool:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         start, name = Start(), f"{self.prefix}_{len(self.threads)}"
         thread = threading.Thread(target=start.run, args=(_work, self), name=name, daemon=not _joined_at_exit)
-        self.alive.put(None)
+        counted: list[None] = []
         try:
+            counted.extend(map(self.alive.put, _NOTHING))  # in one call into C, so that no signal handler comes between the two
             thread.start()
             self.threads.add(thread)
         except BaseException as error:
             if not start.give_up():  # a signal handler has raised, but the thread has been started
                 self.threads.add(thread)
                 raise
-            self.alive.get_nowait()
-            self.alive.task_done()
+            if counted:
+                self.alive.get_nowait()
+                self.alive.task_done()
             if not self.threads or not isinstance(error, RuntimeError):
                 raise
             # The existing workers have to be enough.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import GenericAlias
 
 from sluicegate._aio import drive
@@ -25,13 +26,16 @@ __all__ = ["Working"]
 class Working(Generic[_T]):
     """What `working` returns: the items for one worker, a context manager and an iterator (`with` and `for`, or `async`)."""
 
-    __slots__ = ("_busy", "_here", "_queue", "_worker")
+    __slots__ = ("_busy", "_here", "_queue", "_steps", "_tries", "_worker")
 
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
+        # Each step takes an item. Between a step of a loop and what follows it no signal handler runs, as it may after a call.
+        self._steps = itertools.starmap(queue.get, itertools.repeat(()))
+        self._tries = itertools.starmap(queue._try_get, itertools.repeat(()))
         self._here = self._busy = False
 
     def __enter__(self) -> Self:
@@ -59,12 +63,11 @@ class Working(Generic[_T]):
     def __next__(self) -> _T:
         self._next()
         try:
-            item = self._queue.get()
+            for item in self._steps:
+                self._busy = True
+                return item
         except ShutDown:
             pass
-        else:
-            self._busy = True
-            return item
         self._queue._end_of_iteration()
         raise StopIteration
 
@@ -74,9 +77,12 @@ class Working(Generic[_T]):
     async def __anext__(self) -> _T:
         self._next()
         try:
-            item = self._queue._try_get()
-            if item is WAIT:
-                item = await drive(self._queue._async_get(None))
+            for item in self._tries:
+                if item is not WAIT:
+                    self._busy = True
+                    return item
+                break
+            item = await drive(self._queue._async_get(None))
         except ShutDown:
             pass
         else:

@@ -142,6 +142,30 @@ def test_an_answer_of_ones_own(clock):
     assert seen == [Refusal(429, 1.0, None, {"Retry-After": "1", "Cache-Control": "no-store"})]
 
 
+def test_a_body_that_cannot_be_iterated_over_is_closed():
+    """The server closes what it has been given, and that closes the body of the application."""
+    closed = []
+
+    class Body:
+        def __iter__(self):
+            raise OSError("the file is gone")
+
+        def close(self):
+            closed.append(True)
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return Body()
+
+    slots = Semaphore(1)
+    body = ConcurrencyLimitMiddleware(app, slots)({"REQUEST_METHOD": "GET"}, lambda *args: None)
+    with pytest.raises(OSError, match="the file is gone"):
+        list(body)
+    body.close()
+    assert closed == [True]
+    assert slots.value == 1
+
+
 def test_a_slot_is_held_until_the_body_is_closed():
     slots = Semaphore(1)
     limited = ConcurrencyLimitMiddleware(three_pieces, slots, max_wait=0)

@@ -56,10 +56,14 @@ class Edge:
         self.list_sizes: deque[int] | None = None
         #: The largest number of items here; None if there is no bound.
         self.capacity: int | None = None
-        self.open = len(producers)
         self.consumer: Node | None = None
         #: It has been killed: items that are still in it, or were taken from it and not worked on, are discarded.
         self.is_killed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a worker that puts here has not left."""
+        return any(producer.alive for producer in self.producers)
 
     def shut_down(self, *, immediate: bool = False) -> None:
         """Shut the queue down, so that nothing more can be put into it."""

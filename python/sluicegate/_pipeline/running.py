@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
+#: Arguments of `map`, and what a token stands for.
+_NOTHING, _LAST = (None,), (-1,)
+_ONE: Any = {None: 1}
+
 #: How long a source that blocks is waited for, in seconds: it may never yield another item.
 _PATIENCE = 0.5
 
@@ -53,7 +57,7 @@ class Run:
         self.name = name
         self.on_discard = on_discard
         self.lock = Lock()  # reentrant, because a signal handler may stop the run
-        #: An item for each worker that is there, and for each thread that is killing the run.
+        #: It has an unfinished task for each worker that is there, and for each thread that is killing the run.
         self.alive: Queue[None] = Queue()
         self.workers: list[Worker] = []
         #: The sources take no further item.
@@ -101,55 +105,74 @@ class Run:
         self.loop = loop
         _live.add(self)
         self.started = time.monotonic()
+        callers = [Worker(self, node) for node in self.graph.nodes if node.in_caller]
         workers = [Worker(self, node) for node in self.graph.nodes if not node.in_caller for _ in range(node.workers)]
         try:
-            for node in self.graph.nodes:
-                if node.in_caller:
-                    self.add(Worker(self, node))
-            for worker in workers:  # all are there before the first can leave
+            for worker in (*callers, *workers):  # all are there before the first can leave
                 self.add(worker)
             for worker in reversed(workers):  # whoever takes is there first
                 launch(self, worker)
         except BaseException as error:
             self.kill(error)
-            for worker in workers:
-                if worker.thread is None and worker.task is None:
-                    self.worker_left(worker)
+            self.take_back([*callers, *workers])
             raise
 
     def add(self, worker: Worker) -> None:
-        """Add a worker that is about to begin."""
+        """Add a worker that is about to begin. If a signal handler raises here, `worker_left` undoes what has been done."""
+        self.take_token(worker.tokens)
         with self.lock:
-            self.workers.append(worker)
+            worker.is_counted = True
             worker.node.alive += 1
-        self.alive.put(None)
+            self.workers.append(worker)
+
+    def take_token(self, tokens: list[None]) -> None:
+        """Let the end of the run wait, until `give_token` is called with this list."""
+        tokens.extend(map(self.alive.put, _NOTHING))  # in one call into C, so that no signal handler comes between the two
+        self.alive.get_nowait()  # it is the unfinished task that counts
+
+    def give_token(self, tokens: list[None]) -> None:
+        """Let the end of the run not wait any longer for the owner of this list, if it does."""
+        with contextlib.suppress(IndexError):
+            self.alive._tasks_done(*map(_ONE.get, map(tokens.pop, _LAST)))
 
     def worker_left(self, worker: Worker) -> None:
-        """Let a worker leave. With the last one of a node its output ends, and with the last one of all the run."""
+        """Let a worker leave. With the last one of a node its output ends, and with the last one of all the run.
+
+        The worker of a sink in the caller leaves in the caller's thread, where a signal handler may raise at any point. Then all is done
+        again, or whoever waits for the end of the run would wait for ever.
+        """
+        try:
+            self.leave(worker)
+        except BaseException:
+            self.leave(worker)
+            raise
+
+    def leave(self, worker: Worker) -> None:
+        """Do what `worker_left` says, as far as it has not been done."""
         node = worker.node
         with self.lock:
-            if worker.has_left:
+            if worker.has_left and not worker.tokens:
                 return
+            worker.ended = time.monotonic() if worker.ended is None else worker.ended
             worker.has_left = True
-            worker.ended = time.monotonic()
-            node.alive -= 1
+            if worker.is_counted:
+                worker.is_counted = False
+                node.alive -= 1
             is_last = not node.alive
             if is_last:
                 node.ended = worker.ended
                 for edge in (*node.out_edges, *node.sample_edges):
-                    edge.open -= 1
-                    if not edge.open:
+                    if not edge.is_open:
                         edge.shut_down()
                 # Whoever still puts something there (a source that was left behind) is refused.
             is_over = not any(each.alive for each in self.graph.nodes)
         if is_last and node.in_edge is not None and not node.in_edge.is_killed:
-            if node.in_edge.open:  # it has not ended: the task in the caller was cancelled
+            if node.in_edge.is_open:  # it has not ended: the task in the caller was cancelled
                 self.stop()  # before the permits are released, which would let the sources run ahead
             self.kill_edges([node.in_edge])  # nobody takes from it; if it has ended, there is nothing in it
         if is_over:
             self.finish()
-        self.alive.get_nowait()
-        self.alive.task_done()
+        self.give_token(worker.tokens)
 
     def finish(self) -> None:
         """End the run: all workers have left."""
@@ -210,17 +233,17 @@ class Run:
         """
         if is_urgent:
             self.cancellations.insist()
-        alive = self.alive
-        alive.put(None)
+        tokens: list[None] = []
         try:
+            self.take_token(tokens)
             with self.lock:
                 if self.killed is None:
                     self.killed = error
             self.stop()
             self.kill_edges(self.graph.edges, self.graph.nodes)
         finally:
-            alive.get_nowait()
-            alive.task_done()
+            if tokens:
+                self.alive.task_done()
 
     @property
     def is_unfinished(self) -> bool:
@@ -315,43 +338,65 @@ class Run:
 
     def resize(self, node: Node, workers: int) -> None:
         """Let a stage have this number of workers from now on."""
-        with self.lock:
-            if not node.alive or self.is_over:
-                return
-            self.forget_retired()
-            before, more = node.workers, workers - node.workers
-            node.workers = workers
-            edge = node.in_edge if node.holds_input_permits else node.out_edge
-            if edge.capacity is not None:
-                edge.capacity += more * list_size(edge)
-            if node.limits_itself and not edge.is_killed:
-                node.admission.resize(node.admission.size + more)
-            if edge.permits is not None and not edge.is_killed:
-                edge.permits.resize(edge.permits.size + more * list_size(edge))
-                if node.kind not in ("keyed", "flat"):
-                    node.max_batch = batch_limit(edge.permits, workers * list_size(edge))
-            elif edge.is_bounded and node.kind != "keyed":
-                node.max_batch = in_hand(node) // workers
-            if edge.is_killed:  # meanwhile, and nobody must wait for a permit any more
-                _release_all(edge)
-            live = [worker for worker in self.workers if worker.node is node and not worker.has_left]
-            for worker in live:
-                worker.is_surplus = False
-                worker.batch_size = 1
-            for worker in live[workers:]:
-                worker.is_surplus = True
-            made = [Worker(self, node) for _ in range(workers - len(live))]
-            for worker in made:
-                self.add(worker)
+        made: list[Worker] = []
+        before = node.workers
         try:
+            with self.lock:
+                if not node.alive or self.is_over:
+                    return
+                self.forget_retired()
+                before = node.workers
+                self.set_workers(node, workers)
+                live = [worker for worker in self.workers if worker.node is node and not worker.has_left]
+                for worker in live:
+                    worker.is_surplus = False
+                    worker.batch_size = 1
+                for worker in live[workers:]:
+                    worker.is_surplus = True
+                made += [Worker(self, node) for _ in range(workers - len(live))]
+                for worker in made:
+                    self.add(worker)
             for worker in made:
                 launch(self, worker)
-        except BaseException:
-            for worker in made:
-                if worker.thread is None and worker.task is None:
-                    self.worker_left(worker)
-            self.resize(node, before)
+        except BaseException:  # a thread cannot be started, or it is a signal handler's
+            self.take_back(made)
+            if workers != before:
+                self.resize(node, before)
             raise
+
+    def set_workers(self, node: Node, workers: int) -> None:
+        """Set the number of workers of a node, and what depends on it; all or nothing. Call it with the lock held."""
+        edge = node.in_edge if node.holds_input_permits else node.out_edge
+        before, size, most = node.workers, list_size(edge), node.max_batch
+        capacity, permits, admission = edge.capacity, edge.permits, node.admission if node.limits_itself else None
+        sizes = [(semaphore, semaphore.size) for semaphore in (permits, admission) if semaphore is not None]
+        more = workers - before
+        try:
+            node.workers = workers
+            if capacity is not None:
+                edge.capacity = capacity + more * size
+            if admission is not None:
+                admission.resize(admission.size + more)
+            if permits is not None:
+                permits.resize(permits.size + more * size)
+                if node.kind not in ("keyed", "flat"):
+                    node.max_batch = batch_limit(permits, workers * size)
+            elif edge.is_bounded and node.kind != "keyed":
+                node.max_batch = in_hand(node) // workers
+        except BaseException:  # a signal handler's
+            node.workers, node.max_batch, edge.capacity = before, most, capacity
+            for semaphore, was in sizes:
+                semaphore.resize(was)
+            raise
+        finally:
+            if edge.is_killed:  # meanwhile, and nobody must wait for a permit any more
+                _release_all(edge)
+
+    def take_back(self, workers: list[Worker]) -> None:
+        """Let those of the workers leave that have no thread or task."""
+        for worker in workers:
+            if worker.thread is None and worker.task is None:
+                self.worker_left(worker)
 
     def forget_retired(self) -> None:
         """Keep only the figures of workers that are gone, because a run may be resized any number of times. Call it with the lock held."""

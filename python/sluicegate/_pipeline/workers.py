@@ -74,6 +74,9 @@ class Worker:
         self.element: Any = NOTHING
         #: There are more workers than `resize` has asked for: it leaves after its next item.
         self.is_surplus = False
+        #: The run counts it: among the live workers of the node, and with a token among those whom the end of the run waits for.
+        self.is_counted = False
+        self.tokens: list[None] = []
         self.has_left = False
         self.is_left_behind = False
         self.calls_stopped = False

@@ -115,7 +115,8 @@ class _Body:
     def __init__(self, body: Iterable[bytes], held: Held) -> None:
         self._body: Iterable[bytes] = body
         self._held: Held = held
-        self._pieces: Iterator[bytes] = iter(body)
+        #: Made when the first piece is asked for, as the server would: if that raises, the server closes the body.
+        self._pieces: Iterator[bytes] | None = None
         self._is_whole: bool = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -123,6 +124,8 @@ class _Body:
 
     def __next__(self) -> bytes:
         try:
+            if self._pieces is None:
+                self._pieces = iter(self._body)
             piece = next(self._pieces)
         except StopIteration:
             self._is_whole = True
