@@ -39,7 +39,15 @@ class QueueCondition:
         self.release: Callable[[], None] = self._mutex.release
 
     def __enter__(self) -> bool:
-        return self._mutex.__enter__()
+        held: list[bool] = []
+        try:
+            # It is noted in the same call into C that the mutex is held: a signal handler could raise before this method returns.
+            held.extend(map(self._mutex.acquire, (True,)))
+        except BaseException:
+            if held:
+                self._mutex.release()
+            raise
+        return True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._mutex.__exit__(kind, error, traceback)

@@ -10,6 +10,7 @@ import dis
 import functools
 import gc
 import itertools
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -201,6 +202,34 @@ def test_a_resize_that_is_interrupted_changes_nothing_or_all():
             within(20, run.close)
 
         return lambda: run.resize("int", 4), check
+
+    everywhere(make)
+
+
+def test_stop_on_puts_the_handler_back(monkeypatch):
+    set_handler, before = signal.signal, signal.getsignal(signal.SIGTERM)
+
+    def interrupted_once(number, handler):
+        monkeypatch.undo()
+        set_handler(number, handler)
+        raise KeyboardInterrupt
+
+    with Pipeline(range(3)).for_each(lambda n: None).start() as run:
+        monkeypatch.setattr(signal, "signal", interrupted_once)
+        with pytest.raises(KeyboardInterrupt), run.stop_on(signal.SIGTERM):
+            pass
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_condition_of_a_queue():
+    def make():
+        queue = Queue()
+
+        def call():
+            with queue.not_empty:
+                queue.not_empty.notify()
+
+        return call, lambda: within(20, lambda: queue.put(1) or True)
 
     everywhere(make)
 

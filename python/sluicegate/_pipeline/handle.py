@@ -316,8 +316,9 @@ class PipelineRun(Generic[_T_co]):
             else:
                 self._run.stop()
 
-        before = signal.signal(signum, end)
+        before = signal.getsignal(signum)
         try:
+            signal.signal(signum, end)  # here, because a handler can raise right after it
             yield
         finally:
             signal.signal(signum, before)
