@@ -74,7 +74,7 @@ class Working(Generic[_T]):
     async def __anext__(self) -> _T:
         self._next()
         try:
-            item = self._queue._try_get()
+            item = self._queue._try_get(None)
             if item is WAIT:
                 item = await drive(self._queue._async_get(None))
         except ShutDown:
