@@ -85,7 +85,7 @@ class AsyncQueueIterator:
 
     async def __anext__(self) -> Any:
         try:
-            item = self._queue._try_get()
+            item = self._queue._try_get(None)
             return await drive(self._queue._async_get(None)) if item is WAIT else item
         except ShutDown:
             pass
@@ -145,7 +145,7 @@ class SimpleQueueMethods:
         Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
         cancelled, nothing has been put.
         """
-        if (self._try_put(item) if timeout is None else self._try_put(item, timeout)) is WAIT:
+        if self._try_put(item, timeout, None) is not None:
             await drive(self._async_put(item, timeout))
 
     async def get_async(self: Any, timeout: float | None = None) -> Any:
@@ -161,7 +161,7 @@ class SimpleQueueMethods:
         Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
         cancelled, nothing has been taken: the item stays in the queue.
         """
-        item = self._try_get() if timeout is None else self._try_get(timeout)
+        item = self._try_get(timeout)
         return await drive(self._async_get(timeout)) if item is WAIT else item
 
     async def put_many_async(self: Any, items: Iterable[Any], *, timeout: float | None = None) -> int:
@@ -199,7 +199,7 @@ class SimpleQueueMethods:
 class QueueMethods(SimpleQueueMethods):
     """The methods of `Queue`."""
 
-    async def put_async(self: Any, item: Any, timeout: float | None = None, *, ttl: float | None = None) -> None:
+    async def put_async(self: Any, item: Any, timeout: float | None = None, ttl: float | None = None) -> None:
         """Put an item into the queue, from a coroutine.
 
         If the queue is full, wait for room: indefinitely if `timeout` is None, otherwise for at most `timeout` seconds.
@@ -212,10 +212,7 @@ class QueueMethods(SimpleQueueMethods):
         Fairness: waiters are woken in order of arrival; threads and tasks share one wait queue. If the call is
         cancelled, nothing has been put.
         """
-        if ttl is None:
-            if (self._try_put(item) if timeout is None else self._try_put(item, timeout)) is WAIT:
-                await drive(self._async_put(item, timeout))
-        elif self._try_put(item, timeout, ttl=ttl) is WAIT:
+        if self._try_put(item, timeout, ttl) is not None:
             await drive(self._async_put(item, timeout, ttl))
 
     async def join_async(self: Any, timeout: float | None = None) -> None:
@@ -231,7 +228,7 @@ class FairQueueMethods:
     """The methods of `FairQueue`."""
 
     async def put_async(
-        self: Any, item: Any, timeout: float | None = None, *, key: Any = None, priority: float = 0, ttl: float | None = None
+        self: Any, item: Any, timeout: float | None = None, ttl: float | None = None, *, key: Any = None, priority: float = 0
     ) -> None:
         """Put an item into the queue, from a coroutine, with the key that is given or that the queue's `key` function says.
 

@@ -345,7 +345,7 @@ class Batcher(Generic[_T, _R]):
         call = AwaitedCall(item, runner, loop)
         del item
         try:
-            if not runner.is_plain or runner.try_put(call) is WAIT:
+            if not runner.is_plain or runner.try_put(call, None, None) is WAIT:
                 await runner.put_async(call, None)
         except (Full, ShutDown) as error:
             raise runner.refusal(error, None) from None
@@ -367,7 +367,7 @@ class Batcher(Generic[_T, _R]):
         call = WaitingCall(item, runner)
         del item
         try:
-            if not runner.is_plain or runner.queue._try_put(call, limit) is WAIT:
+            if not runner.is_plain or runner.queue._try_put(call, limit, None) is WAIT:
                 await runner.put_async(call, limit)
         except (Full, ShutDown) as error:
             raise runner.refusal(error, limit) from None

@@ -232,7 +232,7 @@ class BatchRunner:
         if self.config.ttl is not None:
             timeout = self.within_ttl(timeout)
         try:
-            if queue._try_put(call, timeout) is WAIT:
+            if queue._try_put(call, timeout, None) is WAIT:
                 if queue.full() and timeout != 0 and self.config.overflow == "block":
                     self.check_not_own("submit_async", "submit_async")
                 await drive(queue._async_put(call, timeout))

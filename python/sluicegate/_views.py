@@ -131,12 +131,12 @@ class AsyncQueueView(_View[T]):
     async def put(self, item: T) -> None:
         """Put an item into the queue, waiting for room if it is full. Raises ``ShutDown`` if the queue has been shut down."""
         # As Queue.put_async, whose own coroutine would cost as much again.
-        if self._try_put(item) is WAIT:
+        if self._try_put(item, None, None) is not None:
             await drive(self._q._async_put(item, None))
 
     async def get(self) -> T:
         """Remove and return an item, waiting for one. Raises ``ShutDown`` if the queue is empty and has been shut down."""
-        item = self._try_get()
+        item = self._try_get(None)
         return await drive(self._q._async_get(None)) if item is WAIT else item
 
     async def join(self) -> None:

@@ -35,7 +35,7 @@ class Working(Generic[_T]):
         self._queue = queue
         # Each step takes an item. Between a step of a loop and what follows it no signal handler runs, as it may after a call.
         self._steps = itertools.starmap(queue.get, itertools.repeat(()))
-        self._tries = itertools.starmap(queue._try_get, itertools.repeat(()))
+        self._tries = itertools.starmap(queue._try_get, itertools.repeat((None,)))
         self._here = self._busy = False
 
     def __enter__(self) -> Self:

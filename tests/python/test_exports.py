@@ -205,7 +205,7 @@ SIMPLE = {
 QUEUE |= {
     "put": "(item, block=True, timeout=None, *, ttl=None)",
     "put_nowait": "(item, *, ttl=None)",
-    "put_async": "(item, timeout=None, *, ttl=None)",
+    "put_async": "(item, timeout=None, ttl=None)",
     "offer": "(item, *, ttl=None)",
 }
 CLASSES = [sluicegate.Queue, sluicegate.LifoQueue, sluicegate.PriorityQueue]

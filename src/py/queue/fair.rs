@@ -308,9 +308,9 @@ hot_methods! {
     }
 
     /// Always takes the long way, because the item has no key yet.
-    fn _try_put(this, item, timeout = None) {
+    fn _try_put(this, item, timeout, ttl) {
         fast: {
-            let _ = (item, timeout);
+            let _ = (item, timeout, ttl);
             Fast::Declined
         },
     }

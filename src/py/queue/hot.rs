@@ -439,38 +439,38 @@ macro_rules! queue_methods {
             }
 
             /// The fast path of put_async.
-            fn _try_put(this, item, timeout = None $($declared)*) {
-                at_once: aio_at_once(this.get().inner(), |inner| put_at_once(inner, item, Admission::Queued)),
-                otherwise: {
-                    let inner = this.get().inner();
-                    if may_try(this.py(), inner) { put_slow(inner, item, Admission::Queued) } else { Fast::Declined }
-                },
-                fast: {
-                    let inner = this.get().inner();
-                    let may_try = is_trivial_timeout(timeout) && may_try(this.py(), inner);
-                    match may_try {
-                        true if $ttl.is_none() => put_fast(inner, item, Admission::Queued),
-                        true => put_until(inner, item, $ttl, Admission::Queued),
-                        false => Fast::Declined,
+            fn _try_put(this, item, timeout, ttl) {
+                at_once: {
+                    if timeout.is_none() && ttl.is_none() {
+                        aio_at_once(this.get().inner(), |inner| put_at_once(inner, item, Admission::Queued))
+                    } else {
+                        None
                     }
                 },
+                otherwise: {
+                    let inner = this.get().inner();
+                    let may_try = is_trivial_timeout(Some(timeout)) && may_try(this.py(), inner);
+                    if may_try { put_until(inner, item, Some(ttl), Admission::Queued) } else { Fast::Declined }
+                },
+                fast: Fast::Declined,
             }
 
             /// The fast path of get_async.
-            fn _try_get(this, timeout = None) {
+            fn _try_get(this, timeout) {
                 at_once: {
                     let py = this.py();
-                    aio_at_once(this.get().inner(), |inner| inner.core.get_uncontended(py, Admission::Queued))
+                    if timeout.is_none() {
+                        aio_at_once(this.get().inner(), |inner| inner.core.get_uncontended(py, Admission::Queued))
+                    } else {
+                        None
+                    }
                 },
                 otherwise: {
                     let (py, inner) = (this.py(), this.get().inner());
-                    if may_try(py, inner) { get_slow(py, inner, Admission::Queued) } else { Fast::Declined }
-                },
-                fast: {
-                    let (py, inner) = (this.py(), this.get().inner());
-                    let may_try = is_trivial_timeout(timeout) && may_try(py, inner);
+                    let may_try = is_trivial_timeout(Some(timeout)) && may_try(py, inner);
                     if may_try { get_fast(py, inner, Admission::Queued) } else { Fast::Declined }
                 },
+                fast: Fast::Declined,
             }
         }
     };
