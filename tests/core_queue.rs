@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sluicegate_core::buffer::{Buffer, Fifo};
 use sluicegate_core::clock::Clock;
 use sluicegate_core::queue::{
-    Admission, Admitted, BatchError, BatonTaken, DropReason, Dropped, GetError, LateItems, Linger, Locked, MutexTaken, NotLater,
-    Overflow, PutError, Queue, Side, Terms, UNBOUNDED, Waiter,
+    Admission, Admitted, Attempt, BatchBounds, BatchError, BatonTaken, Composition, DropReason, Dropped, Due, GetError,
+    LateItems, Linger, Locked, MutexTaken, NotLater, Overflow, PutError, Queue, Side, Terms, UNBOUNDED, Waiter,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
@@ -317,6 +317,37 @@ fn a_lingering_batch_claims_what_is_there_and_takes_it_under_pressure() {
     assert_eq!(wait_to_put(&queue, 5, &mut two, &putter), Ok(()));
     assert_eq!(linger(&mut one, Linger::On), Err(BatchError::Lingering));
     assert_eq!(linger(&mut one, Linger::Over), Ok(vec![5]));
+}
+
+/// Two batches, of which the second waits behind the first.
+#[test]
+fn a_batch_lingers_until_the_items_weigh_enough() {
+    let queue = queue(UNBOUNDED);
+    queue.compose((), &Composition { max_weight: Some(100), ..Composition::default() }).unwrap();
+    let put = |item, weight| {
+        let (wakes, lost, result) = queue.put_composed((), item, Terms { weight, due: Due::Never }, Attempt::Now);
+        wakes.fire();
+        assert!(result.is_ok() && lost.is_empty());
+    };
+    let linger = |max_weight, waiter: &mut Waiter, waker: &Waker| {
+        waker.reset();
+        let bounds = BatchBounds { max: 10, max_weight };
+        let (wakes, _lost, result) = queue.get_many_composed((), bounds, Linger::On, Attempt::Wait(waiter, waker));
+        wakes.fire();
+        result
+    };
+    let (one, other) = (parker(), parker());
+    let (mut first, mut second) = (Waiter::default(), Waiter::default());
+    put(1, 2);
+    assert_eq!(linger(5, &mut first, &one), Err(BatchError::Lingering));
+    assert_eq!(linger(3, &mut second, &other), Err(BatchError::Empty));
+    put(2, 2);
+    assert!(!one.is_notified() && !other.is_notified());
+    put(3, 9);
+    assert!(one.is_notified());
+    assert_eq!(linger(5, &mut first, &one), Ok(vec![1, 2]));
+    assert!(other.is_notified());
+    assert_eq!(linger(3, &mut second, &other), Ok(vec![3]), "it is heavier alone");
 }
 
 #[test]

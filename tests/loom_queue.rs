@@ -9,8 +9,8 @@ use loom::thread;
 use sluicegate_core::buffer::{Buffer, Fifo};
 use sluicegate_core::clock::{Clock, Manual};
 use sluicegate_core::queue::{
-    Admission, Admitted, Attempt, BatonTaken, Due, GetError, LateItems, MutexTaken, NotLater, Overflow, PutError, Queue, Side,
-    State, Terms, UNBOUNDED, Waiter,
+    Admission, Admitted, Attempt, BatchBounds, BatonTaken, Composition, Due, GetError, LateItems, Linger, MutexTaken, NotLater,
+    Overflow, PutError, Queue, Side, State, Terms, UNBOUNDED, Waiter,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::{Parker, Wakes};
@@ -632,5 +632,31 @@ fn a_putter_and_a_getter_find_the_same_expired_item() {
         lost.extend(putter.join().unwrap());
         assert_eq!((got, lost), (2, vec![1]));
         assert_eq!((queue.size(()), queue.unfinished(())), (0, 1));
+    });
+}
+
+/// A batch that lingers by weight is not left asleep beside the item that makes it heavy enough.
+#[test]
+fn a_heavy_item_races_with_a_batch_falling_asleep() {
+    loom::model(|| {
+        let queue = queue(UNBOUNDED);
+        queue.compose((), &Composition { max_weight: Some(9), ..Composition::default() }).unwrap();
+        let getter = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                until(|waiter, parker| {
+                    let bounds = BatchBounds { max: 9, max_weight: 3 };
+                    let (wakes, _lost, result) = queue.get_many_composed((), bounds, Linger::On, Attempt::Wait(waiter, parker));
+                    wakes.fire();
+                    result.ok()
+                })
+            })
+        };
+        for (item, weight) in [(1, 1), (2, 2)] {
+            let (wakes, _lost, result) = queue.put_composed((), item, Terms { weight, due: Due::Never }, Attempt::Now);
+            wakes.fire();
+            result.unwrap();
+        }
+        assert_eq!(getter.join().unwrap(), [1, 2]);
     });
 }

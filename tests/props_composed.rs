@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use sluicegate_core::buffer::{Buffer, Fifo};
 use sluicegate_core::clock::{Clock, Manual};
 use sluicegate_core::queue::{
-    Admission, Attempt, BatchError, Composition, DropReason, Due, GetError, Linger, Lost, Overflow, PutError, Queue, Terms,
-    Waiter,
+    Admission, Attempt, BatchBounds, BatchError, Composition, DropReason, Due, GetError, Linger, Lost, Overflow, PutError, Queue,
+    Terms, Waiter,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::wait::Parker;
@@ -29,7 +29,7 @@ enum Step {
     LeavePut,
     PutMany(usize, Terms),
     Get,
-    GetMany(usize),
+    GetMany(usize, Option<u64>),
     Advance(u64),
     Policy(Overflow),
     Limit(usize),
@@ -58,7 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::LeavePut),
         2 => (0usize..4, terms()).prop_map(|(n, terms)| Step::PutMany(n, terms)),
         4 => Just(Step::Get),
-        1 => (1usize..4).prop_map(Step::GetMany),
+        2 => (1usize..4, prop::option::of(1u64..8)).prop_map(|(max, weight)| Step::GetMany(max, weight)),
         4 => (1u64..4).prop_map(Step::Advance),
         1 => policy().prop_map(Step::Policy),
         1 => (1usize..5).prop_map(Step::Limit),
@@ -154,14 +154,16 @@ impl Model {
         Fate::Stored
     }
 
-    fn take(&mut self, lost: &mut Vec<(u32, DropReason)>) -> Option<u32> {
-        loop {
-            let inside = self.items.pop_front()?;
-            if inside.deadline > self.now {
-                return Some(inside.item);
-            }
+    fn lose_first(&mut self, lost: &mut Vec<(u32, DropReason)>) {
+        while self.items.front().is_some_and(|inside| inside.deadline <= self.now) {
+            let inside = self.items.pop_front().expect("seen a line ago");
             self.lose(inside, DropReason::Expired, lost);
         }
+    }
+
+    fn take(&mut self, lost: &mut Vec<(u32, DropReason)>) -> Option<u32> {
+        self.lose_first(lost);
+        self.items.pop_front().map(|inside| inside.item)
     }
 }
 
@@ -281,13 +283,21 @@ proptest! {
                     prop_assert_eq!(told(lost), expected);
                     }
                 }
-                Step::GetMany(max) => {
-                    let (wakes, lost, result) = queue.get_many_composed((), max, Linger::Over, Attempt::Now);
+                Step::GetMany(max, max_weight) => {
+                    let bounds = BatchBounds { max, max_weight: max_weight.unwrap_or(u64::MAX) };
+                    let (wakes, lost, result) = queue.get_many_composed((), bounds, Linger::Over, Attempt::Now);
                     wakes.fire();
-                    let (mut expected, mut batch) = (Vec::new(), Vec::new());
+                    let (mut expected, mut batch, mut weighed) = (Vec::new(), Vec::new(), 0);
+                    model.lose_first(&mut expected);
                     while batch.len() < max {
+                        let next = model.items.iter().find(|inside| inside.deadline > model.now).map(|inside| inside.weight);
+                        let is_too_heavy = max_weight.zip(next).is_some_and(|(max, weight)| weighed + weight > max);
+                        if !batch.is_empty() && is_too_heavy {
+                            break;
+                        }
                         let Some(item) = model.take(&mut expected) else { break };
                         batch.push(item);
+                        weighed += next.unwrap();
                     }
                     delivered += batch.len() as u64;
                     prop_assert_eq!(result, if batch.is_empty() { Err(BatchError::Empty) } else { Ok(batch) });

@@ -15,8 +15,8 @@ use sluicegate_core::buffer::{Fair, Keyed, Rule};
 use sluicegate_core::clock::{Clock, Manual};
 use sluicegate_core::keys::KeyHash;
 use sluicegate_core::queue::{
-    Admission, Attempt, BatchError, Composition, DropReason, Due, GetError, Linger, Lost, Overflow, PutError, Queue, Terms,
-    Waiter,
+    Admission, Attempt, BatchBounds, BatchError, Composition, DropReason, Due, GetError, Linger, Lost, Overflow, PutError, Queue,
+    Terms, Waiter,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::shed::{Codel, Shed};
@@ -106,7 +106,7 @@ impl Rfc8289 {
 }
 
 /// What a queue should do, in the plainest words.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Model {
     /// Tag, number and key; one whose items have been given up stays until it is the first.
     turns: Vec<(f64, u64, u64)>,
@@ -334,46 +334,63 @@ impl Model {
     }
 
     fn take(&mut self, lost: &mut Told) -> Option<Inside> {
-        loop {
-            let &(tag, _, key) = self.turns.first()?;
-            let now = self.now;
-            let mut items = self.items.remove(&key).unwrap_or_default();
-            let (mut popped, mut expired, mut shed) = (Vec::new(), Vec::new(), Vec::new());
-            let mut take = || {
-                while let Some(inside) = items.pop_front() {
-                    popped.push(inside.item);
-                    if inside.deadline > now {
-                        return (Some(inside), items.is_empty());
-                    }
-                    expired.push(inside.item);
-                }
-                (None, true)
-            };
-            let taken = if self.sheds { self.rules.entry(key).or_default().dequeue(now, take, &mut shed) } else { take().0 };
-            self.items.insert(key, items);
-            for item in popped {
-                if expired.contains(&item) {
-                    self.lose(item, DropReason::Expired, lost);
-                } else if shed.iter().any(|inside| inside.item == item) {
-                    self.lose(item, DropReason::Shed, lost);
-                }
-            }
-            if let Some(taken) = taken {
-                self.virtual_time = tag;
-                self.turns.remove(0);
-                if self.held(key) > 0 {
-                    *self.credits.entry(key).or_default() -= self.cost(&taken);
-                    self.give_turn(key, tag);
-                } else {
-                    self.rules.remove(&key);
-                    self.credits.remove(&key);
-                }
-            }
-            self.settle();
-            if taken.is_some() {
-                return taken;
+        while !self.turns.is_empty() {
+            if let Some(taken) = self.take_of_first(lost) {
+                return Some(taken);
             }
         }
+        None
+    }
+
+    /// What the key whose turn it is delivers, if anything.
+    fn take_of_first(&mut self, lost: &mut Told) -> Option<Inside> {
+        let &(tag, _, key) = self.turns.first()?;
+        let now = self.now;
+        let mut items = self.items.remove(&key).unwrap_or_default();
+        let (mut popped, mut expired, mut shed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut take = || {
+            while let Some(inside) = items.pop_front() {
+                popped.push(inside.item);
+                if inside.deadline > now {
+                    return (Some(inside), items.is_empty());
+                }
+                expired.push(inside.item);
+            }
+            (None, true)
+        };
+        let taken = if self.sheds { self.rules.entry(key).or_default().dequeue(now, take, &mut shed) } else { take().0 };
+        self.items.insert(key, items);
+        for item in popped {
+            if expired.contains(&item) {
+                self.lose(item, DropReason::Expired, lost);
+            } else if shed.iter().any(|inside| inside.item == item) {
+                self.lose(item, DropReason::Shed, lost);
+            }
+        }
+        if let Some(taken) = taken {
+            self.virtual_time = tag;
+            self.turns.remove(0);
+            if self.held(key) > 0 {
+                *self.credits.entry(key).or_default() -= self.cost(&taken);
+                self.give_turn(key, tag);
+            } else {
+                self.rules.remove(&key);
+                self.credits.remove(&key);
+            }
+        }
+        self.settle();
+        taken
+    }
+
+    /// What the next item weighs. A key that has nothing to deliver loses its items.
+    fn next_weight(&mut self, lost: &mut Told) -> Option<u64> {
+        while !self.turns.is_empty() {
+            if let Some(next) = self.clone().take_of_first(&mut Told::new()) {
+                return Some(next.weight);
+            }
+            assert!(self.take_of_first(lost).is_none());
+        }
+        None
     }
 }
 
@@ -384,7 +401,7 @@ enum Step {
     LeavePut(usize),
     PutMany(u64, usize, Terms),
     Get,
-    GetMany(usize),
+    GetMany(usize, Option<u64>),
     Advance(u64),
     Policy(Overflow),
     Limit(usize),
@@ -419,7 +436,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..2usize).prop_map(Step::LeavePut),
         2 => (0..KEYS, 0usize..4, terms()).prop_map(|(key, n, terms)| Step::PutMany(key, n, terms)),
         6 => Just(Step::Get),
-        1 => (1usize..4).prop_map(Step::GetMany),
+        3 => (1usize..4, prop::option::of(1u64..8)).prop_map(|(max, weight)| Step::GetMany(max, weight)),
         4 => (1u64..4).prop_map(Step::Advance),
         1 => policy().prop_map(Step::Policy),
         1 => (2usize..7).prop_map(Step::Limit),
@@ -554,13 +571,19 @@ proptest! {
                     prop_assert_eq!(result.map(|item| item.item), found.ok_or(GetError::Empty));
                     prop_assert_eq!(told(lost), expected);
                 }
-                Step::GetMany(max) => {
-                    let (wakes, lost, result) = queue.get_many_composed((), max, Linger::Over, Attempt::Now);
+                Step::GetMany(max, max_weight) => {
+                    let bounds = BatchBounds { max, max_weight: max_weight.unwrap_or(u64::MAX) };
+                    let (wakes, lost, result) = queue.get_many_composed((), bounds, Linger::Over, Attempt::Now);
                     wakes.fire();
-                    let (mut expected, mut batch) = (Told::new(), Vec::new());
+                    let (mut expected, mut batch, mut weighed) = (Told::new(), Vec::new(), 0);
                     while batch.len() < max {
+                        let next = max_weight.and_then(|max| Some((max, model.next_weight(&mut expected)?)));
+                        if !batch.is_empty() && next.is_some_and(|(max, weight)| weighed + weight > max) {
+                            break;
+                        }
                         let Some(inside) = model.take(&mut expected) else { break };
                         batch.push(inside.item);
+                        weighed += inside.weight;
                     }
                     delivered += batch.len() as u64;
                     let result = result.map(|items| items.into_iter().map(|item| item.item).collect());

@@ -98,13 +98,14 @@ class Batches:
 
     __slots__ = ("_max", "_options", "_queue")
 
-    def __init__(self, queue: Any, max: int, **options: float) -> None:
+    def __init__(self, queue: Any, max: int, **options: float | None) -> None:
         self._queue, self._max, self._options = queue, max, options
 
     def __repr__(self) -> str:
-        linger = self._options.get("linger")
+        linger, max_weight = self._options.get("linger"), self._options.get("max_weight")
+        weighing = "" if max_weight is None else f" that weigh up to {max_weight}"
         lingering = f" lingering for {linger:g} seconds" if linger else ""
-        return f"<batches of up to {self._max}{lingering} from {self._queue!r}>"
+        return f"<batches of up to {self._max}{weighing}{lingering} from {self._queue!r}>"
 
     def __iter__(self) -> Batches:
         return self
@@ -214,6 +215,31 @@ class QueueMethods(SimpleQueueMethods):
         """
         if self._try_put(item, timeout, ttl) is not None:
             await drive(self._async_put(item, timeout, ttl))
+
+    async def get_many_async(
+        self: Any, max: int, *, timeout: float | None = None, linger: float = 0.0, max_weight: int | None = None
+    ) -> list[Any]:
+        """Remove and return 1 to `max` items, as a list, from a coroutine.
+
+        Works as `get_many`. If it is cancelled, nothing has been taken.
+        """
+        return await drive(self._async_get_many(max, timeout, linger, max_weight))
+
+    def batches(self: Any, max: int, *, max_weight: int | None = None, linger: float = 0.0) -> Batches:
+        """Return an iterator, for `for` and `async for`, over lists of 1 to `max` items.
+
+        Each list is what `get_many(max, linger=linger, max_weight=max_weight)` returns: with `linger` the first item of a
+        list waits up to that many seconds for more, and with `max_weight` a list ends before the item that would make it
+        heavier. The iteration ends as that over the single items does; what is in the queue at the shutdown still comes, in
+        lists that do not linger.
+
+        Raises ValueError, TypeError or OverflowError for an invalid `max`, `max_weight` or `linger`, and ValueError for
+        `max_weight` if the queue was made without `weigh`.
+        """
+        self._check_batch(max, linger, max_weight)
+        if max_weight is None:
+            return Batches(self, max, linger=linger)
+        return Batches(self, max, linger=linger, max_weight=max_weight)
 
     async def join_async(self: Any, timeout: float | None = None) -> None:
         """Wait until every item that was put has been processed (see `task_done`), from a coroutine.

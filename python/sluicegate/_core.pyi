@@ -564,15 +564,28 @@ class Queue(queue.Queue[_T]):
         `accepted`: the number of items that were put.
         """
 
-    def get_many(self, max: SupportsIndex, block: bool = True, timeout: _Seconds | None = None, *, linger: _Seconds = 0.0) -> list[_T]:
+    def get_many(
+        self,
+        max: SupportsIndex,
+        block: bool = True,
+        timeout: _Seconds | None = None,
+        *,
+        linger: _Seconds = 0.0,
+        max_weight: SupportsIndex | None = None,
+    ) -> list[_T]:
         """Remove and return 1 to `max` items, as a list.
 
         Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
         until `max` are there, the queue is full, a putter is waiting, or the queue is shut down. Meanwhile it keeps its
         position in the wait queue and has taken nothing.
 
+        With `max_weight` the list ends before the item that would make it heavier than that, as `weigh` of the queue has
+        weighed it; an item that is heavier than that alone comes in a list of its own. `linger` then also ends when the
+        items in the queue weigh `max_weight` together.
+
         Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError,
-        TypeError or OverflowError for an invalid `max`, `timeout` or `linger`.
+        TypeError or OverflowError for an invalid `max`, `max_weight`, `timeout` or `linger`, and ValueError for
+        `max_weight` if the queue was made without `weigh`.
         """
 
     def clear(self) -> int:
@@ -670,7 +683,9 @@ class Queue(queue.Queue[_T]):
         number of items that were put.
         """
 
-    async def get_many_async(self, max: SupportsIndex, *, timeout: _Seconds | None = None, linger: _Seconds = 0.0) -> list[_T]:
+    async def get_many_async(
+        self, max: SupportsIndex, *, timeout: _Seconds | None = None, linger: _Seconds = 0.0, max_weight: SupportsIndex | None = None
+    ) -> list[_T]:
         """Remove and return 1 to `max` items, as a list, from a coroutine.
 
         Works as `get_many`. If it is cancelled, nothing has been taken.
@@ -685,17 +700,19 @@ class Queue(queue.Queue[_T]):
 
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
     def __iter__(self) -> Iterator[_T]: ...
-    def batches(self, max: SupportsIndex, *, linger: _Seconds = 0.0) -> _Batches[_T]:
+    def batches(self, max: SupportsIndex, *, max_weight: SupportsIndex | None = None, linger: _Seconds = 0.0) -> _Batches[_T]:
         """Return an iterator, for `for` and `async for`, over lists of 1 to `max` items.
 
-        Each list is what `get_many(max, linger=linger)` returns: with `linger` the first item of a list waits up to
-        that many seconds for more. The iteration ends as that over the single items does; what is in the queue at the
-        shutdown still comes, in lists that do not linger.
+        Each list is what `get_many(max, linger=linger, max_weight=max_weight)` returns: with `linger` the first item of a
+        list waits up to that many seconds for more, and with `max_weight` a list ends before the item that would make it
+        heavier. The iteration ends as that over the single items does; what is in the queue at the shutdown still comes, in
+        lists that do not linger.
 
-        Raises ValueError, TypeError or OverflowError for an invalid `max` or `linger`.
+        Raises ValueError, TypeError or OverflowError for an invalid `max`, `max_weight` or `linger`, and ValueError for
+        `max_weight` if the queue was made without `weigh`.
         """
 
-    def _check_batch(self, max: SupportsIndex, linger: _Seconds) -> None: ...
+    def _check_batch(self, max: SupportsIndex, linger: _Seconds, max_weight: SupportsIndex | None = None) -> None: ...
     def __aiter__(self) -> AsyncIterator[_T]:
         """Iterate over the items until the queue has been shut down and is empty."""
     def __bool__(self) -> Literal[True]: ...
@@ -712,7 +729,9 @@ class Queue(queue.Queue[_T]):
     def _async_put(self, item: _T, timeout: _Seconds | None, ttl: _Seconds | None = None) -> AsyncOperation: ...
     def _async_get(self, timeout: _Seconds | None) -> AsyncOperation: ...
     def _async_put_many(self, items: Iterable[_T], timeout: _Seconds | None) -> AsyncOperation: ...
-    def _async_get_many(self, max: SupportsIndex, timeout: _Seconds | None, linger: _Seconds) -> AsyncOperation: ...
+    def _async_get_many(
+        self, max: SupportsIndex, timeout: _Seconds | None, linger: _Seconds, max_weight: SupportsIndex | None = None
+    ) -> AsyncOperation: ...
     def _async_join(self, timeout: _Seconds | None) -> AsyncOperation: ...
     def _wait_to_be_notified(self, side: str, timeout: _Seconds | None) -> bool: ...
     def _replace_wait(self, side: str, replaced: bool) -> None: ...
@@ -979,12 +998,11 @@ class SimpleQueue(Generic[_T]):
     def get_many(self, max: SupportsIndex, block: bool = True, timeout: _Seconds | None = None, *, linger: _Seconds = 0.0) -> list[_T]:
         """Remove and return 1 to `max` items, as a list.
 
-        Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
-        until `max` are there, the queue is full, a putter is waiting, or the queue is shut down. Meanwhile it keeps its
-        position in the wait queue and has taken nothing.
+        Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items, until
+        `max` are there. Meanwhile it keeps its position in the wait queue and has taken nothing.
 
-        Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError,
-        TypeError or OverflowError for an invalid `max`, `timeout` or `linger`.
+        Raises Empty if there was no item (in time), ValueError, TypeError or OverflowError for an invalid `max`, `timeout`
+        or `linger`.
         """
 
     def clear(self) -> int:
@@ -1061,7 +1079,7 @@ class SimpleQueue(Generic[_T]):
         Raises ValueError, TypeError or OverflowError for an invalid `max` or `linger`.
         """
 
-    def _check_batch(self, max: SupportsIndex, linger: _Seconds) -> None: ...
+    def _check_batch(self, max: SupportsIndex, linger: _Seconds, max_weight: SupportsIndex | None = None) -> None: ...
     def __aiter__(self) -> AsyncIterator[_T]:
         """Iterate over the items until the queue has been shut down and is empty."""
     def __bool__(self) -> Literal[True]: ...
@@ -1075,7 +1093,9 @@ class SimpleQueue(Generic[_T]):
     def _async_put(self, item: _T, timeout: _Seconds | None, ttl: _Seconds | None = None) -> AsyncOperation: ...
     def _async_get(self, timeout: _Seconds | None) -> AsyncOperation: ...
     def _async_put_many(self, items: Iterable[_T], timeout: _Seconds | None) -> AsyncOperation: ...
-    def _async_get_many(self, max: SupportsIndex, timeout: _Seconds | None, linger: _Seconds) -> AsyncOperation: ...
+    def _async_get_many(
+        self, max: SupportsIndex, timeout: _Seconds | None, linger: _Seconds, max_weight: SupportsIndex | None = None
+    ) -> AsyncOperation: ...
 
 # Selections.
 

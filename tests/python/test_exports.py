@@ -193,6 +193,7 @@ SIMPLE = {
         "putting",
         "put_many",
         "get_many",
+        "batches",
         "clear",
         "peek",
         "statistics",
@@ -207,6 +208,9 @@ QUEUE |= {
     "put_nowait": "(item, *, ttl=None)",
     "put_async": "(item, timeout=None, ttl=None)",
     "offer": "(item, *, ttl=None)",
+    "batches": "(max, *, max_weight=None, linger=0.0)",
+    "get_many": "(max, block=True, timeout=None, *, linger=0.0, max_weight=None)",
+    "get_many_async": "(max, *, timeout=None, linger=0.0, max_weight=None)",
 }
 CLASSES = [sluicegate.Queue, sluicegate.LifoQueue, sluicegate.PriorityQueue]
 

@@ -182,6 +182,29 @@ impl<T> Fair<T> {
         }
     }
 
+    /// The weight of the item that [`Fair::pop_noted`] would return now. The items of a lane that has nothing to deliver any more are dropped.
+    pub fn next_weight(&mut self, now: Nanos, lost: &mut Lost<T>) -> Option<u64> {
+        loop {
+            let (_, slot) = self.turns.first()?;
+            let Self { lanes, weighed, .. } = self;
+            let items = &mut lanes[slot as usize].items;
+            let before = items.len();
+            let lane = items.noted_mut()?;
+            let weight = lane.next_weight(now);
+            if weight.is_some() {
+                return weight;
+            }
+            let nothing = lane.next(now, weighed, lost);
+            debug_assert!(nothing.is_none(), "as its weight has said");
+            let after = items.len();
+            self.have_left(slot, before - after);
+            self.settle();
+            if lost.lacks_memory() {
+                return None;
+            }
+        }
+    }
+
     /// No item ends earlier.
     pub fn next_end(&self) -> Nanos {
         self.notes.as_ref().map_or(NEVER, |notes| notes.earliest())

@@ -31,7 +31,7 @@ impl<T> From<Vec<T>> for Fifo<T> {
 }
 
 impl<T> Fifo<T> {
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.ring.iter()
     }
 

@@ -13,7 +13,7 @@ use std::collections::{TryReserveError, VecDeque};
 
 use super::sorted::Sorted;
 use crate::clock::Nanos;
-use crate::queue::{Deadlines, DropReason, Lost, NEVER, Note};
+use crate::queue::{Deadlines, DropReason, Lost, NEVER, Note, weight_of_next};
 use crate::room::Boxed;
 use crate::shed::Codel;
 
@@ -412,6 +412,11 @@ impl<T> NotedLane<T> {
         let taken = rule.next(now, &mut take, &mut |(item, _)| lost.borrow_mut().push(item, DropReason::Shed, true));
         self.codel = Some(rule);
         taken
+    }
+
+    /// The weight of the item that `next` would return now.
+    pub(super) fn next_weight(&self, now: Nanos) -> Option<u64> {
+        weight_of_next(self.items.iter().map(|(_, note)| note), self.items.len(), self.codel, now)
     }
 
     /// Drops every expired item. Returns the time at which the first of the others expires.

@@ -203,6 +203,11 @@ pub trait Buffer {
         unreachable!("{}", NO_KEYS)
     }
 
+    /// See [`Fair::next_weight`].
+    fn next_weight_keyed(&mut self, _now: Nanos, _lost: &mut Lost<Self::Item>) -> Option<u64> {
+        unreachable!("{}", NO_KEYS)
+    }
+
     /// See [`Fair::expire`].
     fn expire_keyed(&mut self, _now: Nanos, _lost: &mut Lost<Self::Item>) {
         unreachable!("{}", NO_KEYS)
@@ -327,6 +332,10 @@ impl<T: Copy> Buffer for Fair<Keyed<T>> {
 
     fn pop_keyed_noted(&mut self, now: Nanos, lost: &mut Lost<Keyed<T>>) -> Option<(Keyed<T>, Note)> {
         self.pop_noted(now, lost)
+    }
+
+    fn next_weight_keyed(&mut self, now: Nanos, lost: &mut Lost<Keyed<T>>) -> Option<u64> {
+        self.next_weight(now, lost)
     }
 
     fn expire_keyed(&mut self, now: Nanos, lost: &mut Lost<Keyed<T>>) {

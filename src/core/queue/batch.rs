@@ -22,6 +22,31 @@ pub enum Linger {
     Over,
 }
 
+/// How much a batch of gets may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchBounds {
+    pub max: usize,
+    /// The weight of all items of the batch together; `u64::MAX` for no bound. An item that is heavier alone makes a batch of its own. Only
+    /// queues whose items have weights have batches with this bound.
+    pub max_weight: u64,
+}
+
+impl BatchBounds {
+    /// Adds an item to a batch that weighs so much, `None` without an item. False: it is too heavy, and the batch ends.
+    pub fn weigh(weighed: &mut Option<u64>, weight: u64, max_weight: u64) -> bool {
+        let fits = weighed.is_none_or(|weighed| weighed.saturating_add(weight) <= max_weight);
+        *weighed = Some(weighed.unwrap_or(0).saturating_add(weight));
+        fits
+    }
+}
+
+/// That many items, whatever they weigh.
+impl From<usize> for BatchBounds {
+    fn from(max: usize) -> Self {
+        Self { max, max_weight: u64::MAX }
+    }
+}
+
 /// Why there is no batch yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchError {
@@ -281,7 +306,7 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
             if state.parts.is_some() {
                 return Err(BatchError::Composed);
             }
-            let allowed = state.batch_turn(max, linger, waiter, waker, wakes)?;
+            let allowed = state.batch_turn(max.into(), linger, waiter, waker, wakes)?;
             let batch = state.get_batch(allowed);
             state.wake_eligible(wakes);
             batch.ok_or(BatchError::NoMemory)
@@ -291,9 +316,10 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
 
 impl<B: Buffer, W: Wake, X> State<B, W, X> {
     /// The number of items that a batch of gets may take now. If it is zero, the batch waits, and claims the available items if it lingers.
+    /// What they weigh is for the caller to see: here all items count, also those that waiters before it may take.
     pub(super) fn batch_turn(
         &mut self,
-        max: usize,
+        BatchBounds { max, max_weight }: BatchBounds,
         linger: Linger,
         waiter: &mut Waiter,
         waker: &W,
@@ -305,7 +331,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         let size = self.buffer.len().saturating_sub(usize::try_from(claimed).unwrap_or(usize::MAX));
         let turn = size > 0 && self.wait_queues.has_turn(Side::Get, waiter);
         if turn {
-            let enough = linger == Linger::Over || size >= max;
+            let enough = linger == Linger::Over || size >= max || self.weighs_at_least(max_weight);
             if enough || !self.has_room() || self.has_waiting_putters() || self.shut {
                 self.wait_queues.remove_waiter(waiter, wakes);
                 return Ok(max.min(size));
@@ -321,6 +347,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         if let Some(held) = &waiter.0 {
             if turn {
                 self.wait_queues.queue_mut(Side::Get).set_want(held.ticket, max as u64, true);
+                self.await_weight(max_weight);
             } else if size == 0 && self.wait_queues.queue(Side::Get).claims_ahead(held.ticket) {
                 self.wait_queues.queue_mut(Side::Get).set_want(held.ticket, 1, false); // the items for which it lingered are gone
             }

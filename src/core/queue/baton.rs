@@ -25,7 +25,7 @@
 //! the heap); and [`Monitor::count_progress`] accounts for the items put and taken so far. At each visit `buffer.len()` agrees with what
 //! has been accounted for. [`Monitor::finish`] accounts for the rest.
 
-use super::batch::{BatchError, Linger};
+use super::batch::{BatchBounds, BatchError, Linger};
 use super::policy::Overflow;
 use super::state::{MutexOwner, Side, State, Waiter};
 use crate::buffer::Buffer;
@@ -216,20 +216,21 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
         })
     }
 
-    /// The holder asks to get up to `max` items. Otherwise as `admit_put`; `linger` as in `get_batch_or_wait`.
+    /// The holder asks to get a batch, and sees to its weight. Otherwise as `admit_put`; `linger` as in `get_batch_or_wait`.
     pub fn admit_get(
         &self,
         proof: D::Proof<'_>,
-        max: usize,
+        bounds: impl Into<BatchBounds>,
         linger: Linger,
         waiting: Option<(&mut Waiter, &W)>,
         look: impl FnOnce(&mut B),
     ) -> (Wakes<W>, Result<usize, BatchError>) {
+        let bounds = bounds.into();
         self.visit(proof, |state, wakes| {
             look(&mut state.buffer);
             let admitted = match waiting {
-                Some((waiter, waker)) => state.batch_turn(max, linger, waiter, waker, wakes),
-                None if !state.buffer.is_empty() => Ok(max.min(state.buffer.len())),
+                Some((waiter, waker)) => state.batch_turn(bounds, linger, waiter, waker, wakes),
+                None if !state.buffer.is_empty() => Ok(bounds.max.min(state.buffer.len())),
                 None if state.is_drained() => Err(BatchError::ShutDown),
                 None => Err(BatchError::Empty),
             };

@@ -375,13 +375,18 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         (end != NEVER).then(|| end.max(soon))
     }
 
-    /// Makes the putters that wait look again if an item ends before they would.
+    /// Makes the putters that wait look again if an item ends before they would, and the getters if a batch lingers for no more weight.
     #[inline]
     pub(super) fn wake_to_look_again(&mut self, wakes: &mut Wakes<W>) {
-        if let Some(parts) = self.parts.as_mut().filter(|parts| parts.ends_sooner) {
+        let Some(parts) = self.parts.as_mut() else { return };
+        if parts.ends_sooner {
             (parts.ends_sooner, parts.awaited_end) = (false, 0);
             self.wait_queues.queue(Side::Put).prod_all(wakes);
             self.wait_queues.prod_further(wakes);
+        }
+        if parts.awaited_weight.is_some_and(|weight| parts.weights.sum() >= weight) {
+            parts.awaited_weight = None;
+            self.wait_queues.queue(Side::Get).prod_all(wakes);
         }
     }
 

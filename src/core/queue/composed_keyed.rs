@@ -323,6 +323,15 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         Some(item)
     }
 
+    /// The weight of the item that `take_keyed` would return now. Items that it would drop before may be dropped here.
+    pub(super) fn next_weight_keyed(&mut self, now: Nanos, lost: &mut Lost<B::Item>) -> Option<u64> {
+        let before = lost.len();
+        let weight = self.buffer.next_weight_keyed(now, lost);
+        self.account_for(lost.since(before));
+        self.weigh_keyed();
+        weight
+    }
+
     /// As [`State::expire`].
     pub(super) fn expire_keyed(&mut self, now: Nanos, lost: &mut Lost<B::Item>) {
         if self.parts.is_none() {

@@ -2,7 +2,7 @@
 
 use std::collections::TryReserveError;
 
-use super::batch::{BatchError, Linger};
+use super::batch::{BatchBounds, BatchError, Linger};
 use super::composed::Attempt;
 use super::parts::{Composition, Terms};
 use super::policy::{Lost, Overflow};
@@ -195,60 +195,6 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         }
         result
     }
-
-    /// Gets 1 to `max` items that have not expired, as [`Queue::get_batch_or_wait`](super::Queue::get_batch_or_wait) does.
-    pub fn get_many_composed(
-        &mut self,
-        max: usize,
-        linger: Linger,
-        mut attempt: Attempt<'_, W>,
-        lost: &mut Lost<B::Item>,
-        wakes: &mut Wakes<W>,
-    ) -> Result<Vec<B::Item>, BatchError> {
-        self.forget_after_fork();
-        let now = self.wait_queues.clock.now();
-        if !self.buffer_is_stashed() && (self.parts(now).is_err() || !self.lose_end(now, false, lost)) {
-            self.let_go(&mut attempt, wakes);
-            self.wake_all_eligible(wakes);
-            return Err(BatchError::NoMemory);
-        }
-        let allowed = match &mut attempt {
-            Attempt::Wait(waiter, waker) => self.batch_turn(max, linger, waiter, waker, wakes),
-            _ if self.buffer_is_stashed() => Err(BatchError::Locked),
-            attempt => {
-                if self.may_get(attempt) {
-                    Ok(max)
-                } else {
-                    Err(BatchError::Empty)
-                }
-            }
-        };
-        let batch = allowed.and_then(|allowed| {
-            let mut batch = Vec::new();
-            if batch.try_reserve_exact(allowed.min(self.buffer.len())).is_err() {
-                return Err(BatchError::NoMemory);
-            }
-            while batch.len() < allowed {
-                match self.take(now, lost) {
-                    Some(item) => batch.push(item),
-                    None => break,
-                }
-            }
-            if batch.is_empty() && lost.lacks_memory() { Err(BatchError::NoMemory) } else { Ok(batch) }
-        });
-        let result = match batch {
-            Ok(batch) if batch.is_empty() => {
-                let nothing = self.empty_error();
-                if nothing != GetError::ShutDown {
-                    self.enqueue_if_allowed(&mut attempt, Side::Get, 1, wakes);
-                }
-                Err(BatchError::from(nothing))
-            }
-            batch => batch,
-        };
-        self.wake_all_eligible(wakes);
-        result
-    }
 }
 
 /// The result of an operation on a composed queue: wake-ups, dropped items, and the answer.
@@ -306,11 +252,11 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
     pub fn get_many_composed(
         &self,
         proof: D::Proof<'_>,
-        max: usize,
+        bounds: impl Into<BatchBounds>,
         linger: Linger,
         attempt: Attempt<'_, W>,
     ) -> Outcome<W, B::Item, Result<Vec<B::Item>, BatchError>> {
-        self.visit_composed(proof, |state, lost, wakes| state.get_many_composed(max, linger, attempt, lost, wakes))
+        self.visit_composed(proof, |state, lost, wakes| state.get_many_composed(bounds.into(), linger, attempt, lost, wakes))
     }
 
     /// Drops every expired item if the queue is full.

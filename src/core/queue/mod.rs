@@ -52,6 +52,7 @@
 mod batch;
 mod baton;
 mod composed;
+mod composed_batch;
 mod composed_baton;
 mod composed_keyed;
 mod composed_ops;
@@ -73,9 +74,10 @@ mod watermarks;
 mod weight;
 mod work;
 
-pub use batch::{BatchError, Linger};
+pub use batch::{BatchBounds, BatchError, Linger};
 pub use baton::{Admitted, BatonTaken};
 pub use composed::Attempt;
+pub(crate) use composed_batch::weight_of_next;
 pub use composed_ops::Outcome;
 pub use crossings::{Crossings, Relief, Relieved, Told};
 pub use deadline::{Deadlines, NEVER, Note};

@@ -55,6 +55,8 @@ pub(super) struct Parts {
     /// An item has come that ends earlier, so they have to look earlier.
     pub(super) ends_sooner: bool,
     pub(super) weights: Weights,
+    /// A batch of gets lingers until the items weigh so much together.
+    pub(super) awaited_weight: Option<u64>,
     pub(super) shed: Option<Shed>,
     pub(super) latency: Option<Box<Histogram>>,
     /// The queue is not shut, and nothing but the notes is asked: what the fast paths ask (see `uncontended`).

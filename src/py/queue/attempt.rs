@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use sluicegate_core::clock::Nanos;
 use sluicegate_core::queue::{
-    Admission, Attempt, BatchError, Dropped, GetError, Linger, Lost, NotLater, Overflow, PutError, PutOutcome, State, Terms,
-    Waiter,
+    Admission, Attempt, BatchBounds, BatchError, Dropped, GetError, Linger, Lost, NotLater, Overflow, PutError, PutOutcome,
+    State, Terms, Waiter,
 };
 use sluicegate_core::wait::Wakes;
 
@@ -476,7 +476,7 @@ impl<'a, 'b, 'py> QueueAttempt<'a, 'b, 'py, '_> {
 
     pub(in crate::queue) fn get_many(
         &mut self,
-        max: usize,
+        bounds: BatchBounds,
         linger: Nanos,
         until: &mut Option<Nanos>,
         deadline: Option<Nanos>,
@@ -485,24 +485,24 @@ impl<'a, 'b, 'py> QueueAttempt<'a, 'b, 'py, '_> {
         let (py, core) = (self.object.py(), self.core());
         let over = linger == 0 || until.is_some_and(|until| until <= now);
         let patience = if over { Linger::Over } else { Linger::On };
-        let room = ListRoom::new(py, max.min(core.size(py)))?;
+        let room = ListRoom::new(py, bounds.max.min(core.size(py)))?;
         let result = match self.mode {
             // An operation that lingers has to be in the wait queue for it.
             Mode::TryFair if linger > 0 => return Ok(None),
-            _ if self.is_slow() => self.baton_access().get_many(max, patience)?,
+            _ if self.is_slow() => self.baton_access().get_many(bounds, patience)?,
             Mode::Park(waker) => {
-                let (wakes, result) = core.get_batch_or_wait(py, max, patience, self.waiter, waker);
+                let (wakes, result) = core.get_batch_or_wait(py, bounds.max, patience, self.waiter, waker);
                 wakes.fire();
                 result
             }
             _ => {
-                let (wakes, result) = core.try_get_batch(py, max, admission(self.mode));
+                let (wakes, result) = core.try_get_batch(py, bounds.max, admission(self.mode));
                 wakes.fire();
                 result.map_err(BatchError::from)
             }
         };
         let result = match result {
-            Err(BatchError::Composed) => self.get_many_composed(max, patience),
+            Err(BatchError::Composed) => self.get_many_composed(bounds, patience),
             result => result,
         };
         match result {
@@ -521,8 +521,8 @@ impl<'a, 'b, 'py> QueueAttempt<'a, 'b, 'py, '_> {
             Err(BatchError::Locked | BatchError::Composed) => {
                 let Some(guard) = self.locked_queue()? else { return Ok(None) };
                 let mut lost = Lost::default();
-                let result = guard.step(|state, wakes| match state.get_many(max, Admission::Immediate, wakes) {
-                    Err(GetError::Composed) => state.get_many_composed(max, Linger::Over, Attempt::Now, &mut lost, wakes),
+                let result = guard.step(|state, wakes| match state.get_many(bounds.max, Admission::Immediate, wakes) {
+                    Err(GetError::Composed) => state.get_many_composed(bounds, Linger::Over, Attempt::Now, &mut lost, wakes),
                     result => result.map_err(BatchError::from),
                 })?;
                 self.report_lost(lost);

@@ -2,7 +2,7 @@
 //! is reported here, after the section.
 
 use pyo3::prelude::*;
-use sluicegate_core::queue::{Attempt, BatchError, Dropped, Due, GetError, Linger, Lost, PutError, Terms};
+use sluicegate_core::queue::{Attempt, BatchBounds, BatchError, Dropped, Due, GetError, Linger, Lost, PutError, Terms};
 
 use crate::queue::attempt::QueueAttempt;
 use crate::queue::inner::no_memory_for_losses;
@@ -153,9 +153,8 @@ impl QueueAttempt<'_, '_, '_, '_> {
         }
     }
 
-    /// Gets 1 to `max` items.
-    pub(in crate::queue) fn get_many_composed(&mut self, max: usize, linger: Linger) -> Result<Vec<Item>, BatchError> {
-        let (wakes, lost, result) = self.core().get_many_composed(self.object.py(), max, linger, self.attempt());
+    pub(in crate::queue) fn get_many_composed(&mut self, bounds: BatchBounds, linger: Linger) -> Result<Vec<Item>, BatchError> {
+        let (wakes, lost, result) = self.core().get_many_composed(self.object.py(), bounds, linger, self.attempt());
         wakes.fire();
         self.report_lost(lost);
         result

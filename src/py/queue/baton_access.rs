@@ -3,7 +3,7 @@
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use sluicegate_core::queue::{Admitted, Attempt, BatchError, Dropped, Linger, PutError, Side, Terms, Waiter};
+use sluicegate_core::queue::{Admitted, Attempt, BatchBounds, BatchError, Dropped, Linger, PutError, Side, Terms, Waiter};
 
 use crate::queue::baton::{BatonGuard, finish, reentered, set_size, take_baton};
 use crate::queue::inner::{BoundQueue, no_memory};
@@ -320,15 +320,15 @@ impl<'a, 'b, 'py> BatonAccess<'a, 'b, 'py, '_> {
 
     /// Gets the next item, as the standard library's `get` does.
     pub(in crate::queue) fn get(&mut self) -> PyResult<Result<Vec<Item>, BatchError>> {
-        self.get_some(1, Linger::Over, false)
+        self.get_some(1.into(), Linger::Over, false)
     }
 
-    /// Gets 1 to `max` items. The inner error says why there is none yet.
-    pub(in crate::queue) fn get_many(&mut self, max: usize, linger: Linger) -> PyResult<Result<Vec<Item>, BatchError>> {
-        self.get_some(max, linger, true)
+    /// Gets a batch. The inner error says why there is none yet.
+    pub(in crate::queue) fn get_many(&mut self, bounds: BatchBounds, linger: Linger) -> PyResult<Result<Vec<Item>, BatchError>> {
+        self.get_some(bounds, linger, true)
     }
 
-    fn get_some(&mut self, max: usize, linger: Linger, is_batch: bool) -> PyResult<Result<Vec<Item>, BatchError>> {
+    fn get_some(&mut self, bounds: BatchBounds, linger: Linger, is_batch: bool) -> PyResult<Result<Vec<Item>, BatchError>> {
         let (py, object) = (self.object.py(), self.object);
         let (mut guard, may) = match self.enter(Side::Get)? {
             Entered::FromInside => return Err(reentered(self.name)),
@@ -337,7 +337,7 @@ impl<'a, 'b, 'py> BatonAccess<'a, 'b, 'py, '_> {
         };
         let size = guard.measure()?;
         let waiting = self.waiting(may);
-        let (wakes, admitted) = object.inner.core.admit_get(py, max, linger, waiting, |buffer| set_size(buffer, size));
+        let (wakes, admitted) = object.inner.core.admit_get(py, bounds, linger, waiting, |buffer| set_size(buffer, size));
         let count = match admitted {
             Ok(count) => count,
             Err(reason) => {
@@ -357,14 +357,18 @@ impl<'a, 'b, 'py> BatonAccess<'a, 'b, 'py, '_> {
             outcome = Err(no_memory(py)); // the next item may be in the inbox
         }
         if outcome.is_ok() && count > 0 {
-            outcome = if is_batch { guard.take_many_live(count) } else { guard.take_next_live().map(drop) };
+            outcome = if is_batch {
+                guard.take_many_live(BatchBounds { max: count, ..bounds })
+            } else {
+                guard.take_next_live().map(drop)
+            };
         }
         let batch = guard.taken();
         let nothing = batch.is_empty() && outcome.is_ok();
         outcome = finish(guard, 0, batch.len(), outcome);
         if nothing && outcome.is_ok() {
             // The items that were counted came into the inbox after this holder had merged it; `finish` has merged it now.
-            return self.get_some(max, linger, is_batch);
+            return self.get_some(bounds, linger, is_batch);
         }
         if batch.is_empty() {
             return outcome.map(|()| Err(BatchError::Empty));

@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 use sluicegate_core::buffer::Coalescing;
 use sluicegate_core::buffer::heap::Heap;
-use sluicegate_core::queue::Dropped;
+use sluicegate_core::queue::{BatchBounds, Dropped};
 
 use crate::queue::baton::{BatonGuard, is_interrupt, less};
 use crate::queue::inner::{no_memory, no_memory_for_losses};
@@ -92,15 +92,19 @@ impl BatonGuard<'_, '_, '_> {
         }
     }
 
-    /// Takes out up to `count` items whose time has not passed, for [`BatonGuard::taken`]. After an interrupt nothing has been taken, if that
+    /// Takes out a batch of items whose time has not passed, for [`BatonGuard::taken`]. After an interrupt nothing has been taken, if that
     /// can be undone. Their notes are with them until then: in the child of a fork, all are put in order again.
-    pub(in crate::queue) fn take_many_live(&mut self, count: usize) -> PyResult<()> {
+    pub(in crate::queue) fn take_many_live(&mut self, BatchBounds { max, max_weight }: BatchBounds) -> PyResult<()> {
         let (py, object) = (self.py(), self.object);
         let core = &object.inner.core;
         let now = core.now_if_composed(py);
-        let (mut moves, mut live) = (Vec::new(), 0);
+        let (mut moves, mut live, mut weighed) = (Vec::new(), 0, None);
         let mut outcome = Ok(true);
-        while live < count && matches!(outcome, Ok(true)) {
+        while live < max && matches!(outcome, Ok(true)) {
+            let next = self.heap.notes().first().filter(|note| now.is_some_and(|now| note.lapse(now).is_none()));
+            if next.is_some_and(|next| max_weight != u64::MAX && !BatchBounds::weigh(&mut weighed, next.weight, max_weight)) {
+                break;
+            }
             let may_lose = if now.is_some() { self.heap.taken.len() + 1 } else { 0 };
             let reserved = self.heap.try_reserve_taken().and_then(|()| moves.try_reserve(1));
             let reserved = reserved.and_then(|()| self.lost.try_reserve(may_lose));

@@ -183,20 +183,28 @@ macro_rules! shared_methods {
                 awaitable(QueueOperation::put_many(slf, items)?, timeout)
             }
 
+            #[pyo3(signature = (max, timeout, linger, max_weight = None))]
             fn _async_get_many(
                 slf: &Bound<'_, Self>,
                 max: &Bound<'_, PyAny>,
                 timeout: Option<&Bound<'_, PyAny>>,
                 linger: &Bound<'_, PyAny>,
+                max_weight: Option<&Bound<'_, PyAny>>,
             ) -> PyResult<AsyncOperation> {
-                let max = arguments::positive("max", max)?;
+                let bounds = slf.get().inner.batch_bounds(max, max_weight)?;
                 let linger = arguments::duration("linger", linger)?;
-                awaitable(QueueOperation::get_many(slf, max, nanos(linger)), timeout)
+                awaitable(QueueOperation::get_many(slf, bounds, nanos(linger)), timeout)
             }
 
             /// Raises what `get_many` raises about these arguments.
-            fn _check_batch(&self, max: &Bound<'_, PyAny>, linger: &Bound<'_, PyAny>) -> PyResult<()> {
-                arguments::positive("max", max)?;
+            #[pyo3(signature = (max, linger, max_weight = None))]
+            fn _check_batch(
+                &self,
+                max: &Bound<'_, PyAny>,
+                linger: &Bound<'_, PyAny>,
+                max_weight: Option<&Bound<'_, PyAny>>,
+            ) -> PyResult<()> {
+                self.inner.batch_bounds(max, max_weight)?;
                 arguments::duration("linger", linger).map(drop)
             }
 

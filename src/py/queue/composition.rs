@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
-use sluicegate_core::queue::Composition;
+use sluicegate_core::queue::{BatchBounds, Composition};
 use sluicegate_core::shed;
 
 use crate::queue::fair_item::FairItem;
@@ -14,6 +14,8 @@ use crate::queue::items::{Item, Order};
 use crate::rt::arguments::{self, text, type_name};
 use crate::rt::guarded;
 use crate::rt::shed::parse;
+
+const NEEDS_WEIGH: &str = "'max_weight' needs a queue that is made with 'weigh'";
 
 /// What the constructor is told.
 pub(in crate::queue) struct Arguments<'a, 'py> {
@@ -132,13 +134,27 @@ impl QueueInner {
     pub(in crate::queue) fn set_max_weight(&self, max_weight: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = max_weight.py();
         if !self.weighs() {
-            return Err(PyValueError::new_err("'max_weight' needs a queue that is made with 'weigh'"));
+            return Err(PyValueError::new_err(NEEDS_WEIGH));
         }
         self.core.set_max_weight(py, bound_on_weight(max_weight)?).fire();
         Ok(())
     }
 
-    /// The same of all items of a batch; nothing where items are not weighed.
+    /// How much a batch of gets may hold.
+    pub(in crate::queue) fn batch_bounds(
+        &self,
+        max: &Bound<'_, PyAny>,
+        max_weight: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<BatchBounds> {
+        let max = arguments::positive("max", max)?;
+        let Some(max_weight) = max_weight.filter(|max_weight| !max_weight.is_none()) else { return Ok(max.into()) };
+        if !self.weighs() {
+            return Err(PyValueError::new_err(NEEDS_WEIGH));
+        }
+        Ok(BatchBounds { max, max_weight: bound_on_weight(max_weight)? })
+    }
+
+    /// The weight of each item of a batch; nothing where items are not weighed.
     pub(in crate::queue) fn weights_of(&self, py: Python<'_>, items: &[Item]) -> PyResult<Vec<u64>> {
         let mut weights = Vec::new();
         if self.weighs() {

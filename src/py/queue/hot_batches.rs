@@ -33,9 +33,23 @@ fn timeout_of(block: Argument<'_, '_>, timeout: Argument<'_, '_>) -> PyResult<Ti
     if is_true(block)? { Timeout::parse_strict("timeout", timeout.as_deref()) } else { Ok(Timeout::Never) }
 }
 
-/// The methods of both kinds of queue.
+/// The general form of `get_many`.
+fn get_batch<C: QueueClass>(
+    this: &Bound<'_, C>,
+    (max, max_weight): (&Bound<'_, PyAny>, Argument<'_, '_>),
+    (block, timeout): (Argument<'_, '_>, Argument<'_, '_>),
+    linger: Argument<'_, '_>,
+) -> PyResult<Py<PyAny>> {
+    let bounds = this.get().inner().batch_bounds(max, max_weight.as_deref())?;
+    let linger = linger.map_or(Ok(0.0), |linger| arguments::duration("linger", &linger))?;
+    let timeout = timeout_of(block, timeout)?;
+    let mut operation = QueueOperation::get_many(this, bounds, nanos(linger));
+    blocking::run(this.py(), &mut operation, timeout)?.into_object(this.py())
+}
+
+/// `put_many`, which is the same in both kinds of queue, and the `get_many` that follows.
 macro_rules! batch_methods {
-    (fn $install:ident() for $class:ident as $class_name:literal;) => {
+    (fn $install:ident() for $class:ident as $class_name:literal; $($get_many:tt)*) => {
         hot_methods! {
             fn $install() for $class as $class_name;
 
@@ -55,37 +69,53 @@ macro_rules! batch_methods {
                 },
             }
 
-            /// Remove and return 1 to `max` items, as a list.
-            ///
-            /// Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
-            /// until `max` are there, the queue is full, a putter is waiting, or the queue is shut down. Meanwhile it keeps its
-            /// position in the wait queue and has taken nothing.
-            ///
-            /// Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError,
-            /// TypeError or OverflowError for an invalid `max`, `timeout` or `linger`.
-            fn get_many(this, max, block = True, timeout = None, *, linger = 0.0) {
-                fast: {
-                    let asks = linger.is_none() && is_positive(max);
-                    refuse_batch(this.py(), this.get().inner(), Refused::GetMany, asks, (block, timeout))
-                },
-                general: {
-                    let max = arguments::positive("max", &max)?;
-                    let linger = linger.map_or(Ok(0.0), |linger| arguments::duration("linger", &linger))?;
-                    let timeout = timeout_of(block, timeout)?;
-                    let mut operation = QueueOperation::get_many(this, max, nanos(linger));
-                    blocking::run(this.py(), &mut operation, timeout)?.into_object(this.py())
-                },
-            }
+            $($get_many)*
         }
     };
 }
 
 batch_methods! {
     fn install_queue() for PyQueue as "Queue";
+
+    /// Remove and return 1 to `max` items, as a list.
+    ///
+    /// Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items:
+    /// until `max` are there, the queue is full, a putter is waiting, or the queue is shut down. Meanwhile it keeps its
+    /// position in the wait queue and has taken nothing.
+    ///
+    /// With `max_weight` the list ends before the item that would make it heavier than that, as `weigh` of the queue has
+    /// weighed it; an item that is heavier than that alone comes in a list of its own. `linger` then also ends when the
+    /// items in the queue weigh `max_weight` together.
+    ///
+    /// Raises Empty if there was no item (in time), ShutDown if the queue has been shut down and is empty, ValueError,
+    /// TypeError or OverflowError for an invalid `max`, `max_weight`, `timeout` or `linger`, and ValueError for
+    /// `max_weight` if the queue was made without `weigh`.
+    fn get_many(this, max, block = True, timeout = None, *, linger = 0.0, max_weight = None) {
+        fast: {
+            let asks = linger.is_none() && max_weight.is_none() && is_positive(max);
+            refuse_batch(this.py(), this.get().inner(), Refused::GetMany, asks, (block, timeout))
+        },
+        general: get_batch(this, (&max, max_weight), (block, timeout), linger),
+    }
 }
 
 batch_methods! {
     fn install_simple() for PySimpleQueue as "SimpleQueue";
+
+    /// Remove and return 1 to `max` items, as a list.
+    ///
+    /// Waits for the first item as `get` does. With `linger` it then waits up to that many seconds for more items, until
+    /// `max` are there. Meanwhile it keeps its position in the wait queue and has taken nothing.
+    ///
+    /// Raises Empty if there was no item (in time), ValueError, TypeError or OverflowError for an invalid `max`, `timeout`
+    /// or `linger`.
+    fn get_many(this, max, block = True, timeout = None, *, linger = 0.0) {
+        fast: {
+            let asks = linger.is_none() && is_positive(max);
+            refuse_batch(this.py(), this.get().inner(), Refused::GetMany, asks, (block, timeout))
+        },
+        general: get_batch(this, (&max, None), (block, timeout), linger),
+    }
 }
 
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {

@@ -453,6 +453,13 @@ impl Buffer for Items {
         taken
     }
 
+    fn next_weight_keyed(&mut self, now: Nanos, lost: &mut Lost<Item>) -> Option<u64> {
+        let fair = self.fair.as_mut()?;
+        let weight = fair.next_weight(now, lost);
+        self.size = fair.len();
+        weight
+    }
+
     fn expire_keyed(&mut self, now: Nanos, lost: &mut Lost<Item>) {
         if let Some(fair) = &mut self.fair {
             fair.expire(now, lost);

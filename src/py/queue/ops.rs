@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyIterator, PyString};
 use sluicegate_core::clock::Nanos;
-use sluicegate_core::queue::{ConditionWait, Due, MutexOwner, Side, Terms, Waiter, Worker};
+use sluicegate_core::queue::{BatchBounds, ConditionWait, Due, MutexOwner, Side, Terms, Waiter, Worker};
 use sluicegate_core::wait::Wakes;
 
 use crate::queue::attempt::QueueAttempt;
@@ -46,7 +46,7 @@ enum Request {
         accepted: usize,
     },
     GetMany {
-        max: usize,
+        bounds: BatchBounds,
         linger: Nanos,
     },
     Join,
@@ -132,8 +132,8 @@ impl<C: QueueClass> QueueOperation<C> {
         if let Request::Condition { begun_wait, .. } = &mut self.request { begun_wait.take() } else { None }
     }
 
-    pub(in crate::queue) fn get_many(queue: &Bound<'_, C>, max: usize, linger: Nanos) -> Self {
-        Self::new(queue, Request::GetMany { max, linger })
+    pub(in crate::queue) fn get_many(queue: &Bound<'_, C>, bounds: BatchBounds, linger: Nanos) -> Self {
+        Self::new(queue, Request::GetMany { bounds, linger })
     }
 
     pub(in crate::queue) fn put_many(queue: &Bound<'_, C>, items: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -231,7 +231,7 @@ impl<C: QueueClass> Operation for QueueOperation<C> {
                 attempt.put_from_iterator(iterator, (reserved, left, next), accepted)?
             }
             Request::Get => return attempt.get(),
-            Request::GetMany { max, linger } => return attempt.get_many(*max, *linger, look_again_at, *deadline, now),
+            Request::GetMany { bounds, linger } => return attempt.get_many(*bounds, *linger, look_again_at, *deadline, now),
             Request::Join => return attempt.join(),
             Request::Condition { side, owner, begun_wait } => return attempt.wait_on_condition(*side, *owner, begun_wait),
         };
