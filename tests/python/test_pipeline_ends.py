@@ -1116,6 +1116,28 @@ def test_collected_runs_end():
     wait_until(lambda: is_gone(state))
 
 
+@pytest.mark.parametrize("how", ["next", "list"])
+def test_the_thread_of_the_loop_is_not_blocked(how):
+    """Where coroutines of the run have to run: `next` would have waited for ever. Another thread may iterate."""
+
+    async def same(x):
+        await asyncio.sleep(0)
+        return x
+
+    async def main():
+        run = Pipeline(range(50)).map(same, buffer=2).start_async()
+        call = {"next": lambda: next(run), "list": lambda: list(run)}[how]
+        with pytest.raises(
+            RuntimeError, match=r"runs on the event loop of this thread, .*: use wait_async\(\), aclose\(\) or `async for`$"
+        ):
+            call()
+        if how == "next":
+            assert await asyncio.to_thread(list, run) == list(range(50))
+        await run.aclose()
+
+    run_on("asyncio", main())
+
+
 @pytest.mark.thread_unsafe(reason="it counts the threads of the process")
 def test_a_run_that_nobody_keeps_says_that_it_was_not_finished():
     """`pipeline.start()` as a statement looks as if it would run in the background."""
