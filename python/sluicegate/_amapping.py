@@ -18,7 +18,7 @@ from sluicegate._closing import Cancellations, aclose_of
 from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import ShutDown
 from sluicegate._mapping import NOTHING, check, first_error, next_outcome
-from sluicegate._running import PLENTY, add_item_note, add_note, not_an_end, refuse_pickle, short_repr
+from sluicegate._running import CLOCK, PLENTY, add_item_note, add_note, not_an_end, refuse_pickle, short_repr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,12 +90,12 @@ class _AsyncWork:
         self.is_async = is_async
         self.workers = workers
         self.ordered = ordered
-        self.permits = Semaphore(workers + buffer)
-        self.turn = Semaphore(1)  # to take an item from an async source
+        self.permits = Semaphore(workers + buffer, clock=CLOCK)
+        self.turn = Semaphore(1, clock=CLOCK)  # to take an item from an async source
         #: Closes the source, if it is ours to close: see `_closing`.
         self.close = close
         #: (number, result, error, item). It is shut down when the last worker has left.
-        self.outcomes: Queue[tuple[int, Any, BaseException | None, Any]] = Queue()
+        self.outcomes: Queue[tuple[int, Any, BaseException | None, Any]] = Queue(clock=CLOCK)
         self.context = copy_context()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.taken = 0

@@ -25,7 +25,7 @@ from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import ShutDown
 from sluicegate._functions import is_coroutine_function
 from sluicegate._mistakes import Mistake, check_result
-from sluicegate._running import PLENTY, Lock, Start, add_item_note, call_at_exit, not_an_end, refuse_pickle
+from sluicegate._running import CLOCK, PLENTY, Lock, Start, add_item_note, call_at_exit, not_an_end, refuse_pickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ class _Work:
         self.f = f
         self.source: Iterator[Any] | None = source
         self.workers = workers
-        self.permits = Semaphore(workers + buffer)
-        self.turn = Semaphore(1)  # to take an item
+        self.permits = Semaphore(workers + buffer, clock=CLOCK)
+        self.turn = Semaphore(1, clock=CLOCK)  # to take an item
         #: (number, result, error, item). It is shut down when the last worker has left.
-        self.outcomes: Queue[tuple[int, Any, BaseException | None, Any]] = Queue()
+        self.outcomes: Queue[tuple[int, Any, BaseException | None, Any]] = Queue(clock=CLOCK)
         self.context = copy_context()
         self.source_context = copy_context()
         self.taken = 0

@@ -20,7 +20,7 @@ from sluicegate._classes import public
 from sluicegate._closing import Cancellations, Closing, aclose_of
 from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import ShutDown
-from sluicegate._running import Lock, Start, call_at_exit, not_an_end, refuse_pickle
+from sluicegate._running import CLOCK, Lock, Start, call_at_exit, not_an_end, refuse_pickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class _Thread:
 
     def __init__(self, source: Iterator[Any], n: int) -> None:
         self.source: Iterator[Any] | None = source
-        self.queue: Queue[Any] = Queue(n)
+        self.queue: Queue[Any] = Queue(n, clock=CLOCK)
         self.thread: threading.Thread | None = None
         self.context = copy_context()
         self.lock = Lock()
@@ -152,9 +152,9 @@ class _Task:
     def __init__(self, source: Any, close: Callable[[], Awaitable[object]] | None, n: int) -> None:
         self.source = source
         self.close = close
-        self.places = Semaphore(n)
+        self.places = Semaphore(n, clock=CLOCK)
         self.took = self.places.release
-        self.queue: Queue[Any] = Queue()
+        self.queue: Queue[Any] = Queue(clock=CLOCK)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[None] | None = None
         self.cancellations = Cancellations()

@@ -8,12 +8,17 @@ import sys
 import threading
 from _thread import RLock
 
+from sluicegate._core import Clock
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-__all__ = ["PLENTY", "Lock", "Start", "add_item_note", "add_note", "call_at_exit", "not_an_end", "refuse_pickle", "short_repr"]
+__all__ = ["CLOCK", "PLENTY", "Lock", "Start", "add_item_note", "add_note", "call_at_exit", "not_an_end", "refuse_pickle", "short_repr"]
+
+#: What takes no clock waits in real time, also where a test has made a `ManualClock` the default of what the program makes.
+CLOCK = Clock()
 
 #: A number of permits, or items, that is never reached: half of what a semaphore can hold.
 PLENTY = 2**62

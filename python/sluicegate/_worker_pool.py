@@ -22,7 +22,7 @@ from concurrent.futures.thread import BrokenThreadPool
 
 from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import Empty, Overloaded, ShutDown
-from sluicegate._running import PLENTY, Lock, Start, call_at_exit
+from sluicegate._running import CLOCK, PLENTY, Lock, Start, call_at_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,13 +90,13 @@ class WorkerPool:
         self.growing = True
         self.closed = False
         self.broken: str | None = None
-        self.queue: Any = Queue() if self.given is None else self.given
-        self.places = Semaphore(PLENTY if self.max_pending is None else self.max_pending + self.workers)
+        self.queue: Any = Queue(clock=CLOCK) if self.given is None else self.given
+        self.places = Semaphore(PLENTY if self.max_pending is None else self.max_pending + self.workers, clock=CLOCK)
         self.try_place = self.places.try_acquire
         #: What a job calls when it is cancelled.
         self.on_cancel = functools.partial(_cancelled, weakref.ref(self), self.places)
         #: An item for each live thread, so that `join` waits for them.
-        self.alive: Queue[None] = Queue()
+        self.alive: Queue[None] = Queue(clock=CLOCK)
         self.cancelled = self.withdrawn = self.stale = self.refused = self.caller_ran = self.dropped = 0
         self.measured = (time.monotonic(), 0)
 

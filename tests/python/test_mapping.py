@@ -17,7 +17,8 @@ import weakref
 import pytest
 from helpers import FORKING, PATIENCE, eventually, is_gone, on_loops, run_on, run_script, settle, spawn, wait_until
 
-from sluicegate import BlockingInEventLoopWarning, Queue, _mapping, amap_bounded, map_bounded
+from sluicegate import BlockingInEventLoopWarning, BoundedExecutor, Queue, _mapping, amap_bounded, map_bounded, prefetch
+from sluicegate.testing import ManualClock
 
 
 async def same(x):
@@ -1077,6 +1078,27 @@ def test_async_a_storm_of_early_ends():
             await one(number)
 
     run_on("asyncio", main(), PATIENCE * 3)
+
+
+def test_what_takes_no_clock_waits_in_real_time():
+    """Also where a test has made another clock the default: none of its threads are waiters of that clock."""
+    gate = threading.Event()
+
+    def endless():
+        yield 1
+        gate.wait(PATIENCE)
+
+    with ManualClock() as clock:
+        with (
+            BoundedExecutor(2, max_pending=2) as pool,
+            map_bounded(str, endless(), workers=2) as mapped,
+            prefetch(itertools.repeat(1), 1) as ahead,
+        ):
+            assert [pool.submit(int).result(PATIENCE), next(mapped), next(ahead)] == [0, "1", 1]
+            wait_until(lambda: pool.statistics().running == 0)
+            time.sleep(0.01)  # they wait now
+            assert clock.waiters == 0
+            gate.set()
 
 
 def test_coroutine_functions_and_plain_ones():

@@ -24,6 +24,7 @@ from helpers import FORKING, PATIENCE, eventually, is_gone, run_on, run_script, 
 from sluicegate import Killed, Pipeline, Queue, Semaphore, ShutDown, TokenBucket, produce
 from sluicegate._pipeline import running, workers
 from sluicegate._pipeline.building import build_graph
+from sluicegate.testing import ManualClock
 
 #: How many random ends are tried: SLUICEGATE_PIPELINE_KILLS=1000 for the whole of it.
 KILLS = int(os.environ.get("SLUICEGATE_PIPELINE_KILLS", "30"))
@@ -1116,6 +1117,28 @@ def test_collected_runs_end():
     wait_until(lambda: is_gone(state))
 
 
+@pytest.mark.parametrize("how", ["next", "list"])
+def test_the_thread_of_the_loop_is_not_blocked(how):
+    """Where coroutines of the run have to run: `next` would have waited for ever. Another thread may iterate."""
+
+    async def same(x):
+        await asyncio.sleep(0)
+        return x
+
+    async def main():
+        run = Pipeline(range(50)).map(same, buffer=2).start_async()
+        call = {"next": lambda: next(run), "list": lambda: list(run)}[how]
+        with pytest.raises(
+            RuntimeError, match=r"runs on the event loop of this thread, .*: use wait_async\(\), aclose\(\) or `async for`$"
+        ):
+            call()
+        if how == "next":
+            assert await asyncio.to_thread(list, run) == list(range(50))
+        await run.aclose()
+
+    run_on("asyncio", main())
+
+
 @pytest.mark.thread_unsafe(reason="it counts the threads of the process")
 def test_a_run_that_nobody_keeps_says_that_it_was_not_finished():
     """`pipeline.start()` as a statement looks as if it would run in the background."""
@@ -1179,6 +1202,32 @@ def test_leaving_a_loop_early():
             break
     gc.collect()
     nothing_is_left()
+
+
+@pytest.mark.parametrize("end", ["for_each", "in the caller", "results"])
+def test_a_run_waits_in_real_time(end):
+    """Also where a test has made another clock the default."""
+    gate = threading.Event()
+    with ManualClock() as clock:
+        described = Pipeline(range(9)).map(lambda _: gate.wait(PATIENCE), workers=2, buffer=0).batch(3)
+        if end != "results":
+            described = described.for_each(len, in_caller=end != "for_each")
+        run = described.start()
+        try:
+            with pytest.raises(TimeoutError, match="not ended after 0.01 s"):
+                spawn(lambda: run.wait(0.01)).result()
+            assert clock.waiters == 0
+        finally:
+            gate.set()
+        run.close()
+
+        def slow():
+            yield 1
+            gate.wait(0.2)
+            yield 2
+
+        gate.clear()
+        assert list(Pipeline(slow()).batch(2, linger=0.001)) == [[1], [2]]
 
 
 def test_wait_with_a_timeout():

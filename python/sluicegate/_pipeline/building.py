@@ -28,6 +28,7 @@ from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import ShutDown
 from sluicegate._pipeline.callbacks import Calls, Dropped, make_queue
 from sluicegate._pipeline.graph import Edge, Graph, Node, Operation
+from sluicegate._running import CLOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class _GraphBuilder:
             if len(self.last_nodes) != 1 or not self.last_nodes[0].is_worker or self.queue_step is not None or self.extra_buffer:
                 self.add_relay()
             host = self.last_nodes[0]
-        edge = Edge([host], Queue(step.buffer, overflow="drop_newest"), True, False, 0)
+        edge = Edge([host], Queue(step.buffer, overflow="drop_newest", clock=CLOCK), True, False, 0)
         host.operations.append(Operation("tap", functools.partial(_offer, edge.queue), False, None))
         host.sample_edges.append(edge)
         self.graph.edges.append(edge)
@@ -239,9 +240,9 @@ class _GraphBuilder:
             calls, dropped = Calls(), Dropped()
             queue: Any = make_queue(queue_step, calls, dropped)
         elif is_bounded:
-            queue = Queue(sum(max(1, node.buffer) for node in last_nodes) + self.extra_buffer)
+            queue = Queue(sum(max(1, node.buffer) for node in last_nodes) + self.extra_buffer, clock=CLOCK)
         else:
-            queue = Queue()
+            queue = Queue(clock=CLOCK)
         shares = is_source and not is_bounded and not self.extra_buffer
         edge = Edge(last_nodes, queue, is_bounded, shares, self.extra_buffer, None if queue_step is None else queue_step.name)
         edge.calls, edge.dropped = calls, dropped
@@ -285,7 +286,7 @@ class _GraphBuilder:
         if consumer is not None and is_broadcast and not capacity:
             capacity = consumer.buffer  # of a source alone
         edge.capacity = capacity = max(1, capacity)
-        edge.permits = Semaphore(capacity)
+        edge.permits = Semaphore(capacity, clock=CLOCK)
 
     def _limits(self, node: Node) -> None:
         """Decide which permits a node acquires, and how many items it takes at once."""
@@ -305,7 +306,7 @@ class _GraphBuilder:
         if node.kind == "keyed":
             node.max_batch = 1
             if in_edge.is_bounded and node.holds_input_permits:
-                node.admission, node.limits_itself = Semaphore(in_hand(node)), True
+                node.admission, node.limits_itself = Semaphore(in_hand(node), clock=CLOCK), True
         elif in_edge.is_bounded and node.holds_input_permits and node.kind != "batch":
             node.max_batch = in_hand(node) // node.workers
         elif node.holds_input_permits and node.kind != "flat":

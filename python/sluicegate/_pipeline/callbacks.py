@@ -11,6 +11,7 @@ import time
 from collections import deque
 
 from sluicegate._core import CoalescingQueue, Queue
+from sluicegate._running import CLOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class _ReplacingQueue(CoalescingQueue["Any"]):
     """
 
     def __init__(self, maxsize: int, *, key: Callable[[Any], Any], dropped: Dropped) -> None:
-        super().__init__(maxsize, key=key, merge=dropped.replace)
+        super().__init__(maxsize, key=key, merge=dropped.replace, clock=CLOCK)
         self._dropped = dropped
 
     def put(self, item: Any, *args: Any, **kwargs: Any) -> None:
@@ -96,10 +97,10 @@ def make_queue(step: Step, calls: Calls, dropped: Dropped) -> Any:
         key, merge = step.options
         if merge is None:
             return _ReplacingQueue(step.buffer, key=calls.watched(key), dropped=dropped)
-        return CoalescingQueue(step.buffer, key=calls.watched(key), merge=calls.watched(merge))
+        return CoalescingQueue(step.buffer, key=calls.watched(key), merge=calls.watched(merge), clock=CLOCK)
     overflow, on_drop = step.options
     if on_drop is not None:
         on_drop = calls.watched(on_drop)
     elif overflow != "reject":
         on_drop = dropped
-    return Queue(step.buffer, overflow=overflow, on_drop=on_drop)
+    return Queue(step.buffer, overflow=overflow, on_drop=on_drop, clock=CLOCK)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sluicegate._core import Semaphore
 from sluicegate._exceptions import ShutDown
-from sluicegate._running import Lock
+from sluicegate._running import CLOCK, Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Node:
         #: While it runs: the order of results, a lock for taking and numbering items, and the number of the next item.
         self.order: Any = None
         self.keys: Any = None
-        self.take_lock = Semaphore(1)
+        self.take_lock = Semaphore(1, clock=CLOCK)
         self.lock = Lock()
         self.next_number = 0
         #: Workers that have not left.

@@ -66,7 +66,7 @@ class PipelineRun(Generic[_T_co]):
     Runs are made by `Pipeline.start` and the other methods that start a pipeline, not by calling this class.
     """
 
-    __slots__ = ("__weakref__", "_caller", "_interrupt", "_is_async", "_run", "_steps", "_timer", "_told", "_were_discarded")
+    __slots__ = ("__weakref__", "_caller", "_interrupt", "_is_async", "_loop_steps", "_run", "_steps", "_timer", "_told", "_were_discarded")
 
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(GenericAlias)
@@ -100,12 +100,18 @@ class PipelineRun(Generic[_T_co]):
             _refuse_coroutine_sink(graph, "run it with run_async() or start_async()")
         self._run: Run = Run(graph, name, on_discard)
         results = graph.results
-        #: Each step takes a result and gives its permits back, by functions in C; see `__next__`.
+        #: Each step takes a result and gives its permits back, by functions in C; see `__next__`. Those of a run on an event loop stand in
+        #: another place, because the thread of that loop must not take them.
         self._steps: Any = None
+        self._loop_steps: Any = None
         if results is not None:
             release: Any = bool if results.permits is None else results.permits.release
             sizes: Any = repeat(1) if results.list_sizes is None else map(deque.popleft, repeat(results.list_sizes))
-            self._steps = zip(map(results.queue.get, repeat(True)), map(release, sizes))  # noqa: B905
+            steps = zip(map(results.queue.get, repeat(True)), map(release, sizes))  # noqa: B905
+            if is_async:
+                self._loop_steps = steps
+            else:
+                self._steps = steps
         self._run.drains_on_interrupt = interrupt == "drain"
         if loop is not None:
             self._timer = _Watch(self._run, loop).timer
@@ -146,7 +152,7 @@ class PipelineRun(Generic[_T_co]):
         return self
 
     def __next__(self) -> _T_co:
-        steps = self._steps or self._results()
+        steps = self._steps or self._other_steps()
         try:
             # Once a step has taken the item no call returns before this method does, so a signal handler that raises cannot lose the item,
             # nor its permit.
@@ -173,6 +179,11 @@ class PipelineRun(Generic[_T_co]):
             raise StopAsyncIteration from None
         edge.release(edge.weight([item]))
         return item
+
+    def _other_steps(self) -> Any:
+        self._results()
+        self._check_thread()
+        return self._loop_steps
 
     def _check_discarded(self) -> None:
         """Tell who iterates, once, that the results are not all there."""
@@ -387,7 +398,8 @@ class PipelineRun(Generic[_T_co]):
             raise RuntimeError(_OWN_CALL.format(self))
         if run.needs_loop_of_this_thread():
             raise RuntimeError(
-                f"{self!r} runs on the event loop of this thread, so it must not be waited for here: use wait_async() or aclose()"
+                f"{self!r} runs on the event loop of this thread, so it must not be waited for here:"
+                " use wait_async(), aclose() or `async for`"
             )
         if not is_closing:
             _refuse_coroutine_sink(run.graph, "await wait_async()")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sluicegate._core import Semaphore
 from sluicegate._pipeline.putting import discard, put
-from sluicegate._running import Lock
+from sluicegate._running import CLOCK, Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Order:
         with self.lock:
             if self.next == number or self.has_ended:
                 return None
-            gate = self.waiting[number] = Semaphore(0)
+            gate = self.waiting[number] = Semaphore(0, clock=CLOCK)
             return gate
 
     def advance(self, after: int, *, is_last: bool) -> None:

@@ -28,7 +28,7 @@ from sluicegate._pipeline.keys import Keys
 from sluicegate._pipeline.launching import is_running, launch
 from sluicegate._pipeline.order import Order
 from sluicegate._pipeline.workers import Worker
-from sluicegate._running import PLENTY, Lock, add_item_note, add_note, call_at_exit, not_an_end, short_repr
+from sluicegate._running import CLOCK, PLENTY, Lock, add_item_note, add_note, call_at_exit, not_an_end, short_repr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Run:
         self.on_discard = on_discard
         self.lock = Lock()  # reentrant, because a signal handler may stop the run
         #: It has an unfinished task for each worker that is there, and for each thread that is killing the run.
-        self.alive: Queue[None] = Queue()
+        self.alive: Queue[None] = Queue(clock=CLOCK)
         self.workers: list[Worker] = []
         #: The sources take no further item.
         self.is_stopping = False
@@ -84,7 +84,7 @@ class Run:
         self.is_over = False
         self.started = self.ended = time.monotonic()
         #: It is shut down at the end: whoever watches waits here.
-        self.watching: Queue[None] = Queue()
+        self.watching: Queue[None] = Queue(clock=CLOCK)
         self.records: list[Any] = []
         #: Of earlier snapshots, and of workers that the run does not keep any more: see `measuring`.
         self.marks: Marks | None = None
@@ -503,7 +503,7 @@ class Run:
         self.lock = Lock()
         self.errors = [RuntimeError("this process was forked while its parent was running a pipeline")]
         self.is_stopping = self.is_over = True
-        self.alive = Queue()
+        self.alive = Queue(clock=CLOCK)
         for edge in self.graph.edges:
             edge.is_killed = True
             edge.shut_down(immediate=True)
