@@ -15,7 +15,7 @@ use super::keyed::{PyKeyedLimiter, request_of_key};
 use super::limiter::{PyRateLimiter, Target};
 use super::ops::Request;
 use super::permit::{Amounts, Asked, OfKey, OfSet, PyRatePermit};
-use super::refusal::admits_later;
+use super::refusal::{admits_later, tokens};
 use super::set::{PyRateLimits, request_of_set};
 use crate::rt::arguments::Timeout;
 use crate::rt::hot::{
@@ -132,7 +132,7 @@ fn refuse_key_at_once(owner: Borrowed<'_, '_, PyKeyedLimiter>, of_key: &OfKey, l
     match refused {
         Ok(None) => Fast::Declined,
         Ok(Some(after)) => {
-            let n = of_key.scale.tokens(of_key.n.into());
+            let n = tokens(py, of_key.scale, of_key.n);
             raise_limited(owner.as_any().as_borrowed(), keyed.common().name(py), admits_later(py), after, n)
         }
         Err(refusal) => refuse_key(owner, of_key.hash, of_key.n, refusal),

@@ -126,9 +126,9 @@ impl PyKeyedLimiter {
         self.hasher.hash(key)
     }
 
-    /// The hash of a key of a kind that cannot run Python.
+    /// The hash of a key of a kind that cannot run Python. `None` also if the object has not been made.
     pub(super) fn plain_hash(&self, key: &Bound<'_, PyAny>) -> Option<KeyHash> {
-        if KeyHasher::is_plain(key) { self.hash(key).ok() } else { None }
+        if self.parts.is_made() { self.hasher.plain_hash(key) } else { None }
     }
 
     pub(super) fn common(&self) -> &Common {
