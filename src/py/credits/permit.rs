@@ -86,7 +86,7 @@ impl permit::Permit for PyPermit {
         ("permit", "async with permit")
     }
 
-    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+    fn prepare(&self, py: Python<'_>) -> PyResult<()> {
         self.sender.get().check_open(py, "permit")
     }
 

@@ -10,7 +10,7 @@ use super::Limiter;
 use super::amounts::seconds;
 use super::keyed::{PyKeyedLeakyBucket, PyKeyedLimiter, PyKeyedSlidingWindow, PyKeyedTokenBucket};
 use super::limiter::{PyRateLimiter, Target};
-use super::refusal::{admits_later, all_in_use, limited_args, rate_limited, set_admits_later};
+use super::refusal::{admits_later, all_in_use, limited_args, rate_limited, set_admits_later, tokens};
 use super::set::PyRateLimits;
 use crate::rt::aio;
 use crate::rt::exceptions;
@@ -74,7 +74,7 @@ where
 }
 
 pub(super) fn refuse(this: Borrowed<'_, '_, PyRateLimiter>, own: &Limiter, after: Nanos, n: Units) -> Fast {
-    refuse_of(this, admits_later(this.py()), after, own.scale().tokens(n.into()))
+    refuse_of(this, admits_later(this.py()), after, tokens(this.py(), own.scale(), n))
 }
 
 fn refuse_of<'py, M>(this: Borrowed<'_, 'py, PyRateLimiter>, template: &Bound<'py, PyString>, after: Nanos, more: M) -> Fast
@@ -256,7 +256,7 @@ fn acquire_of(
     match told {
         Ok(Some(Told::Admitted)) => Fast::Done(boolean(py, true)),
         Ok(Some(Told::RefusedFor(after))) => {
-            let n = limiter.keys.scale().tokens(n.into());
+            let n = tokens(py, limiter.keys.scale(), n);
             raise_limited(this.as_any().as_borrowed(), limiter.common().name(py), admits_later(py), after, n)
         }
         Ok(None) => Fast::Declined,
@@ -388,7 +388,11 @@ pub(super) fn refuse_set(this: Borrowed<'_, '_, PyRateLimits>, given: Given<'_>,
 pub(super) fn raise_for_set(this: Borrowed<'_, '_, PyRateLimits>, after: Nanos, limit: Option<usize>) -> Fast {
     let py = this.py();
     let limit = limit.and_then(|limit| this.get().labels.get(limit)).map(|label| label.bind(py));
-    refuse_of(this.as_super().as_borrowed(), set_admits_later(py, limit.is_some()), after, limit)
+    let (limiter, template) = (this.as_super(), set_admits_later(py, limit.is_some()));
+    if this.is_exact_instance_of::<PyRateLimits>() {
+        return raise_limited(this.as_any().as_borrowed(), limiter.get().common().name(py), template, after, limit);
+    }
+    refuse_of(limiter.as_borrowed(), template, after, limit)
 }
 
 struct SetAcquire;

@@ -11,12 +11,12 @@ use sluicegate_core::rate::Units;
 use super::hot::{
     FEW, is_ours_keyed, raise_for_set, raise_limited, refuse, refuse_key, refuse_set, trivial_amount, trivial_request,
 };
-use super::keyed::PyKeyedLimiter;
+use super::keyed::{PyKeyedLimiter, request_of_key};
 use super::limiter::{PyRateLimiter, Target};
 use super::ops::Request;
-use super::permit::{Amounts, Asked, OfHandle, OfKey, OfSet, PyRatePermit};
-use super::refusal::admits_later;
-use super::set::{PyRateLimits, share};
+use super::permit::{Amounts, Asked, OfKey, OfSet, PyRatePermit};
+use super::refusal::{admits_later, tokens};
+use super::set::{PyRateLimits, request_of_set};
 use crate::rt::arguments::Timeout;
 use crate::rt::hot::{
     Fast, Given, HotOpen, apart, created, deliver, install as install_methods, open_method, plain_timeout, trivial_timeout,
@@ -108,14 +108,6 @@ fn permit_of_key(
     }
 }
 
-/// See [`OfKey::make`].
-fn request_of_key(keyed: &Bound<'_, PyAny>, of: &OfKey) -> PyResult<OfHandle> {
-    let py = keyed.py();
-    let handle = PyKeyedLimiter::handle(keyed.cast()?, of.key.bind(py), of.hash)?;
-    let limiter = handle.bind(py).cast::<PyRateLimiter>()?;
-    Ok(OfHandle { request: limiter.get().request(limiter.as_any(), of.n)?, handle })
-}
-
 /// Raises `RateLimited` if what is asked for cannot be admitted in time; declines everything else.
 fn refuse_at_once(owner: Borrowed<'_, '_, PyAny>, asked: &Asked, limit: Nanos) -> Fast {
     match asked {
@@ -140,7 +132,7 @@ fn refuse_key_at_once(owner: Borrowed<'_, '_, PyKeyedLimiter>, of_key: &OfKey, l
     match refused {
         Ok(None) => Fast::Declined,
         Ok(Some(after)) => {
-            let n = of_key.scale.tokens(of_key.n.into());
+            let n = tokens(py, of_key.scale, of_key.n);
             raise_limited(owner.as_any().as_borrowed(), keyed.common().name(py), admits_later(py), after, n)
         }
         Err(refusal) => refuse_key(owner, of_key.hash, of_key.n, refusal),
@@ -241,7 +233,7 @@ impl HotOpen for SetPermit {
             any => Amounts::Any(any.into()),
         };
         let owner = this.as_any().to_owned().unbind();
-        created(this.py(), PyRatePermit::of_set(owner, OfSet::new(amounts, share), Timeout::of_valid(limit), None))
+        created(this.py(), PyRatePermit::of_set(owner, OfSet::new(amounts, request_of_set), Timeout::of_valid(limit), None))
     }
 
     fn general<'py>(

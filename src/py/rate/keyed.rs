@@ -19,6 +19,7 @@ use super::handles::{PyLeakyBucketKey, PySlidingWindowKey, PyTokenBucketKey};
 use super::keys::{Change, Keys};
 use super::keywords::{KEYED_LEAKY_BUCKET, KEYED_SLIDING_WINDOW, KEYED_TOKEN_BUCKET, SET_LEAKY_RATE, SET_RATE};
 use super::limiter::{PyRateLimiter, Shape, Target};
+use super::permit::{OfHandle, OfKey};
 use super::shapes::{Counted, bucket_change, bucket_of, leaky_change, leaky_of, limit_change, window_of};
 use crate::rt::arguments::{self, Argument};
 use crate::rt::class::{Common, common_methods, repr_head};
@@ -125,9 +126,9 @@ impl PyKeyedLimiter {
         self.hasher.hash(key)
     }
 
-    /// The hash of a key of a kind that cannot run Python.
+    /// The hash of a key of a kind that cannot run Python. `None` also if the object has not been made.
     pub(super) fn plain_hash(&self, key: &Bound<'_, PyAny>) -> Option<KeyHash> {
-        if KeyHasher::is_plain(key) { self.hash(key).ok() } else { None }
+        if self.parts.is_made() { self.hasher.plain_hash(key) } else { None }
     }
 
     pub(super) fn common(&self) -> &Common {
@@ -245,6 +246,14 @@ impl PyKeyedLimiter {
         self.common.traverse(&visit)?;
         show_wakers(&visit, |py, each| self.keys.visit_wakers(py, each))
     }
+}
+
+/// See [`OfKey::make`].
+pub(super) fn request_of_key(keyed: &Bound<'_, PyAny>, of: &OfKey) -> PyResult<OfHandle> {
+    let py = keyed.py();
+    let handle = PyKeyedLimiter::handle(keyed.cast()?, of.key.bind(py), of.hash)?;
+    let limiter = handle.bind(py).cast::<PyRateLimiter>()?;
+    Ok(OfHandle { request: limiter.get().request(limiter.as_any(), of.n)?, handle })
 }
 
 made_late!(PyKeyedLimiter, Parts);

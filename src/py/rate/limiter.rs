@@ -174,13 +174,18 @@ impl PyRateLimiter {
         n.map_or_else(|| Ok(self.scale().per_token()), |n| amount(name, n, self.scale()))
     }
 
-    /// A request for `n`. For a key, an amount that can never be admitted is refused before a limiter is made; otherwise the operation
-    /// refuses it.
-    pub(super) fn request(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<Request> {
+    /// The limiter of which `n` are requested. For a key, an amount that can never be admitted is refused before a limiter is made;
+    /// otherwise the operation refuses it.
+    fn limiter_for(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<Arc<Limiter>> {
         match self.target() {
             Target::Key { keys, hash, .. } if keys.never_fits(this.py(), *hash, n) => Err(self.cannot_pass(this, n)),
-            _ => Ok(Request::One(self.limiter(this)?, n)),
+            _ => self.limiter(this),
         }
+    }
+
+    /// A request for `n`.
+    pub(super) fn request(&self, this: &Bound<'_, PyAny>, n: Units) -> PyResult<Request> {
+        Ok(Request::One(self.limiter_for(this, n)?, n))
     }
 
     fn cannot_pass(&self, this: &Bound<'_, PyAny>, n: Units) -> PyErr {
@@ -233,16 +238,15 @@ impl PyRateLimiter {
         let this = slf.get();
         let n = this.amount("n", n)?;
         let limit = Timeout::parse_strict("max_wait", max_wait)?.limit()?;
-        let request = this.request(slf.as_any(), n)?;
-        let Request::One(limiter, _) = &request else { unreachable!("one limiter's") };
+        let limiter = this.limiter_for(slf.as_any(), n)?;
         let booking = if n == 0 {
             Booking::nothing(limiter.clock().now())
         } else {
             let (wakes, booking) = limiter.reserve(py, n, limit);
             wakes.fire();
-            booking.map_err(|refusal| request.error(slf.as_any(), refusal))?
+            booking.map_err(|refusal| Request::One(Arc::clone(&limiter), n).error(slf.as_any(), refusal))?
         };
-        Ok(PyReservation::new(slf.clone().into_any().unbind(), Booked::One(Arc::clone(limiter), booking)))
+        Ok(PyReservation::new(slf.clone().into_any().unbind(), Booked::One(limiter, booking)))
     }
 
     /// `permit` in the general form.

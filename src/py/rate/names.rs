@@ -45,7 +45,7 @@ impl Member {
 
 /// The members of a set by name, in order.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     members: Vec<(String, Member)>,
     pub(super) leaves: usize,
     pub(super) gates: usize,

@@ -8,9 +8,10 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::monitor::Waitable;
-use sluicegate_core::rate::{self, AcquireState, Refusal, Units};
+use sluicegate_core::rate::{self, AcquireState, Refusal, Scale, Units};
 use sluicegate_core::wait::{Ticket, Wakes};
 
+use super::names::Names;
 use super::refusal::{
     admits_later, cannot_pass, member_cannot_pass, member_of, no_memory, rate_limited, set_admits_later, too_far,
 };
@@ -25,14 +26,37 @@ use crate::rt::waker::Waker;
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     One(Arc<Limiter>, Units),
-    Set(Arc<LimitSet>, Arc<[Units]>),
+    /// Of each limiter of the set, which has these names.
+    Set(Arc<LimitSet>, Arc<[Units]>, Arc<Names>),
+}
+
+/// How the amounts of a request are given in tokens.
+#[derive(Clone, Copy)]
+pub(super) enum Measure<'a> {
+    One(Scale),
+    ByName(&'a Names),
 }
 
 impl Request {
+    pub(super) fn measure(&self) -> Measure<'_> {
+        match self {
+            Self::One(limiter, _) => Measure::One(limiter.scale()),
+            Self::Set(.., names) => Measure::ByName(names),
+        }
+    }
+
     pub(super) fn clock(&self) -> &Clock<Waker> {
         match self {
             Self::One(limiter, _) => limiter.clock(),
-            Self::Set(set, _) => set.clock(),
+            Self::Set(set, ..) => set.clock(),
+        }
+    }
+
+    /// The amount in tokens, as a Python object.
+    pub(super) fn tokens(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::One(limiter, n) => Ok(limiter.scale().tokens((*n).into()).into_pyobject(py)?.into_any().unbind()),
+            Self::Set(_, amounts, names) => Ok(names.tokens(py, amounts)?.into_any().unbind()),
         }
     }
 
@@ -40,7 +64,7 @@ impl Request {
     pub(super) fn is_nothing(&self) -> bool {
         match self {
             Self::One(_, n) => *n == 0,
-            Self::Set(_, amounts) => amounts.iter().all(|n| *n == 0),
+            Self::Set(_, amounts, _) => amounts.iter().all(|n| *n == 0),
         }
     }
 
@@ -51,7 +75,7 @@ impl Request {
         let (wakes, result) = match self {
             Self::One(limiter, n) if or_wait => limiter.try_or_wait(py, *n),
             Self::One(limiter, n) => limiter.try_acquire(py, *n),
-            Self::Set(set, amounts) => set.try_acquire(py, amounts, or_wait),
+            Self::Set(set, amounts, _) => set.try_acquire(py, amounts, or_wait),
         };
         wakes.fire();
         result
@@ -68,7 +92,7 @@ impl Request {
                 wakes.fire();
                 Ok(booking?.map(|booking| waiter.hold_booking(booking)).is_some())
             }
-            Self::Set(set, amounts) => {
+            Self::Set(set, amounts, _) => {
                 let (wakes, bookings) = set.try_book(py, amounts, or_wait);
                 wakes.fire();
                 Ok(bookings?.map(|bookings| waiter.hold_bookings(bookings)).is_some())
@@ -80,7 +104,7 @@ impl Request {
     pub(super) fn check(&self, this: &Bound<'_, PyAny>) -> PyResult<()> {
         let refusal = match self {
             Self::One(limiter, n) => limiter.never_fits(*n).then_some(Refusal::NeverFits),
-            Self::Set(set, amounts) => {
+            Self::Set(set, amounts, _) => {
                 let mut members = set.members().iter().zip(amounts.iter());
                 members.position(|(member, n)| member.never_fits(*n)).map(Refusal::NeverFitsIn)
             }
@@ -96,7 +120,7 @@ impl Request {
             (Refusal::Until(at), Self::One(limiter, n)) => {
                 rate_limited(this, admits_later(py), after(at), limiter.scale().tokens((*n).into()))
             }
-            (Refusal::Until(at), Self::Set(set, amounts)) => {
+            (Refusal::Until(at), Self::Set(set, amounts, _)) => {
                 let (wakes, last) = set.last_to_admit(py, amounts);
                 wakes.fire();
                 let limit = last.and_then(|index| Some(member_of(this, index).ok()?.0));
@@ -116,7 +140,7 @@ impl Request {
             ),
             (Refusal::AllKeysInUse(_), _) => unreachable!("of a request whose key is remembered"),
             (Refusal::NeverFits, Self::One(limiter, n)) => cannot_pass("n", limiter.scale().tokens((*n).into()), this),
-            (Refusal::NeverFitsIn(index), Self::Set(set, amounts)) => {
+            (Refusal::NeverFitsIn(index), Self::Set(set, amounts, _)) => {
                 member_cannot_pass(this, index, set.members()[index].scale().tokens(amounts[index].into()))
             }
             (Refusal::TooFar, _) => too_far(this),
@@ -138,7 +162,7 @@ impl Request {
         }
         let (wakes, standing) = match self {
             Self::One(limiter, n) => limiter.acquire_or_wait(py, *n, waiter, waker, deadline),
-            Self::Set(set, amounts) => set.acquire_or_wait(py, amounts, waiter, waker, deadline),
+            Self::Set(set, amounts, _) => set.acquire_or_wait(py, amounts, waiter, waker, deadline),
         };
         wakes.fire();
         standing
@@ -152,8 +176,8 @@ impl Request {
         let (wakes, result) = match self {
             Self::One(limiter, n) if exactly => limiter.retry_after(py, *n),
             Self::One(limiter, n) => limiter.retry_after_at_most(py, *n),
-            Self::Set(set, amounts) if exactly => set.retry_after(py, amounts),
-            Self::Set(set, amounts) => set.retry_after_at_most(py, amounts),
+            Self::Set(set, amounts, _) if exactly => set.retry_after(py, amounts),
+            Self::Set(set, amounts, _) => set.retry_after_at_most(py, amounts),
         };
         wakes.fire();
         result
@@ -187,21 +211,21 @@ impl Waitable<Waker, Attached> for Request {
     fn leave(&self, py: Python<'_>, waiter: &mut rate::Waiter) -> Wakes<Waker> {
         match self {
             Self::One(limiter, _) => limiter.leave(py, waiter),
-            Self::Set(set, _) => set.leave(py, waiter),
+            Self::Set(set, ..) => set.leave(py, waiter),
         }
     }
 
     fn step_aside(&self, py: Python<'_>, ticket: Ticket) -> Wakes<Waker> {
         match self {
             Self::One(limiter, _) => limiter.step_aside(py, ticket),
-            Self::Set(set, _) => set.step_aside(py, ticket),
+            Self::Set(set, ..) => set.step_aside(py, ticket),
         }
     }
 
     fn step_back(&self, py: Python<'_>, ticket: Ticket) -> Wakes<Waker> {
         match self {
             Self::One(limiter, _) => limiter.step_back(py, ticket),
-            Self::Set(set, _) => set.step_back(py, ticket),
+            Self::Set(set, ..) => set.step_back(py, ticket),
         }
     }
 }

@@ -22,8 +22,7 @@ use sluicegate_core::keys::KeyHash;
 use sluicegate_core::rate::{AcquireState, Booking, Bookings, Refusal, Scale, Units, Waiter};
 use sluicegate_core::section::Section;
 
-use super::names::Names;
-use super::ops::Request;
+use super::ops::{Measure, Request};
 use super::refusal::too_far;
 use super::reservation::{Booked, actual_amounts};
 use crate::rt::aio::AsyncOperation;
@@ -51,8 +50,8 @@ pub(super) enum Asked {
 #[derive(Debug)]
 pub(super) struct OfSet {
     pub(super) amounts: Amounts,
-    share: fn(&Bound<'_, PyAny>, &Amounts) -> Shared,
-    shared: OnceLock<Shared>,
+    make: fn(&Bound<'_, PyAny>, &Amounts) -> Request,
+    made: OnceLock<Request>,
 }
 
 #[derive(Debug)]
@@ -63,25 +62,11 @@ pub(super) enum Amounts {
     Any(Arc<[Units]>),
 }
 
-/// What a set shares with its permits.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) request: Request,
-    pub(super) names: Arc<Names>,
-}
-
 impl OfSet {
-    /// `share` returns what a set, the owner of the permit, shares with it.
+    /// `make` makes the request to a set, the owner of the permit: it refers to what the set shares with its permits.
     #[inline]
-    pub(super) fn new(amounts: Amounts, share: fn(&Bound<'_, PyAny>, &Amounts) -> Shared) -> Self {
-        Self { amounts, share, shared: OnceLock::new() }
-    }
-
-    fn shared(&self, set: &Bound<'_, PyAny>) -> &Shared {
-        if self.shared.get().is_none() {
-            drop(self.shared.set((self.share)(set, &self.amounts)));
-        }
-        self.shared.get().expect("set above")
+    pub(super) fn new(amounts: Amounts, make: fn(&Bound<'_, PyAny>, &Amounts) -> Request) -> Self {
+        Self { amounts, make, made: OnceLock::new() }
     }
 }
 
@@ -156,43 +141,36 @@ impl PyRatePermit {
         match &self.asked {
             Asked::Of(request) => Some((request, &self.owner)),
             Asked::Key(of) => of.made.get().map(|made| (&made.request, &made.handle)),
-            Asked::Set(of) => of.shared.get().map(|shared| (&shared.request, &self.owner)),
+            Asked::Set(of) => of.made.get().map(|request| (request, &self.owner)),
         }
     }
 
-    /// What the set shares with it, if it is for one.
-    fn shared(&self, py: Python<'_>) -> Option<&Shared> {
-        if let Asked::Set(of) = &self.asked { Some(of.shared(self.owner.bind(py))) } else { None }
+    /// The same, once an entry has begun.
+    #[inline]
+    fn entered(&self) -> (&Request, &Py<PyAny>) {
+        self.made().expect("an entry makes it first")
     }
 
-    /// The request, once an entry has begun.
+    /// Makes the request. If two threads do it at once, one has made it.
     #[inline]
-    fn request(&self) -> &Request {
-        self.made().expect("an entry makes it first").0
-    }
-
-    /// Makes the request.
-    #[inline]
-    fn prepare(&self, py: Python<'_>) -> PyResult<()> {
+    fn make(&self, py: Python<'_>) -> PyResult<(&Request, &Py<PyAny>)> {
         match &self.asked {
-            Asked::Of(_) => {}
-            Asked::Key(of) if of.made.get().is_some() => {}
-            Asked::Key(of) => drop(of.made.set(Box::new((of.make)(self.owner.bind(py), of)?))), // if two do it at once, one has made it
-            Asked::Set(of) => drop(of.shared(self.owner.bind(py))),
+            Asked::Key(of) if of.made.get().is_none() => drop(of.made.set(Box::new((of.make)(self.owner.bind(py), of)?))),
+            Asked::Set(of) if of.made.get().is_none() => drop(of.made.set((of.make)(self.owner.bind(py), &of.amounts))),
+            Asked::Of(_) | Asked::Key(_) | Asked::Set(_) => {}
         }
-        Ok(())
+        Ok(self.entered())
     }
 
     /// The grant; a booking of nothing for a request of zero.
-    fn booked(&self, py: Python<'_>, request: &Request, waiter: &mut Waiter) -> Booked {
+    fn booked(request: &Request, waiter: &mut Waiter) -> Booked {
         match request {
             Request::One(limiter, _) => {
                 let nothing = || Booking::nothing(limiter.clock().now());
                 Booked::One(Arc::clone(limiter), waiter.take_booking().unwrap_or_else(nothing))
             }
-            Request::Set(set, _) => {
+            Request::Set(set, _, names) => {
                 let nothing = || Bookings::nothing(set.members().len(), set.clock().now());
-                let names = &self.shared(py).expect("of a set").names;
                 Booked::Set(Arc::clone(set), Arc::clone(names), waiter.take_bookings().unwrap_or_else(nothing))
             }
         }
@@ -222,10 +200,8 @@ impl PyRatePermit {
     }
 
     fn error(&self, py: Python<'_>, refusal: Refusal) -> PyErr {
-        match self.made() {
-            Some((request, limiter)) => request.error(limiter.bind(py), refusal),
-            None => unreachable!("an entry makes the request first"),
-        }
+        let (request, limiter) = self.entered();
+        request.error(limiter.bind(py), refusal)
     }
 
     /// Takes the grant out if it has not been settled. Returns it once.
@@ -252,7 +228,7 @@ impl WaitableClass for PyRatePermit {
 
     #[inline]
     fn waitable(&self) -> &Request {
-        self.request()
+        self.entered().0
     }
 }
 
@@ -293,14 +269,14 @@ impl Permit for PyRatePermit {
         self.timeout
     }
 
-    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        self.prepare(py)
+    fn prepare(&self, py: Python<'_>) -> PyResult<()> {
+        self.make(py).map(drop)
     }
 
     fn admit(registration: &mut Registration<Py<Self>>, py: Python<'_>, mode: Mode<'_>, _now: Nanos) -> PyResult<Option<Grant>> {
         let Registration { object, waiter, deadline, look_again_at } = registration;
         let this = object.get();
-        let request = this.request();
+        let (request, _) = this.entered();
         let went = match mode {
             Mode::Park(waker) => match request.acquire_or_wait(py, waiter, waker, *deadline) {
                 AcquireState::Granted => Ok(true),
@@ -313,11 +289,11 @@ impl Permit for PyRatePermit {
             _ => request.try_book(py, waiter, matches!(mode, Mode::TryFair)),
         };
         let went = went.map_err(|refusal| this.error(py, refusal))?;
-        Ok(went.then(|| Grant(Some(this.booked(py, request, waiter)))))
+        Ok(went.then(|| Grant(Some(Self::booked(request, waiter)))))
     }
 
     fn refused(&self, py: Python<'_>, _timeout: Timeout) -> PyErr {
-        self.error(py, self.request().refusal(py))
+        self.error(py, self.entered().0.refusal(py))
     }
 }
 
@@ -326,15 +302,10 @@ impl PyRatePermit {
     /// The amount taken on entry: tokens, or a dict of tokens by name for `RateLimits`.
     #[getter]
     fn n(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let tokens = |scale: Scale, n: Units| Ok(scale.tokens(n.into()).into_pyobject(py)?.into_any().unbind());
         match &self.asked {
-            Asked::Key(of) => tokens(of.scale, of.n),
-            Asked::Of(Request::One(limiter, n)) => tokens(limiter.scale(), *n),
-            Asked::Set(of) => match of.shared(self.owner.bind(py)) {
-                Shared { request: Request::Set(_, amounts), names } => Ok(names.tokens(py, amounts)?.into_any().unbind()),
-                Shared { .. } => unreachable!("a set's"),
-            },
-            Asked::Of(Request::Set(..)) => unreachable!("of one limiter"),
+            // Its limiter is made for an entry, and not to be looked at.
+            Asked::Key(of) => Ok(of.scale.tokens(of.n.into()).into_pyobject(py)?.into_any().unbind()),
+            Asked::Of(_) | Asked::Set(_) => self.make(py)?.0.tokens(py),
         }
     }
 
@@ -350,12 +321,11 @@ impl PyRatePermit {
     /// OverflowError for an invalid amount.
     #[pyo3(signature = (*args, **amounts), text_signature = "($self, actual=..., /, **actual_by_name)")]
     fn settle(&self, py: Python<'_>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
-        let scale = match &self.asked {
-            Asked::Key(of) => Some(of.scale),
-            Asked::Of(Request::One(limiter, _)) => Some(limiter.scale()),
-            Asked::Of(Request::Set(..)) | Asked::Set(_) => None,
+        let measure = match &self.asked {
+            Asked::Key(of) => Measure::One(of.scale),
+            Asked::Of(_) | Asked::Set(_) => self.make(py)?.0.measure(),
         };
-        let actual = actual_amounts(scale, self.shared(py).map(|shared| &*shared.names), args, amounts)?;
+        let actual = actual_amounts(measure, args, amounts)?;
         let booked = self.take_for(py, "settle")?;
         booked.settle(py, Some(&actual)).map(drop).map_err(|_| too_far(self.owner.bind(py)))
     }
@@ -386,8 +356,10 @@ impl PyRatePermit {
     }
 
     /// The set, and the name of one of its semaphores.
-    fn _gate(&self, py: Python<'_>, index: usize) -> (Py<PyAny>, Option<String>) {
-        (self.owner.clone_ref(py), self.shared(py).map(|shared| shared.names.gate_path(index)))
+    fn _gate(&self, py: Python<'_>, index: usize) -> PyResult<(Py<PyAny>, Option<String>)> {
+        let (request, set) = self.make(py)?;
+        let path = if let Request::Set(_, _, names) = request { Some(names.gate_path(index)) } else { None };
+        Ok((set.clone_ref(py), path))
     }
 
     /// The semaphores of a set, each with its number of permits and its index, or None.
@@ -403,8 +375,7 @@ impl PyRatePermit {
             Timeout::Within(seconds) => Some(seconds),
             Timeout::Forever => None,
         };
-        self.prepare(py)?;
-        Ok((timeout, seconds_of(self.request().clock().now())))
+        Ok((timeout, seconds_of(self.make(py)?.0.clock().now())))
     }
 
     /// Stores the permits that Python holds while the block runs, and returns what was stored before.

@@ -1,11 +1,11 @@
 //! The exceptions for refused requests.
 
-use crate::rt::kept::interned;
+use crate::rt::kept::{Kept, interned};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyFloat, PyString, PyTuple};
 use sluicegate_core::clock::Nanos;
-use sluicegate_core::rate::Refusal;
+use sluicegate_core::rate::{Refusal, Scale, Units};
 
 use super::amounts::seconds;
 use crate::rt::arguments::text;
@@ -37,6 +37,17 @@ where
     let py = this.py();
     let name = this.getattr_opt(interned!(py, "name"))?; // a reservation has none
     (template, name, seconds(after), this.get_type().name()?, more).into_pyobject(py)
+}
+
+/// An amount as an argument of an exception. Most are of one token, of which there is one float for all; not where threads that run at once
+/// would count its references at once.
+#[inline]
+pub(super) fn tokens(py: Python<'_>, scale: Scale, n: Units) -> Bound<'_, PyFloat> {
+    static ONE: Kept<PyFloat> = Kept::new();
+    if cfg!(not(Py_GIL_DISABLED)) && n == scale.per_token() {
+        return ONE.get(py).unwrap_or_else(|| ONE.keep(PyFloat::new(py, 1.0))).clone();
+    }
+    PyFloat::new(py, scale.tokens(n.into()))
 }
 
 /// The message of a limiter that cannot admit an amount.

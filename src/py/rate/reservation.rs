@@ -7,12 +7,12 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyTuple};
 use sluicegate_core::clock::{Clock as CoreClock, Nanos, seconds as seconds_of};
-use sluicegate_core::rate::{Booking, Bookings, Refusal, Scale, Units};
+use sluicegate_core::rate::{Booking, Bookings, Refusal, Units};
 use sluicegate_core::section::Section;
 
 use super::amounts::{amount, seconds};
 use super::names::Names;
-use super::ops::AwaitMoment;
+use super::ops::{AwaitMoment, Measure};
 use super::refusal::too_far;
 use super::{LimitSet, Limiter};
 use crate::rt::aio::AsyncOperation;
@@ -73,24 +73,22 @@ impl Booked {
 
 /// The arguments of `settle`: the amount of one limiter, or the amounts of the named members of a set.
 pub(super) fn actual_amounts(
-    scale: Option<Scale>,
-    names: Option<&Names>,
+    measure: Measure<'_>,
     args: &Bound<'_, PyTuple>,
     amounts: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Vec<Option<Units>>> {
-    if let Some(names) = names {
-        if !args.is_empty() {
-            return Err(PyTypeError::new_err("settle() takes the actual amounts by name for several limits"));
-        }
-        return names.named("settle", amounts);
-    }
+    let scale = match measure {
+        Measure::One(scale) => scale,
+        Measure::ByName(names) if args.is_empty() => return names.named("settle", amounts),
+        Measure::ByName(_) => return Err(PyTypeError::new_err("settle() takes the actual amounts by name for several limits")),
+    };
     let given = match (args.len(), amounts.filter(|amounts| !amounts.is_empty())) {
         (1, None) => Some(args.get_item(0)?),
         (0, Some(by_name)) if by_name.len() == 1 => by_name.get_item("actual")?,
         _ => None,
     };
     let given = given.ok_or_else(|| PyTypeError::new_err("settle() takes one argument: the actual amount"))?;
-    Ok(vec![Some(amount("actual", &given, scale.expect("one limiter has a scale"))?)])
+    Ok(vec![Some(amount("actual", &given, scale)?)])
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,11 +202,11 @@ impl PyReservation {
     fn settle(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, amounts: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let (scale, names) = match &this.booked {
-            Booked::One(limiter, _) => (Some(limiter.scale()), None),
-            Booked::Set(_, names, _) => (None, Some(names.as_ref())),
+        let measure = match &this.booked {
+            Booked::One(limiter, _) => Measure::One(limiter.scale()),
+            Booked::Set(_, names, _) => Measure::ByName(names),
         };
-        let actual = actual_amounts(scale, names, args, amounts)?;
+        let actual = actual_amounts(measure, args, amounts)?;
         match this.end(py, Fate::Settled) {
             None => {}
             Some(Fate::Cancelled) => return Err(PyRuntimeError::new_err("settle: the reservation has been cancelled")),

@@ -15,7 +15,7 @@ use super::class::statistics;
 use super::limiter::{PyRateLimiter, Shape, Target};
 use super::names::{Asks, Member, Names};
 use super::ops::{Acquire, Request};
-use super::permit::{Amounts, OfSet, PyRatePermit, Shared};
+use super::permit::{Amounts, OfSet, PyRatePermit};
 use super::refusal::cannot_count;
 use super::reservation::{Booked, PyReservation};
 use super::{LimitSet, Limiter};
@@ -114,7 +114,7 @@ impl PyRateLimits {
     }
 
     fn request(&self, amounts: Vec<Units>) -> Request {
-        Request::Set(Arc::clone(&self.set), amounts.into())
+        Request::Set(Arc::clone(&self.set), amounts.into(), Arc::clone(&self.names))
     }
 }
 
@@ -159,21 +159,21 @@ impl PyRateLimits {
             let (semaphore, n, _): (Bound<'_, PyAny>, Bound<'_, PyAny>, usize) = gate.extract()?;
             semaphore.call_method1("permit", (n,))?; // raises if the amount is not a number of permits
         }
-        let of_set = OfSet::new(Amounts::Any(whole(asked.units).into()), share);
+        let of_set = OfSet::new(Amounts::Any(whole(asked.units).into()), request_of_set);
         let gates = (!gates.is_empty()).then(|| gates.unbind());
         Ok(PyRatePermit::of_set(slf.clone().into_any().unbind(), of_set, timeout, gates))
     }
 }
 
 /// See [`OfSet::new`].
-pub(super) fn share(set: &Bound<'_, PyAny>, amounts: &Amounts) -> Shared {
+pub(super) fn request_of_set(set: &Bound<'_, PyAny>, amounts: &Amounts) -> Request {
     let set = set.cast::<PyRateLimits>().expect("the owner is a set").get();
     let amounts = match amounts {
         Amounts::Ones => Arc::clone(&set.ones),
         Amounts::Two(amounts) => amounts.as_slice().into(),
         Amounts::Any(amounts) => Arc::clone(amounts),
     };
-    Shared { request: Request::Set(Arc::clone(&set.set), amounts), names: Arc::clone(&set.names) }
+    Request::Set(Arc::clone(&set.set), amounts, Arc::clone(&set.names))
 }
 
 /// The amounts, zero for a limiter that is not named.

@@ -23,7 +23,7 @@ use std::hint::assert_unchecked;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::rt::kept::Interned;
+use crate::rt::kept::{Interned, Kept};
 use pyo3::PyClass;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -363,8 +363,19 @@ fn rare_timeout(timeout: Borrowed<'_, '_, PyAny>) -> Option<f64> {
     if timeout.is_none() {
         return Some(f64::INFINITY);
     }
+    if is_zero(timeout) {
+        return Some(0.0);
+    }
     let seconds = timeout.cast_exact::<PyInt>().ok().and_then(|int| int.extract::<i32>().ok()).map(f64::from);
     seconds.filter(|seconds| (0.0..=MAX_SECONDS).contains(seconds))
+}
+
+/// True for the int 0 as it is written in a program: the interpreter has one for all. (To read an int costs a third of what there is left to
+/// do for a refusal.)
+fn is_zero(timeout: Borrowed<'_, '_, PyAny>) -> bool {
+    static ZERO: Kept<PyInt> = Kept::new();
+    let py = timeout.py();
+    ZERO.get(py).unwrap_or_else(|| ZERO.keep(PyInt::new(py, 0))).is(timeout)
 }
 
 /// A valid `timeout`; `None` if an error has to be reported.

@@ -42,11 +42,6 @@ impl KeyHasher {
         Self(SipKey([(); 2].map(|()| RandomState::new().build_hasher().finish())))
     }
 
-    /// True if hashing the key cannot run Python code.
-    pub(crate) fn is_plain(key: &Bound<'_, PyAny>) -> bool {
-        key.is_exact_instance_of::<PyString>() || key.is_exact_instance_of::<PyInt>() || key.is_exact_instance_of::<PyBytes>()
-    }
-
     /// The hash of a key whose hashing runs no Python and cannot fail; else `None`.
     #[inline]
     pub(crate) fn plain_hash(&self, key: &Bound<'_, PyAny>) -> Option<KeyHash> {

@@ -69,8 +69,8 @@ pub(crate) trait Permit: Holds + WaitableClass {
         ("with permit", "async with permit")
     }
 
-    /// Raises if the permit can never be entered again.
-    fn check_open(&self, _py: Python<'_>) -> PyResult<()> {
+    /// Makes what an entry needs that may have to wait. Raises if the permit cannot be entered.
+    fn prepare(&self, _py: Python<'_>) -> PyResult<()> {
         Ok(())
     }
 
@@ -147,7 +147,7 @@ pub(crate) struct PermitEntry<P: Permit>(Registration<Py<P>>);
 impl<P: Permit> PermitEntry<P> {
     fn new(permit: &Bound<'_, P>) -> PyResult<Self> {
         check_free(permit.get(), permit.py())?;
-        permit.get().check_open(permit.py())?;
+        permit.get().prepare(permit.py())?;
         Ok(Self(Registration::new(permit.clone().unbind())))
     }
 }
