@@ -330,7 +330,7 @@ def next_outcome(early: dict[int, Any], wanted: int | None) -> Any:
 
 
 def first_error(early: dict[int, Any]) -> Any:
-    """Return the first error that is left when all workers have left and all results are handed out, or None."""
+    """Return the first outcome that is an error, when all workers have left and all results are handed out, or None."""
     errors = sorted(number for number, outcome in early.items() if outcome[2] is not None)
     return early[errors[0]] if errors else None
 

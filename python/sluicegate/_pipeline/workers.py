@@ -129,10 +129,8 @@ class Worker:
             return []
         return self.hand[0] if self.steps is None else list(self.steps)
 
-    def begin(self, items: Iterator[Any], operations: Sequence[Operation]) -> Iterator[Any]:
-        """Return an iterator that makes the results."""
-        if self.is_single(operations):
-            return map(operations[0].function, items)
+    def chained(self, items: Iterator[Any], operations: Sequence[Operation]) -> Iterator[Any]:
+        """Return an iterator that makes the results of several operations, and counts the items."""
         chain: Any = self.each(items)
         for kind, f, _, _ in operations:
             if kind == "map":
@@ -254,8 +252,8 @@ class Worker:
         if self.calls_stopped:  # whoever set it may not have seen this list
             pending.clear()
         self.steps = steps = iter(pending)
-        chain = self.begin(steps, operations)
         is_counted = not self.is_single(operations)
+        chain = self.chained(steps, operations) if is_counted else map(operations[0].function, steps)
         while True:
             error: BaseException | None = None
             try:
@@ -304,7 +302,7 @@ class Worker:
                     raise error
                 if is_counted:
                     self.position, at = begun, begun - 1
-                    chain = self.begin(steps, operations)  # the old one may have ended
+                    chain = self.chained(steps, operations)  # the old one may have ended
             failed += 1
             goes_on = self.call_failed(named, at, number, error)
             if not goes_on:
