@@ -73,7 +73,7 @@ amap_bounded.__module__ = "sluicegate"
 
 
 class _AsyncWork:
-    """What the tasks share, and the iterator, to which it does not refer."""
+    """What the tasks and the iterator share. It does not refer to the iterator, which can be collected while they run."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class _AsyncWork:
         task.add_done_callback(self.left)  # a task that is cancelled before it began runs none of its code
 
     def left(self, task: asyncio.Task[None]) -> None:
-        """A worker has left."""
+        """Note that a worker has left."""
         self.tasks.pop(task, None)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None and task not in self.cancellations:
@@ -134,7 +134,7 @@ class _AsyncWork:
             self.outcomes.shutdown()
 
     def stop(self, *, after: int | None = None) -> None:
-        """Take no further item, and cancel what comes after the item with this number: everybody, if there is no order."""
+        """Take no further item, and cancel the calls for items after this number, or all of them if there is no order."""
         self.stopped = True
         self.source = None
         # Waiters for these find that it has stopped.
@@ -148,7 +148,7 @@ class _AsyncWork:
                 self.cancellations.cancel(task)
 
     def cancel(self) -> None:
-        """Take no further item, and cancel all."""
+        """Take no further item, and cancel all workers."""
         self.stop()
         for task in list(self.tasks):
             self.cancellations.cancel(task)
@@ -161,7 +161,7 @@ class _AsyncWork:
                 await close()
 
     def abandon(self) -> None:
-        """`cancel`, from wherever the iterator is collected."""
+        """As `cancel`, from wherever the iterator is collected."""
         self.stop()
         loop = self.loop
         if loop is None or not self.tasks:
@@ -171,7 +171,7 @@ class _AsyncWork:
 
 
 async def _work(work: _AsyncWork) -> None:
-    """A worker's life."""
+    """Run a worker until there are no more items."""
     me: Any = asyncio.current_task()
     f, put, tasks = work.f, work.outcomes.put, work.tasks
     end = StopAsyncIteration if work.is_async else StopIteration
@@ -234,7 +234,7 @@ async def _call(f: Callable[[Any], Awaitable[Any]], item: Any) -> Any:
 
 @coroutine
 def _in_context(context: Context, inner: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Drive a coroutine, in the task that this one is in, and in a context of its own."""
+    """Drive a coroutine in the current task, but in a context of its own."""
     step: Callable[[Any], Any] = inner.send
     value: Any = None
     try:

@@ -49,17 +49,17 @@ class Cancellations:
             task.cancel()
 
     def __contains__(self, task: asyncio.Task[Any]) -> bool:
-        """Whether a task was cancelled here. Any other cancellation is an error like others."""
+        """Return whether a task was cancelled here. Any other cancellation is an error like others."""
         return task in self._cancelled
 
     def forget(self, task: asyncio.Task[Any]) -> None:
-        """The task has ended."""
+        """Forget a task that has ended."""
         self._cancelled.discard(task)
 
     def insist(self) -> None:
         """Let each task be cancelled once more, whatever it is doing.
 
-        For when the task that waits for them is cancelled itself: what they do because of the first cancellation may never end.
+        For when whoever waits for them is cancelled or interrupted: what they do because of the first cancellation may never end.
         """
         self._insists = True
         self._cancelled.clear()

@@ -90,13 +90,13 @@ def check(name: str, f: Any, workers: Any, buffer: Any, ordered: Any) -> tuple[i
 
 
 def _refuse_coroutines(f: Any) -> None:
-    """A coroutine function called in a thread would return coroutines that nobody awaits."""
+    """Raise TypeError for a coroutine function: called in a thread it would return coroutines that nobody awaits."""
     if is_coroutine_function(f):
         raise TypeError(f"map_bounded() calls a plain function in threads, and {f!r} is a coroutine function: use amap_bounded()")
 
 
 class _Work:
-    """What the workers share, and the iterator. It does not refer to the iterator, which can be collected while they run."""
+    """What the workers and the iterator share. It does not refer to the iterator, which can be collected while they run."""
 
     def __init__(self, f: Callable[[Any], Any], source: Iterator[Any], workers: int, buffer: int) -> None:
         _refuse_coroutines(f)
@@ -141,7 +141,7 @@ class _Work:
             _live.add(self)
 
     def work(self) -> None:
-        """A worker's life."""
+        """Work on items until there are no more."""
         try:
             while self.work_on_one():
                 pass
@@ -155,7 +155,7 @@ class _Work:
                 self.outcomes.shutdown()
 
     def work_on_one(self) -> bool:
-        """Take an item and call the function. False at the end."""
+        """Take an item and call the function. Return False at the end."""
         self.permits.acquire()
         self.turn.acquire()
         me = threading.get_ident()
@@ -197,14 +197,14 @@ class _Work:
         return True
 
     def end(self) -> None:
-        """Take no further item; calls for those that were taken go on."""
+        """Take no further item. Calls for those that were taken go on."""
         self.source = None
         # Waiters for these find that there is no source.
         self.permits.resize(PLENTY)
         self.turn.resize(PLENTY)
 
     def stop(self) -> None:
-        """Take no further item, and begin no further call. Callable from anywhere, any number of times."""
+        """Take no further item, and begin no further call. May be called from anywhere, any number of times."""
         self.last = -1
         self.end()
 
@@ -325,7 +325,7 @@ class BoundedMap(Generic[_R_co]):
 
 
 def next_outcome(early: dict[int, Any], wanted: int | None) -> Any:
-    """The outcome with this number, or any result, if it is there."""
+    """Return the outcome with this number, or, without a number, any result. None if it is not there."""
     if wanted is not None:
         return early.get(wanted)
     # The source's error comes last.
@@ -333,7 +333,7 @@ def next_outcome(early: dict[int, Any], wanted: int | None) -> Any:
 
 
 def first_error(early: dict[int, Any]) -> Any:
-    """What is left when all workers have left and all results are handed out: the source's error."""
+    """Return the first outcome that is an error, when all workers have left and all results are handed out, or None."""
     errors = sorted(number for number, outcome in early.items() if outcome[2] is not None)
     return early[errors[0]] if errors else None
 

@@ -116,7 +116,7 @@ class _Thread:
         self.thread = thread
 
     def read(self) -> None:
-        """Read to the end."""
+        """Read the iterable to its end."""
         source = vars(self).pop("source", None)  # only one thread gets it, also if a signal handler has started another
         if source is None:
             return
@@ -129,15 +129,15 @@ class _Thread:
         self.queue.shutdown()
 
     def took(self) -> None:
-        """An item has been handed out: the queue knows."""
+        """Note that an item has been handed out. The queue does that by itself."""
 
     def stop(self) -> None:
-        """Take no further item. Callable from anywhere."""
+        """Take no further item. May be called from anywhere."""
         self.queue.shutdown(immediate=True)
         self.source = None
 
     def join(self) -> None:
-        """Wait for a moment for the item that is being taken."""
+        """Wait for the item that is being taken, one second at most."""
         if self.thread is not None and self.thread is not threading.current_thread():
             self.thread.join(_PATIENCE)
 
@@ -173,7 +173,7 @@ class _Task:
         self.task.add_done_callback(self.left)
 
     async def read(self) -> None:
-        """Read to the end: a place first, then the item."""
+        """Read the iterable to its end. There is a place for each item before it is taken."""
         take_place, put, take = self.places.acquire_async, self.queue.put_nowait, self.source.__anext__
         async with Closing(self.close, self.cancellations):
             del self.source, self.close
@@ -183,14 +183,14 @@ class _Task:
                     put(await take())
 
     def left(self, task: asyncio.Task[None]) -> None:
-        """It has ended; nobody has cancelled it but us, or it is an error like others."""
+        """End the queue, because the task has ended. A cancellation that is not ours is an error like others."""
         import asyncio
 
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self.queue.shutdown(error=error)
 
     def stop(self) -> None:
-        """Take no further item. Callable from anywhere."""
+        """Take no further item. May be called from anywhere."""
         self.queue.shutdown(immediate=True)
         if self.task is not None and self.loop is not None and not self.task.done():
             with contextlib.suppress(RuntimeError):  # closed

@@ -60,8 +60,9 @@ class Order:
         with self.lock:
             self.next = after
             self.has_ended = self.has_ended or is_last
-            gate = self._flush()
-        self._then(gate)
+            gate = self._flush() if self.early or self.waiting else None
+        if gate is not None or self.has_ended:
+            self._then(gate)
 
     def deliver(self, number: int, after: int, results: list[Any], *, is_last: bool) -> None:
         """Put the results now, or leave them here until it is their turn. With `is_last` nothing comes after them."""

@@ -133,15 +133,15 @@ class Worker:
             return []
         return self.hand[0] if self.steps is None else list(self.steps)
 
-    def begin(self, items: Iterator[Any], operations: Sequence[Operation]) -> Iterator[Any]:
-        """Return an iterator that makes the results. The first ones are checked: what hides a coroutine function does so for each item."""
-        is_new = not self.made
-        if self.is_single(operations):
-            f = operations[0].function
-            return map(functools.partial(_checked, f) if is_new else f, items)
+    def checked(self, f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the function, checked for the first results of the worker: what hides a coroutine function does so for each item."""
+        return f if self.made else functools.partial(_checked, f)
+
+    def chained(self, items: Iterator[Any], operations: Sequence[Operation]) -> Iterator[Any]:
+        """Return an iterator that makes the results of several operations, and counts the items."""
         chain: Any = self.each(items)
         for kind, function, _, _ in operations:
-            f = functools.partial(_checked, function) if is_new and kind != "flat" else function
+            f = function if kind == "flat" else self.checked(function)
             if kind == "map":
                 chain = map(f, chain)
             elif kind == "filter":
@@ -261,8 +261,8 @@ class Worker:
         if self.calls_stopped:  # whoever set it may not have seen this list
             pending.clear()
         self.steps = steps = iter(pending)
-        chain = self.begin(steps, operations)
         is_counted = not self.is_single(operations)
+        chain = self.chained(steps, operations) if is_counted else map(self.checked(operations[0].function), steps)
         while True:
             error: BaseException | None = None
             try:
@@ -311,7 +311,7 @@ class Worker:
                     raise error
                 if is_counted:
                     self.position, at = begun, begun - 1
-                    chain = self.begin(steps, operations)  # the old one may have ended
+                    chain = self.chained(steps, operations)  # the old one may have ended
             failed += 1
             goes_on = self.call_failed(named, at, number, error)
             if not goes_on:
