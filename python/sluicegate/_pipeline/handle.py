@@ -107,11 +107,11 @@ class PipelineRun(Generic[_T_co]):
         if results is not None:
             release: Any = bool if results.permits is None else results.permits.release
             sizes: Any = repeat(1) if results.list_sizes is None else map(deque.popleft, repeat(results.list_sizes))
-            steps = zip(map(results.queue.get, repeat(True)), map(release, sizes))  # noqa: B905
+            takes: Any = zip(map(results.queue.get, repeat(True)), map(release, sizes))  # noqa: B905
             if is_async:
-                self._loop_steps = steps
+                self._loop_steps = takes
             else:
-                self._steps = steps
+                self._steps = takes
         self._run.drains_on_interrupt = interrupt == "drain"
         if loop is not None:
             self._timer = _Watch(self._run, loop).timer
