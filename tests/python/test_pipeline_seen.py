@@ -12,7 +12,7 @@ import pytest
 from helpers import PATIENCE, wait_until
 
 from sluicegate import Pipeline, Queue
-from sluicegate._pipeline import pictures
+from sluicegate._pipeline import pictures, running
 from sluicegate._pipeline.measuring import Marks
 from sluicegate._pipeline.workers import bucket
 
@@ -213,6 +213,15 @@ at most 40 items on the way"""
 def test_a_backslash_in_a_graph():
     text = Pipeline([1]).map(str, name="c:\\new").describe("dot")
     assert 'label="c:\\\\new\\n1 thread"' in text
+
+
+def test_records_of_a_run_that_is_slow_to_start(monkeypatch):
+    start = running.Run.start
+    monkeypatch.setattr(running.Run, "start", lambda run, loop: (time.sleep(0.02), start(run, loop)))
+    with Pipeline(Queue()).map(str).start(record=0.004) as run:
+        wait_until(lambda: len(run._run.records) >= 10)
+        times = [each.elapsed_seconds for each in run._run.records]
+    assert times == sorted(times)
 
 
 def test_records_of_a_long_run_become_fewer(monkeypatch):

@@ -104,7 +104,6 @@ class Run:
         """Start everything: tasks on the loop, or on one of our own."""
         self.loop = loop
         _live.add(self)
-        self.started = time.monotonic()
         callers = [Worker(self, node) for node in self.graph.nodes if node.in_caller]
         workers = [Worker(self, node) for node in self.graph.nodes if not node.in_caller for _ in range(node.workers)]
         try:
