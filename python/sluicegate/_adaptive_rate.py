@@ -13,7 +13,7 @@ from sluicegate._classes import public
 from sluicegate._core import CubicRate, TokenBucket, _clock, _duration, _refuse_coroutine_function
 from sluicegate._decorators import guarded
 from sluicegate._exceptions import Refused
-from sluicegate._leaves import leaves, longer
+from sluicegate._leaves import attribute_of, leaves, longer
 from sluicegate._retries import Counter
 from sluicegate._retry_after import LONGEST_PAUSE, retry_after_of
 
@@ -250,8 +250,8 @@ class AdaptiveRate(TokenBucket):
             return isinstance(error, self._throttled)
         if self._throttled is not None:
             return bool(self._throttled(error))
-        response = getattr(error, "response", None)
-        statuses = (getattr(each, name, None) for each in (error, response) for name in ("status_code", "status", "code"))
+        response = attribute_of(error, "response")
+        statuses = (attribute_of(each, name) for each in (error, response) for name in ("status_code", "status", "code"))
         return asked is not None or 429 in statuses
 
 

@@ -13,6 +13,7 @@ from inspect import isawaitable
 from types import GenericAlias, coroutine
 
 from sluicegate._aio import needed_loop
+from sluicegate._arguments import check_made
 from sluicegate._classes import public
 from sluicegate._closing import Cancellations, aclose_of
 from sluicegate._core import Queue, Semaphore
@@ -262,6 +263,7 @@ class AsyncBoundedMap(Generic[_R_co]):
         __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, work: Any) -> None:
+        check_made(work, (_AsyncWork,), "AsyncBoundedMap", "amap_bounded(f, items, workers=n)")
         self._work: _AsyncWork = work
         self._early: dict[int, tuple[int, Any, BaseException | None, Any]] = {}
         self._next = 0

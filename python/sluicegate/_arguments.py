@@ -34,6 +34,12 @@ def check_instance(name: str, value: Any, kinds: tuple[type, ...], what: str) ->
         raise TypeError(f"'{name}' must be {what} or None, not {text(value)}")
 
 
+def check_made(value: Any, kinds: tuple[type, ...], cls: str, how: str) -> None:
+    """Raise TypeError unless the value is what a function of the package passes to a class that it makes an object of."""
+    if not isinstance(value, kinds):
+        raise TypeError(f"a {cls} is made by {how}, not from {text(value)}")
+
+
 def check_callable(name: str, value: Any, what: str) -> None:
     """Raise TypeError unless the value is None or can be called."""
     if value is not None and not callable(value):

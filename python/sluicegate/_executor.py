@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from contextvars import copy_context
 
 from sluicegate._aio import needed_loop
-from sluicegate._arguments import check_name, count, patience
+from sluicegate._arguments import check_made, check_name, count, patience
 from sluicegate._classes import public
 from sluicegate._core import _refuse_coroutine_function
 from sluicegate._futures import JobFuture
@@ -251,6 +251,7 @@ class Submitting:
     __slots__ = ("__weakref__", "_executor", "_options")
 
     def __init__(self, executor: BoundedExecutor, options: dict[str, Any]) -> None:
+        check_made(executor, (BoundedExecutor,), "Submitting", "submitting() of a BoundedExecutor")
         self._executor = executor
         self._options = options
 

@@ -15,7 +15,7 @@ import functools
 import math
 
 from sluicegate._adaptive_rate import AdaptiveRate
-from sluicegate._arguments import check_instance, check_name
+from sluicegate._arguments import check_instance, check_made, check_name
 from sluicegate._classes import public
 from sluicegate._core import (
     AdaptiveConcurrency,
@@ -485,6 +485,7 @@ class GuardKey(_Calls):
     """The guard of one key, as `Guard.key` returns it. It is light: make one when you need it."""
 
     def __init__(self, guard: Guard, key: Any, /) -> None:
+        check_made(guard, (Guard,), "GuardKey", "key(k) of a Guard")
         self._guard, self._scope = guard, key
         self._fallback, self._total, self._retry = guard._fallback, guard._total, guard._retry
         self._attempt_timeout, self._clock, self._counts = guard._attempt_timeout, guard._clock, guard._counts

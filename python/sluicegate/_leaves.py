@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["answer_of", "are_named", "condition", "leaves", "longer", "longest_retry_after"]
+__all__ = ["answer_of", "are_named", "attribute_of", "condition", "leaves", "longer", "longest_retry_after"]
+
+
+def attribute_of(error: object, name: str, default: Any = None) -> Any:
+    """Return an attribute of an error. It is somebody else's: what cannot be read is absent."""
+    try:
+        return getattr(error, name, default)
+    except Exception:  # noqa: BLE001 - a property's
+        return default
 
 
 def longer(one: float | None, other: float | None) -> float | None:

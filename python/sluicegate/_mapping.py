@@ -19,7 +19,7 @@ import weakref
 from contextvars import copy_context
 from types import CoroutineType, GenericAlias
 
-from sluicegate._arguments import check_flag, count, iterator_of
+from sluicegate._arguments import check_flag, check_made, count, iterator_of
 from sluicegate._classes import public
 from sluicegate._core import Queue, Semaphore
 from sluicegate._exceptions import ShutDown
@@ -232,6 +232,7 @@ class BoundedMap(Generic[_R_co]):
         __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, work: Any, ordered: bool) -> None:
+        check_made(work, (_Work,), "BoundedMap", "map_bounded(f, items, workers=n)")
         self._work: _Work = work
         self._ordered = ordered
         self._early: dict[int, tuple[int, Any, BaseException | None, Any]] = {}

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from types import GenericAlias
 
 from sluicegate._aio import needed_loop
-from sluicegate._arguments import count, iterator_of
+from sluicegate._arguments import check_made, count, iterator_of
 from sluicegate._classes import public
 from sluicegate._closing import Cancellations, Closing, aclose_of
 from sluicegate._core import Queue, Semaphore
@@ -228,6 +228,7 @@ class Prefetch(Generic[_T_co]):
         __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, reader: Any) -> None:
+        check_made(reader, (_Thread,), "Prefetch", "prefetch(iterable, n)")
         self._reader: _Thread = reader
         #: Each step takes an item; None before it has been started.
         self._steps: map[Any] | None = None
@@ -291,6 +292,7 @@ class AsyncPrefetch(Generic[_T_co]):
         __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, reader: Any) -> None:
+        check_made(reader, (_Thread, _Task), "AsyncPrefetch", "aprefetch(iterable, n)")
         self._reader: _Thread | _Task = reader
         self._has_raised = False
 

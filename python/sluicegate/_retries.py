@@ -37,7 +37,7 @@ from sluicegate._classes import public
 from sluicegate._core import RetryBudget, Semaphore, _clock, _duration
 from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Refused
-from sluicegate._leaves import answer_of, are_named, condition, leaves, longer, longest_retry_after
+from sluicegate._leaves import answer_of, are_named, attribute_of, condition, leaves, longer, longest_retry_after
 from sluicegate._mistakes import CO_GENERATORS, NOT_RUN, can_be_awaited, check_callable_now, needs_call, not_run
 from sluicegate._running import add_note
 
@@ -144,7 +144,10 @@ class _Call:
             if any(each is repeated for repeated in self.repeated):
                 return True
             seen.add(id(each))
-            todo += (each.__cause__, each.__context__, *getattr(each, "exceptions", ()))
+            members = attribute_of(each, "exceptions")
+            if isinstance(members, (tuple, list)):  # of a group; another error may have anything there
+                todo += [member for member in members if isinstance(member, BaseException)]
+            todo += (each.__cause__, each.__context__)
         return False
 
 
@@ -236,14 +239,6 @@ def _leave(token: contextvars.Token[_Call | ref[_Call] | list[Any] | None]) -> N
         _current.reset(token)
     except ValueError:
         pass
-
-
-def _is_not_repeatable(error: BaseException) -> bool:
-    """Return whether the error says that the call must not be repeated. It is somebody else's: what cannot be read is absent."""
-    try:
-        return getattr(error, "repeatable", True) is False
-    except Exception:  # noqa: BLE001 - a property's
-        return False
 
 
 def _check(argument: str, value: object, kind: type, what: str, fine: bool = False) -> None:
@@ -622,7 +617,7 @@ class Retry:
         if not named:
             return self._give_up(call, error, self._other, "it is not an error that 'on' names", at_first=False)
         asked = longer(longest_retry_after(error), least)
-        if any(_is_not_repeatable(each) for each in (error, *leaves(error))):
+        if any(attribute_of(each, "repeatable", True) is False for each in (error, *leaves(error))):
             return self._give_up(call, error, self._other, "the error says that the call must not be repeated")
         if call.outer is not None and not self._nested and any(outer.retry._would_retry(error) for outer in call.outers() if outer.retry):
             return self._give_up(call, error, self._left, "it is inside an attempt of another Retry, which retries")
@@ -674,7 +669,7 @@ class Retry:
             return
         label = "" if self._name is None else f" {self._name!r}"
         note = f"sluicegate.Retry{label}: no more attempts after {made}, because {why}"
-        notes = getattr(error, "__notes__", None)
+        notes = attribute_of(error, "__notes__")
         if not isinstance(notes, list) or note not in notes:
             add_note(error, note)
 

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 import queue as stdlib_queue
+import re
 import threading
 from pathlib import Path
 
@@ -889,3 +890,20 @@ def test_version_is_the_distributions():
     """`__version__` is the version of what is installed."""
     metadata = importlib.import_module("importlib.metadata")
     assert sluicegate.__version__ == metadata.version("sluicegate")
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "how"),
+    [
+        ("Prefetch", (range(3),), "prefetch(iterable, n)"),
+        ("AsyncPrefetch", (range(3),), "aprefetch(iterable, n)"),
+        ("BoundedMap", (range(3), True), "map_bounded(f, items, workers=n)"),
+        ("AsyncBoundedMap", (range(3),), "amap_bounded(f, items, workers=n)"),
+        ("Submitting", (None, {}), "submitting() of a BoundedExecutor"),
+        ("GuardKey", (None, "key"), "key(k) of a Guard"),
+        ("RetryAttempt", (), "iterating over a Retry"),
+    ],
+)
+def test_a_class_that_a_function_makes_objects_of_says_so(name, args, how):
+    with pytest.raises(TypeError, match=re.escape(how)):
+        getattr(sluicegate, name)(*args)

@@ -22,7 +22,7 @@ import pytest
 from helpers import FORKING, PATIENCE, eventually, is_gone, run_on, run_script, spawn, wait_until
 
 from sluicegate import Killed, Pipeline, Queue, Semaphore, ShutDown, TokenBucket, produce
-from sluicegate._pipeline import running, workers
+from sluicegate._pipeline import launching, running, workers
 from sluicegate._pipeline.building import build_graph
 from sluicegate.testing import ManualClock
 
@@ -1605,3 +1605,23 @@ run.close()
 """,
         quiet=False,
     )
+
+
+def test_a_sample_that_fails_wakes_a_source_that_waits_for_room(monkeypatch):
+    """What is in the buffer before the sampled stage is discarded, and has held the room behind that stage."""
+    failed = threading.Event()
+
+    def work_after_the_failure(worker):
+        if worker.node.sample_edges:
+            assert failed.wait(PATIENCE)
+        workers.work(worker)
+
+    monkeypatch.setattr(launching, "work", work_after_the_failure)
+    with Pipeline(itertools.count()).merge(Pipeline(itertools.count())).sample(print).start() as run:
+        nodes = run._run.graph.nodes
+        sources = [node for node in nodes if node.kind == "source"]
+        wait_until(lambda: sources[0].admission.statistics().waiters == 2)
+        run._run.fail(next(node for node in nodes if node.kind == "sink"), ValueError("not on the way of the others"))
+        failed.set()
+        with pytest.raises(ValueError, match="not on the way"):
+            spawn(list, run).result()

@@ -23,7 +23,7 @@ from types import SimpleNamespace
 import pytest
 from helpers import collect, on_loops, run_script, spawn
 
-from sluicegate import Backoff, BlockingInEventLoopWarning, CircuitOpen, RateLimited, Retry, RetryBudget, TokenBucket
+from sluicegate import AdaptiveRate, Backoff, BlockingInEventLoopWarning, CircuitOpen, RateLimited, Retry, RetryBudget, TokenBucket
 from sluicegate.testing import ManualClock
 
 AT_ONCE = Backoff(0, 0)
@@ -504,6 +504,38 @@ def test_an_error_with_attributes_that_cannot_be_read_is_raised_as_it_is():
     with pytest.raises(Nasty):
         Retry(on=Nasty, backoff=AT_ONCE).call(failing)
     assert failing.calls == 3
+
+
+class Unreadable(Exception):
+    """Each attribute that it has not raises."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+
+class Listing(Exception):
+    """It has the attribute of a group, and is none."""
+
+    exceptions = ("refused", "timed out")
+
+
+@pytest.mark.parametrize("kind", [Unreadable, Listing])
+def test_no_attribute_of_an_error_takes_its_place(kind):
+    def raised_by(call):
+        try:
+            call(lambda: failing())
+        except Exception as error:
+            return type(error)  # pytest would read the attributes of the error itself
+
+    def in_a_permit(function):
+        with AdaptiveRate(100, burst=5).permit():
+            function()
+
+    retry, inner = Retry(on=kind, backoff=AT_ONCE), Retry(on=kind, backoff=AT_ONCE, nested=True)
+    for call, calls in (retry.call, 3), (functools.partial(retry.call, inner.call), 9), (in_a_permit, 1):
+        failing = Failing(99, error=lambda _: kind())
+        assert raised_by(call) is kind
+        assert failing.calls == calls
 
 
 def test_a_random_that_is_false_is_used():

@@ -447,6 +447,8 @@ class Run:
             except (Empty, ShutDown):
                 return
             self.discard(items, edge.producers[0] if edge.consumer is None else edge.consumer)
+            if edge.shares_next_permits and edge.consumer is not None:  # which goes on, and a source may wait for a permit
+                edge.consumer.out_edge.release(len(items))
 
     def stop_calls(self, nodes: Sequence[Node]) -> None:
         """Let the workers of these nodes begin no further call."""

@@ -61,6 +61,8 @@ def _read_ready(worker: Worker, items: Any, out_edge: Edge) -> None:
         worker.taken += len(batch)
         accepted = put(run, node, out_edge, batch) if batch else 0
         worker.made += accepted
+        if admission is not None and accepted < len(batch):  # another source may wait for these permits
+            admission.release(len(batch) - accepted)
         if not batch or accepted < len(batch):
             return
 

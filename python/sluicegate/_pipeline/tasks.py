@@ -428,6 +428,8 @@ async def _put(worker: Worker, items: list[Any]) -> None:
         worker.made += put
         if put < len(items):
             worker.run.discard(items[put:], worker.node)
+            if worker.node.admission is not None:  # another source may wait for these permits
+                worker.node.admission.release(len(items) - put)
 
 
 def is_own(worker: Worker, edge: Edge, error: BaseException) -> bool:
