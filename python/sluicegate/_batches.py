@@ -32,7 +32,7 @@ from sluicegate._aio import drive, running_loop
 from sluicegate._batcher_config import BatcherConfig
 from sluicegate._core import WAIT, Clock, ManualClock, Queue, Semaphore
 from sluicegate._exceptions import Empty, Full, Overloaded, ShutDown
-from sluicegate._outcomes import Outbox, checked, copied, is_handlers_own, raisable, run
+from sluicegate._outcomes import Outbox, SubmittedCall, checked, copied, is_handlers_own, raisable, run
 from sluicegate._running import Start
 
 TYPE_CHECKING = False
@@ -254,7 +254,9 @@ class BatchRunner:
             except IndexError:  # another thread was faster
                 return
             call.claim()
-            if is_shed := not call.has_left:  # a claim that was interrupted, or made by another thread here, is as good
+            if is_shed := not (
+                call.has_left or call.has_expired
+            ):  # a claim that was interrupted, or made by another thread here, is as good
                 text = "the batcher{0} was full, with {3} calls pending, and this one was dropped; retry after {1:.3g} s"
                 outbox = Outbox()
                 call.fail(Overloaded(text, self.config.name, self.retry_after(), "shed", self.config.max_pending), outbox)
@@ -394,6 +396,8 @@ class BatchRunner:
 
     def count_departed(self, call: Call) -> None:
         """Count a call that could not be claimed."""
+        if call.has_expired and isinstance(call, SubmittedCall) and not call.done():
+            call.fail(self.overdue(), Outbox())  # its caller may have been interrupted before it did that
         self.departures.try_acquire()
         self.departed(call).release()
         self.queue.task_done()

@@ -4,8 +4,8 @@ Half of the time that a thread pool of the standard library spends on a short jo
 from the start, and acquires it a dozen times. Here a future begins as an object with one attribute, its task, and two atomic operations on
 its `__dict__` determine its fate:
 
-* The thread that pops `_task` owns the job: a worker, which runs it, or a caller that cancels it. (In a batcher that is all it is for, and
-  the item is elsewhere.)
+* The thread that pops `_task` owns the job: a worker, which runs it, or a caller that cancels it. (In a batcher, the thread that sets
+  `_claimed`.)
 * The thread that sets `_gate` first decides how the job ends. A worker sets the outcome: then nobody waits, and nobody has to be woken. A
   caller that wants to wait sets a condition: from then on everything is done under it, as in the standard library.
 
@@ -130,7 +130,7 @@ class JobFuture(Future):  # type: ignore[type-arg]
         with condition:
             if self._state in _CANCELLED:
                 return True
-            if self._state != PENDING or vars(self).pop("_task", None) is None:
+            if self._state != PENDING or self._claim() is None:
                 return False
             self._state = CANCELLED_AND_NOTIFIED  # no worker has to be notified first
             self._on_cancel(self)

@@ -1,7 +1,8 @@
 """The calls of a `Batcher` and their outcomes: results, and exceptions that many callers raise.
 
 A call is claimed once, by the thread or task that takes it out of the queue, and then succeeds or fails once. Or its caller claims it in
-the queue, because it has expired: then it leaves the queue as one does whose caller no longer waits.
+the queue, because it has expired: then it leaves the queue as one does whose caller no longer waits. Claiming it says at the same time by
+whom, so that nobody counts an expired call as a cancelled one.
 
 | the caller                                 | its call        | the outcome is in                                                      |
 |--------------------------------------------|-----------------|------------------------------------------------------------------------|
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AwaitedCall", "Failure", "Outbox", "SubmittedCall", "WaitingCall", "checked", "copied", "is_handlers_own", "raisable", "run"]
 
-#: The task of a future whose call has not been claimed. The item is in an attribute of its own, as in the other kinds of call.
-_UNCLAIMED: Any = "unclaimed"
+#: Who claims a call: whoever takes it out of the queue, or its caller, because it has expired.
+_TAKER, _EXPIRY = "taker", "expiry"
 
 
 class Outbox:
@@ -108,34 +109,32 @@ class Failure:
 class WaitingCall:
     """A call whose caller waits for the outcome with a timeout, or in a thread."""
 
-    __slots__ = ("arrived", "has_expired", "has_left", "item", "outcome", "runner", "unclaimed")
+    __slots__ = ("arrived", "claims", "has_left", "item", "outcome", "runner")
 
     def __init__(self, item: Any, runner: _Runner) -> None:
         self.item = item
         self.runner: _Runner | None = runner
         self.arrived = runner.now()
-        self.has_left = self.has_expired = False
-        #: Who empties it has claimed the call.
-        self.unclaimed = [True]
+        self.has_left = False
+        #: Whoever comes first has claimed the call.
+        self.claims: list[str] = []
         self.outcome: SimpleQueue[Outcome] = SimpleQueue(clock=runner.clock)
 
     def claim(self) -> bool:
         """Claim the call. Return False if its caller has left."""
         self.runner = None
-        try:
-            self.unclaimed.pop()
-        except IndexError:  # it has expired, and its caller knows
-            return False
-        return not self.has_left
+        self.claims.append(_TAKER)
+        return self.claims[0] is _TAKER and not self.has_left
 
     def expire(self) -> bool:
         """Claim the call for its caller, whose patience it is. Return False if a batch has taken it."""
-        try:
-            self.unclaimed.pop()
-        except IndexError:
-            return False
-        self.has_expired = True
-        return True
+        self.claims.append(_EXPIRY)
+        return self.has_expired
+
+    @property
+    def has_expired(self) -> bool:
+        """Return whether its caller has claimed it."""
+        return self.claims[:1] == [_EXPIRY]
 
     def succeed(self, result: Any, _outbox: Outbox) -> None:
         """Give the caller its result."""
@@ -189,10 +188,9 @@ class AwaitedCall:
 class SubmittedCall(JobFuture):
     """The future that `submit` returns. It holds the item until a batch takes it."""
 
-    has_expired = False
+    # `_claimed` has the place of the `_task` with which the base class begins.
 
     def __init__(self, item: Any, runner: _Runner) -> None:
-        self._task = _UNCLAIMED  # the only attribute that the base class begins with
         self.item = item
         self.runner: _Runner | None = runner
         self.arrived = runner.now()
@@ -208,12 +206,21 @@ class SubmittedCall(JobFuture):
         if runner is not None and due is not None and (limit is None or due < limit):
             with contextlib.suppress(TimedOut):
                 return super()._wait(due)
-            if self._claim() is not None:  # no batch has taken it
-                self.has_expired = True
+            if self._claim(_EXPIRY) is not None:  # no batch has taken it
                 self._settle((None, runner.overdue()))
                 runner.left()
             limit = None if limit is None else limit - due
         return super()._wait(limit)
+
+    def _claim(self, by: Any = None) -> Any:
+        """As in the base class, and say by whom: without `by`, by none of those for whom the batcher counts the call."""
+        by = object() if by is None else by
+        return by if vars(self).setdefault("_claimed", by) is by else None
+
+    @property
+    def has_expired(self) -> bool:
+        """Return whether a caller that waited has claimed it."""
+        return vars(self).get("_claimed") is _EXPIRY
 
     @property
     def has_left(self) -> bool:
@@ -224,7 +231,7 @@ class SubmittedCall(JobFuture):
         """Claim the call. Return False if it was cancelled, or if its outcome was set from outside."""
         self.runner = None
         state = self.__dict__
-        return state.pop("_task", None) is not None and state.setdefault("_state", RUNNING) == RUNNING
+        return state.setdefault("_claimed", _TAKER) is _TAKER and state.setdefault("_state", RUNNING) == RUNNING
 
     def succeed(self, result: Any, _outbox: Outbox) -> None:
         """Set the result, unless the outcome was set from outside. An exception in a callback does not affect other calls."""

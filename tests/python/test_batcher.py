@@ -8,6 +8,7 @@ import copy
 import functools
 import gc
 import inspect
+import itertools
 import pickle
 import sys
 import threading
@@ -20,6 +21,7 @@ from helpers import PATIENCE, collect, spawn, wait_until
 
 import sluicegate
 from sluicegate import Batcher, Overloaded, ShutDown, _core
+from sluicegate._outcomes import SubmittedCall, WaitingCall
 from sluicegate.testing import ManualClock
 
 
@@ -777,6 +779,77 @@ def test_one_caller_that_hears_of_it_touches_no_other_call(gate):
     batcher.close()
     assert all(isinstance(other.exception(), Overloaded) for other in others)
     assert batcher.statistics().expired == 1000
+
+
+@pytest.mark.parametrize("ask", [lambda batcher: batcher.call(1), lambda batcher: batcher.submit(1).result()], ids=["call", "submit"])
+def test_an_expired_call_is_counted_as_one_wherever_its_caller_is_overtaken(ask):
+    """The caller's thread stops at one line after the other while the worker takes the call, until there are no more lines."""
+    codes = [member.__code__ for kind in (SubmittedCall, WaitingCall) for member in vars(kind).values() if inspect.isfunction(member)]
+    for stop_at in itertools.count():
+        gate, lines = Gate(), itertools.count()
+        batcher = Batcher(gate, max=1, linger=0, ttl=0.01)
+        batcher.submit(0)
+        gate.wait_for(1)
+
+        def at_each_line(_frame, event, _argument, gate=gate, lines=lines, stop_at=stop_at, batcher=batcher):
+            if event == "line" and next(lines) == stop_at:
+                gate.let_all()
+                wait_until(lambda: batcher.statistics().succeeded and not batcher.statistics().pending, 1)
+            return at_each_line
+
+        def traced(batcher=batcher, at_each_line=at_each_line):
+            sys.settrace(lambda frame, _event, _argument: at_each_line if frame.f_code in codes else None)
+            try:
+                return ask(batcher)
+            finally:
+                sys.settrace(None)
+
+        error = spawn(traced).exception()
+        is_stopped = gate.free
+        gate.let_all()
+        batcher.close()
+        seen = batcher.statistics()
+        if error is None:
+            assert (seen.succeeded, seen.expired, seen.cancelled) == (2, 0, 0)
+        else:
+            assert error.reason == "expired"
+            assert (seen.succeeded, seen.expired, seen.cancelled) == (1, 1, 0)
+        if not is_stopped:
+            break
+    assert stop_at > 5
+
+
+def test_an_expired_future_has_an_outcome_wherever_its_caller_is_interrupted():
+    """As by a signal handler that raises, at one line after the other of what claims the call."""
+    codes = [SubmittedCall._wait.__code__, SubmittedCall._claim.__code__]
+    for stop_at in itertools.count():
+        gate, lines = Gate(), itertools.count()
+        batcher = Batcher(gate, max=1, linger=0, ttl=0.01)
+        batcher.submit(0)
+        gate.wait_for(1)
+        future = batcher.submit(1)
+
+        def at_each_line(_frame, event, _argument, lines=lines, stop_at=stop_at):
+            if event == "line" and next(lines) == stop_at:
+                raise KeyboardInterrupt
+            return at_each_line
+
+        def traced(future=future, at_each_line=at_each_line):
+            sys.settrace(lambda frame, _event, _argument: at_each_line if frame.f_code in codes else None)
+            try:
+                return future.result()
+            finally:
+                sys.settrace(None)
+
+        error = spawn(traced).exception()
+        gate.let_all()
+        batcher.close()
+        assert future.done()
+        seen = batcher.statistics()
+        assert (seen.succeeded + seen.expired, seen.cancelled) == (2, 0)
+        if not isinstance(error, KeyboardInterrupt):
+            break
+    assert stop_at > 5
 
 
 def test_ttl_counts_the_wait_for_room(gate):
