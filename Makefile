@@ -114,6 +114,7 @@ bench-goals: $(PEERS) ## the rows that have a goal of ours, judged, every kind o
 	$(PY) benches/python/goals.py $(ARGS)
 	$(if $(ARGS),,$(PY) benches/python/refusals.py)
 	$(if $(ARGS),,$(PY) benches/python/keyed_memory.py)
+	$(if $(ARGS),,$(PY) benches/python/keyed_pauses.py)
 
 # Names on PATH or paths, and a set of rows that shows each kind of object once.
 BENCH_PYTHONS ?= $(PYTHONS) $(FREE_THREADED)

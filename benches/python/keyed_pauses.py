@@ -25,9 +25,6 @@ from sluicegate.testing import ManualClock
 GOAL = 1_000_000
 """Nanoseconds that no call may take."""
 
-FULL = 1_000_000
-"""The keys of a full table."""
-
 
 def times(calls: Callable[[Any], object], keys: Iterable[Any], taken: array[int]) -> array[int]:
     """The nanoseconds of each call, in `taken`, whose memory is there already."""
@@ -50,7 +47,7 @@ def refused(keyed: KeyedTokenBucket) -> Callable[[Any], object]:
     return call
 
 
-def rows(keys: int, newcomers: int) -> Iterable[tuple[str, array[int]]]:
+def rows(keys: int, full: int, newcomers: int) -> Iterable[tuple[str, array[int]]]:
     """Each row, and how long its calls took."""
     taken = array("Q", bytes(8 * keys))
     keyed = KeyedTokenBucket(1e-6, burst=10, max_keys=keys)
@@ -65,19 +62,19 @@ def rows(keys: int, newcomers: int) -> Iterable[tuple[str, array[int]]]:
     yield "the drop of the table", array("Q", [clock() - begin])
 
     manual = ManualClock()
-    keyed = KeyedTokenBucket(1, burst=2, max_keys=FULL, clock=manual)
-    for key in range(FULL):
+    keyed = KeyedTokenBucket(1, burst=2, max_keys=full, clock=manual)
+    for key in range(full):
         keyed.try_acquire(key)
     few = taken[:newcomers]
-    yield f"a newcomer, all of {FULL:,} keys in use", times(refused(keyed), range(-newcomers, 0), few)
-    for key in range(FULL):
+    yield f"a newcomer, all of {full:,} keys in use", times(refused(keyed), range(-newcomers, 0), few)
+    for key in range(full):
         keyed.try_acquire(key)  # again, so that what is known about them is of no use
     manual.advance(1)
     yield "the same, when all have been used again", times(refused(keyed), range(-newcomers, 0), few)
     manual.advance(1)
     yield "a newcomer in the place of another", times(keyed.try_acquire, range(-newcomers, 0), few)
     bookings = [keyed.key(-key).reserve() for key in range(1, 101)]
-    fresh = itertools.count(FULL)
+    fresh = itertools.count(full)
     with contextlib.suppress(RateLimited):
         while True:
             keyed.try_acquire(next(fresh))
@@ -88,6 +85,7 @@ def rows(keys: int, newcomers: int) -> Iterable[tuple[str, array[int]]]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure the slowest calls of a limiter with very many keys.")
     parser.add_argument("--keys", type=int, default=5_000_000, help="default: %(default)s")
+    parser.add_argument("--full", type=int, default=1_000_000, help="keys of a full table; default: %(default)s")
     parser.add_argument("--newcomers", type=int, default=100_000, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a call takes longer than the goal")
@@ -95,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     gc.disable()
     found: dict[str, list[list[int]]] = {}
     for _ in range(arguments.rounds):
-        for row, taken in rows(arguments.keys, arguments.newcomers):
+        for row, taken in rows(arguments.keys, arguments.full, arguments.newcomers):
             ordered = sorted(taken)
             quantiles = [ordered[int((len(ordered) - 1) * share)] for share in (0.5, 0.9999, 1)]
             found.setdefault(row, []).append(quantiles)

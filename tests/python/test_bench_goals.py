@@ -182,3 +182,13 @@ def test_runs_stand_side_by_side_in_the_order_of_their_pythons(
     ]
     assert side_by_side.main(["--lowest", *files]) == 0
     assert "12.5 (20x)" in capsys.readouterr().out
+
+
+def test_the_slowest_calls_with_very_many_keys_are_told(programs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    pauses = importlib.import_module("keyed_pauses")
+    assert pauses.main(["--keys", "3000", "--full", "1000", "--newcomers", "200", "--rounds", "2"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 1 + 7
+    for row in out[1:]:
+        median, nearly_all, slowest = map(float, row[46:].replace("(goal: 1,000)", "").replace(",", "").split())
+        assert 0 < median <= nearly_all <= slowest
