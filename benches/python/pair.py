@@ -1,4 +1,4 @@
-"""One put and one get in one thread, in nanoseconds, beside C's `SimpleQueue` and two calls that do nothing.
+"""One put and one get in one thread or task, in nanoseconds, beside C's `SimpleQueue` and two calls that do nothing.
 
 python benches/python/pair.py [ROUNDS]
 
@@ -7,6 +7,7 @@ rounds, the best round, and the median of its ratio to the first line of its gro
 """
 
 import _queue
+import asyncio
 import ctypes
 import statistics
 import sys
@@ -14,7 +15,9 @@ import time
 
 import sluicegate
 
-PAIRS = 20_000
+PAIRS = 20_480
+A_TURN = 64
+"""After so many awaited pairs the event loop has its turn: an operation in 128."""
 
 
 class _MethodDef(ctypes.Structure):
@@ -42,6 +45,31 @@ def loop(statements, **names):
     return space["run"]
 
 
+def awaited(after_turns, **names):
+    """The same of pairs that a task awaits. What comes after each 64 of them is a statement, too."""
+    lines = ["async def run(clock, turns):", *(f"    {name} = _{name}" for name in names), "    burst = range(_a_turn)"]
+    lines += [
+        "    start = clock()",
+        "    for _ in turns:",
+        "        for _ in burst:",
+        "            await put(1)",
+        "            await get()",
+    ]
+    lines += [f"        {after_turns}", "    return clock() - start"]
+    space = {f"_{name}": value for name, value in names.items()} | {"_a_turn": A_TURN, "sleep": asyncio.sleep}
+    exec("\n".join(lines), space)
+    # An awaited pair takes ten times as long: an eighth of the pairs, so that a busy machine leaves some rounds alone.
+    return lambda clock, pairs: 8 * asyncio.run(space["run"](clock, range(len(pairs) // A_TURN // 8)))
+
+
+async def put_nothing(item):
+    pass
+
+
+async def get_nothing():
+    pass
+
+
 def groups():
     """Name of a group -> its contenders; the first is what the others are measured by."""
     simple, queue, empty = _queue.SimpleQueue(), sluicegate.Queue(10), empty_function()
@@ -67,6 +95,14 @@ def groups():
         "s.send(1); r.receive()": loop(["s.send(1)", "r.receive()"], **ends),
         "s.send(1, timeout=1.0); r.receive(timeout=1.0)": loop(["s.send(1, timeout=1.0)", "r.receive(timeout=1.0)"], **ends),
     }
+    stdlib = asyncio.Queue(10)
+    tasks = {
+        "asyncio.Queue": awaited("pass", put=stdlib.put, get=stdlib.get),
+        "two empty coroutines": awaited("pass", put=put_nothing, get=get_nothing),
+        "two empty coroutines, and the turns of the loop": awaited("await sleep(0)", put=put_nothing, get=get_nothing),
+        "Queue": awaited("pass", put=queue.put_async, get=queue.get_async),
+        "Queue.async_q": awaited("pass", put=queue.async_q.put, get=queue.async_q.get),
+    }
     full = sluicegate.Queue(1)
     full.put(1)
     unread = sluicegate.CreditChannel(1)
@@ -82,7 +118,7 @@ def groups():
         "Receiver.receive_nowait": loop(["try: r.receive_nowait()", "except error: pass"], **ends, error=sluicegate.Empty),
         "TokenBucket.acquire": loop(["try: b.acquire(timeout=0)", "except error: pass"], b=bucket, error=sluicegate.RateLimited),
     }
-    return {"bound methods": bound, "methods": method, "timeouts": timeout, "channel": send, "refusals": refusals}
+    return {"bound methods": bound, "methods": method, "timeouts": timeout, "awaited": tasks, "channel": send, "refusals": refusals}
 
 
 def main(rounds: int) -> None:
