@@ -117,6 +117,8 @@ impl Both {
         }
         let which = which % self.there.len();
         let (subscription, model) = &mut self.there[which];
+        let next = subscription.peek((), Arc::clone).ok().map(|item| *item);
+        assert_eq!(next, model.items.front().copied());
         let result = match max {
             None => subscription.try_get((), false, Arc::clone).1.map(|item| vec![item]),
             Some(max) => subscription.try_get_many((), max, false, Arc::clone).1,

@@ -106,13 +106,12 @@ class _Missing:
 
 _PUTTERS = ("put", "put_async", "put_nowait", "put_many", "put_many_async", "offer", "putting")
 _TASKS = ("task_done", "unfinished_tasks", "join", "join_async", "working")
-_ENDS = ("shutdown", "fail", "is_shutdown")
+_ENDS = ("shutdown", "fail")
 _WHY = {
     **dict.fromkeys(_PUTTERS, "items come from its broadcast; use subscriber.broadcast.publish(item)"),
     **dict.fromkeys(_TASKS, "what its consumers have finished is not counted; let them tell a queue or a Semaphore"),
     **dict.fromkeys(_ENDS, "close() ends this subscription, and subscriber.broadcast has what concerns all of them"),
     "clear": "get_many(n) takes what waits, and close() gives it up",
-    "peek": "it has only what takes items; get_nowait() takes the next one",
 }
 
 set_methods(_BroadcastMethods, Broadcast)

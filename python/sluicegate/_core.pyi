@@ -1396,6 +1396,17 @@ class Subscriber(Generic[_T]):
     @property
     def is_closed(self) -> bool:
         """True once `close` has been called."""
+    @property
+    def is_shutdown(self) -> bool:
+        """True once no further items come: the broadcast has been shut down, or the subscriber disconnected or closed. Items that wait
+        already can still be taken, unless it has been closed.
+        """
+    def peek(self) -> _T:
+        """Return the item that `get` would return next, without removing it.
+
+        Raises Empty if there is no item; ShutDown if there is none and the broadcast has been shut down, or the subscriber has been
+        disconnected or closed. Another getter may take the item before the caller does, and "drop_oldest" may drop it.
+        """
     def get(self, block: bool = True, timeout: _Seconds | None = None) -> _T:
         """Remove and return the next item.
 

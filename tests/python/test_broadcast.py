@@ -11,7 +11,7 @@ import threading
 import weakref
 
 import pytest
-from helpers import FORKING, LOOP_KINDS, LoopThread, collect, on_loops, run_script, settle, spawn, step, wait_until
+from helpers import FORKING, LOOP_KINDS, LoopThread, collect, is_gone, on_loops, run_script, settle, spawn, step, wait_until
 
 from sluicegate import BlockingInEventLoopWarning, Broadcast, Empty, Full, Queue, ShutDown, Subscriber, select, select_async
 from sluicegate.testing import ManualClock
@@ -80,13 +80,66 @@ def test_batches():
             mine.batches(bad)
 
 
+def test_peek():
+    """What `get` would return next, which stays; and what it would raise."""
+    broadcast = Broadcast(name="prices")
+    mine, theirs = broadcast.subscribe(2), broadcast.subscribe(9)
+    with pytest.raises(Empty, match="peek: the subscriber of the broadcast 'prices' has no item"):
+        mine.peek()
+    items = [object() for _ in range(3)]
+    for item in items:
+        broadcast.publish(item)
+    assert mine.peek() is mine.peek() is mine.get() is items[1]
+    assert theirs.peek() is items[0]
+    assert (mine.statistics().gets, mine.missed, theirs.statistics().size) == (1, 1, 3)
+    broadcast.shutdown()
+    assert mine.peek() is mine.get() is items[2]
+    with pytest.raises(ShutDown):
+        mine.peek()
+    theirs.close()
+    with pytest.raises(ShutDown, match="closed"):
+        theirs.peek()
+
+
+def test_peek_keeps_nothing_alive():
+    class Item:
+        pass
+
+    broadcast = Broadcast()
+    subscribers = [broadcast.subscribe(3), broadcast.subscribe(3)]
+    item = Item()
+    gone = weakref.ref(item)
+    broadcast.publish(item)
+    assert all(subscriber.peek() is item for subscriber in subscribers)
+    del item
+    assert gone() is not None
+    for subscriber in subscribers:
+        subscriber.get()
+    collect()
+    assert is_gone(gone)
+
+
+def test_is_shutdown():
+    """No further items come, though some may wait."""
+    broadcast = Broadcast()
+    mine, closed, slow = broadcast.subscribe(5), broadcast.subscribe(5), broadcast.subscribe(1, overflow="disconnect")
+    assert not any(subscriber.is_shutdown for subscriber in (mine, closed, slow))
+    closed.close()
+    broadcast.publish(1)
+    broadcast.publish(2)
+    assert (mine.is_shutdown, closed.is_shutdown, slow.is_shutdown) == (False, True, True)
+    broadcast.shutdown()
+    assert mine.is_shutdown
+    assert (mine.get_many(9), slow.peek()) == ([1, 2], 1)
+
+
 @pytest.mark.parametrize(
     ("names", "instead"),
     [
         ("put put_async put_nowait put_many put_many_async offer putting", r"use subscriber\.broadcast\.publish\(item\)"),
         ("task_done unfinished_tasks join join_async working", "is not counted"),
-        ("shutdown fail is_shutdown", r"close\(\) ends this subscription"),
-        ("clear peek", "takes"),
+        ("shutdown fail", r"close\(\) ends this subscription"),
+        ("clear", "takes"),
     ],
 )
 def test_what_queues_have_and_subscribers_do_not(names, instead):

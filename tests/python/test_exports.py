@@ -412,6 +412,7 @@ BROADCAST = {
     "statistics": "()",
 }
 SUBSCRIBER = {
+    "peek": "()",
     "get": "(block=True, timeout=None)",
     "get_nowait": "()",
     "get_async": "(timeout=None)",
@@ -613,7 +614,7 @@ def test_broadcast():
     subscriber = broadcast.subscribe(1)
     for thing, methods, properties in (
         (broadcast, BROADCAST, {"name", "is_shutdown"}),
-        (subscriber, SUBSCRIBER, {"broadcast", "name", "maxsize", "overflow", "missed", "is_closed"}),
+        (subscriber, SUBSCRIBER, {"broadcast", "name", "maxsize", "overflow", "missed", "is_closed", "is_shutdown"}),
     ):
         assert {name for name in dir(thing) if not name.startswith("_")} == set(methods) | properties
         for name, expected in methods.items():

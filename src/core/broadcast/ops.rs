@@ -152,6 +152,16 @@ impl<T, W: Wake, D: Domain, X> Subscription<T, W, D, X> {
         })
     }
 
+    /// The next item, which is not taken. `share` as above.
+    pub fn peek(&self, proof: D::Proof<'_>, share: impl FnOnce(&T) -> T) -> Result<T, GetError> {
+        self.broadcast.section.with(proof, |state| state.peek(self.number, share))
+    }
+
+    /// True if it gets no further items: the broadcast is shut down, or it has been disconnected or closed.
+    pub fn has_ended(&self, proof: D::Proof<'_>) -> bool {
+        self.broadcast.section.with(proof, |state| state.subscriber(self.number).has_ended())
+    }
+
     /// Takes 1 to `max` items without waiting.
     pub fn try_get_many(
         &self,

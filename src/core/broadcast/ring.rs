@@ -95,6 +95,11 @@ impl<T> Ring<T> {
         (position - self.base) as usize
     }
 
+    /// An item that somebody has yet to take.
+    pub(super) fn get(&self, position: u64) -> &T {
+        self.places[self.index(position)].item.as_ref().expect("somebody has yet to take it")
+    }
+
     /// Takes an item for one of its takers: the item itself if it is the last taker, otherwise the result of `share`.
     #[inline]
     pub(super) fn take(&mut self, position: u64, share: impl FnOnce(&T) -> T) -> T {

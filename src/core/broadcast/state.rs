@@ -219,6 +219,13 @@ impl<T, W: Wake, X> State<T, W, X> {
         self.take(number, share, wakes)
     }
 
+    /// The subscriber's next item, which stays. `share` makes a second handle on it.
+    pub(super) fn peek(&mut self, number: usize, share: impl FnOnce(&T) -> T) -> Result<T, GetError> {
+        let Self { subscribers, ring, .. } = self;
+        let subscriber = subscribers[number].as_ref().expect("a number is given back once, by its owner");
+        subscriber.peek(ring).map(share)
+    }
+
     /// Takes an item, or joins (or stays in) the subscriber's wait queue.
     pub(super) fn get_or_wait(
         &mut self,

@@ -233,6 +233,14 @@ impl<W: Wake> Subscriber<W> {
         Ok(ring.take(position, share))
     }
 
+    /// Its first item, which stays.
+    pub(super) fn peek<'a, T>(&self, ring: &'a Ring<T>) -> Result<&'a T, GetError> {
+        match self.runs.front().filter(|_| self.phase != Phase::Closed) {
+            Some(first) => Ok(ring.get(first.start)),
+            None => Err(self.nothing()),
+        }
+    }
+
     /// Why it has no item.
     fn nothing(&self) -> GetError {
         match self.phase {
@@ -243,7 +251,8 @@ impl<W: Wake> Subscriber<W> {
         }
     }
 
-    fn has_ended(&self) -> bool {
+    /// True if it gets no further items.
+    pub(super) fn has_ended(&self) -> bool {
         self.shut || !self.is_open()
     }
 

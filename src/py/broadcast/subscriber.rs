@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyTuple, PyType};
+use sluicegate_core::broadcast::GetError;
 use sluicegate_core::clock::seconds;
 
 use super::class::name_of;
@@ -92,6 +93,25 @@ impl PySubscriber {
     #[getter]
     fn is_closed(&self, py: Python<'_>) -> bool {
         self.own.statistics(py).closed
+    }
+
+    /// True once no further items come: the broadcast has been shut down, or the subscriber disconnected or closed. Items that wait
+    /// already can still be taken, unless it has been closed.
+    #[getter]
+    fn is_shutdown(&self, py: Python<'_>) -> bool {
+        self.own.has_ended(py)
+    }
+
+    /// Return the item that `get` would return next, without removing it.
+    ///
+    /// Raises Empty if there is no item; ShutDown if there is none and the broadcast has been shut down, or the subscriber has been
+    /// disconnected or closed. Another getter may take the item before the caller does, and "drop_oldest" may drop it.
+    fn peek(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.own.peek(py, |item| item.share(py)) {
+            Ok(next) => Ok(item(py, next)),
+            Err(GetError::Ended(ended)) => Err(self.ended_error(py, "peek", ended)),
+            Err(GetError::Empty | GetError::NoMemory) => Err(self.refusal(py, "peek")),
+        }
     }
 
     /// Return the number of items that wait for this subscriber at this moment.
