@@ -5,8 +5,8 @@ with the first call. When that loop has ended, and in the child of a fork, the r
 
 * Each call has exactly one outcome. A worker, `purge` or `fail_pending` takes it out of the queue, claims it, which fails if its caller has
   left, and sets its outcome. Then the call counts as done, for `drain`.
-* A waiting worker refers to the queue, not to the runner, because otherwise a batcher that is dropped would never end. A call refers to the
-  runner, so a runner with calls stays alive. An event loop refers to it weakly.
+* A waiting worker (`_batch_workers`) refers to the queue, not to the runner. A call refers to the runner, so a runner with calls stays
+  alive. An event loop refers to it weakly.
 * All waiting is done by queues: `get_many` for a batch, `put` for room, `join` for the end, and a `SimpleQueue` for each caller, or a
   future of its loop.
 * Counters are semaphores that are never acquired: `release` counts in one step, from any thread, a signal handler or `__del__`.
@@ -29,8 +29,9 @@ import weakref
 from collections import deque
 
 from sluicegate._aio import drive, running_loop
+from sluicegate._batch_workers import Worker, work, work_async
 from sluicegate._batcher_config import BatcherConfig
-from sluicegate._core import WAIT, Clock, ManualClock, Queue, Semaphore
+from sluicegate._core import WAIT, ManualClock, Queue, Semaphore
 from sluicegate._exceptions import Empty, Full, Overloaded, ShutDown
 from sluicegate._outcomes import Outbox, SubmittedCall, checked, copied, is_handlers_own, raisable, run
 from sluicegate._running import Start
@@ -39,7 +40,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
-    from contextvars import Context
     from typing import Any
 
     from sluicegate._outcomes import Call, Outcome, WaitingCall
@@ -60,18 +60,6 @@ _ONCE, _NOTHING = (1,), (None,)
 
 #: The number of calls that `deque.remove` has removed, by what it returns.
 _ONE: Any = {None: 1}
-
-
-class Worker:
-    """The state of one worker. Only the worker itself writes it."""
-
-    __slots__ = ("batch", "context", "pace")
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.batch: list[Call] = []
-        #: Seconds that its recent batches took: an average that moves by an eighth of each difference.
-        self.pace: float | None = None
 
 
 class BatchRunner:
@@ -137,6 +125,7 @@ class BatchRunner:
         A signal handler can raise at any point. So what has been done is noted in the same call into C, and undone.
         """
         config, start, started = self.config, Start(), False
+        thread: threading.Thread | None = None
         worker = Worker(config.context.copy())
         counted: list[None] = []
         try:
@@ -145,14 +134,14 @@ class BatchRunner:
                 return False
             what = (self.queue, self.working, self.idents, worker, config.max, config.linger, config.clock)
             name = f"sluicegate-batcher-{config.name or name_of(config.handler)}"
-            thread = threading.Thread(target=start.run, args=(_work, *what), name=name, daemon=True)
+            thread = threading.Thread(target=start.run, args=(work, *what), name=name, daemon=True)
             self.workers.append(worker)
             counted.extend(map(self.working.put_nowait, _NOTHING))
             thread.start()
             self.threads.append(thread)
         except BaseException:
             if not start.give_up():  # a signal handler has raised, but the thread has been started
-                if thread not in self.threads:
+                if thread is not None and thread not in self.threads:
                     self.threads.append(thread)
             elif started:
                 if counted:
@@ -201,8 +190,8 @@ class BatchRunner:
             worker = Worker(self.config.context.copy())
             self.working.put_nowait(None)
             worker.context.run(inside.set, self.mark)
-            work = _work_async(self.queue, self.working, worker, self.config.max, self.config.linger, self.clock)
-            task = worker.context.run(self.loop.create_task, work)
+            working = work_async(self.queue, self.working, worker, self.config.max, self.config.linger, self.clock)
+            task = worker.context.run(self.loop.create_task, working)
             self.workers.append(worker)
             self.tasks.add(task)
             task.add_done_callback(ended)
@@ -624,51 +613,6 @@ def _task_ended(runner: weakref.ref[BatchRunner], host: weakref.ref[_LoopHandle]
         handle.tasks.discard(task)
         if not handle.tasks and (timer := handle.timer()) is not None:
             timer.cancel()
-
-
-def _linger_left(queue: Queue[Call], linger: float, clock: Clock) -> float:
-    """Return how long a batch that begins now may wait for more calls: `linger` counts from the arrival of the first call."""
-    if linger and queue.qsize():
-        with contextlib.suppress(Empty, ShutDown):
-            return max(0.0, linger - (clock.now() - queue.peek().arrived))
-    return linger
-
-
-# While they wait, workers refer neither to the runner nor to the config, because the handler may be a method of an object that refers to
-# the batcher.
-
-
-def _work(queue: Queue[Call], working: Queue[None], idents: set[int], worker: Worker, max: int, linger: float, clock: Clock) -> None:
-    idents.add(threading.get_ident())
-    try:
-        while True:
-            try:
-                calls = queue.get_many(max, linger=_linger_left(queue, linger, clock))
-            except ShutDown:
-                return
-            runner: Any = calls[0].runner  # set as long as the call is in the queue
-            runner.run(worker, calls)
-            if runner.is_over:
-                return
-            del calls, runner
-    finally:
-        working.task_done()
-
-
-async def _work_async(queue: Queue[Call], working: Queue[None], worker: Worker, max: int, linger: float, clock: Clock) -> None:
-    try:
-        while True:
-            try:
-                calls = await queue.get_many_async(max, linger=_linger_left(queue, linger, clock))
-            except ShutDown:
-                return
-            runner: Any = calls[0].runner  # set as long as the call is in the queue
-            await runner.run_async(worker, calls)
-            if runner.is_over:
-                return
-            del calls, runner
-    finally:
-        working.task_done()
 
 
 def name_of(handler: Any) -> str:

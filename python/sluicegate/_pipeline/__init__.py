@@ -11,7 +11,7 @@
 | `errors` | what becomes of items whose calls raise |
 | `tasks` | what the tasks do |
 | `permits`, `putting`, `order`, `keys` | what both do to take items and to put results |
-| `measuring`, `describing`, `pictures` | statistics, descriptions, tables and plots |
+| `measuring`, `tallies`, `describing`, `pictures` | statistics, descriptions, tables and plots |
 | `handle` | `PipelineRun`, as the user has it |
 
 The threads and tasks wait only in the package's queues and semaphores.

@@ -10,11 +10,31 @@ from sluicegate._running import CLOCK, Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections import deque
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from contextvars import Context
+    from typing import Any, Protocol
 
+    from sluicegate._closing import Cancellations
     from sluicegate._pipeline.callbacks import Calls, Dropped
+
+    class RunInterface(Protocol):
+        """The part of a run that its workers use. The run needs them, so they cannot name its class."""
+
+        is_stopping: bool
+        cancellations: Cancellations
+        context: Context
+        loop: Any
+        loop_thread: threading.Thread | None
+
+        def discard(self, items: Sequence[Any], node: Node) -> None: ...
+        def failed(self, node: Node, number: int, item: Any, error: BaseException) -> bool: ...
+        def fail(self, node: Node, error: BaseException) -> None: ...
+        def refused(self, node: Node, edge: Edge, item: Any, error: BaseException) -> None: ...
+        def source_failed(self, node: Node, error: BaseException) -> None: ...
+        def worker_left(self, worker: Any) -> None: ...
+
 
 __all__ = ["Edge", "Graph", "Node", "Operation"]
 

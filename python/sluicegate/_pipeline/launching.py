@@ -15,13 +15,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
 
-    from sluicegate._pipeline.running import Run
+    from sluicegate._pipeline.graph import RunInterface
     from sluicegate._pipeline.workers import Worker
 
 __all__ = ["is_running", "launch"]
 
 
-def launch(run: Run, worker: Worker) -> None:
+def launch(run: RunInterface, worker: Worker) -> None:
     """Start the thread or the task of a worker."""
     node = worker.node
     if node.is_async:
@@ -48,7 +48,7 @@ def launch(run: Run, worker: Worker) -> None:
         raise
 
 
-def _run_worker(run: Run, worker: Worker) -> None:
+def _run_worker(run: RunInterface, worker: Worker) -> None:
     """Do what a worker in a thread does, and let it leave."""
     node = worker.node
     worker.started = time.monotonic()
@@ -69,7 +69,7 @@ def _run_worker(run: Run, worker: Worker) -> None:
         run.worker_left(worker)
 
 
-def _start_task(run: Run, worker: Worker) -> None:
+def _start_task(run: RunInterface, worker: Worker) -> None:
     """Start the task of a worker, on the thread of the loop."""
     from sluicegate._pipeline.tasks import read_async, work_async
 
@@ -88,7 +88,7 @@ def _start_task(run: Run, worker: Worker) -> None:
         worker.cancel()
 
 
-def _task_left(run: Run, worker: Worker, task: asyncio.Task[None]) -> None:
+def _task_left(run: RunInterface, worker: Worker, task: asyncio.Task[None]) -> None:
     """Let a worker leave whose task has ended. A cancellation that is not ours is an error like others."""
     import asyncio
 
@@ -98,7 +98,7 @@ def _task_left(run: Run, worker: Worker, task: asyncio.Task[None]) -> None:
     run.worker_left(worker)
 
 
-def _start_loop(run: Run) -> asyncio.AbstractEventLoop:
+def _start_loop(run: RunInterface) -> asyncio.AbstractEventLoop:
     """Start an event loop in a thread of its own."""
     import asyncio
 

@@ -15,8 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sluicegate._pipeline.graph import Edge, Node
-    from sluicegate._pipeline.running import Run
+    from sluicegate._pipeline.graph import Edge, Node, RunInterface
 
 __all__ = ["Order"]
 
@@ -24,7 +23,7 @@ __all__ = ["Order"]
 class Order:
     """The order of the results of one stage."""
 
-    def __init__(self, run: Run, node: Node) -> None:
+    def __init__(self, run: RunInterface, node: Node) -> None:
         self.run = run
         self.node = node
         self.edge: Edge = node.out_edge

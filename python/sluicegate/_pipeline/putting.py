@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from sluicegate._pipeline.graph import Edge, Node
-    from sluicegate._pipeline.running import Run
+    from sluicegate._pipeline.graph import Edge, Node, RunInterface
 
 __all__ = ["Refusal", "discard", "put", "put_into"]
 
@@ -31,7 +30,7 @@ class Refusal(Exception):
         self.accepted = accepted
 
 
-def put(run: Run, node: Node, edge: Edge, results: list[Any]) -> int:
+def put(run: RunInterface, node: Node, edge: Edge, results: list[Any]) -> int:
     """Put results of a node into an edge behind it, and discard what it does not take. Return how many it took."""
     try:
         accepted = edge.queue.put_many(results) if edge.policy is None else _put_singly(edge, results)
@@ -58,7 +57,7 @@ def _put_singly(edge: Edge, results: Iterable[Any]) -> int:
     return accepted
 
 
-def discard(run: Run, node: Node, edge: Edge, results: list[Any]) -> None:
+def discard(run: RunInterface, node: Node, edge: Edge, results: list[Any]) -> None:
     """Discard results that were to go into an edge, and release their permits."""
     if results:
         run.discard(results, node)

@@ -27,6 +27,7 @@ from sluicegate._pipeline.errors import apply_policy
 from sluicegate._pipeline.keys import Keys
 from sluicegate._pipeline.launching import is_running, launch
 from sluicegate._pipeline.order import Order
+from sluicegate._pipeline.tallies import Tally
 from sluicegate._pipeline.workers import Worker
 from sluicegate._running import CLOCK, PLENTY, Lock, add_item_note, add_note, call_at_exit, not_an_end, short_repr
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sluicegate._pipeline.graph import Edge, Graph, Node
-    from sluicegate._pipeline.measuring import Marks, Tally
+    from sluicegate._pipeline.tallies import Marks
 
 __all__ = ["Run"]
 
@@ -86,7 +87,7 @@ class Run:
         #: It is shut down at the end: whoever watches waits here.
         self.watching: Queue[None] = Queue(clock=CLOCK)
         self.records: list[Any] = []
-        #: Of earlier snapshots, and of workers that the run does not keep any more: see `measuring`.
+        #: Of earlier snapshots, and of workers that the run does not keep any more: see `tallies`.
         self.marks: Marks | None = None
         self.retired: dict[Node, Tally] = {}
         for edge in self.graph.edges:
@@ -399,8 +400,6 @@ class Run:
 
     def forget_retired(self) -> None:
         """Keep only the figures of workers that are gone, because a run may be resized any number of times. Call it with the lock held."""
-        from sluicegate._pipeline.measuring import Tally
-
         gone = [worker for worker in self.workers if worker.is_gone]
         for worker in gone:
             self.retired.setdefault(worker.node, Tally()).add(worker)

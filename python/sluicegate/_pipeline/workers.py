@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-    from sluicegate._pipeline.graph import Node, Operation
-    from sluicegate._pipeline.running import Run
+    from sluicegate._pipeline.graph import Node, Operation, RunInterface
 
 __all__ = ["LONG", "NOTHING", "Worker", "work"]
 
@@ -46,7 +45,7 @@ LONG = 0.0005
 class Worker:
     """A thread or a task of a node, and what it has done."""
 
-    def __init__(self, run: Run, node: Node) -> None:
+    def __init__(self, run: RunInterface, node: Node) -> None:
         self.run = run
         self.node = node
         self.thread: Any = None
