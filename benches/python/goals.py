@@ -194,6 +194,7 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     "put-get-ttl": (ShareOf("sluicegate.Queue", 1.5),),
     "drop-oldest": (ShareOf("sluicegate.Queue", 2),),
     "fair-1000": (ShareOf("sluicegate.Queue", 6),),
+    "fair-1000000": (ShareOf("1 000 keys", 2),),
     "async": (Faster("asyncio.Queue", 3, (with_gil,)), ShareOf("two empty coroutines", 1.5, (with_gil,))),
     "thread-to-loop": (Faster("janus", 40, (with_gil,)), Faster("culsans", 15, (with_gil,))),
     "try-acquire": BY_HAND + PACKAGES,

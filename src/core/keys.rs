@@ -42,6 +42,13 @@ impl KeyHash {
         low & (shards - 1)
     }
 
+    /// 32 bits of the half that a table uses.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "that is what is wanted")]
+    pub(crate) fn low(self) -> u32 {
+        self.0[1] as u32
+    }
+
     /// One of the bits that choose a part of the table.
     fn bit(self, depth: u32) -> bool {
         self.0[1] >> depth & 1 != 0
@@ -209,12 +216,6 @@ impl<V: Default> Table<V> {
         let part = &self.parts[self.part(key)];
         let slot = &part.slots[part.find(key)];
         (slot.key != EMPTY).then_some(&slot.value)
-    }
-
-    /// How much memory it has asked for, in bytes.
-    pub(crate) fn allocated(&self) -> usize {
-        let slots: usize = self.parts.iter().map(|part| part.slots.capacity()).sum();
-        slots * size_of::<Slot<V>>() + self.parts.capacity() * size_of::<Part<V>>() + self.directory.capacity() * size_of::<u32>()
     }
 
     #[inline]

@@ -359,6 +359,43 @@ def test_put_many():
     assert q.put_many([]) == 0
 
 
+@pytest.mark.parametrize("take", ["get", "get_nowait", "get_many"])
+def test_room_of_a_key_whose_item_did_not_wait(take):
+    """An item that goes in at once leaves its room to the putters of its key, as one that had to wait does."""
+    q = FairQueue(100, per_key=1)
+    for key in range(50):
+        q.put(("first", key), key=key)
+    putters = {key: spawn(q.put, ("second", key), key=key) for key in (7, 23)}
+    wait_until(lambda: q.statistics().waiting_putters == 2)
+    out = []
+    while q.qsize() > 0:
+        out += q.get_many(3) if take == "get_many" else [getattr(q, take)()]
+        for key, putter in putters.items():
+            if ("first", key) in out:
+                putter.result()
+            else:
+                assert q.key_size(key) == 1
+    assert sorted(out) == sorted([("first", key) for key in range(50)] + [("second", key) for key in (7, 23)])
+
+
+def test_a_ttl_after_items_without_one():
+    """Items that went in at once keep their keys when the queue begins to keep notes, also for the putters that wait then."""
+    clock, dropped = ManualClock(), []
+    q = FairQueue(4, per_key=2, clock=clock, on_drop=lambda item, reason: dropped.append((item, reason)))
+    q.put("a1", key="a")
+    q.put("b1", key="b")
+    q.put("a2", key="a", ttl=5)
+    assert [q.key_size(key) for key in "ab"] == [2, 1]
+    waiting = spawn(q.put, "a3", key="a")
+    wait_until(lambda: q.statistics().waiting_putters == 1)
+    assert q.get() == "a1"
+    waiting.result()
+    clock.advance(6)
+    assert [q.get_nowait() for _ in range(2)] == ["b1", "a3"]
+    assert dropped == [("a2", "expired")]
+    assert q.qsize() == 0
+
+
 @pytest.mark.parametrize("end", ["shutdown", "immediate", "fail"])
 def test_every_line_ends_with_the_queue(end):
     """All who wait are woken."""

@@ -407,8 +407,8 @@ def test_the_mutex_and_changes_by_hand():
         assert (q._qsize(), q.statistics().weight) == (3, 6)
     waiting = spawn(q.put, "d" * 9)
     wait_until(lambda: q.statistics().waiting_putters == 1)
-    clock.advance(1)
     with q.mutex:
+        clock.advance(1)  # under the mutex, or the putter drops what has expired
         assert q._get() == "a"
         assert q.statistics().weight == 5
     assert q.get() == "bb"

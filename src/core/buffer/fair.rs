@@ -50,8 +50,9 @@ use std::collections::{HashMap, TryReserveError};
 pub use super::held::End;
 use super::held::{Held, NotedLane, cost_of};
 use super::notes::Notes;
+use super::slots::Slots;
 use super::turns::Turns;
-use crate::keys::{ByHash, KeyHash, Table};
+use crate::keys::{ByHash, KeyHash};
 use crate::room::{Boxed, shrink_vec};
 
 /// Below this number of lanes no memory is given back.
@@ -72,7 +73,7 @@ pub struct Rule {
 impl Rule {
     /// The part of the common places that `held` items with a total load of `load` use, divided by the weight.
     #[expect(clippy::cast_precision_loss, reason = "a comparison")]
-    fn share(&self, held: usize, load: u64) -> f64 {
+    pub(super) fn share(&self, held: usize, load: u64) -> f64 {
         if held <= self.reserved {
             return 0.0;
         }
@@ -143,11 +144,11 @@ impl<T> Lane<T> {
         self.at = self.at & !HAS_TURN | if has_turn { HAS_TURN } else { 0 };
     }
 
-    fn at(&self) -> usize {
+    pub(super) fn at(&self) -> usize {
         (self.at & !HAS_TURN) as usize
     }
 
-    fn set_at(&mut self, at: usize) {
+    pub(super) fn set_at(&mut self, at: usize) {
         self.at = self.at & HAS_TURN | u32::try_from(at).expect("no more than lanes") & !HAS_TURN;
     }
 }
@@ -158,7 +159,7 @@ pub struct Fair<T> {
     pub(super) lanes: Vec<Lane<T>>,
     /// The free slots in `lanes`.
     free: Vec<u32>,
-    pub(super) slots: Table<u32>,
+    slots: Slots,
     /// The slot that was looked up last: an operation asks for the lane of its key several times.
     last: Cell<u32>,
     pub(super) rules: HashMap<KeyHash, Rule, ByHash>,
@@ -179,7 +180,7 @@ pub struct Fair<T> {
     /// The state that is needed when notes of the items are kept, see `fair_noted`.
     pub(super) notes: Option<Box<Notes>>,
     /// The heap of all lanes, the largest share first. `None` until it is first needed.
-    largest: Option<Vec<u32>>,
+    pub(super) largest: Option<Vec<u32>>,
 }
 
 impl<T> Default for Fair<T> {
@@ -200,7 +201,7 @@ impl<T> Fair<T> {
         Self {
             lanes: Vec::new(),
             free: Vec::new(),
-            slots: Table::default(),
+            slots: Slots::default(),
             last: Cell::new(0),
             rules: HashMap::default(),
             per_key,
@@ -266,9 +267,15 @@ impl<T> Fair<T> {
         if self.lanes.get(last as usize).is_some_and(|lane| lane.key == key && lane.has_turn()) {
             return Some(last);
         }
-        let slot = *self.slots.get(key)?;
+        let slot = self.find(key)?;
         self.last.set(slot);
         Some(slot)
+    }
+
+    /// The same, without `last`.
+    #[inline]
+    pub(super) fn find(&self, key: KeyHash) -> Option<u32> {
+        self.slots.get(key, |slot| self.lanes[slot as usize].key == key)
     }
 
     fn lane(&self, key: KeyHash) -> Option<&Lane<T>> {
@@ -288,7 +295,7 @@ impl<T> Fair<T> {
     pub fn set_rule(&mut self, key: KeyHash, rule: Rule) {
         let old = if rule == Rule::default() { self.rules.remove(&key) } else { self.rules.insert(key, rule) };
         self.reserved = self.reserved - old.unwrap_or_default().reserved + rule.reserved;
-        if let Some(&slot) = self.slots.get(key) {
+        if let Some(slot) = self.find(key) {
             debug_assert_eq!(self.lanes[slot as usize].rule().reserved, rule.reserved);
             self.lanes[slot as usize].set_rule(rule);
             self.sift(slot);
@@ -306,7 +313,16 @@ impl<T> Fair<T> {
         if limit == usize::MAX && self.per_key == usize::MAX {
             return usize::MAX;
         }
-        let (held, rule) = self.lane(key).map_or_else(|| (0, self.rule(key)), |lane| (lane.items.len(), lane.rule()));
+        self.room_in(self.slot_of(key), key, limit, here, all)
+    }
+
+    /// The same, where the slot of the key's lane is known.
+    #[inline]
+    fn room_in(&self, slot: Option<u32>, key: KeyHash, limit: usize, here: usize, all: usize) -> usize {
+        let (held, rule) = match slot {
+            Some(slot) => (self.lanes[slot as usize].items.len(), self.lanes[slot as usize].rule()),
+            None => (0, self.rule(key)),
+        };
         let own = self.per_key.saturating_sub(held + here);
         if limit == usize::MAX {
             return own;
@@ -337,6 +353,24 @@ impl<T> Fair<T> {
         self.lanes[slot as usize].items.push(rank, item);
         self.has_come(slot);
         Ok(())
+    }
+
+    /// Adds an item without a rank, if there is room for it (see [`Fair::room_of`]) and memory. The item is made only then. On false nothing
+    /// has changed.
+    #[inline]
+    pub fn push_if_room(&mut self, key: KeyHash, limit: usize, item: impl FnOnce() -> T) -> bool {
+        let (slot, rank) = (self.slot_of(key), in_order(0.0));
+        if self.room_in(slot, key, limit, 0, 0) == 0 {
+            return false;
+        }
+        let reserved = match slot {
+            Some(slot) => self.lanes[slot as usize].items.try_reserve(rank).map(|()| slot),
+            None => self.open(key, rank),
+        };
+        let Ok(slot) = reserved else { return false };
+        self.lanes[slot as usize].items.push(rank, item());
+        self.has_come(slot);
+        true
     }
 
     /// Reserves memory for an item, so that `push` of it, if nothing happens before, does not lack any.
@@ -385,17 +419,33 @@ impl<T> Fair<T> {
     }
 
     /// Takes out the next item.
+    #[inline]
     pub fn pop(&mut self) -> Option<T> {
+        self.pop_keyed().map(|(item, _)| item)
+    }
+
+    /// Takes out the next item, and returns its key with it.
+    #[inline]
+    pub fn pop_keyed(&mut self) -> Option<(T, KeyHash)> {
         let (_, slot) = self.turns.first()?;
-        let cost = self.lanes[slot as usize].items.noted().and_then(NotedLane::first).map_or(1.0, cost_of);
+        let Lane { key, ref items, .. } = self.lanes[slot as usize];
+        let cost = items.noted().and_then(NotedLane::first).map_or(1.0, cost_of);
         let item = self.take(slot, End::First)?;
         self.turn_is_over(slot, cost);
-        Some(item)
+        Some((item, key))
     }
 
     /// Called when an item of the first lane, of this cost, has come out: assigns the lane its next tag.
     #[inline]
     pub(super) fn turn_is_over(&mut self, slot: u32, cost: f64) {
+        let Self { lanes, turns, .. } = self;
+        let lane = &mut lanes[slot as usize];
+        let passed_on = if lane.items.len() > 0 { turns.pass_on(lane.weight) } else { None };
+        if let Some(tag) = passed_on {
+            lane.items.delivered(cost);
+            self.virtual_time = tag;
+            return self.settle();
+        }
         self.virtual_time = self.turns.pop();
         let lane = &mut self.lanes[slot as usize];
         if lane.items.len() > 0 {
@@ -425,7 +475,7 @@ impl<T> Fair<T> {
 
     /// The lane whose item is dropped when a new item of this load finds no room. `None`: the new item is dropped.
     pub(super) fn victim(&mut self, key: KeyHash, rank: f64, end: End, load: u64) -> Option<u32> {
-        let own = self.slots.get(key).copied().filter(|&slot| self.lanes[slot as usize].items.len() > 0);
+        let own = self.find(key).filter(|&slot| self.lanes[slot as usize].items.len() > 0);
         let (held, loaded) = own.map_or((0, 0), |slot| {
             let items = &self.lanes[slot as usize].items;
             (items.len(), items.load())
@@ -535,7 +585,7 @@ impl<T> Fair<T> {
         self.largest = None;
         self.nothing_is_due();
         if self.lanes.capacity() > KEEP {
-            (self.lanes, self.free, self.turns, self.slots) = (Vec::new(), Vec::new(), self.turns.another(), Table::default());
+            (self.lanes, self.free, self.turns, self.slots) = (Vec::new(), Vec::new(), self.turns.another(), Slots::default());
         }
     }
 
@@ -544,7 +594,7 @@ impl<T> Fair<T> {
         self.leave_heap(slot);
         let lane = &mut self.lanes[slot as usize];
         lane.set_turn(false);
-        self.slots.remove(lane.key);
+        self.slots.remove(lane.key, slot);
         lane.items = Held::new(false);
         self.free.push(slot);
         if self.lanes.len() > KEEP && self.slots.len() < self.lanes.len() / 4 {
@@ -570,8 +620,8 @@ impl<T> Fair<T> {
     }
 
     /// The new slot of each lane after the free slots have been removed, and the table of the new slots.
-    fn moved_together(&self) -> Result<(Vec<u32>, Table<u32>), TryReserveError> {
-        let (mut new, mut slots, mut next) = (Vec::new(), Table::default(), 0);
+    fn moved_together(&self) -> Result<(Vec<u32>, Slots), TryReserveError> {
+        let (mut new, mut slots, mut next) = (Vec::new(), Slots::default(), 0);
         new.try_reserve_exact(self.lanes.len())?;
         for lane in &self.lanes {
             new.push(if lane.has_turn() { next } else { NOWHERE });
@@ -581,94 +631,5 @@ impl<T> Fair<T> {
             }
         }
         Ok((new, slots))
-    }
-}
-
-/// The heap of lanes by what they hold.
-impl<T> Fair<T> {
-    fn share(&self, slot: u32) -> f64 {
-        Self::share_of(&self.lanes, slot)
-    }
-
-    fn share_of(lanes: &[Lane<T>], slot: u32) -> f64 {
-        let lane = &lanes[slot as usize];
-        lane.rule().share(lane.items.len(), lane.items.load())
-    }
-
-    /// The lane that uses most of the common places for its weight, if any does. `None` if there is no memory for the heap.
-    pub(super) fn largest(&mut self) -> Option<u32> {
-        if self.largest.is_none() {
-            let mut heap = Vec::new();
-            heap.try_reserve(self.lanes.len()).ok()?;
-            for (lane, slot) in self.lanes.iter_mut().zip(0..).filter(|(lane, _)| lane.has_turn()) {
-                lane.set_at(heap.len());
-                heap.push(slot);
-            }
-            for index in (0..heap.len() / 2).rev() {
-                Self::sink(&mut self.lanes, &mut heap, index);
-            }
-            self.largest = Some(heap);
-        }
-        let first = *self.largest.as_ref()?.first()?;
-        (self.share(first) > 0.0).then_some(first)
-    }
-
-    /// Moves a lane to its position in the heap after its share has changed.
-    #[inline]
-    fn sift(&mut self, slot: u32) {
-        if self.largest.is_some() {
-            self.sift_in_heap(slot);
-        }
-    }
-
-    fn sift_in_heap(&mut self, slot: u32) {
-        let Some(heap) = &mut self.largest else { return };
-        let index = self.lanes[slot as usize].at();
-        if index < heap.len() {
-            let index = Self::rise(&mut self.lanes, heap, index);
-            Self::sink(&mut self.lanes, heap, index);
-        }
-    }
-
-    fn leave_heap(&mut self, slot: u32) {
-        let Some(heap) = &mut self.largest else { return };
-        let index = self.lanes[slot as usize].at();
-        heap.swap_remove(index);
-        if let Some(&moved) = heap.get(index) {
-            self.lanes[moved as usize].set_at(index);
-            self.sift(moved);
-        }
-    }
-
-    fn swap(lanes: &mut [Lane<T>], heap: &mut [u32], one: usize, other: usize) {
-        heap.swap(one, other);
-        for index in [one, other] {
-            lanes[heap[index] as usize].set_at(index);
-        }
-    }
-
-    fn rise(lanes: &mut [Lane<T>], heap: &mut [u32], mut index: usize) -> usize {
-        while index > 0 {
-            let parent = (index - 1) / 2;
-            if Self::share_of(lanes, heap[index]) <= Self::share_of(lanes, heap[parent]) {
-                break;
-            }
-            Self::swap(lanes, heap, index, parent);
-            index = parent;
-        }
-        index
-    }
-
-    fn sink(lanes: &mut [Lane<T>], heap: &mut [u32], mut index: usize) {
-        loop {
-            let share = |index: usize| heap.get(index).map_or(-1.0, |&slot| Self::share_of(lanes, slot));
-            let (left, right) = (2 * index + 1, 2 * index + 2);
-            let child = if share(right) > share(left) { right } else { left };
-            if share(child) <= share(index) {
-                return;
-            }
-            Self::swap(lanes, heap, index, child);
-            index = child;
-        }
     }
 }

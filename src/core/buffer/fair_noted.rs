@@ -121,7 +121,7 @@ impl<T> Fair<T> {
     }
 
     fn becomes_due(&mut self, end: Nanos, slot: u32) {
-        let lanes = self.slots.len();
+        let lanes = self.keys();
         let Some(notes) = &mut self.notes else { return };
         if notes.add(end, slot) > 2 * lanes + KEEP {
             self.all_are_due();
@@ -250,7 +250,7 @@ impl<T> Fair<T> {
         }
         let mut first = Some(first);
         while self.room_of(key, bounds.limit, 0, 0) == 0 || note.weight > bounds.weight.saturating_sub(self.weighed) {
-            let own = self.slots.get(key).copied();
+            let own = self.find(key);
             let is_at_its_bound = own.is_some_and(|own| self.lanes[own as usize].items.len() >= self.per_key);
             let slot = first.take().or_else(|| if is_at_its_bound { own } else { self.largest() });
             if !lost.try_reserve(1) {
@@ -268,7 +268,7 @@ impl<T> Fair<T> {
         let other_end = if end == End::First { End::Last } else { End::First };
         let (mut stay, mut stay_own, mut stay_weight) = (0, 0, 0_u64);
         for (&each, rule) in self.rules.iter().filter(|(_, rule)| rule.reserved > 0) {
-            let Some(&slot) = self.slots.get(each) else { continue };
+            let Some(slot) = self.find(each) else { continue };
             let items = &self.lanes[slot as usize].items;
             let held = items.len().min(rule.reserved);
             stay += held;

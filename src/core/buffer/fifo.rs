@@ -116,7 +116,8 @@ impl<T> Buffer for Fifo<T> {
         self.ring.push_back(item);
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a part of the get from a queue with notes")]
+    #[inline(always)]
     fn pop(&mut self) -> Option<T> {
         let item = self.ring.pop_front();
         if self.wastes_memory() {

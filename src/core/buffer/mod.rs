@@ -12,6 +12,8 @@ mod fifo;
 pub mod heap;
 mod held;
 mod notes;
+mod shares;
+mod slots;
 mod sorted;
 mod turns;
 
@@ -149,7 +151,25 @@ pub trait Buffer {
         false
     }
 
+    /// The key of an item that comes in.
     fn key_of(&self, _item: &Self::Item) -> KeyHash {
+        unreachable!("{}", NO_KEYS)
+    }
+
+    /// The key of an item that has come out. `None`: the item does not know it, because it came by `push_with_key`.
+    fn key_of_taken(&self, item: &Self::Item) -> Option<KeyHash> {
+        Some(self.key_of(item))
+    }
+
+    /// As `pop`, with the key of the item.
+    fn pop_keyed(&mut self) -> Option<(Self::Item, KeyHash)> {
+        let item = self.pop()?;
+        let key = self.key_of(&item);
+        Some((item, key))
+    }
+
+    /// See [`Fair::push_if_room`]. Only of items without ranks, in a buffer without notes.
+    fn push_with_key(&mut self, _key: KeyHash, _limit: usize, _item: impl FnOnce() -> Self::Item) -> bool {
         unreachable!("{}", NO_KEYS)
     }
 
@@ -251,6 +271,13 @@ pub struct Keyed<T> {
     pub item: T,
 }
 
+impl<T> Keyed<T> {
+    /// An item that does not know its key, for [`Buffer::push_with_key`].
+    pub fn without_key(item: T) -> Self {
+        Self { key: KeyHash::NONE, rank: 0.0, item }
+    }
+}
+
 impl<T: Copy> Buffer for Fair<Keyed<T>> {
     type Item = Keyed<T>;
 
@@ -281,6 +308,18 @@ impl<T: Copy> Buffer for Fair<Keyed<T>> {
 
     fn key_of(&self, item: &Keyed<T>) -> KeyHash {
         item.key
+    }
+
+    fn key_of_taken(&self, item: &Keyed<T>) -> Option<KeyHash> {
+        Some(item.key).filter(|&key| key != KeyHash::NONE)
+    }
+
+    fn pop_keyed(&mut self) -> Option<(Keyed<T>, KeyHash)> {
+        self.pop_keyed()
+    }
+
+    fn push_with_key(&mut self, key: KeyHash, limit: usize, item: impl FnOnce() -> Keyed<T>) -> bool {
+        self.push_if_room(key, limit, item)
     }
 
     fn room_of(&self, key: KeyHash, limit: usize, here: usize, all: usize) -> usize {

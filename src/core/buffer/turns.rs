@@ -106,6 +106,22 @@ impl Turns {
         }
     }
 
+    /// Removes the first lane, and adds it again with the tag of its next turn: as `pop` and `push`, in one step. Returns the tag that it had.
+    /// `None`: nothing has changed, because its weight has, or tags may be assigned in any order.
+    #[inline]
+    pub(super) fn pass_on(&mut self, weight: f64) -> Option<f64> {
+        let mut first = self.firsts.peek_mut().filter(|first| first.0.2 == weight.to_bits())?;
+        let Reverse((tag, class, bits)) = *first;
+        let queue = &mut self.classes[class as usize];
+        let (_, slot) = queue.pop_front()?;
+        let now = f64::from_bits(tag.0);
+        self.tagged += 1;
+        queue.push_back((((now + 1.0 / weight).to_bits(), self.tagged), slot));
+        let &(next, _) = queue.front()?;
+        *first = Reverse((next, class, bits));
+        Some(now)
+    }
+
     /// The queue of this weight. Usually it is that of the current first lane, and nothing has to be hashed.
     #[inline]
     fn class_of(&self, weight: u64) -> Option<u32> {

@@ -87,13 +87,15 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
     }
 
     fn get_batch(&mut self, max: usize) -> Option<Vec<B::Item>> {
-        let batch = self.buffer.pop_many(max).ok()?;
+        let batch = if self.lanes.is_empty() {
+            self.buffer.pop_many(max).ok()?
+        } else {
+            let mut batch = Vec::new();
+            batch.try_reserve_exact(max.min(self.buffer.len())).ok()?;
+            batch.extend(std::iter::from_fn(|| self.pop()).take(max));
+            batch
+        };
         self.count_taken(batch.len());
-        if !self.lanes.is_empty() {
-            for item in &batch {
-                self.left(item);
-            }
-        }
         Some(batch)
     }
 

@@ -109,11 +109,25 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         self.wait_queues.remove_queues();
     }
 
-    /// Called when an item has left the buffer, so that its key has room.
+    /// Takes out the next item. Its key has room then.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<B::Item> {
+        if self.lanes.is_empty() {
+            return self.buffer.pop();
+        }
+        let (item, key) = self.buffer.pop_keyed()?;
+        self.key_has_room(key);
+        Some(item)
+    }
+
+    /// Called when an item that is not the next one has left the buffer, so that its key has room: any key, if the item does not know its own.
     #[inline]
     pub(super) fn left(&mut self, item: &B::Item) {
         if self.buffer.is_keyed() && !self.lanes.is_empty() {
-            self.key_has_room(self.buffer.key_of(item));
+            match self.buffer.key_of_taken(item) {
+                Some(key) => self.key_has_room(key),
+                None => self.all_have_room(),
+            }
         }
     }
 

@@ -124,10 +124,9 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
                 return Err(GetError::Composed);
             }
             if state.wait_queues.has_turn(Side::Get, waiter) {
-                if let Some(item) = state.buffer.pop() {
+                if let Some(item) = state.pop() {
                     state.wait_queues.remove_waiter(waiter, wakes);
                     state.count_taken(1);
-                    state.left(&item);
                     state.wake_eligible(wakes);
                     return Ok(item);
                 }

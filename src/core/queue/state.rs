@@ -469,11 +469,10 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         if self.is_barred(Side::Get, admission) && !self.forget_after_fork() {
             return Err(GetError::Empty);
         }
-        let Some(item) = self.buffer.pop() else {
+        let Some(item) = self.pop() else {
             return Err(self.empty_error());
         };
         self.count_taken(1);
-        self.left(&item);
         if !self.wait_queues.queue(Side::Put).none_waiting() || !self.lanes.is_empty() {
             self.wake_eligible(wakes);
         }

@@ -31,6 +31,7 @@ use super::policy::{Dropped, Overflow};
 use super::state::{Admission, Side, State};
 use crate::buffer::Buffer;
 use crate::clock::{Clock, Nanos, TICKS};
+use crate::keys::KeyHash;
 use crate::monitor::{Monitor, MonitorState};
 use crate::section::Domain;
 use crate::wait::{Wake, Wakes};
@@ -122,20 +123,20 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
         })
     }
 
-    /// The fast path of a put of an item with a key into a queue without notes. On an error nothing has happened.
+    /// The fast path of a put of an item with this key, and without a rank, into a queue without notes. The item is made only if there is room
+    /// for it, and need not know its key. On false nothing has happened.
     #[inline]
-    pub fn put_keyed_uncontended(&self, proof: D::Proof<'_>, item: B::Item) -> Result<(), B::Item> {
+    pub fn put_keyed_uncontended(&self, proof: D::Proof<'_>, key: KeyHash, item: impl FnOnce() -> B::Item) -> bool {
         self.section.with(proof, |state| {
             let nobody = state.wait_queues.queue(Side::Get).none_waiting() && !state.has_waiting_putters_with_key();
             if !nobody || !state.is_plain || !state.is_quiet_at(state.buffer.len() + 1) {
-                return Err(item);
+                return false;
             }
-            if !state.has_room_for(state.buffer.key_of(&item)) {
-                return Err(item);
+            let goes = state.buffer.push_with_key(key, state.limit, item);
+            if goes {
+                state.count_stored(1);
             }
-            state.buffer.push_keyed(item)?;
-            state.count_stored(1);
-            Ok(())
+            goes
         })
     }
 

@@ -2,9 +2,10 @@
 //!
 //! # Protocol
 //! The key of an item is determined first, outside every section: it is passed to `put`, or the user's `key` function is called once. Only
-//! a hash of it is kept. While the item is inside the queue it is wrapped in a [`FairItem`]; every operation that takes items out unwraps
-//! them with [`QueueInner::bare`]. The core does the rest (`sluicegate_core::buffer::Fair`, and `lanes` of its queue). No Python code runs
-//! in the middle of an operation, so no baton is needed.
+//! a hash of it is kept. An item that may have to wait is wrapped in a [`FairItem`], together with its key; one that goes into the queue at
+//! once, without a rank or a note, is not: the lane that it is in has the key. Every operation that takes items out unwraps them with
+//! [`QueueInner::bare`], if they are wrapped. The core does the rest (`sluicegate_core::buffer::Fair`, and `lanes` of its queue). No Python
+//! code runs in the middle of an operation, so no baton is needed.
 //!
 //! With `within="priority"` the rank of an item is its arrival time plus `aging` seconds for each step of its priority. So an item whose
 //! priority is larger by n can be overtaken only by items that arrive within n times `aging` seconds after it.
@@ -30,7 +31,7 @@ use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, Truth, text};
 use crate::rt::blocking;
 use crate::rt::guarded;
-use crate::rt::hot::{Fast, attached, deliver, is_trivial_timeout, trivial_timeout};
+use crate::rt::hot::{Fast, attached, deliver, is_trivial_timeout, none, trivial_timeout};
 use crate::rt::hot_methods::hot_methods;
 use crate::rt::kept::interned;
 use crate::rt::operation::Operation;
@@ -84,15 +85,14 @@ impl QueueInner {
         self.fair.as_deref().ok_or_else(|| PyTypeError::new_err("this is not a FairQueue"))
     }
 
-    /// Unwraps an item on its way out.
-    #[inline]
+    /// Unwraps an item on its way out, if it is wrapped.
+    #[expect(clippy::inline_always, reason = "a part of every get")]
+    #[inline(always)]
     pub(in crate::queue) fn bare(&self, py: Python<'_>, item: Item) -> Item {
-        if self.fair.is_none() {
+        if self.fair.is_none() || !item.bind(py).is_exact_instance_of::<FairItem>() {
             return item;
         }
-        let item = item.into_bound(py);
-        let bare = item.cast::<FairItem>().ok().map(|fair| fair.get().item.clone_ref(py));
-        bare.unwrap_or_else(|| item.unbind())
+        unwrapped(py, item)
     }
 
     /// Wraps an item with its key and rank.
@@ -157,6 +157,13 @@ impl QueueInner {
     }
 }
 
+#[inline(never)]
+fn unwrapped(py: Python<'_>, item: Item) -> Item {
+    let item = item.into_bound(py);
+    let bare = item.cast_exact::<FairItem>().ok().map(|fair| fair.get().item.clone_ref(py));
+    bare.unwrap_or_else(|| item.unbind())
+}
+
 type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
 /// `put` and similar methods. With an `admission` it may be tried at once, without a `ttl`. An item that cannot be put at once waits, or is
@@ -211,17 +218,16 @@ fn put_fast(
     if is_plain && keys.refuses_again(|| inner.core.refuses_key(py, hash)) {
         return refuse(py, inner, Refused::Put);
     }
+    if terms == Terms::NONE && inner.core.put_keyed_uncontended(py, hash, || item.to_owned().unbind()) {
+        return Fast::Done(none(py));
+    }
     let Ok(fair) = Bound::new(py, FairItem { key: hash, rank: 0.0, item: item.to_owned().unbind() }) else {
         return Fast::Declined;
     };
     if terms != Terms::NONE {
         return put_composed(inner, fair.into_any(), terms, admission);
     }
-    let fair = match inner.core.put_keyed_uncontended(py, fair.into_any().unbind()) {
-        Ok(()) => return Fast::Done(py.None()),
-        Err(fair) => fair,
-    };
-    let (wakes, result) = inner.core.try_put(py, fair, admission);
+    let (wakes, result) = inner.core.try_put(py, fair.into_any().unbind(), admission);
     deliver(wakes);
     match result {
         Ok(()) => Fast::Done(py.None()),

@@ -41,6 +41,11 @@ pub(in crate::queue) fn key_and_rank(item: &Item) -> (KeyHash, f64) {
     fair.map_or((KeyHash::new([0; 2]), 0.0), |fair| (fair.key, fair.rank))
 }
 
+/// The key of an item that has come out of the buffer, unless it is not wrapped.
+pub(in crate::queue) fn key_if_wrapped(item: &Item) -> Option<KeyHash> {
+    item.bind(inside_a_section()).cast_exact::<FairItem>().ok().map(|fair| fair.get().key)
+}
+
 /// The object to be visited by the garbage collector for an item.
 pub(in crate::queue) fn shown_of(item: &Item) -> &Item {
     item.bind(attached_in_traverse()).cast::<FairItem>().map_or(item, |fair| &fair.get().item)

@@ -13,7 +13,7 @@ use sluicegate_core::keys::KeyHash;
 use sluicegate_core::queue::{DropReason, Lost, NEVER, Note};
 use sluicegate_core::shed::Codel;
 
-use crate::queue::fair_item::key_and_rank;
+use crate::queue::fair_item::{key_and_rank, key_if_wrapped};
 use crate::queue::plain;
 pub(in crate::queue) use crate::rt::Item;
 use crate::rt::drops::drop_flat;
@@ -333,7 +333,8 @@ impl Buffer for Items {
         self.ring.len()
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a part of every put")]
+    #[inline(always)]
     fn push_in_place(&mut self, item: Item) {
         self.ring.push(item);
     }
@@ -388,6 +389,23 @@ impl Buffer for Items {
 
     fn key_of(&self, item: &Item) -> KeyHash {
         key_and_rank(item).0
+    }
+
+    fn key_of_taken(&self, item: &Item) -> Option<KeyHash> {
+        key_if_wrapped(item)
+    }
+
+    fn pop_keyed(&mut self) -> Option<(Item, KeyHash)> {
+        let popped = self.fair.as_mut()?.pop_keyed()?;
+        self.size -= 1;
+        Some(popped)
+    }
+
+    #[inline]
+    fn push_with_key(&mut self, key: KeyHash, limit: usize, item: impl FnOnce() -> Item) -> bool {
+        let goes = self.fair.as_mut().is_some_and(|fair| fair.push_if_room(key, limit, item));
+        self.size += usize::from(goes);
+        goes
     }
 
     fn room_of(&self, key: KeyHash, limit: usize, here: usize, all: usize) -> usize {

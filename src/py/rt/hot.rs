@@ -498,12 +498,17 @@ impl Call {
         arguments
     }
 
+    #[inline]
+    fn keyword_count(&self) -> isize {
+        // SAFETY: a tuple, as the calling convention has it.
+        if self.kwnames.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(self.kwnames) } }
+    }
+
     /// The names and values of the keyword arguments.
     #[inline]
     fn keywords<'a, 'py>(&self, py: Python<'py>) -> impl Iterator<Item = (Borrowed<'a, 'py, PyAny>, Borrowed<'a, 'py, PyAny>)> {
         let Self { kwnames, nargs, .. } = *self;
-        // SAFETY: a tuple, as the calling convention has it.
-        let count = if kwnames.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(kwnames) } };
+        let count = self.keyword_count();
         let call = *self;
         (0..count).map(move |index| {
             // SAFETY: the index is below the tuple's length, and there is a value for each name.
@@ -519,14 +524,23 @@ impl Call {
     /// It is a part of each entry: then the names are compared with constants, and a keyword costs a quarter of what it costs in a function.
     #[expect(clippy::inline_always, reason = "see above")]
     #[inline(always)]
-    fn sort<'py, const N: usize>(
+    fn sort<'a, 'py, const N: usize>(
         &self,
         py: Python<'py>,
-        sorted: &mut Arguments<'_, 'py, N>,
+        sorted: &mut Arguments<'a, 'py, N>,
         parameters: [&'static Parameter; N],
         positional: usize,
         required: usize,
     ) -> bool {
+        if self.nargs == required && self.keyword_count() == 1 {
+            // Most calls that come here: what comes after the first test has no loop but over constants.
+            // SAFETY: this many arguments were passed.
+            *sorted = unsafe { self.required(py, required) };
+            // SAFETY: the tuple has one name, and there is a value for it.
+            let (name, value) = unsafe { (ffi::PyTuple_GET_ITEM(self.kwnames, 0), self.argument(py, required)) };
+            let index = parameters.iter().position(|parameter| parameter.is(name));
+            return index.is_some_and(|index| sorted[index].replace(value).is_none());
+        }
         if self.nargs > positional {
             return false;
         }
