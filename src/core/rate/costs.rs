@@ -228,14 +228,14 @@ fn a_new_key_does_not_cost_as_much_as_there_are_keys_in_use() {
     let mut calls = 0;
     loop {
         let (dear, refused) = steps(|| keyed.try_acquire((), key(FULL), TOKEN).1);
-        assert!(dear <= 2 * 64 * PART, "{dear}"); // for a key that can be forgotten, and for the first that will be
+        assert!(dear <= 2 * 32 * PART, "{dear}"); // for a key that can be forgotten, and for the first that will be
         assert_eq!(refused, Err(Refusal::AllKeysInUse(TOKEN)), "as told by the keys that have been looked at");
         if dear == 0 {
             break; // all have been
         }
         calls += 1;
     }
-    assert!(calls > 1 && calls < 10, "{calls}");
+    assert!(calls > 1 && calls < 20, "{calls}");
     clock.advance(TOKEN);
     assert_eq!(keyed.try_acquire((), key(FULL), TOKEN).1, Ok(true));
 }

@@ -20,7 +20,7 @@ use std::collections::TryReserveError;
 use crate::keys::{KeyHash, Table};
 
 /// The largest number of parts, of at most 1024 slots each, that one search looks at.
-const MOST: usize = 64;
+const MOST: usize = 32;
 
 /// The bound of a part without keys, and a key that is none.
 const NONE: (u64, KeyHash) = (u64::MAX, KeyHash::NONE);
