@@ -2,7 +2,7 @@
 import queue
 from asyncio import AbstractEventLoop, Future, ReadTransport
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterable, Iterator, Mapping
-from contextvars import Context
+from contextvars import Context, ContextVar
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from types import GenericAlias, MappingProxyType, TracebackType
@@ -129,6 +129,7 @@ __all__ = [
     "Transfer",
     "UnlimitedRate",
     "ZeroRate",
+    "_FirstAttempts",
     "__version__",
     "_after_fork_in_child",
     "_async_select",
@@ -136,6 +137,7 @@ __all__ = [
     "_duration",
     "_io_close",
     "_leaves",
+    "_raise_again",
     "_read_chunks",
     "_read_lines",
     "_refuse_coroutine_function",
@@ -3661,6 +3663,18 @@ class RetryBudget:
     def __reduce__(self) -> NoReturn: ...
     def __copy__(self) -> NoReturn: ...
     def __deepcopy__(self, _memo: object) -> NoReturn: ...
+
+# The base of `Retry`, which is written in Python.
+@disjoint_base
+class _FirstAttempts:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _prepare(self, current: ContextVar[Any], budget: RetryBudget, has_deadline: bool) -> None: ...
+    def _run(self, function: Any, args: Any, kwargs: Any) -> Any: ...
+    def _count_first(self) -> None: ...
+    @property
+    def _first_successes(self) -> int: ...
+
+def _raise_again(error: BaseException) -> NoReturn: ...
 
 # Behind `sluicegate.io`; not there in a build without the feature `tokio`.
 

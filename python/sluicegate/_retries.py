@@ -9,8 +9,9 @@ so an error is repeated by one layer alone:
 | which the other one would not repeat                         | the inner one                           |
 | which the inner one has repeated in vain, or one raised from it | no other: the outer raises it           |
 
-Most calls succeed at once, and need no state of their own; so the first attempt of a call that has no deadline has a list with the `Retry`
-in its place, which makes the whole call a tenth cheaper.
+Most calls succeed at once, and need no state of their own; so the first attempt of a call that has no deadline is made by the binding
+(`_FirstAttempts`), with a list in the place of that state, which has the `Retry`. When the attempt is over, the list stays in the context
+variable, and says that there is no call: taking it out would cost as much as putting it in.
 
 A generator that yields inside `with attempt:` leaves the context variable set in its consumer. So the call of an attempt in a generator has
 the generator's frame, and counts only while that runs.
@@ -34,7 +35,7 @@ from weakref import ref
 from sluicegate._arguments import count
 from sluicegate._backoff import Backoff
 from sluicegate._classes import public
-from sluicegate._core import RetryBudget, Semaphore, _clock, _duration
+from sluicegate._core import RetryBudget, Semaphore, _clock, _duration, _FirstAttempts, _raise_again
 from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Refused
 from sluicegate._leaves import answer_of, are_named, attribute_of, condition, leaves, longer, longest_retry_after
@@ -151,8 +152,8 @@ class _Call:
         return False
 
 
-#: The call that this thread or task is in. Its first attempt has a list in its place: the `Retry`, or None when the attempt is over, and
-#: then the errors that were repeated inside. For attempts in a loop it is a weak reference: if a signal handler raises before the first
+#: The call that this thread or task is in. Its first attempt has a list in its place: the `Retry`, and then the errors that were repeated
+#: inside; when the attempt is over, None alone. For attempts in a loop it is a weak reference: if a signal handler raises before the first
 #: line of `__exit__`, the call ends with its frame.
 _current: contextvars.ContextVar[_Call | ref[_Call] | list[Any] | None] = contextvars.ContextVar("sluicegate.retry", default=None)
 
@@ -225,11 +226,10 @@ class Deadline:
 def _raise_own(call: _Call) -> NoReturn:
     """Raise the call's own error, whose context is not the refusal that is being handled."""
     error: Any = call.own
-    call.own, context = None, error.__context__
+    call.own = None
     try:
-        raise error
+        _raise_again(error)
     finally:
-        error.__context__ = context
         del error
 
 
@@ -373,7 +373,7 @@ class _Attempts:
 
 
 @public
-class Retry:
+class Retry(_FirstAttempts):
     """Repeats calls that fail, after growing random delays, within a budget and a deadline, for threads and asyncio.
 
     `attempts` is the largest number of attempts of a call, the first one included; None for no such limit, which needs `total`. `on` says
@@ -442,9 +442,9 @@ class Retry:
             self._budget = budget
         self._deposit: Callable[[], None] = self._budget.deposit
         self._sleeper: Semaphore = Semaphore(0, clock=self._clock)
-        self._first, self._later, self._retries, self._left = Counter(), Counter(), Counter(), Counter()
+        self._prepare(_current, self._budget, self._total is not None)
+        self._later, self._retries, self._left = Counter(), Counter(), Counter()
         self._exhausted, self._late, self._unpaid, self._other = Counter(), Counter(), Counter(), Counter()
-        self._count_first = self._first.add
 
     @property
     def name(self) -> str | None:
@@ -476,35 +476,33 @@ class Retry:
         """
         return self._run(function, args, kwargs)
 
-    def _run(self, function: Any, args: Any, kwargs: Any) -> Any:
-        """Do what `call` does. A caller that has the arguments in this form saves a second tuple and a second dict."""
-        if self._total is not None or _current.get() is not None:
-            return self._attempts_of(self._begin(), 0.0, function, args, kwargs)
-        flag: list[Any] = [self]
-        token = None
+    # What `_run` does apart from making the first attempt; it is in the binding.
+
+    def _run_in_state(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """Make the attempts of a call that has a deadline, or is inside another one."""
+        return self._attempts_of(self._begin(), 0.0, function, args, kwargs)
+
+    def _after_first(self, flag: list[Any], error: Exception, function: Any) -> tuple[_Call, float]:
+        """Return a call whose first attempt has raised `error`, and the seconds until the next one. Raise it if there is none."""
         try:
-            token = _current.set(flag)
-            result = function(*args, **kwargs) if kwargs else function(*args)  # `**` of an empty dict would make another one
-        except Exception as error:
+            _raise_again(error)
+        except Exception:
             check_callable_now(function)
             call = _Call()
             call.retry, call.repeated = self, flag
             wait = self._wait_after(call, error)
-            del flag[1:]
             if wait is None:
                 raise
             call.repeated = []
-        else:
-            if type(result) in NOT_RUN and (text := not_run(function, result, "retry")) is not None:
-                raise TypeError(text)
-            self._count_first()
-            self._deposit()
-            return result
+            return call, wait
         finally:
-            flag[0] = None
-            if token is not None:  # otherwise a signal handler has raised just after it was set
-                _current.reset(token)
-        return self._attempts_of(call, wait, function, args, kwargs)
+            del error  # which its traceback would refer to
+
+    def _checked(self, function: Any, result: Any) -> Any:
+        """Return the result of a call, unless nothing has run."""
+        if type(result) in NOT_RUN and (text := not_run(function, result, "retry")) is not None:
+            raise TypeError(text)
+        return result
 
     def _attempts_of(self, call: _Call, wait: float, function: Any, args: Any, kwargs: Any) -> Any:
         """Make attempts, the first of them after `wait` seconds, and return the result."""
@@ -526,8 +524,7 @@ class Retry:
                         raise
                     wait = found
                 else:
-                    if type(result) in NOT_RUN and (text := not_run(function, result, "retry")) is not None:
-                        raise TypeError(text)
+                    self._checked(function, result)
                     self._succeeded(call)
                     return result
                 finally:
@@ -598,7 +595,7 @@ class Retry:
         if call.number > 1:
             self._later.add()
             return
-        self._first.add()
+        self._count_first()
         if call.outer is None or all(outer.retry._budget is not self._budget for outer in call.outers() if outer.retry is not None):
             self._deposit()  # otherwise the outer call's success is the one that counts
 
@@ -680,7 +677,7 @@ class Retry:
         waits = self._sleeper.statistics()
         return RetryStatistics(
             name=self._name,
-            first_successes=self._first.value,
+            first_successes=self._first_successes,
             later_successes=self._later.value,
             retries=self._retries.value,
             exhausted=self._exhausted.value,

@@ -9,7 +9,7 @@
 //! | `rate`    | the limiters                                                                                      |
 //! | `adaptive` | the adaptive limits                                                                             |
 //! | `breaker` | the circuit breakers                                                                              |
-//! | `retry`   | the budget of retries                                                                             |
+//! | `retry`   | the budget of retries, and the first attempt of a call                                            |
 //! | `semaphore` | the semaphores                                                                                  |
 //! | `credits` | the credit channels                                                                               |
 //! | `io`      | files and sockets, without the GIL (feature `tokio`)                                              |
@@ -125,7 +125,9 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     adaptive::hot::install(py)?;
 
     module.add_class::<retry::budget::PyRetryBudget>()?;
-    retry::budget::install(&py.get_type::<retry::budget::PyRetryBudget>())?;
+    module.add_class::<retry::first::PyFirstAttempts>()?;
+    module.add_function(wrap_pyfunction!(retry::first::_raise_again, module)?)?;
+    retry::install(py)?;
 
     module.add_class::<credits::channel::PyChannel>()?;
     module.add_class::<credits::channel::PyCreditChannel>()?;

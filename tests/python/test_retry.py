@@ -7,6 +7,7 @@ import concurrent.futures
 import contextvars
 import copy
 import functools
+import gc
 import inspect
 import itertools
 import math
@@ -735,6 +736,58 @@ def test_a_call_after_another_in_one_attempt_is_nested_too():
         outer.call(attempt)
     assert failing.calls == 2
     assert inner.statistics().first_successes == 2
+
+
+def test_a_context_copied_in_a_first_attempt():
+    """It is inside the call as long as the attempt lasts, in another thread too. Afterwards, and in the next call, it is not."""
+    outer, inner = (Retry(2, on=OSError, backoff=AT_ONCE, budget=PLENTY()) for _ in range(2))
+    copies = []
+
+    def calls_in(context):
+        failing = Failing()
+        with pytest.raises(OSError, match="failure"):
+            spawn(lambda: context.run(inner.call, failing)).result()
+        return failing.calls
+
+    def attempt():
+        copies.append(contextvars.copy_context())
+        return calls_in(copies[-1])
+
+    assert outer.call(attempt) == 1
+    assert calls_in(copies[0]) == 2
+    assert outer.call(lambda: (calls_in(copies[0]), attempt())) == (2, 1)
+    assert [calls_in(each) for each in (*copies, contextvars.copy_context())] == [2, 2, 2]
+
+
+def test_a_call_leaves_no_error_behind():
+    """What was repeated inside an attempt is not kept when the call is over, whether it has succeeded or not."""
+    outer, inner = Retry(2, on=KeyError), Retry(2, on=OSError, backoff=AT_ONCE, budget=PLENTY())
+    seen = []
+
+    class Failed(OSError):
+        pass
+
+    def fail():
+        error = Failed()
+        seen.append(weakref.ref(error))
+        raise error
+
+    def attempt(swallow):
+        try:
+            inner.call(fail)
+        except Failed:
+            if not swallow:
+                raise
+
+    def run():
+        outer.call(attempt, True)
+        with pytest.raises(Failed):
+            outer.call(attempt, False)
+
+    contextvars.copy_context().run(run)
+    run()
+    gc.collect()
+    assert [each() for each in seen] == [None] * 8
 
 
 def test_a_generator_may_be_closed_elsewhere():

@@ -35,6 +35,13 @@ pub(crate) struct PyRetryBudget {
     common: Common,
 }
 
+impl PyRetryBudget {
+    #[inline]
+    pub(super) fn core(&self) -> &retry_budget::RetryBudget<Waker, Attached> {
+        &self.core
+    }
+}
+
 /// More tokens than this cannot be counted.
 const MOST: f64 = 1e9;
 

@@ -10,6 +10,7 @@
 
 use std::hint::black_box;
 
+use pyo3::exceptions::PyLookupError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyString, PyTuple, PyType};
@@ -176,6 +177,42 @@ pub(crate) fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Py
         let result = perhaps_the_last!(PyImport_Import(name.as_ptr()));
         Bound::from_owned_ptr_or_err(py, result)
     }
+}
+
+/// `callable(*args, **kwargs)`
+#[inline]
+pub(crate) fn call_with<'py>(
+    callable: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let kwargs = if kwargs.is_empty() { std::ptr::null_mut() } else { kwargs.as_ptr() };
+    // SAFETY: valid objects; the result is a new reference or null with an error set.
+    unsafe {
+        let result = perhaps_the_last!(PyObject_Call(callable.as_ptr(), args.as_ptr(), kwargs));
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// The value of a `ContextVar` that has a default.
+#[inline]
+pub(crate) fn value_of<'py>(variable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = variable.py();
+    let mut value = std::ptr::null_mut();
+    // SAFETY: attached; another object than a `ContextVar` is an error. The value is a new reference.
+    unsafe {
+        match ffi::PyContextVar_Get(variable.as_ptr(), std::ptr::null_mut(), &raw mut value) {
+            0 => Bound::from_owned_ptr_or_opt(py, value).ok_or_else(|| PyLookupError::new_err(())),
+            _ => Err(PyErr::fetch(py)),
+        }
+    }
+}
+
+/// Sets a `ContextVar`, for good.
+#[inline]
+pub(crate) fn set_value(variable: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: attached; another object than a `ContextVar` is an error. The token is a new reference.
+    unsafe { Bound::from_owned_ptr_or_err(variable.py(), ffi::PyContextVar_Set(variable.as_ptr(), value.as_ptr())).map(drop) }
 }
 
 pub(crate) fn call_method<'py, A>(object: &Bound<'py, PyAny>, name: &Bound<'py, PyString>, args: A) -> PyResult<Bound<'py, PyAny>>
