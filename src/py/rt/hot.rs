@@ -524,10 +524,10 @@ impl Call {
     /// It is a part of each entry: then the names are compared with constants, and a keyword costs a quarter of what it costs in a function.
     #[expect(clippy::inline_always, reason = "see above")]
     #[inline(always)]
-    fn sort<'a, 'py, const N: usize>(
+    fn sort<'py, const N: usize>(
         &self,
         py: Python<'py>,
-        sorted: &mut Arguments<'a, 'py, N>,
+        sorted: &mut Arguments<'_, 'py, N>,
         parameters: [&'static Parameter; N],
         positional: usize,
         required: usize,
