@@ -733,7 +733,7 @@ def test_an_interrupt_anywhere_leaves_no_call_behind(call):
             again.call(failing, calls)
         assert len(calls) == 2, at
         at += 1
-    assert at > 10
+    assert at > 1  # in `call` of a Retry, whose first attempt is made by the binding, there are two places
 
 
 def failing(calls):
