@@ -9,8 +9,10 @@ import os
 import queue
 import sys
 import threading
+import time
 import weakref
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from helpers import FORKING, LoopThread, run_script, spawn, wait_until
@@ -217,8 +219,13 @@ def test_those_who_wait_for_it_get_it_in_order(kind):
 
 
 def waiting_for(q):
-    """How many threads of `spawn` sleep in the wait queue of the mutex. (It has no statistics: a thread that sleeps uses no processor.)"""
-    return sum(1 for frame in sys._current_frames().values() if frame.f_code.co_name == "enter" and frame.f_locals.get("q") is q)
+    """How many threads are in `enter`, and sleep whenever one looks. (The wait queue of the mutex has no statistics.)"""
+    inside = [ident for ident, frame in sys._current_frames().items() if frame.f_code.co_name == "enter" and frame.f_locals.get("q") is q]
+    stats = [Path(f"/proc/self/task/{each.native_id}/stat") for each in threading.enumerate() if each.ident in inside]
+    for _ in range(20):  # one that is only about to wait runs, or is ready to
+        time.sleep(0.001)
+        stats = [stat for stat in stats if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "S"]
+    return len(stats)
 
 
 @every_kind
