@@ -205,7 +205,7 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     "breaker-permit": (Nanoseconds(250),),
     "breaker-denied": (Nanoseconds(120),),
     "retry": (Nanoseconds(300), Faster("tenacity", 10)),
-    "guard": (Nanoseconds(1500),),
+    "guard": (Added("the call alone", 1500),),
     "asgi-rate": MIDDLEWARE,
     "asgi-concurrency": MIDDLEWARE,
     "wsgi-rate": MIDDLEWARE,

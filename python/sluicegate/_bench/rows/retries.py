@@ -20,6 +20,7 @@ Call: TypeAlias = Callable[[], Any]
 BY_CALL = "sluicegate, call"
 TENACITY = "tenacity"
 STAMINA = "stamina"
+ALONE = "the call alone"
 #: More than is ever taken.
 PLENTY = 1e9
 
@@ -87,5 +88,10 @@ ROWS = (
         ),
         least=1_000,
     ),
-    Row("guard", "a call that five layers let through, one thread", (Contender(OURS, turns(guard)),), least=1_000),
+    Row(
+        "guard",
+        "a call that five layers let through, one thread",
+        (Contender(OURS, turns(guard)), Contender(ALONE, turns(lambda: nothing), peer=False)),
+        least=1_000,
+    ),
 )
