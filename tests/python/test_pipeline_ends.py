@@ -21,7 +21,7 @@ from collections import Counter
 import pytest
 from helpers import FORKING, PATIENCE, eventually, is_gone, run_on, run_script, spawn, wait_until
 
-from sluicegate import Killed, Pipeline, Queue, Semaphore, ShutDown, TokenBucket, produce
+from sluicegate import Killed, Pipeline, PipelineRun, Queue, Semaphore, ShutDown, TokenBucket, produce
 from sluicegate._pipeline import launching, running, workers
 from sluicegate._pipeline.building import build_graph
 from sluicegate.testing import ManualClock
@@ -249,6 +249,14 @@ def nobody_waits():
                 assert edge.permits is None or not edge.permits.statistics().waiters
 
 
+def main_thread_waits():
+    """Whether the main thread is in a call that `wait` of a run makes."""
+    frame = sys._current_frames()[threading.main_thread().ident].f_back
+    while frame is not None and frame.f_code is not PipelineRun.wait.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
 def one_end(seed):
     """Run a random pipeline, end it in a random way at a random point, and account for everything."""
     chance = random.Random(seed)
@@ -297,7 +305,8 @@ def one_end(seed):
                     run.stop()
                 elif how == "kill":
                     run.kill("enough")
-                else:
+                else:  # in `wait`: before it the block would end by an exception, or even `start` of this thread
+                    wait_until(main_thread_waits)
                     signal.raise_signal(signal.SIGINT)
 
             if chance.random() < 0.3:
@@ -1393,7 +1402,7 @@ def test_a_task_of_a_dead_loop_that_waits_for_the_run(how, monkeypatch):
 
 SIGNALS = """
 import itertools, os, signal, sys, threading, time
-from sluicegate import Pipeline
+from sluicegate import Pipeline, PipelineRun
 seen, discarded, taken = [], [], []
 
 def count():
@@ -1401,10 +1410,18 @@ def count():
         taken.append(number)
         yield number
 
+def starts():
+    frame = sys._current_frames()[threading.main_thread().ident].f_back
+    while frame is not None and frame.f_code is not PipelineRun.wait.__code__:
+        frame = frame.f_back
+    return frame is None
+
 def sink(x):
     time.sleep(0.0002)
     seen.append(x)
     if len(seen) == 50:
+        while starts():
+            time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGINT)
 try:
     Pipeline(count()).map(lambda x: x).for_each(sink).run(
@@ -1421,6 +1438,29 @@ assert threading.active_count() == 1, threading.enumerate()
 @pytest.mark.parametrize("how", ["kill", "drain"])
 def test_ctrl_c(how):
     assert run_script(SIGNALS, how) == f"interrupted {how}\n"
+
+
+@pytest.mark.thread_unsafe(reason="replaces what all runs call")
+def test_an_interrupt_while_it_starts(monkeypatch):
+    """The run has ended when `run` raises, as it has when Ctrl-C comes later."""
+    begun, left = threading.Event(), []
+
+    def stage(x):
+        begun.set()
+        time.sleep(0.05)
+        left.append(x)
+
+    def launch(run, worker):
+        launching.launch(run, worker)
+        if worker.node.kind == "source":  # the last that is launched
+            assert begun.wait(PATIENCE)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "launch", launch)
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline(itertools.count()).map(stage).for_each(str).run()
+    assert left
+    nothing_is_left()
 
 
 IN_CALLER = """

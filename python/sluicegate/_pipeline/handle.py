@@ -119,7 +119,12 @@ class PipelineRun(Generic[_T_co]):
             from sluicegate._pipeline.pictures import record_every
 
             record_every(self._run, every)
-        self._run.start(loop)
+        try:
+            self._run.start(loop)
+        except BaseException:  # a signal handler's, or a thread cannot be started: the run has been killed
+            if loop is None:
+                self._leave()
+            raise
 
     @property
     def name(self) -> str | None:
