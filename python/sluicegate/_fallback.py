@@ -125,13 +125,17 @@ class Fallback:
                     if deadline is not None:
                         deadline.call.over = True
         except Exception as error:  # noqa: BLE001 - `on` says which
-            result, _ = self._instead(error, key)
-            if type(result) is CoroutineType:
-                result.close()
-                raise TypeError(f"{self._value!r} is a coroutine function: use `await ....call_async(...)`") from None
-            return result, True
+            return self._answer_at_once(error, key), True
         self._successes.add()
         return result, False
+
+    def _answer_at_once(self, error: Exception, key: Hashable) -> Any:
+        """Return the other answer, which must not have to be awaited, or raise the error. Called while it is handled."""
+        result, _ = self._instead(error, key)
+        if type(result) is CoroutineType:
+            result.close()
+            raise TypeError(f"{self._value!r} is a coroutine function: use `await ....call_async(...)`") from None
+        return result
 
     async def _call_async(
         self, run: Any, scope: Hashable, function: Any, args: Any, kwargs: Any, deadline: Deadline | None = None

@@ -64,7 +64,11 @@ AWAITABLE = {"call": ("call", "call_async")}
 class _Absent:
     """A layer that is not there: it admits everything."""
 
-    retry_after = 0.0
+    def _run(self, function: Any, args: tuple[Any, ...], names: dict[str, Any]) -> Any:
+        return function(*args, **names)
+
+    def _refuse(self) -> None:
+        return None
 
     def permit(self, *, timeout: float | None = None) -> Self:
         return self
@@ -115,6 +119,11 @@ class _Calls:
     _attempt_timeout: float | None
     _is_plain: bool
     _refund_one: Callable[[], object]
+    #: `_attempts(function, args, names)` makes the attempts, and `_run` does so before the deadline.
+    _attempts: Callable[..., Any]
+    _run: Callable[..., Any]
+    #: The fallback, if it lets calls with the same key wait for the result of one of them: see `Stale`.
+    _sharing: Fallback | None
     _clock: Clock
     _counts: _Counts
     #: Some layer is keyed, and this is not the guard of one key.
@@ -143,14 +152,22 @@ class _Calls:
         counts = self._counts
         fallback = self._fallback
         try:
-            if fallback is None:
-                result = self._through(function, args, kwargs)
-            else:
-                deadline = None if self._total is None else self._deadline()
-                result, degraded = fallback._call(self._through, self._scope, function, args, kwargs, deadline)
+            if self._sharing is not None:
+                result, degraded = self._sharing._call(self._through, self._scope, function, args, kwargs, self._deadline())
                 if degraded:
                     counts.degraded.add()
                     return result
+            else:  # as `Fallback._call` without a memory, and without the cost of two calls of Python functions
+                try:
+                    result = self._run(self._attempt, (function, args, kwargs), _NO_NAMES)
+                except Exception as error:
+                    if fallback is None:
+                        raise
+                    result = fallback._answer_at_once(error, None)
+                    counts.degraded.add()
+                    return result
+                if fallback is not None:
+                    fallback._successes.add()
         except Refused:
             counts.refused.add()
             raise
@@ -213,42 +230,35 @@ class _Calls:
 
     def _deadline(self) -> Deadline | None:
         """Return the deadline of a wait for another call with the same key; None if there is none, or no such wait."""
-        if self._total is None or self._fallback is None or self._fallback._memory is None:
-            return None
-        return Deadline(self._total, self._clock)
+        return None if self._sharing is None or self._total is None else Deadline(self._total, self._clock)
 
     def _through(self, function: Any, args: Any, kwargs: Any) -> Any:
         """Make the call, without the fallback."""
-        retry = self._retry
-        if self._total is None:
-            return (
-                self._attempt(function, args, kwargs) if retry is None else retry._run(self._attempt, (function, args, kwargs), _NO_NAMES)
-            )
-        deadline = Deadline(self._total, self._clock)
+        return self._run(self._attempt, (function, args, kwargs), _NO_NAMES)
+
+    def _run_before(self, attempt: Any, args: tuple[Any, ...], names: dict[str, Any]) -> Any:
+        """Make the attempts of a call that has a deadline."""
+        total: Any = self._total
+        deadline = Deadline(total, self._clock)
         try:
             with deadline:
-                return (
-                    self._attempt(function, args, kwargs)
-                    if retry is None
-                    else retry._run(self._attempt, (function, args, kwargs), _NO_NAMES)
-                )
+                return self._attempts(attempt, args, names)
         finally:
             deadline.call.over = True
 
-    def _attempt(self, function: Any, args: Any, kwargs: Any) -> Any:
-        timeout = patience_left()
-        if self._breaker.retry_after > 0:
+    def _attempt(self, function: Any, args: Any, kwargs: Any, refund: Callable[[], object] | None = None) -> Any:
+        """Make an attempt. `refund` gives back what it has taken of the rate; None if that comes next."""
+        if refund is None:
             self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
-        if self._is_plain and self._rate.try_acquire():
-            return self._admitted(function, args, kwargs, timeout, self._refund_one)
-        with self._rate.permit(timeout=timeout) as taken:
-            return self._admitted(function, args, kwargs, timeout, taken.refund)
-
-    def _admitted(self, function: Any, args: Any, kwargs: Any, timeout: float | None, refund: Callable[[], object]) -> Any:
+            if not (self._is_plain and self._rate.try_acquire()):
+                with self._rate.permit(timeout=patience_left()) as taken:
+                    return self._attempt(function, args, kwargs, taken.refund)
+            refund = self._refund_one
         called = False
         try:
+            timeout = patience_left()
             # A `timeout` of None would cost more than a call without it.
-            slot = self._concurrency.permit() if timeout is None else self._concurrency.permit(timeout=patience_left())
+            slot = self._concurrency.permit() if timeout is None else self._concurrency.permit(timeout=timeout)
             with slot, self._breaker.permit():
                 called = True
                 result = function(*args, **kwargs) if kwargs else function(*args)  # `**` of an empty dict would make another one
@@ -277,8 +287,7 @@ class _Calls:
 
     async def _attempt_async(self, function: Any, args: Any, kwargs: Any, limit: Timeout | None = None) -> Any:
         timeout = patience_left()
-        if self._breaker.retry_after > 0:
-            self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
+        self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
         if self._is_plain and self._rate.try_acquire():
             return await self._admitted_async(function, args, kwargs, timeout, self._refund_one, limit)
         async with self._rate.permit(timeout=timeout) as taken:
@@ -341,6 +350,9 @@ class _Calls:
         # end of the attempt is reported to an adaptive rate.
         self._is_plain = not isinstance(rate, (RateLimits, AdaptiveRate))
         self._refund_one = functools.partial(self._rate.refund, 1)
+        self._attempts = _ABSENT._run if self._retry is None else self._retry._run
+        self._run = self._attempts if self._total is None else self._run_before
+        self._sharing = self._fallback if self._fallback is not None and self._fallback._memory is not None else None
 
 
 def _seconds(argument: str, value: Any) -> float | None:

@@ -217,7 +217,8 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
 
     /// See [`Breaker::refuse`](super::Breaker::refuse).
     pub fn refuse(&self, proof: D::Proof<'_>, key: KeyHash) -> Option<Refusal> {
-        self.visit(proof, key, |state, now| state.refuse(&self.rules, now))
+        // A key that is not remembered works well.
+        self.shard(key).with(proof, |shard| shard.get(key)?.refuse(&self.rules, || self.clock.now()))
     }
 
     /// Ends a call for this key.

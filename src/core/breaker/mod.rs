@@ -110,8 +110,9 @@ impl<W: Wake, D: Domain> Breaker<W, D> {
     }
 
     /// Refuses a call that would not be admitted now, and counts that. It does not begin a call that would be.
+    #[inline]
     pub fn refuse(&self, proof: D::Proof<'_>) -> Option<Refusal> {
-        self.visit(proof, |state, now| state.refuse(&self.rules, now))
+        self.section.with(proof, |state| state.refuse(&self.rules, || self.clock.now()))
     }
 
     /// Ends a call.

@@ -214,7 +214,15 @@ impl State {
 
     /// Refuses a call that [`admit`](Self::admit) would refuse now, and counts that. Otherwise nothing happens: no call begins, and the state
     /// does not change.
-    pub(crate) fn refuse(&mut self, rules: &Rules, now: Nanos) -> Option<Refusal> {
+    #[inline]
+    pub(crate) fn refuse(&mut self, rules: &Rules, clock: impl Fn() -> Nanos) -> Option<Refusal> {
+        if matches!(self.phase, Phase::Closed(_) | Phase::Disabled) {
+            return None;
+        }
+        self.refuse_unless_admitted(rules, clock())
+    }
+
+    fn refuse_unless_admitted(&mut self, rules: &Rules, now: Nanos) -> Option<Refusal> {
         if let Phase::HalfOpen(probes) = &mut self.phase {
             probes.expire(rules, now);
         }

@@ -11,7 +11,6 @@ use super::options::{Options, lasting, refuse_args};
 use super::target::{Judged, Target};
 use crate::rt::arguments::seconds_to_wait;
 use crate::rt::class::{Common, common_methods, counts, repr_head};
-use crate::rt::exceptions;
 use crate::rt::guarded;
 use crate::rt::kept::interned;
 use crate::rt::keys::at_home;
@@ -77,6 +76,18 @@ impl PyCircuitBreaker {
         }
     }
 
+    /// True if this thread is inside the section already.
+    #[inline]
+    pub(super) fn is_entered(&self, py: Python<'_>) -> bool {
+        at_home!(&self.target, is_entered, py)
+    }
+
+    /// A refusal, which is counted, if a call that began now would be refused.
+    #[inline]
+    pub(super) fn refuse(&self, py: Python<'_>) -> Option<Refusal> {
+        at_home!(&self.target, refuse, py)
+    }
+
     /// The arguments of the exception of a refusal.
     pub(super) fn refusal<'py>(&self, py: Python<'py>, refusal: Refusal) -> PyResult<Bound<'py, PyTuple>> {
         refusal_of(py, &self.common, self.target.key().map(|of| &of.key), refusal)
@@ -138,15 +149,6 @@ impl PyCircuitBreaker {
     #[getter]
     fn retry_after(&self, py: Python<'_>) -> f64 {
         seconds_to_wait(at_home!(&self.target, retry_after, py))
-    }
-
-    /// Raise CircuitOpen, and count that, if a call that began now would be refused. No call begins, and no probe is taken.
-    fn _refuse(&self, py: Python<'_>) -> PyResult<()> {
-        self.parts.ready()?;
-        match at_home!(&self.target, refuse, py) {
-            None => Ok(()),
-            Some(refusal) => Err(exceptions::CIRCUIT_OPEN.with(py, self.refusal(py, refusal)?)),
-        }
     }
 
     /// Refuse every call from now on: for `for_` seconds, or until `reset` is called.

@@ -7,7 +7,8 @@ use super::class::PyCircuitBreaker;
 use super::keyed::PyKeyedBreaker;
 use super::permit::PyCircuitPermit;
 use crate::rt::entries::{acquire_fast, end_fast, enter_fast, enter_now, leave, succeed, try_acquire, try_fast};
-use crate::rt::hot::{attached, boolean, created};
+use crate::rt::exceptions;
+use crate::rt::hot::{attached, boolean, created, none, raise_of};
 use crate::rt::hot_methods::hot_methods;
 use crate::rt::kept::interned;
 use crate::rt::keys::of_handle;
@@ -65,6 +66,29 @@ hot_methods! {
             Err(error) => attached(|_| Err(error)),
         },
         general: this.get().ready().and(Ok(Py::new(this.py(), PyCircuitPermit::new(this.clone().unbind()))?.into_any())),
+    }
+
+    /// Raise CircuitOpen, and count that, if a call that began now would be refused. No call begins, and no probe is taken.
+    fn _refuse(this) {
+        fast: {
+            let (breaker, py) = (this.get(), this.py());
+            if breaker.ready().is_err() || breaker.is_entered(py) {
+                Fast::Declined
+            } else {
+                match breaker.refuse(py) {
+                    None => Fast::Done(none(py)),
+                    Some(refusal) => raise_of(py, &exceptions::CIRCUIT_OPEN, breaker.refusal(py, refusal)),
+                }
+            }
+        },
+        general: {
+            let (breaker, py) = (this.get(), this.py());
+            breaker.ready()?;
+            match breaker.refuse(py) {
+                None => Ok(none(py)),
+                Some(refusal) => Err(exceptions::CIRCUIT_OPEN.with(py, breaker.refusal(py, refusal)?)),
+            }
+        },
     }
 }
 
