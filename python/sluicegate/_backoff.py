@@ -31,8 +31,7 @@ def _equal(ceiling: float, _base: float, _cap: float, _previous: float, share: f
 
 def _decorrelated(_ceiling: float, base: float, cap: float, previous: float, share: float) -> float:
     # Cut off before the draw, as the others are: the blog's rule cuts off after it, and its clients are in step at the cap.
-    least = min(base, cap)
-    return least + (max(least, min(cap, previous * 3)) - least) * share
+    return base + (max(base, min(cap, previous * 3)) - base) * share
 
 
 def _none(ceiling: float, _base: float, _cap: float, _previous: float, _share: float) -> float:
@@ -64,6 +63,8 @@ class Backoff:
     def __init__(self, base: _Seconds = 0.1, cap: _Seconds = 20.0, *, jitter: Jitter = "full") -> None:
         self._base: float = _duration("base", base)
         self._cap: float = _duration("cap", cap)
+        if self._base > self._cap:
+            raise ValueError(f"'base', {self._base:g}, must be at most 'cap', {self._cap:g}")
         draw = next((draw for name, draw in _JITTERS.items() if name == jitter), None)
         if draw is None:
             raise ValueError(f"'jitter' must be one of {', '.join(map(repr, _JITTERS))}, not {jitter!r}")

@@ -674,3 +674,25 @@ def test_the_error_of_a_response():
     assert str(error) == "the server answered with status 503"
     assert (error.response, error.status, error.retry_after, error.repeatable) == ("the response", 503, 2.0, True)
     assert issubclass(TooManyRequests, ErrorResponse)
+
+
+def test_a_transport_in_the_other_kind_of_client():
+    """Each error names the one to use."""
+    for_client, for_async_client = GuardTransport(Guard()), AsyncGuardTransport(Guard())
+    with pytest.raises(TypeError, match="give a Client a GuardTransport"), httpx.Client(transport=for_async_client):
+        pass
+    with pytest.raises(TypeError, match="give a Client a GuardTransport"):
+        httpx.Client(transport=for_async_client).get("http://localhost/")
+
+    async def main():
+        with pytest.raises(TypeError, match="give an AsyncClient an AsyncGuardTransport"):
+            async with httpx.AsyncClient(transport=for_client):
+                pass
+        with pytest.raises(TypeError, match="give an AsyncClient an AsyncGuardTransport"):
+            await httpx.AsyncClient(transport=for_client).get("http://localhost/")
+
+    asyncio.run(main())
+    with pytest.raises(TypeError, match="'transport' must be an httpx.BaseTransport, not .*AsyncHTTPTransport"):
+        GuardTransport(Guard(), httpx.AsyncHTTPTransport())
+    with pytest.raises(TypeError, match="'transport' must be an httpx.AsyncBaseTransport, not .*HTTPTransport"):
+        AsyncGuardTransport(Guard(), httpx.HTTPTransport())

@@ -217,6 +217,9 @@ def test_arguments_of_backoff(arguments, error):
     for jitter in ("some", None, 5):
         with pytest.raises(ValueError, match=f"'jitter' must be one of .*not {jitter!r}"):
             Backoff(jitter=jitter)
+    with pytest.raises(ValueError, match="^'base', 60, must be at most 'cap', 20$"):
+        Backoff(60)  # for a longer wait the cap has to be raised as well
+    assert Backoff(20).base == 20
 
 
 def test_as_objects():

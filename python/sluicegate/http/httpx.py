@@ -13,7 +13,7 @@ from sluicegate.http._calls import SMALL, STATUSES, Calls, Wire
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterator
-    from typing import Any
+    from typing import Any, NoReturn
 
     from sluicegate import KeyedLimiter, RateLimiter
     from sluicegate.http._calls import Caller
@@ -34,6 +34,11 @@ def _was_not_sent(error: Exception) -> bool:
 
 
 _WIRE = Wire(_request_facts, _response_facts, _was_not_sent)
+
+
+def _refuse_kind(transport: object, wanted: type, other: type) -> None:
+    if isinstance(transport, other) and not isinstance(transport, wanted):
+        raise TypeError(f"'transport' must be an httpx.{wanted.__name__}, not {transport!r}, which is for the other kind of client")
 
 
 class GuardTransport(httpx.BaseTransport):
@@ -63,6 +68,7 @@ class GuardTransport(httpx.BaseTransport):
         statuses: Collection[int] = STATUSES,
         repeatable: Callable[[httpx.Request], bool] | None = None,
     ) -> None:
+        _refuse_kind(transport, httpx.BaseTransport, httpx.AsyncBaseTransport)
         self._calls: Calls = Calls(_WIRE, guard, key, limiter, statuses, repeatable)
         self._transport: httpx.BaseTransport = httpx.HTTPTransport() if transport is None else transport
 
@@ -73,6 +79,15 @@ class GuardTransport(httpx.BaseTransport):
     def close(self) -> None:
         """Close the transport that sends requests."""
         self._transport.close()
+
+    if not TYPE_CHECKING:  # what an AsyncClient calls
+
+        async def __aenter__(self) -> NoReturn:
+            raise TypeError("a GuardTransport is for httpx.Client: give an AsyncClient an AsyncGuardTransport")
+
+        async def handle_async_request(self, request: httpx.Request) -> NoReturn:
+            """Refuse a request of the other kind of client."""
+            await self.__aenter__()
 
 
 class AsyncGuardTransport(httpx.AsyncBaseTransport):
@@ -93,6 +108,7 @@ class AsyncGuardTransport(httpx.AsyncBaseTransport):
         statuses: Collection[int] = STATUSES,
         repeatable: Callable[[httpx.Request], bool] | None = None,
     ) -> None:
+        _refuse_kind(transport, httpx.AsyncBaseTransport, httpx.BaseTransport)
         self._calls: Calls = Calls(_WIRE, guard, key, limiter, statuses, repeatable)
         self._transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport() if transport is None else transport
 
@@ -105,6 +121,15 @@ class AsyncGuardTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the transport that sends requests."""
         await self._transport.aclose()
+
+    if not TYPE_CHECKING:  # what a Client calls
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError("an AsyncGuardTransport is for httpx.AsyncClient: give a Client a GuardTransport")
+
+        def handle_request(self, request: httpx.Request) -> NoReturn:
+            """Refuse a request of the other kind of client."""
+            self.__enter__()
 
 
 class _Resumed(httpx.SyncByteStream, httpx.AsyncByteStream):
