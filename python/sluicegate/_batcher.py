@@ -100,7 +100,7 @@ class Batcher(Generic[_T, _R]):
 
     Fairness: calls are batched in order of arrival; callers that wait for room are served in order of arrival, threads and tasks alike.
 
-    Raises TypeError, ValueError or OverflowError for an invalid argument.
+    Raises TypeError, ValueError or OverflowError for an invalid argument; ValueError if `linger` is not less than `ttl`.
     """
 
     if not TYPE_CHECKING:
@@ -173,6 +173,11 @@ class Batcher(Generic[_T, _R]):
             "clock": _clock(clock),
             "name": check_name(name),
         }
+        late, patience = self._settings["ttl"], self._settings["linger"]
+        if late is not None and patience >= late:
+            raise ValueError(
+                f"'linger' must be less than 'ttl', or the calls of a batch that lingers expire: got {patience:g} and {late:g}"
+            )
         self._config = BatcherConfig(handler, is_async=is_async, context=contextvars.copy_context(), **self._settings)
         self._runner = BatchRunner(self._config)
         self._is_decorator = False
@@ -398,6 +403,7 @@ class Batcher(Generic[_T, _R]):
         runner = self._current()
         runner.check_not_own("drain", "drain_async")
         runner.check_loop()
+        runner.fail_leaving()
         try:
             runner.queue.join(timeout)
         except TimeoutError:
@@ -409,6 +415,7 @@ class Batcher(Generic[_T, _R]):
         runner = self._current()
         runner.check_not_own("drain_async", "drain_async")
         runner.check_loop()
+        runner.fail_leaving()
         try:
             await runner.queue.join_async(timeout)
         except TimeoutError:
@@ -457,6 +464,7 @@ class Batcher(Generic[_T, _R]):
         runner.is_ready = False
         runner.queue.shutdown()
         runner.check_loop()
+        runner.fail_leaving()
         return runner
 
     def _unclosed(self, runner: BatchRunner, method: str, timeout: _Seconds | None) -> TimeoutError:

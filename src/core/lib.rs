@@ -59,5 +59,6 @@ pub mod semaphore;
 pub mod shed;
 pub mod sip;
 pub mod sync;
+mod table;
 pub mod transfer;
 pub mod wait;

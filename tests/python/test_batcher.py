@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import contextvars
 import copy
 import functools
@@ -21,6 +22,7 @@ from helpers import PATIENCE, collect, spawn, wait_until
 
 import sluicegate
 from sluicegate import Batcher, Overloaded, ShutDown, _core
+from sluicegate._batches import BatchRunner
 from sluicegate._outcomes import SubmittedCall, WaitingCall
 from sluicegate.testing import ManualClock
 
@@ -850,6 +852,66 @@ def test_an_expired_future_has_an_outcome_wherever_its_caller_is_interrupted():
         if not isinstance(error, KeyboardInterrupt):
             break
     assert stop_at > 5
+
+
+def interrupted_at(codes, line, function):
+    """Calls the function, and raises KeyboardInterrupt, as a signal handler may, where so many lines of these codes have run."""
+    lines = itertools.count()
+
+    def at_each_line(_frame, event, _argument):
+        if event == "line" and next(lines) == line:
+            raise KeyboardInterrupt
+        return at_each_line
+
+    sys.settrace(lambda frame, _event, _argument: at_each_line if frame.f_code in codes else None)
+    try:
+        return function()
+    finally:
+        sys.settrace(None)
+
+
+REMOVING = [getattr(BatchRunner, name).__code__ for name in ("purge", "remove", "fail_leaving", "settle_departed", "fail_pending")]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired", "closed"])
+def test_calls_that_leave_the_queue_have_an_outcome_wherever_that_is_interrupted(how):
+    for stop_at in itertools.count():
+        gate, clock = Gate(), ManualClock()
+        batcher = Batcher(gate, max=1, linger=0, ttl=5 if how == "expired" else None, clock=clock, max_pending=3)
+        running = batcher.submit(0)
+        gate.wait_for(1)
+        pending = [batcher.submit(n) for n in (1, 2, 3)]
+
+        def provoke(how=how, batcher=batcher, clock=clock, pending=pending):
+            if how == "cancelled":
+                for future in pending:
+                    future.cancel()
+            elif how == "expired":
+                clock.advance(6)
+                batcher.submit(4)  # finds no room
+            else:
+                with contextlib.suppress(TimeoutError):
+                    batcher.close(0)
+
+        error = spawn(interrupted_at, REMOVING, stop_at, provoke).exception()
+        gate.let_all()
+        spawn(batcher.close).result()
+        assert running.result() == 0
+        assert all(future.done() for future in pending)
+        seen = batcher.statistics()
+        assert (seen.pending, seen.running) == (0, 0)
+        assert seen.succeeded + seen.expired + seen.cancelled + seen.failed == seen.submitted
+        if error is None:
+            break
+    assert stop_at > 8
+
+
+def test_a_batch_that_lingers_as_long_as_its_calls_live():
+    with pytest.raises(ValueError, match=r"'linger' must be less than 'ttl', .* got 0\.005 and 0\.005"):
+        Batcher(list, ttl=0.005)
+    with pytest.raises(ValueError, match=r"'linger' must be less than 'ttl', .* got 1 and 0\.5"):
+        Batcher.of(linger=1, ttl=0.5)(list)
+    Batcher(list, linger=0.4, ttl=0.5).close()
 
 
 def test_ttl_counts_the_wait_for_room(gate):

@@ -79,6 +79,7 @@ impl QueueClass for PyQueue {
 
 impl QueueClass for PySimpleQueue {
     const TIMEOUT_FIRST: bool = true;
+    const HAS_TTL: bool = false;
 
     #[inline]
     fn inner(&self) -> &QueueInner {

@@ -274,6 +274,7 @@ hot_methods! {
     /// threads and tasks share one wait queue. An arrival that can wait does not overtake a waiter of any key. If an
     /// exception from a signal handler interrupts the wait, nothing has been put.
     fn put(this, item, block = True, timeout = None, *, key = None, priority = 0, ttl = None) {
+        often: key => put_fast(this, item, key, None, Admission::Queued),
         fast: match is_trivial(block, timeout) {
             Some(admission) if priority.is_none() => put_fast(this, item, key, ttl, admission),
             _ => Fast::Declined,

@@ -490,6 +490,8 @@ pub(in crate::queue) trait QueueClass:
 {
     /// True if `get` refuses a timeout that is too long even when it need not wait.
     const TIMEOUT_FIRST: bool;
+    /// True if its items may have a time to live.
+    const HAS_TTL: bool = true;
 
     fn inner(&self) -> &QueueInner;
 }
