@@ -395,7 +395,7 @@ def test_functions_without_workers_have_no_buffer():
         return pipeline.describe().splitlines()[2:-1]
 
     def held(pipeline):
-        return int(re.search(r"at most (\d+) items on the way", pipeline.describe()).group(1))
+        return int(re.search(r"at most (\d+) items? on the way", pipeline.describe()).group(1))
 
     for behind in (
         lambda p: p.batch(2, buffer=1),

@@ -196,10 +196,10 @@ pipeline 'mill'
 at most 40 items on the way"""
     )
     assert (
-        Pipeline("ab").buffer(5, overflow="drop_oldest").describe().splitlines()[1] == "  str: 1 thread; at most 5, drop_oldest to results"
+        Pipeline("ab").buffer(5, overflow="drop_oldest").describe().splitlines()[1] == "  str: 1 thread; at most 5 (drop_oldest) to results"
     )
     conflated = Pipeline("ab").map(str).conflate(key=str, buffer=5).map(len).describe()
-    assert "  str: 1 thread; at most 5, one of each key to len\n" in conflated
+    assert "  str: 1 thread; at most 5 (one of each key) to len\n" in conflated
     mermaid, dot = DESCRIBED.describe("mermaid"), DESCRIBED.describe("dot")
     assert mermaid.startswith("flowchart LR\n")
     assert '(["list<br>1 thread"])' in mermaid

@@ -272,7 +272,7 @@ class _GraphBuilder:
         consumer = edge.consumer
         behind = consumer.out_edge if consumer is not None else None
         may_share = behind is not None and behind.permits is not None and not behind.shares_next_permits
-        is_broadcast = consumer is not None and consumer.kind == "broadcast"
+        is_broadcast = consumer is not None and consumer.kind == "broadcast" and len(consumer.out_edges) > 1
         edge.shares_next_permits = edge.shares_next_permits and may_share and not is_broadcast
         if edge.is_bounded or edge.shares_next_permits:
             if edge.is_bounded and edge.queue.maxsize:
@@ -297,7 +297,8 @@ class _GraphBuilder:
                 edge = edge.consumer.out_edge
             node.admission = edge.permits if edge is not None else None
             producers = 1 if out_edge is None else sum(end.workers for end in out_edge.producers)
-            node.max_batch = batch_limit(node.admission, producers)
+            # Where it acquires no permits it may wait with what it has taken, and that must not be more than an item.
+            node.max_batch = 1 if node.admission is None else batch_limit(node.admission, producers)
             return
         if out_edge is not None and out_edge.permits is not None:
             node.holds_input_permits = False

@@ -79,7 +79,8 @@ def broadcast(worker: Worker) -> None:
     """Run the worker of a `broadcast`, which passes each item to every branch."""
     run, node = worker.run, worker.node
     in_edge, out_edges = node.in_edge, node.out_edges
-    limited = [edge.permits for edge in out_edges if edge.permits is not None]
+    # Before an only branch a source acquires these permits.
+    limited = [edge.permits for edge in out_edges if edge.permits is not None and not in_edge.shares_next_permits]
     while True:
         asked = worker.batch_size
         if limited:
