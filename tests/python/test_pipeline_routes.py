@@ -351,6 +351,25 @@ def test_skip_in_other_stages():
     assert seen == [1, 0]
 
 
+async def fail_async(x):
+    return 1 // x
+
+
+@pytest.mark.parametrize("f", [lambda x: 1 // x, fail_async])
+def test_errors_of_a_sink_in_the_caller_in_a_task(f):
+    """They are told as those of any stage, and `on_error` decides about them."""
+    pipeline = Pipeline([1, 0, 2], name="mill").for_each(f, in_caller=True, name="store")
+    letters, told, discarded = Queue(), [], []
+    asyncio.run(pipeline.on_error(dead_letter=letters).run_async())
+    assert [(letter.item, letter.stage) for letter in letters.get_many(9)] == [(0, "store")]
+    asyncio.run(pipeline.on_error(lambda item, error: told.append(item)).run_async())
+    assert told == [0]
+    with pytest.raises(ZeroDivisionError) as failed:
+        asyncio.run(pipeline.run_async(on_discard=lambda item, stage: discarded.append(item)))
+    assert failed.value.__notes__ == ["in pipeline 'mill', stage 'store': item 1, 0"]
+    assert discarded == [2]
+
+
 def test_on_error_is_for_the_stages_above():
     pipeline = Pipeline(["1", "x", "0"]).map(int).on_error("skip").map(lambda n: 1 // n)
     with pytest.raises(ZeroDivisionError):

@@ -242,12 +242,14 @@ async def _process(worker: Worker, items: list[Any], number: int) -> bool:
                     await apply(worker, operations, items[at], emit)
             except BaseException as error:
                 is_over = isinstance(error, Refusal) or (out_edge is not None and out_edge.is_end(error))
-                if worker.is_cancelled or is_over:
+                # The caller's task is cancelled by others, so there an exception is that of the call.
+                is_cancelled = worker.is_cancelled and not (node.in_caller and isinstance(error, Exception))
+                if is_cancelled or is_over:
                     worker.discard_rest(items[at + has_emitted :])
                     if isinstance(error, Refusal):
                         run.refused(node, node.out_edge, error.item, error.error)
                     goes_on = False
-                    if worker.is_cancelled:
+                    if is_cancelled:
                         raise
                     break
                 if isinstance(error, _Reported):
