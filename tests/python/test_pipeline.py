@@ -559,6 +559,37 @@ def test_timeout_of_a_coroutine():
     assert failed.value.__notes__ == ["in pipeline, stage 'slow': item 2, 2"]
 
 
+async def hang_at_two(x):
+    await asyncio.sleep(PATIENCE if x == 2 else 0)
+    return [x]
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        lambda p: p.map(hang_at_two, timeout=0.01),
+        lambda p: p.map(hang_at_two, workers=3, timeout=timedelta(milliseconds=10)),
+        lambda p: p.map(hang_at_two, workers=0, timeout=0.01),
+        lambda p: p.keyed_map(hang_at_two, key=str, workers=2, timeout=0.01),
+        lambda p: p.flat_map(hang_at_two, timeout=0.01),
+        lambda p: p.flat_map(hang_at_two, workers=3, timeout=0.01),
+        lambda p: p.for_each(hang_at_two, timeout=0.01),
+        lambda p: p.for_each(hang_at_two, in_caller=True, timeout=0.01),
+    ],
+    ids=["map", "several workers", "in the stage before", "keyed_map", "flat_map", "flat_map in turn", "for_each", "in the caller"],
+)
+def test_timeout_in_every_stage_that_takes_it(stage):
+    async def same(x):
+        return x
+
+    letters = Queue()
+    asyncio.run(stage(Pipeline(range(5)).map(same)).on_error(dead_letter=letters).run_async())
+    letter = letters.get_nowait()
+    assert letter.item == 2
+    assert isinstance(letter.error, TimeoutError)
+    assert not letters.qsize()
+
+
 def test_a_pipeline_is_immutable():
     first = Pipeline(range(3), name="mill")
     second = first.map(str)
@@ -589,6 +620,7 @@ def test_a_pipeline_is_immutable():
         (lambda p: p.map(str, buffer=-1), ValueError, "'buffer' must be at least 0"),
         (lambda p: p.map(str, timeout=3), ValueError, "'timeout' is for coroutine functions"),
         (lambda p: p.map(double, timeout=0), ValueError, "'timeout' must be more than zero"),
+        (lambda p: p.flat_map(one_async, timeout=3), ValueError, "'one_async' is an async generator function: limit its waits inside"),
         (lambda p: p.flat_map(iter, buffer=0), ValueError, "'buffer' must be at least 1"),
         (lambda p: p.flat_map(iter, workers=0), ValueError, "'workers' must be at least 1"),
         (lambda p: p.batch(0), ValueError, "'n' must be at least 1"),

@@ -37,11 +37,13 @@ async def call(operation: Operation, item: Any) -> Any:
     _, f, is_async, timeout = operation
     if not is_async:
         return check_result(f, f(item))
-    if timeout is None:
-        return await f(item)
+    return await (f(item) if timeout is None else _in_time(f(item), timeout))
+
+
+async def _in_time(awaitable: Awaitable[Any], timeout: float) -> Any:
     begun = time.monotonic()
     try:
-        return await asyncio.wait_for(f(item), timeout)
+        return await asyncio.wait_for(awaitable, timeout)
     except asyncio.TimeoutError as error:
         if time.monotonic() - begun < timeout * 0.99:
             raise  # its own
@@ -73,7 +75,9 @@ async def _begin(operation: Operation, item: Any) -> Any:
     if not operation.is_async:
         return operation.function(item)
     made = operation.function(item)
-    return made if isasyncgen(made) else await made
+    if isasyncgen(made):
+        return made
+    return await (made if operation.timeout is None else _in_time(made, operation.timeout))
 
 
 async def expand(worker: Worker, items: Any, operations: Sequence[Operation], emit: Callable[[Any], Awaitable[object]]) -> None:
