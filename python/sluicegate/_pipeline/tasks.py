@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sluicegate._pipeline.graph import Edge, Operation
     from sluicegate._pipeline.workers import Worker
 
-__all__ = ["read_async", "work_async"]
+__all__ = ["read_async", "work_async", "work_in_caller"]
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
@@ -157,6 +157,29 @@ async def work_async(worker: Worker) -> None:
         elif worker.last_made < count and permits is not None:
             permits.release(count - worker.last_made)
         del items
+
+
+async def work_in_caller(worker: Worker) -> None:
+    """Run the worker of a sink in the caller, in the caller's task, until it leaves.
+
+    A cancellation of this task is meant for the run, and goes on. One of ours, because the run has been killed, ends here.
+    """
+    task: Any = asyncio.current_task()
+    before = task.cancelling() if hasattr(task, "cancelling") else 0  # from Python 3.11 on
+    worker.is_cancelled = True
+    worker.caller = task
+    error: BaseException | None = None
+    try:
+        await work_async(worker)
+    except BaseException as raised:  # noqa: BLE001 - raised again, if it is not ours
+        error = raised
+    worker.caller = None
+    is_ours = worker.is_cut_short and (not hasattr(task, "uncancel") or task.uncancel() <= before)
+    try:
+        if error is not None and not (is_ours and isinstance(error, asyncio.CancelledError)):
+            raise error
+    finally:
+        error = None
 
 
 async def _process_by_key(worker: Worker, item: Any, number: int) -> bool:

@@ -28,6 +28,7 @@ from sluicegate._running import not_an_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
@@ -58,6 +59,9 @@ class Worker:
         #: The iterator over this copy, and, of a worker in the caller, the list that it has taken: see `take`.
         self.steps: Iterator[Any] | None = None
         self.hand: list[list[Any]] = []
+        #: The caller's task, while a worker in the caller works there, and whether we have cancelled it.
+        self.caller: asyncio.Task[Any] | None = None
+        self.is_cut_short = False
         #: Of a worker in the caller: when the caller stops waiting for items, and whether it has.
         self.due: float | None = None
         self.is_late = False
@@ -190,6 +194,12 @@ class Worker:
         """Cancel its task. Call it on the thread of the loop. A task that closes an iterator ends by itself when that is done."""
         if self.task is not None and self.task is not True:
             self.run.cancellations.cancel(self.task)
+
+    def cut_short(self) -> None:
+        """Cancel the call that a worker in the caller makes in the caller's task, if there is one. Call it on the thread of that loop."""
+        if self.caller is not None and self.since is not None and not self.is_cut_short:
+            self.is_cut_short = True
+            self.caller.cancel()
 
     # What threads and tasks do alike with the items that they have taken. The calls are made in `process` and in `tasks`.
 
