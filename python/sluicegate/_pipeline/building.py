@@ -147,7 +147,7 @@ class _GraphBuilder:
 
     def add_relay(self) -> None:
         """Add a node that only passes items on, between two queues."""
-        node = Node("map", "buffer", 1, 0)
+        node = Node("map", "relay", 1, 0)
         node.ordered = True
         self.connect(node)
         self.last_nodes = [node]
