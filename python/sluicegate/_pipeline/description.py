@@ -650,7 +650,7 @@ def _has_results(steps: tuple[Step, ...]) -> bool:
 
 def _worker_step(kind: str, f: Any, workers: int, ordered: bool, buffer: int, timeout: Any, name: str | None) -> Step:
     called = METHODS.get(kind, kind)
-    check_callable(called, "f", f)
+    check_callable(called, "sink" if kind == "sink" else "f", f)
     check_generator(called, kind, f)
     check_name(name)
     workers = count("workers", workers, 0, MOST)
