@@ -68,6 +68,44 @@ def test_a_slow_key_does_not_hold_up_others():
         assert sorted(run) == sorted([*range(0, 60, 2), *range(21, 60, 2)])
 
 
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("buffer", [0, 100])
+def test_order_per_key_of_short_calls(workers, buffer):
+    """A worker takes several items at once then, and each item whose key or call raises is accounted for."""
+
+    def key(x):
+        return 0 // (x % 101) or x % 13
+
+    def f(x):
+        return 0 // (x % 103) or x
+
+    told, got = [], defaultdict(list)
+    pipeline = Pipeline(range(5000)).keyed_map(f, key=key, workers=workers, buffer=buffer)
+    for x in pipeline.on_error(lambda item, error: told.append(item)):
+        got[x % 13].append(x)
+    bad = {x for x in range(5000) if not x % 101 or not x % 103}
+    assert sorted(told) == sorted(bad)
+    assert got == {k: [x for x in range(k, 5000, 13) if x not in bad] for k in range(13)}
+
+
+@pytest.mark.parametrize(("workers", "buffer"), [(1, 0), (1, 40), (3, 40)])
+def test_a_key_that_raises_among_others(workers, buffer):
+    """What has been taken before is worked on, and everything else is discarded with notice."""
+
+    def key(x):
+        return 0 // (x - 700) or x % 7
+
+    got, discarded = [], []
+    pipeline = Pipeline(iter(range(10000))).keyed_map(lambda x: x, key=key, workers=workers, buffer=buffer).for_each(got.append)
+    with pytest.raises(ZeroDivisionError) as failed:
+        pipeline.run(on_discard=lambda item, stage: discarded.append(item))
+    assert failed.value.__notes__ == ["in pipeline, stage '<lambda>': item 700, 700"]
+    taken = len(got) + len(discarded) + 1
+    assert sorted([*got, *discarded, 700]) == list(range(taken))
+    if workers == 1:
+        assert sorted(got) == list(range(700))
+
+
 def test_errors_of_keys():
     for pipeline in (
         Pipeline([1, 0, 2]).keyed_map(str, key=lambda x: 1 // x, workers=2),

@@ -42,6 +42,9 @@ __all__ = ["batch_limit", "build_graph", "in_hand", "list_size"]
 #: The largest number of items taken at once. What is done once for a batch costs as much as some 40 trivial items.
 _MAX_BATCH = 256
 
+#: The same for `keyed_map`.
+_MAX_KEYS = 16
+
 
 class _GraphBuilder:
     def __init__(self) -> None:
@@ -305,7 +308,8 @@ class _GraphBuilder:
             node.admission = None if in_edge.shares_next_permits else out_edge.permits
             node.max_batch = batch_limit(out_edge.permits, node.workers)
         if node.kind == "keyed":
-            node.max_batch = 1
+            # A key whose calls take long holds up the others that a worker has taken with it.
+            node.max_batch = 1 if node.holds_input_permits else min(node.max_batch, _MAX_KEYS)
             if in_edge.is_bounded and node.holds_input_permits:
                 node.admission, node.limits_itself = Semaphore(in_hand(node), clock=CLOCK), True
         elif in_edge.is_bounded and node.holds_input_permits and node.kind != "batch":

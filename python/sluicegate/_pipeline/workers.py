@@ -252,10 +252,12 @@ class Worker:
         put_many: Callable[[Any], int] | None,
         operations: Sequence[Operation] | None = None,
         original_items: list[Any] | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> tuple[list[Any], bool]:
         """Work on the items, and put the results. Without `put_many` return them. The second value is False if the worker has to leave.
 
-        `original_items` are the items to name in notes, where `items` are not those that the node has taken.
+        `original_items` are the items to name in notes, where `items` are not those that the node has taken. `number` is that of the first
+        item, or `numbers` are those of all.
         """
         node, run = self.node, self.run
         count = len(items)
@@ -322,7 +324,7 @@ class Worker:
                     self.position, at = begun, begun - 1
                     chain = self.chained(steps, operations)  # the old one may have ended
             failed += 1
-            goes_on = self.call_failed(named, at, number, error)
+            goes_on = self.call_failed(named, at, number if numbers is None else numbers[at] - at, error)
             if not goes_on:
                 break
             if node.kind == "flat" and self.inner is None:
