@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import io
 import itertools
 import threading
@@ -196,10 +197,10 @@ pipeline 'mill'
 at most 40 items on the way"""
     )
     assert (
-        Pipeline("ab").buffer(5, overflow="drop_oldest").describe().splitlines()[1] == "  str: 1 thread; at most 5, drop_oldest to results"
+        Pipeline("ab").buffer(5, overflow="drop_oldest").describe().splitlines()[1] == "  str: 1 thread; at most 5 (drop_oldest) to results"
     )
     conflated = Pipeline("ab").map(str).conflate(key=str, buffer=5).map(len).describe()
-    assert "  str: 1 thread; at most 5, one of each key to len\n" in conflated
+    assert "  str: 1 thread; at most 5 (one of each key) to len\n" in conflated
     mermaid, dot = DESCRIBED.describe("mermaid"), DESCRIBED.describe("dot")
     assert mermaid.startswith("flowchart LR\n")
     assert '(["list<br>1 thread"])' in mermaid
@@ -273,6 +274,51 @@ def test_progress_in_a_file_of_80_columns(monkeypatch):
     assert "starved" in shown
     assert "p99" not in shown
     assert shown.endswith("\n")
+
+
+def test_progress_of_names_that_look_like_styles(monkeypatch):
+    rich = pytest.importorskip("rich.console")
+    import rich as package
+
+    console = rich.Console(file=io.StringIO(), force_terminal=False, width=120)
+    monkeypatch.setattr(package, "_console", console)
+    Pipeline(range(50), name="orders[eu]").map(str, name="to [red]").for_each(len, name="of [/b]").run(progress=True)
+    shown = console.file.getvalue()
+    for name in ("pipeline orders[eu]", "to [red]", "of [/b]"):
+        assert name in shown
+
+
+def test_the_statistics_as_text():
+    """`print` shows a line for each stage; `repr` is that of the other statistics."""
+    with pytest.raises(ZeroDivisionError), Pipeline(range(6), name="mill").map(str).map(lambda x: 1 // (5 - int(x))).start() as run:
+        list(run)
+    seen = run.statistics()
+    lines = str(seen).splitlines()
+    assert lines[0].startswith("pipeline mill: 0.")
+    assert lines[0].endswith(f"; the bottleneck is {seen.bottleneck}")
+    assert [line.split()[0] for line in lines[1:]] == ["stage", "range", "str", "<lambda>"]
+    assert lines[1].split()[1:6] == ["workers", "in", "out", "failed", "held"]
+    assert lines[4].split()[1:5] == ["0", "6", "5", "1"]
+    assert len({len(line) for line in lines[1:]}) == 1
+    assert repr(seen).startswith("PipelineStatistics(name='mill', ")
+    with Pipeline(range(6)).map(str).buffer(1, overflow="drop_newest").start() as run:
+        wait_until(lambda: run.statistics().stages[1].taken == 6)
+        wait_until(lambda: run.statistics().stages[1].dropped == 5)
+        assert "dropped" in str(run.statistics())
+
+
+@pytest.mark.parametrize("name", ["_private", "5 $ or \\\\$", "$\\frac{$", "<lambda>"])
+def test_plot_of_names_that_look_like_something_else(tmp_path, name):
+    """A `$` begins a formula in matplotlib, and its legends leave out what begins with `_`."""
+    pytest.importorskip("matplotlib")
+    import matplotlib as mpl
+
+    with Pipeline(Queue(), name=name).map(str, name=name).start(record=0.001) as run:
+        wait_until(lambda: run._run.records)
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        run.plot(tmp_path / "run.svg")
+    shown = html.unescape((tmp_path / "run.svg").read_text())
+    assert shown.count(f">{name}<") + shown.count(f"> {name}<") >= 2
 
 
 @pytest.mark.thread_unsafe(reason="it counts the threads of the process")

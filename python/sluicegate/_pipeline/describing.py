@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sluicegate._pipeline.graph import Edge, Node
+    from sluicegate._pipeline.graph import Edge, Graph, Node
     from sluicegate._pipeline.sources import Source
     from sluicegate._pipeline.steps import Step
 
@@ -23,8 +23,8 @@ def describe(source: Source, steps: tuple[Step, ...], name: str | None, format: 
         lines = [f"pipeline {name!r}" if name is not None else "pipeline", *map(_line, made.nodes)]
         if made.results is not None:
             lines.append("  results")
-        total = _total(made.edges)
-        lines.append(f"at most {total} items on the way")
+        total = _total(made)
+        lines.append(f"at most {total} item{'s' if total > 1 else ''} on the way")
         return "\n".join(lines)
     links = [(end, edge.consumer, _room(edge)) for edge in made.edges for end in edge.producers]
     if format == "mermaid":
@@ -41,8 +41,10 @@ def describe(source: Source, steps: tuple[Step, ...], name: str | None, format: 
     raise ValueError(f"'format' must be 'text', 'mermaid' or 'dot', got {format!r}")
 
 
-def _total(edges: list[Edge]) -> int:
-    return sum(edge.capacity or 0 for edge in edges)
+def _total(made: Graph) -> int:
+    """Return how many items may be on the way. A source that acquires no permits waits with an item in each of its threads."""
+    in_hand = sum(node.workers for node in made.nodes if node.kind == "source" and node.admission is None)
+    return in_hand + sum(edge.capacity or 0 for edge in made.edges)
 
 
 def _room(edge: Edge) -> str:
@@ -50,7 +52,7 @@ def _room(edge: Edge) -> str:
     if edge.shares_next_permits:
         return "as the next stage has room"
     policy = "one of each key" if isinstance(edge.queue, CoalescingQueue) else edge.queue.overflow
-    return f"at most {edge.capacity}" + ("" if policy == "block" else f", {policy}")
+    return f"at most {edge.capacity}" + ("" if policy == "block" else f" ({policy})")
 
 
 def _workers(node: Node) -> str:

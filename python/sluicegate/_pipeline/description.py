@@ -193,7 +193,7 @@ class Pipeline(Generic[_T_co]):
         workers: int = 1,
         ordered: bool = True,
         buffer: int = BUFFER,
-        timeout: _Seconds | None = None,
+        timeout: None = None,
         name: str | None = None,
     ) -> Pipeline[_R]: ...
     @overload
@@ -230,9 +230,10 @@ class Pipeline(Generic[_T_co]):
     ) -> Pipeline[Any]:
         """Call `f` for each item, and pass on each of the items that the returned iterable yields. `f` may be a generator function.
 
-        A coroutine function returns an iterable; an async generator function is iterated over on the event loop. No more is taken from an
-        iterable than there is room for, so it may be endless. With `ordered=True` and several workers, one of them iterates at a time; the
-        calls of `f` themselves run side by side. Otherwise as `map`; `buffer` must be at least 1, and so must `workers`.
+        A coroutine function returns an iterable; an async generator function is iterated over on the event loop, and takes no `timeout`. No
+        more is taken from an iterable than there is room for, so it may be endless. With `ordered=True` and several workers, one of them
+        iterates at a time; the calls of `f` themselves run side by side. Otherwise as `map`; `buffer` must be at least 1, and so must
+        `workers`.
 
         Raises ValueError or TypeError for invalid arguments.
         """
@@ -649,7 +650,7 @@ def _has_results(steps: tuple[Step, ...]) -> bool:
 
 def _worker_step(kind: str, f: Any, workers: int, ordered: bool, buffer: int, timeout: Any, name: str | None) -> Step:
     called = METHODS.get(kind, kind)
-    check_callable(called, "f", f)
+    check_callable(called, "sink" if kind == "sink" else "f", f)
     check_generator(called, kind, f)
     check_name(name)
     workers = count("workers", workers, 0, MOST)

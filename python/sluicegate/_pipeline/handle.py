@@ -249,13 +249,18 @@ class PipelineRun(Generic[_T_co]):
             else:
                 import asyncio
 
+                # A sink in the caller does not work on anything any more when it has been cancelled: the timer comes before that.
+                late: list[TimeoutError] = []
+                timer = asyncio.get_running_loop().call_later(limit, lambda: late.append(self._late(limit)))
                 try:
                     await asyncio.wait_for(self._finish_async(), limit)
                 except asyncio.TimeoutError:
-                    late = self._late(limit)
+                    error = late[0] if late else self._late(limit)
                     if self._caller is None and any(node.in_caller for node in self._run.graph.nodes):
-                        self._run.kill(late)  # the sink has been cancelled, so the items before it cannot be finished
-                    raise late from None
+                        self._run.kill(error)  # the sink has been cancelled, so the items before it cannot be finished
+                    raise error from None
+                finally:
+                    timer.cancel()
         except TimeoutError:
             raise
         except BaseException as error:
@@ -465,7 +470,7 @@ class PipelineRun(Generic[_T_co]):
         return TimeoutError(f"pipeline{name}: not ended after {limit:g} s: {self._run.unfinished_work()}")
 
     async def _finish_async(self) -> None:
-        from sluicegate._pipeline.tasks import work_async
+        from sluicegate._pipeline.tasks import work_in_caller
 
         run = self._run
         with run.lock:
@@ -474,9 +479,8 @@ class PipelineRun(Generic[_T_co]):
                 self._caller = _current()
         try:
             for worker in self._workers_in_caller() if is_caller else ():
-                worker.is_cancelled = True  # the cancellation is meant for the run
                 try:
-                    await work_async(worker)
+                    await work_in_caller(worker)
                 finally:
                     run.worker_left(worker)
         finally:

@@ -106,6 +106,10 @@ def check_timeout(timeout: Any, f: Any) -> float | None:
         return None
     if not is_async(f):
         raise ValueError(f"'timeout' is for coroutine functions, and {name_of(f)!r} is not one: a call in a thread cannot be stopped")
+    if is_async_generator(f):
+        raise ValueError(
+            f"'timeout' is for coroutine functions, and {name_of(f)!r} is an async generator function: limit its waits inside it"
+        )
     seconds = time_limit("timeout", timeout)
     if not seconds:
         raise ValueError(f"'timeout' must be more than zero, not {timeout!r}")
