@@ -63,8 +63,10 @@ impl std::hash::Hasher for AsItIs {
         self.0
     }
 
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("a key hash is a number");
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte); // a key hash is written as a number
+        }
     }
 
     fn write_u64(&mut self, hash: u64) {

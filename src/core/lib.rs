@@ -49,6 +49,7 @@ pub mod lazy;
 pub mod leaving;
 pub mod mailbox;
 pub mod monitor;
+mod ordered;
 pub mod queue;
 pub mod rate;
 pub mod retry_budget;

@@ -111,12 +111,16 @@ pub(super) struct Before {
     pub(super) highest: Option<(i128, u64)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Apart(Treap<Entry>);
 
 impl Apart {
     pub(super) fn new() -> Self {
         Self(Treap::new())
+    }
+
+    pub(super) fn try_clone(&self) -> Result<Self, TryReserveError> {
+        self.0.try_clone().map(Self)
     }
 
     /// Reserves memory for one more booking.
@@ -179,12 +183,12 @@ impl Apart {
         self.0.around(|_| true).0.map(|entry| entry.booking.at)
     }
 
-    /// Inserts all bookings again, because positions are counted from another origin.
+    /// Inserts all bookings again, because positions are counted from another origin. They take the memory that they had.
     pub(super) fn rebuild(&mut self, rate_state: &RateState) {
-        let entries = self.0.values();
-        self.0.clear();
-        for Entry { booking, .. } in entries {
+        let mut old = self.0.detach();
+        while let Some((Entry { booking, .. }, rest)) = self.0.take_first(old) {
             self.insert(booking, rate_state);
+            old = rest;
         }
     }
 

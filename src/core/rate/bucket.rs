@@ -14,7 +14,7 @@ use crate::clock::Nanos;
 
 pub(super) use super::apart::FutureBooking;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) gcra: Gcra,
     apart: Apart,
@@ -38,6 +38,10 @@ impl Bucket {
     /// The first booking, if its moment has come by `now`.
     pub(super) fn first_due(&self, now: Nanos) -> Option<FutureBooking> {
         self.apart.first().filter(|booking| booking.at <= now)
+    }
+
+    pub(super) fn try_clone(&self) -> Result<Self, TryReserveError> {
+        Ok(Self { gcra: self.gcra, apart: self.apart.try_clone()? })
     }
 
     /// Reserves memory for one more booking.

@@ -21,7 +21,7 @@ use crate::queue::classes::{PyQueue, awaitable, new_inner};
 use crate::queue::composition;
 use crate::queue::fair_item::{FairItem, FairKeys, Settings, shown_of, weight_of};
 use crate::queue::hot::{install_queue, is_trivial, is_true, may_try, put_composed, put_general, refuse};
-use crate::queue::inner::{QueueClass, QueueInner, Refused, limit_of, too_few_places, zero};
+use crate::queue::inner::{QueueClass, QueueInner, Refused, limit_of, no_memory, too_few_places, zero};
 use crate::queue::items::{Item, Items, Order};
 use crate::queue::keyed::callable;
 use crate::queue::ops::QueueOperation;
@@ -153,7 +153,13 @@ impl QueueInner {
         key: Option<&Bound<'_, PyAny>>,
         priority: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<Item>> {
-        items.try_iter()?.map(|item| self.with_fair_key(item?, key, priority)).collect()
+        let mut keyed = Vec::new();
+        for item in items.try_iter()? {
+            let item = self.with_fair_key(item?, key, priority)?;
+            keyed.try_reserve(1).map_err(|_| no_memory(items.py()))?;
+            keyed.push(item);
+        }
+        Ok(keyed)
     }
 }
 
