@@ -467,6 +467,8 @@ class Pipeline(Generic[_T_co]):
     ) -> Pipeline[_T_co]:
         """Say what happens to an item whose call raises an `Exception`, in the stages above (as far as the previous `on_error`).
 
+        It may also follow `for_each`, and is then for the sink too.
+
         - "stop" (the default): the pipeline stops, and the exception is raised by the run;
         - "skip": the item is dropped, and the next one is worked on (of several that `flat_map` makes of one, only the one that a `filter`,
           `tap` or `map(workers=0)` behind it raises for);
@@ -489,6 +491,9 @@ class Pipeline(Generic[_T_co]):
             policy: Any = DeadLetters(dead_letter)
         elif action in ("stop", "skip"):
             policy = action
+        elif isinstance(action, type) and issubclass(action, BaseException):  # calling it would skip every item, whatever its error
+            hint = "for errors of some types, let a function of item and error raise the others"
+            raise TypeError(f"on_error(): 'action' must be 'stop', 'skip' or a function, not the exception class {action.__name__}: {hint}")
         elif callable(action):
             _refuse_coroutine_function("action", action)
             policy = action
@@ -649,7 +654,7 @@ def _has_results(steps: tuple[Step, ...]) -> bool:
 
 def _worker_step(kind: str, f: Any, workers: int, ordered: bool, buffer: int, timeout: Any, name: str | None) -> Step:
     called = METHODS.get(kind, kind)
-    check_callable(called, "f", f)
+    check_callable(called, "sink" if kind == "sink" else "f", f)
     check_generator(called, kind, f)
     check_name(name)
     workers = count("workers", workers, 0, MOST)
