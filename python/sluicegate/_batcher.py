@@ -11,7 +11,7 @@ import sys
 from types import FunctionType, GenericAlias
 
 from sluicegate._aio import running_loop
-from sluicegate._arguments import check_name, count
+from sluicegate._arguments import check_name, count, text
 from sluicegate._batcher_config import BatcherConfig
 from sluicegate._batches import OVERFLOW, BatchRunner, closed, inside, name_of
 from sluicegate._classes import public
@@ -168,7 +168,7 @@ class Batcher(Generic[_T, _R]):
             "max_pending": count("max_pending", max_pending, 1, sys.maxsize),
             "workers": count("workers", workers, 1, sys.maxsize),
             "overflow": overflow,
-            "ttl": None if ttl is None else _duration("ttl", ttl),
+            "ttl": None if ttl is None else _time_to_live(ttl),
             "loop": loop,
             "clock": _clock(clock),
             "name": check_name(name),
@@ -562,6 +562,13 @@ class Batcher(Generic[_T, _R]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("cannot pickle or copy 'sluicegate.Batcher' object: it has callers that wait, and workers")
+
+
+def _time_to_live(ttl: Any) -> float:
+    seconds = _duration("ttl", ttl)
+    if seconds == 0:  # no call would ever reach the handler
+        raise ValueError(f"'ttl' must be greater than 0, got {text(ttl)}")
+    return seconds
 
 
 def _timed_out(timeout: Any) -> TimeoutError:

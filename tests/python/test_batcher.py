@@ -257,7 +257,7 @@ def test_a_def_handler_that_returns_a_coroutine():
         return items
 
     with Batcher(lambda items: inner(items), linger=0) as batcher:
-        with pytest.raises(TypeError, match="not coroutine"):
+        with pytest.raises(TypeError, match="not coroutine: pass the `async def` itself"):
             batcher.call(0)
     collect()
 
@@ -1239,6 +1239,7 @@ def test_bound_methods_and_partials():
         ({"linger": float("nan")}, ValueError, "'linger'"),
         ({"linger": "1"}, TypeError, "'linger'"),
         ({"ttl": -1}, ValueError, "'ttl'"),
+        ({"ttl": 0}, ValueError, "'ttl' must be greater than 0, got 0"),
         ({"ttl": float("inf")}, ValueError, "'ttl'"),
         ({"clock": 1}, TypeError, "'clock' must be a sluicegate.Clock"),
         ({"name": 1}, TypeError, "'name' must be a str or None, not 1"),

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import random
 import re
+import signal
 import threading
 import time
 from collections import defaultdict
 
 import pytest
-from helpers import PATIENCE, run_script, spawn, wait_until
+from helpers import PATIENCE, collect, run_script, spawn, wait_until
 
 from sluicegate import DeadLetter, Full, Killed, Pipeline, Queue, ShutDown
 
@@ -921,3 +922,23 @@ def test_sigterm_drains():
         """
     )
     assert text == "signal 15\n"
+
+
+@pytest.mark.thread_unsafe(reason="signals are the main thread's")
+def test_stop_on_without_a_block_says_so():
+    """Nothing would be stopped by the signal, which ends the program instead."""
+    before = signal.getsignal(signal.SIGTERM)
+    with Pipeline(range(3)).map(str).start() as run:
+
+        def forget():
+            run.stop_on(signal.SIGTERM)
+            collect()
+
+        with pytest.warns(RuntimeWarning, match=r"stop_on\(\) has had no effect: write `with run.stop_on\(...\):`"):
+            forget()
+        for signum in ("SIGTERM", None):
+            with pytest.raises(TypeError, match=f"'signum' must be a signal, such as signal.SIGTERM, not {signum!r}"):
+                run.stop_on(signum)
+        with pytest.raises(ValueError, match="out of range"), run.stop_on(1000):
+            raise AssertionError
+    assert signal.getsignal(signal.SIGTERM) == before

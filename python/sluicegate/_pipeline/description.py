@@ -468,6 +468,8 @@ class Pipeline(Generic[_T_co]):
     ) -> Pipeline[_T_co]:
         """Say what happens to an item whose call raises an `Exception`, in the stages above (as far as the previous `on_error`).
 
+        It may also follow `for_each`, and is then for the sink too.
+
         - "stop" (the default): the pipeline stops, and the exception is raised by the run;
         - "skip": the item is dropped, and the next one is worked on (of several that `flat_map` makes of one, only the one that a `filter`,
           `tap` or `map(workers=0)` behind it raises for);
@@ -490,6 +492,9 @@ class Pipeline(Generic[_T_co]):
             policy: Any = DeadLetters(dead_letter)
         elif action in ("stop", "skip"):
             policy = action
+        elif isinstance(action, type) and issubclass(action, BaseException):  # calling it would skip every item, whatever its error
+            hint = "for errors of some types, let a function of item and error raise the others"
+            raise TypeError(f"on_error(): 'action' must be 'stop', 'skip' or a function, not the exception class {action.__name__}: {hint}")
         elif callable(action):
             _refuse_coroutine_function("action", action)
             policy = action

@@ -69,7 +69,8 @@ def name_of(f: Any) -> str:
 def check_callable(what: str, name: str, f: Any) -> None:
     """Raise TypeError if `f` cannot be called."""
     if not callable(f):
-        raise TypeError(f"{what}(): '{name}' must be a callable, not {f!r}")
+        hint = ": to put the items there, give its method put" if name == "sink" and callable(getattr(f, "put", None)) else ""
+        raise TypeError(f"{what}(): '{name}' must be a callable, not {f!r}{hint}")
 
 
 def check_generator(what: str, kind: str, f: Any) -> None:
