@@ -12,7 +12,7 @@ import time
 import pytest
 from helpers import PATIENCE, wait_until
 
-from sluicegate import Pipeline, Queue
+from sluicegate import Pipeline, Queue, produce
 from sluicegate._pipeline import pictures, running
 from sluicegate._pipeline.measuring import Marks
 from sluicegate._pipeline.workers import bucket
@@ -82,6 +82,67 @@ def test_blocked_and_starved_look_different():
         finally:
             gate.set()
     assert run.statistics().in_flight == 0
+
+
+def one(x):
+    yield x
+
+
+async def one_later(x):
+    yield x
+
+
+def mostly(stage):
+    """Return what the workers of a stage do for more than two thirds of their time."""
+    total = stage.busy_seconds + stage.starved_seconds + stage.blocked_seconds
+    word = pictures.state(stage)
+    return word if getattr(stage, f"{word}_seconds") > total * 2 / 3 else ""
+
+
+WITH_SEVERAL_WORKERS = {
+    "map": lambda p: p.map(same, workers=3, name="several"),
+    "map, unordered": lambda p: p.map(same, workers=3, ordered=False, name="several"),
+    "map of tasks": lambda p: p.map(fetch, workers=3, name="several"),
+    "keyed_map": lambda p: p.keyed_map(same, key=lambda x: x % 7, workers=3, name="several"),
+    "keyed_map of tasks": lambda p: p.keyed_map(fetch, key=lambda x: x % 7, workers=3, name="several"),
+    "flat_map": lambda p: p.flat_map(one, workers=3, name="several"),
+    "flat_map of tasks": lambda p: p.flat_map(one_later, workers=3, name="several"),
+}
+
+
+@pytest.mark.parametrize("source", ["one", "several"])
+@pytest.mark.parametrize("kind", WITH_SEVERAL_WORKERS)
+def test_all_workers_of_a_stage_look_blocked(kind, source):
+    """Also right behind the source, which waits for room in their place, and where all but one wait for their turn."""
+    gate = threading.Event()
+
+    def hang(x):
+        gate.wait(PATIENCE)
+        return x
+
+    numbers = itertools.count() if source == "one" else produce(itertools.count, threads=2)
+    pipeline = WITH_SEVERAL_WORKERS[kind](Pipeline(numbers)).map(hang, name="hang")
+    with WITH_SEVERAL_WORKERS[kind](pipeline.map(same, name="between")).start() as run:
+        try:
+            wait_until(lambda: run.statistics().stages[1].blocked_seconds > 0.1)
+            wait_until(lambda: mostly(run.statistics().stages[1]) == "blocked")
+            wait_until(lambda: mostly(run.statistics().stages[-1]) == "starved")
+            wait_until(lambda: run.statistics().bottleneck == "hang")
+        finally:
+            gate.set()
+            run.kill()
+
+
+def test_workers_that_wait_for_their_turn_are_as_busy_as_the_one_that_has_it():
+    def slowly(x):
+        for _ in range(3):
+            time.sleep(0.001)
+            yield x
+
+    run = Pipeline(range(50)).flat_map(slowly, workers=3).for_each(same).run()
+    stage = stages(run)["slowly"]
+    assert stage.busy > 0.8
+    assert run.statistics().bottleneck == "slowly"
 
 
 def test_a_slow_source_is_the_bottleneck():
