@@ -272,9 +272,17 @@ at most 40 items on the way"""
         DESCRIBED.describe("svg")
 
 
-def test_a_backslash_in_a_graph():
+def test_names_in_graphs():
+    """They are shown as they are: none is a tag, a string's end or an escape."""
     text = Pipeline([1]).map(str, name="c:\\new").describe("dot")
     assert 'label="c:\\\\new\\n1 thread"' in text
+    described = Pipeline(x for x in [1]).map(lambda x: x).map(str, name='a "b" #1').map(str, name="`c`\nd")
+    text = described.describe("mermaid")
+    for label in ("#lt;genexpr#gt;", "#lt;lambda#gt;", "a #quot;b#quot; #35;1", "#96;c#96;<br>d"):
+        assert f'["{label}<br>1 thread"]' in text
+    text = described.describe("dot")
+    for label in ("<genexpr>", "<lambda>", r"a \"b\" #1", r"`c`\nd"):
+        assert rf'[label="{label}\n1 thread"];' in text
 
 
 def test_records_of_a_run_that_is_slow_to_start(monkeypatch):

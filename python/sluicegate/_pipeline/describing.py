@@ -28,15 +28,16 @@ def describe(source: Source, steps: tuple[Step, ...], name: str | None, format: 
         return "\n".join(lines)
     links = [(end, edge.consumer, _room(edge)) for edge in made.edges for end in edge.producers]
     if format == "mermaid":
-        shapes = {"source": "([{}])", "sink": "([{}])"}
+        shapes = {"source": '(["{}"])', "sink": '(["{}"])'}
         lines = [
-            f"    n{node.index}" + shapes.get(node.kind, "[{}]").format(_quoted(f"{node.name}<br>{_workers(node)}")) for node in made.nodes
+            f"    n{node.index}" + shapes.get(node.kind, '["{}"]').format(f"{_escaped(node.name, _MERMAID)}<br>{_workers(node)}")
+            for node in made.nodes
         ]
-        lines += [f"    n{end.index} -->|{_quoted(room)}| {'results' if to is None else f'n{to.index}'}" for end, to, room in links]
+        lines += [f'    n{end.index} -->|"{room}"| {"results" if to is None else f"n{to.index}"}' for end, to, room in links]
         return "\n".join(["flowchart LR", *lines])
     if format == "dot":
-        lines = [f"    n{node.index} [label={_quoted(_escaped(node.name) + chr(92) + 'n' + _workers(node))}];" for node in made.nodes]
-        lines += [f"    n{end.index} -> {'results' if to is None else f'n{to.index}'} [label={_quoted(room)}];" for end, to, room in links]
+        lines = [f'    n{node.index} [label="{_escaped(node.name, _DOT)}\\n{_workers(node)}"];' for node in made.nodes]
+        lines += [f'    n{end.index} -> {"results" if to is None else f"n{to.index}"} [label="{room}"];' for end, to, room in links]
         return "\n".join(["digraph {", "    rankdir=LR;", "    node [shape=box];", *lines, "}"])
     raise ValueError(f"'format' must be 'text', 'mermaid' or 'dot', got {format!r}")
 
@@ -71,10 +72,10 @@ def _name(edge: Edge) -> str:
     return "results" if edge.consumer is None else edge.consumer.name
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', "'").replace("<lambda>", "lambda") + '"'
+#: What stands for characters that mean something to Mermaid (it reads `<genexpr>` as a tag, which shows nothing) and to Graphviz.
+_MERMAID = {'"': "#quot;", "<": "#lt;", ">": "#gt;", "#": "#35;", "`": "#96;", "\n": "<br>"}
+_DOT = {'"': '\\"', "\\": "\\\\", "\n": "\\n"}
 
 
-def _escaped(text: str) -> str:
-    """Return the text with its backslashes escaped, as the language of Graphviz requires."""
-    return text.replace("\\", "\\\\")
+def _escaped(text: str, replaced: dict[str, str]) -> str:
+    return "".join(replaced.get(each, each) for each in text)
