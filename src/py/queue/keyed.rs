@@ -23,7 +23,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::keys::KeyHash;
 
-use crate::queue::inner::no_memory;
+use crate::queue::no_memory::no_memory;
 use crate::rt::Item;
 use crate::rt::arguments::{refuse_coroutine_function, text};
 use crate::rt::guarded;
