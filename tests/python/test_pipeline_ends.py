@@ -408,6 +408,49 @@ def test_an_error_stops_the_source_at_once(workers):
     assert len(discarded) <= workers + 4
 
 
+@pytest.mark.parametrize("kind", ["generator", "async generator", "list", "plain"])
+def test_nothing_comes_after_an_error_in_order(kind):
+    """An item that waits for its turn behind the one that fails does not get it."""
+    waiting = []
+
+    def rows(x):
+        wait_until(lambda: len(waiting) >= 3)
+        yield from (x, x)
+        yield 1 // (x - 3)
+
+    def begin(x):
+        waiting.append(x)
+        return rows(x)
+
+    async def rows_later(x):
+        yield x
+        yield x
+        while len(waiting) < 3:
+            await asyncio.sleep(0.001)
+        yield 1 // (x - 3)
+
+    async def begin_later(x):
+        waiting.append(x)
+        return rows_later(x)
+
+    def plain(x):
+        waiting.append(x)
+        wait_until(lambda: len(waiting) >= 3)
+        return 1 // (x - 3)
+
+    pipeline = Pipeline(range(3, 9))
+    if kind == "plain":
+        pipeline = pipeline.map(plain, workers=3)
+    else:
+        f = {"generator": begin, "async generator": begin_later, "list": lambda x: list(begin(x))}[kind]
+        pipeline = pipeline.flat_map(f, workers=3)
+    got = []
+    with pytest.raises(ZeroDivisionError):
+        for item in pipeline:
+            got.append(item)  # noqa: PERF402 - what came before the error
+    assert got == ([3, 3] if "generator" in kind else [])
+
+
 def test_what_is_behind_an_error_is_finished():
     """Items that have passed the stage that fails are finished, also by a slow sink."""
     seen = []

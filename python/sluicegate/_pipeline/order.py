@@ -74,8 +74,7 @@ class Order:
     def advance(self, after: int, *, is_last: bool) -> None:
         """Let the number `after` be at the head: what was there is finished. With `is_last` nothing comes after it."""
         with self.lock:
-            self.next = after
-            self.has_ended = self.has_ended or is_last
+            self._finished(after, is_last)
             gate = self._flush() if self.early or self.waiting else None
         if gate is not None or self.has_ended:
             self._then(gate)
@@ -108,8 +107,11 @@ class Order:
             discard(self.run, self.node, self.edge, results)
         else:
             put(self.run, self.node, self.edge, results)
-            self.next = after
+        self._finished(after, is_last)
+
+    def _finished(self, after: int, is_last: bool) -> None:
         self.has_ended = self.has_ended or is_last
+        self.next = -1 if self.has_ended else after  # at the end nobody is the next one
 
     def end(self) -> None:
         """Let nothing be put after the head. Results that are left here are discarded, and so are those of workers that have any."""
