@@ -171,7 +171,7 @@ pub struct LimitSet<W: Wake, D: Domain> {
     /// The indices of the members, sorted by address, which is the lock order.
     order: Vec<usize>,
     clock: Clock<W>,
-    /// Refusals without a visit.
+    /// Refusals without a visit. Relaxed: a count orders nothing.
     refused_at_once: Count,
     section: Section<State<W>, D>,
 }
