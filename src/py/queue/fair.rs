@@ -156,9 +156,8 @@ impl QueueInner {
     ) -> PyResult<Vec<Item>> {
         let mut keyed = Vec::new();
         for item in items.try_iter()? {
-            let item = self.with_fair_key(item?, key, priority)?;
             keyed.try_reserve(1).map_err(|_| no_memory(items.py()))?;
-            keyed.push(item);
+            keyed.push(self.with_fair_key(item?, key, priority)?);
         }
         Ok(keyed)
     }
