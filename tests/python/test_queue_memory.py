@@ -234,21 +234,22 @@ def test_a_batch_with_keys_for_which_there_is_no_memory(make):
         + """
     q = eval(sys.argv[1])
     items = list(range(int(sys.argv[2])))
-    q.put_many(items[:10])
+    there = q.put_many(items[:10])
     refused = 0
     gc.disable()
-    for extra in range(0, 8_000_000, 500_000):
+    for extra in range(0, 4_000_000, 500_000):
         limit(extra)
         try:
             q.put_many(items)
-        except MemoryError:
+        except MemoryError as error:
             refused += 1
+            there += getattr(error, "accepted", 0)
         unlimited()
-        assert q.qsize() == 10, q.qsize()
+        assert type(q) is CoalescingQueue or q.qsize() == there, (q, there)
     print(refused)
     """
     )
-    assert run_script(script, make, MANY // 10, environment=LISTS_ARE_LIMITED).split() == ["16"]
+    assert run_script(script, make, MANY // 10, environment=LISTS_ARE_LIMITED).split() == ["8"]
 
 
 def test_a_change_by_hand_for_which_there_is_no_memory():
@@ -261,7 +262,7 @@ def test_a_change_by_hand_for_which_there_is_no_memory():
     q.put_many(range(count))
     refused = done = 0
     gc.disable()
-    for extra in range(0, 80 * count, 4 * count):
+    for extra in range(0, 400 * count, 20 * count):
         limit(extra)
         try:
             q.queue.remove(count - 1 - done)
@@ -276,7 +277,7 @@ def test_a_change_by_hand_for_which_there_is_no_memory():
     print("survived")
     """
     )
-    assert run_script(script, MANY // 10, environment=LISTS_ARE_LIMITED).split() == ["survived"]
+    assert run_script(script, MANY // 25, environment=LISTS_ARE_LIMITED).split() == ["survived"]
 
 
 @pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "FairQueue fifo", "FairQueue priority"])
