@@ -415,7 +415,6 @@ impl PyQueue {
     }
 
     /// Puts `items` in the place of `seen`, if those are still what is in the queue.
-    #[expect(clippy::needless_pass_by_value, reason = "made of what Python passes")]
     fn _replace(slf: &Bound<'_, Self>, seen: &Bound<'_, PyList>, items: &Bound<'_, PyList>) -> PyResult<bool> {
         slf.get().inner.replace(slf.as_any(), &items_of(seen)?, items_of(items)?)
     }
