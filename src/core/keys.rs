@@ -5,7 +5,7 @@
 //! - [`KeyCapacity`]: the largest number of keys in all tables of an object together.
 //!
 //! # Algorithm
-//! That of [`table`](crate::table). The keys are 128-bit hashes already, keyed so that an attacker cannot choose keys for the same slot.
+//! That of [`table`]. The keys are 128-bit hashes already, keyed so that an attacker cannot choose keys for the same slot.
 //!
 //! # Which keys may be forgotten
 //! The owner of a table decides: [`Table::remove_one`] and [`Table::remove_in`] ask it about one key after another until one may be removed:
@@ -100,7 +100,7 @@ impl<V: Default> Entry for Slot<V> {
     }
 }
 
-/// A value for each of many keys: a [table](crate::table) by the hashes of the keys.
+/// A value for each of many keys: a [table] by the hashes of the keys.
 #[derive(Debug, Default)]
 pub(crate) struct Table<V> {
     slots: table::Table<Slot<V>>,
