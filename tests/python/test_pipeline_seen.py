@@ -136,12 +136,12 @@ def test_all_workers_of_a_stage_look_blocked(kind, source):
 def test_workers_that_wait_for_their_turn_are_as_busy_as_the_one_that_has_it():
     def slowly(x):
         for _ in range(3):
-            time.sleep(0.001)
+            time.sleep(0.003)
             yield x
 
     run = Pipeline(range(50)).flat_map(slowly, workers=3).for_each(same).run()
     stage = stages(run)["slowly"]
-    assert stage.busy > 0.8
+    assert stage.busy > 0.6  # it would be a third, if those that wait looked blocked
     assert run.statistics().bottleneck == "slowly"
 
 
@@ -159,7 +159,7 @@ def test_a_source_that_ends_at_once_is_not_the_bottleneck():
     """Such a source was busy for all of its time, but its time was short."""
 
     def slow(x):
-        time.sleep(0.002)
+        time.sleep(0.01)
         return x
 
     for source in (range(20), iter(range(20))):
