@@ -119,9 +119,8 @@ class _Calls:
     _attempt_timeout: float | None
     _is_plain: bool
     _refund_one: Callable[[], object]
-    #: `_attempts(function, args, names)` makes the attempts, and `_run` does so before the deadline.
+    #: `_attempts(attempt, args, names)` makes the attempts of a call.
     _attempts: Callable[..., Any]
-    _run: Callable[..., Any]
     #: The fallback, if it lets calls with the same key wait for the result of one of them: see `Stale`.
     _sharing: Fallback | None
     _clock: Clock
@@ -159,7 +158,8 @@ class _Calls:
                     return result
             else:  # as `Fallback._call` without a memory, and without the cost of two calls of Python functions
                 try:
-                    result = self._run(self._attempt, (function, args, kwargs), _NO_NAMES)
+                    run = self._attempts if self._total is None else self._run_before
+                    result = run(self._attempt, (function, args, kwargs), _NO_NAMES)
                 except Exception as error:
                     if fallback is None:
                         raise
@@ -234,7 +234,8 @@ class _Calls:
 
     def _through(self, function: Any, args: Any, kwargs: Any) -> Any:
         """Make the call, without the fallback."""
-        return self._run(self._attempt, (function, args, kwargs), _NO_NAMES)
+        run = self._attempts if self._total is None else self._run_before
+        return run(self._attempt, (function, args, kwargs), _NO_NAMES)
 
     def _run_before(self, attempt: Any, args: tuple[Any, ...], names: dict[str, Any]) -> Any:
         """Make the attempts of a call that has a deadline."""
@@ -351,7 +352,6 @@ class _Calls:
         self._is_plain = not isinstance(rate, (RateLimits, AdaptiveRate))
         self._refund_one = functools.partial(self._rate.refund, 1)
         self._attempts = _ABSENT._run if self._retry is None else self._retry._run
-        self._run = self._attempts if self._total is None else self._run_before
         self._sharing = self._fallback if self._fallback is not None and self._fallback._memory is not None else None
 
 

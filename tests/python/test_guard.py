@@ -6,10 +6,12 @@ import asyncio
 import contextvars
 import copy
 import functools
+import gc
 import itertools
 import pickle
 import sys
 import threading
+import weakref
 
 import pytest
 from helpers import eventually, on_loops, spawn, wait_until
@@ -899,3 +901,19 @@ def test_trio_is_named():
         with pytest.raises(RuntimeError, match="trio"):
             trio.run(guard.call_async, call)
     assert calls == []
+
+
+@pytest.mark.parametrize("total", [None, 5])
+def test_the_guard_of_a_key_is_gone_when_nobody_has_it(total):
+    """One is made for each call, so it must not need the collector."""
+    guard = Guard(total=total, breaker=KeyedBreaker(max_keys=10), fallback=Fallback(None), retry=Retry(on=OSError))
+    gc.collect()
+    gc.disable()
+    try:
+        of_key = guard.key("a")
+        assert of_key.call(int) == 0
+        gone = weakref.ref(of_key)
+        del of_key
+        assert gone() is None
+    finally:
+        gc.enable()
