@@ -688,7 +688,10 @@ def test_async_a_timeout_loses_nothing_in_silence(end):
     assert sorted(discarded) == ([] if end == "sink" else [0, 1])
 
 
-@pytest.mark.parametrize("how", ["kill", "kill elsewhere", "aclose", "kill and cancel"])
+UNCOUNTED = pytest.mark.skipif(sys.version_info < (3, 11), reason="before 3.11 a task does not know how often it was cancelled")
+
+
+@pytest.mark.parametrize("how", ["kill", "kill elsewhere", "aclose", pytest.param("kill and cancel", marks=UNCOUNTED)])
 def test_async_a_kill_cancels_the_call_of_a_sink_in_the_caller(how):
     """The caller's task is cancelled for that, and hears nothing of it but what the run raises."""
     ends, discarded = [], []

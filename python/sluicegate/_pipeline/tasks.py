@@ -162,7 +162,8 @@ async def work_async(worker: Worker) -> None:
 async def work_in_caller(worker: Worker) -> None:
     """Run the worker of a sink in the caller, in the caller's task, until it leaves.
 
-    A cancellation of this task is meant for the run, and goes on. One of ours, because the run has been killed, ends here.
+    A cancellation of this task is meant for the run, and goes on. One of ours, because the run has been killed, ends here. (Before Python
+    3.11 a task does not count its cancellations, so another one that comes before ours has arrived ends here too.)
     """
     task: Any = asyncio.current_task()
     before = task.cancelling() if hasattr(task, "cancelling") else 0  # from Python 3.11 on
