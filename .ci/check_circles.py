@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """No import circle: prints the files that need each other, in Rust's crates and in the Python package, and fails if there are any.
 
+Nor does anything in the binding point up, or one primitive to another: see the map in CONTRIBUTING.md.
+
 A file needs what its paths name (`crate::a::b`, `super::c`, `child::d`; `import`, `from ... import`), tests apart. What a `mod.rs` only
-passes on (`pub use child::Name`) it does not need. A Python import inside a function counts: it hides a circle from the interpreter, not
-from the reader.
+passes on (`pub use child::Name`) it does not need; whoever names it there needs the child as well. A Python import inside a function
+counts: it hides a circle from the interpreter, not from the reader.
 """
 
 import ast
@@ -12,42 +14,67 @@ import sys
 from pathlib import Path
 
 Graph = dict[Path, set[Path]]
+Module = tuple[str, ...]
+
+# What the folders of the binding may use beside themselves; `lib.rs` puts all of them together.
+OF_ALL = {"rt"}
+MORE = {"io": {"credits"}, "guard": {"adaptive", "breaker", "semaphore"}}
+
+PASSED_ON = re.compile(r"\bpub(?:\([^)]*\))? use ([^;]*);")
+
+
+class Crate:
+    """The modules of a crate: their files, their text without comments and tests, and what each of them passes on."""
+
+    def __init__(self, root: Path) -> None:
+        self.files: dict[Module, Path] = {}
+        for file in sorted(root.rglob("*.rs")):
+            parts = file.relative_to(root).with_suffix("").parts
+            self.files[parts[:-1] if parts[-1] in {"mod", "lib"} else parts] = file
+        self.texts = {module: self._text(file) for module, file in self.files.items()}
+        self.passed_on: dict[Module, dict[str, list[str]]] = {}
+        for module, text in self.texts.items():
+            uses = [path for use in PASSED_ON.findall(text) for path in branches(use)]
+            self.passed_on[module] = {path[-1]: path for path in uses}
+
+    @staticmethod
+    def _text(file: Path) -> str:
+        text = re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8"))
+        return re.split(r"#\[cfg\((?:all\()?test\b", text, maxsplit=1)[0]
+
+    def children_of(self, module: Module) -> set[str]:
+        """The names of the modules in it."""
+        return {key[-1] for key in self.files if key and key[:-1] == module}
+
+    def needed(self, module: Module, path: list[str]) -> set[Path]:
+        """The files that a path in this module names: where it leads, and whose name it is if a file on the way only passes it on."""
+        head, *rest = path
+        if head == "crate":
+            base: Module = ()
+        elif head == "super":
+            base = module[:-1]
+            while rest and rest[0] == "super":
+                base, rest = base[:-1], rest[1:]
+        else:
+            base, rest = module, path
+        found = max((n for n in range(len(rest) + 1) if base + tuple(rest[:n]) in self.files), default=0)
+        target = base + tuple(rest[:found])
+        further = self.passed_on[target].get(rest[found]) if found < len(rest) else None
+        starts = {"crate", "super", *self.children_of(target)}
+        owner = self.needed(target, further) if further and further[0] in starts and target != module else set()
+        return {self.files[target]} | owner
 
 
 def rust(root: Path) -> Graph:
-    files = sorted(root.rglob("*.rs"))
-    modules: dict[tuple[str, ...], Path] = {}
-    for file in files:
-        parts = file.relative_to(root).with_suffix("").parts
-        if parts[-1] in {"mod", "lib"}:
-            parts = parts[:-1]
-        modules[parts] = file
+    crate = Crate(root)
     graph: Graph = {}
-    for module, file in modules.items():
-        text = re.sub(r"//[^\n]*", "", file.read_text(encoding="utf-8"))
-        text = re.split(r"#\[cfg\((?:all\()?test\b", text, maxsplit=1)[0]
-        passed_on = re.compile(r"\bpub(?:\([^)]*\))? use ([^;]*);")
-        rest_of_it = passed_on.sub("", text)
+    for module, whole in crate.texts.items():
+        rest_of_it = PASSED_ON.sub("", whole)
         # Only passed on, or used here as well?
-        text = passed_on.sub(lambda use, rest=rest_of_it: use[0] if used(use[1], rest) else "", text)
+        text = PASSED_ON.sub(lambda use, rest=rest_of_it: use[0] if used(use[1], rest) else "", whole)
         text = re.sub(r"\bpub\([^)]*\)", "", text)  # visibility is not a dependency
-        children = {key[-1] for key in modules if key and key[:-1] == module}
-        needs = set()
-        for path in paths(text, children):
-            head, *rest = path
-            if head == "crate":
-                base: tuple[str, ...] = ()
-            elif head == "super":
-                base = module[:-1]
-                while rest and rest[0] == "super":
-                    base, rest = base[:-1], rest[1:]
-            else:
-                base, rest = module, path
-            found = max((n for n in range(len(rest) + 1) if base + tuple(rest[:n]) in modules), default=0)
-            target = modules[base + tuple(rest[:found])]
-            if target != file:
-                needs.add(target)
-        graph[file] = needs
+        needs = {file for path in paths(text, crate.children_of(module)) for file in crate.needed(module, path)}
+        graph[crate.files[module]] = needs - {crate.files[module]}
     return graph
 
 
@@ -142,10 +169,25 @@ def circles(graph: Graph) -> list[list[Path]]:
     return found
 
 
+def beyond(binding: Graph, root: Path) -> list[tuple[Path, Path]]:
+    """Which file of the binding needs one that its folder may not use."""
+    found = []
+    for file, needs in binding.items():
+        folder = file.relative_to(root).parts[0]
+        if folder != "lib.rs":
+            allowed = {folder, *OF_ALL, *MORE.get(folder, set())}
+            found += [(file, each) for each in sorted(needs) if each.relative_to(root).parts[0] not in allowed]
+    return found
+
+
 def main() -> int:
     top = Path(__file__).resolve().parent.parent
     bad = False
-    for graph in (rust(top / "src/core"), rust(top / "src/py"), python(top / "python/sluicegate")):
+    binding = rust(top / "src/py")
+    for file, needed in beyond(binding, top / "src/py"):
+        bad = True
+        print(f"{file.relative_to(top)} needs {needed.relative_to(top)}, which its folder may not use")
+    for graph in (rust(top / "src/core"), binding, python(top / "python/sluicegate")):
         for circle in circles(graph):
             bad = True
             print("import circle:")

@@ -35,7 +35,7 @@ fn errors_ask_nothing_of_their_payload_but_debug() {
 
 #[test]
 fn errors_say_what_was_wrong() {
-    let errors: [Box<dyn Error>; 22] = [
+    let errors: [Box<dyn Error>; 23] = [
         Box::new(PutError::Full(1)),
         Box::new(PutError::ShutDown(1)),
         Box::new(GetError::Empty),
@@ -57,6 +57,7 @@ fn errors_say_what_was_wrong() {
         Box::new(RateError::TooSlow),
         Box::new(AcquireError::Busy),
         Box::new(AcquireError::TooLarge { size: 3 }),
+        Box::new(AcquireError::NoMemory),
         Box::new(Overreleased { held: 1 }),
     ];
     for error in errors {

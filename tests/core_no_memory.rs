@@ -7,12 +7,16 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use sluicegate_core::breaker::{Breaker, Outcome, Rules};
 use sluicegate_core::buffer::Fifo;
 use sluicegate_core::clock::{Clock, Manual};
 use sluicegate_core::keys::KeyHash;
 use sluicegate_core::queue::{Admission, LateItems, NotLater, PutError, Queue, Terms as ItemTerms};
-use sluicegate_core::rate::{BucketLaw, Keyed, Law, Rate, Refusal, Scale, Terms, WindowLaw};
+use sluicegate_core::rate::{
+    AcquireState, BucketLaw, Keyed, Law, Limiter, Policy, Rate, Refusal, Scale, Terms, Waiter, WindowLaw,
+};
 use sluicegate_core::section::Threads;
+use sluicegate_core::semaphore;
 use sluicegate_core::wait::Parker;
 
 type Waker = Arc<Parker>;
@@ -156,4 +160,165 @@ fn an_item_that_has_to_wait_for_the_mutex_needs_memory_or_comes_back() {
     assert_eq!(late, Ok(LateItems::default()));
     let put = |item| queue.try_put((), item, Admission::Immediate).1;
     assert_eq!([put(8), put(9)], [Ok(()), Err(PutError::Full(9))]);
+}
+
+type One = Limiter<Waker, Threads>;
+
+fn limiter(policy: Policy, clock: &Arc<Manual<Waker>>) -> Arc<One> {
+    Arc::new(Limiter::new(policy, scale(), Clock::Manual(Arc::clone(clock))))
+}
+
+fn bucket(rate: f64, burst: u64, clock: &Arc<Manual<Waker>>) -> Arc<One> {
+    limiter(Policy::Bucket { rate: Rate::new(rate, 1.0, scale()).unwrap(), burst, debt: 0 }, clock)
+}
+
+/// A bucket that is paused, so that its bookings are kept apart, and a window; both admit a token a second.
+fn booked_ahead(clock: &Arc<Manual<Waker>>) -> [Arc<One>; 2] {
+    let (bucket, window) = (bucket(1.0, TOKEN, clock), limiter(Policy::Window { limit: TOKEN, period: TOKEN }, clock));
+    bucket.pause((), TOKEN).fire();
+    window.try_acquire((), TOKEN).1.unwrap();
+    [bucket, window]
+}
+
+/// Whichever of its requests for memory fails, a booking is refused, and nothing is booked. What is booked needs no memory any more.
+#[test]
+fn a_booking_needs_memory_or_is_refused() {
+    const BOOKINGS: u64 = 1_000;
+    let clock = Arc::new(Manual::new(0));
+    // A bucket keeps up to 64 marks of what can be given back, in memory of a fixed size.
+    for (index, granted_later) in [u64::MAX, 0].into_iter().enumerate() {
+        let one = &booked_ahead(&clock)[index];
+        let (begin, mut refused, mut booked) = (clock.now(), 0, Vec::new());
+        for number in 1..=BOOKINGS {
+            for granted in 0.. {
+                match with_memory_for(granted, || one.reserve((), TOKEN, None)).1 {
+                    Ok(booking) => {
+                        booked.push(booking);
+                        break;
+                    }
+                    Err(Refusal::NoMemory) => refused += 1,
+                    other => panic!("{other:?}"),
+                }
+                assert_eq!(one.retry_after((), TOKEN).1, Ok(number * TOKEN), "nothing is booked");
+                assert!(granted < 20);
+            }
+        }
+        assert!(refused > 20, "{refused}");
+        assert!(booked.iter().zip(1..).all(|(booking, second)| booking.at == begin + second * TOKEN));
+        // Some are settled and some are cancelled, and the moments of the others come.
+        for (booking, number) in booked.into_iter().zip(0..) {
+            with_memory_for(granted_later, || match number % 4 {
+                0 => one.adjust((), booking, TOKEN / 2).0.fire(),
+                1 => one.cancel((), booking).0.fire(),
+                _ => assert!(one.try_acquire((), 1_000 * TOKEN).1 == Err(Refusal::NeverFits)),
+            });
+        }
+        clock.advance(BOOKINGS * TOKEN / 2);
+        with_memory_for(granted_later, || one.level(()).0.fire());
+        clock.advance(BOOKINGS * TOKEN);
+        assert_eq!(with_memory_for(granted_later, || one.level(()).1), i128::from(TOKEN));
+    }
+}
+
+/// The bookings are computed again in the memory that they have.
+#[test]
+fn a_new_rate_needs_no_memory() {
+    let clock = Arc::new(Manual::new(0));
+    let [bucket, window] = booked_ahead(&clock);
+    let at = |one: &Arc<One>| (0..200).map(|_| one.reserve((), TOKEN, None).1.unwrap().at).max();
+    assert_eq!([at(&bucket), at(&window)], [Some(200 * TOKEN); 2]);
+    let faster = Rate::new(2.0, 1.0, scale()).unwrap();
+    let (marks, ()) = asks(|| bucket.set_rate((), faster, None, None, |_| ()).fire());
+    assert!(marks < 1024, "a bucket marks, in memory of a fixed size, what can be given back: {marks}");
+    with_memory_for(0, || window.set_window((), TOKEN, Some(TOKEN / 2), |_| ()).fire());
+    // A booking keeps its moment. Between two of them there is room for another now.
+    assert_eq!([bucket, window].map(|one| one.retry_after((), TOKEN).1.unwrap() < 3 * TOKEN), [true; 2]);
+}
+
+/// To foresee when a newcomer can be admitted after those who wait takes a copy of the schedule. Without memory for it the question is refused,
+/// and nothing has changed; those who wait are admitted without memory.
+#[test]
+fn a_look_behind_the_waiters_needs_memory_or_is_refused() {
+    const TAKEN: u64 = 500;
+    let clock = Arc::new(Manual::new(0));
+    let one = limiter(Policy::Window { limit: TAKEN * TOKEN, period: 1_000 * TOKEN }, &clock);
+    for _ in 0..TAKEN {
+        clock.advance(TOKEN);
+        assert_eq!(one.try_acquire((), TOKEN).1, Ok(true));
+    }
+    let mut waiters: Vec<Waiter> = (0..100).map(|_| Waiter::default()).collect();
+    for waiter in &mut waiters {
+        let (wakes, waits) = one.acquire_or_wait((), TOKEN, waiter, &Waker::default(), None);
+        wakes.fire();
+        assert!(matches!(waits, AcquireState::Waiting(_)));
+    }
+    let after = Ok(601 * TOKEN);
+    let refusals: Vec<_> = (0..20).map(|granted| with_memory_for(granted, || one.retry_after((), TOKEN)).1).collect();
+    let lacking = refusals.iter().take_while(|refusal| **refusal == Err(Refusal::NoMemory)).count();
+    assert!(lacking > 0 && refusals[lacking..].iter().all(|answer| *answer == after), "{refusals:?}");
+    one.leave((), waiters.last_mut().unwrap()).fire(); // so that it has to look anew
+    let (mut waiter, waker) = (Waiter::default(), Waker::default());
+    let late = with_memory_for(0, || one.acquire_or_wait((), TOKEN, &mut waiter, &waker, Some(0)));
+    assert!(matches!(late.1, AcquireState::Refused(Refusal::NoMemory)));
+    assert_eq!(one.retry_after((), TOKEN).1, Ok(600 * TOKEN), "it has not joined the line");
+}
+
+/// Whether there is memory or not, everybody can let go of a key.
+#[test]
+fn to_let_go_of_a_key_needs_no_memory() {
+    let clock = Arc::new(Manual::new(0));
+    let keyed = keyed(&buckets(), &clock);
+    let held: Vec<_> = (0..1_000).map(|number| keyed.limiter((), key(number)).1.unwrap()).collect();
+    for (limiter, number) in held.into_iter().zip(0..) {
+        limiter.try_acquire((), TOKEN).1.unwrap();
+        drop(limiter);
+        with_memory_for(number % 2 * u64::MAX, || keyed.let_go((), key(number)).fire());
+        assert_eq!(keyed.level((), key(number)).1, i128::from(TOKEN));
+    }
+}
+
+/// The key has no place then, and its place is another's.
+#[test]
+fn a_new_key_of_a_semaphore_needs_memory_or_is_refused() {
+    let keyed = semaphore::Keyed::<Waker, Threads>::new(2, 1_000, 1, Clock::Monotonic);
+    let mut refused = 0;
+    for number in 0..1_000 {
+        for granted in 0.. {
+            match with_memory_for(granted, || keyed.try_acquire((), key(number), 1)) {
+                Ok(()) => break,
+                Err(semaphore::AcquireError::NoMemory) => refused += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+            assert_eq!(keyed.statistics_of_all(()).keys as u64, number);
+            assert!(granted < 20);
+        }
+    }
+    assert!(refused > 1_000, "{refused}");
+    assert_eq!(keyed.try_acquire((), key(1_000), 1), Err(semaphore::AcquireError::Busy));
+    assert_eq!(keyed.statistics_of_all(()).held, 1_000);
+}
+
+/// Without memory for more results the window of a breaker stays as long as it is.
+#[test]
+fn a_breaker_needs_no_memory_for_a_result() {
+    let rules = Rules {
+        failure_rate: 0.5,
+        window: TOKEN,
+        min_calls: 8,
+        run: None,
+        slow_after: None,
+        slow_rate: 1.0,
+        open_for: TOKEN,
+        open_for_max: TOKEN,
+        probes: 1,
+        probe_timeout: TOKEN,
+        calls: Some(1_000_000),
+        metrics_only: false,
+    };
+    let breaker = Breaker::<Waker, Threads>::new(rules, Clock::Monotonic);
+    let call = |outcome| breaker.finish((), breaker.admit(()).0.unwrap(), outcome).is_some();
+    assert!((0..8).all(|_| !call(Outcome::Success)));
+    let failure = Outcome::Failure { retry_after: None };
+    let opens = with_memory_for(0, || [failure; 4].map(call));
+    assert_eq!(opens, [false, false, false, true], "half of the last eight have failed");
 }

@@ -281,6 +281,7 @@ proptest! {
                 Step::Try(key, n) => match hosts.take(key, n) {
                     Ok(()) => *held.entry(key).or_default() += n,
                     Err(AcquireError::TooLarge { .. }) => prop_assert!(n > size),
+                    Err(AcquireError::NoMemory) => prop_assert!(false, "there is memory"),
                     Err(AcquireError::Busy) => {
                         let waited_for = callers.iter().any(|caller| caller.waiter.is_enqueued());
                         let free = held.get(&key).map_or(size, |held| size - held);

@@ -83,6 +83,7 @@ proptest! {
                         granted += 1;
                     }
                     Err(AcquireError::TooLarge { size }) => prop_assert!(model.is_too_large(n) && size == model.size),
+                    Err(AcquireError::NoMemory) => prop_assert!(false, "a semaphore takes none"),
                     Err(AcquireError::Busy) => {
                         prop_assert!(n > model.free() || model.line.iter().any(|&each| !callers[each].aside), "a false Busy");
                     }
@@ -117,6 +118,7 @@ proptest! {
                         }
                         Err(AcquireError::Busy) if !was_in_line => model.line.push(index),
                         Err(AcquireError::Busy) => {}
+                        Err(AcquireError::NoMemory) => prop_assert!(false, "a semaphore takes none"),
                     }
                 }
                 Step::Leave(index) => {

@@ -11,7 +11,7 @@ import sys
 from types import FunctionType, GenericAlias
 
 from sluicegate._aio import running_loop
-from sluicegate._arguments import check_name, count
+from sluicegate._arguments import check_name, count, text
 from sluicegate._batcher_config import BatcherConfig
 from sluicegate._batches import OVERFLOW, BatchRunner, closed, inside, name_of
 from sluicegate._classes import public
@@ -100,7 +100,7 @@ class Batcher(Generic[_T, _R]):
 
     Fairness: calls are batched in order of arrival; callers that wait for room are served in order of arrival, threads and tasks alike.
 
-    Raises TypeError, ValueError or OverflowError for an invalid argument.
+    Raises TypeError, ValueError or OverflowError for an invalid argument; ValueError if `linger` is not less than `ttl`.
     """
 
     if not TYPE_CHECKING:
@@ -168,11 +168,16 @@ class Batcher(Generic[_T, _R]):
             "max_pending": count("max_pending", max_pending, 1, sys.maxsize),
             "workers": count("workers", workers, 1, sys.maxsize),
             "overflow": overflow,
-            "ttl": None if ttl is None else _duration("ttl", ttl),
+            "ttl": None if ttl is None else _time_to_live(ttl),
             "loop": loop,
             "clock": _clock(clock),
             "name": check_name(name),
         }
+        late, patience = self._settings["ttl"], self._settings["linger"]
+        if late is not None and patience >= late:
+            raise ValueError(
+                f"'linger' must be less than 'ttl', or the calls of a batch that lingers expire: got {patience:g} and {late:g}"
+            )
         self._config = BatcherConfig(handler, is_async=is_async, context=contextvars.copy_context(), **self._settings)
         self._runner = BatchRunner(self._config)
         self._is_decorator = False
@@ -398,6 +403,7 @@ class Batcher(Generic[_T, _R]):
         runner = self._current()
         runner.check_not_own("drain", "drain_async")
         runner.check_loop()
+        runner.fail_leaving()
         try:
             runner.queue.join(timeout)
         except TimeoutError:
@@ -409,6 +415,7 @@ class Batcher(Generic[_T, _R]):
         runner = self._current()
         runner.check_not_own("drain_async", "drain_async")
         runner.check_loop()
+        runner.fail_leaving()
         try:
             await runner.queue.join_async(timeout)
         except TimeoutError:
@@ -457,6 +464,7 @@ class Batcher(Generic[_T, _R]):
         runner.is_ready = False
         runner.queue.shutdown()
         runner.check_loop()
+        runner.fail_leaving()
         return runner
 
     def _unclosed(self, runner: BatchRunner, method: str, timeout: _Seconds | None) -> TimeoutError:
@@ -554,6 +562,13 @@ class Batcher(Generic[_T, _R]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("cannot pickle or copy 'sluicegate.Batcher' object: it has callers that wait, and workers")
+
+
+def _time_to_live(ttl: Any) -> float:
+    seconds = _duration("ttl", ttl)
+    if seconds == 0:  # no call would ever reach the handler
+        raise ValueError(f"'ttl' must be greater than 0, got {text(ttl)}")
+    return seconds
 
 
 def _timed_out(timeout: Any) -> TimeoutError:

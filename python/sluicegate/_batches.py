@@ -77,6 +77,10 @@ class BatchRunner:
             name=config.name,
             clock=config.clock,
         )
+        #: What `purge` and `fail_pending` have taken out of the queue. A call stays here until it has its outcome.
+        self.leaving: deque[Call] = deque()
+        #: What the calls fail with that are pending at the end.
+        self.end: BaseException | None = None
         if config.drops:
             self.queue._listen(self.dropped.append)  # a function in C: no signal handler can run before the call is kept
         self.try_put = self.queue._try_put
@@ -351,24 +355,50 @@ class BatchRunner:
     def purge(self) -> None:
         """Remove the calls that would not reach the handler from the queue."""
         now = self.clock.now()
-
-        def take(calls: Any) -> list[Call]:
-            gone: list[Call] = []
-            kept: list[Call] = []
-            for call in calls:
-                (gone if call.has_left or self.is_late(call, now) else kept).append(call)
-            if gone:
-                calls.clear()
-                calls.extend(kept)
-            return gone
-
         if departures := self.departures.value:
             self.departures.try_acquire(departures)
-        for call in self.queue.queue._apply(take):
-            if call.claim():
-                self.expire(call)
+        self.remove(lambda call: call.has_left or self.is_late(call, now))
+
+    def remove(self, leaves: Callable[[Call], bool]) -> int:
+        """Take the calls for which `leaves` returns true out of the queue, and give each its outcome. Return how many have failed.
+
+        A signal handler that raises can end this at any point, so the calls are taken out and noted in one call into C, and whoever comes
+        next continues: the end of this function, workers, `drain` and `close`.
+        """
+        queue: Any = self.queue  # what `q.queue` uses is not in the stub
+        try:
+            while gone := list(filter(leaves, seen := queue._snapshot())):
+                kept = list(itertools.filterfalse(set(gone).__contains__, seen))
+                # If the queue holds the same calls still, it gets those that are kept; else it is tried again.
+                replaced = map(queue._replace, (seen,), (kept,))
+                self.leaving.extend(itertools.chain.from_iterable(map({True: gone, False: ()}.__getitem__, replaced)))
+        finally:
+            failed = self.fail_leaving()
+        return failed
+
+    def fail_leaving(self) -> int:
+        """Give the calls an outcome that have been taken out of the queue. Return how many have failed at the end of the runner."""
+        leaving, config, now, failed = self.leaving, self.config, self.clock.now(), 0
+        while leaving:
+            try:
+                call = leaving[0]
+            except IndexError:  # another thread was faster
+                break
+            call.claim()  # one that was interrupted, or made by another thread here, is as good
+            if call.has_left or call.has_expired:
+                counter = self.settle_departed(call)
             else:
-                self.count_departed(call)
+                at_end = self.end is not None and not self.is_late(call, now)
+                counter = config.failed if at_end else config.expired
+                outbox = Outbox()
+                call.fail(copied(self.end) if at_end and self.end else self.overdue(), outbox)
+                outbox.send()
+            with contextlib.suppress(ValueError):  # another thread was faster
+                # Remove it, count it, and report it to the queue as done, without a return to Python code in between.
+                counted = map(_ONE.get, map(counter.release, map(_ONE.get, map(leaving.remove, (call,)))))
+                done = list(map(self.queue._tasks_done, counted))
+                failed += len(done) if counter is config.failed else 0
+        return failed
 
     def expire(self, call: Call) -> None:
         """Fail a claimed call that has expired."""
@@ -385,11 +415,15 @@ class BatchRunner:
 
     def count_departed(self, call: Call) -> None:
         """Count a call that could not be claimed."""
+        self.settle_departed(call).release()
+        self.queue.task_done()
+
+    def settle_departed(self, call: Call) -> Semaphore:
+        """Note that a call has left the queue whose caller had left it, and return its counter."""
         if call.has_expired and isinstance(call, SubmittedCall) and not call.done():
             call.fail(self.overdue(), Outbox())  # its caller may have been interrupted before it did that
         self.departures.try_acquire()
-        self.departed(call).release()
-        self.queue.task_done()
+        return self.departed(call)
 
     def departed(self, call: Call) -> Semaphore:
         """Return the counter of calls that have left like this one."""
@@ -426,8 +460,9 @@ class BatchRunner:
 
     def run(self, worker: Worker, calls: list[Call]) -> None:
         """Run a batch in this thread."""
-        if self.dropped:
+        if self.dropped or self.leaving:
             self.fail_dropped()
+            self.fail_leaving()
         items = self.admit(worker, calls)
         if not items:
             return
@@ -443,8 +478,9 @@ class BatchRunner:
 
     async def run_async(self, worker: Worker, calls: list[Call]) -> None:
         """Run a batch on this loop. An exception meant for the loop is raised after the callers have been notified."""
-        if self.dropped:
+        if self.dropped or self.leaving:
             self.fail_dropped()
+            self.fail_leaving()
         items = self.admit(worker, calls)
         if not items:
             return
@@ -508,20 +544,8 @@ class BatchRunner:
     def fail_pending(self, error: BaseException) -> int:
         """Fail the calls that no batch has taken yet, and return their number."""
         self.fail_dropped()
-
-        def take(calls: Any) -> list[Call]:
-            taken = list(calls)
-            calls.clear()
-            return taken
-
-        pending: list[Call] = []
-        for call in self.queue.queue._apply(take):
-            if call.claim():
-                pending.append(call)
-            else:
-                self.count_departed(call)
-        self.fail(pending, error)
-        return len(pending)
+        self.end = error
+        return self.remove(lambda _call: True)
 
     def end_with(self, error: BaseException) -> None:
         """Fail all calls, because the workers have ended for good."""

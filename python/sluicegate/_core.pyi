@@ -175,7 +175,7 @@ class ManualClock(Clock):  # pyright: ignore[reportGeneralTypeIssues]  # nobody 
     @property
     def waiters(self) -> int:
         """The number of operations that are waiting on objects with this clock: threads and tasks, with and without a
-        timeout.
+        timeout. An operation that the clock has woken does not count, even before its thread or task has run.
         """
 
     def advance(self, seconds: _Seconds) -> None:

@@ -134,7 +134,8 @@ class Fallback:
         result, _ = self._instead(error, key)
         if type(result) is CoroutineType:
             result.close()
-            raise TypeError(f"{self._value!r} is a coroutine function: use `await ....call_async(...)`") from None
+            hint = "make it a `def`, or use `await fallback.call_async(...)`"
+            raise TypeError(f"'value' {self._value!r} has returned a coroutine, which a plain call cannot await: {hint}") from None
         return result
 
     async def _call_async(

@@ -271,7 +271,8 @@ def checked(returned: Any, count: int) -> Iterable[Any]:
             if hasattr(returned, "close") and hasattr(returned, "__await__"):
                 returned.close()  # a coroutine, which would otherwise warn that it was never awaited
             kind = type(returned).__name__
-            raise TypeError(f"the handler of a Batcher must return an iterable of results, in the order of the items, not {kind}")
+            hint = ": pass the `async def` itself, or make what wraps it an `async def` too" if hasattr(returned, "__await__") else ""
+            raise TypeError(f"the handler of a Batcher must return an iterable of results, in the order of the items, not {kind}{hint}")
         results = list(itertools.islice(returned, count + 1))
     if len(results) != count:
         more = "more than " if len(results) > count and results is not returned else ""

@@ -304,6 +304,8 @@ class _RatePermitMethods:
 
 def _pause_seconds(value: Any) -> Any:
     """What `pause_for` is given, in seconds: a Retry-After as it comes is seconds or an HTTP date (RFC 9110, 10.2.3)."""
+    if value is None:  # most often the header of a response that has none
+        raise TypeError("'seconds' must be a number of seconds or what a Retry-After says, not None: without the header, do not pause")
     if not isinstance(value, (str, bytes)):
         return value
     from sluicegate._retry_after import parse_retry_after

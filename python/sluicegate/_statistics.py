@@ -568,3 +568,9 @@ class PipelineStatistics:
     )
     bottleneck: str | None = field(metadata=_label("The stage whose workers are busy for the largest part of the time of the run."))
     is_over: bool = field(metadata=_gauge("Whether all threads and tasks have left."))
+
+    def __str__(self) -> str:
+        """Return a table with a line for each stage."""
+        from sluicegate._stage_table import as_text
+
+        return as_text(self)

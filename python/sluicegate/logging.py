@@ -454,6 +454,8 @@ class ShippingHandler(logging.Handler):
         self._overflow: Overflow = overflow
         self._flush_timeout = None if flush_timeout is None else _seconds("flush_timeout", flush_timeout)
         self._report_every = _seconds("report_every", report_every)
+        if not isinstance(report_level, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"report_level must be a number, such as logging.ERROR, not {report_level!r}")
         self._report_level = report_level
         self._clock = Clock() if clock is None else clock
         super().__init__(level)
@@ -592,6 +594,9 @@ def _is_target(target: Any) -> bool:
         return True
     if not callable(target):
         return False
+    if isinstance(target, type) and issubclass(target, logging.Handler):  # each record would make a handler, which would be dropped
+        name = target.__name__
+        raise TypeError(f"a target must be a handler or a function, not the class {name}: give an object of it, {name}(...)")
     _refuse_coroutine_function("target", target)
     return True
 

@@ -31,7 +31,10 @@ pub const LONGEST_RETRY_AFTER: Nanos = 600 * 1_000_000_000;
 pub fn nanos(seconds: f64) -> Nanos {
     // Up to here the product is exact to a sixteenth of a nanosecond, and exact for whole seconds.
     if seconds < 1e6 {
-        return (seconds * 1e9 + 0.5) as i64 as u64; // by way of a signed number, which is one instruction and not ten
+        // A float of this size has no bits for a fraction, so the addition rounds, and the lowest bits are the number. (A conversion would
+        // have to ask whether it fits.)
+        const WHOLE: f64 = (1_u64 << 52) as f64;
+        return (seconds * 1e9 + WHOLE).to_bits() - WHOLE.to_bits();
     }
     // In two steps, so that whole seconds stay exact and the fraction keeps its nanoseconds.
     let whole = seconds as u64;
@@ -150,17 +153,33 @@ pub struct Enrolled {
     number: u64,
 }
 
+struct Wait<W> {
+    waker: W,
+    /// The clock has woken it.
+    is_over: bool,
+}
+
 struct ManualState<W> {
     now: Nanos,
     /// Every wait on this clock; the deadline of a wait without one is `Nanos::MAX`.
-    waits: BTreeMap<Enrolled, W>,
+    waits: BTreeMap<Enrolled, Wait<W>>,
+    /// How many of them are over.
+    over: usize,
     next: u64,
 }
 
 impl<W> ManualState<W> {
     fn remove(&mut self, enrolled: Enrolled) -> Option<W> {
         // Its key is the one it was inserted with, or the one to which `advance` has moved it since.
-        self.waits.remove(&enrolled).or_else(|| self.waits.remove(&Enrolled { deadline: Nanos::MAX, ..enrolled }))
+        let wait = self.waits.remove(&enrolled).or_else(|| self.waits.remove(&Enrolled { deadline: Nanos::MAX, ..enrolled }))?;
+        self.over -= usize::from(wait.is_over);
+        Some(wait.waker)
+    }
+
+    /// One whose time has come does not count, though its waiter has yet to run and to leave: who acts when `n` are waiting must not take
+    /// it for the next wait of the same thread.
+    fn count(&self) -> usize {
+        self.waits.len() - self.over
     }
 }
 
@@ -179,7 +198,7 @@ impl<W> ManualState<W> {
 /// assert!(!parker.is_notified());
 /// clock.advance(1);
 /// assert!(parker.is_notified());
-/// assert_eq!(clock.now(), 1_000);
+/// assert_eq!((clock.now(), clock.waits()), (1_000, 0));
 /// let wait = clock.reschedule(wait, None);
 /// assert_eq!(clock.waits(), 1);
 /// # let _ = clock.withdraw(wait);
@@ -191,13 +210,16 @@ pub struct Manual<W> {
 
 impl<W: Wake> Manual<W> {
     pub fn new(start: Nanos) -> Self {
-        Self { state: Mutex::new(ManualState { now: start, waits: BTreeMap::new(), next: 0 }), changed: Condvar::new() }
+        Self { state: Mutex::new(ManualState { now: start, waits: BTreeMap::new(), over: 0, next: 0 }), changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, ManualState<W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A call, so that a fast path that reads the time holds nothing of it.
+    #[cold]
+    #[inline(never)]
     pub fn now(&self) -> Nanos {
         self.lock().now
     }
@@ -207,7 +229,7 @@ impl<W: Wake> Manual<W> {
         Self::insert(self.lock(), &self.changed, deadline, waker)
     }
 
-    /// Changes the deadline of a wait, in one step: at every moment the wait is counted exactly once.
+    /// Changes the deadline of a wait, in one step: a wait that is not over is counted exactly once at every moment.
     pub fn reschedule(&self, enrolled: Enrolled, deadline: Option<Nanos>) -> Enrolled {
         let mut state = self.lock();
         let waker = state.remove(enrolled).expect("a wait is enrolled until it is withdrawn");
@@ -219,7 +241,8 @@ impl<W: Wake> Manual<W> {
         let place = if due.is_some() { Nanos::MAX } else { deadline.unwrap_or(Nanos::MAX) };
         let enrolled = Enrolled { deadline: place, number: state.next };
         state.next += 1;
-        state.waits.insert(enrolled, waker);
+        state.over += usize::from(due.is_some());
+        state.waits.insert(enrolled, Wait { waker, is_over: due.is_some() });
         changed.notify_all();
         drop(state);
         if let Some(waker) = due {
@@ -235,8 +258,9 @@ impl<W: Wake> Manual<W> {
         waker
     }
 
+    /// The number of waits whose time has not come.
     pub fn waits(&self) -> usize {
-        self.lock().waits.len()
+        self.lock().count()
     }
 
     /// Moves the clock, stopping at each deadline on the way to wake the waits that are due, in time order.
@@ -248,9 +272,11 @@ impl<W: Wake> Manual<W> {
                 match state.waits.first_key_value() {
                     Some((&enrolled, _)) if enrolled.deadline <= target && enrolled.deadline != Nanos::MAX => {
                         state.now = state.now.max(enrolled.deadline);
-                        let waker = state.waits.remove(&enrolled).expect("it was there a line ago");
-                        // The wait still counts as waiting until its waiter has run and left, but it is woken only once.
-                        state.waits.insert(Enrolled { deadline: Nanos::MAX, ..enrolled }, waker.share());
+                        let waker = state.waits.remove(&enrolled).expect("it was there a line ago").waker;
+                        // It is woken only once.
+                        let woken = Wait { waker: waker.share(), is_over: true };
+                        state.waits.insert(Enrolled { deadline: Nanos::MAX, ..enrolled }, woken);
+                        state.over += 1;
                         waker
                     }
                     _ => {
@@ -263,14 +289,12 @@ impl<W: Wake> Manual<W> {
         }
     }
 
-    /// Blocks, in real time, until `n` waits are registered. Returns false if `patience` has passed first.
+    /// Blocks, in real time, until there are `n` waits whose time has not come. Returns false if `patience` has passed first.
     pub fn wait_for_waits(&self, n: usize, patience: Duration) -> bool {
         let state = self.lock();
-        let (state, _) = self
-            .changed
-            .wait_timeout_while(state, patience, |state| state.waits.len() < n)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.waits.len() >= n
+        let (state, _) =
+            self.changed.wait_timeout_while(state, patience, |state| state.count() < n).unwrap_or_else(PoisonError::into_inner);
+        state.count() >= n
     }
 }
 

@@ -143,6 +143,7 @@ impl Display for AcquireError {
         match self {
             Self::Busy => f.write_str("not enough permits are free, or others wait for them"),
             Self::TooLarge { size } => write!(f, "the request is for more than the {size} permits there are in all"),
+            Self::NoMemory => f.write_str("there is no memory for one more key"),
         }
     }
 }

@@ -5,14 +5,7 @@
 //! - [`KeyCapacity`]: the largest number of keys in all tables of an object together.
 //!
 //! # Algorithm
-//! Extendible hashing (Fagin, Nievergelt, Pippenger and Strong, 1979): a directory, indexed by the lowest bits of the hash, of parts with at
-//! most 1024 slots. A full part is split in two by one more bit, so the table never grows in one piece: with five million keys no insertion
-//! moves more than one part (and rarely the directory of a few thousand numbers doubles). Each part is an open-addressing hash table with
-//! linear probing and deletion by backward shift (Knuth, *The Art of Computer Programming*, vol. 3, 6.4, algorithm R), at most three quarters
-//! full. The keys are 128-bit hashes already, keyed so that an attacker cannot choose keys for the same slot.
-//!
-//! It is used instead of a standard map for two reasons: it has a *hand*, a position from which a walk over the slots continues where the
-//! last one stopped (as in the clock algorithm), and its slots have no padding.
+//! That of [`table`]. The keys are 128-bit hashes already, keyed so that an attacker cannot choose keys for the same slot.
 //!
 //! # Which keys may be forgotten
 //! The owner of a table decides: [`Table::remove_one`] and [`Table::remove_in`] ask it about one key after another until one may be removed:
@@ -22,6 +15,7 @@
 use std::collections::TryReserveError;
 
 use crate::sync::{Count, Ordering};
+use crate::table::{self, Entry};
 
 /// A keyed 128-bit hash of a key. Two keys with the same one are taken for the same, with a chance of one in 2^64 at 2^32 keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,11 +42,6 @@ impl KeyHash {
     pub(crate) fn low(self) -> u32 {
         self.0[1] as u32
     }
-
-    /// One of the bits that choose a part of the table.
-    fn bit(self, depth: u32) -> bool {
-        self.0[1] >> depth & 1 != 0
-    }
 }
 
 /// For maps of the standard library: half of the hash is random enough.
@@ -74,8 +63,10 @@ impl std::hash::Hasher for AsItIs {
         self.0
     }
 
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("a key hash is a number");
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte); // a key hash is written as a number
+        }
     }
 
     fn write_u64(&mut self, hash: u64) {
@@ -84,13 +75,6 @@ impl std::hash::Hasher for AsItIs {
 }
 
 const EMPTY: KeyHash = KeyHash([0, 0]);
-const SMALLEST: usize = 16;
-
-/// The largest number of slots in a part before it is split.
-const LARGEST: usize = 1024;
-
-/// The largest number of bits that choose a part. Keys that agree in all these bits (real hashes do not) share one part, however large.
-const DEEPEST: u32 = 24;
 
 #[derive(Debug)]
 struct Slot<V> {
@@ -98,258 +82,88 @@ struct Slot<V> {
     value: V,
 }
 
-/// A hash table of the keys that agree in the lowest `depth` bits.
-#[derive(Debug)]
-struct Part<V> {
-    slots: Vec<Slot<V>>,
-    len: usize,
-    depth: u32,
-    hand: usize,
+impl<V: Default> Entry for Slot<V> {
+    const DEEPEST: u32 = 24;
+
+    fn free() -> Self {
+        Self { key: EMPTY, value: V::default() }
+    }
+
+    #[inline]
+    fn is_free(&self) -> bool {
+        self.key == EMPTY
+    }
+
+    #[inline]
+    fn hash(&self) -> u64 {
+        self.key.0[1]
+    }
 }
 
-/// A value for each of many keys.
+/// A value for each of many keys: a [table] by the hashes of the keys.
 #[derive(Debug, Default)]
 pub(crate) struct Table<V> {
-    parts: Vec<Part<V>>,
-    /// The index of the part for each value of a key's lowest bits. Its length is a power of two.
-    directory: Vec<u32>,
-    len: usize,
-    /// The part in which the hand is.
-    hand: usize,
-}
-
-impl<V: Default> Part<V> {
-    fn new(size: usize, depth: u32) -> Result<Self, TryReserveError> {
-        let mut slots = Vec::new();
-        slots.try_reserve_exact(size)?;
-        slots.resize_with(size, || Slot { key: EMPTY, value: V::default() });
-        Ok(Self { slots, len: 0, depth, hand: 0 })
-    }
-
-    fn mask(&self) -> usize {
-        self.slots.len() - 1
-    }
-
-    fn home(&self, key: KeyHash) -> usize {
-        usize::try_from(key.0[1] >> DEEPEST & 0xffff_ffff).expect("32 bits") & self.mask()
-    }
-
-    /// The slot where the key is, or where it would be inserted.
-    #[inline]
-    fn find(&self, key: KeyHash) -> usize {
-        let mut at = self.home(key);
-        while self.slots[at].key != key && self.slots[at].key != EMPTY {
-            at = (at + 1) & self.mask();
-        }
-        at
-    }
-
-    fn is_full(&self) -> bool {
-        (self.len + 1) * 4 > self.slots.len() * 3
-    }
-
-    fn insert(&mut self, slot: Slot<V>) {
-        let at = self.find(slot.key);
-        self.slots[at] = slot;
-        self.len += 1;
-    }
-
-    fn remove_at(&mut self, mut hole: usize) {
-        let mask = self.mask();
-        let mut next = (hole + 1) & mask;
-        while self.slots[next].key != EMPTY {
-            // It may move back to the hole unless the hole is before its own home slot.
-            let home = self.home(self.slots[next].key);
-            if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
-                self.slots.swap(hole, next);
-                hole = next;
-            }
-            next = (next + 1) & mask;
-        }
-        self.slots[hole] = Slot { key: EMPTY, value: V::default() };
-        self.len -= 1;
-    }
-
-    /// Moves the keys to a part of another size.
-    fn resize(&mut self, size: usize) -> Result<(), TryReserveError> {
-        let larger = Self::new(size, self.depth)?;
-        let smaller = std::mem::replace(self, larger);
-        smaller.keys().for_each(|slot| self.insert(slot));
-        Ok(())
-    }
-
-    /// Splits the part by one more bit: returns a new part with the keys for which the bit is set. `None` if all keys or none have it set.
-    fn divide(&mut self) -> Result<Option<Self>, TryReserveError> {
-        let (depth, ones) = (self.depth, self.slots.iter().filter(|slot| slot.key != EMPTY && slot.key.bit(self.depth)).count());
-        if ones == 0 || ones == self.len {
-            return Ok(None);
-        }
-        let (low, mut high) = (Self::new(self.slots.len(), depth + 1)?, Self::new(self.slots.len(), depth + 1)?);
-        for slot in std::mem::replace(self, low).keys() {
-            if slot.key.bit(depth) { high.insert(slot) } else { self.insert(slot) }
-        }
-        Ok(Some(high))
-    }
-
-    fn keys(self) -> impl Iterator<Item = Slot<V>> {
-        self.slots.into_iter().filter(|slot| slot.key != EMPTY)
-    }
+    slots: table::Table<Slot<V>>,
 }
 
 impl<V: Default> Table<V> {
     pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The index of a key's part. There is at least one part.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
-    fn part(&self, key: KeyHash) -> usize {
-        self.directory[key.0[1] as usize & (self.directory.len() - 1)] as usize
+        self.slots.len()
     }
 
     #[inline]
     pub(crate) fn get(&self, key: KeyHash) -> Option<&V> {
-        if self.directory.is_empty() {
-            return None;
-        }
-        let part = &self.parts[self.part(key)];
-        let slot = &part.slots[part.find(key)];
-        (slot.key != EMPTY).then_some(&slot.value)
+        self.slots.get(key.0[1], |slot| slot.key == key).map(|slot| &slot.value)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, key: KeyHash) -> Option<&mut V> {
-        if self.directory.is_empty() {
-            return None;
-        }
-        let place = self.part(key);
-        let part = &mut self.parts[place];
-        let at = part.find(key);
-        let slot = &mut part.slots[at];
-        (slot.key != EMPTY).then_some(&mut slot.value)
+        self.slots.get_mut(key.0[1], |slot| slot.key == key).map(|slot| &mut slot.value)
     }
 
     /// Inserts a key, which must not be in the table. If memory cannot be allocated, returns an error with nothing changed.
     pub(crate) fn insert(&mut self, key: KeyHash, value: V) -> Result<(), TryReserveError> {
-        if self.directory.is_empty() {
-            self.parts.try_reserve(1)?;
-            self.directory.try_reserve(1)?;
-            self.parts.push(Part::new(SMALLEST, 0)?);
-            self.directory.push(0);
-        }
-        let mut place = self.part(key);
-        if self.parts[place].is_full() {
-            self.grow(place, key)?;
-            place = self.part(key);
-        }
-        self.parts[place].insert(Slot { key, value });
-        self.len += 1;
-        Ok(())
-    }
-
-    /// Makes a part larger, or splits it: each half has fewer keys then. So one step makes room for one more key, and there is no second one
-    /// for which memory might be missing.
-    fn grow(&mut self, place: usize, key: KeyHash) -> Result<(), TryReserveError> {
-        let Part { depth, ref slots, .. } = self.parts[place];
-        let size = slots.len();
-        let must_double = self.directory.len() == 1 << depth;
-        if size < LARGEST || depth == DEEPEST {
-            return self.parts[place].resize(size * 2);
-        }
-        self.parts.try_reserve(1)?;
-        if must_double {
-            self.directory.try_reserve(self.directory.len())?;
-        }
-        let Some(high) = self.parts[place].divide()? else { return self.parts[place].resize(size * 2) };
-        let new = u32::try_from(self.parts.len()).expect("there are at most 2^24 parts");
-        self.parts.push(high);
-        if must_double {
-            self.directory.extend_from_within(..);
-        }
-        // The directory entries with the same lowest bits for which the new bit is set.
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
-        let first = key.0[1] as usize & ((1 << depth) - 1) | 1 << depth;
-        self.directory.iter_mut().skip(first).step_by(2 << depth).for_each(|entry| *entry = new);
-        Ok(())
+        self.slots.insert(Slot { key, value })
     }
 
     /// Removes a key, which must be in the table.
     pub(crate) fn remove(&mut self, key: KeyHash) {
-        let place = self.part(key);
-        let at = self.parts[place].find(key);
-        self.parts[place].remove_at(at);
-        self.len -= 1;
+        self.slots.remove(key.0[1], |slot| slot.key == key);
     }
 
     /// Moves the hand on, over at most `most` slots, until it finds a value for which `goes` returns true, and removes that key. `goes` may
     /// change the values for which it returns false. Returns false after a whole round without such a value, or after `most` slots.
     pub(crate) fn remove_one(&mut self, most: usize, mut goes: impl FnMut(KeyHash, &mut V) -> bool) -> bool {
-        let mut left = most;
-        // If the walk starts in the middle of a part, that part comes once more at the end.
-        for _ in 0..=self.parts.len() {
-            let Some(part) = self.parts.get_mut(self.hand) else {
-                self.hand = 0;
-                continue;
-            };
-            while part.hand < part.slots.len() {
-                if left == 0 {
-                    return false;
-                }
-                left -= 1;
-                let slot = &mut part.slots[part.hand];
-                if slot.key != EMPTY && goes(slot.key, &mut slot.value) {
-                    part.remove_at(part.hand);
-                    self.len -= 1;
-                    return true; // the hand stays here: another key may have moved into the slot
-                }
-                part.hand += 1;
-            }
-            part.hand = 0;
-            self.hand = (self.hand + 1) % self.parts.len();
-        }
-        false
+        self.slots.remove_one(most, |slot| goes(slot.key, &mut slot.value))
     }
 
     /// The number of parts.
     pub(crate) fn parts(&self) -> usize {
-        self.parts.len()
+        self.slots.parts()
     }
 
     /// The part of a key, whether it is in the table or not. `None` if there are no parts yet.
     pub(crate) fn place_of(&self, key: KeyHash) -> Option<usize> {
-        (!self.directory.is_empty()).then(|| self.part(key))
+        self.slots.place_of(key.0[1])
     }
 
     /// True if the insertion of this key may add a part.
     pub(crate) fn may_split(&self, key: KeyHash) -> bool {
-        self.place_of(key).is_none_or(|place| self.parts[place].is_full())
+        self.slots.may_split(key.0[1])
     }
 
     /// As [`Table::remove_one`], for one round through one part, which has a hand of its own.
     pub(crate) fn remove_in(&mut self, place: usize, mut goes: impl FnMut(KeyHash, &mut V) -> bool) -> bool {
-        let part = &mut self.parts[place];
-        for _ in 0..part.slots.len() {
-            let slot = &mut part.slots[part.hand];
-            if slot.key != EMPTY && goes(slot.key, &mut slot.value) {
-                part.remove_at(part.hand);
-                self.len -= 1;
-                return true;
-            }
-            part.hand = (part.hand + 1) & part.mask();
-        }
-        false
+        self.slots.remove_in(place, |slot| goes(slot.key, &mut slot.value))
     }
 
     /// The keys of one part, with their values.
     pub(crate) fn keys_in(&mut self, place: usize) -> impl Iterator<Item = (KeyHash, &mut V)> {
-        let slots = self.parts[place].slots.iter_mut();
-        slots.filter(|slot| slot.key != EMPTY).map(|slot| (slot.key, &mut slot.value))
+        self.slots.entries_in(place).map(|slot| (slot.key, &mut slot.value))
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        let slots = self.parts.iter_mut().flat_map(|part| &mut part.slots);
-        slots.filter(|slot| slot.key != EMPTY).map(|slot| &mut slot.value)
+        self.slots.entries_mut().map(|slot| &mut slot.value)
     }
 }
 
@@ -423,7 +237,7 @@ mod tests {
                 assert_eq!(model.insert(key, step), None);
                 table.insert(key, step).unwrap();
             }
-            assert_eq!(table.len, model.len());
+            assert_eq!(table.len(), model.len());
         }
         assert!(model.iter().all(|(key, value)| table.get_mut(*key).copied() == Some(*value)));
         assert_eq!(table.values_mut().count(), model.len());
@@ -445,8 +259,9 @@ mod tests {
             table.insert(hashed(number), number).unwrap();
         }
         assert_eq!(table.len(), 40_000);
-        assert!(table.parts.iter().all(|part| part.slots.len() <= LARGEST));
-        assert!(table.parts.len() > 40 && table.directory.len() < 1024, "{} {}", table.parts.len(), table.directory.len());
+        let (parts, directory) = table.slots.sizes();
+        assert!(parts.iter().all(|&size| size <= 1024));
+        assert!(parts.len() > 40 && directory < 1024, "{} {directory}", parts.len());
         assert!((0..40_000).all(|number| table.get_mut(hashed(number)) == Some(&mut { number })));
         // The hand reaches every key in one round.
         let mut seen = 0;

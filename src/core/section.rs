@@ -59,7 +59,8 @@ impl Gate for Flag {
         self.0.get()
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "two stores around what is inlined into few callers, or is a function itself")]
+    #[inline(always)]
     fn hold<R>(&self, critical: impl FnOnce() -> R) -> R {
         if self.0.replace(true) {
             re_entered();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import contextvars
 import copy
 import functools
@@ -21,6 +22,7 @@ from helpers import PATIENCE, collect, spawn, wait_until
 
 import sluicegate
 from sluicegate import Batcher, Overloaded, ShutDown, _core
+from sluicegate._batches import BatchRunner
 from sluicegate._outcomes import SubmittedCall, WaitingCall
 from sluicegate.testing import ManualClock
 
@@ -48,6 +50,17 @@ class Gate:
 
     def wait_for(self, n):
         wait_until(lambda: len(self.batches) >= n)
+
+
+def held_up(gate, ttl, **options):
+    """Return a batcher whose worker is in its handler with 0, and how many calls had expired before the worker of a busy machine began."""
+    batcher = Batcher(gate, max=1, linger=0, ttl=ttl, **options)
+    early = -1
+    while not gate.batches:
+        early += 1
+        first = batcher.submit(0)
+        wait_until(lambda first=first: gate.batches or first.done())
+    return batcher, early
 
 
 @pytest.fixture
@@ -255,7 +268,7 @@ def test_a_def_handler_that_returns_a_coroutine():
         return items
 
     with Batcher(lambda items: inner(items), linger=0) as batcher:
-        with pytest.raises(TypeError, match="not coroutine"):
+        with pytest.raises(TypeError, match="not coroutine: pass the `async def` itself"):
             batcher.call(0)
     collect()
 
@@ -752,9 +765,7 @@ def test_a_call_that_a_batch_has_taken_does_not_expire(gate):
 
 @pytest.mark.parametrize("ask", ["result", "exception"])
 def test_a_future_that_is_waited_for_expires_in_time(gate, ask):
-    batcher = Batcher(gate, max=1, linger=0, ttl=0.05)
-    batcher.submit(0)
-    gate.wait_for(1)
+    batcher, _ = held_up(gate, 0.05)
     future = batcher.submit(1)
     with pytest.raises(TimeoutError if sys.version_info >= (3, 11) else concurrent.futures.TimeoutError):
         getattr(future, ask)(0.001)
@@ -768,9 +779,7 @@ def test_a_future_that_is_waited_for_expires_in_time(gate, ask):
 
 def test_one_caller_that_hears_of_it_touches_no_other_call(gate):
     """Its thread may be interrupted at any moment, and then others would be lost that it had in its hands."""
-    batcher = Batcher(gate, max=1, linger=0, ttl=0.02, max_pending=2000)
-    batcher.submit(0)
-    gate.wait_for(1)
+    batcher, early = held_up(gate, 0.02, max_pending=2000)
     others = [batcher.submit(n) for n in range(1, 1000)]
     last = batcher.submit(1000)
     assert isinstance(last.exception(PATIENCE), Overloaded)
@@ -778,7 +787,7 @@ def test_one_caller_that_hears_of_it_touches_no_other_call(gate):
     gate.let_all()
     batcher.close()
     assert all(isinstance(other.exception(), Overloaded) for other in others)
-    assert batcher.statistics().expired == 1000
+    assert batcher.statistics().expired == 1000 + early
 
 
 @pytest.mark.parametrize("ask", [lambda batcher: batcher.call(1), lambda batcher: batcher.submit(1).result()], ids=["call", "submit"])
@@ -787,9 +796,7 @@ def test_an_expired_call_is_counted_as_one_wherever_its_caller_is_overtaken(ask)
     codes = [member.__code__ for kind in (SubmittedCall, WaitingCall) for member in vars(kind).values() if inspect.isfunction(member)]
     for stop_at in itertools.count():
         gate, lines = Gate(), itertools.count()
-        batcher = Batcher(gate, max=1, linger=0, ttl=0.01)
-        batcher.submit(0)
-        gate.wait_for(1)
+        batcher, early = held_up(gate, 0.01)
 
         def at_each_line(_frame, event, _argument, gate=gate, lines=lines, stop_at=stop_at, batcher=batcher):
             if event == "line" and next(lines) == stop_at:
@@ -810,10 +817,10 @@ def test_an_expired_call_is_counted_as_one_wherever_its_caller_is_overtaken(ask)
         batcher.close()
         seen = batcher.statistics()
         if error is None:
-            assert (seen.succeeded, seen.expired, seen.cancelled) == (2, 0, 0)
+            assert (seen.succeeded, seen.expired, seen.cancelled) == (2, early, 0)
         else:
             assert error.reason == "expired"
-            assert (seen.succeeded, seen.expired, seen.cancelled) == (1, 1, 0)
+            assert (seen.succeeded, seen.expired, seen.cancelled) == (1, 1 + early, 0)
         if not is_stopped:
             break
     assert stop_at > 5
@@ -824,9 +831,7 @@ def test_an_expired_future_has_an_outcome_wherever_its_caller_is_interrupted():
     codes = [SubmittedCall._wait.__code__, SubmittedCall._claim.__code__]
     for stop_at in itertools.count():
         gate, lines = Gate(), itertools.count()
-        batcher = Batcher(gate, max=1, linger=0, ttl=0.01)
-        batcher.submit(0)
-        gate.wait_for(1)
+        batcher, early = held_up(gate, 0.01)
         future = batcher.submit(1)
 
         def at_each_line(_frame, event, _argument, lines=lines, stop_at=stop_at):
@@ -846,10 +851,70 @@ def test_an_expired_future_has_an_outcome_wherever_its_caller_is_interrupted():
         batcher.close()
         assert future.done()
         seen = batcher.statistics()
-        assert (seen.succeeded + seen.expired, seen.cancelled) == (2, 0)
+        assert (seen.succeeded + seen.expired, seen.cancelled) == (2 + early, 0)
         if not isinstance(error, KeyboardInterrupt):
             break
     assert stop_at > 5
+
+
+def interrupted_at(codes, line, function):
+    """Calls the function, and raises KeyboardInterrupt, as a signal handler may, where so many lines of these codes have run."""
+    lines = itertools.count()
+
+    def at_each_line(_frame, event, _argument):
+        if event == "line" and next(lines) == line:
+            raise KeyboardInterrupt
+        return at_each_line
+
+    sys.settrace(lambda frame, _event, _argument: at_each_line if frame.f_code in codes else None)
+    try:
+        return function()
+    finally:
+        sys.settrace(None)
+
+
+REMOVING = [getattr(BatchRunner, name).__code__ for name in ("purge", "remove", "fail_leaving", "settle_departed", "fail_pending")]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired", "closed"])
+def test_calls_that_leave_the_queue_have_an_outcome_wherever_that_is_interrupted(how):
+    for stop_at in itertools.count():
+        gate, clock = Gate(), ManualClock()
+        batcher = Batcher(gate, max=1, linger=0, ttl=5 if how == "expired" else None, clock=clock, max_pending=3)
+        running = batcher.submit(0)
+        gate.wait_for(1)
+        pending = [batcher.submit(n) for n in (1, 2, 3)]
+
+        def provoke(how=how, batcher=batcher, clock=clock, pending=pending):
+            if how == "cancelled":
+                for future in pending:
+                    future.cancel()
+            elif how == "expired":
+                clock.advance(6)
+                batcher.submit(4)  # finds no room
+            else:
+                with contextlib.suppress(TimeoutError):
+                    batcher.close(0)
+
+        error = spawn(interrupted_at, REMOVING, stop_at, provoke).exception()
+        gate.let_all()
+        spawn(batcher.close).result()
+        assert running.result() == 0
+        assert all(future.done() for future in pending)
+        seen = batcher.statistics()
+        assert (seen.pending, seen.running) == (0, 0)
+        assert seen.succeeded + seen.expired + seen.cancelled + seen.failed == seen.submitted
+        if error is None:
+            break
+    assert stop_at > 8
+
+
+def test_a_batch_that_lingers_as_long_as_its_calls_live():
+    with pytest.raises(ValueError, match=r"'linger' must be less than 'ttl', .* got 0\.005 and 0\.005"):
+        Batcher(list, ttl=0.005)
+    with pytest.raises(ValueError, match=r"'linger' must be less than 'ttl', .* got 1 and 0\.5"):
+        Batcher.of(linger=1, ttl=0.5)(list)
+    Batcher(list, linger=0.4, ttl=0.5).close()
 
 
 def test_ttl_counts_the_wait_for_room(gate):
@@ -1177,6 +1242,7 @@ def test_bound_methods_and_partials():
         ({"linger": float("nan")}, ValueError, "'linger'"),
         ({"linger": "1"}, TypeError, "'linger'"),
         ({"ttl": -1}, ValueError, "'ttl'"),
+        ({"ttl": 0}, ValueError, "'ttl' must be greater than 0, got 0"),
         ({"ttl": float("inf")}, ValueError, "'ttl'"),
         ({"clock": 1}, TypeError, "'clock' must be a sluicegate.Clock"),
         ({"name": 1}, TypeError, "'name' must be a str or None, not 1"),

@@ -408,7 +408,7 @@ async def test_a_task_hears_that_its_call_has_expired_while_the_handler_is_busy(
         assert await first == 0
     # By the clock of the machine, and without a timeout.
     gate = AsyncGate()
-    async with Batcher(gate, max=1, linger=0, ttl=0.02) as batcher:
+    async with Batcher(gate, max=1, linger=0, ttl=0.25) as batcher:
         first = asyncio.ensure_future(batcher.submit_async(0))
         await gate.wait_for(1)
         with pytest.raises(Overloaded):

@@ -371,3 +371,64 @@ def test_an_item_and_the_deadline_together():
         else:
             assert isinstance(error, Empty)
             assert queue.get_nowait() == "item"
+
+
+def test_a_thread_that_was_woken_is_not_counted_for_its_next_wait():
+    """Waiting for a waiter before each step is enough: a wait that is over is not taken for the one that follows it."""
+    clock = ManualClock()
+    queue = Queue(clock=clock)
+    gave_up = []
+
+    def poll():
+        for number in range(20):
+            with pytest.raises(Empty):
+                queue.get(timeout=2)
+            gave_up.append((number, clock.now()))
+
+    polling = spawn(poll)
+    for _ in range(20):
+        clock.wait_for_waiters(1)
+        clock.advance(2)
+    polling.result()
+    assert gave_up == [(number, 2.0 * (number + 1)) for number in range(20)]
+
+
+@on_loops
+async def test_a_task_that_was_woken_is_not_counted_before_it_runs():
+    """The same for tasks: at its deadline a wait is over."""
+    clock = ManualClock()
+    queue = Queue(clock=clock)
+    late, early = (asyncio.create_task(queue.get_async(timeout=seconds)) for seconds in (5, 2))
+    await settle()
+    assert clock.waiters == 2
+    clock.advance(2)
+    assert clock.waiters == 1
+    await settle()
+    assert early.done()
+    assert clock.waiters == 1
+    clock.advance(3)
+    assert clock.waiters == 0
+    await settle()
+    assert late.done()
+    for each in (early, late):
+        with pytest.raises(Empty):
+            await each
+
+
+def test_the_attempts_of_a_retry_are_stepped_through():
+    """Code that waits in one thread after another delay each time, such as a retry's, needs no more than the two rules of the guide."""
+    clock = ManualClock()
+    retry = sluicegate.Retry(3, on=OSError, backoff=sluicegate.Backoff(1, 5, jitter="none"), clock=clock)
+    began = []
+
+    def fail():
+        began.append(clock.now())
+        raise OSError
+
+    calling = spawn(retry.call, fail)
+    for delay in (1, 2):
+        clock.wait_for_waiters(1)
+        clock.advance(delay)
+    with pytest.raises(OSError):
+        calling.result()
+    assert began == [0.0, 1.0, 3.0]

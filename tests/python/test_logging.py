@@ -596,6 +596,7 @@ def test_a_flush_in_the_middle_of_starting_the_thread(shipping: Handlers, monkey
         ({"maxsize": None}, TypeError, "maxsize must be an integer, not NoneType"),
         ({"report_every": None}, TypeError, "report_every must be a number of seconds or a timedelta, not NoneType"),
         ({"report_every": True}, TypeError, "report_every must be a number of seconds or a timedelta, not bool"),
+        ({"report_level": "LOUD"}, TypeError, "report_level must be a number, such as logging.ERROR, not 'LOUD'"),
         ({"flush_timeout": "5"}, TypeError, "flush_timeout must be a number of seconds or a timedelta, not str"),
         ({"overflow": "block"}, ValueError, "wait for its log"),
         ({"overflow": "drop"}, ValueError, "drop_lowest"),
@@ -620,6 +621,10 @@ def test_a_target_that_would_never_run() -> None:
         ShippingHandler(coroutine_function)
     with pytest.raises(TypeError, match="'target' must be an ordinary function, not the generator function"):
         ShippingHandler([print, generator_function])
+    target: Any = logging.StreamHandler
+    for given in (target, [print, target]):
+        with pytest.raises(TypeError, match=r"not the class StreamHandler: give an object of it, StreamHandler\(...\)"):
+            ShippingHandler(given)
 
 
 def test_by_logging_config() -> None:

@@ -8,6 +8,7 @@ import functools
 import itertools
 import os
 import random
+import re
 import socket
 import sys
 import threading
@@ -433,6 +434,68 @@ def test_the_bound_is_reached():
         assert counted.taken == 19 + 10
 
 
+async def one_async(x):
+    yield x
+
+
+#: Stages, and how many items they and a sink of one worker without a buffer hold, by what they state.
+STATED = {
+    "map": (lambda p: p.map(str, workers=2, buffer=3), 5 + 1),
+    "map of tasks": (lambda p: p.map(double, workers=2, buffer=3), 5 + 1),
+    "map in the stage before": (lambda p: p.map(str, buffer=3).map(str, workers=0).filter(bool), 4 + 1),
+    "flat_map": (lambda p: p.flat_map(lambda x: [x], workers=2, buffer=3), 5 + 1),
+    "flat_map of tasks": (lambda p: p.flat_map(one_async, workers=2, buffer=3).flat_map(one_async, buffer=1), 5 + 2 + 1),
+    "keyed_map": (lambda p: p.keyed_map(str, key=id, workers=2, buffer=3), 5 + 1),
+    "batch": (lambda p: p.batch(4, buffer=1), 4 * 2 + 4),
+    "unbatch": (lambda p: p.batch(4, buffer=1).unbatch(buffer=2), 4 * 2 + 4 + 2 + 1),
+    "throttle": (lambda p: p.throttle(TokenBucket(10**6, burst=10**6)), 1 + 1),
+    "buffer": (lambda p: p.map(str, buffer=2).buffer(5).buffer(3), 3 + 5 + 3 + 1),
+    "conflate": (lambda p: p.map(str, buffer=2).conflate(key=str, buffer=5), 3 + 5 + 1),
+    # Of these the source has one item in its hand, because it acquires no permits.
+    "conflate at once": (lambda p: p.conflate(key=str, buffer=5), 1 + 5 + 1),
+    "conflate of several sources": (lambda p: p.merge(Pipeline([-1])).conflate(key=str, merge=max, buffer=5), 2 + 5 + 1),
+    "one branch": (lambda p: p.broadcast(lambda b: b, buffer=20), 1 + 20 + 1 + 1),
+    "one branch of a stage": (lambda p: p.map(str, buffer=2).broadcast(lambda b: b.map(str, buffer=1), buffer=4), 3 + 5 + 2 + 1),
+    "two branches": (lambda p: p.broadcast(lambda b: b, lambda b: b.filter(lambda _: False), buffer=20), 1 + 2 * 20 + 2 + 1),
+    "sample": (lambda p: p.map(str, buffer=1).sample(str), 2 + 1),
+    "merge": (lambda p: p.map(str, buffer=1).merge(Pipeline([-1]).map(str, buffer=1)), 2 + 2 + 1),
+    "on_error": (lambda p: p.on_error("skip"), 1),
+}
+
+
+@pytest.mark.parametrize("stage", STATED)
+@pytest.mark.parametrize("kind", ["iterator", "list", "queue", "channel"])
+def test_before_a_sink_that_hangs_no_more_is_taken_than_the_stages_state(stage, kind):
+    add, stated = STATED[stage]
+    gate = threading.Event()
+    items = list(range(1000))
+    if kind == "queue":
+        source = Queue()
+        source.put_many(items)
+    elif kind == "channel":
+        source = CreditChannel(1000)
+        source.sender.send_many(items)
+    else:
+        source = iter(items) if kind == "iterator" else items
+    pipeline = add(Pipeline(source)).for_each(lambda _: gate.wait(PATIENCE), buffer=0)
+    with pytest.raises(Killed), pipeline.start() as run:
+        try:
+            seen = [0]
+
+            def rests():
+                time.sleep(0.001)
+                seen.append(sum(each.taken for each in run.statistics().stages if each.kind == "source"))
+                return len(seen) > 20 and seen[-1] == seen[-20] > 0
+
+            wait_until(rests)
+            taken = seen[-1]
+            assert taken <= stated
+            assert taken <= int(re.search(r"at most (\d+) items? on the way", pipeline.describe()).group(1))
+            run.kill()
+        finally:
+            gate.set()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource.getrusage")
 @pytest.mark.thread_unsafe(reason="it starts an interpreter and measures its memory")
 def test_many_items_in_flat_memory():
@@ -496,6 +559,37 @@ def test_timeout_of_a_coroutine():
     assert failed.value.__notes__ == ["in pipeline, stage 'slow': item 2, 2"]
 
 
+async def hang_at_two(x):
+    await asyncio.sleep(PATIENCE if x == 2 else 0)
+    return [x]
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        lambda p: p.map(hang_at_two, timeout=0.01),
+        lambda p: p.map(hang_at_two, workers=3, timeout=timedelta(milliseconds=10)),
+        lambda p: p.map(hang_at_two, workers=0, timeout=0.01),
+        lambda p: p.keyed_map(hang_at_two, key=str, workers=2, timeout=0.01),
+        lambda p: p.flat_map(hang_at_two, timeout=0.01),
+        lambda p: p.flat_map(hang_at_two, workers=3, timeout=0.01),
+        lambda p: p.for_each(hang_at_two, timeout=0.01),
+        lambda p: p.for_each(hang_at_two, in_caller=True, timeout=0.01),
+    ],
+    ids=["map", "several workers", "in the stage before", "keyed_map", "flat_map", "flat_map in turn", "for_each", "in the caller"],
+)
+def test_timeout_in_every_stage_that_takes_it(stage):
+    async def same(x):
+        return x
+
+    letters = Queue()
+    asyncio.run(stage(Pipeline(range(5)).map(same)).on_error(dead_letter=letters).run_async())
+    letter = letters.get_nowait()
+    assert letter.item == 2
+    assert isinstance(letter.error, TimeoutError)
+    assert not letters.qsize()
+
+
 def test_a_pipeline_is_immutable():
     first = Pipeline(range(3), name="mill")
     second = first.map(str)
@@ -517,6 +611,9 @@ def test_a_pipeline_is_immutable():
         (lambda p: Pipeline(double), TypeError, r"'source' must be an iterable, .*: pass what it returns, or produce\(...\) of it$"),
         (lambda p: Pipeline([], name=3), TypeError, "'name' must be"),
         (lambda p: p.map(3), TypeError, r"map\(\): 'f' must be a callable, not 3"),
+        (lambda p: p.for_each(3), TypeError, r"for_each\(\): 'sink' must be a callable, not 3$"),
+        (lambda p: p.for_each(Queue()), TypeError, r"'sink' must be a callable, not <.*>: to put the items there, give its method put$"),
+        (lambda p: p.on_error(ValueError), TypeError, "not the exception class ValueError: for errors of some types, let"),
         (lambda p: p.map(3, guard=sluicegate.Guard()), TypeError, r"map\(\): 'f' must be a callable, not 3"),
         (lambda p: p.map(str, workers=-1), ValueError, "'workers' must be at least 0"),
         (lambda p: p.for_each(str, in_caller="no"), TypeError, "'in_caller' must be True or False, got 'no'"),
@@ -526,6 +623,7 @@ def test_a_pipeline_is_immutable():
         (lambda p: p.map(str, buffer=-1), ValueError, "'buffer' must be at least 0"),
         (lambda p: p.map(str, timeout=3), ValueError, "'timeout' is for coroutine functions"),
         (lambda p: p.map(double, timeout=0), ValueError, "'timeout' must be more than zero"),
+        (lambda p: p.flat_map(one_async, timeout=3), ValueError, "'one_async' is an async generator function: limit its waits inside"),
         (lambda p: p.flat_map(iter, buffer=0), ValueError, "'buffer' must be at least 1"),
         (lambda p: p.flat_map(iter, workers=0), ValueError, "'workers' must be at least 1"),
         (lambda p: p.batch(0), ValueError, "'n' must be at least 1"),

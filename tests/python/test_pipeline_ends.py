@@ -408,6 +408,49 @@ def test_an_error_stops_the_source_at_once(workers):
     assert len(discarded) <= workers + 4
 
 
+@pytest.mark.parametrize("kind", ["generator", "async generator", "list", "plain"])
+def test_nothing_comes_after_an_error_in_order(kind):
+    """An item that waits for its turn behind the one that fails does not get it."""
+    waiting = []
+
+    def rows(x):
+        wait_until(lambda: len(waiting) >= 3)
+        yield from (x, x)
+        yield 1 // (x - 3)
+
+    def begin(x):
+        waiting.append(x)
+        return rows(x)
+
+    async def rows_later(x):
+        yield x
+        yield x
+        while len(waiting) < 3:
+            await asyncio.sleep(0.001)
+        yield 1 // (x - 3)
+
+    async def begin_later(x):
+        waiting.append(x)
+        return rows_later(x)
+
+    def plain(x):
+        waiting.append(x)
+        wait_until(lambda: len(waiting) >= 3)
+        return 1 // (x - 3)
+
+    pipeline = Pipeline(range(3, 9))
+    if kind == "plain":
+        pipeline = pipeline.map(plain, workers=3)
+    else:
+        f = {"generator": begin, "async generator": begin_later, "list": lambda x: list(begin(x))}[kind]
+        pipeline = pipeline.flat_map(f, workers=3)
+    got = []
+    with pytest.raises(ZeroDivisionError):
+        for item in pipeline:
+            got.append(item)  # noqa: PERF402 - what came before the error
+    assert got == ([3, 3] if "generator" in kind else [])
+
+
 def test_what_is_behind_an_error_is_finished():
     """Items that have passed the stage that fails are finished, also by a slow sink."""
     seen = []
@@ -643,6 +686,60 @@ def test_async_a_timeout_loses_nothing_in_silence(end):
     run_on("asyncio", main())
     assert finished == ([0, 1] if end == "sink" else [])
     assert sorted(discarded) == ([] if end == "sink" else [0, 1])
+
+
+@pytest.mark.parametrize("how", ["kill", "kill elsewhere", "aclose", "kill and cancel"])
+def test_async_a_kill_cancels_the_call_of_a_sink_in_the_caller(how):
+    """The caller's task is cancelled for that, and hears nothing of it but what the run raises."""
+    ends, discarded = [], []
+
+    async def hang(x):
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            await asyncio.sleep(0)
+            ends.append(x)
+
+    async def main():
+        me = asyncio.current_task()
+        pipeline = Pipeline(range(5)).for_each(hang, in_caller=True, buffer=0)
+        run = pipeline.start_async(on_discard=lambda item, stage: discarded.append(item))
+
+        async def end():
+            await eventually(lambda: run.statistics().stages[-1].taken)
+            if how == "kill elsewhere":
+                await asyncio.to_thread(run.kill)
+            elif how == "aclose":
+                await run.aclose()
+            else:
+                run.kill()
+            if how == "kill and cancel":
+                me.cancel()
+
+        helper = asyncio.ensure_future(end())
+        raised = asyncio.CancelledError if how == "kill and cancel" else Killed
+        with pytest.raises(raised):
+            await run.wait_async()
+        await helper
+        assert run.is_over
+        if how != "kill and cancel" and hasattr(me, "cancelling"):
+            assert not me.cancelling()
+        await asyncio.sleep(0)
+
+    run_on("asyncio", main())
+    assert ends == discarded == [0]
+
+
+def test_async_a_timeout_names_the_sink_in_the_caller():
+    async def hang(x):
+        await asyncio.sleep(PATIENCE)
+
+    async def main():
+        async with Pipeline(range(5)).for_each(hang, in_caller=True).start_async() as run:
+            await run.wait_async(0.05)
+
+    with pytest.raises(TimeoutError, match=r"stage 'hang' has been busy on 0 for 0\.\d s"):
+        run_on("asyncio", main())
 
 
 def test_one_thread_alone_calls_the_sink_in_the_caller():

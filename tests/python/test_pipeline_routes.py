@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import random
 import re
+import signal
 import threading
 import time
 from collections import defaultdict
 
 import pytest
-from helpers import PATIENCE, run_script, spawn, wait_until
+from helpers import PATIENCE, collect, run_script, spawn, wait_until
 
 from sluicegate import DeadLetter, Full, Killed, Pipeline, Queue, ShutDown
 
@@ -66,6 +67,44 @@ def test_a_slow_key_does_not_hold_up_others():
         assert [next(run) for _ in range(10)] == list(range(1, 20, 2))
         gate.set()
         assert sorted(run) == sorted([*range(0, 60, 2), *range(21, 60, 2)])
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("buffer", [0, 100])
+def test_order_per_key_of_short_calls(workers, buffer):
+    """A worker takes several items at once then, and each item whose key or call raises is accounted for."""
+
+    def key(x):
+        return 0 // (x % 101) or x % 13
+
+    def f(x):
+        return 0 // (x % 103) or x
+
+    told, got = [], defaultdict(list)
+    pipeline = Pipeline(range(5000)).keyed_map(f, key=key, workers=workers, buffer=buffer)
+    for x in pipeline.on_error(lambda item, error: told.append(item)):
+        got[x % 13].append(x)
+    bad = {x for x in range(5000) if not x % 101 or not x % 103}
+    assert sorted(told) == sorted(bad)
+    assert got == {k: [x for x in range(k, 5000, 13) if x not in bad] for k in range(13)}
+
+
+@pytest.mark.parametrize(("workers", "buffer"), [(1, 0), (1, 40), (3, 40)])
+def test_a_key_that_raises_among_others(workers, buffer):
+    """What has been taken before is worked on, and everything else is discarded with notice."""
+
+    def key(x):
+        return 0 // (x - 700) or x % 7
+
+    got, discarded = [], []
+    pipeline = Pipeline(iter(range(10000))).keyed_map(lambda x: x, key=key, workers=workers, buffer=buffer).for_each(got.append)
+    with pytest.raises(ZeroDivisionError) as failed:
+        pipeline.run(on_discard=lambda item, stage: discarded.append(item))
+    assert failed.value.__notes__ == ["in pipeline, stage '<lambda>': item 700, 700"]
+    taken = len(got) + len(discarded) + 1
+    assert sorted([*got, *discarded, 700]) == list(range(taken))
+    if workers == 1:
+        assert sorted(got) == list(range(700))
 
 
 def test_errors_of_keys():
@@ -351,6 +390,25 @@ def test_skip_in_other_stages():
     assert seen == [1, 0]
 
 
+async def fail_async(x):
+    return 1 // x
+
+
+@pytest.mark.parametrize("f", [lambda x: 1 // x, fail_async])
+def test_errors_of_a_sink_in_the_caller_in_a_task(f):
+    """They are told as those of any stage, and `on_error` decides about them."""
+    pipeline = Pipeline([1, 0, 2], name="mill").for_each(f, in_caller=True, name="store")
+    letters, told, discarded = Queue(), [], []
+    asyncio.run(pipeline.on_error(dead_letter=letters).run_async())
+    assert [(letter.item, letter.stage) for letter in letters.get_many(9)] == [(0, "store")]
+    asyncio.run(pipeline.on_error(lambda item, error: told.append(item)).run_async())
+    assert told == [0]
+    with pytest.raises(ZeroDivisionError) as failed:
+        asyncio.run(pipeline.run_async(on_discard=lambda item, stage: discarded.append(item)))
+    assert failed.value.__notes__ == ["in pipeline 'mill', stage 'store': item 1, 0"]
+    assert discarded == [2]
+
+
 def test_on_error_is_for_the_stages_above():
     pipeline = Pipeline(["1", "x", "0"]).map(int).on_error("skip").map(lambda n: 1 // n)
     with pytest.raises(ZeroDivisionError):
@@ -395,7 +453,7 @@ def test_functions_without_workers_have_no_buffer():
         return pipeline.describe().splitlines()[2:-1]
 
     def held(pipeline):
-        return int(re.search(r"at most (\d+) items on the way", pipeline.describe()).group(1))
+        return int(re.search(r"at most (\d+) items? on the way", pipeline.describe()).group(1))
 
     for behind in (
         lambda p: p.batch(2, buffer=1),
@@ -864,3 +922,23 @@ def test_sigterm_drains():
         """
     )
     assert text == "signal 15\n"
+
+
+@pytest.mark.thread_unsafe(reason="signals are the main thread's")
+def test_stop_on_without_a_block_says_so():
+    """Nothing would be stopped by the signal, which ends the program instead."""
+    before = signal.getsignal(signal.SIGTERM)
+    with Pipeline(range(3)).map(str).start() as run:
+
+        def forget():
+            run.stop_on(signal.SIGTERM)
+            collect()
+
+        with pytest.warns(RuntimeWarning, match=r"stop_on\(\) has had no effect: write `with run.stop_on\(...\):`"):
+            forget()
+        for signum in ("SIGTERM", None):
+            with pytest.raises(TypeError, match=f"'signum' must be a signal, such as signal.SIGTERM, not {signum!r}"):
+                run.stop_on(signum)
+        with pytest.raises(ValueError, match="out of range"), run.stop_on(1000):
+            raise AssertionError
+    assert signal.getsignal(signal.SIGTERM) == before

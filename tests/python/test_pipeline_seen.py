@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import io
 import itertools
 import threading
@@ -11,7 +12,7 @@ import time
 import pytest
 from helpers import PATIENCE, wait_until
 
-from sluicegate import Pipeline, Queue
+from sluicegate import Pipeline, Queue, produce
 from sluicegate._pipeline import pictures, running
 from sluicegate._pipeline.measuring import Marks
 from sluicegate._pipeline.workers import bucket
@@ -83,6 +84,67 @@ def test_blocked_and_starved_look_different():
     assert run.statistics().in_flight == 0
 
 
+def one(x):
+    yield x
+
+
+async def one_later(x):
+    yield x
+
+
+def mostly(stage):
+    """Return what the workers of a stage do for more than two thirds of their time."""
+    total = stage.busy_seconds + stage.starved_seconds + stage.blocked_seconds
+    word = pictures.state(stage)
+    return word if getattr(stage, f"{word}_seconds") > total * 2 / 3 else ""
+
+
+WITH_SEVERAL_WORKERS = {
+    "map": lambda p: p.map(same, workers=3, name="several"),
+    "map, unordered": lambda p: p.map(same, workers=3, ordered=False, name="several"),
+    "map of tasks": lambda p: p.map(fetch, workers=3, name="several"),
+    "keyed_map": lambda p: p.keyed_map(same, key=lambda x: x % 7, workers=3, name="several"),
+    "keyed_map of tasks": lambda p: p.keyed_map(fetch, key=lambda x: x % 7, workers=3, name="several"),
+    "flat_map": lambda p: p.flat_map(one, workers=3, name="several"),
+    "flat_map of tasks": lambda p: p.flat_map(one_later, workers=3, name="several"),
+}
+
+
+@pytest.mark.parametrize("source", ["one", "several"])
+@pytest.mark.parametrize("kind", WITH_SEVERAL_WORKERS)
+def test_all_workers_of_a_stage_look_blocked(kind, source):
+    """Also right behind the source, which waits for room in their place, and where all but one wait for their turn."""
+    gate = threading.Event()
+
+    def hang(x):
+        gate.wait(PATIENCE)
+        return x
+
+    numbers = itertools.count() if source == "one" else produce(itertools.count, threads=2)
+    pipeline = WITH_SEVERAL_WORKERS[kind](Pipeline(numbers)).map(hang, name="hang")
+    with WITH_SEVERAL_WORKERS[kind](pipeline.map(same, name="between")).start() as run:
+        try:
+            wait_until(lambda: run.statistics().stages[1].blocked_seconds > 0.1)
+            wait_until(lambda: mostly(run.statistics().stages[1]) == "blocked")
+            wait_until(lambda: mostly(run.statistics().stages[-1]) == "starved")
+            wait_until(lambda: run.statistics().bottleneck == "hang")
+        finally:
+            gate.set()
+            run.kill()
+
+
+def test_workers_that_wait_for_their_turn_are_as_busy_as_the_one_that_has_it():
+    def slowly(x):
+        for _ in range(3):
+            time.sleep(0.003)
+            yield x
+
+    run = Pipeline(range(50)).flat_map(slowly, workers=3).for_each(same).run()
+    stage = stages(run)["slowly"]
+    assert stage.busy > 0.6  # it would be a third, if those that wait looked blocked
+    assert run.statistics().bottleneck == "slowly"
+
+
 def test_a_slow_source_is_the_bottleneck():
     def slowly():
         for number in range(20):
@@ -97,7 +159,7 @@ def test_a_source_that_ends_at_once_is_not_the_bottleneck():
     """Such a source was busy for all of its time, but its time was short."""
 
     def slow(x):
-        time.sleep(0.002)
+        time.sleep(0.01)
         return x
 
     for source in (range(20), iter(range(20))):
@@ -196,10 +258,10 @@ pipeline 'mill'
 at most 40 items on the way"""
     )
     assert (
-        Pipeline("ab").buffer(5, overflow="drop_oldest").describe().splitlines()[1] == "  str: 1 thread; at most 5, drop_oldest to results"
+        Pipeline("ab").buffer(5, overflow="drop_oldest").describe().splitlines()[1] == "  str: 1 thread; at most 5 (drop_oldest) to results"
     )
     conflated = Pipeline("ab").map(str).conflate(key=str, buffer=5).map(len).describe()
-    assert "  str: 1 thread; at most 5, one of each key to len\n" in conflated
+    assert "  str: 1 thread; at most 5 (one of each key) to len\n" in conflated
     mermaid, dot = DESCRIBED.describe("mermaid"), DESCRIBED.describe("dot")
     assert mermaid.startswith("flowchart LR\n")
     assert '(["list<br>1 thread"])' in mermaid
@@ -210,9 +272,17 @@ at most 40 items on the way"""
         DESCRIBED.describe("svg")
 
 
-def test_a_backslash_in_a_graph():
+def test_names_in_graphs():
+    """They are shown as they are: none is a tag, a string's end or an escape."""
     text = Pipeline([1]).map(str, name="c:\\new").describe("dot")
     assert 'label="c:\\\\new\\n1 thread"' in text
+    described = Pipeline(x for x in [1]).map(lambda x: x).map(str, name='a "b" #1').map(str, name="`c`\nd")
+    text = described.describe("mermaid")
+    for label in ("#lt;genexpr#gt;", "#lt;lambda#gt;", "a #quot;b#quot; #35;1", "#96;c#96;<br>d"):
+        assert f'["{label}<br>1 thread"]' in text
+    text = described.describe("dot")
+    for label in ("<genexpr>", "<lambda>", r"a \"b\" #1", r"`c`\nd"):
+        assert rf'[label="{label}\n1 thread"];' in text
 
 
 def test_records_of_a_run_that_is_slow_to_start(monkeypatch):
@@ -273,6 +343,51 @@ def test_progress_in_a_file_of_80_columns(monkeypatch):
     assert "starved" in shown
     assert "p99" not in shown
     assert shown.endswith("\n")
+
+
+def test_progress_of_names_that_look_like_styles(monkeypatch):
+    rich = pytest.importorskip("rich.console")
+    import rich as package
+
+    console = rich.Console(file=io.StringIO(), force_terminal=False, width=120)
+    monkeypatch.setattr(package, "_console", console)
+    Pipeline(range(50), name="orders[eu]").map(str, name="to [red]").for_each(len, name="of [/b]").run(progress=True)
+    shown = console.file.getvalue()
+    for name in ("pipeline orders[eu]", "to [red]", "of [/b]"):
+        assert name in shown
+
+
+def test_the_statistics_as_text():
+    """`print` shows a line for each stage; `repr` is that of the other statistics."""
+    with pytest.raises(ZeroDivisionError), Pipeline(range(6), name="mill").map(str).map(lambda x: 1 // (5 - int(x))).start() as run:
+        list(run)
+    seen = run.statistics()
+    lines = str(seen).splitlines()
+    assert lines[0].startswith("pipeline mill: 0.")
+    assert lines[0].endswith(f"; the bottleneck is {seen.bottleneck}")
+    assert [line.split()[0] for line in lines[1:]] == ["stage", "range", "str", "<lambda>"]
+    assert lines[1].split()[1:6] == ["workers", "in", "out", "failed", "held"]
+    assert lines[4].split()[1:5] == ["0", "6", "5", "1"]
+    assert len({len(line) for line in lines[1:]}) == 1
+    assert repr(seen).startswith("PipelineStatistics(name='mill', ")
+    with Pipeline(range(6)).map(str).buffer(1, overflow="drop_newest").start() as run:
+        wait_until(lambda: run.statistics().stages[1].taken == 6)
+        wait_until(lambda: run.statistics().stages[1].dropped == 5)
+        assert "dropped" in str(run.statistics())
+
+
+@pytest.mark.parametrize("name", ["_private", "5 $ or \\\\$", "$\\frac{$", "<lambda>"])
+def test_plot_of_names_that_look_like_something_else(tmp_path, name):
+    """A `$` begins a formula in matplotlib, and its legends leave out what begins with `_`."""
+    pytest.importorskip("matplotlib")
+    import matplotlib as mpl
+
+    with Pipeline(Queue(), name=name).map(str, name=name).start(record=0.001) as run:
+        wait_until(lambda: run._run.records)
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        run.plot(tmp_path / "run.svg")
+    shown = html.unescape((tmp_path / "run.svg").read_text())
+    assert shown.count(f">{name}<") + shown.count(f"> {name}<") >= 2
 
 
 @pytest.mark.thread_unsafe(reason="it counts the threads of the process")

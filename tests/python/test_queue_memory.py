@@ -227,6 +227,59 @@ def test_a_copy_of_the_items_for_which_there_is_no_memory():
     assert run_script(script, MANY, environment=LISTS_ARE_LIMITED).split() == [str(MANY)]
 
 
+@pytest.mark.parametrize("make", ["FairQueue(key=str)", "CoalescingQueue(key=str)"])
+def test_a_batch_with_keys_for_which_there_is_no_memory(make):
+    script = (
+        LIMITS
+        + """
+    q = eval(sys.argv[1])
+    items = list(range(int(sys.argv[2])))
+    there = q.put_many(items[:10])
+    refused = 0
+    gc.disable()
+    for extra in range(0, 4_000_000, 500_000):
+        limit(extra)
+        try:
+            q.put_many(items)
+        except MemoryError as error:
+            refused += 1
+            there += getattr(error, "accepted", 0)
+        unlimited()
+        assert type(q) is CoalescingQueue or q.qsize() == there, (q, there)
+    print(refused)
+    """
+    )
+    assert run_script(script, make, MANY // 10, environment=LISTS_ARE_LIMITED).split() == ["8"]
+
+
+def test_a_change_by_hand_for_which_there_is_no_memory():
+    """It copies the items, their weights and what else is known of them: whichever of these finds no memory, nothing has changed."""
+    script = (
+        LIMITS
+        + """
+    q = Queue(weigh=lambda item: 2, max_weight=10**9)
+    count = int(sys.argv[1])
+    q.put_many(range(count))
+    refused = done = 0
+    gc.disable()
+    for extra in range(0, 400 * count, 20 * count):
+        limit(extra)
+        try:
+            q.queue.remove(count - 1 - done)
+            done += 1
+        except MemoryError:
+            refused += 1
+        unlimited()
+        seen = q.statistics()
+        assert (seen.size, seen.weight) == (count - done, 2 * (count - done)), seen
+    assert refused > 3 and done > 3, (refused, done)
+    assert q.get_many(count) == list(range(count - done))
+    print("survived")
+    """
+    )
+    assert run_script(script, MANY // 25, environment=LISTS_ARE_LIMITED).split() == ["survived"]
+
+
 @pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "FairQueue fifo", "FairQueue priority"])
 def test_notes_for_which_there_is_no_memory(kind):
     """With the first time to live each item gets a note: without memory for them it is refused, and nothing has changed."""

@@ -877,3 +877,5 @@ def test_a_retry_after_as_it_comes(make):
             limit.pause_for(wrong)
     with pytest.raises(OverflowError):
         limit.pause_for("9" * 30)
+    with pytest.raises(TypeError, match="not None: without the header, do not pause"):
+        limit.pause_for(None)

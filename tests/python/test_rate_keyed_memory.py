@@ -89,7 +89,7 @@ assert seen.forgotten == 22 * count - seen.keys, seen
 
 LIMITED = """
 import resource
-from sluicegate import KeyedSlidingWindow, KeyedTokenBucket, RateLimits, SlidingWindow, TokenBucket
+from sluicegate import KeyedSemaphore, KeyedSlidingWindow, KeyedTokenBucket, RateLimits, SlidingWindow, TokenBucket
 from sluicegate.testing import ManualClock
 
 clock = ManualClock()
@@ -99,6 +99,9 @@ make = {
     "window": lambda: (window := SlidingWindow(1e9, 1e9, clock=clock), lambda n: clock.advance(1e-9) or window.acquire(1, timeout=0)),
     "bookings": lambda: (bucket := RateLimits(a=TokenBucket(1, burst=2, clock=clock), b=SlidingWindow(2, 1, clock=clock)),
                          lambda n: bucket.reserve(1)),
+    "bookings of one": lambda: (bucket := TokenBucket(1, burst=2, clock=clock), bucket.pause_for(9) or (lambda n: bucket.reserve())),
+    "bookings of a window": lambda: (window := SlidingWindow(2, 1, clock=clock), lambda n: window.reserve(1)),
+    "keys of a semaphore": lambda: (keyed := KeyedSemaphore(1, max_keys=10**8), lambda n: keyed.acquire(n, blocking=False)),
 }
 limiter, call = make[WHICH]()
 for number in range(100):
@@ -114,17 +117,26 @@ except MemoryError as error:
 else:
     said = ""
 resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
-seen = limiter.statistics().admitted
-assert "no memory to remember" in said, said
+def admitted():
+    seen = limiter.statistics()
+    return seen.acquired if WHICH == "keys of a semaphore" else seen.admitted
+
+seen = admitted()
+assert "there is no memory" in said, said
 assert seen == number, (seen, number)
 call(number)  # nothing has changed: with memory it goes on
-assert limiter.statistics().admitted == number + 1
+assert admitted() == number + 1
+clock.advance(10**8)  # the moments of all bookings come
+assert admitted() == number + 1
 print("survived")
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on address space")
-@pytest.mark.parametrize("which", ["keys", "windows of keys", "window", "bookings"])
+@pytest.mark.parametrize(
+    "which",
+    ["keys", "windows of keys", "window", "bookings", "bookings of one", "bookings of a window", "keys of a semaphore"],
+)
 def test_no_memory(which):
     """What grows with its use raises MemoryError when there is no memory, and nothing has changed; the process goes on."""
     assert "survived" in run_script(f"WHICH = {which!r}\n" + LIMITED)

@@ -42,6 +42,9 @@ __all__ = ["batch_limit", "build_graph", "in_hand", "list_size"]
 #: The largest number of items taken at once. What is done once for a batch costs as much as some 40 trivial items.
 _MAX_BATCH = 256
 
+#: The same for `keyed_map`.
+_MAX_KEYS = 16
+
 
 class _GraphBuilder:
     def __init__(self) -> None:
@@ -147,7 +150,7 @@ class _GraphBuilder:
 
     def add_relay(self) -> None:
         """Add a node that only passes items on, between two queues."""
-        node = Node("map", "buffer", 1, 0)
+        node = Node("map", "relay", 1, 0)
         node.ordered = True
         self.connect(node)
         self.last_nodes = [node]
@@ -272,7 +275,7 @@ class _GraphBuilder:
         consumer = edge.consumer
         behind = consumer.out_edge if consumer is not None else None
         may_share = behind is not None and behind.permits is not None and not behind.shares_next_permits
-        is_broadcast = consumer is not None and consumer.kind == "broadcast"
+        is_broadcast = consumer is not None and consumer.kind == "broadcast" and len(consumer.out_edges) > 1
         edge.shares_next_permits = edge.shares_next_permits and may_share and not is_broadcast
         if edge.is_bounded or edge.shares_next_permits:
             if edge.is_bounded and edge.queue.maxsize:
@@ -297,14 +300,16 @@ class _GraphBuilder:
                 edge = edge.consumer.out_edge
             node.admission = edge.permits if edge is not None else None
             producers = 1 if out_edge is None else sum(end.workers for end in out_edge.producers)
-            node.max_batch = batch_limit(node.admission, producers)
+            # Where it acquires no permits it may wait with what it has taken, and that must not be more than an item.
+            node.max_batch = 1 if node.admission is None else batch_limit(node.admission, producers)
             return
         if out_edge is not None and out_edge.permits is not None:
             node.holds_input_permits = False
             node.admission = None if in_edge.shares_next_permits else out_edge.permits
             node.max_batch = batch_limit(out_edge.permits, node.workers)
         if node.kind == "keyed":
-            node.max_batch = 1
+            # A key whose calls take long holds up the others that a worker has taken with it.
+            node.max_batch = 1 if node.holds_input_permits else min(node.max_batch, _MAX_KEYS)
             if in_edge.is_bounded and node.holds_input_permits:
                 node.admission, node.limits_itself = Semaphore(in_hand(node), clock=CLOCK), True
         elif in_edge.is_bounded and node.holds_input_permits and node.kind != "batch":

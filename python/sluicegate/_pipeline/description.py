@@ -195,7 +195,7 @@ class Pipeline(Generic[_T_co]):
         workers: int = 1,
         ordered: bool = True,
         buffer: int = BUFFER,
-        timeout: _Seconds | None = None,
+        timeout: None = None,
         name: str | None = None,
     ) -> Pipeline[_R]: ...
     @overload
@@ -233,9 +233,10 @@ class Pipeline(Generic[_T_co]):
     ) -> Pipeline[Any]:
         """Call `f` for each item, and pass on each of the items that the returned iterable yields. `f` may be a generator function.
 
-        A coroutine function returns an iterable; an async generator function is iterated over on the event loop. No more is taken from an
-        iterable than there is room for, so it may be endless. With `ordered=True` and several workers, one of them iterates at a time; the
-        calls of `f` themselves run side by side. Otherwise as `map`; `buffer` must be at least 1, and so must `workers`.
+        A coroutine function returns an iterable; an async generator function is iterated over on the event loop, and takes no `timeout`. No
+        more is taken from an iterable than there is room for, so it may be endless. With `ordered=True` and several workers, one of them
+        iterates at a time; the calls of `f` themselves run side by side. Otherwise as `map`; `buffer` must be at least 1, and so must
+        `workers`.
 
         Raises ValueError or TypeError for invalid arguments.
         """
@@ -471,6 +472,8 @@ class Pipeline(Generic[_T_co]):
     ) -> Pipeline[_T_co]:
         """Say what happens to an item whose call raises an `Exception`, in the stages above (as far as the previous `on_error`).
 
+        It may also follow `for_each`, and is then for the sink too.
+
         - "stop" (the default): the pipeline stops, and the exception is raised by the run;
         - "skip": the item is dropped, and the next one is worked on (of several that `flat_map` makes of one, only the one that a `filter`,
           `tap` or `map(workers=0)` behind it raises for);
@@ -493,6 +496,9 @@ class Pipeline(Generic[_T_co]):
             policy: Any = DeadLetters(dead_letter)
         elif action in ("stop", "skip"):
             policy = action
+        elif isinstance(action, type) and issubclass(action, BaseException):  # calling it would skip every item, whatever its error
+            hint = "for errors of some types, let a function of item and error raise the others"
+            raise TypeError(f"on_error(): 'action' must be 'stop', 'skip' or a function, not the exception class {action.__name__}: {hint}")
         elif callable(action):
             _refuse_coroutine_function("action", action)
             policy = action
@@ -654,7 +660,7 @@ def _has_results(steps: tuple[Step, ...]) -> bool:
 
 def _worker_step(kind: str, f: Any, workers: int, ordered: bool, buffer: int, timeout: Any, name: str | None) -> Step:
     called = METHODS.get(kind, kind)
-    check_callable(called, "f", f)
+    check_callable(called, "sink" if kind == "sink" else "f", f)
     check_generator(called, kind, f)
     check_name(name)
     workers = count("workers", workers, 0, MOST)

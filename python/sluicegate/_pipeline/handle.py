@@ -12,7 +12,7 @@ from itertools import repeat
 from types import GenericAlias
 
 from sluicegate._aio import needed_loop
-from sluicegate._arguments import count, time_limit
+from sluicegate._arguments import check_flag, count, text, time_limit
 from sluicegate._classes import public
 from sluicegate._core import _duration, _refuse_coroutine_function
 from sluicegate._exceptions import Empty, Killed, ShutDown
@@ -57,6 +57,27 @@ _DAY = 86400.0
 
 #: Records closer together than this, in seconds, would only measure themselves.
 SHORTEST = 0.001
+
+
+class _StoppedOn:
+    """What `stop_on` returns. The block is a generator's, so that the handler is put back even if an exception keeps it from beginning."""
+
+    def __init__(self, block: contextlib.AbstractContextManager[None]) -> None:
+        self._block: contextlib.AbstractContextManager[None] = block
+        self._entered = False
+
+    def __enter__(self) -> None:
+        self._entered = True
+        self._block.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool | None:
+        return self._block.__exit__(kind, error, traceback)
+
+    def __del__(self) -> None:
+        if not self._entered and not sys.is_finalizing():
+            import warnings
+
+            warnings.warn("stop_on() has had no effect: write `with run.stop_on(...):`", RuntimeWarning, source=self, stacklevel=2)
 
 
 @public
@@ -249,13 +270,18 @@ class PipelineRun(Generic[_T_co]):
             else:
                 import asyncio
 
+                # A sink in the caller does not work on anything any more when it has been cancelled: the timer comes before that.
+                late: list[TimeoutError] = []
+                timer = asyncio.get_running_loop().call_later(limit, lambda: late.append(self._late(limit)))
                 try:
                     await asyncio.wait_for(self._finish_async(), limit)
                 except asyncio.TimeoutError:
-                    late = self._late(limit)
+                    error = late[0] if late else self._late(limit)
                     if self._caller is None and any(node.in_caller for node in self._run.graph.nodes):
-                        self._run.kill(late)  # the sink has been cancelled, so the items before it cannot be finished
-                    raise late from None
+                        self._run.kill(error)  # the sink has been cancelled, so the items before it cannot be finished
+                    raise error from None
+                finally:
+                    timer.cancel()
         except TimeoutError:
             raise
         except BaseException as error:
@@ -315,15 +341,21 @@ class PipelineRun(Generic[_T_co]):
             raise ValueError(f"stage {stage!r} has one worker, and cannot be resized")
         self._run.resize(node, workers)
 
-    @contextlib.contextmanager
-    def stop_on(self, signum: int, *, kill: bool = False) -> Generator[None]:
+    def stop_on(self, signum: int, *, kill: bool = False) -> contextlib.AbstractContextManager[None]:
         """Return a context manager: while its block runs, the signal stops the pipeline (or kills it) instead of the program.
 
         For a service that is ended by SIGTERM: `with pipeline.start() as run, run.stop_on(signal.SIGTERM): run.wait()`. The previous
-        handler is put back at the end.
+        handler is put back at the end. Without `with` it has no effect, and gives a RuntimeWarning when it is garbage-collected.
 
-        Raises ValueError outside of the main thread, or for an invalid signal.
+        Raises TypeError if `signum` is no signal; at the beginning of the block, ValueError outside of the main thread or for an invalid
+        number.
         """
+        if not isinstance(signum, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"'signum' must be a signal, such as signal.SIGTERM, not {text(signum)}")
+        return _StoppedOn(self._stopping(signum, check_flag("kill", kill)))
+
+    @contextlib.contextmanager
+    def _stopping(self, signum: int, kill: bool) -> Generator[None]:
         import signal
 
         def end(number: int, frame: object) -> None:
@@ -465,7 +497,7 @@ class PipelineRun(Generic[_T_co]):
         return TimeoutError(f"pipeline{name}: not ended after {limit:g} s: {self._run.unfinished_work()}")
 
     async def _finish_async(self) -> None:
-        from sluicegate._pipeline.tasks import work_async
+        from sluicegate._pipeline.tasks import work_in_caller
 
         run = self._run
         with run.lock:
@@ -474,9 +506,8 @@ class PipelineRun(Generic[_T_co]):
                 self._caller = _current()
         try:
             for worker in self._workers_in_caller() if is_caller else ():
-                worker.is_cancelled = True  # the cancellation is meant for the run
                 try:
-                    await work_async(worker)
+                    await work_in_caller(worker)
                 finally:
                     run.worker_left(worker)
         finally:

@@ -3,7 +3,8 @@
 Of each item only the time of its call is measured. How long the workers waited is known from the queues and semaphores in which they wait:
 *starved* is the time in `get` of the queue before the stage; *blocked* is the time in `acquire` of the permits behind it, or in `put` of a
 bounded queue; the rest is *busy*. A stage behind a source acquires no permits, because the source does that for it, so the time for which
-the source waits for them counts as the stage's as well.
+the source waits for them counts as the stage's as well, for each of its workers. A worker of `flat_map` that waits for its turn does what
+the worker at the head does: it is as busy, or as blocked.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def statistics(run: Run) -> PipelineStatistics:
             tallies[node.index].add(retired)
     for worker in workers:
         tallies[worker.node.index].add(worker)
-    stages = tuple(_stage(node, tally, workers, elapsed) for node, tally in zip(run.graph.nodes, tallies, strict=True))
+    parts = [_part(node, run, elapsed) for node in run.graph.nodes]
+    stages = tuple(_stage(*each, workers, elapsed) for each in zip(run.graph.nodes, tallies, parts, strict=True))
     # `batch` holds items, and passes on lists of them.
     passed = [stage.taken if node.kind == "batch" else stage.passed for node, stage in zip(run.graph.nodes, stages, strict=True)]
     with run.lock:
@@ -43,8 +45,8 @@ def statistics(run: Run) -> PipelineStatistics:
             run.marks = Marks(run.started, len(stages))
         latency = run.marks.latency(now, passed, [stage.in_flight for stage in stages])
     # Of the time of the run: a source that has ended at once was busy all of its own time, and held up nobody.
-    parts = [stage.busy * _part(node, run, elapsed) for node, stage in zip(run.graph.nodes, stages, strict=True)]
-    busiest = stages[parts.index(max(parts))]
+    busy = [stage.busy * part for stage, part in zip(stages, parts, strict=True)]
+    busiest = stages[busy.index(max(busy))]
     return PipelineStatistics(
         name=run.name,
         elapsed_seconds=elapsed,
@@ -62,9 +64,9 @@ def _part(node: Node, run: Run, elapsed: float) -> float:
     return 1.0 if node.ended is None else min(1.0, max(0.0, node.ended - run.started) / elapsed)
 
 
-def _stage(node: Node, tally: Tally, workers: list[Worker], elapsed: float) -> StageStatistics:
+def _stage(node: Node, tally: Tally, part: float, workers: list[Worker], elapsed: float) -> StageStatistics:
     total = tally.seconds
-    starved, blocked = _waits(node)
+    starved, blocked = _waits(node, total, total / max(1e-9, part * elapsed), workers)
     starved = min(starved, total)
     blocked = min(blocked, total - starved)
     busy = total - starved - blocked
@@ -91,8 +93,11 @@ def _stage(node: Node, tally: Tally, workers: list[Worker], elapsed: float) -> S
     )
 
 
-def _waits(node: Node) -> tuple[float, float]:
-    """Return how long its workers have waited for items, and how long for room."""
+def _waits(node: Node, total: float, side_by_side: float, workers: list[Worker]) -> tuple[float, float]:
+    """Return how long its workers have waited for items, and how long for room.
+
+    `total` is the time of all of them, and `side_by_side` how many there were on average.
+    """
     in_edge, out_edges = node.in_edge, node.out_edges
     starved = blocked = 0.0
     if in_edge is not None:
@@ -102,9 +107,15 @@ def _waits(node: Node) -> tuple[float, float]:
     for edge in out_edges:
         if edge.is_bounded:
             blocked += edge.queue.statistics().put_blocked_seconds
+    if node.order is not None and blocked:
+        worked = total - starved
+        blocked *= worked / max(1e-9, worked - node.order.waited())
     if in_edge is not None and in_edge.shares_next_permits and out_edges[0].permits is not None:
-        # While its source waited for room behind this node, the node had no items for that reason.
-        for_room = min(starved, out_edges[0].permits.statistics().waited_seconds)
+        # While its sources waited for room behind this node, none of its workers had an item for that reason.
+        times = [worker.seconds for worker in workers if worker.node in in_edge.producers]
+        sources = sum(times) / max([1e-9, *times])
+        waited = out_edges[0].permits.statistics().waited_seconds / max(1.0, sources)
+        for_room = min(starved, waited * side_by_side)
         starved, blocked = starved - for_room, blocked + for_room
     return starved, blocked
 

@@ -7,6 +7,8 @@ for its turn instead.
 
 from __future__ import annotations
 
+import time
+
 from sluicegate._core import Semaphore
 from sluicegate._pipeline.putting import discard, put
 from sluicegate._running import CLOCK, Lock
@@ -32,6 +34,9 @@ class Order:
         #: By number: the number after them, the results, and whether nothing comes after them.
         self.early: dict[int, tuple[int, list[Any], bool]] = {}
         self.waiting: dict[int, Semaphore] = {}
+        #: For how long those that wait no longer have waited for their turns, and since when the others do.
+        self.waited_before = 0.0
+        self.since: dict[int, float] = {}
         #: Nothing more is put: a call has failed, or the run was killed.
         self.has_ended = False
 
@@ -52,13 +57,24 @@ class Order:
             if self.next == number or self.has_ended:
                 return None
             gate = self.waiting[number] = Semaphore(0, clock=CLOCK)
+            self.since[number] = time.monotonic()
             return gate
+
+    def waited(self) -> float:
+        """Return for how many seconds workers have waited for their turns, those that still do included."""
+        with self.lock:
+            now = time.monotonic()
+            return self.waited_before + sum(now - since for since in self.since.values())
+
+    def _waits_no_longer(self, number: int) -> None:
+        since = self.since.pop(number, None)
+        if since is not None:
+            self.waited_before += time.monotonic() - since
 
     def advance(self, after: int, *, is_last: bool) -> None:
         """Let the number `after` be at the head: what was there is finished. With `is_last` nothing comes after it."""
         with self.lock:
-            self.next = after
-            self.has_ended = self.has_ended or is_last
+            self._finished(after, is_last)
             gate = self._flush() if self.early or self.waiting else None
         if gate is not None or self.has_ended:
             self._then(gate)
@@ -77,6 +93,7 @@ class Order:
         """Put the results whose turn has come. Return the gate of the worker that is at the head now, if it waits."""
         while not self.has_ended and (entry := self.early.pop(self.next, None)) is not None:
             self._put(*entry)
+        self._waits_no_longer(self.next)
         return self.waiting.pop(self.next, None)
 
     def _then(self, gate: Semaphore | None) -> None:
@@ -90,8 +107,11 @@ class Order:
             discard(self.run, self.node, self.edge, results)
         else:
             put(self.run, self.node, self.edge, results)
-            self.next = after
+        self._finished(after, is_last)
+
+    def _finished(self, after: int, is_last: bool) -> None:
         self.has_ended = self.has_ended or is_last
+        self.next = -1 if self.has_ended else after  # at the end nobody is the next one
 
     def end(self) -> None:
         """Let nothing be put after the head. Results that are left here are discarded, and so are those of workers that have any."""
@@ -99,6 +119,8 @@ class Order:
             self.has_ended = True
             early, self.early = self.early, {}
             waiting, self.waiting = self.waiting, {}
+            for number in waiting:
+                self._waits_no_longer(number)
         for gate in waiting.values():
             gate.release()
         for _, results, _ in early.values():

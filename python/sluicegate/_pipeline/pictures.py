@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 
 from sluicegate._exceptions import Empty, ShutDown
 from sluicegate._pipeline.measuring import statistics
+from sluicegate._stage_table import cells, columns, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,9 +52,6 @@ def state(stage: StageStatistics) -> str:
     return max(shares, key=shares.__getitem__) if any(shares.values()) else ""
 
 
-#: The columns of the table, in their order. Those that begin with a space are left out where the terminal is narrow.
-_COLUMNS = ("stage", " workers", " in", "out", "failed", "held", "rate", "busy", "starved", "blocked", " p50", " p99")
-
 #: The number of characters in a line that all columns need.
 _WIDE = 120
 
@@ -63,39 +60,20 @@ def table(seen: PipelineStatistics, width: int = _WIDE) -> Any:
     """Return a table of rich, for a terminal with this many characters in a line."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text  # in a str, `[x]` is a style
 
-    title = f"pipeline {seen.name}" if seen.name is not None else "pipeline"
     made = Table(
-        title=f"{title}: {seen.elapsed_seconds:.1f} s, {seen.in_flight:,} on the way, {seen.latency_seconds:.3g} s from end to end",
-        caption=f"bottleneck: {seen.bottleneck}" if seen.bottleneck else None,
+        title=Text(title(seen)),
+        caption=Text(f"bottleneck: {seen.bottleneck}") if seen.bottleneck else None,
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    shown = [not column.startswith(" ") or width >= _WIDE for column in _COLUMNS]
-    for column in itertools.compress(_COLUMNS, shown):
-        made.add_column(column.strip(), justify="left" if column == "stage" else "right", no_wrap=True)
+    names = columns(seen, is_narrow=width < _WIDE)
+    for name in names:
+        made.add_column(name, justify="left" if name == "stage" else "right", no_wrap=True)
     for stage in seen.stages:
-        total = stage.busy_seconds + stage.starved_seconds + stage.blocked_seconds or 1.0
-        starved, blocked = stage.starved_seconds / total, stage.blocked_seconds / total
-        held = f"{stage.in_flight:,}" + (f"/{stage.capacity:,}" if stage.capacity is not None else "")
-        cells = (
-            stage.name,
-            str(stage.workers),
-            f"{stage.taken:,}",
-            f"{stage.passed:,}",
-            f"{stage.failed:,}",
-            held,
-            f"{stage.rate:,.0f}/s",
-            f"{stage.busy:.0%}",
-            f"{starved:.0%}",
-            f"{blocked:.0%}",
-            f"{stage.p50_seconds * 1e3:.3g} ms",
-            f"{stage.p99_seconds * 1e3:.3g} ms",
-        )
-        made.add_row(
-            *itertools.compress(cells, shown),
-            style={"blocked": "red", "starved": "dim"}.get(state(stage), ""),
-        )
+        row = cells(stage)
+        made.add_row(*(Text(row[name]) for name in names), style={"blocked": "red", "starved": "dim"}.get(state(stage), ""))
     return made
 
 
@@ -116,6 +94,11 @@ def progress(run: Run) -> Generator[None]:
             console.print()
 
 
+def _literal(name: str) -> str:
+    """Return a name as matplotlib shows it: `$` is not the beginning of a formula, and a legend leaves out what begins with `_`."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
 def plot(run: Run, path: str | os.PathLike[str]) -> None:
     """Draw where the time of each stage went, and, if the run was recorded, how much it held over time."""
     try:
@@ -125,7 +108,7 @@ def plot(run: Run, path: str | os.PathLike[str]) -> None:
     seen, records = statistics(run), list(run.records)
     figure = Figure(figsize=(9, 1.5 + 0.4 * len(seen.stages) + (3 if records else 0)), layout="constrained")
     axes: Any = figure.subplots(2 if records else 1, 1, squeeze=False)
-    names = [stage.name for stage in seen.stages]
+    names = [_literal(stage.name) for stage in seen.stages]
     left = [0.0] * len(names)
     shares = (
         ("busy", [stage.busy_seconds for stage in seen.stages], _BUSY),
@@ -139,9 +122,11 @@ def plot(run: Run, path: str | os.PathLike[str]) -> None:
     time.set_yticks(range(len(names)), names)
     time.invert_yaxis()
     time.set_xlabel("seconds, summed over the workers")
-    time.set_title(f"{seen.name or 'pipeline'}: the bottleneck is {seen.bottleneck}" if seen.bottleneck else seen.name or "pipeline")
+    whole = seen.name or "pipeline"
+    time.set_title(_literal(f"{whole}: the bottleneck is {seen.bottleneck}" if seen.bottleneck else whole))
     time.legend(loc="best")
     if records:
+        records.append(seen)  # so that one record is a line too
         depth = axes[1][0]
         for at, name in enumerate(names):
             depth.plot([each.elapsed_seconds for each in records], [each.stages[at].in_flight for each in records], label=name)

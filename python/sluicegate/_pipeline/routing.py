@@ -79,7 +79,8 @@ def broadcast(worker: Worker) -> None:
     """Run the worker of a `broadcast`, which passes each item to every branch."""
     run, node = worker.run, worker.node
     in_edge, out_edges = node.in_edge, node.out_edges
-    limited = [edge.permits for edge in out_edges if edge.permits is not None]
+    # Before an only branch a source acquires these permits.
+    limited = [edge.permits for edge in out_edges if edge.permits is not None and not in_edge.shares_next_permits]
     while True:
         asked = worker.batch_size
         if limited:
@@ -112,55 +113,77 @@ def broadcast(worker: Worker) -> None:
 
 
 def work_by_key(worker: Worker) -> None:
-    """Run a worker of a `keyed_map` until it leaves."""
+    """Run a worker of a `keyed_map` until it leaves.
+
+    It takes items, and works on those whose keys nobody works on: there is one of each key among them. Then it works on what has been
+    parked for these keys meanwhile.
+    """
     run, node = worker.run, worker.node
     in_edge, out_edge, admission, keys = node.in_edge, node.out_edge, node.admission, node.keys
-    while not worker.is_surplus:
+    put_many = None if out_edge.is_bounded else out_edge.queue.put_many
+    goes_on, is_last = True, False
+    while goes_on and not is_last and not worker.is_surplus:
+        asked = worker.batch_size
         if admission is not None:
-            admission.acquire()
-            worker.reserved = 1
+            worker.reserved = asked = acquire_some(admission, asked)
         try:
-            with node.take_lock:
-                item = in_edge.queue.get()
+            with node.take_lock:  # until the keys are known
+                items = in_edge.queue.get_many(asked)
                 number = node.next_number
-                node.next_number = number + 1
-                worker.taken += 1
+                node.next_number = number + len(items)
+                worker.taken += len(items)
                 worker.reserved = 0
+                if admission is not None and len(items) < asked:
+                    admission.release(asked - len(items))
                 if not node.holds_input_permits:
-                    in_edge.release(in_edge.weight([item]))
-                try:
-                    worker.begin_items([item])  # so that a key that hangs is named
-                    key = keys.of(item)
-                    is_ours = keys.enter(key, number, item)
-                    worker.items, worker.since = [], None
-                except BaseException as error:  # noqa: BLE001 - it is for the caller of the run
-                    worker.items, worker.since = [], None
-                    if not run.failed(node, number, item, error):
-                        return
-                    give_back(node, item)
-                    continue
+                    in_edge.release(in_edge.weight(items))
+                entries, is_last = _enter(worker, items, number)
         except ShutDown:
             if admission is not None:
-                admission.release()
+                admission.release(asked)
             return
-        if not is_ours:
-            continue
-        entry: tuple[int, Any] | None = (number, item)
-        goes_on = True
-        while entry is not None:
-            number, item = entry
-            if not goes_on or worker.calls_stopped:
-                run.discard([item], node)
-                worker.last_made = 0
-            else:
-                results, goes_on = worker.process([item], number, None if out_edge.is_bounded else out_edge.queue.put_many)
-                put(run, node, out_edge, results)
+        while entries:
+            mine, numbers, items = zip(*entries, strict=True)
+            made = 0
+            if goes_on and not worker.calls_stopped:
+                results, goes_on = worker.process(list(items), 0, put_many, numbers=numbers)
+                made = worker.last_made
+                if results:
+                    put(run, node, out_edge, results)
                 del results
-            if node.holds_input_permits or not worker.last_made:
-                give_back(node, item)
-            entry = keys.next(key)
-        if not goes_on:
-            return
+            else:
+                run.discard(items, node)
+            if node.holds_input_permits:
+                for item in items:
+                    give_back(node, item)
+            elif made < len(items) and out_edge.permits is not None:
+                out_edge.permits.release(len(items) - made)
+            entries = [(key, *entry) for key in mine if (entry := keys.next(key)) is not None]
+            del items
+
+
+def _enter(worker: Worker, items: list[Any], number: int) -> tuple[list[tuple[Any, int, Any]], bool]:
+    """Find the keys of items. Return those to work on, with keys and numbers, and whether they are the last because `key` has raised."""
+    run, node = worker.run, worker.node
+    keys = node.keys
+    entries: list[tuple[Any, int, Any]] = []
+    for at, item in enumerate(items):
+        try:
+            worker.begin_items([item])  # so that a key that hangs is named
+            key = keys.of(item)
+            if keys.enter(key, number + at, item):
+                entries.append((key, number + at, item))
+        except BaseException as error:  # noqa: BLE001 - it is for the caller of the run
+            goes_on = run.failed(node, number + at, item, error)
+            left = [] if goes_on else items[at + 1 :]
+            run.discard(left, node)
+            for each in (item, *left):
+                give_back(node, each)  # a source may wait for it
+            if not goes_on:
+                return entries, True
+        finally:
+            worker.items, worker.since = [], None
+    return entries, False
 
 
 def give_back(node: Node, item: Any) -> None:

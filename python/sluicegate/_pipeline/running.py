@@ -465,6 +465,9 @@ class Run:
             return
         for worker in workers:
             worker.is_cancelled = True
+            if (caller := worker.caller) is not None:
+                with contextlib.suppress(RuntimeError):
+                    caller.get_loop().call_soon_threadsafe(worker.cut_short)
         with contextlib.suppress(RuntimeError):  # closed
             self.loop.call_soon_threadsafe(_cancel, workers)
 

@@ -88,7 +88,8 @@ def options_by_name(method: _F) -> _F:
 def check_callable(what: str, name: str, f: Any) -> None:
     """Raise TypeError if `f` cannot be called."""
     if not callable(f):
-        raise TypeError(f"{what}(): '{name}' must be a callable, not {f!r}")
+        hint = ": to put the items there, give its method put" if name == "sink" and callable(getattr(f, "put", None)) else ""
+        raise TypeError(f"{what}(): '{name}' must be a callable, not {f!r}{hint}")
 
 
 def check_generator(what: str, kind: str, f: Any) -> None:
@@ -125,6 +126,10 @@ def check_timeout(timeout: Any, f: Any) -> float | None:
         return None
     if not is_async(f):
         raise ValueError(f"'timeout' is for coroutine functions, and {name_of(f)!r} is not one: a call in a thread cannot be stopped")
+    if is_async_generator(f):
+        raise ValueError(
+            f"'timeout' is for coroutine functions, and {name_of(f)!r} is an async generator function: limit its waits inside it"
+        )
     seconds = time_limit("timeout", timeout)
     if not seconds:
         raise ValueError(f"'timeout' must be more than zero, not {timeout!r}")

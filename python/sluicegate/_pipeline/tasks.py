@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sluicegate._pipeline.graph import Edge, Operation
     from sluicegate._pipeline.workers import Worker
 
-__all__ = ["read_async", "work_async"]
+__all__ = ["read_async", "work_async", "work_in_caller"]
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
@@ -37,11 +37,13 @@ async def call(operation: Operation, item: Any) -> Any:
     _, f, is_async, timeout = operation
     if not is_async:
         return check_result(f, f(item))
-    if timeout is None:
-        return await f(item)
+    return await (f(item) if timeout is None else _in_time(f(item), timeout))
+
+
+async def _in_time(awaitable: Awaitable[Any], timeout: float) -> Any:
     begun = time.monotonic()
     try:
-        return await asyncio.wait_for(f(item), timeout)
+        return await asyncio.wait_for(awaitable, timeout)
     except asyncio.TimeoutError as error:
         if time.monotonic() - begun < timeout * 0.99:
             raise  # its own
@@ -73,7 +75,9 @@ async def _begin(operation: Operation, item: Any) -> Any:
     if not operation.is_async:
         return operation.function(item)
     made = operation.function(item)
-    return made if isasyncgen(made) else await made
+    if isasyncgen(made):
+        return made
+    return await (made if operation.timeout is None else _in_time(made, operation.timeout))
 
 
 async def expand(worker: Worker, items: Any, operations: Sequence[Operation], emit: Callable[[Any], Awaitable[object]]) -> None:
@@ -153,6 +157,29 @@ async def work_async(worker: Worker) -> None:
         elif worker.last_made < count and permits is not None:
             permits.release(count - worker.last_made)
         del items
+
+
+async def work_in_caller(worker: Worker) -> None:
+    """Run the worker of a sink in the caller, in the caller's task, until it leaves.
+
+    A cancellation of this task is meant for the run, and goes on. One of ours, because the run has been killed, ends here.
+    """
+    task: Any = asyncio.current_task()
+    before = task.cancelling() if hasattr(task, "cancelling") else 0  # from Python 3.11 on
+    worker.is_cancelled = True
+    worker.caller = task
+    error: BaseException | None = None
+    try:
+        await work_async(worker)
+    except BaseException as raised:  # noqa: BLE001 - raised again, if it is not ours
+        error = raised
+    worker.caller = None
+    is_ours = worker.is_cut_short and (not hasattr(task, "uncancel") or task.uncancel() <= before)
+    try:
+        if error is not None and not (is_ours and isinstance(error, asyncio.CancelledError)):
+            raise error
+    finally:
+        error = None
 
 
 async def _process_by_key(worker: Worker, item: Any, number: int) -> bool:
@@ -242,12 +269,14 @@ async def _process(worker: Worker, items: list[Any], number: int) -> bool:
                     await apply(worker, operations, items[at], emit)
             except BaseException as error:
                 is_over = isinstance(error, Refusal) or (out_edge is not None and out_edge.is_end(error))
-                if worker.is_cancelled or is_over:
+                # The caller's task is cancelled by others, so there an exception is that of the call.
+                is_cancelled = worker.is_cancelled and not (node.in_caller and isinstance(error, Exception))
+                if is_cancelled or is_over:
                     worker.discard_rest(items[at + has_emitted :])
                     if isinstance(error, Refusal):
                         run.refused(node, node.out_edge, error.item, error.error)
                     goes_on = False
-                    if worker.is_cancelled:
+                    if is_cancelled:
                         raise
                     break
                 if isinstance(error, _Reported):

@@ -28,6 +28,7 @@ from sluicegate._running import not_an_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
@@ -58,6 +59,9 @@ class Worker:
         #: The iterator over this copy, and, of a worker in the caller, the list that it has taken: see `take`.
         self.steps: Iterator[Any] | None = None
         self.hand: list[list[Any]] = []
+        #: The caller's task, while a worker in the caller works there, and whether we have cancelled it.
+        self.caller: asyncio.Task[Any] | None = None
+        self.is_cut_short = False
         #: Of a worker in the caller: when the caller stops waiting for items, and whether it has.
         self.due: float | None = None
         self.is_late = False
@@ -191,6 +195,12 @@ class Worker:
         if self.task is not None and self.task is not True:
             self.run.cancellations.cancel(self.task)
 
+    def cut_short(self) -> None:
+        """Cancel the call that a worker in the caller makes in the caller's task, if there is one. Call it on the thread of that loop."""
+        if self.caller is not None and self.since is not None and not self.is_cut_short:
+            self.is_cut_short = True
+            self.caller.cancel()
+
     # What threads and tasks do alike with the items that they have taken. The calls are made in `process` and in `tasks`.
 
     def begin_items(self, items: list[Any]) -> float:
@@ -242,10 +252,12 @@ class Worker:
         put_many: Callable[[Any], int] | None,
         operations: Sequence[Operation] | None = None,
         original_items: list[Any] | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> tuple[list[Any], bool]:
         """Work on the items, and put the results. Without `put_many` return them. The second value is False if the worker has to leave.
 
-        `original_items` are the items to name in notes, where `items` are not those that the node has taken.
+        `original_items` are the items to name in notes, where `items` are not those that the node has taken. `number` is that of the first
+        item, or `numbers` are those of all.
         """
         node, run = self.node, self.run
         count = len(items)
@@ -312,7 +324,7 @@ class Worker:
                     self.position, at = begun, begun - 1
                     chain = self.chained(steps, operations)  # the old one may have ended
             failed += 1
-            goes_on = self.call_failed(named, at, number, error)
+            goes_on = self.call_failed(named, at, number if numbers is None else numbers[at] - at, error)
             if not goes_on:
                 break
             if node.kind == "flat" and self.inner is None:

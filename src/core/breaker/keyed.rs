@@ -23,6 +23,7 @@ use super::rules::{Change, Grant, Kind, Outcome, Refusal, Rules, Statistics, Tot
 use super::state::State;
 use crate::clock::{Clock, Nanos};
 use crate::keys::{KeyCapacity, KeyHash, Table};
+use crate::room::Boxed;
 use crate::section::{Domain, Section};
 use crate::wait::Wake;
 
@@ -47,7 +48,7 @@ pub struct KeyedStatistics {
 
 struct Shard {
     /// An entry is never `None`.
-    table: Table<Option<Box<State>>>,
+    table: Table<Option<Boxed<State>>>,
     /// A lower bound for the generations of new entries: greater than those of all removed entries, so that a grant of a removed entry does
     /// not fit the next one.
     fresh: u64,
@@ -69,7 +70,8 @@ impl Shard {
     /// Adds a key, which must not be present. Returns false if there is no memory.
     fn insert(&mut self, key: KeyHash, rules: &Rules, now: Nanos) -> bool {
         self.look_again(); // the new key can be evicted
-        self.table.insert(key, Some(Box::new(State::new(rules, self.fresh, now)))).is_ok()
+        let state = Boxed::try_new(State::new(rules, self.fresh, now));
+        state.is_ok_and(|state| self.table.insert(key, Some(state)).is_ok())
     }
 
     /// A key may have become fit for eviction.

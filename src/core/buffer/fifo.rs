@@ -130,6 +130,11 @@ impl<T> Buffer for Fifo<T> {
         self.pop()
     }
 
+    #[inline]
+    fn pop_oldest_in_place(&mut self) -> Option<T> {
+        if self.ring.capacity() > KEEP { None } else { self.ring.pop_front() }
+    }
+
     fn pop_newest(&mut self) -> Option<T> {
         self.pop_last()
     }

@@ -74,6 +74,12 @@ pub trait Buffer {
         None
     }
 
+    /// As `pop_oldest`, if a few instructions are enough. `None` does not mean that the buffer is empty.
+    #[inline]
+    fn pop_oldest_in_place(&mut self) -> Option<Self::Item> {
+        self.pop_oldest()
+    }
+
     /// Pops the item that was pushed last. `None` if the buffer cannot tell, or is empty.
     fn pop_newest(&mut self) -> Option<Self::Item> {
         None

@@ -38,7 +38,7 @@ use super::deadline::{Deadlines, NEVER, Note};
 use super::parts::{Composition, Due, Parts, Terms};
 use super::policy::{DropReason, Lost, Overflow};
 use super::state::{PutError, Side, State, UNBOUNDED, Waiter};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Fifo};
 use crate::clock::Nanos;
 use crate::monitor::MonitorState;
 use crate::shed::Shed;
@@ -500,18 +500,28 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
     }
 
     /// As [`State::edit`]; afterwards the items have these notes, in order of arrival. (A plain queue has no notes.)
+    ///
+    /// # Errors
+    /// There is no memory; nothing has changed.
     pub fn edit_with_notes<R>(
         &mut self,
-        edit: impl FnOnce(&mut B, &[Note], Nanos) -> (R, Option<Vec<Note>>),
+        edit: impl FnOnce(&mut B, &[Note], Nanos) -> Result<(R, Option<Vec<Note>>), TryReserveError>,
         wakes: &mut Wakes<W>,
-    ) -> R {
+    ) -> Result<R, TryReserveError> {
         let now = self.wait_queues.clock.now();
-        let known: Vec<Note> = match &self.parts {
-            Some(_) if self.buffer.keeps_notes() => self.buffer.notes().copied().collect(),
-            Some(parts) => parts.notes.iter().copied().collect(),
-            None => Vec::new(),
-        };
-        let (edited, notes) = edit(&mut self.buffer, &known, now);
+        let mut known = Vec::new();
+        match &mut self.parts {
+            Some(_) if self.buffer.keeps_notes() => {
+                known.try_reserve_exact(self.buffer.notes().count())?;
+                known.extend(self.buffer.notes().copied());
+            }
+            Some(parts) => {
+                known.try_reserve_exact(parts.notes.len())?;
+                known.extend(parts.notes.iter().copied());
+            }
+            None => {}
+        }
+        let (edited, notes) = edit(&mut self.buffer, &known, now)?;
         if let (Some(notes), Some(parts)) = (notes, &mut self.parts) {
             parts.clear();
             for note in &notes {
@@ -520,13 +530,13 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
             if self.buffer.keeps_notes() {
                 self.buffer.set_notes(notes);
             } else {
-                parts.notes.extend(notes);
+                parts.notes = Fifo::from(notes);
             }
         }
         self.notes_follow();
         self.count_discarded(0);
         self.wake_eligible(wakes);
-        edited
+        Ok(edited)
     }
 
     /// Adds an item directly, without checking bounds or counting a task.

@@ -9,13 +9,13 @@
 
 use super::batch::{BatchBounds, BatchError, Linger};
 use super::composed::Attempt;
-use super::deadline::Note;
+use super::deadline::weight_of_next;
 use super::policy::Lost;
 use super::state::{GetError, Side, State};
 use crate::buffer::Buffer;
 use crate::clock::Nanos;
 use crate::monitor::MonitorState;
-use crate::shed::{Codel, Shed};
+use crate::shed::Shed;
 use crate::wait::{Wake, Wakes};
 
 impl<B: Buffer, W: Wake, X> State<B, W, X> {
@@ -102,22 +102,6 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
     pub(super) fn await_weight(&mut self, weight: u64) {
         if let Some(parts) = self.parts.as_mut().filter(|_| weight != u64::MAX) {
             parts.awaited_weight = Some(parts.awaited_weight.map_or(weight, |awaited| awaited.min(weight)));
-        }
-    }
-}
-
-/// What the item weighs that is to be delivered next, of these with these notes. `codel` decides as it will when the item is taken.
-pub(crate) fn weight_of_next<'a>(
-    notes: impl Iterator<Item = &'a Note>,
-    count: usize,
-    codel: Option<Codel>,
-    now: Nanos,
-) -> Option<u64> {
-    let mut live = (1..).zip(notes).filter(|(_, note)| note.lapse(now).is_none());
-    match codel {
-        None => live.next().map(|(_, note)| note.weight),
-        Some(mut rule) => {
-            rule.next(now, &mut || live.next().map(|(nth, note)| (note.weight, note.waited(now), nth == count)), &mut |_| {})
         }
     }
 }

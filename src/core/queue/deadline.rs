@@ -9,6 +9,7 @@
 
 use super::policy::DropReason;
 use crate::clock::Nanos;
+use crate::shed::Codel;
 
 /// No deadline.
 pub const NEVER: Nanos = Nanos::MAX;
@@ -53,6 +54,22 @@ impl Note {
     /// For how long it has waited.
     pub fn waited(&self, now: Nanos) -> Nanos {
         now.saturating_sub(self.arrived)
+    }
+}
+
+/// What the item weighs that is to be delivered next, of these with these notes. `codel` decides as it will when the item is taken.
+pub(crate) fn weight_of_next<'a>(
+    notes: impl Iterator<Item = &'a Note>,
+    count: usize,
+    codel: Option<Codel>,
+    now: Nanos,
+) -> Option<u64> {
+    let mut live = (1..).zip(notes).filter(|(_, note)| note.lapse(now).is_none());
+    match codel {
+        None => live.next().map(|(_, note)| note.weight),
+        Some(mut rule) => {
+            rule.next(now, &mut || live.next().map(|(nth, note)| (note.weight, note.waited(now), nth == count)), &mut |_| {})
+        }
     }
 }
 

@@ -208,6 +208,7 @@ pub(super) struct WorkerSet {
 /// The state of a queue, used inside its section only.
 ///
 /// `X` is data of the queue's owner that are changed in one step with the queue, so that nobody sees one change without the other.
+#[expect(clippy::struct_excessive_bools, reason = "each is the condition of a fast path, so that it is one load")]
 pub struct State<B: Buffer, W: Wake, X = ()> {
     pub(super) buffer: B,
     pub(super) extras: X,
@@ -220,6 +221,9 @@ pub struct State<B: Buffer, W: Wake, X = ()> {
     pub(super) is_plain: bool,
     /// True if the queue is plain and has no marks: the condition of the fast path of put.
     pub(super) is_everyday: bool,
+    /// True if the queue is not shut down, has no marks, and is composed of times to live alone, of which the oldest item's is considered
+    /// first: the condition of the fast paths of a queue with times to live.
+    pub(super) is_timed: bool,
     /// The parts of a composed queue, see `composed`.
     pub(super) parts: Option<Box<Parts>>,
     /// The marks, see `pressure`.
@@ -252,6 +256,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
             shut: false,
             is_plain: true,
             is_everyday: true,
+            is_timed: false,
             parts: None,
             gauge: None,
             finished: 0,
@@ -573,6 +578,9 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         if let Some(parts) = &mut self.parts {
             parts.is_everyday = !shut && parts.only_notes();
         }
+        let is_in_order = !self.buffer.keeps_notes() && !self.buffer.is_keyed() && !self.buffer.is_stack();
+        let only_times = self.parts.as_ref().is_some_and(|parts| parts.is_everyday && parts.latency.is_none());
+        self.is_timed = is_in_order && only_times && self.gauge.is_none();
     }
 
     /// Subtracts dropped items from the unfinished tasks, but not below zero (users can set that number).

@@ -2,12 +2,14 @@
 //!
 //! # Algorithm
 //! There are two of each. The first is for a plain queue and is inlined into its caller, where each instruction counts; it declines at every
-//! other queue by conditions that it has to check anyway. The second is for queues with marks, notes or keys, and is tried next.
+//! other queue by conditions that it has to check anyway. The second is for queues with marks, notes or keys, and is tried next. For a queue
+//! that has times to live and nothing else there is one in between, in which as much is known as in the first.
 //!
 //! | fast path               | plain | with marks (`pressure`)                 | with notes (`composed`)                          | with keys (`keyed`)  |
 //! |-------------------------|-------|-----------------------------------------|--------------------------------------------------|----------------------|
 //! | `put_uncontended`       | goes  | declines                                | declines                                         | declines             |
 //! | `get_uncontended`       | goes  | declines                                | declines                                         | declines             |
+//! | `put_in_time`, `get_in_time` | declines | declines                        | goes, if there are only times to live            | declines             |
 //! | `put_watched_or_noted`  | goes  | goes, unless the number is at a mark    | goes, unless weights or a shedding rule are kept | declines             |
 //! | `put_keyed_uncontended` |       | goes, unless the number is at a mark    | declines                                         | goes                 |
 //! | `get_watched_or_noted`  | goes  | goes, unless the number is at a mark    | goes, if the item has not expired                | goes, without notes  |
@@ -33,7 +35,7 @@ use crate::buffer::Buffer;
 use crate::clock::{Clock, Nanos, TICKS};
 use crate::keys::KeyHash;
 use crate::monitor::{Monitor, MonitorState};
-use crate::section::Domain;
+use crate::section::{Domain, Gate};
 use crate::wait::{Wake, Wakes};
 
 /// A time to live that is not shorter is counted from the last tick.
@@ -79,6 +81,83 @@ impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
             }
             item
         })
+    }
+}
+
+impl<B: Buffer, W: Wake, X> State<B, W, X> {
+    /// A put with this time to live, if the queue [is timed](State::is_timed), there is room, also in memory, and nobody waits. On false
+    /// nothing has happened.
+    #[expect(clippy::inline_always, reason = "the point of it")]
+    #[inline(always)]
+    fn put_in_time(&mut self, ttl: Nanos, admission: Admission, item: impl FnOnce() -> B::Item) -> bool {
+        if !self.is_timed {
+            return false;
+        }
+        let clock = &self.wait_queues.clock;
+        // The call comes first, so that few values have to be kept over it.
+        let now = if ttl >= LONG { clock.recent() } else { clock.now() };
+        let is_barred = self.is_barred(Side::Put, admission);
+        let (putters, getters) = (self.wait_queues.queue(Side::Put), self.wait_queues.queue(Side::Get));
+        let nobody = putters.none_waiting() & getters.none_waiting();
+        let Some(parts) = &mut self.parts else { return false };
+        let has_memory = self.buffer.has_slot() & parts.notes.has_slot();
+        let size = self.buffer.len_in_place();
+        let is_free = size + self.reserved < self.limit;
+        // One branch: the compiler takes what comes after many of them for rare, and makes calls of it.
+        #[expect(clippy::needless_bitwise_bool, reason = "as said")]
+        let goes = has_memory & is_free & nobody & !is_barred;
+        if goes {
+            let note = Note::new(now, 0).until(now.saturating_add(ttl));
+            parts.deadlines.add(note.deadline);
+            parts.notes.push_in_place(note);
+            self.buffer.push_in_place(item());
+            self.puts += 1;
+            self.note_peak(size + 1);
+        }
+        goes
+    }
+
+    /// A get, if the queue [is timed](State::is_timed), the next item has not expired, and nobody waits. On `None` nothing has happened.
+    #[expect(clippy::inline_always, reason = "the point of it")]
+    #[inline(always)]
+    fn get_in_time(&mut self, admission: Admission) -> Option<B::Item> {
+        if !self.is_timed {
+            return None;
+        }
+        let recent = self.wait_queues.clock.recent();
+        if self.is_barred(Side::Get, admission) || !self.wait_queues.queue(Side::Put).none_waiting() {
+            return None;
+        }
+        let parts = self.parts.as_mut()?;
+        let end = parts.notes.peek()?.deadline; // nothing is shed
+        if end.saturating_sub(recent) <= TICKS && end <= self.wait_queues.clock.now() {
+            return None; // it has to be dropped
+        }
+        let item = self.buffer.pop_oldest_in_place()?; // none while the mutex is locked
+        parts.notes.pop(); // as few as there are items
+        self.count_taken(1);
+        Some(item)
+    }
+}
+
+impl<B: Buffer, W: Wake, D: Domain, X> Queue<B, W, D, X> {
+    /// The fast path of a put that can wait, with a time to live. It is to be inlined into one caller; others use
+    /// [`Monitor::put_watched_or_noted`]. On false nothing has happened.
+    #[expect(clippy::inline_always, reason = "the point of it")]
+    #[inline(always)]
+    pub fn put_in_time(&self, proof: D::Proof<'_>, ttl: Nanos, item: impl FnOnce() -> B::Item) -> bool {
+        !self.section.is_entered(proof) && self.section.with(proof, |state| state.put_in_time(ttl, Admission::Queued, item))
+    }
+
+    /// The fast path of a get that can wait, from a queue with times to live, in the same way. On `None` nothing has happened. Where a section
+    /// is a lock it always declines, because entering the section costs more than it saves: [`Monitor::get_watched_or_noted`] does the same.
+    #[expect(clippy::inline_always, reason = "the point of it")]
+    #[inline(always)]
+    pub fn get_in_time(&self, proof: D::Proof<'_>) -> Option<B::Item> {
+        if D::Gate::IS_A_LOCK || self.section.is_entered(proof) {
+            return None;
+        }
+        self.section.with(proof, |state| state.get_in_time(Admission::Queued))
     }
 }
 
@@ -144,6 +223,9 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
     #[inline]
     pub fn get_watched_or_noted(&self, proof: D::Proof<'_>, admission: Admission) -> Option<B::Item> {
         self.section.with(proof, |state| {
+            if let Some(item) = state.get_in_time(admission) {
+                return Some(item);
+            }
             let nobody = !state.is_barred(Side::Get, admission) && state.wait_queues.queue(Side::Put).none_waiting();
             let left = state.buffer.len().checked_sub(1)?; // none also while the mutex is locked
             if !nobody || !state.is_quiet_at(left) {

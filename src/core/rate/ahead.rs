@@ -59,12 +59,24 @@ impl Value for Entry {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Ahead(Treap<Entry>);
+
+/// Entries that have been removed together; see [`Ahead::remove_all`].
+pub(super) struct Removed(u32);
 
 impl Ahead {
     pub(super) fn new() -> Self {
         Self(Treap::new())
+    }
+
+    /// The number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn try_clone(&self) -> Result<Self, TryReserveError> {
+        self.0.try_clone().map(Self)
     }
 
     /// Reserves memory for one more entry.
@@ -159,9 +171,16 @@ impl Ahead {
         self.0.first().map(|entry| (entry.at, entry.n))
     }
 
-    /// All entries, in order.
-    pub(super) fn entries(&self) -> Vec<(Nanos, Units)> {
-        self.0.values().into_iter().map(|entry| (entry.at, entry.n)).collect()
+    /// Removes all entries. They are still [`Removed`], and as many can be inserted again in their memory.
+    pub(super) fn remove_all(&mut self) -> Removed {
+        Removed(self.0.detach())
+    }
+
+    /// The next of the removed entries, in order.
+    pub(super) fn next_of(&mut self, removed: &mut Removed) -> Option<(Nanos, Units)> {
+        let (entry, rest) = self.0.take_first(removed.0)?;
+        removed.0 = rest;
+        Some((entry.at, entry.n))
     }
 
     /// The sum of the amounts up to and including `at`.

@@ -10,6 +10,12 @@
 //! A [`Treap`], ordered by moment and number. Each subtree stores the sum of its amounts, its highest `start - P` and its lowest
 //! `limit - P`. A new booking lowers both for all later bookings in one step, by an addition that is propagated lazily. Every operation
 //! takes logarithmic time.
+//!
+//! Where bookings follow each other as fast as the rate allows, no gap between them has room, and there are as many gaps as bookings. `n` fits
+//! into the gap before a booking if just before it (at `end`) `tat` has gone down far enough: if `end - P` is at least the highest
+//! `start - P` so far, less what `n` leaves of the burst. So each subtree also stores its highest `end - P`, the one of its first booking, and
+//! an upper bound for the `end - P` of the others less the highest `start - P` before them in the subtree (`room`). Gaps without room are
+//! passed over by subtrees.
 
 use std::collections::TryReserveError;
 
@@ -67,10 +73,15 @@ struct Entry {
     booking: FutureBooking,
     peak: Peak,
     limit: i128,
+    /// The position just before its moment.
+    end: i128,
     /// The sum of the amounts in the subtree.
     sum: i128,
     highest: Peak,
     tightest: i128,
+    first_end: i128,
+    last_end: i128,
+    room: i128,
     /// To be added to the positions in both subtrees.
     add: i128,
 }
@@ -83,6 +94,9 @@ impl Value for Entry {
         self.highest.position += more;
         self.limit += more;
         self.tightest += more;
+        self.end += more;
+        self.first_end += more;
+        self.last_end += more;
         self.add += more;
     }
 
@@ -92,10 +106,16 @@ impl Value for Entry {
 
     fn summarize(&mut self, left: Option<&Self>, right: Option<&Self>) {
         (self.sum, self.highest, self.tightest) = (i128::from(self.booking.n), self.peak, self.limit);
+        (self.first_end, self.last_end, self.room) = (self.end, self.end, i128::MIN);
         if let Some(left) = left {
             (self.sum, self.highest) = (self.sum + left.sum, left.highest.or(self.highest));
+            self.room = left.room.max(self.end - left.highest.position);
+            (self.first_end, self.last_end) = (left.first_end, left.last_end.max(self.end));
         }
         if let Some(right) = right {
+            let high = self.highest.position;
+            self.room = self.room.max(right.first_end - high).max(right.room.min(right.last_end - high));
+            self.last_end = self.last_end.max(right.last_end);
             (self.sum, self.highest) = (self.sum + right.sum, self.highest.or(right.highest));
         }
         self.tightest = left.into_iter().chain(right).map(|child| child.tightest).fold(self.tightest, i128::min);
@@ -111,12 +131,16 @@ pub(super) struct Before {
     pub(super) highest: Option<(i128, u64)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Apart(Treap<Entry>);
 
 impl Apart {
     pub(super) fn new() -> Self {
         Self(Treap::new())
+    }
+
+    pub(super) fn try_clone(&self) -> Result<Self, TryReserveError> {
+        self.0.try_clone().map(Self)
     }
 
     /// Reserves memory for one more booking.
@@ -148,9 +172,23 @@ impl Apart {
         let start = booking.start(rate_state);
         let peak = Peak { position: i128::from(start) - earlier, start };
         let limit = booking.limit(rate_state) - earlier;
+        let end = i128::from(rate_state.floor(booking.at.saturating_sub(1))) - earlier;
+        let mut entry = Entry {
+            booking,
+            peak,
+            limit,
+            end,
+            sum: 0,
+            highest: peak,
+            tightest: limit,
+            first_end: end,
+            last_end: end,
+            room: i128::MIN,
+            add: 0,
+        };
+        entry.summarize(None, None);
         self.0.add(after, &-i128::from(booking.n));
-        let (sum, highest, tightest) = (i128::from(booking.n), peak, limit);
-        let new = self.0.make(Entry { booking, peak, limit, sum, highest, tightest, add: 0 });
+        let new = self.0.make(entry);
         let rest = self.0.merge(before, new);
         self.0.root = self.0.merge(rest, after);
     }
@@ -179,12 +217,12 @@ impl Apart {
         self.0.around(|_| true).0.map(|entry| entry.booking.at)
     }
 
-    /// Inserts all bookings again, because positions are counted from another origin.
+    /// Inserts all bookings again, because positions are counted from another origin. They take the memory that they had.
     pub(super) fn rebuild(&mut self, rate_state: &RateState) {
-        let entries = self.0.values();
-        self.0.clear();
-        for Entry { booking, .. } in entries {
+        let mut old = self.0.detach();
+        while let Some((Entry { booking, .. }, rest)) = self.0.take_first(old) {
             self.insert(booking, rate_state);
+            old = rest;
         }
     }
 
@@ -222,6 +260,35 @@ impl Apart {
     pub(super) fn last_spoilt(&self, at: Nanos, position: i128) -> Option<Nanos> {
         let until = self.first_high(self.0.root, at, position, 0).unwrap_or((Nanos::MAX, u64::MAX));
         self.find_tight(self.0.root, at, until, position, 0)
+    }
+
+    /// The moment of the booking before the first gap after `at` that may have room for an amount, or that of the last booking. `high` is the
+    /// highest `start - P` so far, and `left` is what the amount leaves of the burst.
+    pub(super) fn before_gap(&self, at: Nanos, mut high: i128, left: i128) -> Option<Nanos> {
+        let gap = self.first_gap(self.0.root, at, &mut high, left, 0);
+        self.0.around(|entry| gap.is_none_or(|gap| entry.booking.key() < gap)).0.map(|entry| entry.booking.at)
+    }
+
+    /// The key of the booking after that gap.
+    fn first_gap(&self, tree: u32, at: Nanos, high: &mut i128, left: i128, add: i128) -> Option<Key> {
+        let node = self.0.top(tree)?;
+        let (least, below) = (*high - left, add + node.add);
+        if node.booking.at <= at {
+            return self.first_gap(node.right, at, high, left, below);
+        }
+        let has_room = node.last_end + add >= least && (node.first_end + add >= least || node.room >= -left);
+        if !has_room {
+            *high = (*high).max(node.highest.position + add);
+            return None;
+        }
+        if let Some(found) = self.first_gap(node.left, at, high, left, below) {
+            return Some(found);
+        }
+        if node.end + add >= *high - left {
+            return Some(node.booking.key());
+        }
+        *high = (*high).max(node.peak.position + add);
+        self.first_gap(node.right, at, high, left, below)
     }
 
     /// The key of the first booking after `at` that moves `tat` to at least `position`.

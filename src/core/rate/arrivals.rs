@@ -29,7 +29,7 @@ impl<W: Wake> State<W> {
         held: &mut MembersInside<'_, '_, W>,
     ) -> Result<Option<Bookings>, Refusal> {
         held.never_fits(amounts)?;
-        held.make_room(1)?;
+        held.make_room()?;
         if let Some(bookings) = self.try_now(amounts, held) {
             return Ok(Some(bookings));
         }
@@ -37,10 +37,10 @@ impl<W: Wake> State<W> {
             NEVER
         } else {
             let Some(deadline) = deadline else { return Ok(None) };
-            if self.foresee(amounts, Need::AtTheLatest, held) <= deadline {
+            if self.foresee(amounts, Need::AtTheLatest, held)? <= deadline {
                 return Ok(None);
             }
-            match self.foresee(amounts, Need::Exact, held) {
+            match self.foresee(amounts, Need::Exact, held)? {
                 at if at <= deadline => return Ok(None),
                 at => at,
             }
@@ -50,19 +50,24 @@ impl<W: Wake> State<W> {
     }
 
     /// The first moment at which the amounts could be booked, after all waiters.
-    pub(super) fn foresee_booking(&mut self, amounts: &[Units], held: &mut MembersInside<'_, '_, W>) -> Nanos {
+    pub(super) fn foresee_booking(&mut self, amounts: &[Units], held: &mut MembersInside<'_, '_, W>) -> Result<Nanos, Refusal> {
         if !self.queue.none_waiting() {
             return self.foresee(amounts, Need::Exact, held);
         }
         let from = held.now.max(self.not_before).max(self.bounds.least(amounts, held));
         let turns = held.turns();
-        let at = held.foresee(amounts, &turns, from);
+        let at = held.foresee(amounts, &turns, from)?;
         self.bounds.keep(amounts, at);
-        at
+        Ok(at)
     }
 
     /// The first moment at which the amounts could be admitted, after all waiters.
-    pub(super) fn foresee(&mut self, amounts: &[Units], need: Need, held: &mut MembersInside<'_, '_, W>) -> Nanos {
+    pub(super) fn foresee(
+        &mut self,
+        amounts: &[Units],
+        need: Need,
+        held: &mut MembersInside<'_, '_, W>,
+    ) -> Result<Nanos, Refusal> {
         let from = held.now.max(self.not_before);
         let from = self.booked.back().map_or(from, |(_, last)| from.max(last.at));
         if self.unbooked().next().is_none() {
@@ -74,29 +79,33 @@ impl<W: Wake> State<W> {
             let outdated = forecast.left > 0 && (need == Need::Exact || forecast.left * 2 > waiting);
             !outdated && forecast.is_valid(held)
         });
-        let mut forecast = forecast.take().unwrap_or_else(|| {
-            let members = held.members.iter().map(|member| member.project(member.turn(), held.now)).collect();
+        let mut forecast = if let Some(forecast) = forecast.take() {
+            forecast
+        } else {
+            let members = held.members.iter().map(|member| member.project(member.turn(), held.now));
+            let members = members.collect::<Result<_, _>>()?;
             let last = self.booked.back().map(|(ticket, _)| *ticket);
             Box::new(Forecast { members, last, at: from, left: 0, versions: held.versions().collect() })
-        });
+        };
+        forecast.try_reserve(waiting)?;
         let ready_at = |members: &mut [Projection], amounts: &[Units], from: Nanos| {
-            first_of_all(members, amounts, from, |member, n, from| member.ready_at(n, from))
+            first_of_all(members, amounts, from, |member, n, from| Ok(member.ready_at(n, from)))
         };
         forecast.at = forecast.at.max(from);
         for (ticket, _) in self.queue.waiting_after(forecast.last) {
             let wants = self.wants.get_mut(&ticket).expect("it is in the queue");
-            let at = ready_at(&mut forecast.members, &wants.amounts, forecast.at);
+            let at = ready_at(&mut forecast.members, &wants.amounts, forecast.at)?;
             forecast.take(ticket, &wants.amounts, at);
             wants.foreseen = Some(at);
         }
-        let at = ready_at(&mut forecast.members, amounts, forecast.at);
+        let at = ready_at(&mut forecast.members, amounts, forecast.at)?;
         self.forecast = Some(forecast);
-        at
+        Ok(at)
     }
 
     /// See [`LimitSet::last_to_admit`](super::LimitSet::last_to_admit).
     pub(super) fn last_to_admit(&mut self, amounts: &[Units], held: &mut MembersInside<'_, '_, W>) -> Option<usize> {
-        self.foresee(amounts, Need::AtTheLatest, held); // so that the forecast is up to date
+        self.foresee(amounts, Need::AtTheLatest, held).ok()?; // so that the forecast is up to date
         let forecast = self.forecast.as_ref().filter(|_| self.unbooked().next().is_some());
         let from = forecast.map_or_else(|| self.booked.back().map_or(held.now, |(_, last)| last.at), |forecast| forecast.at);
         let (turns, now) = (held.turns(), held.now);
@@ -104,7 +113,7 @@ impl<W: Wake> State<W> {
         for (index, &n) in amounts.iter().enumerate().filter(|(_, n)| **n > 0) {
             let at = match forecast {
                 Some(forecast) => forecast.members[index].ready_at(n, from),
-                None => held.members[index].foresee_from(n, from, turns[index], now),
+                None => held.members[index].foresee_from(n, from, turns[index], now).ok()?,
             };
             if at > last.0 {
                 last = (at, Some(index));

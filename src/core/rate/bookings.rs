@@ -11,15 +11,19 @@ use crate::clock::Nanos;
 use crate::wait::{Wake, Wakes};
 
 impl<W: Wake> State<W> {
-    /// Books `n` for a moment that was foreseen. With `hold` the booking belongs to a waiter of a set, and can be taken back like a grant.
+    /// Books `n` for a moment that was foreseen, after [`State::make_room_to_book`]. With `hold` the booking belongs to a waiter of a set, and can be taken back like a grant.
     pub(super) fn book_at(&mut self, n: Units, at: Nanos, hold: bool, now: Nanos) -> Booking {
         let number = self.next_number();
         let alone = !hold && self.queue.none_waiting();
         self.version += 1;
         // The forecast stays valid only if it includes all waiters: then the booking comes right behind them.
         self.forecast = self.forecast.take().filter(|forecast| !hold && forecast.left == 0 && forecast.last == self.turn());
-        if let Some(forecast) = &mut self.forecast {
-            forecast.projection.book(n, at, number);
+        if let Some(mut forecast) = self.forecast.take() {
+            let memory = forecast.projection.schedule.try_reserve(1);
+            self.forecast = memory.is_ok().then(|| {
+                forecast.projection.book(n, at, number);
+                forecast
+            });
         }
         let (mut mark, mut taking) = (None, Taking { at, number });
         match &mut self.schedule {
@@ -33,7 +37,7 @@ impl<W: Wake> State<W> {
         }
         self.promises.insert((at, number), Promise { n, mark, returnable: n });
         if hold {
-            self.held.insert(number);
+            self.held.insert(number, ());
         }
         Booking { at, units: n, taking }
     }
@@ -64,13 +68,17 @@ impl<W: Wake> State<W> {
 
     /// True if `take_back` would return the booking in full, which is so before its moment.
     pub(super) fn is_movable(&self, booking: Booking, now: Nanos) -> bool {
-        booking.at > now && self.promises.contains_key(&(booking.at, booking.number()))
+        booking.at > now && self.promises.contains(&(booking.at, booking.number()))
     }
 
     /// Gives a booking back except for `keep`, as far as possible. Returns the amount given back.
     pub(super) fn cancel(&mut self, booking: Booking, keep: Units, now: Nanos, wakes: &mut Wakes<W>) -> Units {
         let (at, number) = (booking.at, booking.number());
-        let Some(promise) = self.promises.remove(&(at, number)).filter(|_| at >= now) else { return 0 };
+        let Some(promise) = self.promises.get(&(at, number)).copied() else { return 0 };
+        if at < now {
+            self.promises.remove(&(at, number));
+            return 0;
+        }
         self.goes_earlier();
         let wanted = promise.n.saturating_sub(keep);
         let mut returned = match (&mut self.schedule, promise.mark) {
@@ -90,10 +98,11 @@ impl<W: Wake> State<W> {
                 returned.min(promise.returnable).min(bucket.gcra.backlog(now).saturating_sub(later))
             }
         };
-        if keep > 0 {
-            let Promise { n, mark, returnable } = promise;
-            let mark = mark.map(|mark| mark - i128::from(returned));
-            self.promises.insert((at, number), Promise { n: n - returned, mark, returnable: returnable - returned });
+        if keep == 0 {
+            self.promises.remove(&(at, number));
+        } else if let Some(promise) = self.promises.get_mut(&(at, number)) {
+            promise.mark = promise.mark.map(|mark| mark - i128::from(returned));
+            (promise.n, promise.returnable) = (promise.n - returned, promise.returnable - returned);
         }
         if promise.mark.is_some() {
             returned = self.put_back(returned, now);
@@ -115,6 +124,7 @@ impl<W: Wake> State<W> {
             if !self.can_book(more) {
                 return Err(Refusal::TooFar);
             }
+            self.make_room()?;
             self.charge(more, now);
         } else if booking.at > now {
             returned = self.cancel(booking, actual, now, wakes);

@@ -14,7 +14,7 @@ use crate::clock::Nanos;
 
 pub(super) use super::apart::FutureBooking;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) gcra: Gcra,
     apart: Apart,
@@ -38,6 +38,10 @@ impl Bucket {
     /// The first booking, if its moment has come by `now`.
     pub(super) fn first_due(&self, now: Nanos) -> Option<FutureBooking> {
         self.apart.first().filter(|booking| booking.at <= now)
+    }
+
+    pub(super) fn try_clone(&self) -> Result<Self, TryReserveError> {
+        Ok(Self { gcra: self.gcra, apart: self.apart.try_clone()? })
     }
 
     /// Reserves memory for one more booking.
@@ -84,7 +88,9 @@ impl Bucket {
             let at = gcra.ready_at(n, from);
             let Some(next) = self.apart.next_after(from) else { return at };
             if at >= next {
-                from = at; // too late to be inserted before those bookings
+                // Too late for this gap.
+                let high = i128::from(gcra.tat) - before.sum;
+                from = self.apart.before_gap(from, high, gcra.left_by(n)).map_or(at, |before| before.max(next));
                 continue;
             }
             let after = i128::from(gcra.tat.max(gcra.rate_state.ceil(at))) + i128::from(n) - before.sum;
@@ -160,22 +166,23 @@ mod tests {
             (random >> 33) % sides
         };
         let scale = Scale::for_largest(1e9).unwrap();
-        for round in 0..600 {
+        for round in 0..900 {
             // One unit a nanosecond, two, and half a unit.
             let rate = Rate::new([1.0, 2.0, 0.5][round % 3], 1.0, scale).unwrap();
-            let (rule, burst) = if round % 4 == 3 { (Rule::Spaced, 0) } else { (Rule::Burst, 1 + dice(9)) };
+            let big = [1, 1, 40][round % 5 % 3];
+            let (rule, burst) = if round % 4 == 3 { (Rule::Spaced, 0) } else { (Rule::Burst, big * (1 + dice(9))) };
             let gcra = Gcra::new(rule, rate, burst, 0, 0);
             let (mut bucket, mut plain) = (Bucket::new(gcra), Plain { gcra, list: Vec::new() });
             let mut now = 0;
             for number in 0..40 {
-                now += dice(4) * dice(2);
+                now += dice(4) * dice(2) * dice(1 + big / 4);
                 while let Some(due) = bucket.first_due(now) {
                     bucket.cut((due.at, due.number), 0);
                     bucket.gcra.take(due.n, due.at);
                 }
                 plain.gcra = bucket.gcra;
                 plain.list.retain(|booking| booking.at > now);
-                let n = 1 + dice(if rule == Rule::Burst { burst } else { 5 });
+                let n = if dice(3) == 0 { burst.max(1) } else { 1 + dice(if rule == Rule::Burst { burst } else { 5 * big }) };
                 let from = now + dice(2) * dice(20);
                 let at = bucket.ready_at(n, from);
                 assert_eq!(at, plain.ready_at(n, from), "{n} from {from}: {:?} {:?}", plain.gcra, plain.list);

@@ -151,6 +151,36 @@ fn a_booking_does_not_cost_as_much_as_there_are_others() {
     }
 }
 
+/// Those of a bucket that is paused are kept apart, one after the other without a gap, which are as many gaps without room. Neither a booking
+/// nor a visit while somebody waits for the room behind them looks at all of them.
+#[test]
+fn a_booking_behind_a_pause_does_not_cost_as_much_as_there_are_others() {
+    let clock = Arc::new(Manual::new(0));
+    let pause = 1_000_000 * TOKEN;
+    for (rate, burst) in
+        [(1.0, 0), (1.0, 1), (1.0, 2), (3.0, 0), (3.0, 1), (3.0, 3), (0.3, 1), (0.3, 2), (1e-4, 0), (1e6, 2), (0.7, 5)]
+    {
+        for sizes in [1, 3] {
+            let rate = per_second(rate);
+            let one = make(
+                if burst == 0 {
+                    Policy::Spaced { rate, capacity: usize::MAX }
+                } else {
+                    Policy::Bucket { rate, burst: burst * TOKEN, debt: 0 }
+                },
+                &clock,
+            );
+            one.pause((), pause).fire();
+            let each: Vec<u64> =
+                (0..2_000_u64).map(|n| steps(|| one.reserve((), TOKEN / (1 + n % sizes), None).1.unwrap()).0).collect();
+            let (first, last) = (each[10..100].iter().max().unwrap(), each[1_900..].iter().max().unwrap());
+            assert!(*last < 3 * *first + 300, "{rate:?} {burst} {sizes}: {first} -> {last}");
+            let dear = dearest(4, |waiter| one.acquire_or_wait((), TOKEN, waiter, &Waker::default(), FOREVER).1);
+            assert!(dear < 600, "{rate:?} {burst} {sizes}: {dear}");
+        }
+    }
+}
+
 /// A well-mixed hash of a number.
 fn key(number: u64) -> KeyHash {
     let mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

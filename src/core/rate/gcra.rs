@@ -137,6 +137,17 @@ impl Gcra {
         from.max(self.rate_state.moment(position))
     }
 
+    /// How much less than `tat` the position may be when `n` is admitted, now or after bookings: what `n` leaves of the burst, or one more.
+    pub(super) fn left_by(&self, n: Units) -> i128 {
+        let RateState { rule, rate, burst, .. } = &self.rate_state;
+        let left = if *rule == Rule::Burst { i128::from(*burst) - i128::from(n) } else { 0 };
+        // In the unit in which `busy_from` was rounded up, one less is enough (see `ready_at`). That can happen later if the bucket has not come
+        // that far yet, or if a later booking moves `busy_from`; then there is a gap before that booking, unless next to nothing is left.
+        let has_passed = i128::from(self.tat) - left > i128::from(self.busy_from);
+        let is_exact = left <= 0 || has_passed && left.unsigned_abs() > rate.ceil(1) + 2;
+        left + i128::from(!is_exact)
+    }
+
     /// True if `n` more can be booked without leaving the range of positions.
     pub(super) fn can_book(&self, n: Units) -> bool {
         self.tat.saturating_add(n) <= Gcra::FAR + Self::REBASE

@@ -408,13 +408,17 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
         let mut claimed = false;
         loop {
             let attempt = self.visit(proof, guarded, &mut wakes, |shard, now, wakes| {
-                let light = match shard.find(proof, key, now, wakes) {
-                    Found::Heavy(_) => {
-                        guarded.set_none_before(0); // a holder of the limiter may give something back
-                        return Some(Ok(with(shard.heavy.get_mut(&key).expect("found above"))));
-                    }
-                    Found::Light => std::mem::replace(shard.table.get_mut(key).expect("found above"), L::heavy()),
-                    Found::Nothing if claimed || self.capacity.claim() => {
+                shard.find(proof, key, now, wakes); // makes it light if it no longer needs its limiter
+                if let Some(heavy) = shard.heavy.get_mut(&key) {
+                    guarded.set_none_before(0); // a holder of the limiter may give something back
+                    return Some(Ok(with(heavy)));
+                }
+                if shard.heavy.try_reserve().is_err() {
+                    return Some(Err(Refusal::NoMemory));
+                }
+                let light = match shard.table.get_mut(key) {
+                    Some(light) => std::mem::replace(light, L::heavy()),
+                    None if claimed || self.capacity.claim() => {
                         claimed = true;
                         if shard.table.insert(key, L::heavy(), L::position).is_err() {
                             return Some(Err(Refusal::NoMemory));
@@ -423,12 +427,14 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                         guarded.set_none_before(0);
                         L::Light::default()
                     }
-                    Found::Nothing => return None,
+                    None => return None,
                 };
                 guarded.set_none_before(0);
                 let limiter = shard.law.limiter(key, &light, now, shard.terms, self.scale, self.clock.clone());
-                let heavy = shard.heavy.entry(key).or_insert(Heavy { limiter: Arc::new(limiter), own: false });
-                Some(Ok(with(heavy)))
+                let mut heavy = Heavy { limiter: Arc::new(limiter), own: false };
+                let result = with(&mut heavy);
+                shard.heavy.insert(key, heavy);
+                Some(Ok(result))
             });
             match attempt {
                 Some(result) => {

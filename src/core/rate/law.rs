@@ -68,8 +68,9 @@ pub trait Law: Clone + fmt::Debug + Send {
         clock: Clock<W>,
     ) -> Limiter<W, D>;
 
-    /// The light state that corresponds to the schedule of a key's limiter, when that is the limiter's whole state.
-    fn lighten(&mut self, key: KeyHash, schedule: Schedule, now: Nanos) -> Result<Self::Light, Refusal>;
+    /// The light state that corresponds to the schedule of a key's limiter, when that is the limiter's whole state. `None`: there is none, or no
+    /// memory for it.
+    fn lighten(&mut self, key: KeyHash, schedule: Schedule, now: Nanos) -> Option<Self::Light>;
 
     /// Sets the limit from now on.
     fn change(&mut self, change: Self::Change, table: &mut Ageing<Self::Light>, now: Nanos);
@@ -251,12 +252,12 @@ impl Law for BucketLaw {
         Limiter::resume(self.gcra(key, *tat), self.capacity, terms, scale, clock)
     }
 
-    fn lighten(&mut self, key: KeyHash, schedule: Schedule, now: Nanos) -> Result<u64, Refusal> {
-        let Schedule::Bucket(bucket) = schedule else { unreachable!("of a bucket") };
+    fn lighten(&mut self, key: KeyHash, schedule: Schedule, now: Nanos) -> Option<u64> {
+        let Schedule::Bucket(bucket) = schedule else { return None };
         let gcra = bucket.gcra;
         // The positions of the limiter have another origin: convert the debt, rounded up.
         let debt = gcra.debt(now);
-        Ok(if gcra.rate_state == self.rate_state {
+        Some(if gcra.rate_state == self.rate_state {
             self.fresh.put(key, gcra.busy_from);
             gcra.tat
         } else if debt == 0 {
@@ -422,13 +423,13 @@ impl Law for WindowLaw {
         Limiter::resume_window(window, terms, scale, clock)
     }
 
-    fn lighten(&mut self, _key: KeyHash, schedule: Schedule, now: Nanos) -> Result<Log, Refusal> {
-        let Schedule::Window(mut window) = schedule else { unreachable!("of a window") };
-        let Some(log) = window.log(now) else { unreachable!("that schedule is all") };
+    fn lighten(&mut self, _key: KeyHash, schedule: Schedule, now: Nanos) -> Option<Log> {
+        let Schedule::Window(mut window) = schedule else { return None };
+        let log = window.log(now)?;
         let mut moments = Vec::new();
-        moments.try_reserve_exact(MOMENTS).map_err(|_| Refusal::NoMemory)?;
+        moments.try_reserve_exact(MOMENTS).ok()?;
         moments.extend(log);
-        Ok(Log::Moments(moments))
+        Some(Log::Moments(moments))
     }
 
     fn change(&mut self, NewLimit { limit, period }: NewLimit, table: &mut Ageing<Log>, now: Nanos) {

@@ -345,7 +345,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
             }
-            state.make_room(1)?;
+            state.make_room()?;
             let goes = state.try_now(n, now).is_some();
             state.admitted += u64::from(goes);
             Ok(goes)
@@ -359,7 +359,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
             }
-            state.make_room(1)?;
+            state.make_room()?;
             let booking = state.try_now(n, now);
             state.admitted += u64::from(booking.is_some());
             state.refused += u64::from(booking.is_none() && !or_wait);
@@ -448,8 +448,8 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
             }
-            let at = state.foresee(n, Need::Exact, now);
-            let full = state.wait_queue_is_full(now).filter(|_| at > now);
+            let at = state.foresee(n, Need::Exact, now)?;
+            let full = state.wait_queue_is_full(now)?.filter(|_| at > now);
             let refusal = match full {
                 _ if state.schedule.is_closed() => Some(Refusal::Until(NEVER)),
                 _ if max_wait.is_some_and(|limit| at - now > limit) => Some(Refusal::Until(at)),
@@ -460,7 +460,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
                 state.refused += 1;
                 return Err(refusal);
             }
-            state.schedule.try_reserve(1)?;
+            state.make_room_to_book()?;
             state.admitted += 1;
             let booking = state.book_at(n, at, false, now);
             state.grant_due(now, wakes);
@@ -495,7 +495,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if !state.can_book(n) {
                 return Err(Refusal::TooFar);
             }
-            state.make_room(1)?;
+            state.make_room()?;
             state.charge(n, now);
             state.grant_due(now, wakes);
             Ok(())
@@ -592,7 +592,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
             }
-            Ok(match state.foresee(n, need, now) {
+            Ok(match state.foresee(n, need, now)? {
                 NEVER => NEVER,
                 at => at - now,
             })
@@ -627,7 +627,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     pub(super) fn if_quiet(&self, proof: D::Proof<'_>) -> (Wakes<W>, Option<Schedule>) {
         self.visited(proof, |state, now, _| {
             let quiet = state.is_all_in_schedule(now);
-            quiet.then(|| state.schedule.clone())
+            quiet.then(|| state.schedule.try_clone(0).ok()).flatten()
         })
     }
 

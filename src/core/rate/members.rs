@@ -78,14 +78,14 @@ pub(super) fn first_of_all<M>(
     members: &mut [M],
     amounts: &[Units],
     from: Nanos,
-    ready_at: impl Fn(&mut M, Units, Nanos) -> Nanos,
-) -> Nanos {
+    ready_at: impl Fn(&mut M, Units, Nanos) -> Result<Nanos, Refusal>,
+) -> Result<Nanos, Refusal> {
     let mut at = from;
     loop {
-        let asked = members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0);
-        let next = asked.fold(at, |at, (member, &n)| ready_at(member, n, at));
+        let mut asked = members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0);
+        let next = asked.try_fold(at, |at, (member, &n)| ready_at(member, n, at))?;
         if next == at {
-            return at;
+            return Ok(at);
         }
         at = next;
     }
@@ -97,7 +97,12 @@ impl Forecast {
         held.versions().eq(self.versions.iter().copied())
     }
 
-    /// Adds the next waiter in the queue, which is granted at `at`.
+    /// Reserves memory for this many waiters more.
+    pub(super) fn try_reserve(&mut self, more: usize) -> Result<(), Refusal> {
+        self.members.iter_mut().try_for_each(|member| member.schedule.try_reserve(more))
+    }
+
+    /// Adds the next waiter in the queue, which is granted at `at`. Memory has been reserved.
     pub(super) fn take(&mut self, ticket: Ticket, amounts: &[Units], at: Nanos) {
         self.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0).for_each(|(member, &n)| member.take(n, at));
         (self.last, self.at) = (Some(ticket), at);
@@ -111,7 +116,7 @@ impl<W: Wake> MembersInside<'_, '_, W> {
     }
 
     /// The first moment, not before `from`, at which the amounts can be admitted after the waiters before these positions.
-    pub(super) fn foresee(&mut self, amounts: &[Units], turns: &[Turn], from: Nanos) -> Nanos {
+    pub(super) fn foresee(&mut self, amounts: &[Units], turns: &[Turn], from: Nanos) -> Result<Nanos, Refusal> {
         let now = self.now;
         let mut members: Vec<_> = self.members.iter_mut().zip(turns).collect();
         first_of_all(&mut members, amounts, from, |(member, turn), n, from| member.foresee_from(n, from, **turn, now))
@@ -130,8 +135,8 @@ impl<W: Wake> MembersInside<'_, '_, W> {
     }
 
     /// Reserves memory in each member; on an error nothing has changed.
-    pub(super) fn make_room(&mut self, more: usize) -> Result<(), Refusal> {
-        self.members.iter_mut().try_for_each(|member| member.schedule.try_reserve(more))
+    pub(super) fn make_room(&mut self) -> Result<(), Refusal> {
+        self.members.iter_mut().try_for_each(|member| member.make_room())
     }
 
     pub(super) fn may_go(&mut self, amounts: &[Units]) -> bool {
@@ -144,7 +149,7 @@ impl<W: Wake> MembersInside<'_, '_, W> {
         if at == NEVER || self.members.iter().zip(amounts).any(|(member, &n)| !member.can_book(n)) {
             return Err(Refusal::TooFar);
         }
-        self.make_room(1)?;
+        self.members.iter_mut().try_for_each(|member| member.make_room_to_book())?;
         let now = self.now;
         let booked = self.members.iter_mut().zip(amounts);
         let each = booked.map(|(member, &n)| (n > 0).then(|| member.book_at(n, at, hold, now))).collect();

@@ -45,14 +45,14 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if state.never_fits(n) {
                 return Err(Refusal::NeverFits);
             }
-            state.make_room(1)?;
-            let goes = state.try_now(n, now).is_some();
-            state.admitted += u64::from(goes);
-            state.refused += u64::from(!goes);
-            Ok((!goes).then(|| match state.foresee(n, Need::AtTheLatest, now) {
-                NEVER => NEVER,
-                at => at - now,
-            }))
+            state.make_room()?;
+            if state.try_now(n, now).is_some() {
+                state.admitted += 1;
+                return Ok(None);
+            }
+            let at = state.foresee(n, Need::AtTheLatest, now)?;
+            state.refused += 1;
+            Ok(Some(if at == NEVER { NEVER } else { at - now }))
         })
     }
 
@@ -72,14 +72,14 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
                 state.refused += 1;
                 return Some(NEVER);
             }
-            if state.never_fits(n) || state.wait_queue_is_full(now).is_some() {
+            if state.never_fits(n) || !matches!(state.wait_queue_is_full(now), Ok(None)) {
                 return None;
             }
-            let latest = state.foresee(n, Need::AtTheLatest, now);
+            let latest = state.foresee(n, Need::AtTheLatest, now).ok()?;
             if latest <= deadline {
                 return None;
             }
-            let at = if state.queue.none_waiting() { latest } else { state.foresee(n, Need::Exact, now) };
+            let at = if state.queue.none_waiting() { latest } else { state.foresee(n, Need::Exact, now).ok()? };
             (at > deadline).then(|| {
                 state.refused += 1;
                 if at == NEVER { NEVER } else { at - now }
@@ -96,10 +96,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             if state.never_fits(n) || state.schedule.is_closed() || !state.is_unbooked(now) {
                 return None;
             }
-            match state.foresee(n, Need::Exact, now) {
-                NEVER => None,
-                at => Some(at - now),
-            }
+            state.foresee(n, Need::Exact, now).ok().filter(|&at| at != NEVER).map(|at| at - now)
         });
         wakes.append(fired);
         after

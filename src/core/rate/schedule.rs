@@ -9,7 +9,7 @@ use super::window::Window;
 use crate::clock::Nanos;
 use crate::wait::Ticket;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Schedule {
     Bucket(Bucket),
     Window(Window),
@@ -45,6 +45,17 @@ impl Schedule {
             Self::Window(window) => window.last_booked(),
             Self::Always | Self::Never => None,
         }
+    }
+
+    /// A copy, with memory for `more` takings.
+    pub(super) fn try_clone(&self, more: usize) -> Result<Self, Refusal> {
+        let copy = match self {
+            Self::Bucket(bucket) => bucket.try_clone().map(Self::Bucket),
+            Self::Window(window) => window.try_clone(more).map(Self::Window),
+            Self::Always => Ok(Self::Always),
+            Self::Never => Ok(Self::Never),
+        };
+        copy.map_err(|_| Refusal::NoMemory)
     }
 
     /// Reserves memory for `more` takings and one booking, before any of them is made.
@@ -119,16 +130,23 @@ impl Projection {
         self.schedule.ready_at(n, from.max(self.from))
     }
 
-    /// Takes the amounts of the waiters, in order.
-    pub(super) fn grant(&mut self, waiting: impl Iterator<Item = (Ticket, Units)>, now: Nanos) {
+    /// Takes the amounts of the waiters, in order. They are `count` or fewer.
+    pub(super) fn grant(
+        &mut self,
+        waiting: impl Iterator<Item = (Ticket, Units)>,
+        count: usize,
+        now: Nanos,
+    ) -> Result<(), Refusal> {
+        self.schedule.try_reserve(count)?;
         self.from = self.from.max(now);
         for (_, n) in waiting {
             let at = self.ready_at(n, self.from);
             self.take(n, at);
         }
+        Ok(())
     }
 
-    /// Books `n` for a moment that was foreseen, behind all waiters.
+    /// Books `n` for a moment that was foreseen, behind all waiters. Memory has been reserved.
     pub(super) fn book(&mut self, n: Units, at: Nanos, number: u64) {
         match &mut self.schedule {
             Schedule::Bucket(bucket) => bucket.book(FutureBooking { at, number, n }),
@@ -137,7 +155,7 @@ impl Projection {
         }
     }
 
-    /// Takes `n` at `at`. The next request is admitted no earlier.
+    /// Takes `n` at `at`. The next request is admitted no earlier. Memory has been reserved.
     pub(super) fn take(&mut self, n: Units, at: Nanos) {
         self.from = self.from.max(at);
         match &mut self.schedule {

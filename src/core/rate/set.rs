@@ -28,6 +28,9 @@ use crate::section::{Domain, Section};
 use crate::sync::{Arc, Count, Ordering, Shared};
 use crate::wait::{Ticket, Wake, Wakes};
 
+/// The time after which the head asks again when there was no memory for its bookings: nobody else may come.
+const ASK_AGAIN: Nanos = 10_000_000;
+
 #[derive(Debug)]
 pub(super) struct State<W> {
     pub(super) queue: TimedWaitQueue<W>,
@@ -51,9 +54,17 @@ pub(super) struct State<W> {
 impl<W: Wake> State<W> {
     /// Grants every waiter whose moment has come, and books the next one.
     fn grant_due(&mut self, held: &mut MembersInside<'_, '_, W>) {
+        let mut again = NEVER;
         while let Some((ticket, _)) = self.queue.head() {
-            if self.booked.is_empty() && self.book(ticket, held).is_err() {
-                break; // the total is too large to be counted: a later visit tries again
+            if self.booked.is_empty() {
+                match self.book(ticket, held) {
+                    Ok(()) => {}
+                    Err(Refusal::NoMemory) => {
+                        again = held.now.saturating_add(ASK_AGAIN);
+                        break;
+                    }
+                    Err(_) => break, // the total is too large to be counted: a later visit tries again
+                }
             }
             if self.booked.front().is_none_or(|(_, bookings)| bookings.at > held.now) {
                 break;
@@ -63,7 +74,7 @@ impl<W: Wake> State<W> {
             self.queue.grant(ticket, bookings.at, held.wakes);
             self.grants.insert(ticket, Some(bookings));
         }
-        self.due = self.booked.front().map_or(NEVER, |(_, bookings)| bookings.at);
+        self.due = self.booked.front().map_or(again, |(_, bookings)| bookings.at);
         self.queue.rearm(self.due, held.wakes);
     }
 
@@ -73,14 +84,17 @@ impl<W: Wake> State<W> {
         let from = self.booked.back().map_or(from, |(_, before)| from.max(before.at));
         let Wants { amounts, turns, .. } = self.wants.get_mut(&ticket).expect("it is in the wait queue");
         let turns = turns.get_or_insert_with(|| held.turns());
-        let at = held.foresee(amounts, turns, from);
+        let at = held.foresee(amounts, turns, from)?;
         let foreseen = self.wants.get(&ticket).and_then(|wants| wants.foreseen);
         let forecast = self.forecast.take().filter(|forecast| forecast.is_valid(held));
         let bookings = held.book(&self.wants[&ticket].amounts, at, true)?;
         self.booked.push_back((ticket, bookings));
         // The forecast stays valid if the waiter goes at the foreseen moment, or earlier because others have left.
-        self.forecast =
-            forecast.filter(|forecast| forecast.last < Some(ticket) || foreseen.is_some_and(|foreseen| at <= foreseen));
+        let stays = |forecast: &mut Box<Forecast>| {
+            let includes = forecast.last >= Some(ticket);
+            if includes { foreseen.is_some_and(|foreseen| at <= foreseen) } else { forecast.try_reserve(1).is_ok() }
+        };
+        self.forecast = forecast.and_then(|mut forecast| stays(&mut forecast).then_some(forecast));
         if let Some(forecast) = &mut self.forecast {
             if forecast.last < Some(ticket) {
                 forecast.take(ticket, &self.wants[&ticket].amounts, at.max(forecast.at));
@@ -157,7 +171,7 @@ pub struct LimitSet<W: Wake, D: Domain> {
     /// The indices of the members, sorted by address, which is the lock order.
     order: Vec<usize>,
     clock: Clock<W>,
-    /// Refusals without a visit.
+    /// Refusals without a visit. Relaxed: a count orders nothing.
     refused_at_once: Count,
     section: Section<State<W>, D>,
 }
@@ -273,7 +287,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
     pub fn try_acquire(&self, proof: D::Proof<'_>, amounts: &[Units], or_wait: bool) -> (Wakes<W>, Result<bool, Refusal>) {
         self.visit(proof, |state, held| {
             held.never_fits(amounts)?;
-            held.make_room(1)?;
+            held.make_room()?;
             let goes = state.goes_now(amounts, held);
             if goes {
                 held.take(amounts);
@@ -321,7 +335,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
     ) -> (Wakes<W>, Result<Option<Bookings>, Refusal>) {
         self.visit(proof, |state, held| {
             held.never_fits(amounts)?;
-            held.make_room(1)?;
+            held.make_room()?;
             let bookings = state.try_now(amounts, held);
             state.refused += u64::from(bookings.is_none() && !or_wait);
             Ok(bookings)
@@ -437,7 +451,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
     ) -> (Wakes<W>, Result<Bookings, Refusal>) {
         self.visit(proof, |state, held| {
             held.never_fits(amounts)?;
-            let at = state.foresee_booking(amounts, held);
+            let at = state.foresee_booking(amounts, held)?;
             let outcome = if held.is_closed(amounts) || max_wait.is_some_and(|limit| at - held.now > limit) {
                 Err(Refusal::Until(at))
             } else {
@@ -469,6 +483,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
                     (Some(booking), Some(actual)) => member.adjust(booking, actual, now, held.wakes),
                     (None, Some(actual)) if actual > 0 && !member.can_book(actual) => Err(Refusal::TooFar),
                     (None, Some(actual)) if actual > 0 => {
+                        member.make_room()?;
                         member.charge(actual, now);
                         Ok(0)
                     }
@@ -498,7 +513,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
             if held.members.iter().zip(amounts).any(|(member, &n)| n > 0 && !member.can_book(n)) {
                 return Err(Refusal::TooFar);
             }
-            held.make_room(1)?;
+            held.make_room()?;
             for (member, &n) in held.members.iter_mut().zip(amounts).filter(|(_, n)| **n > 0) {
                 member.charge(n, held.now);
                 member.grant_due(held.now, held.wakes);
@@ -526,7 +541,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
     fn foresee(&self, proof: D::Proof<'_>, amounts: &[Units], need: Need) -> (Wakes<W>, Result<Nanos, Refusal>) {
         self.visit(proof, |state, held| {
             held.never_fits(amounts)?;
-            Ok(match state.foresee(amounts, need, held) {
+            Ok(match state.foresee(amounts, need, held)? {
                 NEVER => NEVER,
                 at => at - held.now,
             })

@@ -1,8 +1,5 @@
 //! A shard of the keys of a keyed limiter: their states, and the limiters of those that have one. See `keyed`.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
 use super::forgetting::Ageing;
 use super::law::Law;
 use super::limiter::Limiter;
@@ -10,6 +7,7 @@ use super::types::{Refusal, Terms};
 use super::units::Units;
 use crate::clock::Nanos;
 use crate::keys::KeyHash;
+use crate::ordered::Ordered;
 use crate::section::{Domain, Section};
 use crate::sync::{Arc, Count, Ordering};
 use crate::wait::{Wake, Wakes};
@@ -41,7 +39,7 @@ pub(super) struct Shard<W: Wake, D: Domain, L: Law> {
     pub(super) law: L,
     pub(super) terms: Terms,
     pub(super) table: Ageing<L::Light>,
-    pub(super) heavy: BTreeMap<KeyHash, Heavy<W, D>>,
+    pub(super) heavy: Ordered<KeyHash, Heavy<W, D>>,
     /// The last key with a limiter that a search has looked at.
     pub(super) hand: KeyHash,
     pub(super) admitted: u64,
@@ -86,7 +84,7 @@ impl<W: Wake, D: Domain, L: Law> Shard<W, D, L> {
                 self.table.replace(key, light, position);
                 Found::Light
             }
-            None => Found::Heavy(Arc::clone(&self.heavy[&key].limiter)),
+            None => Found::Heavy(Arc::clone(&self.heavy.get(&key).expect("a heavy key has a limiter").limiter)),
         }
     }
 
@@ -98,6 +96,7 @@ impl<W: Wake, D: Domain, L: Law> Shard<W, D, L> {
         if !quiet {
             return None;
         }
+        self.heavy.try_reserve().ok()?; // it may have to go back
         let Heavy { limiter, own } = self.heavy.remove(&key)?;
         // Handles refer to the limiter weakly and can upgrade the reference at any time until here. What they have done so far counts.
         let limiter = match Arc::try_unwrap(limiter) {
@@ -109,7 +108,7 @@ impl<W: Wake, D: Domain, L: Law> Shard<W, D, L> {
         };
         let (fired, quiet) = limiter.if_quiet(proof);
         wakes.append(fired);
-        let light = quiet.and_then(|schedule| self.law.lighten(key, schedule, now).ok());
+        let light = quiet.and_then(|schedule| self.law.lighten(key, schedule, now));
         if light.is_none() {
             self.heavy.insert(key, Heavy { limiter: Arc::new(limiter), own });
             return None;
@@ -165,16 +164,15 @@ impl<W: Wake, D: Domain, L: Law> Shard<W, D, L> {
     fn forget_heavy(&mut self, proof: D::Proof<'_>, reached: u64, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), NoneFree> {
         let mut none_free = NoneFree { known: if self.heavy.len() <= MOST_HEAVY { Nanos::MAX } else { 0 }, told: Nanos::MAX };
         for _ in 0..self.heavy.len().min(MOST_HEAVY) {
-            let after = (Bound::Excluded(self.hand), Bound::Unbounded);
-            let next = self.heavy.range(after).next().or_else(|| self.heavy.first_key_value());
-            let Some((&key, heavy)) = next else { break };
+            let next = self.heavy.starting_at(self.hand).find(|(key, _)| *key != self.hand).or_else(|| self.heavy.first());
+            let Some(&(key, Heavy { own, .. })) = next else { break };
             self.hand = key;
-            if heavy.own {
+            if own {
                 continue;
             }
             let Some(light) = self.lighten(proof, key, now, wakes) else {
                 // A holder of the limiter may let go of it at any time.
-                let (fired, whole_at) = self.heavy[&key].limiter.whole_at(proof);
+                let (fired, whole_at) = self.heavy.get(&key).map_or((Wakes::none(), now), |heavy| heavy.limiter.whole_at(proof));
                 wakes.append(fired);
                 let told = if whole_at > now { whole_at } else { now.saturating_add(IN_USE) };
                 none_free = NoneFree { known: 0, told: none_free.told.min(told) };
@@ -205,7 +203,7 @@ impl<W: Wake, D: Domain, L: Law> Guarded<W, D, L> {
             law: law.clone(),
             terms,
             table: Ageing::default(),
-            heavy: BTreeMap::new(),
+            heavy: Ordered::default(),
             hand: KeyHash::NONE,
             admitted: 0,
             refused: 0,

@@ -12,7 +12,7 @@
 //! A booking is made for a certain moment. If the schedule itself yields that moment, the booking is in the schedule from the start; otherwise
 //! it is kept as a `FutureBooking` (see `bucket`) until its moment. The bookings of a window are in its log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, TryReserveError};
 
 use super::bucket::FutureBooking;
 use super::lowwater::{LowWater, Taking};
@@ -22,6 +22,8 @@ use super::units::{Rate, Units};
 use super::wait_queue::{NEVER, TimedWaitQueue};
 use crate::clock::Nanos;
 use crate::fork;
+use crate::ordered::Ordered;
+use crate::room::Boxed;
 use crate::wait::{Ticket, Wake, Wakes};
 
 /// A position in the queue: behind this waiter and all waiters before it.
@@ -82,11 +84,11 @@ pub(super) struct State<W> {
     pub(super) low_water: LowWater,
     pub(super) oversized: BTreeSet<Ticket>,
     /// By moment and number.
-    pub(super) promises: BTreeMap<(Nanos, u64), Promise>,
+    pub(super) promises: Ordered<(Nanos, u64), Promise>,
     /// The numbers of the bookings that sets hold for their own waiters.
-    pub(super) held: BTreeSet<u64>,
+    pub(super) held: Ordered<u64, ()>,
     pub(super) next_number: u64,
-    pub(super) forecast: Option<Box<Forecast>>,
+    pub(super) forecast: Option<Boxed<Forecast>>,
     /// Counts changes that make the forecast of a set invalid.
     pub(super) version: u64,
     /// Counts those of these changes after which a waiter may be admitted earlier than before.
@@ -116,8 +118,8 @@ impl<W: Wake> State<W> {
             unclaimed: BTreeMap::new(),
             low_water: LowWater::new(),
             oversized: BTreeSet::new(),
-            promises: BTreeMap::new(),
-            held: BTreeSet::new(),
+            promises: Ordered::default(),
+            held: Ordered::default(),
             next_number: 0,
             forecast: None,
             version: 0,
@@ -155,7 +157,7 @@ impl<W: Wake> State<W> {
 
     /// True if no request is waiting and nothing is booked for later: what can be admitted at a moment can be at each later one too.
     pub(super) fn is_unbooked(&self, now: Nanos) -> bool {
-        let booked = self.promises.last_key_value().is_some_and(|(&(at, _), _)| at > now);
+        let booked = self.promises.last().is_some_and(|&((at, _), _)| at > now);
         let is_plain = !matches!(&self.schedule, Schedule::Bucket(bucket) if !bucket.is_plain());
         !booked && is_plain && self.held.is_empty() && self.is_idle(now)
     }
@@ -264,9 +266,14 @@ impl<W: Wake> State<W> {
                     self.take_as(n, Taking { at, number }, Some(GrantOwner::Waiter(ticket)));
                     self.queue.grant(ticket, at, wakes);
                     // A waiter that it does not include has been granted.
-                    if let Some(forecast) = self.forecast.as_mut().filter(|forecast| forecast.last < Some(ticket)) {
-                        forecast.projection.take(n, at);
-                        forecast.last = Some(ticket);
+                    if let Some(mut forecast) = self.forecast.take() {
+                        let is_new = forecast.last < Some(ticket);
+                        let taken = is_new && forecast.projection.schedule.try_reserve(1).is_ok();
+                        if taken {
+                            forecast.projection.take(n, at);
+                            forecast.last = Some(ticket);
+                        }
+                        self.forecast = (taken || !is_new).then_some(forecast); // without memory it is made again when it is needed
                     }
                     self.not_before = self.not_before.max(at); // the next waiter is granted no earlier
                 }
@@ -276,7 +283,7 @@ impl<W: Wake> State<W> {
                 }
             }
         }
-        while self.promises.first_key_value().is_some_and(|((at, _), _)| *at < now) {
+        while self.promises.first().is_some_and(|((at, _), _)| *at < now) {
             self.promises.pop_first();
         }
         self.queue.rearm(self.due, wakes);
@@ -288,53 +295,57 @@ impl<W: Wake> State<W> {
     }
 
     /// The schedule as it will be when all waiters before that position have been granted.
-    pub(super) fn project(&self, turn: Turn, now: Nanos) -> Projection {
+    pub(super) fn project(&self, turn: Turn, now: Nanos) -> Result<Projection, Refusal> {
         let from = now.max(self.paused_until).max(self.not_before);
-        let mut projection = Projection { schedule: self.schedule.clone(), from };
-        projection.grant(self.queue.waiting_after(None).take_while(move |(ticket, _)| Some(*ticket) <= turn), now);
-        projection
+        let count = self.queue.waiting_len();
+        let mut projection = Projection { schedule: self.schedule.try_clone(count)?, from };
+        projection.grant(self.queue.waiting_after(None).take_while(move |(ticket, _)| Some(*ticket) <= turn), count, now)?;
+        Ok(projection)
     }
 
     /// The schedule as it will be when all waiters in the queue have been granted. The result for one caller is kept for the next, so that a
     /// call does not take time in proportion to the length of the queue.
-    fn forecast(&mut self, need: Need, now: Nanos) -> &Projection {
+    fn forecast(&mut self, need: Need, now: Nanos) -> Result<&Projection, Refusal> {
         let waiting = self.queue.waiting_len();
         let current = |left: usize| left == 0 || need == Need::AtTheLatest && left * 2 <= waiting;
         let forecast = self.forecast.take().filter(|forecast| current(forecast.left));
-        let mut forecast = forecast.unwrap_or_else(|| {
-            let projection = self.project(self.turn(), now);
-            Box::new(Forecast { projection, last: self.turn(), left: 0 })
-        });
+        let mut forecast = if let Some(forecast) = forecast {
+            forecast
+        } else {
+            let projection = self.project(self.turn(), now)?;
+            Boxed::try_new(Forecast { projection, last: self.turn(), left: 0 }).map_err(|_| Refusal::NoMemory)?
+        };
         if forecast.last < self.turn() {
-            forecast.projection.grant(self.queue.waiting_after(forecast.last), now);
+            let later = self.queue.waiting_after(forecast.last);
+            forecast.projection.grant(later, waiting, now)?;
             forecast.last = self.turn();
         }
-        &self.forecast.insert(forecast).projection
+        Ok(&self.forecast.insert(forecast).projection)
     }
 
-    /// The moment at which `n` could be admitted to a newcomer, after all waiters.
-    pub(super) fn foresee(&mut self, n: Units, need: Need, now: Nanos) -> Nanos {
+    /// The moment at which `n` could be admitted to a newcomer, after all waiters. With waiters it takes memory for a copy of the schedule.
+    pub(super) fn foresee(&mut self, n: Units, need: Need, now: Nanos) -> Result<Nanos, Refusal> {
         if self.queue.none_waiting() {
-            return self.schedule.ready_at(n, now.max(self.paused_until).max(self.not_before));
+            return Ok(self.schedule.ready_at(n, now.max(self.paused_until).max(self.not_before)));
         }
-        self.forecast(need, now).ready_at(n, now)
+        Ok(self.forecast(need, now)?.ready_at(n, now))
     }
 
     /// As `foresee`, but not before `from`, and only after the waiters before that position.
-    pub(super) fn foresee_from(&mut self, n: Units, from: Nanos, turn: Turn, now: Nanos) -> Nanos {
+    pub(super) fn foresee_from(&mut self, n: Units, from: Nanos, turn: Turn, now: Nanos) -> Result<Nanos, Refusal> {
         let first = self.queue.head().map(|(ticket, _)| ticket);
         if first.is_none() || first > turn {
-            return self.schedule.ready_at(n, from.max(self.paused_until).max(self.not_before));
+            return Ok(self.schedule.ready_at(n, from.max(self.paused_until).max(self.not_before)));
         }
         if turn >= self.turn() {
-            return self.forecast(Need::Exact, now).ready_at(n, from.max(now));
+            return Ok(self.forecast(Need::Exact, now)?.ready_at(n, from.max(now)));
         }
-        self.project(turn, now).ready_at(n, from)
+        Ok(self.project(turn, now)?.ready_at(n, from))
     }
 
     /// See [`Limiter::whole_at`](super::limiter::Limiter::whole_at).
     pub(super) fn whole_at(&mut self, now: Nanos) -> Nanos {
-        let promised = self.promises.last_key_value().map(|(&(at, _), _)| at);
+        let promised = self.promises.last().map(|&((at, _), _)| at);
         let from = promised.into_iter().chain(self.schedule.last_booked()).fold(now, Nanos::max);
         let all = match self.schedule.largest() {
             Units::MAX => 1, // of a shaper, for which one amount is as good as another
@@ -343,7 +354,8 @@ impl<W: Wake> State<W> {
         if self.queue.none_waiting() {
             return self.schedule.ready_at(all, from.max(self.paused_until).max(self.not_before));
         }
-        self.forecast(Need::AtTheLatest, now).ready_at(all, from)
+        // Without memory to foresee it, it is not known.
+        self.forecast(Need::AtTheLatest, now).map_or(now, |projection| projection.ready_at(all, from))
     }
 
     /// True if `n` can be admitted now and no request is waiting.
@@ -358,12 +370,21 @@ impl<W: Wake> State<W> {
         n > self.schedule.largest()
     }
 
-    /// Reserves memory for recording this many amounts; on an error nothing has changed. (A bucket needs no memory for them.)
-    pub(super) fn make_room(&mut self, more: usize) -> Result<(), Refusal> {
+    /// Reserves memory for recording one more amount, and those of the waiters: when they are granted, a lack of memory could not be
+    /// reported to anyone. On an error nothing has changed. (A bucket needs no memory for them.)
+    pub(super) fn make_room(&mut self) -> Result<(), Refusal> {
         match &mut self.schedule {
-            Schedule::Window(_) => self.schedule.try_reserve(more),
+            Schedule::Window(_) => self.schedule.try_reserve(self.queue.waiting_len() + 1),
             _ => Ok(()),
         }
+    }
+
+    /// The same for one more booking.
+    pub(super) fn make_room_to_book(&mut self) -> Result<(), Refusal> {
+        self.schedule.try_reserve(self.queue.waiting_len() + 1)?;
+        let memory = |promises: Result<(), TryReserveError>| promises.map_err(|_| Refusal::NoMemory);
+        memory(self.promises.try_reserve())?;
+        memory(self.held.try_reserve())
     }
 
     pub(super) fn try_now(&mut self, n: Units, now: Nanos) -> Option<Booking> {
@@ -377,17 +398,20 @@ impl<W: Wake> State<W> {
     }
 
     /// If the queue is as long as `capacity` allows: the moment at which one of the waiters will have been granted.
-    pub(super) fn wait_queue_is_full(&mut self, now: Nanos) -> Option<Nanos> {
+    pub(super) fn wait_queue_is_full(&mut self, now: Nanos) -> Result<Option<Nanos>, Refusal> {
         if self.capacity == usize::MAX {
-            return None;
+            return Ok(None);
         }
         // Bookings with earlier moments have been removed.
-        let booked = self.promises.len() - self.promises.range(..(now + 1, 0)).count();
-        let first_booked = self.promises.range((now + 1, 0)..).next().map(|((at, _), _)| *at);
+        let booked = self.promises.len() - self.promises.iter().take_while(|((at, _), _)| *at <= now).count();
+        let first_booked = self.promises.starting_at((now + 1, 0)).next().map(|((at, _), _)| *at);
         let in_line = self.queue.waiting_len() + booked;
-        (in_line >= self.capacity).then(|| {
-            if self.capacity == 0 { self.foresee(0, Need::Exact, now) } else { first_booked.unwrap_or(NEVER).min(self.due) }
-        })
+        if in_line < self.capacity {
+            return Ok(None);
+        }
+        let free =
+            if self.capacity == 0 { self.foresee(0, Need::Exact, now)? } else { first_booked.unwrap_or(NEVER).min(self.due) };
+        Ok(Some(free))
     }
 
     /// Takes `n`, or refuses it. `None`: it may take a place in the queue.
@@ -395,21 +419,20 @@ impl<W: Wake> State<W> {
         if self.never_fits(n) {
             return Err(Refusal::NeverFits);
         }
-        // Memory for the waiters too: when they are granted, a lack of memory could not be reported to anyone.
-        self.make_room(self.queue.waiting_len() + 1)?;
+        self.make_room()?;
         if let Some(booking) = self.try_now(n, now) {
             self.admitted += 1;
             return Ok(Some(booking));
         }
-        let refusal = match (self.wait_queue_is_full(now), deadline) {
+        let refusal = match (self.wait_queue_is_full(now)?, deadline) {
             (Some(at), _) => Refusal::WaitQueueFull(at),
             (None, _) if self.schedule.is_closed() => Refusal::Until(NEVER),
             (None, None) => return Ok(None),
             (None, Some(deadline)) => {
-                if self.foresee(n, Need::AtTheLatest, now) <= deadline {
+                if self.foresee(n, Need::AtTheLatest, now)? <= deadline {
                     return Ok(None);
                 }
-                match self.foresee(n, Need::Exact, now) {
+                match self.foresee(n, Need::Exact, now)? {
                     at if at <= deadline => return Ok(None),
                     at => Refusal::Until(at),
                 }
@@ -422,7 +445,7 @@ impl<W: Wake> State<W> {
     /// Gives `n` back to the bucket, or the part of it that no booking relies on. Returns how much it gave back.
     pub(super) fn put_back(&mut self, n: Units, now: Nanos) -> Units {
         let Schedule::Bucket(bucket) = &mut self.schedule else { return 0 };
-        let promised = self.promises.range((now + 1, 0)..).filter(|(_, promise)| promise.mark.is_some());
+        let promised = self.promises.starting_at((now + 1, 0)).filter(|(_, promise)| promise.mark.is_some());
         bucket.gcra.give_back(n, promised.map(|((at, _), promise)| (*at, promise.n)))
     }
 

@@ -48,7 +48,7 @@ impl<V> DerefMut for Node<V> {
 }
 
 /// See the head of this file. A subtree is given by its root, which is [`NONE`] if it is empty.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Treap<V> {
     nodes: Vec<Node<V>>,
     free: Vec<u32>,
@@ -59,6 +59,22 @@ pub(super) struct Treap<V> {
 impl<V: Value> Treap<V> {
     pub(super) fn new() -> Self {
         Self { nodes: Vec::new(), free: Vec::new(), root: NONE, random: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
+    pub(super) fn try_clone(&self) -> Result<Self, TryReserveError> {
+        let (mut nodes, mut free) = (Vec::new(), Vec::new());
+        if self.is_empty() {
+            return Ok(Self { nodes, free, ..*self });
+        }
+        nodes.try_reserve_exact(self.nodes.len())?;
+        free.try_reserve_exact(self.nodes.len())?; // each of them may be freed
+        nodes.extend_from_slice(&self.nodes);
+        free.extend_from_slice(&self.free);
+        Ok(Self { nodes, free, root: self.root, random: self.random })
     }
 
     /// Reserves memory for one more node.
@@ -74,11 +90,9 @@ impl<V: Value> Treap<V> {
         self.root == NONE
     }
 
-    /// Removes all nodes, and keeps their memory.
-    pub(super) fn clear(&mut self) {
-        self.nodes.clear();
-        self.free.clear();
-        self.root = NONE;
+    /// Leaves an empty tree. The nodes of the old one are its caller's, who gives them up by [`Treap::take_first`].
+    pub(super) fn detach(&mut self) -> u32 {
+        std::mem::replace(&mut self.root, NONE)
     }
 
     pub(super) fn node(&self, at: u32) -> &Node<V> {
@@ -196,18 +210,17 @@ impl<V: Value> Treap<V> {
         (before, after)
     }
 
-    /// All nodes, in order.
-    pub(super) fn values(&self) -> Vec<V> {
-        let (mut values, mut above, mut tree) = (Vec::new(), Vec::new(), self.root);
-        while tree != NONE || !above.is_empty() {
-            while tree != NONE {
-                above.push(tree);
-                tree = self.node(tree).left;
-            }
-            let node = self.node(above.pop().expect("it is not empty"));
-            values.push(node.value);
-            tree = node.right;
-        }
-        values
+    /// Gives up the first node of a tree. Returns its value and the tree that is left. It needs no memory.
+    pub(super) fn take_first(&mut self, tree: u32) -> Option<(V, u32)> {
+        self.top(tree)?;
+        self.push_down(tree);
+        let Node { value, left, right, .. } = *self.node(tree);
+        let Some((first, rest)) = self.take_first(left) else {
+            self.free(tree);
+            return Some((value, right));
+        };
+        self.node_mut(tree).left = rest;
+        self.pull_up(tree);
+        Some((first, tree))
     }
 }

@@ -35,7 +35,7 @@ struct Entry {
     total: Units,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Window {
     pub(super) limit: Units,
     period: Nanos,
@@ -95,16 +95,24 @@ impl Window {
 
     pub(super) fn set_period(&mut self, period: Nanos) {
         self.period = period;
-        let entries = self.ahead.entries();
-        self.ahead = Ahead::new();
-        for (at, n) in entries {
-            self.take(n, at);
+        let mut entries = self.ahead.remove_all();
+        while let Some((at, n)) = self.ahead.next_of(&mut entries) {
+            self.take(n, at); // in the memory of an entry that has been removed
         }
     }
 
-    /// Reserves memory for this many more entries, and for one future booking.
+    /// A copy, with memory for this many more takings that are not ahead.
+    pub(super) fn try_clone(&self, more: usize) -> Result<Self, TryReserveError> {
+        let mut past = VecDeque::new();
+        past.try_reserve_exact(self.past.len() + self.ahead.len() + more)?;
+        past.extend(self.past.iter().copied());
+        Ok(Self { past, ahead: self.ahead.try_clone()?, ..*self })
+    }
+
+    /// Reserves memory for this many more entries, and for one future booking. What is booked already will be a part of the past, which
+    /// must need no memory then.
     pub(super) fn try_reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
-        self.past.try_reserve(more)?;
+        self.past.try_reserve(self.ahead.len() + more)?;
         self.ahead.try_reserve()
     }
 

@@ -43,6 +43,7 @@ use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::keys::{KeyHash, Table};
 use crate::monitor::MonitorState;
+use crate::room::Boxed;
 use crate::section::{Domain, Section};
 use crate::sync::{Count, Ordering};
 use crate::wait::{Ticket, Wake, Wakes};
@@ -132,7 +133,7 @@ impl Places {
 /// The keys of a shard.
 struct Shard<W> {
     /// An entry is never `None`.
-    entries: Table<Option<Box<Entry<W>>>>,
+    entries: Table<Option<Boxed<Entry<W>>>>,
     /// A lower bound for the tickets of new entries: greater than every ticket of a removed entry, so that a forgotten waiter is not
     /// mistaken for a waiter of the next entry.
     fresh: Ticket,
@@ -147,15 +148,16 @@ impl<W: Wake> Shard<W> {
         self.entries.get_mut(key)?.as_deref_mut()
     }
 
-    fn get_or_make(&mut self, key: KeyHash, size: u64, clock: &Clock<W>) -> &mut Entry<W> {
+    fn get_or_make(&mut self, key: KeyHash, size: u64, clock: &Clock<W>) -> Result<&mut Entry<W>, AcquireError> {
         if self.entries.get_mut(key).is_none() {
             let mut state = State::new(size, Overrelease::Bounded, clock.clone());
             state.wait_queues_mut().queue_mut(()).skip_tickets_before(self.fresh);
             state.close();
-            let entry = Box::new(Entry { state, number: None, has_place: false });
-            self.entries.insert(key, Some(entry)).expect("memory for one more key");
+            let entry = Boxed::try_new(Entry { state, number: None, has_place: false });
+            let entry = entry.map_err(|_| AcquireError::NoMemory)?;
+            self.entries.insert(key, Some(entry)).map_err(|_| AcquireError::NoMemory)?;
         }
-        self.get(key).expect("it was there, or has been made")
+        Ok(self.get(key).expect("it was there, or has been made"))
     }
 
     fn remove(&mut self, key: KeyHash) {
@@ -266,7 +268,8 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
     /// Takes `n` permits of this key if they are free, no waiter is before it, and the key has a place or can get one.
     pub fn try_acquire(&self, proof: D::Proof<'_>, key: KeyHash, n: u64) -> Result<(), AcquireError> {
         self.check(n)?;
-        let (wakes, result) = self.visit(proof, key, |shard, wakes| {
+        let mut place_is_free = false;
+        let (mut wakes, result) = self.visit(proof, key, |shard, wakes| {
             let result = match shard.get(key) {
                 Some(entry) if entry.has_place => entry.state.try_acquire(n),
                 // If waiters of the key are waiting, they come first.
@@ -276,7 +279,10 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
                     if !self.places.with(proof, |places| places.claim(&mut number)) {
                         return Err(AcquireError::Busy);
                     }
-                    let entry = shard.get_or_make(key, self.size, &self.clock);
+                    let entry = shard.get_or_make(key, self.size, &self.clock).inspect_err(|_| {
+                        self.places.with(proof, |places| places.free += 1);
+                        place_is_free = true;
+                    })?;
                     entry.number = number;
                     entry.open(self.size, wakes);
                     entry.state.try_acquire(n)
@@ -286,6 +292,10 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             result
         });
         debug_assert!(wakes.is_empty(), "nobody waited for the place that it got");
+        if place_is_free {
+            self.hand_on(proof, &mut wakes);
+        }
+        wakes.fire();
         result
     }
 
@@ -303,7 +313,7 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
             return (Wakes::none(), Err(error));
         }
         self.visit(proof, key, |shard, wakes| {
-            let entry = shard.get_or_make(key, self.size, &self.clock);
+            let entry = shard.get_or_make(key, self.size, &self.clock)?;
             self.place(proof, key, entry, wakes);
             let result = entry.state.acquire_or_wait(n, waiter, waker, wakes);
             shard.acquired += u64::from(result.is_ok());

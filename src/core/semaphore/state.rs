@@ -17,6 +17,8 @@ pub enum AcquireError {
     Busy,
     /// The request is larger than the semaphore, of this size.
     TooLarge { size: u64 },
+    /// There is no memory for one more key.
+    NoMemory,
 }
 
 /// More permits were released than are held, whose number this is. Nothing has changed.

@@ -58,6 +58,7 @@ pub(crate) struct Lanes {
     function: Py<PyAny>,
     numbers: Py<PyDict>,
     names: Py<PyDict>,
+    /// The number of the next lane. Relaxed: each number is given out once; their order does not matter.
     next: AtomicU32,
 }
 

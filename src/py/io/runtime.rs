@@ -45,9 +45,9 @@ struct Running {
 }
 
 static RUNNING: Lazy<Section<Option<Running>, Attached>> = Lazy::new(|| Section::new(None));
-/// True once the interpreter is about to exit: nothing new is started.
+/// True once the interpreter is about to exit: nothing new is started. Release and acquire: who sees it set sees what was done before.
 static CLOSING: AtomicBool = AtomicBool::new(false);
-/// True once no task may attach any more.
+/// True once no task may attach any more. Release and acquire: as above.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// True once the interpreter is about to exit.

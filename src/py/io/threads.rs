@@ -108,7 +108,7 @@ fn serve(queue: &Receiver<BlockingCall>, counts: &PoolCounts) {
 /// A call that has been submitted. If it is dropped, the call is not made unless it is already running.
 pub(in crate::io) struct Started<R> {
     answer: oneshot::Receiver<R>,
-    /// True if the call is running, or will never run.
+    /// True if the call is running, or will never run. Relaxed: the swap alone decides who sets it; the answer comes through a channel.
     taken: Arc<AtomicBool>,
     pool: Arc<Pool>,
 }

@@ -14,9 +14,10 @@ use sluicegate_core::wait::Wakes;
 
 use crate::queue::baton;
 use crate::queue::baton_access::BatonAccess;
-use crate::queue::inner::{BoundQueue, Core, Extras, no_memory};
+use crate::queue::inner::{BoundQueue, Core, Extras};
 use crate::queue::items::Items;
 use crate::queue::mutex::{MutexGuard, would_wait};
+use crate::queue::no_memory::no_memory;
 use crate::rt::Item;
 use crate::rt::memory::{self, ListRoom};
 use crate::rt::operation::{Done, Mode};

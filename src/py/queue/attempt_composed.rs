@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use sluicegate_core::queue::{Attempt, BatchBounds, BatchError, Dropped, Due, GetError, Linger, Lost, PutError, Terms};
 
 use crate::queue::attempt::QueueAttempt;
-use crate::queue::inner::no_memory_for_losses;
+use crate::queue::no_memory::no_memory_for_losses;
 use crate::rt::Item;
 use crate::rt::interrupts;
 use crate::rt::operation::{Done, Mode};

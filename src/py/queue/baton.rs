@@ -12,9 +12,10 @@ use sluicegate_core::buffer::heap::Heap;
 use sluicegate_core::queue::{BatonTaken, DropReason, Dropped, MutexOwner, Note, Overflow, Terms};
 use sluicegate_core::wait::Wakes;
 
-use crate::queue::inner::{BoundQueue, no_memory, no_memory_for_losses};
+use crate::queue::inner::BoundQueue;
 use crate::queue::items::{Item, Items, Order};
 use crate::queue::mutex::{MutexGuard, wait_for_turn};
+use crate::queue::no_memory::{no_memory, no_memory_for_losses};
 use crate::queue::plain;
 use crate::rt::waker::Waker;
 use crate::rt::{guarded, interrupts};

@@ -6,9 +6,10 @@ use pyo3::prelude::*;
 use sluicegate_core::queue::{Admitted, Attempt, BatchBounds, BatchError, Dropped, Linger, PutError, Side, Terms, Waiter};
 
 use crate::queue::baton::{BatonGuard, finish, reentered, set_size, take_baton};
-use crate::queue::inner::{BoundQueue, no_memory};
+use crate::queue::inner::BoundQueue;
 use crate::queue::items::{Item, Order};
 use crate::queue::mutex::{MutexGuard, would_wait};
+use crate::queue::no_memory::no_memory;
 use crate::rt::interrupts;
 use crate::rt::operation::Mode;
 use crate::rt::waker::Waker;

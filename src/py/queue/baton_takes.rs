@@ -9,8 +9,8 @@ use sluicegate_core::buffer::heap::Heap;
 use sluicegate_core::queue::{BatchBounds, Dropped};
 
 use crate::queue::baton::{BatonGuard, is_interrupt, less};
-use crate::queue::inner::{no_memory, no_memory_for_losses};
 use crate::queue::items::Item;
+use crate::queue::no_memory::{no_memory, no_memory_for_losses};
 use crate::rt::guarded;
 use crate::rt::kept::interned;
 

@@ -27,6 +27,7 @@ use crate::rt::kept::{Kept, interned};
 use crate::rt::memory::ListRoom;
 use crate::rt::operation::Operation;
 use crate::rt::select::PySelectable;
+use crate::rt::source::items_of;
 
 /// A bounded first-in, first-out queue for threads and asyncio.
 #[pyclass(frozen, subclass, weakref, dict, generic, name = "Queue", module = "sluicegate")]
@@ -79,6 +80,7 @@ impl QueueClass for PyQueue {
 
 impl QueueClass for PySimpleQueue {
     const TIMEOUT_FIRST: bool = true;
+    const HAS_TTL: bool = false;
 
     #[inline]
     fn inner(&self) -> &QueueInner {
@@ -413,9 +415,8 @@ impl PyQueue {
     }
 
     /// Puts `items` in the place of `seen`, if those are still what is in the queue.
-    #[expect(clippy::needless_pass_by_value, reason = "made of what Python passes")]
-    fn _replace(slf: &Bound<'_, Self>, seen: Vec<Item>, items: Vec<Item>) -> PyResult<bool> {
-        slf.get().inner.replace(slf.as_any(), &seen, items)
+    fn _replace(slf: &Bound<'_, Self>, seen: &Bound<'_, PyList>, items: &Bound<'_, PyList>) -> PyResult<bool> {
+        slf.get().inner.replace(slf.as_any(), &items_of(seen)?, items_of(items)?)
     }
 
     /// Return True if the queue holds `maxsize` items at this moment, or items that weigh `max_weight` together; always False if there

@@ -9,8 +9,9 @@ use sluicegate_core::queue::{BatchBounds, Composition};
 use sluicegate_core::shed;
 
 use crate::queue::fair_item::FairItem;
-use crate::queue::inner::{QueueInner, no_memory};
+use crate::queue::inner::QueueInner;
 use crate::queue::items::{Item, Order};
+use crate::queue::no_memory::no_memory;
 use crate::rt::arguments::{self, text, type_name};
 use crate::rt::guarded;
 use crate::rt::shed::parse;

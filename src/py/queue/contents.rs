@@ -2,8 +2,8 @@
 //!
 //! If the order of the items needs Python, the baton is held meanwhile, so that no other thread moves an item.
 
+use std::collections::HashSet;
 use std::collections::TryReserveError;
-use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::rt::kept::interned;
 use crate::rt::memory;
@@ -19,17 +19,30 @@ use crate::queue::items::{Item, Items};
 use crate::rt::ending::End;
 
 /// The notes of items that replace others, whose notes are `notes`: items that stay keep theirs, and new items count as arriving now.
-fn kept_notes((seen, notes): (&[Item], &[Note]), (items, weights): (&[Item], &[u64]), now: Nanos) -> Vec<Note> {
+fn kept_notes(
+    (seen, notes): (&[Item], &[Note]),
+    (items, weights): (&[Item], &[u64]),
+    now: Nanos,
+) -> Result<Vec<Note>, TryReserveError> {
+    let (mut known, mut kept) = (Vec::new(), Vec::new());
     if notes.is_empty() && weights.is_empty() {
-        return Vec::new();
+        return Ok(kept);
     }
-    let mut known: HashMap<*mut pyo3::ffi::PyObject, VecDeque<Note>> = HashMap::new();
-    for (item, note) in seen.iter().zip(notes) {
-        known.entry(item.as_ptr()).or_default().push_back(*note);
-    }
-    let kept = |item: &Item| known.get_mut(&item.as_ptr()).and_then(VecDeque::pop_front);
+    known.try_reserve_exact(seen.len())?;
+    kept.try_reserve_exact(items.len())?;
+    // An object that is in the queue several times has its notes in order, and the first of them counts how many are given out.
+    known.extend(seen.iter().zip(notes).enumerate().map(|(index, (item, note))| (item.as_ptr(), index, *note, 0)));
+    known.sort_unstable_by_key(|&(object, index, ..)| (object, index));
+    let mut old = |item: &Item| {
+        let first = known.partition_point(|&(object, ..)| object < item.as_ptr());
+        let given = known.get(first)?.3;
+        let note = known.get(first + given).filter(|&&(object, ..)| object == item.as_ptr())?.2;
+        known[first].3 += 1;
+        Some(note)
+    };
     let weights = weights.iter().copied().chain(std::iter::repeat(0));
-    items.iter().map(kept).zip(weights).map(|(note, weight)| note.unwrap_or(Note::new(now, weight))).collect()
+    kept.extend(items.iter().zip(weights).map(|(item, weight)| old(item).unwrap_or(Note::new(now, weight))));
+    Ok(kept)
 }
 
 impl QueueInner {
@@ -154,21 +167,29 @@ impl QueueInner {
             return Err(PyTypeError::new_err("the items of this queue cannot be changed by hand, because each has a key"));
         }
         // The items that stay have been weighed before.
-        let stay: HashSet<_> = if self.weighs() { seen.iter().map(Py::as_ptr).collect() } else { HashSet::new() };
-        let weigh = |item: &Item| if stay.contains(&item.as_ptr()) { Ok(0) } else { self.weight_of(item.bind(this.py())) };
-        let weights = if self.weighs() { items.iter().map(weigh).collect::<PyResult<Vec<_>>>()? } else { Vec::new() };
+        let no_memory = |_| memory::none(this.py(), c"there is no memory for the change");
+        let (mut stay, mut weights) = (HashSet::new(), Vec::new());
+        if self.weighs() {
+            stay.try_reserve(seen.len()).map_err(no_memory)?;
+            weights.try_reserve_exact(items.len()).map_err(no_memory)?;
+            stay.extend(seen.iter().map(Py::as_ptr));
+            for item in &items {
+                weights.push(if stay.contains(&item.as_ptr()) { 0 } else { self.weight_of(item.bind(this.py()))? });
+            }
+        }
         let mut items = Some(items);
         let mut replace = || {
             self.step(this, "queue", |state, wakes| {
                 let replace = |queue: &mut Items, notes: &[Note], now: Nanos| {
                     let unchanged =
                         queue.iter().count() == seen.len() && queue.iter().zip(seen).all(|(one, other)| one.is(other));
-                    let Some(items) = items.take().filter(|_| unchanged) else { return (None, None) };
-                    let kept = kept_notes((seen, notes), (&items, &weights), now);
-                    (Some(queue.replace(items)), Some(kept))
+                    let Some(items) = items.take().filter(|_| unchanged) else { return Ok((None, None)) };
+                    let kept = kept_notes((seen, notes), (&items, &weights), now)?;
+                    Ok((Some(queue.replace(items)), Some(kept)))
                 };
                 state.edit_with_notes(replace, wakes)
-            })
+            })?
+            .map_err(no_memory)
         };
         if !self.slow {
             return Ok(replace()?.is_some());

@@ -24,6 +24,7 @@ use crate::queue::hot::{install_queue, is_trivial, is_true, may_try, put_compose
 use crate::queue::inner::{QueueClass, QueueInner, Refused, limit_of, too_few_places, zero};
 use crate::queue::items::{Item, Items, Order};
 use crate::queue::keyed::callable;
+use crate::queue::no_memory::no_memory;
 use crate::queue::ops::QueueOperation;
 use crate::queue::overflow::{self, Offered};
 use crate::queue::pressure;
@@ -153,7 +154,12 @@ impl QueueInner {
         key: Option<&Bound<'_, PyAny>>,
         priority: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<Item>> {
-        items.try_iter()?.map(|item| self.with_fair_key(item?, key, priority)).collect()
+        let mut keyed = Vec::new();
+        for item in items.try_iter()? {
+            keyed.try_reserve(1).map_err(|_| no_memory(items.py()))?;
+            keyed.push(self.with_fair_key(item?, key, priority)?);
+        }
+        Ok(keyed)
     }
 }
 
@@ -274,6 +280,7 @@ hot_methods! {
     /// threads and tasks share one wait queue. An arrival that can wait does not overtake a waiter of any key. If an
     /// exception from a signal handler interrupts the wait, nothing has been put.
     fn put(this, item, block = True, timeout = None, *, key = None, priority = 0, ttl = None) {
+        often: key => put_fast(this, item, key, None, Admission::Queued),
         fast: match is_trivial(block, timeout) {
             Some(admission) if priority.is_none() => put_fast(this, item, key, ttl, admission),
             _ => Fast::Declined,

@@ -6,7 +6,7 @@
 
 use crate::rt::kept::interned;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyString};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyString};
 use sluicegate_core::clock::nanos;
 use sluicegate_core::queue::{Admission, Attempt, Dropped, Due, GetError, Lost, PutError, Side, Terms};
 
@@ -132,6 +132,19 @@ fn put_or_drop(inner: &QueueInner, item: Bound<'_, PyAny>) -> Fast {
     }
 }
 
+/// The everyday case of a put with a `ttl`: of less than twelve days, into a queue with times to live and nothing else.
+#[inline(always)]
+fn put_in_time(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, ttl: Argument<'_, '_>) -> Fast {
+    let py = item.py();
+    if let Some(Ok(seconds)) = ttl.map(|ttl| ttl.cast_exact::<PyFloat>().map(|ttl| ttl.value())) {
+        let is_common = seconds > 0.0 && seconds < 1e6;
+        if is_common && inner.core.put_in_time(py, nanos(seconds), || item.to_owned().unbind()) {
+            return Fast::Done(none(py));
+        }
+    }
+    put_until(inner, item, ttl, Admission::Queued)
+}
+
 /// A put with a `ttl`.
 #[inline(never)]
 fn put_until(inner: &QueueInner, item: Borrowed<'_, '_, PyAny>, ttl: Argument<'_, '_>, admission: Admission) -> Fast {
@@ -211,6 +224,13 @@ fn after_reports(py: Python<'_>, inner: &QueueInner, lost: Lost<Item>, plain: Fa
 #[inline(always)]
 fn get_fast(py: Python<'_>, inner: &QueueInner, admission: Admission) -> Fast {
     inner.core.get_uncontended(py, admission).map_or_else(|| get_slow(py, inner, admission), Fast::Done)
+}
+
+/// A get from a queue that is not plain.
+#[inline(always)]
+fn get_otherwise<C: QueueClass>(py: Python<'_>, inner: &QueueInner) -> Fast {
+    let item = if C::HAS_TTL { inner.core.get_in_time(py) } else { None };
+    item.map_or_else(|| get_slow(py, inner, Admission::Queued), Fast::Done)
 }
 
 #[inline(never)]
@@ -349,7 +369,7 @@ fn aio_at_once<T>(inner: &QueueInner, operation: impl FnOnce(&QueueInner) -> Opt
 macro_rules! queue_methods {
     (
         $visibility:vis fn $install:ident() for $class:ident as $class_name:literal;
-        ttl: $ttl:expr, declared as [$($declared:tt)*];
+        ttl: $ttl:expr, declared as [$($declared:tt)*], often given: $often:ident;
         $(#[doc = $put:literal])* fn put();
         $(#[doc = $get:literal])* fn get();
         $(#[doc = $put_nowait:literal])* fn put_nowait();
@@ -360,6 +380,7 @@ macro_rules! queue_methods {
 
             $(#[doc = $put])*
             fn put(this, item, block = True, timeout = None $($declared)*) {
+                often: $often => put_in_time(this.get().inner(), item, $ttl),
                 at_once: put_at_once(this.get().inner(), item, Admission::Queued),
                 otherwise: put_slow(this.get().inner(), item, Admission::Queued),
                 fast: match is_trivial(block, timeout) {
@@ -374,7 +395,7 @@ macro_rules! queue_methods {
             $(#[doc = $get])*
             fn get(this, block = True, timeout = None) {
                 at_once: this.get().inner().core.get_uncontended(this.py(), Admission::Queued),
-                otherwise: get_slow(this.py(), this.get().inner(), Admission::Queued),
+                otherwise: get_otherwise::<$class>(this.py(), this.get().inner()),
                 fast: match is_trivial(block, timeout) {
                     Some(admission) => get_fast(this.py(), this.get().inner(), admission),
                     None => Fast::Declined,
@@ -478,7 +499,7 @@ macro_rules! queue_methods {
 
 queue_methods! {
     pub(in crate::queue) fn install_queue() for PyQueue as "Queue";
-    ttl: ttl, declared as [, *, ttl = None];
+    ttl: ttl, declared as [, *, ttl = None], often given: ttl;
 
     /// Put an item into the queue.
     ///
@@ -523,7 +544,7 @@ queue_methods! {
 
 queue_methods! {
     fn install_simple() for PySimpleQueue as "SimpleQueue";
-    ttl: NO_TTL, declared as [];
+    ttl: NO_TTL, declared as [], often given: nothing;
 
     /// Put an item into the queue. It never waits: the queue has no bound, and `block` and `timeout` are ignored.
     fn put();

@@ -27,7 +27,6 @@ use crate::rt::gc::{Shown, attached_in_traverse};
 use crate::rt::guarded;
 use crate::rt::imported::imported;
 use crate::rt::kept::{Kept, interned};
-use crate::rt::memory;
 use crate::rt::registration::{Anchor, WaitableClass};
 use crate::rt::waker::Waker;
 
@@ -176,18 +175,6 @@ fn latency_of<'py>(py: Python<'py>, seen: &Summary) -> PyResult<Bound<'py, PyAny
         fields.set_item(name, seconds(time))?;
     }
     guarded::call_by_name(imported(py, &CLASS, "sluicegate._statistics", "Latency")?, &fields)
-}
-
-/// The error for a lack of memory for another item.
-#[cold]
-pub(in crate::queue) fn no_memory(py: Python<'_>) -> PyErr {
-    memory::none(py, c"there is no memory for another item in the queue")
-}
-
-/// The error for a lack of memory to report items that have expired.
-#[cold]
-pub(in crate::queue) fn no_memory_for_losses(py: Python<'_>) -> PyErr {
-    memory::none(py, c"there is no memory to report the items that have expired")
 }
 
 impl QueueInner {
@@ -490,6 +477,8 @@ pub(in crate::queue) trait QueueClass:
 {
     /// True if `get` refuses a timeout that is too long even when it need not wait.
     const TIMEOUT_FIRST: bool;
+    /// True if its items may have a time to live.
+    const HAS_TTL: bool = true;
 
     fn inner(&self) -> &QueueInner;
 }

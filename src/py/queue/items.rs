@@ -280,6 +280,11 @@ impl Buffer for Items {
     }
 
     #[inline]
+    fn pop_oldest_in_place(&mut self) -> Option<Item> {
+        self.ring.pop_oldest_in_place()
+    }
+
+    #[inline]
     fn pop_newest(&mut self) -> Option<Item> {
         self.ring.pop_last()
     }

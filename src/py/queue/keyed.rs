@@ -23,6 +23,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use sluicegate_core::keys::KeyHash;
 
+use crate::queue::no_memory::no_memory;
 use crate::rt::Item;
 use crate::rt::arguments::{refuse_coroutine_function, text};
 use crate::rt::guarded;
@@ -90,8 +91,12 @@ impl Keys {
     /// Gives these their keys at the first attempt, before anything is held: `key` is a user's.
     pub(in crate::queue) fn give_to(&self, py: Python<'_>, items: &mut std::vec::IntoIter<Item>) -> PyResult<()> {
         if items.as_slice().first().is_some_and(|first| !first.bind(py).is_exact_instance_of::<KeyedItem>()) {
-            let keyed: PyResult<Vec<Item>> = items.map(|item| self.with_key(item.into_bound(py))).collect();
-            *items = keyed?.into_iter();
+            let mut keyed = Vec::new();
+            keyed.try_reserve_exact(items.len()).map_err(|_| no_memory(py))?;
+            for item in items.by_ref() {
+                keyed.push(self.with_key(item.into_bound(py))?);
+            }
+            *items = keyed.into_iter();
         }
         Ok(())
     }

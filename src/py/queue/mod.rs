@@ -30,6 +30,7 @@
 //! | `fair_item` | what an item of one is inside it                                              |
 //! | `inner`    | what every queue class has inside                                             |
 //! | `refusal`  | the exceptions for what is refused                                            |
+//! | `no_memory` | those for a lack of memory                                                  |
 //! | `items`    | what a queue keeps its items in                                               |
 
 mod attempt;
@@ -53,6 +54,7 @@ pub(crate) mod iterator;
 pub(crate) mod keyed;
 mod merging;
 pub(crate) mod mutex;
+mod no_memory;
 mod ops;
 pub(crate) mod overflow;
 mod plain;

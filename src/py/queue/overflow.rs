@@ -13,9 +13,10 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyString, PyTuple};
 use sluicegate_core::queue::{DropReason, Dropped, LateItems, Overflow, PutError, UNBOUNDED};
 
-use crate::queue::inner::{QueueInner, Refused, limit_of, name_of, no_memory};
+use crate::queue::inner::{QueueInner, Refused, limit_of, name_of};
 use crate::queue::items::{Item, Items, Order};
 use crate::queue::keyed::without_key;
+use crate::queue::no_memory::no_memory;
 use crate::rt::aio::caller_number;
 use crate::rt::arguments::{self, refuse_coroutine_function, text};
 use crate::rt::kept::interned;

@@ -13,9 +13,10 @@ use sluicegate_core::buffer::Buffer;
 use sluicegate_core::queue::{Due, Terms};
 
 use crate::queue::baton::BatonGuard;
-use crate::queue::inner::{BoundQueue, Overrides, QueueInner, no_memory};
+use crate::queue::inner::{BoundQueue, Overrides, QueueInner};
 use crate::queue::items::Order;
 use crate::queue::mutex::MutexGuard;
+use crate::queue::no_memory::no_memory;
 use crate::rt::Item;
 use crate::rt::interrupts;
 

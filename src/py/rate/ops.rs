@@ -138,7 +138,16 @@ impl Request {
                 after(at),
                 py.None(),
             ),
-            (Refusal::AllKeysInUse(_), _) => unreachable!("of a request whose key is remembered"),
+            // A request of a limiter has no key, or one that is remembered; if it is refused so all the same, this is true.
+            (Refusal::AllKeysInUse(time), _) => rate_limited(
+                this,
+                interned!(
+                    py,
+                    "all keys of {2}{0} are in use, and none can be forgotten for a new key; retry after {1:.6f} seconds"
+                ),
+                time,
+                py.None(),
+            ),
             (Refusal::NeverFits, Self::One(limiter, n)) => cannot_pass("n", limiter.scale().tokens((*n).into()), this),
             (Refusal::NeverFitsIn(index), Self::Set(set, amounts, _)) => {
                 member_cannot_pass(this, index, set.members()[index].scale().tokens(amounts[index].into()))

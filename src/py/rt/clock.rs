@@ -113,7 +113,7 @@ impl PyManualClock {
     }
 
     /// The number of operations that are waiting on objects with this clock: threads and tasks, with and without a
-    /// timeout.
+    /// timeout. An operation that the clock has woken does not count, even before its thread or task has run.
     #[getter]
     fn waiters(&self) -> usize {
         self.manual.waits()

@@ -11,8 +11,9 @@
 //! |---------------------------------------------------|-------------------------------------------------------------------------|
 //! | the required arguments, by position               | [`Hot::at_once`] if there is one, or [`Hot::fast`]: inlined into the entry |
 //! | the same, and `at_once` declined                  | [`Hot::otherwise`]                                                      |
+//! | these and one that is often given, by its name    | [`Hot::often`] if there is one                                          |
 //! | further arguments, by position or by their names  | [`Hot::fast`], after the arguments have been sorted                     |
-//! | wrong arguments, or one of the last two declined  | [`Hot::general`], attached in PyO3's sense, its panics caught           |
+//! | wrong arguments, or one of the last three declined  | [`Hot::general`], attached in PyO3's sense, its panics caught           |
 //!
 //! `fast` runs as the interpreter called: it declines whatever could raise or drop the last reference to an object, or does it inside
 //! [`attached`]. Every operation is possible in both forms.
@@ -61,6 +62,9 @@ pub(crate) trait Hot<const N: usize> {
     /// True if `fast` might panic, so that it is called inside `catch_unwind`. Otherwise a panic in it aborts the process.
     const GUARDED: bool = false;
 
+    /// The index of the parameter for which there is [`Hot::often`]. `N` or more: for none.
+    const OFTEN: usize = usize::MAX;
+
     /// True if there are [`Hot::at_once`] and [`Hot::otherwise`].
     const AT_ONCE: bool;
 
@@ -72,6 +76,9 @@ pub(crate) trait Hot<const N: usize> {
 
     /// The fast form of a call that `at_once` has declined.
     fn otherwise<'py>(this: Borrowed<'_, 'py, Self::Class>, arguments: Arguments<'_, 'py, N>) -> Fast;
+
+    /// The fast form of a call with the required arguments, by position, and one further argument by its name, with which most calls come.
+    fn often<'py>(this: Borrowed<'_, 'py, Self::Class>, arguments: Arguments<'_, 'py, N>) -> Fast;
 
     /// The fast form. It should be `#[inline(always)]`, with rare cases outlined.
     fn fast<'py>(this: Borrowed<'_, 'py, Self::Class>, arguments: Arguments<'_, 'py, N>) -> Fast;
@@ -165,6 +172,9 @@ impl Parameter {
 unsafe extern "C" fn enter<H: Hot<N>, const N: usize>(this: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
     let call = Call::new(this, args, nargs, kwnames);
     if H::GUARDED || call.nargs != H::REQUIRED || !kwnames.is_null() {
+        if H::OFTEN < N && call.has_one_keyword(H::REQUIRED, H::parameters()[H::OFTEN]) {
+            return enter_often::<H, N>(this, args, nargs, kwnames);
+        }
         return enter_sorting::<H, N>(this, args, nargs, kwnames);
     }
     // SAFETY: the interpreter calls methods attached.
@@ -195,6 +205,21 @@ extern "C" fn enter_otherwise<H: Hot<N>, const N: usize>(
     let fast = unsafe {
         let py = Python::assume_attached();
         H::otherwise(call.instance(py), call.required(py, H::REQUIRED))
+    };
+    fast.into_raw().unwrap_or_else(|| enter_general::<H, N>(this, args, nargs, kwnames))
+}
+
+/// The entry for calls with the required arguments and one keyword that is often given.
+#[inline(never)]
+extern "C" fn enter_often<H: Hot<N>, const N: usize>(this: Raw, args: *const Raw, nargs: ffi::Py_ssize_t, kwnames: Raw) -> Raw {
+    let call = Call::new(this, args, nargs, kwnames);
+    // SAFETY: the interpreter calls methods attached; the descriptor has checked the type of `this`; `enter` has counted the arguments, and
+    // the value of the keyword follows them.
+    let fast = unsafe {
+        let py = Python::assume_attached();
+        let mut arguments = call.required(py, H::REQUIRED);
+        arguments[H::OFTEN] = Some(call.argument(py, H::REQUIRED));
+        H::often(call.instance(py), arguments)
     };
     fast.into_raw().unwrap_or_else(|| enter_general::<H, N>(this, args, nargs, kwnames))
 }
@@ -502,6 +527,13 @@ impl Call {
     fn keyword_count(&self) -> isize {
         // SAFETY: a tuple, as the calling convention has it.
         if self.kwnames.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(self.kwnames) } }
+    }
+
+    /// True if these are the required arguments, by position, and one by the name of this parameter.
+    #[inline]
+    fn has_one_keyword(&self, required: usize, parameter: &'static Parameter) -> bool {
+        // SAFETY: a tuple with one name.
+        self.nargs == required && self.keyword_count() == 1 && parameter.is(unsafe { ffi::PyTuple_GET_ITEM(self.kwnames, 0) })
     }
 
     /// The names and values of the keyword arguments.

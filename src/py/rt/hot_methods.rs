@@ -1,5 +1,22 @@
 //! `hot_methods!`: makes the types that implement [`Hot`](crate::rt::hot::Hot) from a syntax like that of a Python function.
 
+/// The position of a name in a list. `usize::MAX`: it is not there.
+pub(crate) const fn position(name: &str, names: &[&str]) -> usize {
+    let mut at = 0;
+    while at < names.len() {
+        let (one, other) = (name.as_bytes(), names[at].as_bytes());
+        let mut same = 0;
+        while same < one.len() && same < other.len() && one[same] == other[same] {
+            same += 1;
+        }
+        if same == one.len() && same == other.len() {
+            return at;
+        }
+        at += 1;
+    }
+    usize::MAX
+}
+
 /// The hot methods of a class, and the function that installs them:
 ///
 /// ```ignore
@@ -16,6 +33,9 @@
 ///
 /// `at_once: ..., otherwise: ...,` may precede `fast`, for calls with the required arguments alone: see [`Hot::at_once`](crate::rt::hot::Hot::at_once).
 ///
+/// `often: name => ...,` may precede both: the form of a call with the required arguments and this keyword, see
+/// [`Hot::often`](crate::rt::hot::Hot::often).
+///
 /// In all forms, a parameter without a default is the argument itself, and a parameter with a default is an `Option` of it. Without
 /// `general`, a call that `fast` declines returns [`crate::rt::aio::wait_marker`], so that the coroutine waits. `guarded` precedes a `fast` that might
 /// panic.
@@ -26,6 +46,7 @@ macro_rules! hot_methods {
             $(#[doc = $doc:expr])*
             fn $name:ident($this:ident $(, $parameter:ident $(= $default:tt)?)* $(, * $(, $keyword:ident = $otherwise:tt)+)?) {
                 $(guarded $guarded:literal,)?
+                $(often: $often:ident => $oftener:expr,)?
                 $(at_once: $at_once:expr, otherwise: $rest:expr,)?
                 fast: $fast:expr,
                 $(general: $general:expr,)?
@@ -38,6 +59,8 @@ macro_rules! hot_methods {
             install::<$class>(class, &[$({
                 struct Method;
                 const POSITIONAL: usize = <[&str]>::len(&[$(stringify!($parameter)),*]);
+                #[allow(dead_code, reason = "if no parameter is given often")]
+                const NAMES: &[&str] = &[$(stringify!($parameter),)* $($(stringify!($keyword)),+)?];
                 const N: usize = POSITIONAL $($(+ <[&str]>::len(&[stringify!($keyword)]))+)?;
 
                 impl Hot<N> for Method {
@@ -52,6 +75,7 @@ macro_rules! hot_methods {
                     const REQUIRED: usize = POSITIONAL $($(- <[&str]>::len(&[stringify!($default)]))?)*;
                     const POSITIONAL: usize = POSITIONAL;
                     $(const GUARDED: bool = $guarded;)?
+                    $(const OFTEN: usize = $crate::rt::hot_methods::position(stringify!($often), NAMES);)?
                     const AT_ONCE: bool = !<[&str]>::is_empty(&[$(stringify!($at_once))?]);
 
                     fn parameters() -> [&'static Parameter; N] {
@@ -75,6 +99,16 @@ macro_rules! hot_methods {
                     ) -> Option<pyo3::Py<pyo3::PyAny>> {
                         $($crate::rt::hot_methods::hot_methods!(@required $parameter $(= $default)?);)*
                         $crate::rt::hot_methods::hot_methods!(@at_once $($at_once)?)
+                    }
+
+                    #[inline(always)]
+                    #[allow(unused_variables, reason = "as above")]
+                    fn often<'py>(
+                        $this: pyo3::Borrowed<'_, 'py, $class>,
+                        [$($parameter,)* $($($keyword),+)?]: Arguments<'_, 'py, N>,
+                    ) -> Fast {
+                        $($crate::rt::hot_methods::hot_methods!(@required $parameter $(= $default)?);)*
+                        $crate::rt::hot_methods::hot_methods!(@otherwise $($oftener)?)
                     }
 
                     #[inline(always)]

@@ -33,9 +33,7 @@ pub(crate) enum BatchSource {
 impl BatchSource {
     pub(crate) fn of(items: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(list) = items.cast_exact::<PyList>() {
-            let mut held = room_for(list.len())?;
-            list.iter().for_each(|item| held.push(item.unbind())); // locks the list once, `collect` would for each item
-            return Ok(Self::Items(held));
+            return Ok(Self::Items(items_of(list)?));
         }
         if let Ok(tuple) = items.cast_exact::<PyTuple>() {
             let mut held = room_for(tuple.len())?;
@@ -66,6 +64,13 @@ pub(crate) fn pause(py: Python<'_>, accepted: usize, mode: Mode<'_>) -> PyResult
         Mode::Park(waker) if accepted % TURN == 0 => waker.wake_task(py),
         _ => false,
     })
+}
+
+/// The items of a list.
+pub(crate) fn items_of(list: &Bound<'_, PyList>) -> PyResult<Vec<Item>> {
+    let mut held = room_for(list.len())?;
+    list.iter().for_each(|item| held.push(item.unbind())); // locks the list once, `collect` would for each item
+    Ok(held)
 }
 
 fn room_for(count: usize) -> PyResult<Vec<Item>> {

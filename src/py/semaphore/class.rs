@@ -16,6 +16,7 @@ use crate::rt::exceptions::SharedArgs;
 use crate::rt::gc::show_wakers;
 use crate::rt::keys::at_home;
 use crate::rt::late::{Late, constructor, made_late};
+use crate::rt::memory;
 use crate::rt::operation::{Done, Mode, Operation};
 use crate::rt::registration::{Registration, WaitableClass, registration};
 use crate::rt::select::PySelectable;
@@ -154,8 +155,14 @@ impl PySemaphore {
             Ok(()) => Ok(true),
             Err(AcquireError::Busy) => Ok(false),
             Err(AcquireError::TooLarge { size }) => Err(too_large(n, size, &text(this))),
+            Err(AcquireError::NoMemory) => Err(no_memory(py)),
         }
     }
+}
+
+/// The error for a key for which there is no memory.
+pub(super) fn no_memory(py: Python<'_>) -> PyErr {
+    memory::none(py, c"there is no memory for one more key")
 }
 
 /// The error for a request that can never be granted.

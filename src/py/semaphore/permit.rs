@@ -7,7 +7,7 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyString, PyTuple};
 use sluicegate_core::semaphore::{AcquireError, Waiter};
 
-use super::class::{PySemaphore, too_large};
+use super::class::{PySemaphore, no_memory, too_large};
 use super::keyed::PyKeyedSemaphore;
 use super::permits::Permits;
 use crate::rt::aio::AsyncOperation;
@@ -144,6 +144,7 @@ impl HotPermit for PyPermit {
 
     fn arguments<'py>(&self, py: Python<'py>, refusal: Refusal) -> PyResult<Bound<'py, PyTuple>> {
         match (refusal, &self.of) {
+            (Refusal::NoMemory, _) => Err(no_memory(py)),
             (Refusal::TooLarge(size), _) => Err(too_large(self.n, size, &self.source(py))),
             (Refusal::NotFree(Timeout::Never), Source::Semaphore(semaphore)) if self.n == 1 => {
                 semaphore.get().refused_one.get(py, || self.not_free(py, Timeout::Never))
@@ -177,6 +178,8 @@ pub(crate) enum Refusal {
     NotFree(Timeout),
     /// The semaphore has only so many permits.
     TooLarge(u64),
+    /// There is no memory for one more key.
+    NoMemory,
 }
 
 #[inline]
@@ -185,6 +188,7 @@ fn not_admitted(error: AcquireError, may_wait: bool) -> NotAdmitted<Refusal> {
         AcquireError::Busy if may_wait => NotAdmitted::Busy,
         AcquireError::Busy => NotAdmitted::Refused(Refusal::NotFree(Timeout::Never)),
         AcquireError::TooLarge { size } => NotAdmitted::Refused(Refusal::TooLarge(size)),
+        AcquireError::NoMemory => NotAdmitted::Refused(Refusal::NoMemory),
     }
 }
 

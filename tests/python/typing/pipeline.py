@@ -71,6 +71,8 @@ def stages(limiter: TokenBucket) -> None:
     assert_type(numbers.map(str).flat_map(str.split), Pipeline[str])
     assert_type(numbers.map(str).flat_map(words), Pipeline[str])
     assert_type(numbers.map(str).flat_map(digits), Pipeline[int])
+    assert_type(numbers.map(str).flat_map(words, timeout=1), Pipeline[str])
+    numbers.map(str).flat_map(digits, timeout=1)  # pyright: ignore[reportArgumentType, reportCallIssue]
     assert_type(numbers.filter(lambda n: n > 1), Pipeline[int])
     assert_type(numbers.filter(text_async), Pipeline[int])
     assert_type(Pipeline(["1", None]).filter(is_text), Pipeline[str])
