@@ -18,7 +18,7 @@ Module = tuple[str, ...]
 
 # What the folders of the binding may use beside themselves; `lib.rs` puts all of them together.
 OF_ALL = {"rt"}
-MORE = {"io": {"credits"}}
+MORE = {"io": {"credits"}, "guard": {"adaptive", "breaker", "semaphore"}}
 
 PASSED_ON = re.compile(r"\bpub(?:\([^)]*\))? use ([^;]*);")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sluicegate._core import BreakerKey, CircuitBreaker, CircuitPermit, KeyedBreaker, _refuse_coroutine_function
 from sluicegate._decorators import guarded
-from sluicegate._methods import refuse_with, set_methods
+from sluicegate._methods import refuse_to_decorate, refuse_with, set_methods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,9 +86,14 @@ class _KeyedMethods:
         return guarded(None, self, self.permit, failed=failed, key=key)
 
 
+def _no_decorator(_breaker: object) -> str:
+    return "a KeyedBreaker decorates a function with a key: write `@breakers.by(key=...)`, or `@breakers.key(k)` for one key"
+
+
 for _class in (CircuitBreaker, KeyedBreaker):
     refuse_with(_class, _no_manager)
 set_methods(_BreakerMethods, CircuitBreaker)
 set_methods(_PermitMethods, CircuitPermit)
 set_methods(_KeyedMethods, KeyedBreaker)
+refuse_to_decorate(KeyedBreaker, _no_decorator)
 del _class

@@ -130,6 +130,7 @@ __all__ = [
     "UnlimitedRate",
     "ZeroRate",
     "_FirstAttempts",
+    "_LayerAttempts",
     "__version__",
     "_after_fork_in_child",
     "_async_select",
@@ -3195,6 +3196,15 @@ class KeyedSemaphore:
     def permit(self, key: _Key, n: int = 1, *, timeout: _Seconds | None = None) -> SemaphorePermit:
         """Return a context manager that holds `n` permits of the key while its block runs. Works as `Semaphore.permit`."""
 
+    def by(self, *, key: Callable[..., _Key], n: int = 1, timeout: _Seconds | None = None) -> Callable[[_F], _F]:
+        """Decorate a function so that each call holds `n` permits of a key that depends on the call.
+
+        Use `@per_host.by(key=lambda url: urlsplit(url).hostname)`: `key` is called with the arguments of the call. A
+        `def`, an `async def` and both kinds of generators can be decorated; a generator holds the permits until its
+        iteration ends. A call waits in the wait queue of the key, at most `timeout` seconds; it also raises what `key`
+        raises, and what entering a `permit` raises.
+        """
+
     def statistics(self) -> KeyedSemaphoreStatistics:
         """Return a snapshot of the permits, counters and waiting times of all keys together."""
 
@@ -3675,6 +3685,13 @@ class _FirstAttempts:
     def _first_successes(self) -> int: ...
 
 def _raise_again(error: BaseException) -> NoReturn: ...
+
+# The base of `sluicegate._attempts.Attempts`, which is written in Python.
+@disjoint_base
+class _LayerAttempts:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _prepare(self, breaker: Any, rate: Any, is_plain: bool, concurrency: Any) -> None: ...
+    def _make(self, function: Any, args: Any, kwargs: Any) -> Any: ...
 
 # Behind `sluicegate.io`; not there in a build without the feature `tokio`.
 

@@ -152,6 +152,10 @@ def before(function: Callable[..., Any], acquire: Callable[..., Any], acquire_as
     return limited
 
 
+def _nothing() -> None:
+    return None
+
+
 def around(
     function: Callable[..., Any],
     permit: Callable[..., Any],
@@ -208,7 +212,7 @@ def around(
         with permit() if key is None else permit(key(*args, **kwargs)) as held:
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:
-                held.ignore()
+                getattr(held, "ignore", _nothing)()  # a semaphore's permit has no results
                 refuse_coroutine(function, result)
             if tell is not None:
                 tell(held, result)

@@ -43,7 +43,15 @@ def map_jobs(
     chunksize = count("chunksize", chunksize, 1, sys.maxsize, too_small="chunksize must be >= 1")
     limit = patience("timeout", timeout)
     end = None if limit is None else limit + time.monotonic()
-    items: Iterator[Any] = zip(*iterables)  # noqa: B905 - as `map` does
+    try:
+        items: Iterator[Any] = zip(*iterables)  # noqa: B905 - as `map` does
+    except TypeError:
+        for each in iterables:
+            if not (hasattr(type(each), "__iter__") or hasattr(type(each), "__getitem__")):
+                raise TypeError(
+                    f"map() takes iterables of items after the function, not {each!r}; the number of workers is an argument of the executor"
+                ) from None
+        raise
     if chunksize > 1:
         size = chunksize if buffersize is None else min(chunksize, buffersize)
         items, fn = _chunks(items, size), CallEach(fn)

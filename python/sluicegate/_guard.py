@@ -12,10 +12,9 @@ attempts that wait; they get their tokens back.
 from __future__ import annotations
 
 import functools
-import math
 
-from sluicegate._adaptive_rate import AdaptiveRate
 from sluicegate._arguments import check_instance, check_made, check_name
+from sluicegate._attempts import ABSENT, Attempts, failed, is_plain
 from sluicegate._classes import public
 from sluicegate._core import (
     AdaptiveConcurrency,
@@ -24,7 +23,6 @@ from sluicegate._core import (
     KeyedLimiter,
     KeyedSemaphore,
     RateLimiter,
-    RateLimits,
     Semaphore,
     _clock,
     _duration,
@@ -34,10 +32,8 @@ from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Refused
 from sluicegate._fallback import Fallback
 from sluicegate._functions import code_of, is_coroutine_function, is_generator
-from sluicegate._leaves import longest_retry_after
-from sluicegate._mistakes import NOT_PLAIN, NOT_RUN, Mistake, awaitable_result, check_callable_now, refuse_function, sync_result
+from sluicegate._mistakes import NOT_PLAIN, Mistake, awaitable_result, check_callable_now, refuse_function
 from sluicegate._retries import Counter, Deadline, Retry, patience_left
-from sluicegate._retry_after import LONGEST_PAUSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +41,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any, NoReturn, TypeAlias, TypeVar
 
-    from typing_extensions import ParamSpec, Self
+    from typing_extensions import ParamSpec
 
     from sluicegate._core import Clock
     from sluicegate._statistics import GuardStatistics
@@ -61,43 +57,13 @@ __all__ = ["Guard", "GuardKey", "call_of", "check_guard"]
 AWAITABLE = {"call": ("call", "call_async")}
 
 
-class _Absent:
-    """A layer that is not there: it admits everything."""
-
-    def _run(self, function: Any, args: tuple[Any, ...], names: dict[str, Any]) -> Any:
-        return function(*args, **names)
-
-    def _refuse(self) -> None:
-        return None
-
-    def permit(self, *, timeout: float | None = None) -> Self:
-        return self
-
-    def try_acquire(self) -> bool:
-        return True
-
-    def refund(self, n: float = 1) -> None:
-        return None
-
-    def pause_for(self, seconds: float) -> None:
-        return None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        return None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        return None
-
-
-_ABSENT: Any = _Absent()
 #: The keyword arguments of a call that has none.
 _NO_NAMES: dict[str, Any] = {}
+
+
+def _once(attempt: Callable[..., Any], args: tuple[Any, ...], _names: dict[str, Any]) -> Any:
+    """Make the one attempt of a call without retries."""
+    return attempt(*args)
 
 
 class _Counts:
@@ -119,7 +85,8 @@ class _Calls:
     _attempt_timeout: float | None
     _is_plain: bool
     _refund_one: Callable[[], object]
-    #: `_attempts(attempt, args, names)` makes the attempts of a call.
+    #: `_attempt(function, args, kwargs)` makes an attempt, and `_attempts(_attempt, (function, args, kwargs), {})` all those of a call.
+    _attempt: Callable[..., Any]
     _attempts: Callable[..., Any]
     #: The fallback, if it lets calls with the same key wait for the result of one of them: see `Stale`.
     _sharing: Fallback | None
@@ -247,27 +214,6 @@ class _Calls:
         finally:
             deadline.call.over = True
 
-    def _attempt(self, function: Any, args: Any, kwargs: Any, refund: Callable[[], object] | None = None) -> Any:
-        """Make an attempt. `refund` gives back what it has taken of the rate; None if that comes next."""
-        if refund is None:
-            self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
-            if not (self._is_plain and self._rate.try_acquire()):
-                with self._rate.permit(timeout=patience_left()) as taken:
-                    return self._attempt(function, args, kwargs, taken.refund)
-            refund = self._refund_one
-        called = False
-        try:
-            timeout = patience_left()
-            # A `timeout` of None would cost more than a call without it.
-            slot = self._concurrency.permit() if timeout is None else self._concurrency.permit(timeout=timeout)
-            with slot, self._breaker.permit():
-                called = True
-                result = function(*args, **kwargs) if kwargs else function(*args)  # `**` of an empty dict would make another one
-                return sync_result(function, result, "guard") if type(result) in NOT_RUN else result
-        except BaseException as error:
-            self._failed(error, called, refund)
-            raise
-
     async def _through_async(self, function: Any, args: Any, kwargs: Any) -> Any:
         """Make the call, without the fallback."""
         if self._total is None:
@@ -312,7 +258,7 @@ class _Calls:
                             self._hung(self._clock.now() - began, call, slot)
                         raise
         except BaseException as error:
-            self._failed(error, called, refund)
+            failed(self._rate, error, called, refund)
             raise
 
     async def _call_within(self, function: Any, args: Any, kwargs: Any) -> Any:
@@ -335,23 +281,14 @@ class _Calls:
                 if report is not None:
                     report()
 
-    def _failed(self, error: BaseException, called: bool, refund: Callable[[], object]) -> None:
-        if not called:
-            refund()
-        elif self._rate is not _ABSENT and isinstance(error, Exception) and not isinstance(error, Refused):
-            asked = longest_retry_after(error)
-            if asked is not None and asked < math.inf:
-                self._rate.pause_for(min(asked, LONGEST_PAUSE))  # the others would be refused too
-
     def _use(self, breaker: Any, rate: Any, concurrency: Any) -> None:
-        self._breaker = _ABSENT if breaker is None else breaker
-        self._rate = _ABSENT if rate is None else rate
-        self._concurrency = _ABSENT if concurrency is None else concurrency
-        # Of one limiter an attempt takes one; a set may hold semaphores as well, whose permits are held until the attempt ends, and the
-        # end of the attempt is reported to an adaptive rate.
-        self._is_plain = not isinstance(rate, (RateLimits, AdaptiveRate))
+        self._breaker = ABSENT if breaker is None else breaker
+        self._rate = ABSENT if rate is None else rate
+        self._concurrency = ABSENT if concurrency is None else concurrency
+        self._is_plain = is_plain(rate)
         self._refund_one = functools.partial(self._rate.refund, 1)
-        self._attempts = _ABSENT._run if self._retry is None else self._retry._run
+        self._attempt = Attempts(self._breaker, self._rate, self._concurrency)._make
+        self._attempts = _once if self._retry is None else self._retry._run
         self._sharing = self._fallback if self._fallback is not None and self._fallback._memory is not None else None
 
 
@@ -488,7 +425,7 @@ class Guard(_Calls):
             "concurrency": self._concurrency,
             "attempt_timeout": self._attempt_timeout,
         }
-        there = "".join(f" {name}={layer!r}" for name, layer in layers.items() if layer is not None and layer is not _ABSENT)
+        there = "".join(f" {name}={layer!r}" for name, layer in layers.items() if layer is not None and layer is not ABSENT)
         return f"<sluicegate.Guard{label} at {id(self):#x}{there}>"
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-__all__ = ["copy_methods", "refuse_with", "set_methods"]
+__all__ = ["copy_methods", "refuse_to_decorate", "refuse_with", "set_methods"]
 
 _PLUMBING = {"__module__", "__qualname__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__"}
 
@@ -51,3 +51,15 @@ def refuse_with(target: type, message: Callable[[Any], str]) -> None:
 
     for name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
         setattr(target, name, refuse)
+
+
+def refuse_to_decorate(target: type, message: Callable[[Any], str]) -> None:
+    """Let a `target` that is called, as a decorator is, raise a TypeError with the text of `message(object)`.
+
+    The stub leaves `__call__` out, so that type checkers find the mistake too.
+    """
+
+    def refuse(self: object, *_args: object, **_kwargs: object) -> NoReturn:
+        raise TypeError(message(self))
+
+    target.__call__ = refuse

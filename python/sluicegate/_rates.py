@@ -25,7 +25,7 @@ from sluicegate._core import (
 )
 from sluicegate._decorators import before, decorate
 from sluicegate._exceptions import Overloaded
-from sluicegate._methods import copy_methods, refuse_with, set_methods
+from sluicegate._methods import copy_methods, refuse_to_decorate, refuse_with, set_methods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -382,6 +382,10 @@ def _no_keyed_manager(limiter: object) -> str:
     return f"a {type(limiter).__name__} is not a context manager: write `with limiter.permit(key):`, or `with limiter.key(k):`"
 
 
+def _no_decorator(limiter: object) -> str:
+    return f"a {type(limiter).__name__} decorates a function with a key: write `@limiter.by(key=...)`, or `@limiter.key(k)` for one key"
+
+
 def _no_manager(_reservation: object) -> str:
     return "a Reservation is not a context manager: write `with limiter.permit(n):`, which waits in the wait queue and obeys pauses"
 
@@ -406,4 +410,5 @@ set_methods(_RatePermitMethods, RatePermit)
 set_methods(_ReservationMethods, Reservation)
 refuse_with(Reservation, _no_manager)
 refuse_with(KeyedLimiter, _no_keyed_manager)
+refuse_to_decorate(KeyedLimiter, _no_decorator)
 del _class

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from sluicegate._aio import PermitMethods, drive
-from sluicegate._core import WAIT, BoundedSemaphore, KeyedSemaphore, Semaphore, SemaphoreKey, SemaphorePermit
-from sluicegate._methods import copy_methods, refuse_with, set_methods
+from sluicegate._core import (
+    WAIT,
+    BoundedSemaphore,
+    KeyedSemaphore,
+    Semaphore,
+    SemaphoreKey,
+    SemaphorePermit,
+    _refuse_coroutine_function,
+)
+from sluicegate._decorators import around, decorate
+from sluicegate._methods import copy_methods, refuse_to_decorate, refuse_with, set_methods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +108,35 @@ class _KeyedMethods:
         """Acquire `n` permits of the key, waiting until free, from a coroutine. Works as `Semaphore.acquire_async`."""
         return await self.key(key).acquire_async(n, timeout=timeout)
 
+    def by(self: Any, *, key: Any, n: int = 1, timeout: float | None = None) -> Any:
+        """Decorate a function so that each call holds `n` permits of a key that depends on the call.
+
+        Use `@per_host.by(key=lambda url: urlsplit(url).hostname)`: `key` is called with the arguments of the call. A
+        `def`, an `async def` and both kinds of generators can be decorated; a generator holds the permits until its
+        iteration ends. A call waits in the wait queue of the key, at most `timeout` seconds; it also raises what `key`
+        raises, and what entering a `permit` raises.
+        """
+        if not callable(key):
+            raise TypeError(f"'key' must be a function of the call's arguments, not {key!r}; key(k) is the semaphore of one key")
+        _refuse_coroutine_function("key", key)
+        _ANY.permit(n, timeout=timeout)  # checks them
+
+        def permit(of: Any) -> SemaphorePermit:
+            return self.permit(of, n, timeout=timeout)
+
+        def wrap(function: Any) -> Any:
+            return around(function, permit, key, waits=True)
+
+        return decorate(None, wrap, lambda given: f"{self!r} can decorate only a function, not {given!r}")
+
+
+#: It checks the arguments of permits.
+_ANY = Semaphore()
+
+
+def _no_decorator(_semaphore: object) -> str:
+    return "a KeyedSemaphore decorates a function with a key: write `@semaphore.by(key=...)`"
+
 
 def _no_manager(_semaphore: object) -> str:
     return "a KeyedSemaphore is not a context manager: write `with semaphore.permit(key):`, or `with semaphore.key(k):`"
@@ -108,4 +146,5 @@ set_methods(_SemaphoreMethods, Semaphore)
 Semaphore.__enter__ = Semaphore.acquire  # as the standard library's
 set_methods(_KeyedMethods, KeyedSemaphore)
 refuse_with(KeyedSemaphore, _no_manager)
+refuse_to_decorate(KeyedSemaphore, _no_decorator)
 copy_methods(PermitMethods, SemaphorePermit)

@@ -11,15 +11,18 @@
 //! | `breaker` | the circuit breakers                                                                              |
 //! | `retry`   | the budget of retries, and the first attempt of a call                                            |
 //! | `semaphore` | the semaphores                                                                                  |
+//! | `guard`   | an attempt through a breaker, a rate and a concurrency limit                                      |
 //! | `credits` | the credit channels                                                                               |
 //! | `io`      | files and sockets, without the GIL (feature `tokio`)                                              |
 //!
-//! Each folder depends on `rt` and the core; `io` also depends on `credits`. There are no other dependencies between them.
+//! Each folder depends on `rt` and the core; `io` also depends on `credits`, and `guard` on `breaker`, `adaptive` and `semaphore`. There are
+//! no other dependencies between them.
 
 mod adaptive;
 mod breaker;
 mod broadcast;
 mod credits;
+mod guard;
 #[cfg(feature = "tokio")]
 mod io;
 mod latest;
@@ -128,6 +131,9 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<retry::first::PyFirstAttempts>()?;
     module.add_function(wrap_pyfunction!(retry::first::_raise_again, module)?)?;
     retry::install(py)?;
+
+    module.add_class::<guard::attempt::PyLayerAttempts>()?;
+    guard::attempt::install(&py.get_type::<guard::attempt::PyLayerAttempts>())?;
 
     module.add_class::<credits::channel::PyChannel>()?;
     module.add_class::<credits::channel::PyCreditChannel>()?;

@@ -14,6 +14,8 @@ from sluicegate import (
     Fallback,
     Guard,
     KeyedBreaker,
+    KeyedSemaphore,
+    KeyedSlidingWindow,
     KeyedTokenBucket,
     LeakyBucket,
     RateLimits,
@@ -72,3 +74,29 @@ async def test_a_def_that_returns_a_coroutine(kind):
         seen = counted.statistics()
         assert seen.successes == 0
         assert seen.ignored == 1
+
+
+def work(x=None):
+    return x
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (lambda: CircuitBreaker(work), r"write `@CircuitBreaker\(\)`, with parentheses"),
+        (lambda: CircuitBreaker(0.5), "give all options by name"),
+        (lambda: KeyedBreaker(work), r"write `@breakers.by\(key=...\)`"),
+        (lambda: AdaptiveConcurrency(work), r"write `@AdaptiveConcurrency\(target=...\)`"),
+        (lambda: AdaptiveConcurrency(0.1), r"write AdaptiveConcurrency\(target=0.1\)"),
+        (lambda: AdaptiveConcurrency(), "missing 1 required keyword-only argument: 'target'"),
+        (lambda: RateLimits(TokenBucket(1, burst=1)), r"as in `RateLimits\(requests=limiter\)`"),
+        (lambda: RateLimits([TokenBucket(1, burst=1)]), r"as in `RateLimits\(requests=limiter\)`"),
+        (lambda: KeyedTokenBucket(1, burst=1, max_keys=3)(work), r"a KeyedTokenBucket .* write `@limiter.by\(key=...\)`"),
+        (lambda: KeyedSlidingWindow(1, 1, max_keys=3)(work), r"a KeyedSlidingWindow .* write `@limiter.by\(key=...\)`"),
+        (lambda: KeyedBreaker(max_keys=3)(work), r"write `@breakers.by\(key=...\)`"),
+        (lambda: KeyedSemaphore(1, max_keys=3)(work), r"write `@semaphore.by\(key=...\)`"),
+    ],
+)
+def test_a_wrong_first_argument_is_told_what_to_write(wrong, words):
+    with pytest.raises(TypeError, match=words):
+        wrong()

@@ -763,6 +763,20 @@ def test_map_from_a_worker():
         assert pool.submit(lambda: sum(pool.map(int, range(100), buffersize=10))).result(PATIENCE) == 4950
 
 
+@pytest.mark.parametrize("wrong", [3, None, 0.5])
+def test_map_of_what_is_no_iterable(wrong):
+    with BoundedExecutor(1, max_pending=4) as pool:
+        with pytest.raises(TypeError, match="the number of workers is an argument of the executor"):
+            pool.map(str, wrong)
+        with pytest.raises(TypeError, match="its own"):
+            pool.map(str, [1], Unready())
+
+
+class Unready:
+    def __iter__(self):
+        raise TypeError("its own")
+
+
 def test_map_cancels_the_rest():
     held = Held(max_pending=10)
     with held as pool:

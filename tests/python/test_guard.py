@@ -250,6 +250,199 @@ async def test_a_call_that_is_retried_is_no_slow_call():
     assert (seen.successes, seen.dropped, seen.slow, limit.limit) == (20, 5, 0, 1)
 
 
+# --- attempts that the binding makes -------------------------------------------------------------------------------
+
+
+def layers_of(native):
+    """The same layers; those of a subclass, which may have methods of its own, leave the attempts to Python."""
+
+    def of(cls):
+        return cls if native else type(cls.__name__, (cls,), {})
+
+    return (of(CircuitBreaker), of(TokenBucket), of(AdaptiveConcurrency), of(Semaphore))
+
+
+class Odd(BaseException):
+    pass
+
+
+def ends():
+    """How a call may end: what it does, and what its guard raises."""
+
+    def unready():
+        raise ConnectionError("away")
+
+    def mistaken():
+        raise ValueError("mistaken")
+
+    def refused():
+        raise Refused("by another guard")
+
+    def busy():
+        raise Busy("busy")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def odd():
+        raise Odd
+
+    async def coroutine():
+        raise AssertionError("it never runs")
+
+    def generator():
+        yield
+
+    return {
+        "returns": (lambda: 5, None),
+        "a failure": (unready, ConnectionError),
+        "a mistake": (mistaken, ValueError),
+        "a refusal inside": (refused, Refused),
+        "asks for a pause": (busy, Busy),
+        "interrupted": (interrupted, KeyboardInterrupt),
+        "no exception": (odd, Odd),
+        "a hidden coroutine function": (functools.partial(coroutine), TypeError),
+        "a hidden generator function": (functools.partial(generator), TypeError),
+    }
+
+
+@pytest.mark.parametrize("with_semaphore", [False, True], ids=["adaptive", "semaphore"])
+@pytest.mark.parametrize("end", ends())
+def test_the_binding_and_python_make_the_same_attempt(end, with_semaphore):
+    call, kind = ends()[end]
+    seen = []
+    for native in (True, False):
+        clock = ManualClock()
+        breaker_of, bucket_of, adaptive_of, semaphore_of = layers_of(native)
+        breaker, rate = breaker_of(clock=clock), bucket_of(1, burst=10, clock=clock)
+        limit = semaphore_of(2, clock=clock) if with_semaphore else adaptive_of(target=1.0, initial=2, clock=clock)
+        guard = Guard(breaker=breaker, rate=rate, concurrency=limit, clock=clock)
+        try:
+            raise LookupError("what the caller handles meanwhile")
+        except LookupError as outer:
+            try:
+                answer = guard.call(call)
+            except BaseException as error:
+                assert type(error) is kind
+                assert error.__context__ is outer or type(error) is TypeError  # a TypeError has been in a Mistake
+                answer = str(error).split(" object")[0].split(" function ")[0]
+        tokens = (rate.tokens, rate.retry_after())
+        seen.append((answer, tokens, breaker.statistics(), limit.statistics(), told(guard)))
+    assert seen[0] == seen[1]
+    breaker_seen, limit_seen = seen[0][2:4]
+    assert breaker_seen.calls == 1
+    assert limit_seen.value == 2 if with_semaphore else limit_seen.in_flight == 0
+
+
+def test_an_error_is_being_handled_while_the_layers_judge_it():
+    """As at the end of a `with` block: what they raise has it as context, and their callbacks can log it."""
+    for native in (True, False):
+        handled = []
+
+        def judge(error, handled=handled):
+            handled.append(sys.exc_info()[1] is error)
+            raise Odd("of the judge")
+
+        breaker_of, bucket_of, adaptive_of, _ = layers_of(native)
+        breaker, limit = breaker_of(failure=judge), adaptive_of(target=1.0)
+        guard = Guard(breaker=breaker, rate=bucket_of(0.001, burst=10), concurrency=limit)
+        with pytest.raises(Odd) as raised:
+            guard.call(Failing(1))
+        assert handled == [True]
+        assert isinstance(raised.value.__context__, OSError)
+        assert (breaker.statistics().ignored, limit.statistics().in_flight) == (1, 0)
+
+
+def test_a_change_of_state_is_told_while_the_error_is_handled():
+    for native in (True, False):
+        told_of = []
+
+        def on_change(*_change, told_of=told_of):
+            told_of.append(type(sys.exc_info()[1]))
+
+        breaker = layers_of(native)[0](calls=1, min_calls=1, on_change=on_change)
+        with pytest.raises(OSError, match="failure"):
+            Guard(breaker=breaker).call(Failing(1))
+        assert told_of == [OSError]
+
+
+@pytest.mark.thread_unsafe(reason="patches a method")
+def test_an_interrupt_before_the_layers_hear_of_an_error_leaves_nothing_held(monkeypatch):
+    """Between the call and `_ended`'s first line a signal handler can raise: the permits are given back, and count nothing."""
+    import sluicegate._attempts as attempts
+
+    def interrupted(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(attempts.Attempts, "_ended", interrupted)
+    breaker, limit = CircuitBreaker(), AdaptiveConcurrency(target=1.0)
+    with pytest.raises(KeyboardInterrupt):
+        Guard(breaker=breaker, concurrency=limit).call(Failing(1))
+    assert (breaker.statistics().ignored, breaker.statistics().failures, limit.statistics().in_flight) == (1, 0, 0)
+
+
+def test_a_refusal_of_the_limit_gives_the_token_back():
+    for native in (True, False):
+        _, bucket_of, adaptive_of, _ = layers_of(native)
+        rate, limit = bucket_of(0.001, burst=10), adaptive_of(target=1.0, initial=1)
+        guard = Guard(breaker=CircuitBreaker(), rate=rate, concurrency=limit)
+        with limit.permit(), pytest.raises(Overloaded):
+            guard.call(Failing(0))
+        assert rate.tokens >= 9.9
+        assert limit.statistics().refused == 1
+        assert guard.call(Failing(0)) == ()
+
+
+def test_a_key_and_a_deadline_take_the_same_way():
+    clock = ManualClock()
+    guard = Guard(
+        total=5,
+        retry=retry(clock=clock),
+        breaker=KeyedBreaker(max_keys=10, clock=clock),
+        rate=KeyedTokenBucket(1, burst=10, max_keys=10, clock=clock),
+        concurrency=KeyedSemaphore(2, max_keys=10, clock=clock),
+        clock=clock,
+    )
+    one = guard.key("a")
+    assert one.call(lambda: guard.remaining) == 5
+    assert one.call(Failing(2), 7) == (7,)
+    assert one._breaker.statistics().failures == 2
+    assert one._rate.tokens == 6
+    assert one._concurrency.value == 2
+
+
+def test_a_call_in_a_call_and_its_failure():
+    """The function of an attempt may use the same guard."""
+    breaker, limit = CircuitBreaker(), Semaphore(3)
+    guard = Guard(breaker=breaker, concurrency=limit)
+    seen = guard.call(lambda: (guard.call(lambda: limit.value), limit.value))
+    assert (*seen, limit.value) == (1, 2, 3)
+    with pytest.raises(OSError, match="failure"):
+        guard.call(lambda: guard.call(Failing(1)))
+    assert (breaker.statistics().failures, limit.value) == (2, 3)
+
+
+@pytest.mark.thread_unsafe(reason="the collector is off meanwhile")
+def test_a_failed_call_keeps_no_cycle():
+    class Kept(OSError):
+        pass
+
+    def call():
+        raise Kept
+
+    guard = Guard(breaker=CircuitBreaker(), rate=TokenBucket(1e6, burst=100), concurrency=Semaphore(2))
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            guard.call(call)
+        except Kept as error:
+            alive = weakref.ref(error)
+        wait_until(lambda: alive() is None)
+    finally:
+        gc.enable()
+
+
 # --- deadline and time limits --------------------------------------------------------------------------------------
 
 

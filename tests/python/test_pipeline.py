@@ -799,3 +799,11 @@ def test_under_trio_the_error_says_what_is_needed(call):
     trio = pytest.importorskip("trio")
     with pytest.raises(RuntimeError, match="need.? a running asyncio event loop .* trio's is not one"):
         trio.run(call)
+
+
+@pytest.mark.parametrize("stage", ["map", "flat_map", "keyed_map", "for_each"])
+def test_a_number_beside_the_function_is_told_its_name(stage):
+    with pytest.raises(TypeError, match=rf"^{stage}\(\) takes the function by position.*: write {stage}\(..., workers=3\)$"):
+        getattr(Pipeline([1]), stage)(str, 3)
+    with pytest.raises(TypeError, match="all else by name, not 'four'$"):
+        getattr(Pipeline([1]), stage)(str, "four")

@@ -327,3 +327,73 @@ def test_a_subclass_has_its_own_idea_of_a_key():
         with pytest.raises(Overloaded, match="key 'a'"):
             refused.__enter__()
     assert counts(hosts) == (0, 0, 0, 0)
+
+
+# --- decorator ---------------------------------------------------------------------------------------------------------
+
+
+@on_loops
+async def test_by_holds_a_permit_of_the_key_of_the_call():
+    hosts = KeyedSemaphore(2, max_keys=10)
+
+    @hosts.by(key=lambda host: host)
+    def plain(host):
+        return hosts.key(host).value, hosts.key("other").value
+
+    @hosts.by(key=lambda host: host, n=2)
+    async def coroutine(host):
+        await asyncio.sleep(0)
+        return hosts.key(host).value
+
+    @hosts.by(key=lambda host: host)
+    def generator(host):
+        yield hosts.key(host).value
+        yield hosts.key(host).value
+
+    @hosts.by(key=lambda host: host)
+    async def async_generator(host):
+        yield hosts.key(host).value
+
+    assert plain("a") == (1, 2)
+    assert await coroutine("a") == 0
+    assert list(generator("a")) == [1, 1]
+    assert [value async for value in async_generator("a")] == [1]
+    with pytest.raises(ZeroDivisionError):
+        hosts.by(key=lambda host: host)(lambda host: 1 / 0)("a")
+    assert counts(hosts) == (0, 0, 0, 0)
+
+
+def test_by_waits_in_the_line_of_the_key():
+    hosts = KeyedSemaphore(1, max_keys=10)
+    call = hosts.by(key=lambda host: host)(lambda host: host)
+    assert hosts.acquire("a")
+    assert call("b") == "b"
+    workers = in_line(hosts, lambda: call("a"))
+    hosts.release("a")
+    assert workers[0].result(PATIENCE) == "a"
+    assert hosts.acquire("a")
+    with pytest.raises(Overloaded):
+        hosts.by(key=lambda host: host, timeout=0)(lambda host: host)("a")
+
+
+def test_by_refuses_what_it_cannot_use():
+    hosts = KeyedSemaphore(1, max_keys=10)
+
+    async def asked(host):
+        return host
+
+    for wrong, error in (({"key": "a"}, TypeError), ({"key": asked}, TypeError), ({"key": str, "n": 0.5}, TypeError)):
+        with pytest.raises(error):
+            hosts.by(**wrong)
+    with pytest.raises(ValueError, match="timeout"):
+        hosts.by(key=str, timeout=-1)
+    with pytest.raises(TypeError, match="can decorate only a function"):
+        hosts.by(key=str)(5)
+
+    @hosts.by(key=lambda host: host)
+    def hidden(host):
+        return asked(host)
+
+    with pytest.raises(TypeError, match="has returned a coroutine"):
+        hidden("a")
+    assert counts(hosts) == (0, 0, 0, 0)

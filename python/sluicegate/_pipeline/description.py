@@ -29,6 +29,7 @@ from sluicegate._pipeline.steps import (
     check_timeout,
     is_async,
     name_of,
+    options_by_name,
 )
 
 TYPE_CHECKING = False
@@ -157,6 +158,7 @@ class Pipeline(Generic[_T_co]):
         guard: Guard | GuardKey | None = None,
         name: str | None = None,
     ) -> Pipeline[_R]: ...
+    @options_by_name
     def map(
         self,
         f: Callable[[Any], Any],
@@ -218,6 +220,7 @@ class Pipeline(Generic[_T_co]):
         timeout: None = None,
         name: str | None = None,
     ) -> Pipeline[_R]: ...
+    @options_by_name
     def flat_map(
         self,
         f: Callable[[Any], Any],
@@ -357,6 +360,7 @@ class Pipeline(Generic[_T_co]):
         timeout: None = None,
         name: str | None = None,
     ) -> Pipeline[_R]: ...
+    @options_by_name
     def keyed_map(
         self,
         f: Callable[[Any], Any],
@@ -503,6 +507,7 @@ class Pipeline(Generic[_T_co]):
             raise ValueError(f"on_error(): 'action' must be 'stop', 'skip' or a callable, not {action!r}{hint}")
         return self._with(Step("on_error", "on_error", options=policy))
 
+    @options_by_name
     def for_each(
         self,
         sink: Callable[[_T_co], object],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from sluicegate._arguments import count, time_limit
@@ -11,7 +12,9 @@ from sluicegate._functions import is_async_generator, is_coroutine_function, is_
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
+
+    _F = TypeVar("_F", bound=Callable[..., Any])
 
 __all__ = [
     "BUFFER",
@@ -26,6 +29,7 @@ __all__ = [
     "check_timeout",
     "is_async",
     "name_of",
+    "options_by_name",
 ]
 
 #: The methods that make a step, where they are not called as its kind.
@@ -64,6 +68,21 @@ def name_of(f: Any) -> str:
     while hasattr(f, "func") and not hasattr(f, "__name__"):  # a partial
         f = f.func
     return getattr(f, "__name__", None) or type(f).__name__
+
+
+def options_by_name(method: _F) -> _F:
+    """Let a method that takes a function, and all else by name, say so of a second argument, which is a number of workers to most users."""
+
+    @functools.wraps(method)
+    def checked(self: Any, *args: Any, **options: Any) -> Any:
+        if len(args) > 1:
+            name, second = method.__name__, args[1]
+            hint = f": write {name}(..., workers={second!r})" if isinstance(second, int) else ""
+            raise TypeError(f"{name}() takes the function by position and all else by name, not {second!r}{hint}")
+        return method(self, *args, **options)
+
+    result: Any = checked
+    return result
 
 
 def check_callable(what: str, name: str, f: Any) -> None:

@@ -1,13 +1,14 @@
 //! `AdaptiveConcurrency`.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyString, PyTuple, PyType};
 use sluicegate_core::adaptive::{Limiter, Outcome, Reason, Refusal, Unmet};
 use sluicegate_core::clock::seconds;
 
 use super::options::{Given, bounds};
-use crate::rt::arguments::{Argument, Timeout, seconds_to_wait};
+use crate::rt::arguments::{Argument, Timeout, seconds_to_wait, surplus, text};
 use crate::rt::class::{Common, common_methods, counts, repr_head, snapshot};
 use crate::rt::domain::Attached;
 use crate::rt::failures::{Filter, Verdict, verdict};
@@ -121,17 +122,36 @@ impl PyAdaptiveConcurrency {
     }
 }
 
+/// The argument `target`, which all must give, and give by name.
+fn the_target<'a, 'py>(args: &Bound<'py, PyTuple>, target: &'a Argument<'_, 'py>) -> PyResult<&'a Bound<'py, PyAny>> {
+    const CLASS: &str = "AdaptiveConcurrency";
+    let Ok(first) = args.get_item(0) else {
+        return target
+            .given()
+            .ok_or_else(|| PyTypeError::new_err(format!("{CLASS}() missing 1 required keyword-only argument: 'target'")));
+    };
+    let hint = if first.is_callable() {
+        "; to decorate a function, write `@AdaptiveConcurrency(target=...)`".to_owned()
+    } else {
+        format!(
+            "; if {first} is the time that a call should take, write AdaptiveConcurrency(target={first})",
+            first = text(&first)
+        )
+    };
+    Err(surplus(CLASS, args, &hint))
+}
+
 #[pymethods]
 impl PyAdaptiveConcurrency {
     #[new]
     #[pyo3(
-        signature = (*, target, initial = Argument::MISSING, min = Argument::MISSING, max = Argument::MISSING, decrease = Argument::MISSING, bad_fraction = Argument::MISSING, min_samples = Argument::MISSING, step = Argument::MISSING, max_waiting = Argument::MISSING, shed = None, dropped = Argument::MISSING, clock = None, name = None),
+        signature = (*args, target = Argument::MISSING, initial = Argument::MISSING, min = Argument::MISSING, max = Argument::MISSING, decrease = Argument::MISSING, bad_fraction = Argument::MISSING, min_samples = Argument::MISSING, step = Argument::MISSING, max_waiting = Argument::MISSING, shed = None, dropped = Argument::MISSING, clock = None, name = None),
         text_signature = "(*, target, initial=20, min=1, max=200, decrease=0.9, bad_fraction=0.1, min_samples=1, step='one', max_waiting=0, shed=None, dropped=..., clock=None, name=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "one for each of Python's")]
     fn new(
-        py: Python<'_>,
-        target: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        target: Argument<'_, '_>,
         initial: Argument<'_, '_>,
         min: Argument<'_, '_>,
         max: Argument<'_, '_>,
@@ -145,8 +165,9 @@ impl PyAdaptiveConcurrency {
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        let py = args.py();
         let given = Given {
-            target,
+            target: the_target(args, &target)?,
             initial: initial.given(),
             min: min.given(),
             max: max.given(),

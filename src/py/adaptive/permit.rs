@@ -44,7 +44,7 @@ pub(crate) struct PyConcurrencyPermit {
 
 impl PyConcurrencyPermit {
     #[inline]
-    pub(super) fn new(limiter: Py<PyAdaptiveConcurrency>, priority: u64, timeout: Timeout) -> Self {
+    pub(crate) fn new(limiter: Py<PyAdaptiveConcurrency>, priority: u64, timeout: Timeout) -> Self {
         Self { limiter, priority, timeout, holder: Holder::new() }
     }
 }

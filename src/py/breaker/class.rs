@@ -78,18 +78,18 @@ impl PyCircuitBreaker {
 
     /// True if this thread is inside the section already.
     #[inline]
-    pub(super) fn is_entered(&self, py: Python<'_>) -> bool {
+    pub(crate) fn is_entered(&self, py: Python<'_>) -> bool {
         at_home!(&self.target, is_entered, py)
     }
 
     /// A refusal, which is counted, if a call that began now would be refused.
     #[inline]
-    pub(super) fn refuse(&self, py: Python<'_>) -> Option<Refusal> {
+    pub(crate) fn refuse(&self, py: Python<'_>) -> Option<Refusal> {
         at_home!(&self.target, refuse, py)
     }
 
     /// The arguments of the exception of a refusal.
-    pub(super) fn refusal<'py>(&self, py: Python<'py>, refusal: Refusal) -> PyResult<Bound<'py, PyTuple>> {
+    pub(crate) fn refusal<'py>(&self, py: Python<'py>, refusal: Refusal) -> PyResult<Bound<'py, PyTuple>> {
         refusal_of(py, &self.common, self.target.key().map(|of| &of.key), refusal)
     }
 }

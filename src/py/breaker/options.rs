@@ -7,7 +7,7 @@ use sluicegate_core::breaker::Rules;
 use sluicegate_core::clock::{Nanos, nanos};
 
 use super::judge::Judge;
-use crate::rt::arguments::{Truth, positive, positive_time, refuse_coroutine_function, share, text};
+use crate::rt::arguments::{Truth, positive, positive_time, refuse_coroutine_function, share, surplus, text};
 use crate::rt::class::Common;
 use crate::rt::failures::Filter;
 
@@ -154,12 +154,13 @@ pub(super) fn lasting(for_: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Nanos>
     for_.filter(|for_| !for_.is_none()).map(|for_| positive_time("for_", for_)).transpose()
 }
 
-/// A constructor that takes keywords only, said as Python says it.
+/// A constructor that takes keywords only, said as Python says it, and what to write instead.
 pub(super) fn refuse_args(class: &str, args: &Bound<'_, PyTuple>) -> PyResult<()> {
-    let error = |given| Err(PyTypeError::new_err(format!("{class}() takes 0 positional arguments but {given} given")));
-    match args.len() {
-        0 => Ok(()),
-        1 => error("1 was".to_owned()),
-        given => error(format!("{given} were")),
-    }
+    let Ok(first) = args.get_item(0) else { return Ok(()) };
+    let hint = match class {
+        "CircuitBreaker" if first.is_callable() => "; to decorate a function, write `@CircuitBreaker()`, with parentheses",
+        _ if first.is_callable() => "; to decorate a function, write `@breakers.by(key=...)`, of a KeyedBreaker made before",
+        _ => "; give all options by name, as in `failure_rate=0.5`",
+    };
+    Err(surplus(class, args, hint))
 }

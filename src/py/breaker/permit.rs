@@ -59,7 +59,7 @@ macro_rules! through {
 
 impl PyCircuitPermit {
     #[inline]
-    pub(super) fn new(breaker: Py<PyCircuitBreaker>) -> Self {
+    pub(crate) fn new(breaker: Py<PyCircuitBreaker>) -> Self {
         Self { through: Through::Breaker(breaker), holder: Holder::new() }
     }
 

@@ -20,7 +20,7 @@ use super::refusal::cannot_count;
 use super::reservation::{Booked, PyReservation};
 use super::{LimitSet, Limiter};
 use crate::rt::aio::AsyncOperation;
-use crate::rt::arguments::{self, Timeout, text};
+use crate::rt::arguments::{self, Timeout, surplus, text};
 use crate::rt::blocking;
 use crate::rt::class::{Common, repr_head};
 use crate::rt::gc::show_wakers;
@@ -219,8 +219,11 @@ impl PyRateLimits {
             return Ok(made_of(Common::default(), Self { parts: Late::unmade(parts) }));
         }
         if !args.is_empty() {
-            let given = args.len();
-            return Err(PyTypeError::new_err(format!("RateLimits() takes 0 positional arguments but {given} were given")));
+            return Err(surplus(
+                "RateLimits",
+                args,
+                "; give each limit by the name of its amount, as in `RateLimits(requests=limiter)`",
+            ));
         }
         let common = Common::new(py, name, None)?;
         let limits = match limits {

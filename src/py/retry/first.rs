@@ -20,16 +20,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::budget::PyRetryBudget;
 use crate::rt::guarded;
 use crate::rt::hot::attached_form;
 use crate::rt::hot_methods::hot_methods;
-use crate::rt::imported::imported;
-use crate::rt::kept::{Kept, interned};
+use crate::rt::kept::interned;
 use crate::rt::late::unmade;
 use crate::rt::memory::ListRoom;
+use crate::rt::not_run::has_not_run;
 
 /// The first attempts of the calls of a `Retry`.
 #[pyclass(frozen, subclass, name = "_FirstAttempts", module = "sluicegate._core")]
@@ -111,20 +111,6 @@ fn is_call(current: &Bound<'_, PyAny>) -> PyResult<bool> {
 fn end(flag: &Bound<'_, PyList>) -> PyResult<()> {
     flag.set_item(0, flag.py().None())?;
     if flag.len() > 1 { flag.del_slice(1, flag.len()) } else { Ok(()) }
-}
-
-/// True for a coroutine and for generators of both kinds: nothing has run yet.
-#[inline]
-fn has_not_run(result: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static KINDS: [(Kept<PyType>, &str); 3] =
-        [(Kept::new(), "CoroutineType"), (Kept::new(), "GeneratorType"), (Kept::new(), "AsyncGeneratorType")];
-    let (py, class) = (result.py(), result.get_type_ptr());
-    for (cell, name) in &KINDS {
-        if imported(py, cell, "types", name)?.as_type_ptr() == class {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn run<'py>(

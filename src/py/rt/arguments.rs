@@ -3,7 +3,7 @@
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyType};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple, PyType};
 use sluicegate_core::clock::{MAX_SECONDS, Nanos, nanos};
 
 use crate::rt::guarded;
@@ -339,4 +339,13 @@ pub(crate) fn name_argument<'py>(name: Option<&Bound<'py, PyAny>>) -> PyResult<O
         Some(name) if name.is_instance_of::<pyo3::types::PyString>() => Ok(Some(name.clone())),
         Some(name) => Err(PyTypeError::new_err(format!("'name' must be a str or None, not {}", text(name)))),
     }
+}
+
+/// What a constructor raises that takes keywords only, said as Python says it. `hint` says what to write instead.
+pub(crate) fn surplus(class: &str, args: &Bound<'_, PyTuple>, hint: &str) -> PyErr {
+    let given = match args.len() {
+        1 => "1 was".to_owned(),
+        given => format!("{given} were"),
+    };
+    PyTypeError::new_err(format!("{class}() takes 0 positional arguments but {given} given{hint}"))
 }

@@ -29,6 +29,7 @@
 //! | `hot_methods` | the macro that makes their types                                                          |
 //! | `kept`       | objects that are created on first use, such as interned strings                            |
 //! | `imported`   | names from Python's modules, looked up on first use                                        |
+//! | `not_run`    | what a function returns that has run nothing                                               |
 
 pub(crate) mod aio;
 pub(crate) mod arguments;
@@ -51,6 +52,7 @@ pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod late;
 pub(crate) mod memory;
+pub(crate) mod not_run;
 pub(crate) mod operation;
 pub(crate) mod permit;
 pub(crate) mod process;

@@ -12,7 +12,7 @@ use super::keyed::PyKeyedSemaphore;
 use super::permits::Permits;
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{Timeout, text};
-use crate::rt::entries::{self, Attempt, HotPermit, NotAdmitted, WaitingPermit};
+use crate::rt::entries::{self, Attempt, CallPermit, HotPermit, NotAdmitted, WaitingPermit};
 use crate::rt::hot::deliver;
 use crate::rt::kept::interned;
 use crate::rt::keys::at_home;
@@ -42,6 +42,12 @@ impl PyPermit {
     #[inline]
     pub(super) fn new(of: Source, n: u64, timeout: Timeout) -> Self {
         Self { of, n, timeout, holder: Holder::new() }
+    }
+
+    /// One permit, and nobody who gives up waiting for it.
+    #[inline]
+    pub(crate) fn one_of(semaphore: Py<PySemaphore>) -> Self {
+        Self::new(Source::Semaphore(semaphore), 1, Timeout::Forever)
     }
 
     /// The arguments of `Overloaded`.
@@ -145,6 +151,15 @@ impl HotPermit for PyPermit {
             }
             (Refusal::NotFree(timeout), _) => self.not_free(py, timeout),
         }
+    }
+}
+
+/// To a semaphore all calls are the same, however they end.
+impl CallPermit for PyPermit {
+    const IGNORED: () = ();
+
+    fn outcome_of(&self, _error: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
     }
 }
 
