@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import inspect
 import os
 import signal
 import sys
@@ -48,6 +49,7 @@ ONE_THREAD_ONLY = {
     "test_credit_model": "one thread and its model; several side by side only take longer",
     "test_demo": "starts programs and reads what they print",
     "test_credit_memory": "starts interpreters with little memory",
+    "test_dropin_differential": "one thread and its model; several side by side only take longer",
     "test_docs": "runs the code blocks of the docs, which share one name space a page",
     "test_dropin_logging": "loggers and handlers belong to the process",
     "test_examples": "runs programs, and one of them is about time",
@@ -80,6 +82,28 @@ ONE_THREAD_ONLY = {
 }
 
 
+# The same by what a test uses, itself or through a function of its module.
+USES_ALONE = {
+    "run_script": "runs a script in an interpreter of its own",
+    "settrace": "it sets a trace function",
+}
+
+
+def reason_to_be_alone(function: Any, looked_at: set[Any]) -> str | None:
+    """Return why a test must not run in several threads at once, by what it uses."""
+    looked_at.add(function)
+    used = set(function.__code__.co_names).union(*(code.co_names for code in function.__code__.co_consts if inspect.iscode(code)))
+    for name in sorted(used):
+        if name in USES_ALONE:
+            return USES_ALONE[name]
+        other = inspect.unwrap(function.__globals__.get(name))
+        if inspect.isfunction(other) and other.__module__ == function.__module__ and other not in looked_at:
+            reason = reason_to_be_alone(other, looked_at)
+            if reason is not None:
+                return reason
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The models last: they leave the memory of a free-threaded interpreter in pieces, and each collection after them takes eight times as
     # long (145 s of 410 went into collections, and 57 since).
@@ -90,6 +114,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for beginning, reason in ONE_THREAD_ONLY.items():
             if item.path.name.startswith(beginning):
                 item.add_marker(pytest.mark.thread_unsafe(reason=reason))
+        function = inspect.unwrap(getattr(item, "function", None))
+        if inspect.isfunction(function) and (reason := reason_to_be_alone(function, set())) is not None:
+            item.add_marker(pytest.mark.thread_unsafe(reason=reason))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -698,15 +698,15 @@ def test_an_item_that_cannot_be_written(tmp_path, kind, unwritten):
 
 @pytest.mark.parametrize("window", [1, 7, 10_000])
 def test_deliveries_are_acked_when_they_are_written(tmp_path, window):
-    channel = AckChannel(window)
+    channel, lines = AckChannel(window), LINES[: 500 * window]  # with a window of one each line is a hand-over from thread to thread
     transfer = write_from(channel.receiver, tmp_path / "out")
     with channel.sender as sender:
-        sender.send_many([b"", *(line.encode() for line in LINES), ""])
+        sender.send_many([b"", *(line.encode() for line in lines), ""])
     assert transfer.result(PATIENCE) == transfer.bytes == (tmp_path / "out").stat().st_size
-    assert (tmp_path / "out").read_text() == "".join(LINES)
+    assert (tmp_path / "out").read_text() == "".join(lines)
     seen = channel.statistics()
-    assert (seen.received, seen.redelivered, seen.discarded, seen.stale) == (len(LINES) + 2, 0, 0, 0)
-    assert channel.receiver.settled_through == transfer.items == len(LINES) + 2
+    assert (seen.received, seen.redelivered, seen.discarded, seen.stale) == (len(lines) + 2, 0, 0, 0)
+    assert channel.receiver.settled_through == transfer.items == len(lines) + 2
     assert seen.peak_outstanding <= window
 
 

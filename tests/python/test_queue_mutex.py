@@ -874,6 +874,7 @@ def test_a_storm_in_which_everybody_takes_it(kind):
     assert q.statistics().waiting_getters == 0
 
 
+@pytest.mark.thread_unsafe(reason="a storm of threads already")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_storm_of_streams_beside_blocks(kind):
     """Items that pass while others take the mutex all the time: each comes out once."""
