@@ -11,7 +11,7 @@ from sluicegate._classes import public
 from sluicegate._core import _clock
 from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Empty, Refused
-from sluicegate._leaves import answer_of, are_named, condition
+from sluicegate._leaves import are_named, condition
 from sluicegate._mistakes import Mistake, awaitable_result, can_be_awaited, check_callable_now, check_sync, sync_result
 from sluicegate._outcomes import copied
 from sluicegate._retries import Counter, patience_left
@@ -91,7 +91,7 @@ class Fallback:
         try:
             return self._call(_plain, None, function, args, kwargs)[0]
         except Mistake as mistake:
-            raise mistake.error from None
+            raise mistake.taken() from None
 
     async def call_async(self, function: Callable[_P, Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Return `await function(*args, **kwargs)`, or the other answer if that raises an error of `on`.
@@ -102,7 +102,7 @@ class Fallback:
         try:
             return (await self._call_async(_plain_async, None, function, args, kwargs))[0]
         except Mistake as mistake:
-            raise mistake.error from None
+            raise mistake.taken() from None
 
     def __call__(self, function: _F, /) -> _F:
         """Decorate a def or an async def. Generator functions are refused with a TypeError."""
@@ -131,7 +131,10 @@ class Fallback:
 
     def _answer_at_once(self, error: Exception, key: Hashable) -> Any:
         """Return the other answer, which must not have to be awaited, or raise the error. Called while it is handled."""
-        result, _ = self._instead(error, key)
+        try:
+            result, _ = self._instead(error, key)
+        finally:
+            del error  # its traceback refers to this frame
         if type(result) is CoroutineType:
             result.close()
             hint = "make it a `def`, or use `await fallback.call_async(...)`"
@@ -166,7 +169,10 @@ class Fallback:
                 # A task of this loop may be the one that is on its way: to block the loop would block it too.
                 other = flight.begin_or_join(alone=running_loop() is not None)
                 if other is None:
-                    return flight.succeeded(run(function, args, kwargs))
+                    try:
+                        return flight.succeeded(run(function, args, kwargs))
+                    finally:
+                        del flight  # its outcome may be an error, whose traceback refers to this frame
                 try:
                     shared = other.get(patience_left())
                 except Empty:
@@ -179,7 +185,10 @@ class Fallback:
             with Flight(memory, key) as flight:
                 other = flight.begin_or_join()
                 if other is None:
-                    return flight.succeeded(await run(function, args, kwargs))
+                    try:
+                        return flight.succeeded(await run(function, args, kwargs))
+                    finally:
+                        del flight  # as above
                 try:
                     shared = await other.get_async(patience_left())
                 except Empty:
@@ -192,7 +201,7 @@ class Fallback:
 
         True if the function of the error has made the answer, which may have to be awaited.
         """
-        wanted, _ = are_named(error, self._types, lambda member: answer_of(self._predicate, member))
+        wanted, _ = are_named(error, self._types, lambda member: (bool(self._predicate(member)), None))
         if wanted:
             result = NOTHING if self._memory is None else self._memory.last(key)
             if result is not NOTHING:
@@ -204,7 +213,10 @@ class Fallback:
                 self._values.add()
                 return result, is_made
         self._raised.add()
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # as above
 
     def statistics(self) -> FallbackStatistics:
         """Return a snapshot of the counters. They are read one after another while calls go on."""
@@ -226,7 +238,7 @@ class Fallback:
         label = "" if self._name is None else f" {self._name!r}"
         value = "" if self._value is NOTHING else f" value={self._value!r}"
         stale = "" if self._memory is None else f" stale={self._memory.stale!r}"
-        return f"<sluicegate.Fallback{label} at {id(self):#x}{value}{stale}>"
+        return f"<sluicegate.{type(self).__name__}{label} at {id(self):#x}{value}{stale}>"
 
 
 def _result_of(outcome: tuple[Any, Exception | None]) -> Any:

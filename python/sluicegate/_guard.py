@@ -12,6 +12,7 @@ attempts that wait; they get their tokens back.
 from __future__ import annotations
 
 import functools
+from types import CodeType
 
 from sluicegate._arguments import check_instance, check_made, check_name
 from sluicegate._attempts import ABSENT, Attempts, failed, is_plain
@@ -113,7 +114,7 @@ class _Calls:
         if self._needs_key:
             raise self._no_key()
         code: Any = getattr(function, "__code__", None)
-        if code is None or code.co_flags & NOT_PLAIN:  # as `check_sync`, which costs twice as much
+        if type(code) is not CodeType or code.co_flags & NOT_PLAIN:  # as `check_sync`, which costs twice as much
             refuse_function(function, "guard")
         counts = self._counts
         fallback = self._fallback
@@ -142,7 +143,7 @@ class _Calls:
             counts.failures.add()
             raise
         except Mistake as mistake:
-            raise mistake.error from None
+            raise mistake.taken() from None
         counts.successes.add()
         return result
 
@@ -162,9 +163,10 @@ class _Calls:
             if self._fallback is None:
                 result = await self._through_async(function, args, kwargs)
             else:
-                result, degraded = await self._fallback._call_async(
-                    self._through_async, self._scope, function, args, kwargs, self._deadline()
-                )
+                run = self._through_async
+                if self._sharing is not None and self._total is not None:  # so a wait for another call is a part of this one's time
+                    run = functools.partial(run, end=self._clock.now() + self._total)
+                result, degraded = await self._fallback._call_async(run, self._scope, function, args, kwargs, self._deadline())
                 if degraded:
                     counts.degraded.add()
                     return result
@@ -175,7 +177,7 @@ class _Calls:
             counts.failures.add()
             raise
         except Mistake as mistake:
-            raise mistake.error from None
+            raise mistake.taken() from None
         counts.successes.add()
         return result
 
@@ -214,8 +216,8 @@ class _Calls:
         finally:
             deadline.call.over = True
 
-    async def _through_async(self, function: Any, args: Any, kwargs: Any) -> Any:
-        """Make the call, without the fallback."""
+    async def _through_async(self, function: Any, args: Any, kwargs: Any, end: float | None = None) -> Any:
+        """Make the call, without the fallback. `end` is when `total` is over, if that has begun already."""
         if self._total is None:
             if self._retry is None:
                 return await self._attempt_async(function, args, kwargs)
@@ -225,7 +227,7 @@ class _Calls:
         deadline = Deadline(self._total, self._clock)
         try:
             with deadline:
-                async with Timeout(self._total, self._clock) as limit:
+                async with Timeout("total", self._total, self._clock, end) as limit:
                     if self._retry is None:
                         return await self._attempt_async(function, args, kwargs, limit)
                     return await self._retry.call_async(self._attempt_async, function, args, kwargs, limit)
@@ -267,7 +269,7 @@ class _Calls:
             return await awaitable_result(function, function(*args, **kwargs), "guard")
         from sluicegate._timeouts import Timeout
 
-        async with Timeout(self._attempt_timeout, self._clock):
+        async with Timeout("attempt_timeout", self._attempt_timeout, self._clock):
             return await awaitable_result(function, function(*args, **kwargs), "guard")
 
     def _hung(self, lasted: float, *permits: Any) -> None:
@@ -426,7 +428,7 @@ class Guard(_Calls):
             "attempt_timeout": self._attempt_timeout,
         }
         there = "".join(f" {name}={layer!r}" for name, layer in layers.items() if layer is not None and layer is not ABSENT)
-        return f"<sluicegate.Guard{label} at {id(self):#x}{there}>"
+        return f"<sluicegate.{type(self).__name__}{label} at {id(self):#x}{there}>"
 
 
 @public
@@ -442,6 +444,23 @@ class GuardKey(_Calls):
         rate = guard._rate.key(key) if isinstance(guard._rate, KeyedLimiter) else guard._rate
         concurrency = guard._concurrency.key(key) if isinstance(guard._concurrency, KeyedSemaphore) else guard._concurrency
         self._use(breaker, rate, concurrency)
+
+    @property
+    def name(self) -> str | None:
+        """The name of the guard."""
+        return self._guard.name
+
+    @property
+    def remaining(self) -> float | None:
+        """The seconds until the deadline of the call that this thread or task is in; None if there is none. Fits a `timeout`."""
+        return patience_left()
+
+    def statistics(self) -> GuardStatistics:
+        """Return a snapshot of what became of the calls of the guard, of all keys together."""
+        return self._guard.statistics()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object: it has calls on their way")
 
     def __repr__(self) -> str:
         return f"<sluicegate.GuardKey {self._scope!r} of {self._guard!r}>"

@@ -191,7 +191,7 @@ class _Work:
             with self.lock:
                 self.last = min(self.last, number)
             self.end()
-            self.outcomes.put((number, None, error.error if isinstance(error, Mistake) else error, item))
+            self.outcomes.put((number, None, error.taken() if isinstance(error, Mistake) else error, item))
             return False
         self.outcomes.put((number, result, None, None))
         return True

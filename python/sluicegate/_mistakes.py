@@ -7,7 +7,7 @@ outermost method, which the program has called, raises the `TypeError` in it.
 
 from __future__ import annotations
 
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType
 
 from sluicegate._functions import is_generator
 
@@ -49,7 +49,13 @@ class Mistake(BaseException):
     """It has the `TypeError` that the program gets."""
 
     def __init__(self, text: str) -> None:
-        self.error: TypeError = TypeError(text)
+        self._error: TypeError | None = TypeError(text)
+
+    def taken(self) -> TypeError:
+        """Return it, once: this object becomes its context, and must not refer back to it."""
+        error: Any = self._error
+        self._error = None
+        return error
 
 
 def needs_call_async(function: object, what: str) -> str:
@@ -65,14 +71,15 @@ def needs_call(function: object, result: object, what: str) -> str:
 def check_sync(function: Any, what: str) -> None:
     """Refuse a coroutine function with a TypeError before anything is done for the call."""
     code = getattr(function, "__code__", None)
-    if code is None or code.co_flags & NOT_PLAIN:
+    if type(code) is not CodeType or code.co_flags & NOT_PLAIN:
         refuse_function(function, what)
 
 
 def refuse_function(function: Any, what: str) -> None:
     """Refuse with a TypeError what cannot be called, and a function that does nothing when it is called."""
     check_callable_now(function)
-    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    code = getattr(function, "__code__", None)  # which a proxy makes up, as all attributes
+    flags = code.co_flags if type(code) is CodeType else 0
     if flags & CO_COROUTINE:
         raise TypeError(needs_call_async(function, what))
     if flags & CO_GENERATORS:

@@ -225,9 +225,12 @@ def _by_name(amounts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 class _Gates:
     """The semaphores of a set that are held while a block runs, and what is left of the time for the next."""
 
+    #: Of one that was interrupted before it was made.
+    held: Any = ()
+
     def __init__(self, permit: Any) -> None:
         self.permit: Any = permit
-        self.held: list[Any] = []
+        self.held = []
         timeout, began = permit._timing()
         self.deadline = None if timeout is None else began + timeout
 

@@ -272,6 +272,9 @@ class RetryAttempt:
         left = self._attempts.call.remaining()
         return None if left == math.inf else max(0.0, left)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle or copy {type(self).__name__!r} object: it is one attempt of a call")
+
     def __enter__(self) -> RetryAttempt:
         return self._enter(sys._getframe(1))
 
@@ -578,7 +581,7 @@ class Retry(_FirstAttempts):
 
     def __call__(self, function: _F, /) -> _F:
         """Decorate a def or an async def, so that each call is retried. Generator functions are refused with a TypeError."""
-        return over_calls(self, function, self._run)
+        return over_calls(self, function, self._run if type(self).call is Retry.call else None)
 
     def _begin(self) -> _Call:
         """Begin a call: its deadline, and the one that it is inside, from which it inherits another."""
@@ -694,4 +697,4 @@ class Retry(_FirstAttempts):
 
     def __repr__(self) -> str:
         label = "" if self._name is None else f" {self._name!r}"
-        return f"<sluicegate.Retry{label} at {id(self):#x} attempts={self._attempts} backoff={self._backoff!r}>"
+        return f"<sluicegate.{type(self).__name__}{label} at {id(self):#x} attempts={self._attempts} backoff={self._backoff!r}>"

@@ -21,16 +21,21 @@ __all__ = ["Timeout"]
 
 
 class Timeout:
-    """`async with Timeout(seconds, clock)`: the block is cancelled after `seconds`, which then raises TimeoutError.
+    """`async with Timeout(name, seconds, clock)`: the block is cancelled after `seconds`, which then raises TimeoutError.
+
+    `name` is the argument that has set the limit, for the text of the error. The time begins when the object is made, or has begun
+    before and ends at `end`.
 
     A cancellation from elsewhere stays one. Before 3.11 a task does not tell them apart if both come in the same turn of its loop.
     """
 
-    __slots__ = ("_cancelling", "_clock", "_fired", "_seconds", "_task", "_timer")
+    __slots__ = ("_cancelling", "_clock", "_end", "_fired", "_name", "_seconds", "_task", "_timer")
 
-    def __init__(self, seconds: float, clock: Clock) -> None:
+    def __init__(self, name: str, seconds: float, clock: Clock, end: float | None = None) -> None:
+        self._name = name
         self._seconds = seconds
         self._clock = clock
+        self._end = clock.now() + seconds if end is None else end
         self._fired = False
 
     async def __aenter__(self) -> Timeout:
@@ -49,17 +54,19 @@ class Timeout:
         if isinstance(self._clock, ManualClock):
             self._timer = asyncio.create_task(self._watch())
         else:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._fire)
+            self._timer = asyncio.get_running_loop().call_later(self._left(), self._fire)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None) -> None:
         self._timer.cancel()
+        # The error of the task has a traceback, whose frames have this object: it must not refer back to the task.
+        task, self._task = self._task, None
         if not self._fired:
             return
         # The cancellation was ours if nobody else has asked for one meanwhile.
-        ours = self._task.uncancel() <= self._cancelling if hasattr(self._task, "uncancel") else True
+        ours = task.uncancel() <= self._cancelling if hasattr(task, "uncancel") else True
         if ours and kind is not None and issubclass(kind, asyncio.CancelledError):
-            raise TimeoutError(f"it took longer than {self._seconds:g} seconds") from error
+            raise TimeoutError(f"it took longer than {self._name!r}, which is {self._seconds:g} seconds") from error
 
     def has_caused(self, error: BaseException) -> bool:
         """Return whether it is the cancellation that this time limit has asked for, and nobody else."""
@@ -71,6 +78,9 @@ class Timeout:
         self._fired = True
         self._task.cancel()
 
+    def _left(self) -> float:
+        return max(0.0, self._end - self._clock.now())
+
     async def _watch(self) -> None:
-        await Semaphore(0, clock=self._clock).acquire_async(timeout=self._seconds)
+        await Semaphore(0, clock=self._clock).acquire_async(timeout=self._left())
         self._fire()

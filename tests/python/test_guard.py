@@ -499,7 +499,7 @@ async def test_total_cancels_a_coroutine():
     task = asyncio.create_task(guard.call_async(asyncio.Event().wait))
     await eventually(lambda: limit.value == 0 and clock.waiters == 1)
     await clock.advance_async(5)
-    with pytest.raises(TimeoutError, match="longer than 5 seconds"):
+    with pytest.raises(TimeoutError, match="longer than 'total', which is 5 seconds"):
         await task
     assert limit.value == 1
     assert breaker.statistics().failures == 1

@@ -7,6 +7,7 @@ each run.
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import replace
 from types import GenericAlias
 from typing import overload
@@ -644,8 +645,10 @@ _BRANCH = source_of(())
 
 def _through(guard: Guard | GuardKey, f: Any) -> Any:
     """Return `f`, called through the guard."""
-    from sluicegate._guard import check_guard
+    from sluicegate._guard import call_of, check_guard
 
+    if isinstance(f, type):  # is called, as in `.map(int)`, and cannot be decorated
+        return functools.partial(call_of(guard), f)
     check_guard(guard)
     return guard(f)
 

@@ -300,7 +300,7 @@ class Run:
                 self.stop()
                 return True
         if isinstance(error, Mistake):  # the program's, and not an item that fails
-            error = error.error
+            error = error.taken()
         else:
             stopping = apply_policy(node, item, not_an_end(error, f"a call in stage {node.name!r}"))
             if stopping is None:

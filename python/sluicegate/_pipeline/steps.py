@@ -77,7 +77,7 @@ def options_by_name(method: _F) -> _F:
     def checked(self: Any, *args: Any, **options: Any) -> Any:
         if len(args) > 1:
             name, second = method.__name__, args[1]
-            hint = f": write {name}(..., workers={second!r})" if isinstance(second, int) else ""
+            hint = f": write {name}(..., workers={second!r})" if isinstance(second, int) and not isinstance(second, bool) else ""
             raise TypeError(f"{name}() takes the function by position and all else by name, not {second!r}{hint}")
         return method(self, *args, **options)
 
