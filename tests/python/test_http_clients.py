@@ -305,6 +305,38 @@ def test_a_server_that_stalls(bad, client):
         wait_until(lambda times=times: app.seen["/stalls"] == times)  # the server may be slower than the time limit
 
 
+@pytest.mark.parametrize("kind", [AsyncHttpx, Aiohttp])
+@pytest.mark.parametrize("limit", ["attempt_timeout", "total"])
+def test_a_time_limit_of_the_guard(bad, kind, limit):
+    """Nobody knows what has been done when an attempt is cut off, so it is repeated only if that can do no harm."""
+    app, address = bad
+
+    async def stream():
+        yield b"x"
+
+    for method, body, headers, times in (
+        ("GET", None, None, 2),
+        ("PUT", b"x", None, 2),
+        ("POST", b"x", {"Idempotency-Key": "1"}, 2),
+        ("POST", b"x", None, 1),
+        ("PUT", stream(), None, 1),
+    ):
+        app.seen.clear()
+        # `total` is over all attempts of the guard; another `Retry` around the call obeys too.
+        inner, outer = (retry(2, on=OSError), retry(1)) if limit == "attempt_timeout" else (None, retry(2, on=TimeoutError))
+        asked = kind(Guard(retry=inner, **{limit: 0.2}))
+        request = asked.client.request if kind is AsyncHttpx else asked.session.request
+        given = {"content" if kind is AsyncHttpx else "data": body, "headers": headers}
+        try:
+            with pytest.raises(TimeoutError):
+                asked.loop.run(outer.call_async(request, method, address + "/stalls", **given))
+            wait_until(lambda times=times: app.seen["/stalls"] >= times)
+            time.sleep(0.05)
+            assert app.seen["/stalls"] == times, method
+        finally:
+            asked.close()
+
+
 def test_a_failure_without_an_end(bad, client):
     """A body that never ends is not waited for before the next attempt."""
     app, address = bad

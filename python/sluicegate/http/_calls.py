@@ -9,6 +9,7 @@ has done nothing: it was never sent, or the server has refused it. Otherwise its
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from datetime import timedelta
 from math import inf
 from time import monotonic
@@ -222,7 +223,7 @@ class Calls:
                 error = way.judge(response)
                 if error is not None and self._is_small(response):
                     await read(response)
-            except Exception as broken:
+            except (Exception, CancelledError) as broken:  # a time limit cancels, and takes the mark over
                 self._mark(broken, request)
                 raise
             if error is not None:
@@ -265,7 +266,7 @@ class Calls:
         return (TooManyRequests if status == 429 else ErrorResponse)(response, status, retry_after, repeatable)
 
     def _mark(self, error: Any, request: Any) -> None:
-        """Say on an error of the client library whether the request may be sent again."""
+        """Say on an error of the client library, or on a cancellation, whether the request may be sent again."""
         method, headers, replayable = self._wire.request_facts(request)
         if not (replayable and (self._wire.was_not_sent(error) or self._is_idempotent(request, method, headers))):
             error.repeatable = False
