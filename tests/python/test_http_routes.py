@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate import Semaphore, TokenBucket
 from sluicegate.http import Route
-from sluicegate.http._admission import Paths
+from sluicegate.http._paths import Paths
 from sluicegate.http.asgi import ConcurrencyLimitMiddleware, RateLimitMiddleware
 
 # How many inputs are tried: more with SLUICEGATE_MODEL_EXAMPLES=100000.

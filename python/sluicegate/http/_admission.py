@@ -1,18 +1,14 @@
 """What the middlewares for ASGI and WSGI have in common: the limit of a request, its admission, and its refusal.
 
-Nothing waits here, and a request looks at one limit only. A route is found by one regular expression, whatever the number of routes, in
-time that grows with the length of a request's path and no faster: the path is chosen by whoever asks. When
-all keys of a keyed limiter are in use, because somebody floods it with new ones, the requests of new keys share one limit of their own: so
-a flood takes no memory, cannot make room for itself, and does not lock a newcomer out for good.
+Nothing waits here, and a request looks at one limit only. When all keys of a keyed limiter are in use, because somebody floods it with new
+ones, the requests of new keys share one limit of their own: so a flood takes no memory, cannot make room for itself, and does not lock a
+newcomer out for good.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sluicegate._arguments import check_callable, check_name, check_several
@@ -35,17 +31,18 @@ from sluicegate._retries import Counter
 from sluicegate.http._addresses import address_reader
 from sluicegate.http._fields import LARGEST, serialize_string
 from sluicegate.http._limits import whole_wait
+from sluicegate.http._paths import Paths
+from sluicegate.http._problems import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable
 
     from sluicegate._statistics import MiddlewareStatistics
     from sluicegate.http._addresses import Network
 
-__all__ = ["Answer", "Counts", "Middleware", "Paths", "RateLimiting", "Refusal", "Route", "check_app", "problem"]
+__all__ = ["Answer", "Counts", "Middleware", "RateLimiting", "Route", "check_app"]
 
-_T = TypeVar("_T")
 _App = TypeVar("_App")
 
 
@@ -71,20 +68,6 @@ class Route:
     key: Callable[[Any], Hashable] | None = None
     cost: float | Callable[[Any], float] = 1
     overflow: RateLimiter | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a request was refused: `status`, after how many seconds a new one is worthwhile, and the headers that tell the client.
-
-    `retry_after` is infinite for a request that costs more than its limit ever admits; its status is 413, and it has no Retry-After.
-    `limit` is the name of the limiter, or None if it has none.
-    """
-
-    status: int
-    retry_after: float
-    limit: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Answer:
@@ -135,65 +118,6 @@ class Middleware:
     def __repr__(self) -> str:
         kind = type(self)
         return f"<{kind.__module__}.{kind.__qualname__}{self._counts.label()} at {id(self):#x} of {self.app!r}>"
-
-
-class Paths(Generic[_T]):
-    """Finds what belongs to a method and a path; the first pattern that fits decides."""
-
-    def __init__(self, argument: str, patterns: Iterable[tuple[str, Iterable[str] | None, _T]]) -> None:
-        parts: list[str] = []
-        self._values: dict[int, _T] = {}
-        groups = 0
-        for path, methods, value in patterns:
-            if not isinstance(path, str) or not path.startswith(("/", "*")):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ValueError(f"'{argument}' must have paths that begin with '/', not {path!r}")
-            self._values[groups + 1] = value
-            pattern, inner = _pattern(argument, path, groups + 2)
-            parts.append(f"({_methods(argument, methods)} {pattern})")
-            groups += 1 + inner
-        self._match: Callable[[str], re.Match[str] | None] | None = (
-            re.compile("|".join(parts), re.DOTALL | re.ASCII).fullmatch if parts else None
-        )
-
-    def find(self, method: str, path: str, otherwise: _T) -> _T:
-        """Return what belongs to the first pattern that fits."""
-        if self._match is None:
-            return otherwise
-        found = self._match(f"{method.upper()} {path}")  # as frameworks read it, whatever the client has written
-        # The group of a whole pattern is the last one to be closed.
-        return otherwise if found is None or found.lastindex is None else self._values[found.lastindex]
-
-
-def _methods(argument: str, methods: Iterable[str] | None) -> str:
-    if methods is None:
-        return "[^ ]+"
-    names = [methods] if isinstance(methods, str) else list(methods)
-    if not names or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z-]+", name) for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"'{argument}' must have methods such as 'POST', not {methods!r}")
-    names = [name.upper() for name in names]
-    return f"(?:{'|'.join([*names, 'HEAD'] if 'GET' in names else names)})"
-
-
-def _pattern(argument: str, path: str, group: int) -> tuple[str, int]:
-    """Return the regular expression for a path, whose groups are numbered from `group` on, and how many it has.
-
-    It fits or fails in linear time. A name with another one behind it in the same segment ends where the text between them comes first: if
-    the rest does not fit there, it fits nowhere, because a name takes any text. That place is found in a lookahead, into which a search
-    never goes back. (Python 3.10 has no atomic groups.) Other names end at one place only.
-    """
-    whole, has_rest = (path[:-1], True) if path.endswith("*") else (path, False)
-    pieces = re.split(r"\{[A-Za-z_][A-Za-z0-9_]*\}", whole)
-    if any(letter in piece for piece in pieces for letter in "{}*"):
-        raise ValueError(f"'{argument}' must have paths with whole names in braces, and '*' at the end only, not {path!r}")
-    parts = [re.escape(pieces[0])]
-    inner = 0
-    for piece in pieces[1:]:
-        text = f"[^/]+{re.escape(piece)}"
-        if len(parts) < len(pieces) - 1 and "/" not in piece:
-            text = f"(?=(?P<_{group + inner}>[^/]+?{re.escape(piece)}))(?P=_{group + inner})"
-            inner += 1
-        parts.append(text)
-    return "".join(parts) + (".*" if has_rest else ""), inner
 
 
 class _Policy:
@@ -451,27 +375,3 @@ class RateLimiting(Middleware, Generic[_App]):
     def _answer_to_refused(self, request: Any, refusal: Refusal, /) -> _App:
         """Return the application that answers a refused request, unless `on_refused` is given."""
         raise NotImplementedError
-
-
-_TITLES = {413: "Content Too Large", 429: "Too Many Requests", 503: "Service Unavailable"}
-_TYPES = {
-    413: "about:blank",
-    429: "https://iana.org/assignments/http-problem-types#quota-exceeded",
-    503: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-}
-
-
-@lru_cache(maxsize=256)
-def _body(status: int, limit: str | None) -> bytes:
-    fields: dict[str, Any] = {"type": _TYPES[status], "title": _TITLES[status], "status": status}
-    if status == 413:
-        fields["detail"] = f"The request costs more than the limit {limit or 'default'!r} ever admits."
-    if status == 429:
-        fields["violated-policies"] = [limit or "default"]
-    return json.dumps(fields).encode()
-
-
-def problem(refusal: Refusal) -> tuple[list[tuple[str, str]], bytes]:
-    """Return the headers and the body (RFC 9457) of the answer to a request that is refused."""
-    body = _body(refusal.status, refusal.limit)
-    return [*refusal.headers.items(), ("Content-Type", "application/problem+json"), ("Content-Length", str(len(body)))], body

@@ -17,8 +17,10 @@ from weakref import WeakKeyDictionary
 from sluicegate._arguments import check_callable, check_several
 from sluicegate._core import _duration
 from sluicegate._exceptions import Overloaded, Refused
-from sluicegate.http._admission import Counts, Paths, Refusal
+from sluicegate.http._admission import Counts
 from sluicegate.http._limits import whole_wait
+from sluicegate.http._paths import Paths
+from sluicegate.http._problems import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

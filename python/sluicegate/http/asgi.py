@@ -13,8 +13,9 @@ from asyncio import get_running_loop
 
 from sluicegate._core import _duration
 from sluicegate._exceptions import Refused
-from sluicegate.http._admission import Middleware, RateLimiting, Refusal, check_app, problem
+from sluicegate.http._admission import Middleware, RateLimiting, check_app
 from sluicegate.http._concurrency import Held, LoopLag, Slots
+from sluicegate.http._problems import Refusal, problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

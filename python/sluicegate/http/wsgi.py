@@ -8,8 +8,9 @@ is passed on piece by piece. A body that is a `wsgi.file_wrapper` is too, so a s
 from __future__ import annotations
 
 from sluicegate._exceptions import Refused
-from sluicegate.http._admission import Middleware, RateLimiting, Refusal, check_app, problem
+from sluicegate.http._admission import Middleware, RateLimiting, check_app
 from sluicegate.http._concurrency import Held, Slots
+from sluicegate.http._problems import Refusal, problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
