@@ -7,6 +7,7 @@ newcomer out for good.
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -21,15 +22,19 @@ from sluicegate._core import (
     LeakyBucketKey,
     RateLimiter,
     RateLimits,
+    Semaphore,
     SlidingWindow,
     SlidingWindowKey,
     TokenBucket,
     TokenBucketKey,
+    _refuse_coroutine_function,
 )
 from sluicegate._exceptions import RateLimited
+from sluicegate._functions import is_coroutine_function
 from sluicegate._retries import Counter
 from sluicegate.http._addresses import address_reader
 from sluicegate.http._fields import LARGEST, serialize_string
+from sluicegate.http._heed import members_of
 from sluicegate.http._limits import whole_wait
 from sluicegate.http._paths import Paths
 from sluicegate.http._problems import Refusal
@@ -110,6 +115,17 @@ class Middleware:
 
     app: Any
     _counts: Counts
+    #: ASGI or WSGI.
+    _protocol: str
+    _on_refused: Callable[[Any, Refusal], Any]
+
+    def _answer_of(self, request: Any, refusal: Refusal) -> Any:
+        """Return the application that answers a request that is refused."""
+        answer = self._on_refused(request, refusal)
+        if not callable(answer):
+            an = "an ASGI" if self._protocol == "ASGI" else "a WSGI"
+            raise TypeError(f"'on_refused' must return {an} application, not {answer!r}")
+        return answer
 
     def statistics(self) -> MiddlewareStatistics:
         """Return a snapshot of what became of the requests. The limiters have their own."""
@@ -196,15 +212,20 @@ def _check_cost(limiter: Any, cost: float) -> None:
 class _Rule:
     """One limiter, and how requests come under it."""
 
-    def __init__(self, argument: str, limiter: Any, key: Any, cost: Any, overflow: Any, has_fields: bool, counts: Counts) -> None:
+    def __init__(self, limiter: Any, key: Any, cost: Any, overflow: Any, has_fields: bool, counts: Counts) -> None:
         if not isinstance(limiter, (RateLimiter, KeyedLimiter)):
-            raise TypeError(f"'{argument}' must be a limiter or a keyed limiter, not {limiter!r}")
+            raise TypeError(f"'limiter' must be a limiter or a keyed limiter, not {limiter!r}")
         if not callable(cost) and (isinstance(cost, bool) or not isinstance(cost, (int, float))):
             raise TypeError(f"'cost' must be a number or a function of the request, not {cost!r}")
         if not callable(key):
             raise TypeError(f"'key' must be a function of the request, not {key!r}")
         if overflow is not None and not isinstance(overflow, RateLimiter):
             raise TypeError(f"'overflow' must be a limiter or None, not {overflow!r}")
+        for argument, function in (("key", key), ("cost", cost)):
+            if callable(function):
+                _refuse_coroutine_function(argument, function)
+        for argument, each in (("limiter", limiter), ("overflow", overflow)):
+            _refuse_semaphore(argument, each)
         self._limiter: Any = limiter
         self._key: Callable[[Any], Any] = key
         self._cost: Any = cost
@@ -232,6 +253,10 @@ class _Rule:
             return None
         try:
             return self._answer(key, cost)
+        except TypeError:
+            if self._of is not None and not isinstance(cost, (int, float)):
+                raise TypeError(f"'cost' must return a number, not {cost!r}") from None
+            raise
         except (ValueError, OverflowError):
             if not 0 <= cost < math.inf:  # that is no cost, and a mistake of the program
                 raise
@@ -294,11 +319,47 @@ def _policies(limiter: Any) -> list[tuple[_Policy, Any]]:
     return [(_Policy(limiter.name, type(limiter)), limiter)]
 
 
-def check_app(app: object, on_refused: object) -> None:
-    """Refuse what is no application, and what cannot answer in its place."""
+def _refuse_semaphore(argument: str, limiter: Any) -> None:
+    """Refuse a set with a semaphore, which admits by permits only: each request would be an error of the server."""
+    if isinstance(limiter, RateLimits) and any(isinstance(member, Semaphore) for member in members_of(limiter)):
+        raise TypeError(
+            f"'{argument}' must have no Semaphore in it, because it admits by permits only, not {limiter!r}: "
+            "give the semaphore to a ConcurrencyLimitMiddleware"
+        )
+
+
+def check_app(app: object, on_refused: object, protocol: str) -> None:
+    """Refuse what is no application of the protocol, ASGI or WSGI, and what cannot answer in its place."""
     if not callable(app):
         raise TypeError(f"'app' must be an application, not {app!r}")
+    if _is_of_other_kind(app, protocol):
+        an, other = ("an", "WSGI") if protocol == "ASGI" else ("a", "ASGI")
+        raise TypeError(
+            f"'app' must be {an} {protocol} application, and {app!r} is one of {other}: "
+            f"import the middleware from sluicegate.http.{other.lower()}"
+        )
     check_callable("on_refused", on_refused, "a function of the request and the refusal")
+    if on_refused is not None:
+        _refuse_coroutine_function("on_refused", on_refused)
+
+
+def _is_of_other_kind(app: Any, protocol: str) -> bool:
+    """Say whether an application is certainly of the other protocol: ASGI takes three arguments and is awaited, WSGI takes two."""
+    if protocol == "WSGI":
+        return is_coroutine_function(app)
+    try:
+        signature = inspect.signature(app)
+    except (TypeError, ValueError):  # nothing is known of it
+        return False
+    return _takes(signature, 2) and not _takes(signature, 3)
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 class Rules:
@@ -320,7 +381,7 @@ class Rules:
         address = address_reader(trusted, v6_prefix)
         if key is None:
             key = address
-        self._default: _Rule | None = None if limiter is None else _Rule("limiter", limiter, key, cost, overflow, headers, self.counts)
+        self._default: _Rule | None = None if limiter is None else _Rule(limiter, key, cost, overflow, headers, self.counts)
         found: list[tuple[str, Iterable[str] | None, _Rule | None]] = []
         check_several("routes", routes, "Route objects")
         for route in routes:
@@ -329,7 +390,7 @@ class Rules:
             rule = None
             if route.limiter is not None:
                 route_key = key if route.key is None else route.key
-                rule = _Rule("limiter", route.limiter, route_key, route.cost, route.overflow, headers, self.counts)
+                rule = _Rule(route.limiter, route_key, route.cost, route.overflow, headers, self.counts)
             found.append((route.path, route.methods, rule))
         if limiter is None and not any(rule for _, _, rule in found):
             raise ValueError("'limiter' can be None only if there is a route with a limiter")
@@ -366,7 +427,7 @@ class RateLimiting(Middleware, Generic[_App]):
         on_refused: Callable[[Any, Refusal], _App] | None = None,
         name: str | None = None,
     ) -> None:
-        check_app(app, on_refused)
+        check_app(app, on_refused, self._protocol)
         self.app: _App = app
         self._rules: Rules = Rules(limiter, routes, key, cost, overflow, trusted, v6_prefix, headers, name)
         self._counts = self._rules.counts

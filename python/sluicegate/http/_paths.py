@@ -17,6 +17,9 @@ __all__ = ["Paths"]
 
 _T = TypeVar("_T")
 
+#: The patterns of frameworks, `<id>` and `:id`, and what is not in the path of a request: they would fit none, which then had no limit.
+_NOT_A_PATH = re.compile(r"[<>?#]|/:")
+
 
 class Paths(Generic[_T]):
     """Finds what belongs to a method and a path; the first pattern that fits decides."""
@@ -66,6 +69,10 @@ def _pattern(argument: str, path: str, group: int) -> tuple[str, int]:
     pieces = re.split(r"\{[A-Za-z_][A-Za-z0-9_]*\}", whole)
     if any(letter in piece for piece in pieces for letter in "{}*"):
         raise ValueError(f"'{argument}' must have paths with whole names in braces, and '*' at the end only, not {path!r}")
+    if (found := _NOT_A_PATH.search(whole)) is not None:
+        raise ValueError(
+            f"'{argument}' must have paths without {found[0].lstrip('/')!r}, not {path!r}: write `{{id}}` for a segment of any text"
+        )
     parts = [re.escape(pieces[0])]
     inner = 0
     for piece in pieces[1:]:

@@ -38,6 +38,8 @@ class RateLimitMiddleware(RateLimiting["_App"]):
     Raises TypeError or ValueError for an invalid argument, such as the name of a limiter that cannot be in a header.
     """
 
+    _protocol = "WSGI"
+
     def _answer_to_refused(self, environ: WSGIEnvironment, refusal: Refusal, /) -> _App:
         return _problem(environ, refusal)
 
@@ -47,7 +49,7 @@ class RateLimitMiddleware(RateLimiting["_App"]):
         if answer is None:
             return self.app(environ, start_response)
         if answer.refusal is not None:
-            return self._on_refused(environ, answer.refusal)(environ, start_response)
+            return self._answer_of(environ, answer.refusal)(environ, start_response)
         fields = answer.fields
 
         def start_with_fields(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
@@ -66,6 +68,8 @@ class ConcurrencyLimitMiddleware(Middleware):
     Raises TypeError, ValueError or OverflowError for an invalid argument.
     """
 
+    _protocol = "WSGI"
+
     def __init__(
         self,
         app: _App,
@@ -77,7 +81,7 @@ class ConcurrencyLimitMiddleware(Middleware):
         on_refused: Callable[[Any, Refusal], _App] | None = None,
         name: str | None = None,
     ) -> None:
-        check_app(app, on_refused)
+        check_app(app, on_refused, self._protocol)
         self.app: _App = app
         self._slots: Slots = Slots(limiter, max_wait, priority, exempt, name, "__enter__")
         self._counts = self._slots.counts
@@ -95,7 +99,7 @@ class ConcurrencyLimitMiddleware(Middleware):
         else:
             self._slots.counts.admitted.add()
             return self._within(Held(permit), environ, start_response)
-        return self._on_refused(environ, refusal)(environ, start_response)
+        return self._answer_of(environ, refusal)(environ, start_response)
 
     def _within(self, held: Held, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def starting(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
