@@ -728,3 +728,59 @@ def test_a_transport_in_the_other_kind_of_client():
         GuardTransport(Guard(), httpx.AsyncHTTPTransport())
     with pytest.raises(TypeError, match="'transport' must be an httpx.AsyncBaseTransport, not .*HTTPTransport"):
         AsyncGuardTransport(Guard(), httpx.HTTPTransport())
+
+
+MAKERS = [GuardTransport, AsyncGuardTransport, GuardMiddleware, GuardAdapter]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_functions_of_the_request_must_not_be_coroutine_functions(make):
+    """A coroutine counts as true: each POST would be repeated."""
+
+    async def later(request):
+        return False
+
+    with pytest.raises(TypeError, match="'repeatable' must be an ordinary function, not the coroutine function"):
+        make(retry(), repeatable=later)
+    with pytest.raises(TypeError, match="'key' must be an ordinary function, not the coroutine function"):
+        make(Guard(breaker=KeyedBreaker(max_keys=1)), key=later)
+
+
+def test_whether_a_request_is_repeatable_is_a_bool(bad, client):
+    app, address = bad
+    asked = client(retry(), repeatable=lambda request: "no")
+    with pytest.raises(TypeError, match="'repeatable' must return True or False, not 'no'"):
+        asked.ask("POST", address + "/flaky/9/500", b"x")
+    assert app.seen["/flaky/9/500"] == 1
+    asked = client(retry(), repeatable=lambda request: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        asked.ask("POST", address + "/flaky/9/500/a", b"x")
+    assert app.seen["/flaky/9/500/a"] == 1
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_time_limit_of_an_attempt_in_a_thread(make):
+    guard = Guard(attempt_timeout=1)
+    if make in {GuardTransport, GuardAdapter}:
+        with pytest.raises(TypeError, match="'guard' must have no 'attempt_timeout', because a thread cannot be stopped"):
+            make(guard)
+    else:
+        make(guard)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_an_adaptive_rate_in_a_set_is_refused(make):
+    """It would never learn."""
+    limits = RateLimits(calls=AdaptiveRate(1, burst=1), inner=RateLimits(tokens=TokenBucket(1, burst=1)))
+    with pytest.raises(TypeError, match="'limiter' must have no AdaptiveRate in it"):
+        make(retry(), limiter=limits)
+    with pytest.raises(TypeError, match="'limiter' must have no AdaptiveRate in it"):
+        make(retry(), limiter=RateLimits(inner=RateLimits(calls=AdaptiveRate(1, burst=1))))
+    make(retry(), limiter=AdaptiveRate(1, burst=1))
+
+
+def test_a_client_in_the_place_of_a_transport():
+    with pytest.raises(TypeError, match="'transport' must be an httpx.BaseTransport or None, not <httpx.Client"), httpx.Client() as given:
+        GuardTransport(Guard(), given)
+    with pytest.raises(TypeError, match="'transport' must be an httpx.AsyncBaseTransport or None, not <httpx.AsyncClient"):
+        AsyncGuardTransport(Guard(), httpx.AsyncClient())

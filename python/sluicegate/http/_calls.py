@@ -14,9 +14,10 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sluicegate._core import KeyedLimiter, RateLimiter
+from sluicegate._adaptive_rate import AdaptiveRate
+from sluicegate._core import KeyedLimiter, RateLimiter, RateLimits, _refuse_coroutine_function
 from sluicegate._fallback import Fallback
-from sluicegate.http._heed import REFUSALS, heed
+from sluicegate.http._heed import REFUSALS, heed, members_of
 from sluicegate.http._limits import read_retry_after
 
 TYPE_CHECKING = False
@@ -98,12 +99,18 @@ class Calls:
         limiter: RateLimiter | KeyedLimiter | None,
         statuses: Collection[int],
         repeatable: Callable[[Any], bool] | None,
+        *,
+        is_async: bool = False,
     ) -> None:
         if not callable(getattr(guard, "call", None)) or not callable(getattr(guard, "call_async", None)) or isinstance(guard, type):
             raise TypeError(f"'guard' must be a Guard, a Retry or another object with call() and call_async(), not {guard!r}")
         for argument, function in (("key", key), ("repeatable", repeatable)):
             if function is not None and not callable(function):
                 raise TypeError(f"'{argument}' must be a function of the request or None, not {function!r}")
+            if function is not None:
+                _refuse_coroutine_function(argument, function)
+        if not is_async and getattr(guard, "_attempt_timeout", None) is not None:
+            raise TypeError(f"'guard' must have no 'attempt_timeout', because a thread cannot be stopped, not {guard!r}")
         fallback = guard if isinstance(guard, Fallback) else getattr(guard, "_fallback", None)
         if isinstance(fallback, Fallback) and fallback._memory is not None:
             raise TypeError(
@@ -112,6 +119,11 @@ class Calls:
             )
         if limiter is not None and not isinstance(limiter, (RateLimiter, KeyedLimiter)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"'limiter' must be a limiter or None, not {limiter!r}")
+        if isinstance(limiter, RateLimits) and any(isinstance(member, AdaptiveRate) for member in members_of(limiter)):
+            raise TypeError(
+                f"'limiter' must have no AdaptiveRate in it, because a set does not tell it how calls end, not {limiter!r}: "
+                "give the AdaptiveRate alone"
+            )
         if isinstance(limiter, KeyedLimiter) and key is None:
             raise TypeError("'key' must be a function of the request if 'limiter' is a keyed limiter")
         needs_key = getattr(guard, "_needs_key", None)  # only a guard says it, and it has `key` in any case
@@ -209,7 +221,7 @@ class Calls:
         if self._limiter is not None:
             limiter = self._limiter_of(request)
             # An AdaptiveRate also cuts its rate. If it is the guard's own, it does so when the attempt ends with the error.
-            if hasattr(limiter, "heed") and not (self._is_guards and status in self._statuses):
+            if isinstance(limiter, AdaptiveRate) and not (self._is_guards and status in self._statuses):
                 limiter.heed(_Seen(fields, status, timedelta(seconds=elapsed)))
             else:
                 heed(limiter, fields, status=status)
@@ -238,8 +250,20 @@ class Calls:
         return (
             method.upper() in _IDEMPOTENT
             or "idempotency-key" in headers
-            or (self._repeatable is not None and bool(self._repeatable(request)))
+            or (self._repeatable is not None and self._is_said_to_be_repeatable(request, self._repeatable))
         )
+
+    @staticmethod
+    def _is_said_to_be_repeatable(request: Any, repeatable: Callable[[Any], object]) -> bool:
+        try:
+            said = repeatable(request)
+            if not isinstance(said, bool):  # a coroutine, or a text such as "no", would count as true
+                raise TypeError(f"'repeatable' must return True or False, not {said!r}")
+        except Exception as mistake:
+            unsure: Any = mistake
+            unsure.repeatable = False  # nobody has said that the request may be sent again
+            raise
+        return said
 
 
 class _Way:

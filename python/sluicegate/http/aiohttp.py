@@ -63,7 +63,7 @@ class GuardMiddleware:
         statuses: Collection[int] = STATUSES,
         repeatable: Callable[[aiohttp.ClientRequest], bool] | None = None,
     ) -> None:
-        self._calls: Calls = Calls(_WIRE, guard, key, limiter, statuses, repeatable)
+        self._calls: Calls = Calls(_WIRE, guard, key, limiter, statuses, repeatable, is_async=True)
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
