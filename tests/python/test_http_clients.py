@@ -337,6 +337,33 @@ def test_a_time_limit_of_the_guard(bad, kind, limit):
             asked.close()
 
 
+def test_retries_around_a_client_do_not_multiply(bad, client):
+    """The client has repeated the request, and what it gives is a response: the error of `raise_for_status` is of that."""
+    app, address = bad
+    asked = client(retry(3, on=ErrorResponse))
+    outer = retry(3, on=(httpx.HTTPStatusError, requests.HTTPError, aiohttp.ClientResponseError))
+
+    async def ask_async():
+        if isinstance(asked, Aiohttp):
+            (await asked.session.get(address + "/flaky/99/503")).raise_for_status()
+        else:
+            (await asked.client.get(address + "/flaky/99/503")).raise_for_status()
+
+    def ask():
+        (asked.session if isinstance(asked, Requests) else asked.client).get(address + "/flaky/99/503").raise_for_status()
+
+    for times in (3, 6):  # the first call of a Retry is made in another way than one that has a deadline
+        with pytest.raises((httpx.HTTPStatusError, requests.HTTPError, aiohttp.ClientResponseError)):
+            if hasattr(asked, "loop"):
+                asked.loop.run(outer.call_async(ask_async))
+            elif times == 3:
+                outer.call(ask)
+            else:
+                Guard(total=60, retry=outer).call(ask)
+        assert app.seen["/flaky/99/503"] == times
+    assert outer.statistics().nested == 2
+
+
 def test_a_failure_without_an_end(bad, client):
     """A body that never ends is not waited for before the next attempt."""
     app, address = bad
