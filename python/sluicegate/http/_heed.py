@@ -38,10 +38,12 @@ def heed(
     Of a `RateLimits`, each limiter heeds what the server says of its name, or of the unit of that name, such as "tokens"; the pause is for
     all of them. Any other limiter heeds the limits in requests.
 
-    Raises TypeError for headers of another type, and for a `limiter` that is not one.
+    Raises TypeError for headers or a status of another type, and for a `limiter` that is not one.
     """
     if not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"'limiter' must be a limiter, and of a keyed limiter that of one key, not {limiter!r}")
+    if status is not None and (isinstance(status, bool) or not isinstance(status, int)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"'status' must be an int or None, not {status!r}")
     leaves: Any = limiter.limits if isinstance(limiter, RateLimits) else {"requests": limiter}
     for limit in read_limits(headers, now=now):
         leaf: Any = leaves.get(limit.name) if isinstance(limiter, RateLimits) else None

@@ -182,10 +182,11 @@ def limit_headers(limits: Iterable[Limit], retry_after: float | timedelta | None
 
     They are lists of structured fields, as draft-ietf-httpapi-ratelimit-headers-10 describes. A limit without a quota is not in
     RateLimit-Policy, and one without `remaining` not in RateLimit. Numbers are rounded so that they promise no more than there is: quota
-    and `remaining` down, times up; a debt is 0. Retry-After is at least 1, because clients take a 0 as a request to be asked at once.
+    and `remaining` down, times up; a debt is 0. Retry-After is at least 1, because clients take a 0 as a request to be asked at once,
+    and at most 31 days, also if `retry_after` is infinite, as it is for a limiter that admits nothing now.
 
     Raises ValueError for a name, a unit or a number that cannot be in a header, such as a name with a line break in it,
-    and TypeError for what is not a Limit.
+    and TypeError for what is not a Limit, and for a `retry_after` that is no time.
     """
     policies: list[str] = []
     states: list[str] = []
@@ -217,7 +218,9 @@ def limit_headers(limits: Iterable[Limit], retry_after: float | timedelta | None
         fields["RateLimit"] = ", ".join(states)
     if retry_after is not None:
         seconds = retry_after.total_seconds() if isinstance(retry_after, timedelta) else retry_after
-        fields["Retry-After"] = str(max(1, _up("retry_after", seconds)))
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"'retry_after' must be seconds, a timedelta or None, not {seconds!r}")
+        fields["Retry-After"] = str(whole_wait(_number("retry_after", seconds)))
     return fields
 
 
@@ -248,6 +251,8 @@ def _up(argument: str, value: float) -> int:
 def collect(headers: Any) -> dict[str, str]:
     """Return the headers by their names in lower case; lines with one name are joined to a list."""
     pairs = headers.items() if hasattr(headers, "items") else headers
+    if pairs is headers and hasattr(headers, "headers"):  # the body of a response could be iterated over
+        raise TypeError(f"'headers' must be a mapping of names to values, or pairs of them, not {headers!r}: write `response.headers`")
     lines: dict[str, list[str]] = {}
     try:
         for name, value in pairs:
