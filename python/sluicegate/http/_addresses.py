@@ -59,7 +59,7 @@ def address_reader(trusted: Iterable[str | Network] = (), v6_prefix: int = 64) -
     check_several("trusted", trusted, "networks, such as ['10.0.0.0/8']")
     networks = tuple(trusted)
     for each in networks:
-        if not isinstance(each, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(each, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise TypeError(f"'trusted' must be networks, such as '10.0.0.0/8', not {each!r}")
     return _reader(networks, count("v6_prefix", v6_prefix, 1, 128))
 

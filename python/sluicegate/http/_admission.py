@@ -385,7 +385,7 @@ class Rules:
         found: list[tuple[str, Iterable[str] | None, _Rule | None]] = []
         check_several("routes", routes, "Route objects")
         for route in routes:
-            if not isinstance(route, Route):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(route, Route):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
                 raise TypeError(f"'routes' must be Route objects, not {route!r}")
             rule = None
             if route.limiter is not None:

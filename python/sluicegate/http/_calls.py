@@ -117,7 +117,7 @@ class Calls:
                 f"'guard' must have no fallback with 'stale', because a response can be read only once, not {guard!r}: "
                 "put one with 'stale' around your function that makes the request and reads the answer"
             )
-        if limiter is not None and not isinstance(limiter, (RateLimiter, KeyedLimiter)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if limiter is not None and not isinstance(limiter, (RateLimiter, KeyedLimiter)):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise TypeError(f"'limiter' must be a limiter or None, not {limiter!r}")
         if isinstance(limiter, RateLimits) and any(isinstance(member, AdaptiveRate) for member in members_of(limiter)):
             raise TypeError(

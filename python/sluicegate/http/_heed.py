@@ -40,9 +40,9 @@ def heed(
 
     Raises TypeError for headers or a status of another type, and for a `limiter` that is not one.
     """
-    if not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
         raise TypeError(f"'limiter' must be a limiter, and of a keyed limiter that of one key, not {limiter!r}")
-    if status is not None and (isinstance(status, bool) or not isinstance(status, int)):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if status is not None and (isinstance(status, bool) or not isinstance(status, int)):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
         raise TypeError(f"'status' must be an int or None, not {status!r}")
     leaves: Any = limiter.limits if isinstance(limiter, RateLimits) else {"requests": limiter}
     for limit in read_limits(headers, now=now):

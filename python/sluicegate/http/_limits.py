@@ -192,11 +192,11 @@ def limit_headers(limits: Iterable[Limit], retry_after: float | timedelta | None
     states: list[str] = []
     check_several("limits", limits, "Limit objects")
     for limit in limits:
-        if not isinstance(limit, Limit):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(limit, Limit):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise TypeError(f"'limits' must be Limit objects, not {limit!r}")
-        if not isinstance(limit.unit, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(limit.unit, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise ValueError(f"'unit' must be a str, not {limit.unit!r}")
-        if not isinstance(limit.partition, (bytes, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(limit.partition, (bytes, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise ValueError(f"'partition' must be bytes or None, not {limit.partition!r}")
         partition = [] if limit.partition is None else [(_PARAMETERS["partition"][0], limit.partition)]
         if limit.quota is not None:
@@ -218,7 +218,7 @@ def limit_headers(limits: Iterable[Limit], retry_after: float | timedelta | None
         fields["RateLimit"] = ", ".join(states)
     if retry_after is not None:
         seconds = retry_after.total_seconds() if isinstance(retry_after, timedelta) else retry_after
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise TypeError(f"'retry_after' must be seconds, a timedelta or None, not {seconds!r}")
         fields["Retry-After"] = str(whole_wait(_number("retry_after", seconds)))
     return fields
@@ -233,7 +233,7 @@ def whole_wait(seconds: float) -> int:
 
 
 def _number(argument: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
         raise ValueError(f"'{argument}' must be a number, not {value!r}")
     # Of a subclass, which may round and print itself in its own way, only the number counts.
     number = float.__float__(value) if isinstance(value, float) else int.__index__(value)
@@ -257,9 +257,9 @@ def collect(headers: Any) -> dict[str, str]:
     try:
         for name, value in pairs:
             if isinstance(name, bytes):
-                name = name.decode("latin-1")  # noqa: PLW2901
+                name = name.decode("latin-1")  # noqa: PLW2901 - bytes are read as text, in place
             if isinstance(value, bytes):
-                value = value.decode("latin-1")  # noqa: PLW2901
+                value = value.decode("latin-1")  # noqa: PLW2901 - the same
             if isinstance(value, str):
                 lines.setdefault(name.lower(), []).append(value)
     except (TypeError, ValueError, AttributeError) as error:
@@ -275,7 +275,7 @@ def _moment(headers: dict[str, str], now: float | datetime | None) -> float:
     if now is not None:
         stamp = getattr(now, "timestamp", None)
         parse_retry_after("Thu, 01 Jan 1970 00:00:00 GMT", now=now)
-        return float(stamp() if stamp is not None else now)  # pyright: ignore[reportArgumentType]
+        return float(stamp() if stamp is not None else now)  # pyright: ignore[reportArgumentType]  # a number, after the check above
     sent = sent_at(headers.get)
     if sent is not None:
         return sent

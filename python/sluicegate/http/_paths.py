@@ -29,7 +29,7 @@ class Paths(Generic[_T]):
         self._values: dict[int, _T] = {}
         groups = 0
         for path, methods, value in patterns:
-            if not isinstance(path, str) or not path.startswith(("/", "*")):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(path, str) or not path.startswith(("/", "*")):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
                 raise ValueError(f"'{argument}' must have paths that begin with '/', not {path!r}")
             self._values[groups + 1] = value
             pattern, inner = _pattern(argument, path, groups + 2)
@@ -52,7 +52,7 @@ def _methods(argument: str, methods: Iterable[str] | None) -> str:
     if methods is None:
         return "[^ ]+"
     names = [methods] if isinstance(methods, str) else list(methods)
-    if not names or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z-]+", name) for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not names or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z-]+", name) for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
         raise ValueError(f"'{argument}' must have methods such as 'POST', not {methods!r}")
     names = [name.upper() for name in names]
     return f"(?:{'|'.join([*names, 'HEAD'] if 'GET' in names else names)})"

@@ -160,7 +160,7 @@ class _SizedBody(_Body):
     """A body of which the server can know the length, if it has one piece."""
 
     def __len__(self) -> int:
-        return len(self._body)  # pyright: ignore[reportArgumentType]
+        return len(self._body)  # pyright: ignore[reportArgumentType]  # it is made only of a body that has a length
 
     def __next__(self) -> bytes:
         piece = super().__next__()
