@@ -203,7 +203,7 @@ class AdaptiveRate(TokenBucket):
 
     def _obey(self, response: Any) -> int | None:
         """Heed the headers. Return the status."""
-        from sluicegate.http import heed
+        from sluicegate.http._heed import heed
 
         status = getattr(response, "status_code", None)
         if status is None:

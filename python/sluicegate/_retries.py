@@ -7,7 +7,7 @@ so an error is repeated by one layer alone:
 |--------------------------------------------------------------|-----------------------------------------|
 | which the other one would repeat too                         | the outer one: the inner makes one attempt |
 | which the other one would not repeat                         | the inner one                           |
-| which the inner one has repeated in vain, or one raised from it | no other: the outer raises it           |
+| which the inner one has repeated in vain, one raised from it, or one of the same response | no other: the outer raises it |
 
 Most calls succeed at once, and need no state of their own; so the first attempt of a call that has no deadline is made by the binding
 (`_FirstAttempts`), with a list in the place of that state, which has the `Retry`. When the attempt is over, the list stays in the context
@@ -142,7 +142,7 @@ class _Call:
             each = todo.pop()
             if each is None or id(each) in seen:
                 continue
-            if any(each is repeated for repeated in self.repeated):
+            if any(each is repeated or _is_of_response(each, repeated) for repeated in self.repeated):
                 return True
             seen.add(id(each))
             members = attribute_of(each, "exceptions")
@@ -150,6 +150,21 @@ class _Call:
                 todo += [member for member in members if isinstance(member, BaseException)]
             todo += (each.__cause__, each.__context__)
         return False
+
+
+def _is_of_response(error: BaseException, repeated: object) -> bool:
+    """Return whether an error is of the response that a repeated one has, as that of `raise_for_status` is.
+
+    A client of `sluicegate.http` gives the response of the last attempt to its caller, and with it the error is lost. An error of aiohttp's
+    has the headers of its response alone.
+    """
+    response = attribute_of(repeated, "response")
+    if response is None:
+        return False
+    if attribute_of(error, "response") is response:
+        return True
+    headers = attribute_of(error, "headers")
+    return headers is not None and headers is attribute_of(response, "headers")
 
 
 #: The call that this thread or task is in. Its first attempt has a list in its place: the `Retry`, and then the errors that were repeated

@@ -66,7 +66,10 @@ class Timeout:
         # The cancellation was ours if nobody else has asked for one meanwhile.
         ours = task.uncancel() <= self._cancelling if hasattr(task, "uncancel") else True
         if ours and kind is not None and issubclass(kind, asyncio.CancelledError):
-            raise TimeoutError(f"it took longer than {self._name!r}, which is {self._seconds:g} seconds") from error
+            late: Any = TimeoutError(f"it took longer than {self._name!r}, which is {self._seconds:g} seconds")
+            if getattr(error, "repeatable", True) is False:  # what was cancelled has said that it must not be done once more
+                late.repeatable = False
+            raise late from error
 
     def has_caused(self, error: BaseException) -> bool:
         """Return whether it is the cancellation that this time limit has asked for, and nobody else."""

@@ -71,6 +71,7 @@ ONE_THREAD_ONLY = {
     "test_rate_model": "one thread and its model; several side by side only take longer",
     "test_rate_storm": "a storm of threads already; several at once only take longer",
     "test_select": "signals, forks, the end of interpreters, and what one collection of the process finds",
+    "test_retry_after": ARGUMENTS,
     "test_retry_figures": FIGURES,
     "test_refusals": "errors and their texts: nothing is shared between threads",
     "test_semaphore_interrupts": "signals, forks, the end of interpreters, and what one collection of the process finds",

@@ -127,3 +127,22 @@ def test_no_header_raises(lines):
     assert isinstance(client_address(scope("10.0.0.1", *lines), TRUSTED), str)
     assert client_address(scope("10.0.0.1", *lines, "198.51.100.7, 10.0.0.2"), TRUSTED) == "198.51.100.7"
     assert client_address(scope("203.0.113.9", *lines), TRUSTED) == "203.0.113.9"
+
+
+def test_the_request_of_a_framework_is_refused():
+    """The error says what to give."""
+
+    class Flask:
+        environ = {"REMOTE_ADDR": "203.0.113.9"}
+
+    class Django:
+        META = {"REMOTE_ADDR": "203.0.113.9"}
+
+        def get(self, name):
+            return None
+
+    for request in (Flask(), Django(), object(), None):
+        with pytest.raises(
+            TypeError, match=r"give request\.environ \(Flask\), request\.META \(Django\) or request\.scope \(Starlette, FastAPI\)"
+        ):
+            client_address(request)

@@ -796,3 +796,59 @@ def test_the_permit_of_a_request_that_is_cancelled_in_line():
         assert slots.value == 1
 
     asyncio.run(main())
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------
+
+
+async def later(*_arguments):
+    return 1
+
+
+def test_functions_of_the_request_must_not_be_coroutine_functions(clock):
+    """What they return would be a coroutine: the same key for nobody, and no cost."""
+    for name in "key", "cost", "on_refused":
+        with pytest.raises(TypeError, match=f"'{name}' must be an ordinary function, not the coroutine function"):
+            RateLimitMiddleware(hello, bucket(clock), **{name: later})
+    for name in "key", "cost":
+        with pytest.raises(TypeError, match=f"'{name}' must be an ordinary function"):
+            RateLimitMiddleware(hello, routes=[Route("/", bucket(clock), **{name: later})])
+    for name in "priority", "on_refused":
+        with pytest.raises(TypeError, match=f"'{name}' must be an ordinary function"):
+            ConcurrencyLimitMiddleware(hello, AdaptiveConcurrency(target=1), **{name: later})
+
+
+def test_functions_of_the_request_that_return_something_else(clock):
+    with pytest.raises(TypeError, match="'cost' must return a number, not None"):
+        ask(RateLimitMiddleware(hello, bucket(clock), cost=lambda scope: None))
+    for app in (
+        RateLimitMiddleware(hello, ZeroRate(), on_refused=lambda scope, refusal: None),
+        ConcurrencyLimitMiddleware(hello, Semaphore(0), max_wait=0, on_refused=lambda scope, refusal: None),
+    ):
+        with pytest.raises(TypeError, match="'on_refused' must return an ASGI application, not None"):
+            ask(app)
+
+
+def test_an_application_of_wsgi():
+    """It is told at once which module has the middleware for it."""
+
+    def wsgi_app(environ, start_response):
+        return []
+
+    for make in (lambda: RateLimitMiddleware(wsgi_app, ZeroRate()), lambda: ConcurrencyLimitMiddleware(wsgi_app, Semaphore(1))):
+        with pytest.raises(
+            TypeError, match=r"'app' must be an ASGI application, .* of WSGI: import the middleware from sluicegate\.http\.wsgi"
+        ):
+            make()
+    RateLimitMiddleware(lambda *arguments: later(), ZeroRate())
+
+
+def test_a_set_with_a_semaphore_is_no_limit_of_a_rate():
+    limits = RateLimits(rate=RateLimits(inner=Semaphore(1), slow=TokenBucket(1, burst=1)), other=TokenBucket(1, burst=1))
+    for options in (
+        {"limiter": limits},
+        {"routes": [Route("/", limits)]},
+        {"limiter": KeyedTokenBucket(1, burst=1, max_keys=1), "overflow": limits},
+    ):
+        with pytest.raises(TypeError, match="must have no Semaphore in it, because it admits by permits only"):
+            RateLimitMiddleware(hello, **options)

@@ -305,6 +305,65 @@ def test_a_server_that_stalls(bad, client):
         wait_until(lambda times=times: app.seen["/stalls"] == times)  # the server may be slower than the time limit
 
 
+@pytest.mark.parametrize("kind", [AsyncHttpx, Aiohttp])
+@pytest.mark.parametrize("limit", ["attempt_timeout", "total"])
+def test_a_time_limit_of_the_guard(bad, kind, limit):
+    """Nobody knows what has been done when an attempt is cut off, so it is repeated only if that can do no harm."""
+    app, address = bad
+
+    async def stream():
+        yield b"x"
+
+    for method, body, headers, times in (
+        ("GET", None, None, 2),
+        ("PUT", b"x", None, 2),
+        ("POST", b"x", {"Idempotency-Key": "1"}, 2),
+        ("POST", b"x", None, 1),
+        ("PUT", stream(), None, 1),
+    ):
+        app.seen.clear()
+        # `total` is over all attempts of the guard; another `Retry` around the call obeys too.
+        inner, outer = (retry(2, on=OSError), retry(1)) if limit == "attempt_timeout" else (None, retry(2, on=TimeoutError))
+        asked = kind(Guard(retry=inner, **{limit: 0.2}))
+        request = asked.client.request if kind is AsyncHttpx else asked.session.request
+        given = {"content" if kind is AsyncHttpx else "data": body, "headers": headers}
+        try:
+            with pytest.raises(TimeoutError):
+                asked.loop.run(outer.call_async(request, method, address + "/stalls", **given))
+            wait_until(lambda times=times: app.seen["/stalls"] >= times)
+            time.sleep(0.05)
+            assert app.seen["/stalls"] == times, method
+        finally:
+            asked.close()
+
+
+def test_retries_around_a_client_do_not_multiply(bad, client):
+    """The client has repeated the request, and what it gives is a response: the error of `raise_for_status` is of that."""
+    app, address = bad
+    asked = client(retry(3, on=ErrorResponse))
+    outer = retry(3, on=(httpx.HTTPStatusError, requests.HTTPError, aiohttp.ClientResponseError))
+
+    async def ask_async():
+        if isinstance(asked, Aiohttp):
+            (await asked.session.get(address + "/flaky/99/503")).raise_for_status()
+        else:
+            (await asked.client.get(address + "/flaky/99/503")).raise_for_status()
+
+    def ask():
+        (asked.session if isinstance(asked, Requests) else asked.client).get(address + "/flaky/99/503").raise_for_status()
+
+    for times in (3, 6):  # the first call of a Retry is made in another way than one that has a deadline
+        with pytest.raises((httpx.HTTPStatusError, requests.HTTPError, aiohttp.ClientResponseError)):
+            if hasattr(asked, "loop"):
+                asked.loop.run(outer.call_async(ask_async))
+            elif times == 3:
+                outer.call(ask)
+            else:
+                Guard(total=60, retry=outer).call(ask)
+        assert app.seen["/flaky/99/503"] == times
+    assert outer.statistics().nested == 2
+
+
 def test_a_failure_without_an_end(bad, client):
     """A body that never ends is not waited for before the next attempt."""
     app, address = bad
@@ -696,3 +755,59 @@ def test_a_transport_in_the_other_kind_of_client():
         GuardTransport(Guard(), httpx.AsyncHTTPTransport())
     with pytest.raises(TypeError, match="'transport' must be an httpx.AsyncBaseTransport, not .*HTTPTransport"):
         AsyncGuardTransport(Guard(), httpx.HTTPTransport())
+
+
+MAKERS = [GuardTransport, AsyncGuardTransport, GuardMiddleware, GuardAdapter]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_functions_of_the_request_must_not_be_coroutine_functions(make):
+    """A coroutine counts as true: each POST would be repeated."""
+
+    async def later(request):
+        return False
+
+    with pytest.raises(TypeError, match="'repeatable' must be an ordinary function, not the coroutine function"):
+        make(retry(), repeatable=later)
+    with pytest.raises(TypeError, match="'key' must be an ordinary function, not the coroutine function"):
+        make(Guard(breaker=KeyedBreaker(max_keys=1)), key=later)
+
+
+def test_whether_a_request_is_repeatable_is_a_bool(bad, client):
+    app, address = bad
+    asked = client(retry(), repeatable=lambda request: "no")
+    with pytest.raises(TypeError, match="'repeatable' must return True or False, not 'no'"):
+        asked.ask("POST", address + "/flaky/9/500", b"x")
+    assert app.seen["/flaky/9/500"] == 1
+    asked = client(retry(), repeatable=lambda request: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        asked.ask("POST", address + "/flaky/9/500/a", b"x")
+    assert app.seen["/flaky/9/500/a"] == 1
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_time_limit_of_an_attempt_in_a_thread(make):
+    guard = Guard(attempt_timeout=1)
+    if make in {GuardTransport, GuardAdapter}:
+        with pytest.raises(TypeError, match="'guard' must have no 'attempt_timeout', because a thread cannot be stopped"):
+            make(guard)
+    else:
+        make(guard)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_an_adaptive_rate_in_a_set_is_refused(make):
+    """It would never learn."""
+    limits = RateLimits(calls=AdaptiveRate(1, burst=1), inner=RateLimits(tokens=TokenBucket(1, burst=1)))
+    with pytest.raises(TypeError, match="'limiter' must have no AdaptiveRate in it"):
+        make(retry(), limiter=limits)
+    with pytest.raises(TypeError, match="'limiter' must have no AdaptiveRate in it"):
+        make(retry(), limiter=RateLimits(inner=RateLimits(calls=AdaptiveRate(1, burst=1))))
+    make(retry(), limiter=AdaptiveRate(1, burst=1))
+
+
+def test_a_client_in_the_place_of_a_transport():
+    with pytest.raises(TypeError, match="'transport' must be an httpx.BaseTransport or None, not <httpx.Client"), httpx.Client() as given:
+        GuardTransport(Guard(), given)
+    with pytest.raises(TypeError, match="'transport' must be an httpx.AsyncBaseTransport or None, not <httpx.AsyncClient"):
+        AsyncGuardTransport(Guard(), httpx.AsyncClient())

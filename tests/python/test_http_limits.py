@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.http import Limit, limit_headers, read_limits, read_retry_after
+from sluicegate import TokenBucket
+from sluicegate.http import Limit, heed, limit_headers, read_limits, read_retry_after
 from sluicegate.http._fields import LARGEST, parse_list, serialize_member
 from sluicegate.http._times import parse_reset
 
@@ -304,9 +305,14 @@ def test_nothing_gets_into_a_header_through_a_name(name):
     for limit in (Limit(name, quota=1), Limit(name, remaining=1), Limit("a", quota=1, unit=name)):
         with pytest.raises(ValueError, match="must be printable ASCII"):
             limit_headers([limit])
-    for value in (math.nan, "1\r\nX: y", True, None):
+    for value in (math.nan, "1\r\nX: y", True):
         with pytest.raises(ValueError, match="must be a number"):
-            limit_headers([Limit(quota=1, reset_after=None)], retry_after=value) if value is not None else limit_headers([Limit(quota="x")])
+            limit_headers([Limit(quota=value)])
+    with pytest.raises(ValueError, match="must be a number"):
+        limit_headers([], math.nan)
+    for value in ("1\r\nX: y", "x", True, b"1"):
+        with pytest.raises(TypeError, match="'retry_after' must be seconds, a timedelta or None, not"):
+            limit_headers([], value)
 
 
 def test_a_number_without_an_end_is_the_largest():
@@ -316,7 +322,7 @@ def test_a_number_without_an_end_is_the_largest():
         assert told == {
             "RateLimit-Policy": '"default";q=999999999999999;w=999999999999999',
             "RateLimit": '"default";r=999999999999999;t=999999999999999',
-            "Retry-After": "999999999999999",
+            "Retry-After": "2678400",  # 31 days, as in the answers of the middlewares
         }
     assert limit_headers([Limit(remaining=-(10**400))]) == {"RateLimit": '"default";r=0'}
     for function in (read_limits, read_retry_after):
@@ -507,3 +513,21 @@ def test_what_is_no_limit_is_refused():
             limit_headers(wrong)
     with pytest.raises(ValueError, match="must be printable ASCII, not 5"):
         limit_headers([Limit(5, quota=1)])
+
+
+def test_a_response_in_the_place_of_its_headers():
+    class Response:
+        headers = {"Retry-After": "2"}
+
+        def __iter__(self):
+            return iter([b"a body"])
+
+    for call in (read_limits, read_retry_after, lambda response: heed(TokenBucket(1, burst=1), response)):
+        with pytest.raises(TypeError, match=r"'headers' must be .*: write `response\.headers`"):
+            call(Response())
+
+
+@pytest.mark.parametrize("status", ["429", True, 429.0])
+def test_a_status_is_an_int(status):
+    with pytest.raises(TypeError, match="'status' must be an int or None, not"):
+        heed(TokenBucket(1, burst=1), {"Retry-After": "2"}, status=status)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate import Semaphore, TokenBucket
 from sluicegate.http import Route
-from sluicegate.http._admission import Paths
+from sluicegate.http._paths import Paths
 from sluicegate.http.asgi import ConcurrencyLimitMiddleware, RateLimitMiddleware
 
 # How many inputs are tried: more with SLUICEGATE_MODEL_EXAMPLES=100000.
@@ -106,3 +106,15 @@ def test_no_path_keeps_a_middleware_busy():
     app = ConcurrencyLimitMiddleware(hello, Semaphore(1), exempt=["/{a}-{b}-{c}-{d}/x"])
     assert ask(app, path).status == ask(app, "/1-2-3-4/x").status == 200
     assert (app.statistics().admitted, app.statistics().not_limited) == (1, 1)
+
+
+@pytest.mark.parametrize("path", ["/u/<id>", "/u/<int:id>", "/u/:id", "/:a/b", "/search?q=*", "/a#b"])
+def test_paths_of_other_frameworks_are_refused(path):
+    """They would fit no request, and the route had no limit."""
+    for make in (
+        lambda: RateLimitMiddleware(hello, routes=[Route(path, TokenBucket(1, burst=1))]),
+        lambda: ConcurrencyLimitMiddleware(hello, Semaphore(1), exempt=[path]),
+    ):
+        with pytest.raises(ValueError, match=r"write `\{id\}`"):
+            make()
+    assert find(["/v1/a:b", "/{x}:c"], "/d:c") == 1

@@ -12,7 +12,7 @@ import pytest
 from helpers import wait_until
 from http_apps import Recording
 
-from sluicegate import AdaptiveConcurrency, KeyedTokenBucket, Semaphore, SlidingWindow, TokenBucket
+from sluicegate import AdaptiveConcurrency, KeyedTokenBucket, Semaphore, SlidingWindow, TokenBucket, ZeroRate
 from sluicegate.http import Limit, Refusal, Route, read_limits
 from sluicegate.http.wsgi import ConcurrencyLimitMiddleware, RateLimitMiddleware
 from sluicegate.testing import ManualClock
@@ -300,3 +300,22 @@ def test_what_a_middleware_shows():
     for wrong in (5, b"x"):
         with pytest.raises(TypeError, match="name"):
             RateLimitMiddleware(hello, TokenBucket(1, burst=1), name=wrong)
+
+
+def test_an_application_of_asgi():
+    """It is told at once which module has the middleware for it, and so is what answers in its place."""
+
+    async def asgi_app(scope, receive, send):
+        pass
+
+    for make in (
+        lambda: RateLimitMiddleware(asgi_app, TokenBucket(1, burst=1)),
+        lambda: ConcurrencyLimitMiddleware(asgi_app, Semaphore(1)),
+    ):
+        with pytest.raises(
+            TypeError, match=r"'app' must be a WSGI application, .* of ASGI: import the middleware from sluicegate\.http\.asgi"
+        ):
+            make()
+    limited = RateLimitMiddleware(lambda environ, start_response: [], ZeroRate(), on_refused=lambda environ, refusal: b"no")
+    with pytest.raises(TypeError, match="'on_refused' must return a WSGI application, not b'no'"):
+        limited({"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": "203.0.113.9"}, None)

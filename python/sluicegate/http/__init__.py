@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from sluicegate._retry_after import parse_retry_after
 from sluicegate.http._addresses import client_address
-from sluicegate.http._admission import Refusal, Route
-from sluicegate.http._calls import ErrorResponse, TooManyRequests, heed
+from sluicegate.http._admission import Route
+from sluicegate.http._calls import ErrorResponse, TooManyRequests
+from sluicegate.http._heed import heed
 from sluicegate.http._limits import Limit, limit_headers, read_limits, read_retry_after
+from sluicegate.http._problems import Refusal
 
 __all__ = [
     "ErrorResponse",

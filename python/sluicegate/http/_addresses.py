@@ -48,7 +48,8 @@ def client_address(
     prefix of `v6_prefix` bits: 64 for what one site at least has, 56 or 48 for what many get. An IPv4 address inside IPv6 (::ffff:a.b.c.d)
     is an IPv4 address. A peer whose name is not an address is returned as it is.
 
-    Raises ValueError for a network that cannot be read, or a prefix that is not in 1..128, and TypeError if `trusted` is not an iterable.
+    Raises ValueError for a network that cannot be read, or a prefix that is not in 1..128, and TypeError if `trusted` is not an iterable,
+    or for a request object of a framework: give its scope or environ.
     """
     return address_reader(trusted, v6_prefix)(scope_or_environ)
 
@@ -58,7 +59,7 @@ def address_reader(trusted: Iterable[str | Network] = (), v6_prefix: int = 64) -
     check_several("trusted", trusted, "networks, such as ['10.0.0.0/8']")
     networks = tuple(trusted)
     for each in networks:
-        if not isinstance(each, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(each, (str, ipaddress.IPv4Network, ipaddress.IPv6Network)):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise TypeError(f"'trusted' must be networks, such as '10.0.0.0/8', not {each!r}")
     return _reader(networks, count("v6_prefix", v6_prefix, 1, 128))
 
@@ -122,6 +123,12 @@ def _address(text: str) -> Address | None:
 
 
 def _peer(request: Mapping[str, Any]) -> str:
+    # Starlette's request is a mapping as its scope is.
+    if type(request) is not dict and (not hasattr(request, "get") or hasattr(request, "environ") or hasattr(request, "META")):
+        raise TypeError(
+            f"the request must be an ASGI scope or a WSGI environ, not {request!r}: "
+            "give request.environ (Flask), request.META (Django) or request.scope (Starlette, FastAPI)"
+        )
     if "REMOTE_ADDR" in request or "wsgi.version" in request:
         return request.get("REMOTE_ADDR") or ""
     client = request.get("client")

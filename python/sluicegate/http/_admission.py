@@ -1,18 +1,15 @@
 """What the middlewares for ASGI and WSGI have in common: the limit of a request, its admission, and its refusal.
 
-Nothing waits here, and a request looks at one limit only. A route is found by one regular expression, whatever the number of routes, in
-time that grows with the length of a request's path and no faster: the path is chosen by whoever asks. When
-all keys of a keyed limiter are in use, because somebody floods it with new ones, the requests of new keys share one limit of their own: so
-a flood takes no memory, cannot make room for itself, and does not lock a newcomer out for good.
+Nothing waits here, and a request looks at one limit only. When all keys of a keyed limiter are in use, because somebody floods it with new
+ones, the requests of new keys share one limit of their own: so a flood takes no memory, cannot make room for itself, and does not lock a
+newcomer out for good.
 """
 
 from __future__ import annotations
 
-import json
+import inspect
 import math
-import re
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sluicegate._arguments import check_callable, check_name, check_several
@@ -25,27 +22,32 @@ from sluicegate._core import (
     LeakyBucketKey,
     RateLimiter,
     RateLimits,
+    Semaphore,
     SlidingWindow,
     SlidingWindowKey,
     TokenBucket,
     TokenBucketKey,
+    _refuse_coroutine_function,
 )
 from sluicegate._exceptions import RateLimited
+from sluicegate._functions import is_coroutine_function
 from sluicegate._retries import Counter
 from sluicegate.http._addresses import address_reader
 from sluicegate.http._fields import LARGEST, serialize_string
+from sluicegate.http._heed import members_of
 from sluicegate.http._limits import whole_wait
+from sluicegate.http._paths import Paths
+from sluicegate.http._problems import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable
 
     from sluicegate._statistics import MiddlewareStatistics
     from sluicegate.http._addresses import Network
 
-__all__ = ["Answer", "Counts", "Middleware", "Paths", "RateLimiting", "Refusal", "Route", "check_app", "problem"]
+__all__ = ["Answer", "Counts", "Middleware", "RateLimiting", "Route", "check_app"]
 
-_T = TypeVar("_T")
 _App = TypeVar("_App")
 
 
@@ -71,20 +73,6 @@ class Route:
     key: Callable[[Any], Hashable] | None = None
     cost: float | Callable[[Any], float] = 1
     overflow: RateLimiter | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a request was refused: `status`, after how many seconds a new one is worthwhile, and the headers that tell the client.
-
-    `retry_after` is infinite for a request that costs more than its limit ever admits; its status is 413, and it has no Retry-After.
-    `limit` is the name of the limiter, or None if it has none.
-    """
-
-    status: int
-    retry_after: float
-    limit: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Answer:
@@ -127,6 +115,17 @@ class Middleware:
 
     app: Any
     _counts: Counts
+    #: ASGI or WSGI.
+    _protocol: str
+    _on_refused: Callable[[Any, Refusal], Any]
+
+    def _answer_of(self, request: Any, refusal: Refusal) -> Any:
+        """Return the application that answers a request that is refused."""
+        answer = self._on_refused(request, refusal)
+        if not callable(answer):
+            an = "an ASGI" if self._protocol == "ASGI" else "a WSGI"
+            raise TypeError(f"'on_refused' must return {an} application, not {answer!r}")
+        return answer
 
     def statistics(self) -> MiddlewareStatistics:
         """Return a snapshot of what became of the requests. The limiters have their own."""
@@ -135,65 +134,6 @@ class Middleware:
     def __repr__(self) -> str:
         kind = type(self)
         return f"<{kind.__module__}.{kind.__qualname__}{self._counts.label()} at {id(self):#x} of {self.app!r}>"
-
-
-class Paths(Generic[_T]):
-    """Finds what belongs to a method and a path; the first pattern that fits decides."""
-
-    def __init__(self, argument: str, patterns: Iterable[tuple[str, Iterable[str] | None, _T]]) -> None:
-        parts: list[str] = []
-        self._values: dict[int, _T] = {}
-        groups = 0
-        for path, methods, value in patterns:
-            if not isinstance(path, str) or not path.startswith(("/", "*")):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ValueError(f"'{argument}' must have paths that begin with '/', not {path!r}")
-            self._values[groups + 1] = value
-            pattern, inner = _pattern(argument, path, groups + 2)
-            parts.append(f"({_methods(argument, methods)} {pattern})")
-            groups += 1 + inner
-        self._match: Callable[[str], re.Match[str] | None] | None = (
-            re.compile("|".join(parts), re.DOTALL | re.ASCII).fullmatch if parts else None
-        )
-
-    def find(self, method: str, path: str, otherwise: _T) -> _T:
-        """Return what belongs to the first pattern that fits."""
-        if self._match is None:
-            return otherwise
-        found = self._match(f"{method.upper()} {path}")  # as frameworks read it, whatever the client has written
-        # The group of a whole pattern is the last one to be closed.
-        return otherwise if found is None or found.lastindex is None else self._values[found.lastindex]
-
-
-def _methods(argument: str, methods: Iterable[str] | None) -> str:
-    if methods is None:
-        return "[^ ]+"
-    names = [methods] if isinstance(methods, str) else list(methods)
-    if not names or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z-]+", name) for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"'{argument}' must have methods such as 'POST', not {methods!r}")
-    names = [name.upper() for name in names]
-    return f"(?:{'|'.join([*names, 'HEAD'] if 'GET' in names else names)})"
-
-
-def _pattern(argument: str, path: str, group: int) -> tuple[str, int]:
-    """Return the regular expression for a path, whose groups are numbered from `group` on, and how many it has.
-
-    It fits or fails in linear time. A name with another one behind it in the same segment ends where the text between them comes first: if
-    the rest does not fit there, it fits nowhere, because a name takes any text. That place is found in a lookahead, into which a search
-    never goes back. (Python 3.10 has no atomic groups.) Other names end at one place only.
-    """
-    whole, has_rest = (path[:-1], True) if path.endswith("*") else (path, False)
-    pieces = re.split(r"\{[A-Za-z_][A-Za-z0-9_]*\}", whole)
-    if any(letter in piece for piece in pieces for letter in "{}*"):
-        raise ValueError(f"'{argument}' must have paths with whole names in braces, and '*' at the end only, not {path!r}")
-    parts = [re.escape(pieces[0])]
-    inner = 0
-    for piece in pieces[1:]:
-        text = f"[^/]+{re.escape(piece)}"
-        if len(parts) < len(pieces) - 1 and "/" not in piece:
-            text = f"(?=(?P<_{group + inner}>[^/]+?{re.escape(piece)}))(?P=_{group + inner})"
-            inner += 1
-        parts.append(text)
-    return "".join(parts) + (".*" if has_rest else ""), inner
 
 
 class _Policy:
@@ -272,15 +212,20 @@ def _check_cost(limiter: Any, cost: float) -> None:
 class _Rule:
     """One limiter, and how requests come under it."""
 
-    def __init__(self, argument: str, limiter: Any, key: Any, cost: Any, overflow: Any, has_fields: bool, counts: Counts) -> None:
+    def __init__(self, limiter: Any, key: Any, cost: Any, overflow: Any, has_fields: bool, counts: Counts) -> None:
         if not isinstance(limiter, (RateLimiter, KeyedLimiter)):
-            raise TypeError(f"'{argument}' must be a limiter or a keyed limiter, not {limiter!r}")
+            raise TypeError(f"'limiter' must be a limiter or a keyed limiter, not {limiter!r}")
         if not callable(cost) and (isinstance(cost, bool) or not isinstance(cost, (int, float))):
             raise TypeError(f"'cost' must be a number or a function of the request, not {cost!r}")
         if not callable(key):
             raise TypeError(f"'key' must be a function of the request, not {key!r}")
         if overflow is not None and not isinstance(overflow, RateLimiter):
             raise TypeError(f"'overflow' must be a limiter or None, not {overflow!r}")
+        for argument, function in (("key", key), ("cost", cost)):
+            if callable(function):
+                _refuse_coroutine_function(argument, function)
+        for argument, each in (("limiter", limiter), ("overflow", overflow)):
+            _refuse_semaphore(argument, each)
         self._limiter: Any = limiter
         self._key: Callable[[Any], Any] = key
         self._cost: Any = cost
@@ -308,6 +253,10 @@ class _Rule:
             return None
         try:
             return self._answer(key, cost)
+        except TypeError:
+            if self._of is not None and not isinstance(cost, (int, float)):
+                raise TypeError(f"'cost' must return a number, not {cost!r}") from None
+            raise
         except (ValueError, OverflowError):
             if not 0 <= cost < math.inf:  # that is no cost, and a mistake of the program
                 raise
@@ -370,11 +319,47 @@ def _policies(limiter: Any) -> list[tuple[_Policy, Any]]:
     return [(_Policy(limiter.name, type(limiter)), limiter)]
 
 
-def check_app(app: object, on_refused: object) -> None:
-    """Refuse what is no application, and what cannot answer in its place."""
+def _refuse_semaphore(argument: str, limiter: Any) -> None:
+    """Refuse a set with a semaphore, which admits by permits only: each request would be an error of the server."""
+    if isinstance(limiter, RateLimits) and any(isinstance(member, Semaphore) for member in members_of(limiter)):
+        raise TypeError(
+            f"'{argument}' must have no Semaphore in it, because it admits by permits only, not {limiter!r}: "
+            "give the semaphore to a ConcurrencyLimitMiddleware"
+        )
+
+
+def check_app(app: object, on_refused: object, protocol: str) -> None:
+    """Refuse what is no application of the protocol, ASGI or WSGI, and what cannot answer in its place."""
     if not callable(app):
         raise TypeError(f"'app' must be an application, not {app!r}")
+    if _is_of_other_kind(app, protocol):
+        an, other = ("an", "WSGI") if protocol == "ASGI" else ("a", "ASGI")
+        raise TypeError(
+            f"'app' must be {an} {protocol} application, and {app!r} is one of {other}: "
+            f"import the middleware from sluicegate.http.{other.lower()}"
+        )
     check_callable("on_refused", on_refused, "a function of the request and the refusal")
+    if on_refused is not None:
+        _refuse_coroutine_function("on_refused", on_refused)
+
+
+def _is_of_other_kind(app: Any, protocol: str) -> bool:
+    """Say whether an application is certainly of the other protocol: ASGI takes three arguments and is awaited, WSGI takes two."""
+    if protocol == "WSGI":
+        return is_coroutine_function(app)
+    try:
+        signature = inspect.signature(app)
+    except (TypeError, ValueError):  # nothing is known of it
+        return False
+    return _takes(signature, 2) and not _takes(signature, 3)
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 class Rules:
@@ -396,16 +381,16 @@ class Rules:
         address = address_reader(trusted, v6_prefix)
         if key is None:
             key = address
-        self._default: _Rule | None = None if limiter is None else _Rule("limiter", limiter, key, cost, overflow, headers, self.counts)
+        self._default: _Rule | None = None if limiter is None else _Rule(limiter, key, cost, overflow, headers, self.counts)
         found: list[tuple[str, Iterable[str] | None, _Rule | None]] = []
         check_several("routes", routes, "Route objects")
         for route in routes:
-            if not isinstance(route, Route):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(route, Route):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
                 raise TypeError(f"'routes' must be Route objects, not {route!r}")
             rule = None
             if route.limiter is not None:
                 route_key = key if route.key is None else route.key
-                rule = _Rule("limiter", route.limiter, route_key, route.cost, route.overflow, headers, self.counts)
+                rule = _Rule(route.limiter, route_key, route.cost, route.overflow, headers, self.counts)
             found.append((route.path, route.methods, rule))
         if limiter is None and not any(rule for _, _, rule in found):
             raise ValueError("'limiter' can be None only if there is a route with a limiter")
@@ -442,7 +427,7 @@ class RateLimiting(Middleware, Generic[_App]):
         on_refused: Callable[[Any, Refusal], _App] | None = None,
         name: str | None = None,
     ) -> None:
-        check_app(app, on_refused)
+        check_app(app, on_refused, self._protocol)
         self.app: _App = app
         self._rules: Rules = Rules(limiter, routes, key, cost, overflow, trusted, v6_prefix, headers, name)
         self._counts = self._rules.counts
@@ -451,27 +436,3 @@ class RateLimiting(Middleware, Generic[_App]):
     def _answer_to_refused(self, request: Any, refusal: Refusal, /) -> _App:
         """Return the application that answers a refused request, unless `on_refused` is given."""
         raise NotImplementedError
-
-
-_TITLES = {413: "Content Too Large", 429: "Too Many Requests", 503: "Service Unavailable"}
-_TYPES = {
-    413: "about:blank",
-    429: "https://iana.org/assignments/http-problem-types#quota-exceeded",
-    503: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-}
-
-
-@lru_cache(maxsize=256)
-def _body(status: int, limit: str | None) -> bytes:
-    fields: dict[str, Any] = {"type": _TYPES[status], "title": _TITLES[status], "status": status}
-    if status == 413:
-        fields["detail"] = f"The request costs more than the limit {limit or 'default'!r} ever admits."
-    if status == 429:
-        fields["violated-policies"] = [limit or "default"]
-    return json.dumps(fields).encode()
-
-
-def problem(refusal: Refusal) -> tuple[list[tuple[str, str]], bytes]:
-    """Return the headers and the body (RFC 9457) of the answer to a request that is refused."""
-    body = _body(refusal.status, refusal.limit)
-    return [*refusal.headers.items(), ("Content-Type", "application/problem+json"), ("Content-Length", str(len(body)))], body

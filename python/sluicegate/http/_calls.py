@@ -9,32 +9,28 @@ has done nothing: it was never sent, or the server has refused it. Otherwise its
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from datetime import timedelta
-from math import inf
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sluicegate._core import KeyedLimiter, RateLimiter, RateLimits
+from sluicegate._adaptive_rate import AdaptiveRate
+from sluicegate._core import KeyedLimiter, RateLimiter, RateLimits, _refuse_coroutine_function
 from sluicegate._fallback import Fallback
-from sluicegate._retry_after import LONGEST_PAUSE
-from sluicegate.http._limits import read_limits, read_retry_after
+from sluicegate.http._heed import REFUSALS, heed, members_of
+from sluicegate.http._limits import read_retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
-    from datetime import datetime
 
-    from sluicegate.http._limits import Headers
-
-__all__ = ["SMALL", "STATUSES", "Caller", "Calls", "ErrorResponse", "TooManyRequests", "Wire", "heed"]
+__all__ = ["SMALL", "STATUSES", "Caller", "Calls", "ErrorResponse", "TooManyRequests", "Wire"]
 
 _T = TypeVar("_T")
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 #: The responses that are failures, if nothing else is said.
 STATUSES = (429, 500, 502, 503, 504)
-#: The responses by which a server refuses: 403 is GitHub's, if it says when to come back.
-_REFUSALS = frozenset({403, 429, 503})
 #: Bodies of failures up to this size, as they are sent, are read at once, so that the connection is free while the next attempt waits.
 SMALL = 65_536
 
@@ -73,44 +69,6 @@ class TooManyRequests(ErrorResponse):
     """The response 429: the server is well, and the client asks too much. Name it in the `ignore` of a `CircuitBreaker`."""
 
 
-def heed(
-    limiter: RateLimiter,
-    headers: Headers,
-    *,
-    status: int | None = None,
-    now: float | datetime | None = None,
-) -> None:
-    """Lower a limiter to what the headers of a response say, so that what shares it asks no more than the server has left.
-
-    If the server says that less remains than the limiter would admit, the limiter is debited with the difference. If nothing remains, it is
-    paused until the limit is reset; and if the `status` is 429, 503 or 403, for as long as `read_retry_after` says. No pause is longer than
-    600 seconds. The limiter's rate is not changed, so it never admits more than it would have by itself.
-
-    Of a `RateLimits`, each limiter heeds what the server says of its name, or of the unit of that name, such as "tokens"; the pause is for
-    all of them. Any other limiter heeds the limits in requests.
-
-    Raises TypeError for headers of another type, and for a `limiter` that is not one.
-    """
-    if not isinstance(limiter, RateLimiter):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"'limiter' must be a limiter, and of a keyed limiter that of one key, not {limiter!r}")
-    leaves: Any = limiter.limits if isinstance(limiter, RateLimits) else {"requests": limiter}
-    for limit in read_limits(headers, now=now):
-        leaf: Any = leaves.get(limit.name) if isinstance(limiter, RateLimits) else None
-        if leaf is None:
-            leaf = leaves.get(limit.unit)
-        if limit.remaining is None or not isinstance(leaf, RateLimiter):
-            continue
-        more: float = leaf.tokens - limit.remaining
-        if 0 < more < inf:  # an UnlimitedRate cannot be lowered
-            leaf.debit(more)
-        if limit.remaining < 1 and limit.reset_after is not None:
-            leaf.pause_for(min(limit.reset_after, LONGEST_PAUSE))
-    if status in _REFUSALS:
-        retry_after = read_retry_after(headers, status=status, now=now)
-        if retry_after is not None:
-            limiter.pause_for(min(retry_after, LONGEST_PAUSE))
-
-
 class _Seen(NamedTuple):
     """What a limiter needs to know of a response. httpx has no `elapsed` before the response has been read."""
 
@@ -141,20 +99,31 @@ class Calls:
         limiter: RateLimiter | KeyedLimiter | None,
         statuses: Collection[int],
         repeatable: Callable[[Any], bool] | None,
+        *,
+        is_async: bool = False,
     ) -> None:
         if not callable(getattr(guard, "call", None)) or not callable(getattr(guard, "call_async", None)) or isinstance(guard, type):
             raise TypeError(f"'guard' must be a Guard, a Retry or another object with call() and call_async(), not {guard!r}")
         for argument, function in (("key", key), ("repeatable", repeatable)):
             if function is not None and not callable(function):
                 raise TypeError(f"'{argument}' must be a function of the request or None, not {function!r}")
+            if function is not None:
+                _refuse_coroutine_function(argument, function)
+        if not is_async and getattr(guard, "_attempt_timeout", None) is not None:
+            raise TypeError(f"'guard' must have no 'attempt_timeout', because a thread cannot be stopped, not {guard!r}")
         fallback = guard if isinstance(guard, Fallback) else getattr(guard, "_fallback", None)
         if isinstance(fallback, Fallback) and fallback._memory is not None:
             raise TypeError(
                 f"'guard' must have no fallback with 'stale', because a response can be read only once, not {guard!r}: "
                 "put one with 'stale' around your function that makes the request and reads the answer"
             )
-        if limiter is not None and not isinstance(limiter, (RateLimiter, KeyedLimiter)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if limiter is not None and not isinstance(limiter, (RateLimiter, KeyedLimiter)):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise TypeError(f"'limiter' must be a limiter or None, not {limiter!r}")
+        if isinstance(limiter, RateLimits) and any(isinstance(member, AdaptiveRate) for member in members_of(limiter)):
+            raise TypeError(
+                f"'limiter' must have no AdaptiveRate in it, because a set does not tell it how calls end, not {limiter!r}: "
+                "give the AdaptiveRate alone"
+            )
         if isinstance(limiter, KeyedLimiter) and key is None:
             raise TypeError("'key' must be a function of the request if 'limiter' is a keyed limiter")
         needs_key = getattr(guard, "_needs_key", None)  # only a guard says it, and it has `key` in any case
@@ -222,7 +191,7 @@ class Calls:
                 error = way.judge(response)
                 if error is not None and self._is_small(response):
                     await read(response)
-            except Exception as broken:
+            except (Exception, CancelledError) as broken:  # a time limit cancels, and takes the mark over
                 self._mark(broken, request)
                 raise
             if error is not None:
@@ -252,7 +221,7 @@ class Calls:
         if self._limiter is not None:
             limiter = self._limiter_of(request)
             # An AdaptiveRate also cuts its rate. If it is the guard's own, it does so when the attempt ends with the error.
-            if hasattr(limiter, "heed") and not (self._is_guards and status in self._statuses):
+            if isinstance(limiter, AdaptiveRate) and not (self._is_guards and status in self._statuses):
                 limiter.heed(_Seen(fields, status, timedelta(seconds=elapsed)))
             else:
                 heed(limiter, fields, status=status)
@@ -260,12 +229,12 @@ class Calls:
             return None
         method, headers, replayable = self._wire.request_facts(request)
         retry_after = read_retry_after(fields, status=status)
-        is_refusal = status == 429 or (status in _REFUSALS and retry_after is not None)
+        is_refusal = status == 429 or (status in REFUSALS and retry_after is not None)
         repeatable = replayable and (is_refusal or self._is_idempotent(request, method, headers))
         return (TooManyRequests if status == 429 else ErrorResponse)(response, status, retry_after, repeatable)
 
     def _mark(self, error: Any, request: Any) -> None:
-        """Say on an error of the client library whether the request may be sent again."""
+        """Say on an error of the client library, or on a cancellation, whether the request may be sent again."""
         method, headers, replayable = self._wire.request_facts(request)
         if not (replayable and (self._wire.was_not_sent(error) or self._is_idempotent(request, method, headers))):
             error.repeatable = False
@@ -281,8 +250,20 @@ class Calls:
         return (
             method.upper() in _IDEMPOTENT
             or "idempotency-key" in headers
-            or (self._repeatable is not None and bool(self._repeatable(request)))
+            or (self._repeatable is not None and self._is_said_to_be_repeatable(request, self._repeatable))
         )
+
+    @staticmethod
+    def _is_said_to_be_repeatable(request: Any, repeatable: Callable[[Any], object]) -> bool:
+        try:
+            said = repeatable(request)
+            if not isinstance(said, bool):  # a coroutine, or a text such as "no", would count as true
+                raise TypeError(f"'repeatable' must return True or False, not {said!r}")
+        except Exception as mistake:
+            unsure: Any = mistake
+            unsure.repeatable = False  # nobody has said that the request may be sent again
+            raise
+        return said
 
 
 class _Way:

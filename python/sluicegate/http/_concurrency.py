@@ -15,10 +15,12 @@ import inspect
 from weakref import WeakKeyDictionary
 
 from sluicegate._arguments import check_callable, check_several
-from sluicegate._core import _duration
+from sluicegate._core import _duration, _refuse_coroutine_function
 from sluicegate._exceptions import Overloaded, Refused
-from sluicegate.http._admission import Counts, Paths, Refusal
+from sluicegate.http._admission import Counts
 from sluicegate.http._limits import whole_wait
+from sluicegate.http._paths import Paths
+from sluicegate.http._problems import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class Slots:
         if priority is not None and not ("priority" in parameters or takes_all):
             raise TypeError(f"'priority' must be None, because the permits of {limiter!r} have no priority")
         check_callable("priority", priority, "a function of the request")
+        if priority is not None:
+            _refuse_coroutine_function("priority", priority)
         patience = _duration("max_wait", max_wait)
         self._permit: Callable[..., Any] = permit
         self._priority: Callable[[Any], int] | None = priority

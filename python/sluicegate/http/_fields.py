@@ -116,7 +116,7 @@ def _serialized(value: int | str | bytes) -> str:
 
 def serialize_string(text: str) -> str:
     """Return it in quotation marks. Only printable ASCII is a string: no line break can get into a header."""
-    if not isinstance(text, str) or not _PRINTABLE.fullmatch(text):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(text, str) or not _PRINTABLE.fullmatch(text):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
         raise ValueError(f"the name of a limit in a header must be printable ASCII, not {text!r}")
     # The method of a subclass could return another text than the one that was looked at.
     return '"' + str.replace(text, "\\", "\\\\").replace('"', '\\"') + '"'

@@ -182,20 +182,21 @@ def limit_headers(limits: Iterable[Limit], retry_after: float | timedelta | None
 
     They are lists of structured fields, as draft-ietf-httpapi-ratelimit-headers-10 describes. A limit without a quota is not in
     RateLimit-Policy, and one without `remaining` not in RateLimit. Numbers are rounded so that they promise no more than there is: quota
-    and `remaining` down, times up; a debt is 0. Retry-After is at least 1, because clients take a 0 as a request to be asked at once.
+    and `remaining` down, times up; a debt is 0. Retry-After is at least 1, because clients take a 0 as a request to be asked at once,
+    and at most 31 days, also if `retry_after` is infinite, as it is for a limiter that admits nothing now.
 
     Raises ValueError for a name, a unit or a number that cannot be in a header, such as a name with a line break in it,
-    and TypeError for what is not a Limit.
+    and TypeError for what is not a Limit, and for a `retry_after` that is no time.
     """
     policies: list[str] = []
     states: list[str] = []
     check_several("limits", limits, "Limit objects")
     for limit in limits:
-        if not isinstance(limit, Limit):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(limit, Limit):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise TypeError(f"'limits' must be Limit objects, not {limit!r}")
-        if not isinstance(limit.unit, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(limit.unit, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise ValueError(f"'unit' must be a str, not {limit.unit!r}")
-        if not isinstance(limit.partition, (bytes, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(limit.partition, (bytes, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
             raise ValueError(f"'partition' must be bytes or None, not {limit.partition!r}")
         partition = [] if limit.partition is None else [(_PARAMETERS["partition"][0], limit.partition)]
         if limit.quota is not None:
@@ -217,7 +218,9 @@ def limit_headers(limits: Iterable[Limit], retry_after: float | timedelta | None
         fields["RateLimit"] = ", ".join(states)
     if retry_after is not None:
         seconds = retry_after.total_seconds() if isinstance(retry_after, timedelta) else retry_after
-        fields["Retry-After"] = str(max(1, _up("retry_after", seconds)))
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
+            raise TypeError(f"'retry_after' must be seconds, a timedelta or None, not {seconds!r}")
+        fields["Retry-After"] = str(whole_wait(_number("retry_after", seconds)))
     return fields
 
 
@@ -230,7 +233,7 @@ def whole_wait(seconds: float) -> int:
 
 
 def _number(argument: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller checks types
         raise ValueError(f"'{argument}' must be a number, not {value!r}")
     # Of a subclass, which may round and print itself in its own way, only the number counts.
     number = float.__float__(value) if isinstance(value, float) else int.__index__(value)
@@ -248,13 +251,15 @@ def _up(argument: str, value: float) -> int:
 def collect(headers: Any) -> dict[str, str]:
     """Return the headers by their names in lower case; lines with one name are joined to a list."""
     pairs = headers.items() if hasattr(headers, "items") else headers
+    if pairs is headers and hasattr(headers, "headers"):  # the body of a response could be iterated over
+        raise TypeError(f"'headers' must be a mapping of names to values, or pairs of them, not {headers!r}: write `response.headers`")
     lines: dict[str, list[str]] = {}
     try:
         for name, value in pairs:
             if isinstance(name, bytes):
-                name = name.decode("latin-1")  # noqa: PLW2901
+                name = name.decode("latin-1")  # noqa: PLW2901 - bytes are read as text, in place
             if isinstance(value, bytes):
-                value = value.decode("latin-1")  # noqa: PLW2901
+                value = value.decode("latin-1")  # noqa: PLW2901 - the same
             if isinstance(value, str):
                 lines.setdefault(name.lower(), []).append(value)
     except (TypeError, ValueError, AttributeError) as error:
@@ -270,7 +275,7 @@ def _moment(headers: dict[str, str], now: float | datetime | None) -> float:
     if now is not None:
         stamp = getattr(now, "timestamp", None)
         parse_retry_after("Thu, 01 Jan 1970 00:00:00 GMT", now=now)
-        return float(stamp() if stamp is not None else now)  # pyright: ignore[reportArgumentType]
+        return float(stamp() if stamp is not None else now)  # pyright: ignore[reportArgumentType]  # a number, after the check above
     sent = sent_at(headers.get)
     if sent is not None:
         return sent

@@ -44,12 +44,8 @@ class GuardMiddleware:
     `guard.key`, for a guard with keyed layers, such as `lambda request: request.url.host`. `limiter` is lowered to what each response says:
     see `heed`.
 
-    A response with one of the `statuses` is an error for the guard: an `ErrorResponse`, or `TooManyRequests` for 429. If the guard makes no
-    further attempt, it is what the session gets. Errors of aiohttp and of the guard are raised as they are.
-
-    A request is sent again only if that can do no harm: if its method is idempotent, if it has an Idempotency-Key, if `repeatable(request)`
-    says so, or if the server has certainly done nothing (it was not reached, or it answered 429, or 503 with a Retry-After); and if its
-    body is there to be sent again. A request that is cancelled holds nothing.
+    Which responses are errors for the guard, and which requests are sent again, is as in `sluicegate.http.httpx.GuardTransport`. A request
+    that is cancelled holds nothing.
 
     Raises TypeError or ValueError for an invalid argument.
     """
@@ -63,7 +59,7 @@ class GuardMiddleware:
         statuses: Collection[int] = STATUSES,
         repeatable: Callable[[aiohttp.ClientRequest], bool] | None = None,
     ) -> None:
-        self._calls: Calls = Calls(_WIRE, guard, key, limiter, statuses, repeatable)
+        self._calls: Calls = Calls(_WIRE, guard, key, limiter, statuses, repeatable, is_async=True)
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]

@@ -13,8 +13,9 @@ from asyncio import get_running_loop
 
 from sluicegate._core import _duration
 from sluicegate._exceptions import Refused
-from sluicegate.http._admission import Middleware, RateLimiting, Refusal, check_app, problem
+from sluicegate.http._admission import Middleware, RateLimiting, check_app
 from sluicegate.http._concurrency import Held, LoopLag, Slots
+from sluicegate.http._problems import Refusal, problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class RateLimitMiddleware(RateLimiting["_App"]):
     Raises TypeError or ValueError for an invalid argument, such as the name of a limiter that cannot be in a header.
     """
 
+    _protocol = "ASGI"
+
     def _answer_to_refused(self, scope: _Scope, refusal: Refusal, /) -> _App:
         return _problem(scope, refusal)
 
@@ -62,7 +65,7 @@ class RateLimitMiddleware(RateLimiting["_App"]):
         if answer is None:
             return await self.app(scope, receive, send)
         if answer.refusal is not None:
-            return await self._on_refused(scope, answer.refusal)(scope, receive, send)
+            return await self._answer_of(scope, answer.refusal)(scope, receive, send)
         if not answer.fields:
             return await self.app(scope, receive, send)
         fields = _raw(answer.fields)
@@ -99,6 +102,8 @@ class ConcurrencyLimitMiddleware(Middleware):
     Raises TypeError, ValueError or OverflowError for an invalid argument.
     """
 
+    _protocol = "ASGI"
+
     def __init__(
         self,
         app: _App,
@@ -111,7 +116,7 @@ class ConcurrencyLimitMiddleware(Middleware):
         on_refused: Callable[[Any, Refusal], _App] | None = None,
         name: str | None = None,
     ) -> None:
-        check_app(app, on_refused)
+        check_app(app, on_refused, self._protocol)
         self.app: _App = app
         self._slots: Slots = Slots(limiter, max_wait, priority, exempt, name, "__aenter__")
         self._counts = self._slots.counts
@@ -138,7 +143,7 @@ class ConcurrencyLimitMiddleware(Middleware):
                 except Refused as error:
                     refusal = self._slots.refusal(error)
             if refusal is not None:
-                return await self._on_refused(scope, refusal)(scope, receive, send)
+                return await self._answer_of(scope, refusal)(scope, receive, send)
             self._slots.counts.admitted.add()
             held = Held(permit)
             try:

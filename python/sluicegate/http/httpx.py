@@ -36,9 +36,11 @@ def _was_not_sent(error: Exception) -> bool:
 _WIRE = Wire(_request_facts, _response_facts, _was_not_sent)
 
 
-def _refuse_kind(transport: object, wanted: type, other: type) -> None:
+def _refuse_kind(transport: object, wanted: type, other: type, method: str) -> None:
     if isinstance(transport, other) and not isinstance(transport, wanted):
         raise TypeError(f"'transport' must be an httpx.{wanted.__name__}, not {transport!r}, which is for the other kind of client")
+    if transport is not None and not callable(getattr(transport, method, None)):
+        raise TypeError(f"'transport' must be an httpx.{wanted.__name__} or None, not {transport!r}")
 
 
 class GuardTransport(httpx.BaseTransport):
@@ -68,7 +70,7 @@ class GuardTransport(httpx.BaseTransport):
         statuses: Collection[int] = STATUSES,
         repeatable: Callable[[httpx.Request], bool] | None = None,
     ) -> None:
-        _refuse_kind(transport, httpx.BaseTransport, httpx.AsyncBaseTransport)
+        _refuse_kind(transport, httpx.BaseTransport, httpx.AsyncBaseTransport, "handle_request")
         self._calls: Calls = Calls(_WIRE, guard, key, limiter, statuses, repeatable)
         self._transport: httpx.BaseTransport = httpx.HTTPTransport() if transport is None else transport
 
@@ -108,8 +110,8 @@ class AsyncGuardTransport(httpx.AsyncBaseTransport):
         statuses: Collection[int] = STATUSES,
         repeatable: Callable[[httpx.Request], bool] | None = None,
     ) -> None:
-        _refuse_kind(transport, httpx.AsyncBaseTransport, httpx.BaseTransport)
-        self._calls: Calls = Calls(_WIRE, guard, key, limiter, statuses, repeatable)
+        _refuse_kind(transport, httpx.AsyncBaseTransport, httpx.BaseTransport, "handle_async_request")
+        self._calls: Calls = Calls(_WIRE, guard, key, limiter, statuses, repeatable, is_async=True)
         self._transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport() if transport is None else transport
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

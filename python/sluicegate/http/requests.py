@@ -51,12 +51,7 @@ class GuardAdapter(requests.adapters.HTTPAdapter):
     `guard.key`, for a guard with keyed layers, such as `lambda request: urlsplit(request.url).hostname`. `limiter` is lowered to what each
     response says: see `heed`. `options` are those of an `HTTPAdapter`.
 
-    A response with one of the `statuses` is an error for the guard: an `ErrorResponse`, or `TooManyRequests` for 429. If the guard makes no
-    further attempt, it is what the session gets. Errors of requests and of the guard are raised as they are.
-
-    A request is sent again only if that can do no harm: if its method is idempotent, if it has an Idempotency-Key, if `repeatable(request)`
-    says so, or if the server has certainly done nothing (it was not reached, or it answered 429, or 503 with a Retry-After); and if its
-    body is there to be sent again.
+    Which responses are errors for the guard, and which requests are sent again, is as in `sluicegate.http.httpx.GuardTransport`.
 
     Raises TypeError or ValueError for an invalid argument.
     """

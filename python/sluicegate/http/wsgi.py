@@ -8,8 +8,9 @@ is passed on piece by piece. A body that is a `wsgi.file_wrapper` is too, so a s
 from __future__ import annotations
 
 from sluicegate._exceptions import Refused
-from sluicegate.http._admission import Middleware, RateLimiting, Refusal, check_app, problem
+from sluicegate.http._admission import Middleware, RateLimiting, check_app
 from sluicegate.http._concurrency import Held, Slots
+from sluicegate.http._problems import Refusal, problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class RateLimitMiddleware(RateLimiting["_App"]):
     Raises TypeError or ValueError for an invalid argument, such as the name of a limiter that cannot be in a header.
     """
 
+    _protocol = "WSGI"
+
     def _answer_to_refused(self, environ: WSGIEnvironment, refusal: Refusal, /) -> _App:
         return _problem(environ, refusal)
 
@@ -46,7 +49,7 @@ class RateLimitMiddleware(RateLimiting["_App"]):
         if answer is None:
             return self.app(environ, start_response)
         if answer.refusal is not None:
-            return self._on_refused(environ, answer.refusal)(environ, start_response)
+            return self._answer_of(environ, answer.refusal)(environ, start_response)
         fields = answer.fields
 
         def start_with_fields(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
@@ -65,6 +68,8 @@ class ConcurrencyLimitMiddleware(Middleware):
     Raises TypeError, ValueError or OverflowError for an invalid argument.
     """
 
+    _protocol = "WSGI"
+
     def __init__(
         self,
         app: _App,
@@ -76,7 +81,7 @@ class ConcurrencyLimitMiddleware(Middleware):
         on_refused: Callable[[Any, Refusal], _App] | None = None,
         name: str | None = None,
     ) -> None:
-        check_app(app, on_refused)
+        check_app(app, on_refused, self._protocol)
         self.app: _App = app
         self._slots: Slots = Slots(limiter, max_wait, priority, exempt, name, "__enter__")
         self._counts = self._slots.counts
@@ -94,7 +99,7 @@ class ConcurrencyLimitMiddleware(Middleware):
         else:
             self._slots.counts.admitted.add()
             return self._within(Held(permit), environ, start_response)
-        return self._on_refused(environ, refusal)(environ, start_response)
+        return self._answer_of(environ, refusal)(environ, start_response)
 
     def _within(self, held: Held, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def starting(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
@@ -155,7 +160,7 @@ class _SizedBody(_Body):
     """A body of which the server can know the length, if it has one piece."""
 
     def __len__(self) -> int:
-        return len(self._body)  # pyright: ignore[reportArgumentType]
+        return len(self._body)  # pyright: ignore[reportArgumentType]  # it is made only of a body that has a length
 
     def __next__(self) -> bytes:
         piece = super().__next__()
