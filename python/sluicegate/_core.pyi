@@ -192,6 +192,13 @@ class ManualClock(Clock):  # pyright: ignore[reportGeneralTypeIssues]  # nobody 
     def wait_for_waiters(self, n: int, timeout: _Seconds = 5.0) -> None:
         """Block, in real time, until at least `n` operations are waiting on objects with this clock.
 
+        Raises TimeoutError after `timeout` seconds. On an event loop's thread it warns, since the tasks of that loop cannot come to
+        where they wait meanwhile: use `wait_for_waiters_async` there.
+        """
+
+    async def wait_for_waiters_async(self, n: int, timeout: _Seconds = 5.0) -> None:
+        """Let this loop run, in real time, until at least `n` operations are waiting on objects with this clock.
+
         Raises TimeoutError after `timeout` seconds.
         """
 
