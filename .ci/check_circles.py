@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """No import circle: prints the files that need each other, in Rust's crates and in the Python package, and fails if there are any.
 
-Nor does anything in the binding point up, or one primitive to another: see the map in CONTRIBUTING.md.
+Nor does a folder of the binding need another one of its own tier or of a higher one: see the map in CONTRIBUTING.md.
 
 A file needs what its paths name (`crate::a::b`, `super::c`, `child::d`; `import`, `from ... import`), tests apart. What a `mod.rs` only
 passes on (`pub use child::Name`) it does not need; whoever names it there needs the child as well. A Python import inside a function
@@ -16,9 +16,13 @@ from pathlib import Path
 Graph = dict[Path, set[Path]]
 Module = tuple[str, ...]
 
-# What the folders of the binding may use beside themselves; `lib.rs` puts all of them together.
-OF_ALL = {"rt"}
-MORE = {"io": {"credits"}, "guard": {"adaptive", "breaker", "semaphore"}}
+# The folders of the binding, from the lowest tier to the highest. Each may need itself and the tiers below;
+# `lib.rs` puts all of them together.
+TIERS = [
+    {"rt"},
+    {"adaptive", "breaker", "broadcast", "credits", "latest", "queue", "rate", "retry", "semaphore"},
+    {"guard", "io"},
+]
 
 PASSED_ON = re.compile(r"\bpub(?:\([^)]*\))? use ([^;]*);")
 
@@ -172,11 +176,17 @@ def circles(graph: Graph) -> list[list[Path]]:
 def beyond(binding: Graph, root: Path) -> list[tuple[Path, Path]]:
     """Which file of the binding needs one that its folder may not use."""
     found = []
+    tiers = {folder: tier for tier, folders in enumerate(TIERS) for folder in folders}
     for file, needs in binding.items():
         folder = file.relative_to(root).parts[0]
-        if folder != "lib.rs":
-            allowed = {folder, *OF_ALL, *MORE.get(folder, set())}
-            found += [(file, each) for each in sorted(needs) if each.relative_to(root).parts[0] not in allowed]
+        if folder in {"lib.rs", "build.rs"}:
+            continue
+        if folder not in tiers:
+            sys.exit(f"{file}: say in {Path(__file__).name} to which tier its folder belongs")
+        for each in sorted(needs):
+            other = each.relative_to(root).parts[0]
+            if other != folder and not (other in tiers and tiers[other] < tiers[folder]):
+                found.append((file, each))
     return found
 
 

@@ -357,26 +357,6 @@ fn vectors_defers_at_high_concurrency() {
     between(rate, 20.0, 44.0, "requests in the last second, on average");
 }
 
-/// Vector's `retried-request-rtt`: a request that is tried again is several calls, and none of them takes as long as all together.
-#[test]
-fn vectors_retried_request_rtt() {
-    let clock: Arc<Manual<Arc<Parker>>> = Arc::new(Manual::new(0));
-    let rules = Rules { target: Some(nanos(0.3)), ..rules() };
-    let settings = Settings { rules, initial: 4, max_waiting: 0, shed: None };
-    let limiter: Limiter<Arc<Parker>, Threads> = Limiter::new(&settings, Clock::Manual(Arc::clone(&clock)));
-    for _ in 0..100 {
-        let began = clock.now();
-        for outcome in [Outcome::Ignored, Outcome::Ignored, Outcome::Success] {
-            let grant = limiter.try_admit((), 0, false).expect("there is a slot");
-            clock.advance(nanos(0.2));
-            limiter.finish((), grant, outcome).0.fire();
-        }
-        assert!(clock.now() - began > nanos(0.3));
-    }
-    let seen = limiter.statistics(());
-    assert_eq!((seen.totals.successes, seen.totals.slow, seen.decreases), (100, 0, 0));
-}
-
 /// A request of Vector's test: the seconds of its last two delays before a retry, which grow as Fibonacci's numbers do.
 type Request = (f64, f64);
 

@@ -45,7 +45,8 @@ class _LimiterMethods:
         Use `@limiter`, or `@limiter(failed=lambda response: response.status_code == 429)`: `failed` is called with what
         the function returns, and says whether the service could not serve the call. `priority` and `timeout` are those
         of `permit`. The function can be a def, an async def, or a generator function of either kind; a generator's call
-        begins with the iteration and ends with it. A call waits as `permit` does, and raises Overloaded if it is refused.
+        begins with the iteration and ends with it. A call waits as `permit` does, and raises Overloaded if it is refused;
+        unless the limiter has `max_waiting`, it is refused at once, whatever `timeout` says.
         """
         self.permit(priority=priority, timeout=timeout)  # refuses invalid arguments now
         permit = functools.partial(self.permit, priority=priority, timeout=timeout)

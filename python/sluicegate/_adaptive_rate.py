@@ -1,4 +1,4 @@
-"""`AdaptiveRate`: a token bucket whose rate follows what the server bears.
+"""`AdaptiveRate`: a token bucket whose rate follows what the server can sustain.
 
 The bucket admits. The rate is decided by the core (`CubicRate`), to which the end of each call is reported. No lock is held from one to the
 other, so after each change the bucket is given the decided rate until both are the same.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 
-from sluicegate._arguments import text
+from sluicegate._arguments import check_made, text
 from sluicegate._classes import public
-from sluicegate._core import CubicRate, TokenBucket, _clock, _duration, _refuse_coroutine_function
+from sluicegate._core import CubicRate, RatePermit, TokenBucket, _clock, _duration, _refuse_coroutine_function
 from sluicegate._decorators import guarded
 from sluicegate._exceptions import Refused
 from sluicegate._leaves import attribute_of, leaves, longer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from sluicegate._core import Clock, RatePermit
+    from sluicegate._core import Clock
     from sluicegate._statistics import AdaptiveRateStatistics
 
     _F = TypeVar("_F", bound=Callable[..., Any])
@@ -42,13 +42,12 @@ _LEAST_CHANGE = 0.005
 
 @public
 class AdaptiveRate(TokenBucket):
-    """A token bucket whose rate follows what the server bears: it is cut when the server refuses, and comes back by itself.
+    """A token bucket whose rate follows what the server can sustain: it is cut when the server refuses, and comes back by itself.
 
     It begins with `rate` calls a second, and is never faster. When a call that began since the last cut is refused by the server, the rate
     becomes `decrease` times the lesser of the rate and what was measured, but at least `min_rate` (by default 0.5, or half of a `rate` that
-    is less than 1); while calls succeed it returns, slowly
-    where it was cut and faster beyond (CUBIC). Refusals of calls that began before the cut do not cut again. When nobody has called for
-    long, the rate is `rate` again.
+    is less than 1); while calls succeed it returns, slowly where it was cut and faster beyond (CUBIC). Refusals of calls that began before
+    the cut do not cut again. When nobody has called for long, the rate is `rate` again.
 
     `permit()` returns a context manager for one call: entering it waits for a token, in order, and how the block ends decides the result
     of the call. The limiter also decorates functions. `throttled` says which exceptions are refusals of the server: a class, a tuple of
@@ -266,6 +265,8 @@ class AdaptiveRatePermit:
     __slots__ = ("__weakref__", "_began", "_is_reported", "_limiter", "_taken")
 
     def __init__(self, limiter: AdaptiveRate, taken: RatePermit) -> None:
+        if type(taken) is not RatePermit:
+            check_made(taken, (RatePermit,), "AdaptiveRatePermit", "AdaptiveRate.permit()")
         self._limiter: AdaptiveRate = limiter
         self._taken: Any = taken
         self._began: float | None = None
@@ -349,6 +350,21 @@ class AdaptiveRatePermit:
             raise _not_entered()
         if self._limiter._obey(response) == 429:
             self._fail(None)
+
+    @property
+    def n(self) -> float:
+        """The tokens taken on entry."""
+        return self._taken.n
+
+    def settle(self, actual: float) -> None:
+        """Report how many tokens were actually used, in the block or after it. It says nothing about the server.
+
+        The difference is given back, or debited even if that leaves a debt. Works as `RatePermit.settle`.
+
+        Raises RuntimeError if the permit has not been entered, or has been settled; ValueError, TypeError or OverflowError for an invalid
+        amount.
+        """
+        self._taken.settle(actual)
 
     def refund(self) -> float:
         """Give the tokens back, because the call was not made, and return how many. It says nothing about the server.

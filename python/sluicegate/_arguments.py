@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from sluicegate._core import Semaphore, _duration
+from sluicegate._core import Semaphore, _duration, _refuse_coroutine_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ __all__ = [
     "check_callable",
     "check_flag",
     "check_instance",
+    "check_key_function",
     "check_name",
     "check_several",
     "count",
@@ -44,6 +45,13 @@ def check_callable(name: str, value: Any, what: str) -> None:
     """Raise TypeError unless the value is None or can be called."""
     if value is not None and not callable(value):
         raise TypeError(f"'{name}' must be {what} or None, not {text(value)}")
+
+
+def check_key_function(key: Any, of: str) -> None:
+    """Raise TypeError unless the value is a function that can give the key of a call; `of` is what `key(k)` returns."""
+    if not callable(key):
+        raise TypeError(f"'key' must be a function of the call's arguments, not {text(key)}; key(k) is the {of} of one key")
+    _refuse_coroutine_function("key", key)
 
 
 def check_flag(name: str, value: Any) -> bool:

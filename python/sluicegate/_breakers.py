@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sluicegate._core import BreakerKey, CircuitBreaker, CircuitPermit, KeyedBreaker, _refuse_coroutine_function
+from sluicegate._arguments import check_key_function
+from sluicegate._core import BreakerKey, CircuitBreaker, CircuitPermit, KeyedBreaker
 from sluicegate._decorators import guarded
 from sluicegate._methods import refuse_to_decorate, refuse_with, set_methods
 
@@ -80,9 +81,7 @@ class _KeyedMethods:
         Use `@per_host.by(key=lambda url: urlsplit(url).hostname)`: `key` is called with the arguments of the call.
         Otherwise works as the decorator of a `CircuitBreaker`; a call also raises what `key` raises.
         """
-        if not callable(key):
-            raise TypeError(f"'key' must be a function of the call's arguments, not {key!r}; key(k) is the breaker of one key")
-        _refuse_coroutine_function("key", key)
+        check_key_function(key, "breaker")
         return guarded(None, self, self.permit, failed=failed, key=key)
 
 

@@ -192,6 +192,13 @@ class ManualClock(Clock):  # pyright: ignore[reportGeneralTypeIssues]  # nobody 
     def wait_for_waiters(self, n: int, timeout: _Seconds = 5.0) -> None:
         """Block, in real time, until at least `n` operations are waiting on objects with this clock.
 
+        Raises TimeoutError after `timeout` seconds. On an event loop's thread it warns, since the tasks of that loop cannot come to
+        where they wait meanwhile: use `wait_for_waiters_async` there.
+        """
+
+    async def wait_for_waiters_async(self, n: int, timeout: _Seconds = 5.0) -> None:
+        """Let this loop run, in real time, until at least `n` operations are waiting on objects with this clock.
+
         Raises TimeoutError after `timeout` seconds.
         """
 
@@ -3312,7 +3319,8 @@ class AdaptiveConcurrency:
         Use `@limiter`, or `@limiter(failed=lambda response: response.status_code == 429)`: `failed` is called with what
         the function returns, and says whether the service could not serve the call. `priority` and `timeout` are those
         of `permit`. The function can be a def, an async def, or a generator function of either kind; a generator's call
-        begins with the iteration and ends with it. A call waits as `permit` does, and raises Overloaded if it is refused.
+        begins with the iteration and ends with it. A call waits as `permit` does, and raises Overloaded if it is refused;
+        unless the limiter has `max_waiting`, it is refused at once, whatever `timeout` says.
         """
     @overload
     def __call__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluicegate._aio import PermitMethods, drive
+from sluicegate._arguments import check_key_function, text
 from sluicegate._core import (
     WAIT,
     BoundedSemaphore,
@@ -10,7 +11,6 @@ from sluicegate._core import (
     Semaphore,
     SemaphoreKey,
     SemaphorePermit,
-    _refuse_coroutine_function,
 )
 from sluicegate._decorators import around, decorate
 from sluicegate._methods import copy_methods, refuse_to_decorate, refuse_with, set_methods
@@ -116,12 +116,12 @@ class _KeyedMethods:
         iteration ends. A call waits in the wait queue of the key, at most `timeout` seconds; it also raises what `key`
         raises, and what entering a `permit` raises.
         """
-        if not callable(key):
-            raise TypeError(f"'key' must be a function of the call's arguments, not {key!r}; key(k) is the semaphore of one key")
-        _refuse_coroutine_function("key", key)
+        check_key_function(key, "semaphore")
         _ANY.permit(n, timeout=timeout)  # checks them
 
         def permit(of: Any) -> SemaphorePermit:
+            if of is None:
+                raise TypeError(f"'key' has returned None: {text(key)} must return a key for each call")
             return self.permit(of, n, timeout=timeout)
 
         def wrap(function: Any) -> Any:

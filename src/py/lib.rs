@@ -15,8 +15,8 @@
 //! | `credits` | the credit channels                                                                               |
 //! | `io`      | files and sockets, without the GIL (feature `tokio`)                                              |
 //!
-//! Each folder depends on `rt` and the core; `io` also depends on `credits`, and `guard` on `breaker`, `adaptive` and `semaphore`. There are
-//! no other dependencies between them.
+//! They are three tiers: `rt`; the primitives, which depend on it; and `io` and `guard`, which are composed of primitives. All of them depend
+//! on the core. A folder depends on no other of its own tier, and nothing but this file depends on one of the last.
 
 mod adaptive;
 mod breaker;

@@ -274,10 +274,28 @@ def test_heed_in_a_block():
     assert counts(limiter, "throttled", "successes") == (0, 1)
 
 
+def test_a_permit_settles_what_was_used():
+    """As the permit of a `TokenBucket`; the end of the block reports the call all the same."""
+    limiter, _ = make(burst=10)
+    with limiter.permit(4) as call:
+        assert call.n == 4
+        call.settle(1)
+    assert limiter.try_acquire(9)
+    assert not limiter.try_acquire(1)
+    assert counts(limiter, "successes", "ignored") == (1, 0)
+    with pytest.raises(RuntimeError, match="settled"):
+        call.settle(1)
+
+
+def test_a_permit_is_made_by_permit_alone():
+    with pytest.raises(TypeError, match=r"an? AdaptiveRatePermit is made by AdaptiveRate\.permit\(\), not from 2"):
+        AdaptiveRatePermit(make()[0], 2)
+
+
 # ----------------------------------------------------------------------------------------------------- decorators, arguments
 
 
-def test_functions():
+def test_a_decorated_function_reports_what_it_returns():
     limiter, _ = make()
 
     @limiter(failed=lambda result: result == 429)

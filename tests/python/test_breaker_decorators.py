@@ -25,7 +25,7 @@ def made(**options):
     return CircuitBreaker(min_calls=1000, **options)
 
 
-def test_functions():
+def test_whatever_can_be_called_can_be_decorated():
     """A `def`, a method, a partial, an object that can be called; with and without parentheses."""
     breaker = made()
 

@@ -10,7 +10,7 @@ import pytest
 from helpers import PATIENCE, LoopThread, on_loops, settle, spawn, wait_until
 
 import sluicegate
-from sluicegate import Empty, Full, Queue
+from sluicegate import BlockingInEventLoopWarning, Empty, Full, Queue
 from sluicegate.testing import ManualClock
 
 
@@ -432,3 +432,41 @@ def test_the_attempts_of_a_retry_are_stepped_through():
     with pytest.raises(OSError):
         calling.result()
     assert began == [0.0, 1.0, 3.0]
+
+
+@on_loops
+async def test_wait_for_waiters_async_lets_the_loop_come_to_its_waits():
+    """A task that has not run yet, and a thread, have come to where they wait when it returns."""
+    clock = ManualClock()
+    queue = Queue(clock=clock)
+    task = asyncio.create_task(queue.get_async(timeout=9))
+    thread = spawn(Queue(clock=clock).get, timeout=9)
+    await clock.wait_for_waiters_async(2)
+    assert clock.waiters == 2
+    await clock.advance_async(9)
+    with pytest.raises(Empty):
+        await task
+    with pytest.raises(Empty):
+        thread.result(PATIENCE)
+    with pytest.raises(TimeoutError, match=r"0 of 1 operations are waiting on this clock after 0\.01 seconds"):
+        await clock.wait_for_waiters_async(1, timeout=0.01)
+
+
+@on_loops
+async def test_wait_for_waiters_warns_on_a_loop():
+    """It would keep the tasks of the loop from coming to where they wait. There is no warning if it need not wait."""
+    clock = ManualClock()
+    clock.wait_for_waiters(0)
+    with (
+        pytest.warns(BlockingInEventLoopWarning, match=r"wait_for_waiters\(\) is about to block .* `await wait_for") as told,
+        pytest.raises(TimeoutError),
+    ):
+        clock.wait_for_waiters(1, timeout=0.01)
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), (None, TypeError), ("1", TypeError)])
+def test_wait_for_waiters_refuses_what_is_no_time(timeout, error):
+    """As every timeout; a negative one would have had no end."""
+    with pytest.raises(error, match="timeout"):
+        ManualClock().wait_for_waiters(1, timeout)

@@ -359,6 +359,7 @@ KEYED_SEMAPHORE = {
     "try_acquire": "(key, n=1)",
     "release": "(key, n=1)",
     "permit": "(key, n=1, *, timeout=None)",
+    "by": "(*, key, n=1, timeout=None)",
     "statistics": "()",
 }
 BREAKER = {

@@ -397,3 +397,11 @@ def test_by_refuses_what_it_cannot_use():
     with pytest.raises(TypeError, match="has returned a coroutine"):
         hidden("a")
     assert counts(hosts) == (0, 0, 0, 0)
+
+
+def test_a_key_function_that_forgets_to_return():
+    """What is wrong is the function, not a key that somebody gave."""
+    hosts = KeyedSemaphore(2, max_keys=10)
+    call = hosts.by(key=lambda host: None)(lambda host: host)
+    with pytest.raises(TypeError, match=r"'key' has returned None: <function .*<lambda> at .*> must return a key for each call"):
+        call("a")
