@@ -31,7 +31,7 @@ use crate::breaker::class::PyCircuitBreaker;
 use crate::breaker::keyed::PyBreakerKey;
 use crate::breaker::permit::PyCircuitPermit;
 use crate::rt::arguments::Timeout;
-use crate::rt::entries::{CallPermit, HotPermit, NotAdmitted, finish, refused};
+use crate::rt::entries::{CallPermit, HotPermit, end_if_held, enter_new};
 use crate::rt::exceptions::CIRCUIT_OPEN;
 use crate::rt::guarded;
 use crate::rt::hot::attached_form;
@@ -39,7 +39,6 @@ use crate::rt::hot_methods::hot_methods;
 use crate::rt::kept::interned;
 use crate::rt::late::unmade;
 use crate::rt::not_run::has_not_run;
-use crate::rt::permit::hold;
 use crate::semaphore::PySemaphore;
 use crate::semaphore::class::PyBoundedSemaphore;
 use crate::semaphore::keyed::PySemaphoreKey;
@@ -179,7 +178,7 @@ impl<'py> Call<'_, 'py> {
     /// Makes the attempt in a slot, once it has a token.
     fn enter<S: Slot>(self, layers: &Layers, slot: S) -> PyResult<Bound<'py, PyAny>> {
         let py = self.this.py();
-        let is_held = if slot.is_entered(py) { Ok(false) } else { begin(&slot, py) };
+        let is_held = if slot.is_entered(py) { Ok(false) } else { enter_new(&slot, py) };
         match is_held {
             Ok(true) => self.make(layers, Some(slot)),
             Ok(false) => guarded::call_method(self.this, interned!(py, "_inside"), (self.function, self.args, self.kwargs)),
@@ -194,7 +193,7 @@ impl<'py> Call<'_, 'py> {
         let mut called = false;
         let mut make = || {
             if let Some(permit) = &through {
-                let is_held = begin(permit, py)?;
+                let is_held = enter_new(permit, py)?;
                 debug_assert!(is_held, "nothing waits for a breaker");
             }
             called = true;
@@ -207,10 +206,10 @@ impl<'py> Call<'_, 'py> {
         match make() {
             Ok(result) => {
                 if let Some(permit) = &through {
-                    end(permit, py, PyCircuitPermit::SERVED);
+                    end_if_held(permit, py, PyCircuitPermit::SERVED);
                 }
                 if let Some(permit) = &slot {
-                    end(permit, py, S::SERVED);
+                    end_if_held(permit, py, S::SERVED);
                 }
                 Ok(result)
             }
@@ -230,10 +229,10 @@ impl<'py> Call<'_, 'py> {
             let (name, arguments) = (interned!(py, "_ended"), (error.into_value(py), called, slot.as_ref(), through.as_ref()));
             let answer = guarded::call_method(self.this, name, arguments);
             if let Some(through) = &through {
-                end(through.get(), py, PyCircuitPermit::IGNORED);
+                end_if_held(through.get(), py, PyCircuitPermit::IGNORED);
             }
             if let Some(slot) = &slot {
-                end(slot.get(), py, S::IGNORED);
+                end_if_held(slot.get(), py, S::IGNORED);
             }
             answer
         };
@@ -248,28 +247,6 @@ impl<'py> Call<'_, 'py> {
 trait Slot: CallPermit + PyClass<Frozen = True> + Into<pyo3::PyClassInitializer<Self>> {}
 
 impl<P: CallPermit + PyClass<Frozen = True> + Into<pyo3::PyClassInitializer<P>>> Slot for P {}
-
-/// Enters a permit. False if it may wait for that.
-#[inline]
-fn begin<P: HotPermit>(permit: &P, py: Python<'_>) -> PyResult<bool> {
-    let (result, news) = permit.try_admit(py, true);
-    if let Some(news) = news {
-        permit.report(py, news);
-    }
-    match result {
-        Ok(grant) => hold(permit, py, grant).map(|()| true),
-        Err(NotAdmitted::Busy) => Ok(false),
-        Err(NotAdmitted::Refused(refusal)) => Err(refused(permit, py, refusal)),
-    }
-}
-
-/// Ends the block of a permit, if it has not ended.
-#[inline]
-fn end<P: HotPermit>(permit: &P, py: Python<'_>, outcome: P::Outcome) {
-    if let Some(grant) = permit.holder().take(py) {
-        finish(permit, py, grant, outcome);
-    }
-}
 
 hot_methods! {
     pub(crate) fn install() for PyLayerAttempts as "Attempts";
