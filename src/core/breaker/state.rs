@@ -96,7 +96,7 @@ pub(crate) struct State {
     /// When the last result came.
     heard: Nanos,
     run: Run,
-    /// The number of times it has opened lately: decreases by one for each window that it has been closed since.
+    /// How often the open time is doubled when it opens next: decreases by one for each window that it has been closed since.
     level: u32,
     totals: Totals,
 }
@@ -333,7 +333,7 @@ impl State {
         (rules.run.is_some_and(|run| failures >= run) && over >= rules.window).then_some(Why::Run { failures, over })
     }
 
-    /// The number of times it has opened lately, as of now.
+    /// How often the open time would be doubled now.
     fn level_at(&self, rules: &Rules, now: Nanos) -> u32 {
         let closed_for = if matches!(self.phase, Phase::Closed(_)) { now.saturating_sub(self.since) } else { 0 };
         self.level.saturating_sub(u32::try_from(closed_for / rules.window.max(1)).unwrap_or(u32::MAX))
@@ -341,8 +341,9 @@ impl State {
 
     fn open(&mut self, rules: &Rules, why: Why, retry_after: Option<Nanos>, now: Nanos) -> Change {
         let level = self.level_at(rules, now);
-        self.level = level.saturating_add(1);
         let grown = 1_u64.checked_shl(level).map_or(Nanos::MAX, |times| rules.open_for.saturating_mul(times));
+        // Doublings that make it no longer are not counted: after a long outage they would take as long to be forgotten.
+        self.level = level.saturating_add(u32::from(grown < rules.open_for_max));
         let open_for = grown.min(rules.open_for_max).max(retry_after.unwrap_or(0).min(LONGEST_RETRY_AFTER));
         self.totals.opened += 1;
         self.run = Run::default();
