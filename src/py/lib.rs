@@ -60,6 +60,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rt::arguments::_duration, module)?)?;
     module.add_function(wrap_pyfunction!(rt::arguments::_refuse_coroutine_function, module)?)?;
     module.add_function(wrap_pyfunction!(rt::failures::_leaves, module)?)?;
+    module.add_function(wrap_pyfunction!(rate::_is_plain_rate, module)?)?;
 
     module.add_class::<queue::classes::PyQueue>()?;
     module.add_class::<queue::classes::PyLifoQueue>()?;

@@ -211,6 +211,16 @@ impl PyRateLimiter {
         request.try_acquire(this.py(), or_wait).map_err(|refusal| request.error(this, refusal))
     }
 
+    /// Takes one if it can be admitted now. The caller waits otherwise, so that it does not count as refused.
+    #[inline]
+    pub(crate) fn take_or_wait(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let this = slf.get();
+        if matches!(&this.target, Target::Own(own) if own.pass_or_wait(slf.py(), own.scale().per_token())) {
+            return Ok(true);
+        }
+        this.try_acquire(slf.as_any(), this.scale().per_token(), true)
+    }
+
     /// `acquire` in the general form.
     pub(super) fn acquire(
         slf: &Bound<'_, Self>,

@@ -270,17 +270,6 @@ where
     call(&object.getattr(name)?, &args.into_pyobject(object.py())?)
 }
 
-/// `object.name()`
-#[inline]
-pub(crate) fn ask<'py>(object: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-    let args = [object.as_ptr()];
-    // SAFETY: valid objects, and no argument but the object itself; the result is a new reference or null with an error set.
-    unsafe {
-        let result = perhaps_the_last!(PyObject_VectorcallMethod(name.as_ptr(), args.as_ptr(), args.len(), std::ptr::null_mut()));
-        Bound::from_owned_ptr_or_err(object.py(), result)
-    }
-}
-
 pub(crate) fn call_one<'py>(callable: &Bound<'py, PyAny>, arg: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let args = [arg.as_ptr()];
     // SAFETY: valid objects, and one argument; the result is a new reference or null with an error set. (`PyObject_CallOneArg` is no
