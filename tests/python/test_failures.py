@@ -12,3 +12,45 @@ from helpers import run_script
 
 import sluicegate
 from sluicegate.testing import ManualClock
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"retry_after": 40},
+        {"retry_after": "40"},
+        {"retry_after": b"40"},
+        {"retry_after": datetime.timedelta(seconds=40)},
+        {"response": types.SimpleNamespace(headers={"Retry-After": "40"})},
+        {"headers": {"retry-after": "40"}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_what_the_server_asks_for_is_read_as_retries_read_it(attributes, by_hand):
+    error = OSError()
+    vars(error).update(attributes)
+    breaker = sluicegate.CircuitBreaker(min_calls=1, clock=ManualClock())
+    limit = sluicegate.AdaptiveConcurrency(target=None, initial=1, max=1, dropped=OSError, clock=ManualClock())
+    for each in (breaker, limit):
+        if by_hand:
+            permit = each.permit()
+            assert permit.try_acquire()
+            permit.failure(error)
+        else:
+            with pytest.raises(OSError), each.permit():
+                raise error
+    assert breaker.retry_after == 40
+    with limit.permit(), pytest.raises(sluicegate.Overloaded) as caught:
+        limit.permit(timeout=0).acquire()
+    assert caught.value.retry_after == 40
+
+
+@pytest.mark.parametrize("told", [None, True, "soon", object(), -1, math.nan], ids=str)
+def test_what_cannot_be_read_is_absent(told):
+    error = OSError()
+    error.retry_after = told
+    breaker = sluicegate.CircuitBreaker(min_calls=1, clock=ManualClock())
+    with pytest.raises(OSError), breaker.permit():
+        raise error
+    assert breaker.retry_after == 5

@@ -160,7 +160,7 @@ impl PyConcurrencyPermit {
     /// Report that the service could not serve the call. Only the first report counts: later ones, and how the block
     /// ends, have no effect.
     ///
-    /// `error` is the exception, if there was one: its attribute `retry_after` counts if it is a number. `retry_after`
+    /// `error` is the exception, if there was one: what it asks for by `retry_after` or a response counts. `retry_after`
     /// is what the server asked for, in seconds: calls that are refused meanwhile get it as their `retry_after`, at
     /// most 600 seconds.
     ///

@@ -154,7 +154,7 @@ impl CallPermit for PyCircuitPermit {
 impl PyCircuitPermit {
     /// Report that the call failed. Only the first report counts: later ones, and how the block ends, have no effect.
     ///
-    /// `error` is the exception, if there was one: its attribute `retry_after` counts if it is a number. `retry_after`
+    /// `error` is the exception, if there was one: what it asks for by `retry_after` or a response counts. `retry_after`
     /// is what the server asked for, in seconds: if the breaker opens now, it stays open at least as long, up to 600
     /// seconds.
     ///

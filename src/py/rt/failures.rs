@@ -69,15 +69,33 @@ impl Filter {
     }
 }
 
-/// What the server asked for, if the exception has it: those of this package do, and those of some clients.
+/// What the server asked for, if the exception says it: those of this package do, and those of some clients.
 fn asked_for(error: &Bound<'_, PyAny>) -> Option<Nanos> {
-    let asked = error.getattr_opt(interned!(error.py(), "retry_after")).ok().flatten()?;
-    if !asked.is_exact_instance_of::<PyFloat>() && !asked.is_exact_instance_of::<PyInt>() {
-        return None;
-    }
+    let asked = error.getattr_opt(interned!(error.py(), "retry_after")).ok().flatten();
+    let is_number = |asked: &Bound<'_, PyAny>| asked.is_exact_instance_of::<PyFloat>() || asked.is_exact_instance_of::<PyInt>();
+    let asked = match asked {
+        Some(asked) if is_number(&asked) => asked,
+        None if !has_headers(error) => return None,
+        _ => read_by_the_rule(error)?,
+    };
     // An int may be larger than any float.
     let seconds = if asked.ge(0).ok()? { asked.extract().unwrap_or(MAX_SECONDS) } else { return None };
     Some(nanos(seconds.min(MAX_SECONDS)))
+}
+
+/// True if the exception has a response, or headers, which may say it.
+fn has_headers(error: &Bound<'_, PyAny>) -> bool {
+    let has = |name| !matches!(error.getattr_opt(name), Ok(None));
+    has(interned!(error.py(), "response")) || has(interned!(error.py(), "headers"))
+}
+
+/// The same by the rule of Python's objects, for what is no number: a date, a time, the header of a response.
+#[cold]
+#[inline(never)]
+fn read_by_the_rule<'py>(error: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let py = error.py();
+    let rule = guarded::import(py, "sluicegate._retry_after").and_then(|module| module.getattr(interned!(py, "retry_after_of")));
+    guarded::call_one(&rule.ok()?, error).ok().filter(|asked| !asked.is_none())
 }
 
 /// What the server asked for, as a caller reports it: by `retry_after`, or by an exception that has it.
