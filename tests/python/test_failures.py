@@ -54,3 +54,13 @@ def test_what_cannot_be_read_is_absent(told):
     with pytest.raises(OSError), breaker.permit():
         raise error
     assert breaker.retry_after == 5
+
+
+@pytest.mark.parametrize("of", [sluicegate.CircuitBreaker, lambda: sluicegate.AdaptiveConcurrency(target=1)])
+def test_what_is_no_exception_is_no_error(of):
+    with of().permit() as permit:
+        with pytest.raises(TypeError, match=r"'error' must be an exception or None, not 30; write failure\(retry_after=30\)"):
+            permit.failure(30)
+        with pytest.raises(TypeError, match="'error' must be an exception or None, not 'late'$"):
+            permit.failure("late")
+        permit.failure(None)

@@ -165,7 +165,7 @@ impl PyConcurrencyPermit {
     /// most 600 seconds.
     ///
     /// Raises RuntimeError if the permit has not been admitted; ValueError, TypeError or OverflowError for an invalid
-    /// `retry_after`.
+    /// argument.
     #[pyo3(signature = (error = None, *, retry_after = None))]
     fn failure(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>, retry_after: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let retry_after = reported_retry_after(error, retry_after)?;

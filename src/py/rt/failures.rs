@@ -103,6 +103,15 @@ pub(crate) fn reported_retry_after(
     error: Option<&Bound<'_, PyAny>>,
     retry_after: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Option<Nanos>> {
+    if let Some(error) = error.filter(|error| !error.is_none() && !error.is_instance_of::<PyBaseException>()) {
+        let given = text(error);
+        let hint = if error.is_instance_of::<PyFloat>() || error.is_instance_of::<PyInt>() {
+            format!("; write failure(retry_after={given})")
+        } else {
+            String::new()
+        };
+        return Err(PyTypeError::new_err(format!("'error' must be an exception or None, not {given}{hint}")));
+    }
     match retry_after.filter(|retry_after| !retry_after.is_none()) {
         Some(retry_after) => Ok(Some(nanos(duration("retry_after", retry_after)?))),
         None => Ok(error.and_then(asked_for)),
