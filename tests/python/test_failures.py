@@ -64,3 +64,27 @@ def test_what_is_no_exception_is_no_error(of):
         with pytest.raises(TypeError, match="'error' must be an exception or None, not 'late'$"):
             permit.failure("late")
         permit.failure(None)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs groups of exceptions")
+@pytest.mark.parametrize("members", ["(self,)", "(self, ValueError())", "(Own('again', [ValueError()]),)"])
+def test_a_group_that_contains_itself_ends(members):
+    assert run_script(f'''
+import sluicegate
+class Own(ExceptionGroup):
+    @property
+    def exceptions(self):
+        return {members}
+def failing():
+    raise Own("own", [ValueError()])
+for guard in (
+    sluicegate.Guard(breaker=sluicegate.CircuitBreaker(), concurrency=sluicegate.AdaptiveConcurrency(target=1)),
+    sluicegate.Guard(retry=sluicegate.Retry(2, on=OSError)),
+    sluicegate.Guard(rate=sluicegate.TokenBucket(10), fallback=sluicegate.Fallback(1, on=OSError)),
+):
+    try:
+        guard.call(failing)
+    except Own:
+        pass
+print("over")
+''')

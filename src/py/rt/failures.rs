@@ -1,5 +1,7 @@
 //! What an exception says of a service: that it failed, or nothing. One rule for whatever holds a permit while a call runs.
 
+use std::collections::HashSet;
+
 use pyo3::exceptions::{PyBaseException, PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -133,6 +135,29 @@ fn members_of<'py>(error: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, 
     Ok(None)
 }
 
+/// More groups than this are not looked into.
+const MOST_GROUPS: usize = 10_000;
+
+/// The groups that have been looked into. A subclass may say that it contains itself, or another one without end.
+#[derive(Default)]
+struct Groups<'py> {
+    seen: HashSet<usize>,
+    /// Kept, so that no other one gets the address of one of them.
+    kept: Vec<Bound<'py, PyAny>>,
+}
+
+impl<'py> Groups<'py> {
+    /// As the function of that name, without the members of a group that has been looked into.
+    fn members_of(&mut self, error: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+        let Some(members) = members_of(error)? else { return Ok(None) };
+        let is_new = self.kept.len() < MOST_GROUPS && self.seen.insert(error.as_ptr().addr());
+        if is_new {
+            self.kept.push(error.clone());
+        }
+        Ok(Some(if is_new { members } else { Vec::new() }))
+    }
+}
+
 /// A future's cancellation is an `Exception`, where asyncio's is none.
 fn is_cancelled(error: &Bound<'_, PyAny>) -> PyResult<bool> {
     static CANCELLED: Kept<PyType> = Kept::new();
@@ -145,9 +170,9 @@ fn is_cancelled(error: &Bound<'_, PyAny>) -> PyResult<bool> {
 #[pyfunction]
 pub(crate) fn _leaves<'py>(error: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let mut leaves = Vec::new();
-    let mut left = vec![error.clone()];
+    let (mut left, mut seen) = (vec![error.clone()], Groups::default());
     while let Some(error) = left.pop() {
-        if let Some(members) = members_of(&error)? {
+        if let Some(members) = seen.members_of(&error)? {
             left.extend(members.into_iter().rev());
         } else if error.is_instance_of::<PyException>() && !is_cancelled(&error)? {
             leaves.push(error);
@@ -173,9 +198,9 @@ pub(crate) enum Verdict {
 /// anything about the service, neither does the group.
 pub(crate) fn verdict(error: &Bound<'_, PyAny>, failure: &Filter, ignore: Option<&Filter>) -> PyResult<Verdict> {
     let (mut says_something, mut has_failed, mut retry_after) = (false, false, None);
-    let mut left = vec![error.clone()];
+    let (mut left, mut seen) = (vec![error.clone()], Groups::default());
     while let Some(error) = left.pop() {
-        if let Some(members) = members_of(&error)? {
+        if let Some(members) = seen.members_of(&error)? {
             // The group's own class is looked at too; functions are called with its members alone.
             if !ignore.map_or(Ok(false), |ignore| ignore.names_class_of(&error))? {
                 has_failed |= failure.names_class_of(&error)?;
