@@ -88,3 +88,20 @@ for guard in (
         pass
 print("over")
 ''')
+
+
+class Remote:
+    """As `xmlrpc.client.ServerProxy(...).method`: every attribute is a method of the server."""
+
+    def __getattr__(self, name):
+        return Remote()
+
+    def __call__(self, *args):
+        return True
+
+
+def test_a_proxy_is_a_function():
+    breaker = sluicegate.CircuitBreaker(min_calls=1, failure=Remote())
+    with pytest.raises(OSError), breaker.permit():
+        raise OSError
+    assert breaker.state == "open"
