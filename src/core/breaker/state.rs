@@ -6,6 +6,7 @@
 //! |-------------|-----------------------------------------------------------|------------|-----------------------------------------------|
 //! | closed      | a call begins                                             | closed     | let through                                    |
 //! | closed      | a result, and the rules say that it is too bad            | open       | the open time is worked out                    |
+//! | closed      | an ignored call ends                                       | closed     | counted as ignored, and no result               |
 //! | open        | a call begins, the open time is not over                   | open       | refused                                        |
 //! | open        | a call begins, the open time is over                       | half-open  | let through as the first probe                 |
 //! | half-open   | a call begins, fewer than `probes` are out or have succeeded | half-open | let through as a probe                         |
@@ -13,6 +14,12 @@
 //! | half-open   | a probe succeeds, the last of `probes`                     | closed     | with an empty window                           |
 //! | half-open   | a probe fails, or was slow                                 | open       | for twice as long as before                    |
 //! | half-open   | a probe is ignored, or has not ended after its time         | half-open  | another call may take its place                |
+//! | any         | a result of an earlier generation, or of a probe that was given up | same | counted as stale, and nothing else              |
+//! | any         | `refuse`                                                   | same       | refused if a call that began now would be; no call begins |
+//! | any, with `metrics_only` | a call begins that would be refused           | same       | counted as refused, and let through; its result changes nothing |
+//! | forced open | a call begins, its time is not over                        | forced open | refused                                       |
+//! | forced open | a call begins, its time is over                            | half-open  | let through as the first probe                 |
+//! | disabled    | a call begins or ends                                      | disabled   | let through and counted                        |
 //! | any         | `force_open`                                               | forced open | refuses until `reset`, or until its time is over, as open |
 //! | any         | `disable`                                                  | disabled   | lets everything through, and only counts       |
 //! | any         | `reset`                                                    | closed     | nothing of the past counts                      |
