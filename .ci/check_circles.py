@@ -18,7 +18,7 @@ Module = tuple[str, ...]
 
 # What the folders of the binding may use beside themselves; `lib.rs` puts all of them together.
 OF_ALL = {"rt"}
-MORE = {"io": {"credits"}, "guard": {"adaptive", "breaker", "semaphore"}}
+MORE = {"io": {"credits"}, "guard": {"adaptive", "breaker", "rate", "semaphore"}}
 
 PASSED_ON = re.compile(r"\bpub(?:\([^)]*\))? use ([^;]*);")
 

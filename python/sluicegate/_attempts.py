@@ -78,8 +78,8 @@ class _Held:
 def is_plain(rate: object) -> bool:
     """Say whether an attempt takes one of it, and that is all.
 
-    A set may hold semaphores as well, whose permits are held until the attempt ends; the end of the attempt is reported to an adaptive rate;
-    and a subclass may have a `permit` of its own.
+    A set may hold semaphores as well, whose permits are held until the attempt ends; the end of the attempt is reported to an adaptive
+    rate; and a subclass may have a `permit` of its own.
     """
     return rate is None or _is_plain_rate(rate)
 

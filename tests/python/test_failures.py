@@ -1,8 +1,8 @@
-"""What the error of a call says of a service, to a breaker and to an `AdaptiveConcurrency`: one rule, which is that of `Retry` and the rates."""
+"""What the error of a call says of a service, to a breaker and to an `AdaptiveConcurrency`: the rule of `Retry` and the rates."""
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import sys
 import types
@@ -20,7 +20,7 @@ from sluicegate.testing import ManualClock
         {"retry_after": 40},
         {"retry_after": "40"},
         {"retry_after": b"40"},
-        {"retry_after": datetime.timedelta(seconds=40)},
+        {"retry_after": dt.timedelta(seconds=40)},
         {"response": types.SimpleNamespace(headers={"Retry-After": "40"})},
         {"headers": {"retry-after": "40"}},
     ],
@@ -69,7 +69,7 @@ def test_what_is_no_exception_is_no_error(of):
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs groups of exceptions")
 @pytest.mark.parametrize("members", ["(self,)", "(self, ValueError())", "(Own('again', [ValueError()]),)"])
 def test_a_group_that_contains_itself_ends(members):
-    assert run_script(f'''
+    assert run_script(f"""
 import sluicegate
 class Own(ExceptionGroup):
     @property
@@ -87,7 +87,7 @@ for guard in (
     except Own:
         pass
 print("over")
-''')
+""")
 
 
 class Remote:

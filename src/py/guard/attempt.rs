@@ -87,7 +87,7 @@ impl Layers {
         } else {
             Slots::Semaphore(semaphore::exactly_ours(slots)?.clone().unbind())
         };
-        let rate = match rate::exactly_ours(rate) {
+        let rate = match rate::plain::exactly_ours(rate) {
             _ if rate.is_none() => Rate::Absent,
             Some(limiter) => Rate::Plain(limiter.clone().unbind()),
             None => Rate::Held,

@@ -16,6 +16,7 @@
 //! | `handles`     | the handles of keys                                                    |
 //! | `keyed`       | `KeyedTokenBucket` and the other keyed limiters                         |
 //! | `set`         | `RateLimits`                                                           |
+//! | `plain`       | which limiters a guard takes from by itself                             |
 //! | `hot`         | the hot methods                                                        |
 //! | `hot_bookings` | those that book                                                       |
 //!
@@ -33,12 +34,12 @@ mod limiter;
 mod names;
 mod ops;
 pub(crate) mod permit;
+pub(crate) mod plain;
 mod refusal;
 pub(crate) mod reservation;
 pub(crate) mod set;
 pub(crate) mod shapes;
 
-use pyo3::prelude::*;
 use sluicegate_core::rate;
 
 pub(crate) use self::limiter::PyRateLimiter;
@@ -48,23 +49,3 @@ use crate::rt::waker::Waker;
 type Limiter = rate::Limiter<Waker, Attached>;
 type LimitSet = rate::LimitSet<Waker, Attached>;
 type Keyed<L> = rate::Keyed<Waker, Attached, L>;
-
-/// The limiter, if its class is one of the package's from which an amount is taken and nothing is held: a subclass may have methods of its own,
-/// and a set may hold permits of semaphores.
-pub(crate) fn exactly_ours<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyRateLimiter>> {
-    let is_ours = object.is_exact_instance_of::<shapes::PyTokenBucket>()
-        || object.is_exact_instance_of::<shapes::PyLeakyBucket>()
-        || object.is_exact_instance_of::<shapes::PySlidingWindow>()
-        || object.is_exact_instance_of::<shapes::PyUnlimitedRate>()
-        || object.is_exact_instance_of::<shapes::PyZeroRate>()
-        || object.is_exact_instance_of::<handles::PyTokenBucketKey>()
-        || object.is_exact_instance_of::<handles::PyLeakyBucketKey>()
-        || object.is_exact_instance_of::<handles::PySlidingWindowKey>();
-    object.cast().ok().filter(|_| is_ours)
-}
-
-/// For objects that are written in Python: see `exactly_ours`.
-#[pyfunction]
-pub(crate) fn _is_plain_rate(rate: &Bound<'_, PyAny>) -> bool {
-    exactly_ours(rate).is_some()
-}

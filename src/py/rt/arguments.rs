@@ -174,7 +174,7 @@ pub(crate) fn _duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
 pub(crate) fn refuse_coroutine_function(name: &str, function: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = function.py();
     // (An object that makes up its attributes, as the proxy of a server, has no code.)
-    let code = function.getattr_opt(interned!(py, "__code__"))?.filter(|code| code.is_instance_of::<PyCode>());
+    let code = function.getattr_opt(interned!(py, "__code__"))?.filter(PyAnyMethods::is_instance_of::<PyCode>);
     let kind = if let Some(code) = code {
         match code.getattr(interned!(py, "co_flags"))?.extract::<u32>()? {
             flags if flags & (CO_COROUTINE | CO_ITERABLE_COROUTINE) != 0 => "coroutine",
