@@ -292,10 +292,27 @@ fn the_open_time_grows_and_shrinks_again() {
     service.at(time + 60.0);
     service.calls(2, Outcome::Success);
     assert_eq!(service.call(Outcome::Success).map(|change| change.to), Some(Kind::Closed));
-    // It has opened seven times; after four windows that counts as three, so this is the fourth.
-    service.at(time + 60.0 + 40.0);
+    // Four doublings reach the longest time, and two windows take two of them away.
+    service.at(time + 60.0 + 20.0);
     service.open();
-    assert_eq!(service.retry_after(), nanos(40.0));
+    assert_eq!(service.retry_after(), nanos(20.0));
+
+    // After an outage of an hour too: it is as new once it has been closed for as many windows as there are doublings, and not for sixty.
+    for (windows, open_for) in [(3.0, 10.0), (4.0, 5.0), (6.0, 5.0)] {
+        let service = Service::new(rules());
+        service.open();
+        for _ in 0..60 {
+            service.clock.advance(service.retry_after());
+            service.call(FAILURE);
+        }
+        assert_eq!(service.retry_after(), nanos(60.0));
+        service.clock.advance(nanos(60.0));
+        service.calls(2, Outcome::Success);
+        assert_eq!(service.call(Outcome::Success).map(|change| change.to), Some(Kind::Closed));
+        service.clock.advance(nanos(windows * 10.0));
+        service.open();
+        assert_eq!(service.retry_after(), nanos(open_for), "{windows}");
+    }
 
     // What the server asks for, of the failure that opens it, and not for ever.
     for (asked, open_for) in [(30.0, 30.0), (1.0, 5.0), (9e9, 600.0)] {

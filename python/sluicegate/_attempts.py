@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 
-from sluicegate._adaptive_rate import AdaptiveRate
-from sluicegate._core import RateLimits, _LayerAttempts, _raise_again
+from sluicegate._core import _is_plain_rate, _LayerAttempts, _raise_again
 from sluicegate._exceptions import Refused
 from sluicegate._leaves import longest_retry_after
 from sluicegate._mistakes import NOT_RUN, sync_result
@@ -35,7 +34,7 @@ class _Absent:
     def permit(self, *, timeout: float | None = None) -> Self:
         return self
 
-    def try_acquire(self) -> bool:
+    def _try_acquire(self) -> bool:
         return True
 
     def refund(self, n: float = 1) -> None:
@@ -79,10 +78,10 @@ class _Held:
 def is_plain(rate: object) -> bool:
     """Say whether an attempt takes one of it, and that is all.
 
-    A set may hold semaphores as well, whose permits are held until the attempt ends, and the end of the attempt is reported to an adaptive
-    rate.
+    A set may hold semaphores as well, whose permits are held until the attempt ends; the end of the attempt is reported to an adaptive
+    rate; and a subclass may have a `permit` of its own.
     """
-    return not isinstance(rate, (RateLimits, AdaptiveRate))
+    return rate is None or _is_plain_rate(rate)
 
 
 def failed(rate: Any, error: BaseException, called: bool, refund: Callable[[], object]) -> None:
@@ -104,13 +103,10 @@ class Attempts(_LayerAttempts):
 
     def __init__(self, breaker: Any, rate: Any, concurrency: Any) -> None:
         self._breaker, self._rate, self._concurrency = breaker, rate, concurrency
-        self._is_plain = is_plain(rate)
-        self._prepare(_there(breaker), _there(rate), self._is_plain, _there(concurrency))
+        self._prepare(_there(breaker), _there(rate), _there(concurrency))
 
     def _make_in_steps(self, function: Any, args: Any, kwargs: Any) -> Any:
         self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
-        if self._is_plain and self._rate.try_acquire():
-            return self._inside(function, args, kwargs)
         return self._waiting(function, args, kwargs)
 
     def _waiting(self, function: Any, args: Any, kwargs: Any) -> Any:

@@ -137,6 +137,7 @@ __all__ = [
     "_clock",
     "_duration",
     "_io_close",
+    "_is_plain_rate",
     "_leaves",
     "_raise_again",
     "_read_chunks",
@@ -2950,6 +2951,7 @@ def _after_fork_in_child() -> None: ...
 def _clock(clock: Clock | None) -> Clock: ...
 def _duration(name: str, value: _Seconds) -> float: ...
 def _refuse_coroutine_function(name: str, function: object) -> None: ...
+def _is_plain_rate(rate: object) -> bool: ...
 def _leaves(error: BaseException) -> list[Exception]: ...
 
 # What `batches` returns.
@@ -3373,12 +3375,12 @@ class ConcurrencyPermit:
         """Report that the service could not serve the call. Only the first report counts: later ones, and how the block
         ends, have no effect.
 
-        `error` is the exception, if there was one: its attribute `retry_after` counts if it is a number. `retry_after`
+        `error` is the exception, if there was one: what it asks for by `retry_after` or a response counts. `retry_after`
         is what the server asked for, in seconds: calls that are refused meanwhile get it as their `retry_after`, at
         most 600 seconds.
 
         Raises RuntimeError if the permit has not been admitted; ValueError, TypeError or OverflowError for an invalid
-        `retry_after`.
+        argument.
         """
     def ignore(self) -> None:
         """Report that the call says nothing about the service. Its slot is free.
@@ -3401,9 +3403,9 @@ class ConcurrencyPermit:
 class CubicRate:
     """The rate that a service bears, found by its refusals. Times are those of a monotonic clock, in seconds."""
     def __new__(cls, min: float, max: float, decrease: float, scale: float, now: float) -> Self: ...
-    def succeeded(self, now: float) -> float: ...
-    def throttled(self, began: float, now: float) -> float: ...
-    def configure(self, max: float) -> float: ...
+    def succeeded(self, now: float) -> None: ...
+    def throttled(self, began: float, now: float) -> None: ...
+    def configure(self, max: float) -> None: ...
     def seen(self) -> tuple[float, float, int, float]:
         """The rate now, the configured rate, the number of cuts, and in how many seconds after a cut at this rate it is reached again."""
 
@@ -3535,12 +3537,12 @@ class CircuitPermit:
     def failure(self, error: BaseException | None = None, *, retry_after: _Seconds | None = None) -> None:
         """Report that the call failed. Only the first report counts: later ones, and how the block ends, have no effect.
 
-        `error` is the exception, if there was one: its attribute `retry_after` counts if it is a number. `retry_after`
+        `error` is the exception, if there was one: what it asks for by `retry_after` or a response counts. `retry_after`
         is what the server asked for, in seconds: if the breaker opens now, it stays open at least as long, up to 600
         seconds.
 
         Raises RuntimeError if the permit has not been admitted; ValueError, TypeError or OverflowError for an invalid
-        `retry_after`.
+        argument.
         """
     def ignore(self) -> None:
         """Report that the call says nothing about the service. A probe gives its place to another call.
@@ -3698,7 +3700,7 @@ def _raise_again(error: BaseException) -> NoReturn: ...
 @disjoint_base
 class _LayerAttempts:
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
-    def _prepare(self, breaker: Any, rate: Any, is_plain: bool, concurrency: Any) -> None: ...
+    def _prepare(self, breaker: Any, rate: Any, concurrency: Any) -> None: ...
     def _make(self, function: Any, args: Any, kwargs: Any) -> Any: ...
 
 # Behind `sluicegate.io`; not there in a build without the feature `tokio`.

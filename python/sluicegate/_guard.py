@@ -18,6 +18,7 @@ from sluicegate._arguments import check_instance, check_made, check_name
 from sluicegate._attempts import ABSENT, Attempts, failed, is_plain
 from sluicegate._classes import public
 from sluicegate._core import (
+    WAIT,
     AdaptiveConcurrency,
     CircuitBreaker,
     KeyedBreaker,
@@ -237,7 +238,8 @@ class _Calls:
     async def _attempt_async(self, function: Any, args: Any, kwargs: Any, limit: Timeout | None = None) -> Any:
         timeout = patience_left()
         self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
-        if self._is_plain and self._rate.try_acquire():
+        # As `acquire_async`, which waits otherwise; it lets the loop run now and then.
+        if self._is_plain and self._rate._try_acquire() is not WAIT:
             return await self._admitted_async(function, args, kwargs, timeout, self._refund_one, limit)
         async with self._rate.permit(timeout=timeout) as taken:
             return await self._admitted_async(function, args, kwargs, timeout, taken.refund, limit)

@@ -37,6 +37,15 @@ use sluicegate_core::clock::{LONGEST_RETRY_AFTER, seconds};
 
 use self::rt::{aio, process};
 
+/// The rules of the binding, for objects that are written in Python.
+fn add_rules(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(rt::arguments::_duration, module)?)?;
+    module.add_function(wrap_pyfunction!(rt::arguments::_refuse_coroutine_function, module)?)?;
+    module.add_function(wrap_pyfunction!(rt::failures::_leaves, module)?)?;
+    module.add_function(wrap_pyfunction!(rate::plain::_is_plain_rate, module)?)?;
+    Ok(())
+}
+
 /// Initialises the module. First checks whether this interpreter may import it, so that a refused import has no effect.
 #[pymodule(name = "_core")]
 fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -57,9 +66,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rt::clock::PyManualClock>()?;
     module.add_function(wrap_pyfunction!(_after_fork_in_child, module)?)?;
     module.add_function(wrap_pyfunction!(rt::clock::_clock, module)?)?;
-    module.add_function(wrap_pyfunction!(rt::arguments::_duration, module)?)?;
-    module.add_function(wrap_pyfunction!(rt::arguments::_refuse_coroutine_function, module)?)?;
-    module.add_function(wrap_pyfunction!(rt::failures::_leaves, module)?)?;
+    add_rules(module)?;
 
     module.add_class::<queue::classes::PyQueue>()?;
     module.add_class::<queue::classes::PyLifoQueue>()?;

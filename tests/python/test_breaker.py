@@ -256,7 +256,7 @@ def test_open_times_grow():
         error.retry_after = retry_after
         return error
 
-    asked = [(30, 30.0), (30.5, 30.5), (1.0, 5.0), (1e6, 600.0), ("30", 5.0), (True, 5.0), (float("nan"), 5.0), (-1, 5.0)]
+    asked = [(30, 30.0), (30.5, 30.5), (1.0, 5.0), (1e6, 600.0), ("30", 30.0), ("soon", 5.0), (True, 5.0), (float("nan"), 5.0), (-1, 5.0)]
     for retry_after, lasts in asked:
         service = Service(calls=1)
         service.call(limited(retry_after))

@@ -1110,3 +1110,62 @@ def test_the_guard_of_a_key_is_gone_when_nobody_has_it(total):
         assert gone() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("of", [lambda rate: {}, lambda rate: {"breaker": OwnBreaker()}], ids=["binding", "in steps"])
+def test_a_call_that_waits_for_its_token_is_not_refused(is_async, of):
+    bucket = TokenBucket(200, burst=1)
+    guard = Guard(rate=bucket, **of(bucket))
+    for _ in range(3):
+        if is_async:
+            asyncio.run(guard.call_async(asyncio.sleep, 0))
+        else:
+            guard.call(int)
+    seen = bucket.statistics()
+    assert (seen.admitted, seen.waited, seen.refused) == (3, 2, 0)
+
+
+class OwnBreaker(CircuitBreaker):
+    pass
+
+
+def test_calls_that_need_not_wait_let_other_tasks_run():
+    async def main():
+        guard, turns = Guard(rate=TokenBucket(1e9, burst=1e9)), 0
+
+        async def other():
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        async def at_once():
+            return 1
+
+        task = asyncio.ensure_future(other())
+        await asyncio.sleep(0)
+        for _ in range(1000):
+            await guard.call_async(at_once)
+        task.cancel()
+        return turns
+
+    assert asyncio.run(main()) >= 5
+
+
+class Costly(TokenBucket):
+    """Each call takes two."""
+
+    def permit(self, n=1, *, timeout=None):
+        return super().permit(2 * n, timeout=timeout)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_permit_of_a_subclass_of_a_limiter_is_asked_for(is_async):
+    bucket = Costly(1, burst=10, clock=ManualClock())
+    guard = Guard(rate=bucket)
+    if is_async:
+        asyncio.run(guard.call_async(asyncio.sleep, 0))
+    else:
+        guard.call(int)
+    assert bucket.tokens == 8

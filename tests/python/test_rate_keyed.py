@@ -15,7 +15,7 @@ import pytest
 from helpers import LOOP_KINDS, PATIENCE, LoopThread, on_loops, run_script, settle, spawn
 from rates import NANOSECOND, cancelled, in_line, tasks_in_line
 
-from sluicegate import KeyedSlidingWindow, KeyedTokenBucket, RateLimited, RateLimits, TokenBucket, TokenBucketKey
+from sluicegate import Guard, KeyedSlidingWindow, KeyedTokenBucket, RateLimited, RateLimits, TokenBucket, TokenBucketKey
 from sluicegate.testing import ManualClock
 
 
@@ -879,3 +879,29 @@ def test_a_retry_after_as_it_comes(make):
         limit.pause_for("9" * 30)
     with pytest.raises(TypeError, match="not None: without the header, do not pause"):
         limit.pause_for(None)
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda table: table.try_acquire("b"),
+        lambda table: table.acquire("b", timeout=1),
+        lambda table: table.key("b").try_acquire(),
+        lambda table: table.key("b").acquire(timeout=1),
+        lambda table: table.key("b").permit(),
+        lambda table: Guard(rate=table).key("b").call(int),
+    ],
+)
+def test_a_full_table_counts_its_refusals_and_is_named(take):
+    table = KeyedTokenBucket(0.001, burst=1, max_keys=1)
+    assert table.try_acquire("a")
+    with pytest.raises(RateLimited, match="all 1 keys of KeyedTokenBucket are in use"):
+        take(table)
+    assert table.statistics().refused == 1
+
+
+def test_a_rate_of_its_own_for_a_key_without_room_names_the_table():
+    table = KeyedTokenBucket(0.001, burst=1, max_keys=1)
+    assert table.try_acquire("a")
+    with pytest.raises(RateLimited, match="all 1 keys of KeyedTokenBucket are in use"):
+        table.key("b").set_rate(1)

@@ -78,7 +78,7 @@ pub struct Unmet {
     pub limit: u64,
 }
 
-/// The law: computes the limit after this round. To use another law, replace this function.
+/// The law: computes the limit after this round. To use another law, replace this function and [`round_is_over`].
 #[must_use]
 pub fn next_limit(rules: &Rules, limit: f64, round: &Round) -> f64 {
     if count(round.bad) > rules.bad_fraction * count(round.samples) {
@@ -92,6 +92,12 @@ pub fn next_limit(rules: &Rules, limit: f64, round: &Round) -> f64 {
         return (limit + step).min(count(rules.max));
     }
     limit
+}
+
+/// True if so many samples make a round: half of those that began together.
+#[must_use]
+pub fn round_is_over(rules: &Rules, limit: f64, round: &Round) -> bool {
+    count(round.samples) >= count(rules.min_samples).max(limit / 2.0)
 }
 
 /// The number in flight from which the limiter is nearly full.
@@ -182,7 +188,7 @@ impl Aimdf {
             }
             self.lately.push_back(sample.took);
         }
-        if count(self.round.samples) < count(rules.min_samples).max(self.limit / 2.0) {
+        if !round_is_over(rules, self.limit, &self.round) {
             return None;
         }
         self.decide(rules, is_lowest, now)

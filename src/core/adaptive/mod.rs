@@ -16,6 +16,7 @@
 //! | waiting  | its turn comes, but CoDel says that it has waited too long | refused | it is woken to be refused                             |
 //! | waiting  | it leaves (timeout, cancel, signal)                      | -        | the next waiter is woken                                |
 //! | in flight | `finish`                                                | -        | its result goes to the law, unless it says nothing      |
+//! | waiting  | the limit grows, or `set_limits`                         | waiting  | as many are woken as there is room for                  |
 //! | in flight | the limit falls                                         | in flight | nobody is admitted until enough have ended             |
 //! | in flight | the process forks                                       | -        | in the child, where its end would never be reported     |
 //!

@@ -130,10 +130,6 @@ impl<W: Wake, D: Domain> Keyed<W, D> {
         &self.rules
     }
 
-    pub fn clock(&self) -> &Clock<W> {
-        &self.clock
-    }
-
     #[expect(clippy::cast_possible_truncation, reason = "it was made of a usize")]
     pub fn max_keys(&self) -> usize {
         self.capacity.most() as usize

@@ -83,14 +83,6 @@ impl<W: Wake, D: Domain> Breaker<W, D> {
         Self { rules, clock, section: Section::new(state) }
     }
 
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    pub fn clock(&self) -> &Clock<W> {
-        &self.clock
-    }
-
     fn visit<R>(&self, proof: D::Proof<'_>, critical: impl FnOnce(&mut State, Nanos) -> R) -> R {
         // The clock is read inside the section, so that time never goes back from one visit to the next.
         self.section.with(proof, |state| critical(state, self.clock.now()))

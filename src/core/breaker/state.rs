@@ -6,6 +6,7 @@
 //! |-------------|-----------------------------------------------------------|------------|-----------------------------------------------|
 //! | closed      | a call begins                                             | closed     | let through                                    |
 //! | closed      | a result, and the rules say that it is too bad            | open       | the open time is worked out                    |
+//! | closed      | an ignored call ends                                       | closed     | counted as ignored, and no result               |
 //! | open        | a call begins, the open time is not over                   | open       | refused                                        |
 //! | open        | a call begins, the open time is over                       | half-open  | let through as the first probe                 |
 //! | half-open   | a call begins, fewer than `probes` are out or have succeeded | half-open | let through as a probe                         |
@@ -13,6 +14,12 @@
 //! | half-open   | a probe succeeds, the last of `probes`                     | closed     | with an empty window                           |
 //! | half-open   | a probe fails, or was slow                                 | open       | for twice as long as before                    |
 //! | half-open   | a probe is ignored, or has not ended after its time         | half-open  | another call may take its place                |
+//! | any         | a result of an earlier generation, or of a probe that was given up | same | counted as stale, and nothing else              |
+//! | any         | `refuse`                                                   | same       | refused if a call that began now would be; no call begins |
+//! | any, with `metrics_only` | a call begins that would be refused           | same       | counted as refused, and let through; its result changes nothing |
+//! | forced open | a call begins, its time is not over                        | forced open | refused                                       |
+//! | forced open | a call begins, its time is over                            | half-open  | let through as the first probe                 |
+//! | disabled    | a call begins or ends                                      | disabled   | let through and counted                        |
 //! | any         | `force_open`                                               | forced open | refuses until `reset`, or until its time is over, as open |
 //! | any         | `disable`                                                  | disabled   | lets everything through, and only counts       |
 //! | any         | `reset`                                                    | closed     | nothing of the past counts                      |
@@ -96,7 +103,7 @@ pub(crate) struct State {
     /// When the last result came.
     heard: Nanos,
     run: Run,
-    /// The number of times it has opened lately: decreases by one for each window that it has been closed since.
+    /// How often the open time is doubled when it opens next: decreases by one for each window that it has been closed since.
     level: u32,
     totals: Totals,
 }
@@ -333,7 +340,7 @@ impl State {
         (rules.run.is_some_and(|run| failures >= run) && over >= rules.window).then_some(Why::Run { failures, over })
     }
 
-    /// The number of times it has opened lately, as of now.
+    /// How often the open time would be doubled now.
     fn level_at(&self, rules: &Rules, now: Nanos) -> u32 {
         let closed_for = if matches!(self.phase, Phase::Closed(_)) { now.saturating_sub(self.since) } else { 0 };
         self.level.saturating_sub(u32::try_from(closed_for / rules.window.max(1)).unwrap_or(u32::MAX))
@@ -341,8 +348,9 @@ impl State {
 
     fn open(&mut self, rules: &Rules, why: Why, retry_after: Option<Nanos>, now: Nanos) -> Change {
         let level = self.level_at(rules, now);
-        self.level = level.saturating_add(1);
         let grown = 1_u64.checked_shl(level).map_or(Nanos::MAX, |times| rules.open_for.saturating_mul(times));
+        // Doublings that make it no longer are not counted: after a long outage they would take as long to be forgotten.
+        self.level = level.saturating_add(u32::from(grown < rules.open_for_max));
         let open_for = grown.min(rules.open_for_max).max(retry_after.unwrap_or(0).min(LONGEST_RETRY_AFTER));
         self.totals.opened += 1;
         self.run = Run::default();

@@ -338,9 +338,14 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
         (wakes, refused)
     }
 
-    /// The key's limiter, for every operation but a try. The key is heavy as long as the limiter is held.
+    /// The key's limiter, for every operation but a try. The key is heavy as long as the limiter is held. That there is no room for the key
+    /// counts as a refusal, as it does for a try.
     pub fn limiter(&self, proof: D::Proof<'_>, key: KeyHash) -> (Wakes<W>, Result<Shared<W, D>, Refusal>) {
-        self.heavy(proof, key, |heavy| Arc::clone(&heavy.limiter))
+        let (mut wakes, limiter) = self.heavy(proof, key, |heavy| Arc::clone(&heavy.limiter));
+        if let Err(Refusal::AllKeysInUse(_)) = limiter {
+            self.visit(proof, self.shard(key), &mut wakes, |shard, _, _| shard.refused += 1);
+        }
+        (wakes, limiter)
     }
 
     /// Called when a holder of the key's limiter has let go of it: the key is made light if nobody else holds it and its schedule is its

@@ -14,3 +14,12 @@ pub(crate) mod hot;
 mod options;
 pub(crate) mod permit;
 pub(crate) mod rate;
+
+use pyo3::prelude::*;
+
+use class::PyAdaptiveConcurrency;
+
+/// The limit, if its class is the package's: a subclass may have methods of its own.
+pub(crate) fn exactly_ours<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyAdaptiveConcurrency>> {
+    object.cast_exact().ok()
+}

@@ -160,12 +160,12 @@ impl PyConcurrencyPermit {
     /// Report that the service could not serve the call. Only the first report counts: later ones, and how the block
     /// ends, have no effect.
     ///
-    /// `error` is the exception, if there was one: its attribute `retry_after` counts if it is a number. `retry_after`
+    /// `error` is the exception, if there was one: what it asks for by `retry_after` or a response counts. `retry_after`
     /// is what the server asked for, in seconds: calls that are refused meanwhile get it as their `retry_after`, at
     /// most 600 seconds.
     ///
     /// Raises RuntimeError if the permit has not been admitted; ValueError, TypeError or OverflowError for an invalid
-    /// `retry_after`.
+    /// argument.
     #[pyo3(signature = (error = None, *, retry_after = None))]
     fn failure(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>, retry_after: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let retry_after = reported_retry_after(error, retry_after)?;

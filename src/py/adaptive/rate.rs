@@ -23,25 +23,16 @@ impl PyCubicRate {
         Self(Section::new(Cubic::new(Rules { min, max, decrease, scale }, at(now))))
     }
 
-    fn succeeded(&self, py: Python<'_>, now: f64) -> f64 {
-        self.0.with(py, |law| {
-            law.succeeded(at(now));
-            law.rate()
-        })
+    fn succeeded(&self, py: Python<'_>, now: f64) {
+        self.0.with(py, |law| law.succeeded(at(now)));
     }
 
-    fn throttled(&self, py: Python<'_>, began: f64, now: f64) -> f64 {
-        self.0.with(py, |law| {
-            law.throttled(at(began), at(now));
-            law.rate()
-        })
+    fn throttled(&self, py: Python<'_>, began: f64, now: f64) {
+        self.0.with(py, |law| law.throttled(at(began), at(now)));
     }
 
-    fn configure(&self, py: Python<'_>, max: f64) -> f64 {
-        self.0.with(py, |law| {
-            law.configure(max);
-            law.rate()
-        })
+    fn configure(&self, py: Python<'_>, max: f64) {
+        self.0.with(py, |law| law.configure(max));
     }
 
     /// The rate now, the configured rate, the number of cuts, and in how many seconds after a cut at this rate it is reached again.

@@ -18,3 +18,13 @@ pub(crate) mod keyed;
 mod options;
 pub(crate) mod permit;
 mod target;
+
+use pyo3::prelude::*;
+
+use class::PyCircuitBreaker;
+
+/// The breaker, if its class is one of the package's: a subclass may have methods of its own.
+pub(crate) fn exactly_ours<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyCircuitBreaker>> {
+    let is_ours = object.is_exact_instance_of::<PyCircuitBreaker>() || object.is_exact_instance_of::<keyed::PyBreakerKey>();
+    object.cast().ok().filter(|_| is_ours)
+}

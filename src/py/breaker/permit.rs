@@ -154,12 +154,12 @@ impl CallPermit for PyCircuitPermit {
 impl PyCircuitPermit {
     /// Report that the call failed. Only the first report counts: later ones, and how the block ends, have no effect.
     ///
-    /// `error` is the exception, if there was one: its attribute `retry_after` counts if it is a number. `retry_after`
+    /// `error` is the exception, if there was one: what it asks for by `retry_after` or a response counts. `retry_after`
     /// is what the server asked for, in seconds: if the breaker opens now, it stays open at least as long, up to 600
     /// seconds.
     ///
     /// Raises RuntimeError if the permit has not been admitted; ValueError, TypeError or OverflowError for an invalid
-    /// `retry_after`.
+    /// argument.
     #[pyo3(signature = (error = None, *, retry_after = None))]
     fn failure(&self, py: Python<'_>, error: Option<&Bound<'_, PyAny>>, retry_after: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let retry_after = reported_retry_after(error, retry_after)?;

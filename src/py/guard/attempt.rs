@@ -1,20 +1,22 @@
 //! `_LayerAttempts`: an attempt through the layers of a `Guard`, from the breaker to the call.
 //!
 //! Most attempts find a closed breaker, a token and a free slot. Such an attempt is made here from its beginning to its end, with permits that
-//! are no Python objects. Whatever waits, or runs Python code before the call, is left to Python's `Attempts`, whose methods these are:
+//! are no Python objects. Whatever waits, or is written in Python, is left to Python's `Attempts`, whose methods these are:
 //!
 //! | the attempt                                        | what happens                                                        |
 //! |----------------------------------------------------|---------------------------------------------------------------------|
-//! | has a layer of a subclass                          | `_make_in_steps`, which calls the methods of the subclass             |
+//! | has a breaker or a limit of a subclass             | `_make_in_steps`, which calls the methods of the subclass             |
 //! | is refused by the breaker, which is asked first    | CircuitOpen; nothing was taken                                       |
-//! | finds no token, or a limiter that holds something  | `_waiting`                                                           |
+//! | finds no token, or a limiter that is not plain      | `_waiting`, which enters its permit: a set, a subclass                |
 //! | finds no slot, and may wait                        | `_inside`, with the token                                            |
 //! | is refused by the limit, or by the breaker's permit | `_ended`: the token is given back, the slot is free                  |
 //! | returns                                            | the breaker and the limit record a success                           |
 //! | returns what has run nothing                       | `_checked` returns that, or raises                                   |
 //! | raises                                             | `_ended`: its permits judge the exception while it is being handled  |
 //!
-//! Fairness is that of the layers, cancellation too: nothing waits here. No signal handler runs between two of these steps.
+//! Fairness is that of the layers, cancellation too: nothing waits here. Before the call Python code runs only if the breaker changes its state:
+//! its line in the log and its `on_change`, whose exceptions are not raised here (that of a signal handler is raised later, see
+//! `rt::interrupts`). So nothing is raised between two steps but what a step raises itself.
 
 use std::sync::OnceLock;
 
@@ -28,10 +30,10 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::adaptive::class::PyAdaptiveConcurrency;
 use crate::adaptive::permit::PyConcurrencyPermit;
 use crate::breaker::class::PyCircuitBreaker;
-use crate::breaker::keyed::PyBreakerKey;
 use crate::breaker::permit::PyCircuitPermit;
+use crate::rate::PyRateLimiter;
 use crate::rt::arguments::Timeout;
-use crate::rt::entries::{CallPermit, HotPermit, NotAdmitted, finish, refused};
+use crate::rt::entries::{CallPermit, HotPermit, end_if_held, enter_new};
 use crate::rt::exceptions::CIRCUIT_OPEN;
 use crate::rt::guarded;
 use crate::rt::hot::attached_form;
@@ -39,11 +41,9 @@ use crate::rt::hot_methods::hot_methods;
 use crate::rt::kept::interned;
 use crate::rt::late::unmade;
 use crate::rt::not_run::has_not_run;
-use crate::rt::permit::hold;
 use crate::semaphore::PySemaphore;
-use crate::semaphore::class::PyBoundedSemaphore;
-use crate::semaphore::keyed::PySemaphoreKey;
 use crate::semaphore::permit::PyPermit;
+use crate::{adaptive, breaker, rate, semaphore};
 
 /// The attempts of the calls of a `Guard`.
 #[pyclass(frozen, subclass, name = "_LayerAttempts", module = "sluicegate._core")]
@@ -63,9 +63,9 @@ struct Layers {
 #[derive(Debug)]
 enum Rate {
     Absent,
-    /// A limiter of which an attempt takes one, and holds nothing.
-    Plain(Py<PyAny>),
-    /// Another one: Python enters its permit.
+    /// A limiter of a class of ours, of which an attempt takes one, and holds nothing.
+    Plain(Py<PyRateLimiter>),
+    /// Another one, a set of limiters or one of a subclass: Python enters its permit.
     Held,
 }
 
@@ -77,31 +77,20 @@ enum Slots {
 }
 
 impl Layers {
-    /// `None` if one of them is of a subclass, which may have methods of its own. An absent layer is None.
-    fn new(breaker: &Bound<'_, PyAny>, rate: &Bound<'_, PyAny>, is_plain: bool, slots: &Bound<'_, PyAny>) -> Option<Self> {
-        let breaker = if breaker.is_none() {
-            None
-        } else if breaker.is_exact_instance_of::<PyCircuitBreaker>() || breaker.is_exact_instance_of::<PyBreakerKey>() {
-            Some(breaker.cast::<PyCircuitBreaker>().ok()?.clone().unbind())
-        } else {
-            return None;
-        };
+    /// `None` if the breaker or the limit on concurrency is of a subclass, which may have methods of its own. An absent layer is None.
+    fn new(breaker: &Bound<'_, PyAny>, rate: &Bound<'_, PyAny>, slots: &Bound<'_, PyAny>) -> Option<Self> {
+        let breaker = if breaker.is_none() { None } else { Some(breaker::exactly_ours(breaker)?.clone().unbind()) };
         let slots = if slots.is_none() {
             Slots::Absent
-        } else if slots.is_exact_instance_of::<PyAdaptiveConcurrency>() {
-            Slots::Adaptive(slots.cast().ok()?.clone().unbind())
-        } else if slots.is_exact_instance_of::<PySemaphore>()
-            || slots.is_exact_instance_of::<PyBoundedSemaphore>()
-            || slots.is_exact_instance_of::<PySemaphoreKey>()
-        {
-            Slots::Semaphore(slots.cast().ok()?.clone().unbind())
+        } else if let Some(limit) = adaptive::exactly_ours(slots) {
+            Slots::Adaptive(limit.clone().unbind())
         } else {
-            return None;
+            Slots::Semaphore(semaphore::exactly_ours(slots)?.clone().unbind())
         };
-        let rate = match (rate.is_none(), is_plain) {
-            (true, _) => Rate::Absent,
-            (false, true) => Rate::Plain(rate.clone().unbind()),
-            (false, false) => Rate::Held,
+        let rate = match rate::plain::exactly_ours(rate) {
+            _ if rate.is_none() => Rate::Absent,
+            Some(limiter) => Rate::Plain(limiter.clone().unbind()),
+            None => Rate::Held,
         };
         Some(Self { breaker, rate, slots })
     }
@@ -116,8 +105,8 @@ impl PyLayerAttempts {
     }
 
     /// Called once, by `__init__`.
-    fn _prepare(&self, breaker: &Bound<'_, PyAny>, rate: &Bound<'_, PyAny>, is_plain: bool, concurrency: &Bound<'_, PyAny>) {
-        let _ = self.layers.set(Layers::new(breaker, rate, is_plain, concurrency));
+    fn _prepare(&self, breaker: &Bound<'_, PyAny>, rate: &Bound<'_, PyAny>, concurrency: &Bound<'_, PyAny>) {
+        let _ = self.layers.set(Layers::new(breaker, rate, concurrency));
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -158,7 +147,7 @@ impl<'py> Call<'_, 'py> {
         }
         let is_admitted = match &layers.rate {
             Rate::Absent => true,
-            Rate::Plain(limiter) => guarded::ask(limiter.bind(py), interned!(py, "try_acquire"))?.is_truthy()?,
+            Rate::Plain(limiter) => PyRateLimiter::take_or_wait(limiter.bind(py))?,
             Rate::Held => false,
         };
         if !is_admitted {
@@ -179,7 +168,7 @@ impl<'py> Call<'_, 'py> {
     /// Makes the attempt in a slot, once it has a token.
     fn enter<S: Slot>(self, layers: &Layers, slot: S) -> PyResult<Bound<'py, PyAny>> {
         let py = self.this.py();
-        let is_held = if slot.is_entered(py) { Ok(false) } else { begin(&slot, py) };
+        let is_held = if slot.is_entered(py) { Ok(false) } else { enter_new(&slot, py) };
         match is_held {
             Ok(true) => self.make(layers, Some(slot)),
             Ok(false) => guarded::call_method(self.this, interned!(py, "_inside"), (self.function, self.args, self.kwargs)),
@@ -194,7 +183,7 @@ impl<'py> Call<'_, 'py> {
         let mut called = false;
         let mut make = || {
             if let Some(permit) = &through {
-                let is_held = begin(permit, py)?;
+                let is_held = enter_new(permit, py)?;
                 debug_assert!(is_held, "nothing waits for a breaker");
             }
             called = true;
@@ -207,10 +196,10 @@ impl<'py> Call<'_, 'py> {
         match make() {
             Ok(result) => {
                 if let Some(permit) = &through {
-                    end(permit, py, PyCircuitPermit::SERVED);
+                    end_if_held(permit, py, PyCircuitPermit::SERVED);
                 }
                 if let Some(permit) = &slot {
-                    end(permit, py, S::SERVED);
+                    end_if_held(permit, py, S::SERVED);
                 }
                 Ok(result)
             }
@@ -230,10 +219,10 @@ impl<'py> Call<'_, 'py> {
             let (name, arguments) = (interned!(py, "_ended"), (error.into_value(py), called, slot.as_ref(), through.as_ref()));
             let answer = guarded::call_method(self.this, name, arguments);
             if let Some(through) = &through {
-                end(through.get(), py, PyCircuitPermit::IGNORED);
+                end_if_held(through.get(), py, PyCircuitPermit::IGNORED);
             }
             if let Some(slot) = &slot {
-                end(slot.get(), py, S::IGNORED);
+                end_if_held(slot.get(), py, S::IGNORED);
             }
             answer
         };
@@ -248,28 +237,6 @@ impl<'py> Call<'_, 'py> {
 trait Slot: CallPermit + PyClass<Frozen = True> + Into<pyo3::PyClassInitializer<Self>> {}
 
 impl<P: CallPermit + PyClass<Frozen = True> + Into<pyo3::PyClassInitializer<P>>> Slot for P {}
-
-/// Enters a permit. False if it may wait for that.
-#[inline]
-fn begin<P: HotPermit>(permit: &P, py: Python<'_>) -> PyResult<bool> {
-    let (result, news) = permit.try_admit(py, true);
-    if let Some(news) = news {
-        permit.report(py, news);
-    }
-    match result {
-        Ok(grant) => hold(permit, py, grant).map(|()| true),
-        Err(NotAdmitted::Busy) => Ok(false),
-        Err(NotAdmitted::Refused(refusal)) => Err(refused(permit, py, refusal)),
-    }
-}
-
-/// Ends the block of a permit, if it has not ended.
-#[inline]
-fn end<P: HotPermit>(permit: &P, py: Python<'_>, outcome: P::Outcome) {
-    if let Some(grant) = permit.holder().take(py) {
-        finish(permit, py, grant, outcome);
-    }
-}
 
 hot_methods! {
     pub(crate) fn install() for PyLayerAttempts as "Attempts";

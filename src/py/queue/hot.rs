@@ -18,6 +18,7 @@ use crate::queue::ops::QueueOperation;
 use crate::rt::Item;
 use crate::rt::aio;
 use crate::rt::arguments::{self, Timeout};
+use crate::rt::guarded;
 use crate::rt::hot::{Fast, attached, deliver, is_trivial_timeout, none, raise, trivial_timeout};
 use crate::rt::hot_methods::hot_methods;
 use crate::rt::operation::{Done, Mode, Operation};
@@ -205,13 +206,7 @@ fn after_reports(py: Python<'_>, inner: &QueueInner, lost: Lost<Item>, plain: Fa
     let report = |lost: Lost<Item>| {
         attached(|py| {
             // An exception that is on its way is not the reports'.
-            let raised = PyErr::take(py);
-            for lost in lost.into_vec() {
-                inner.report(py, lost);
-            }
-            if let Some(raised) = raised {
-                raised.restore(py);
-            }
+            guarded::undisturbed(py, || lost.into_vec().into_iter().for_each(|lost| inner.report(py, lost)));
             Ok(none(py))
         })
     };

@@ -32,6 +32,7 @@ use crate::rt::arguments::{Timeout, text, type_name};
 use crate::rt::blocking;
 use crate::rt::domain::Attached;
 use crate::rt::gc::{attached_in_traverse, show_wakers};
+use crate::rt::guarded;
 use crate::rt::interrupts;
 use crate::rt::operation::{Done, Mode, Operation};
 use crate::rt::registration::{Anchor, Registration, WaitableClass, registration};
@@ -284,14 +285,12 @@ impl PressureHub {
             return;
         }
         // An exception that is on its way is not the listeners'.
-        let raised = PyErr::take(py);
-        for listener in &listeners {
-            listener.get().tell(py, &this.crossings);
-        }
-        drop(listeners);
-        if let Some(raised) = raised {
-            raised.restore(py);
-        }
+        guarded::undisturbed(py, || {
+            for listener in &listeners {
+                listener.get().tell(py, &this.crossings);
+            }
+            drop(listeners);
+        });
     }
 
     /// How many wait for the low mark, and for how long all together have waited.

@@ -136,7 +136,7 @@ keys!(BucketLaw, Change::Rate);
 keys!(WindowLaw, Change::Limit);
 
 impl dyn Keys {
-    /// The exception for a refusal of this key.
+    /// The exception for a refusal of this key. `this` is what is named: the keyed limiter, of which all keys may be in use, or a handle.
     pub(super) fn refusal(&self, this: &Bound<'_, PyAny>, hash: KeyHash, n: Units, refusal: Refusal) -> PyErr {
         let py = this.py();
         match refusal {

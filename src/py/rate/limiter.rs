@@ -151,11 +151,11 @@ impl PyRateLimiter {
         match self.target() {
             Target::Own(limiter) => Ok(Arc::clone(limiter)),
             Target::Set | Target::Unmade => Err(self.not_here()),
-            Target::Key { keys, hash, limiter, .. } => {
+            Target::Key { keys, owner, hash, limiter, .. } => {
                 if let Some(limiter) = limiter.with(this.py(), |limiter| limiter.upgrade()) {
                     return Ok(limiter);
                 }
-                let found = keys.limiter_of(this, *hash)?;
+                let found = keys.limiter_of(owner.bind(this.py()), *hash)?;
                 drop(limiter.with(this.py(), |limiter| std::mem::replace(limiter, Arc::downgrade(&found))));
                 Ok(found)
             }
@@ -209,6 +209,16 @@ impl PyRateLimiter {
         }
         let request = self.request(this, n)?;
         request.try_acquire(this.py(), or_wait).map_err(|refusal| request.error(this, refusal))
+    }
+
+    /// Takes one if it can be admitted now. The caller waits otherwise, so that it does not count as refused.
+    #[inline]
+    pub(crate) fn take_or_wait(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let this = slf.get();
+        if matches!(&this.target, Target::Own(own) if own.pass_or_wait(slf.py(), own.scale().per_token())) {
+            return Ok(true);
+        }
+        this.try_acquire(slf.as_any(), this.scale().per_token(), true)
     }
 
     /// `acquire` in the general form.
@@ -279,7 +289,9 @@ impl PyRateLimiter {
     /// Applies a new rate or limit, from now on; that of a key, to this key alone.
     pub(super) fn change(this: &Bound<'_, Self>, (change, told): (Change, impl Fn(&mut Terms))) -> PyResult<()> {
         let wakes = match (this.get().target(), change) {
-            (Target::Key { keys, hash, .. }, change) => return keys.change_key(this.as_any(), *hash, change, &told),
+            (Target::Key { keys, owner, hash, .. }, change) => {
+                return keys.change_key(owner.bind(this.py()), *hash, change, &told);
+            }
             (Target::Own(own), Change::Rate(NewRate { rate, burst, capacity })) => {
                 own.set_rate(this.py(), rate, burst, capacity, told)
             }

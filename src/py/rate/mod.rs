@@ -16,6 +16,7 @@
 //! | `handles`     | the handles of keys                                                    |
 //! | `keyed`       | `KeyedTokenBucket` and the other keyed limiters                         |
 //! | `set`         | `RateLimits`                                                           |
+//! | `plain`       | which limiters a guard takes from by itself                             |
 //! | `hot`         | the hot methods                                                        |
 //! | `hot_bookings` | those that book                                                       |
 //!
@@ -33,6 +34,7 @@ mod limiter;
 mod names;
 mod ops;
 pub(crate) mod permit;
+pub(crate) mod plain;
 mod refusal;
 pub(crate) mod reservation;
 pub(crate) mod set;

@@ -3,7 +3,7 @@
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyTuple, PyType};
+use pyo3::types::{PyBool, PyCode, PyDict, PyFloat, PyInt, PyTuple, PyType};
 use sluicegate_core::clock::{MAX_SECONDS, Nanos, nanos};
 
 use crate::rt::guarded;
@@ -173,7 +173,9 @@ pub(crate) fn _duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
 /// Generator functions are refused for the same reason.
 pub(crate) fn refuse_coroutine_function(name: &str, function: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = function.py();
-    let kind = if let Some(code) = function.getattr_opt(interned!(py, "__code__"))? {
+    // (An object that makes up its attributes, as the proxy of a server, has no code.)
+    let code = function.getattr_opt(interned!(py, "__code__"))?.filter(PyAnyMethods::is_instance_of::<PyCode>);
+    let kind = if let Some(code) = code {
         match code.getattr(interned!(py, "co_flags"))?.extract::<u32>()? {
             flags if flags & (CO_COROUTINE | CO_ITERABLE_COROUTINE) != 0 => "coroutine",
             flags if flags & (CO_GENERATOR | CO_ASYNC_GENERATOR) != 0 => "generator",

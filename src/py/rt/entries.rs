@@ -10,6 +10,8 @@
 //! | refused                                 | the exception, made of the refusal's `args`   | False         |
 //! | not yet                                 | the general form, which waits                | False         |
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use pyo3::PyClass;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -21,7 +23,7 @@ use super::arguments::Timeout;
 use super::exceptions::{self, Exception};
 use super::hot::{Fast, apart, aside, attached, boolean, raise};
 use super::operation::Mode;
-use super::permit::{Holds, Permit, check_free, held_already, hold};
+use super::permit::{Holds, Permit, check_free, forget_the_parents, held_already};
 use super::registration::{Registration, WaitableClass, WaiterOf};
 use super::waker::Waker;
 
@@ -101,7 +103,7 @@ impl<P: WaitingPermit> Permit for P {
         } else {
             let (result, news) = this.try_admit(py, matches!(mode, Mode::TryFair));
             if let Some(news) = news {
-                this.report(py, news);
+                aside(|py| this.report(py, news));
             }
             result
         };
@@ -162,20 +164,39 @@ fn begin<P: HotPermit>(
     if permit.holder().is_held(py) || permit.is_entered(py) {
         return Fast::Declined;
     }
+    match try_hold(permit, py, may_wait) {
+        Ok(None) => Fast::Done(admitted(this)),
+        Ok(Some(surplus)) => attached(|py| {
+            permit.give_back(py, surplus);
+            Err(held_already())
+        }),
+        Err(NotAdmitted::Refused(refusal)) => refused(refusal),
+        Err(NotAdmitted::Busy) => Fast::Declined,
+    }
+}
+
+/// One attempt. If it is admitted, it is held before its news are reported, which may fail; the surplus is the grant of a permit that was held
+/// meanwhile.
+#[inline]
+fn try_hold<P: HotPermit>(permit: &P, py: Python<'_>, may_wait: bool) -> Result<Option<P::Grant>, NotAdmitted<P::Refusal>> {
     let (result, news) = permit.try_admit(py, may_wait);
+    let surplus = result.map(|grant| permit.holder().keep(py, grant));
     if let Some(news) = news {
         aside(|py| permit.report(py, news));
     }
-    match result {
-        Ok(grant) => match permit.holder().keep(py, grant) {
-            None => Fast::Done(admitted(this)),
-            Some(surplus) => attached(|py| {
-                permit.give_back(py, surplus);
-                Err(held_already())
-            }),
-        },
-        Err(NotAdmitted::Refused(refusal)) => refused(refusal),
-        Err(NotAdmitted::Busy) => Fast::Declined,
+    surplus
+}
+
+/// Enters a permit that nobody else has. False if it may wait for that.
+#[inline]
+pub(crate) fn enter_new<P: HotPermit>(permit: &P, py: Python<'_>) -> PyResult<bool> {
+    match try_hold(permit, py, true) {
+        Ok(surplus) => {
+            debug_assert!(surplus.is_none(), "nobody else holds it");
+            Ok(true)
+        }
+        Err(NotAdmitted::Busy) => Ok(false),
+        Err(NotAdmitted::Refused(refusal)) => Err(refused(permit, py, refusal)),
     }
 }
 
@@ -190,12 +211,13 @@ fn refuse<P: HotPermit>(this: Borrowed<'_, '_, P>, refusal: P::Refusal) -> Fast 
 /// The general form of an attempt.
 fn attempt<P: HotPermit>(permit: &P, py: Python<'_>) -> PyResult<Result<(), NotAdmitted<P::Refusal>>> {
     check_free(permit, py)?;
-    let (result, news) = permit.try_admit(py, false);
-    if let Some(news) = news {
-        permit.report(py, news);
-    }
-    match result {
-        Ok(grant) => hold(permit, py, grant).map(Ok),
+    forget_the_parents(permit, py);
+    match try_hold(permit, py, false) {
+        Ok(None) => Ok(Ok(())),
+        Ok(Some(surplus)) => {
+            permit.give_back(py, surplus);
+            Err(held_already())
+        }
         Err(not_admitted) => Ok(Err(not_admitted)),
     }
 }
@@ -259,7 +281,15 @@ pub(crate) fn end<P: CallPermit>(permit: &P, py: Python<'_>, outcome: P::Outcome
 /// Ends a call, and reports what the object has to report about it.
 pub(crate) fn finish<P: HotPermit>(permit: &P, py: Python<'_>, grant: P::Grant, outcome: P::Outcome) {
     if let Some(news) = permit.finish(py, grant, outcome) {
-        permit.report(py, news);
+        aside(|py| permit.report(py, news));
+    }
+}
+
+/// Ends the block of a permit, if it has not ended.
+#[inline]
+pub(crate) fn end_if_held<P: HotPermit>(permit: &P, py: Python<'_>, outcome: P::Outcome) {
+    if let Some(grant) = permit.holder().take(py) {
+        finish(permit, py, grant, outcome);
     }
 }
 
@@ -275,11 +305,15 @@ pub(crate) fn leave<P: CallPermit>(permit: &P, error: &Bound<'_, PyAny>) -> PyRe
         return succeed(permit, py);
     }
     if check_free(permit, py).is_err() {
-        match permit.outcome_of(error) {
-            Ok(outcome) => end(permit, py, outcome)?,
-            Err(error) => {
+        // PyO3 panics where there is no memory.
+        match catch_unwind(AssertUnwindSafe(|| permit.outcome_of(error))) {
+            Ok(Ok(outcome)) => end(permit, py, outcome)?,
+            not_judged => {
                 end(permit, py, P::IGNORED)?; // it was not found out what it says
-                return Err(error);
+                match not_judged {
+                    Ok(judged) => drop(judged?),
+                    Err(panic) => resume_unwind(panic),
+                }
             }
         }
     }

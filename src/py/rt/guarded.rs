@@ -142,13 +142,60 @@ impl Drop for Release {
 /// Runs the last actions of an object that is being destroyed. An exception that is being raised meanwhile is preserved.
 pub(crate) fn last_act(act: impl FnOnce(Python<'_>)) {
     // Without an interpreter there is nothing left to do.
-    Python::try_attach(|py| {
-        let pending = PyErr::take(py);
-        act(py);
-        if let Some(pending) = pending {
-            pending.restore(py);
-        }
-    });
+    Python::try_attach(|py| undisturbed(py, || act(py)));
+}
+
+/// Does something else while an exception may be on its way: that is put aside, and is on its way again afterwards.
+///
+/// `PyErr::take` would not do: it goes on with the panic that a `PanicException` stands for, and where an object is destroyed that would end the
+/// process.
+pub(crate) fn undisturbed<R>(_py: Python<'_>, act: impl FnOnce() -> R) -> R {
+    let _raised = Aside::new();
+    act()
+}
+
+/// The exception that was on its way, which `drop` sets again, also after a panic.
+#[cfg(Py_3_12)]
+struct Aside(*mut ffi::PyObject);
+
+#[cfg(Py_3_12)]
+impl Aside {
+    fn new() -> Self {
+        // SAFETY: only `undisturbed` makes one, attached.
+        Self(unsafe { ffi::PyErr_GetRaisedException() })
+    }
+}
+
+#[cfg(Py_3_12)]
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // SAFETY: attached as when it was made; it takes over the reference, and null clears the indicator.
+        unsafe { ffi::PyErr_SetRaisedException(self.0) };
+    }
+}
+
+/// The exception that was on its way, which `drop` sets again, also after a panic.
+#[cfg(not(Py_3_12))]
+struct Aside([*mut ffi::PyObject; 3]);
+
+#[cfg(not(Py_3_12))]
+impl Aside {
+    fn new() -> Self {
+        let mut raised = [std::ptr::null_mut(); 3];
+        let [class, value, traceback] = &mut raised;
+        // SAFETY: only `undisturbed` makes one, attached.
+        unsafe { ffi::PyErr_Fetch(class, value, traceback) };
+        Self(raised)
+    }
+}
+
+#[cfg(not(Py_3_12))]
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let [class, value, traceback] = self.0;
+        // SAFETY: attached as when it was made; it takes over the references, and nulls clear the indicator.
+        unsafe { ffi::PyErr_Restore(class, value, traceback) };
+    }
 }
 
 pub(crate) fn call<'py>(callable: &Bound<'py, PyAny>, args: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
@@ -221,17 +268,6 @@ where
     PyErr: From<A::Error>,
 {
     call(&object.getattr(name)?, &args.into_pyobject(object.py())?)
-}
-
-/// `object.name()`
-#[inline]
-pub(crate) fn ask<'py>(object: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-    let args = [object.as_ptr()];
-    // SAFETY: valid objects, and no argument but the object itself; the result is a new reference or null with an error set.
-    unsafe {
-        let result = perhaps_the_last!(PyObject_VectorcallMethod(name.as_ptr(), args.as_ptr(), args.len(), std::ptr::null_mut()));
-        Bound::from_owned_ptr_or_err(object.py(), result)
-    }
 }
 
 pub(crate) fn call_one<'py>(callable: &Bound<'py, PyAny>, arg: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

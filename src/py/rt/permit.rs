@@ -15,6 +15,7 @@
 //! Fairness and cancellation are those of the object: an entry is an ordinary operation that waits in the object's wait queue.
 
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
@@ -105,7 +106,7 @@ impl<G> Holder<G> {
         self.grant.with(py, critical)
     }
 
-    /// Takes the grant of a permit that is being dropped.
+    /// True if a permit that is being dropped is held.
     pub(crate) fn is_held_at_last(&mut self) -> bool {
         self.grant.get_mut().is_some()
     }
@@ -177,12 +178,16 @@ pub(crate) fn check_free<P: Holds>(permit: &P, py: Python<'_>) -> PyResult<()> {
 
 /// Stores the grant in the permit. If the permit is held already, by an entry that began at the same time, the grant is given back.
 pub(crate) fn hold<P: Holds>(permit: &P, py: Python<'_>, grant: P::Grant) -> PyResult<()> {
-    let holder = permit.holder();
-    drop(holder.with(py, |held| held.take_if(|held| !P::is_ours(held)))); // that of the parent of a fork
-    holder.keep(py, grant).map_or(Ok(()), |surplus| {
+    forget_the_parents(permit, py);
+    permit.holder().keep(py, grant).map_or(Ok(()), |surplus| {
         permit.give_back(py, surplus);
         Err(held_already())
     })
+}
+
+/// Drops the grant that the parent of a fork holds.
+pub(crate) fn forget_the_parents<P: Holds>(permit: &P, py: Python<'_>) {
+    drop(permit.holder().with(py, |held| held.take_if(|held| !P::is_ours(held))));
 }
 
 pub(crate) fn held_already() -> PyErr {
@@ -224,7 +229,9 @@ pub(crate) fn dropped<P: Holds>(permit: &P) {
         if !permit.holder().is_held(py) {
             return;
         }
-        let described = permit.describe(py);
+        // The description may need memory that is not there: then PyO3 panics, and this may run while another panic goes by.
+        let described =
+            catch_unwind(AssertUnwindSafe(|| permit.describe(py))).unwrap_or_else(|_| "<sluicegate permit>".to_owned());
         if let Some(grant) = permit.holder().take(py).filter(|grant| P::is_ours(grant) && P::is_missed(grant)) {
             permit.abandon(py, grant);
             let message = format!("a permit was dropped while it was held, {}: {described}", P::ABANDONED);

@@ -17,3 +17,13 @@ pub(crate) mod permit;
 mod permits;
 
 pub(crate) use class::PySemaphore;
+
+use pyo3::prelude::*;
+
+/// The semaphore, if its class is one of the package's: a subclass may have methods of its own.
+pub(crate) fn exactly_ours<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PySemaphore>> {
+    let is_ours = object.is_exact_instance_of::<PySemaphore>()
+        || object.is_exact_instance_of::<class::PyBoundedSemaphore>()
+        || object.is_exact_instance_of::<keyed::PySemaphoreKey>();
+    object.cast().ok().filter(|_| is_ours)
+}
