@@ -201,7 +201,8 @@ class Fallback:
 
         True if the function of the error has made the answer, which may have to be awaited.
         """
-        wanted, _ = are_named(error, self._types, lambda member: (bool(self._predicate(member)), None))
+        predicate: Any = self._predicate
+        wanted, _ = are_named(error, self._types, lambda member: (bool(predicate(member)), None))
         if wanted:
             result = NOTHING if self._memory is None else self._memory.last(key)
             if result is not NOTHING:
