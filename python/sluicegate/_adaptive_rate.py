@@ -13,6 +13,7 @@ from sluicegate._classes import public
 from sluicegate._core import CubicRate, RatePermit, TokenBucket, _clock, _duration, _refuse_coroutine_function
 from sluicegate._decorators import guarded
 from sluicegate._exceptions import Refused
+from sluicegate._hints import hinting, of_adaptive_rate
 from sluicegate._leaves import attribute_of, leaves, longer
 from sluicegate._retries import Counter
 from sluicegate._retry_after import LONGEST_PAUSE, retry_after_of
@@ -62,6 +63,7 @@ class AdaptiveRate(TokenBucket):
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
 
+    @hinting(of_adaptive_rate)
     def __init__(
         self,
         rate: float,

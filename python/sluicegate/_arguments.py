@@ -8,7 +8,7 @@ from sluicegate._core import Semaphore, _duration, _refuse_coroutine_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 __all__ = [
@@ -29,10 +29,11 @@ __all__ = [
 _MOST_DIGITS, _SHOWN_DIGITS = 40, 20
 
 
-def check_instance(name: str, value: Any, kinds: tuple[type, ...], what: str) -> None:
-    """Raise TypeError unless the value is None or one of these."""
+def check_instance(name: str, value: Any, kinds: tuple[type, ...], what: str, hint: Callable[[str, Any], str] | None = None) -> None:
+    """Raise TypeError unless the value is None or one of these. `hint(name, value)` returns what to write instead, or ""."""
     if value is not None and not isinstance(value, kinds):
-        raise TypeError(f"'{name}' must be {what} or None, not {text(value)}")
+        more = "" if hint is None else hint(name, value)
+        raise TypeError(f"'{name}' must be {what} or None, not {text(value)}{more and '; '}{more}")
 
 
 def check_made(value: Any, kinds: tuple[type, ...], cls: str, how: str) -> None:

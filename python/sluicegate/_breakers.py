@@ -5,6 +5,7 @@ from __future__ import annotations
 from sluicegate._arguments import check_key_function
 from sluicegate._core import BreakerKey, CircuitBreaker, CircuitPermit, KeyedBreaker
 from sluicegate._decorators import guarded
+from sluicegate._hints import BY_KEY, hinting
 from sluicegate._methods import refuse_to_decorate, refuse_with, set_methods
 
 TYPE_CHECKING = False
@@ -75,6 +76,7 @@ class _KeyedMethods:
         """Close the breaker of the key, as if it were new. Works as `CircuitBreaker.reset`."""
         self.key(key).reset()
 
+    @hinting(BY_KEY)
     def by(self: Any, *, key: Any, failed: Callable[[Any], object] | None = None) -> Any:
         """Decorate a function so that each call goes through the breaker of a key that depends on the call.
 

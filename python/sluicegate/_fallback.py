@@ -11,6 +11,7 @@ from sluicegate._classes import public
 from sluicegate._core import _clock
 from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Empty, Refused
+from sluicegate._hints import HOW_TO_CALL, hinting, of_fallback
 from sluicegate._leaves import are_named, condition
 from sluicegate._mistakes import Mistake, awaitable_result, can_be_awaited, check_callable_now, check_sync, sync_result
 from sluicegate._outcomes import copied
@@ -53,6 +54,7 @@ class Fallback:
     Raises TypeError, ValueError or OverflowError for an invalid argument.
     """
 
+    @hinting(of_fallback)
     def __init__(
         self,
         value: Any = NOTHING,
@@ -104,6 +106,7 @@ class Fallback:
         except Mistake as mistake:
             raise mistake.taken() from None
 
+    @hinting(HOW_TO_CALL)
     def __call__(self, function: _F, /) -> _F:
         """Decorate a def or an async def. Generator functions are refused with a TypeError."""
         return over_calls(self, function)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from types import CodeType
 
-from sluicegate._arguments import check_instance, check_made, check_name
+from sluicegate._arguments import check_instance, check_made, check_name, text
 from sluicegate._attempts import ABSENT, Attempts, failed, is_plain
 from sluicegate._classes import public
 from sluicegate._core import (
@@ -34,8 +34,10 @@ from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Refused
 from sluicegate._fallback import Fallback
 from sluicegate._functions import code_of, is_coroutine_function, is_generator
+from sluicegate._hints import BY_KEY, HOW_TO_CALL, hinting
 from sluicegate._mistakes import NOT_PLAIN, Mistake, awaitable_result, check_callable_now, refuse_function
 from sluicegate._retries import Counter, Deadline, Retry, patience_left
+from sluicegate._stale import Stale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +68,45 @@ _NO_NAMES: dict[str, Any] = {}
 def _once(attempt: Callable[..., Any], args: tuple[Any, ...], _names: dict[str, Any]) -> Any:
     """Make the one attempt of a call without retries."""
     return attempt(*args)
+
+
+#: What each layer may be.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "fallback": (Fallback,),
+    "retry": (Retry,),
+    "breaker": (CircuitBreaker, KeyedBreaker),
+    "rate": (RateLimiter, KeyedLimiter),
+    "concurrency": (Semaphore, KeyedSemaphore, AdaptiveConcurrency),
+}
+
+#: What to write for a number in the place of a layer.
+_OF_NUMBER = {"retry": "Retry({}, on=...)", "rate": "TokenBucket({}, burst={})", "concurrency": "Semaphore({})"}
+
+
+def _layer_of(value: object) -> str | None:
+    """Return the name of the layer that an object is."""
+    return next((name for name, kinds in _KINDS.items() if isinstance(value, kinds)), None)
+
+
+def _instead(name: str, value: Any) -> str:
+    """Return what to write for what is given in the place of a layer."""
+    if isinstance(value, Stale):
+        return "write Fallback(stale=...)"
+    layer = _layer_of(value)
+    if layer is not None:
+        return f"give it as '{layer}'"
+    if name == "fallback" and not isinstance(value, type):
+        return f"write Fallback({'...' if callable(value) else text(value)})"
+    if name in _OF_NUMBER and (type(value) is int or (type(value) is float and name == "rate")):
+        return f"write {_OF_NUMBER[name].format(text(value), text(max(1, value)))}"
+    return ""
+
+
+def _how_to_make(args: tuple[Any, ...], _kwargs: object) -> str:
+    names = [_layer_of(value) for value in args]
+    if args and None not in names:
+        return f"write Guard({', '.join(f'{name}=...' for name in names)})"
+    return "to decorate a function, write `@Guard(...)`, with parentheses" if len(args) == 1 and callable(args[0]) else ""
 
 
 class _Counts:
@@ -182,6 +223,7 @@ class _Calls:
         counts.successes.add()
         return result
 
+    @hinting(HOW_TO_CALL)
     def __call__(self, function: _F, /) -> _F:
         """Decorate a def or an async def, so that each call goes through all layers. Generator functions are refused with a TypeError."""
         if self._needs_key:
@@ -330,6 +372,7 @@ class Guard(_Calls):
     Raises TypeError, ValueError or OverflowError for an invalid argument.
     """
 
+    @hinting(_how_to_make)
     def __init__(
         self,
         *,
@@ -343,15 +386,14 @@ class Guard(_Calls):
         clock: Clock | None = None,
         name: str | None = None,
     ) -> None:
-        check_instance("fallback", fallback, (Fallback,), "a Fallback")
+        check_instance("fallback", fallback, _KINDS["fallback"], "a Fallback", _instead)
         self._fallback = fallback
         self._total = _seconds("total", total)
-        check_instance("retry", retry, (Retry,), "a Retry")
+        check_instance("retry", retry, _KINDS["retry"], "a Retry", _instead)
         self._retry = retry
-        check_instance("breaker", breaker, (CircuitBreaker, KeyedBreaker), "a CircuitBreaker or KeyedBreaker")
-        check_instance("rate", rate, (RateLimiter, KeyedLimiter), "a limiter, a set of limiters or a keyed limiter")
-        kinds = (Semaphore, KeyedSemaphore, AdaptiveConcurrency)
-        check_instance("concurrency", concurrency, kinds, "a Semaphore, KeyedSemaphore or AdaptiveConcurrency")
+        check_instance("breaker", breaker, _KINDS["breaker"], "a CircuitBreaker or KeyedBreaker", _instead)
+        check_instance("rate", rate, _KINDS["rate"], "a limiter, a set of limiters or a keyed limiter", _instead)
+        check_instance("concurrency", concurrency, _KINDS["concurrency"], "a Semaphore, KeyedSemaphore or AdaptiveConcurrency", _instead)
         self._attempt_timeout = _seconds("attempt_timeout", attempt_timeout)
         if self._total is not None and self._attempt_timeout is not None and self._attempt_timeout > self._total:
             raise ValueError(f"'attempt_timeout' must be at most 'total', {self._total:g}, not {self._attempt_timeout:g}")
@@ -384,6 +426,7 @@ class Guard(_Calls):
             raise TypeError(f"no layer of {self!r} is keyed, so it is the same for all keys: call it directly")
         return GuardKey(self, key)
 
+    @hinting(BY_KEY)
     def by(self, *, key: Callable[..., Any]) -> Callable[[_F], _F]:
         """Decorate a def or an async def, so that each call goes through the guard of a key that depends on the call.
 
@@ -487,7 +530,9 @@ class _ByKey:
 def check_guard(guard: object) -> Guard | GuardKey:
     """Refuse what is no guard, or one that needs a key for each call."""
     if not isinstance(guard, (Guard, GuardKey)):
-        raise TypeError(f"'guard' must be a Guard, the guard of one key, or None, not {guard!r}")
+        layer = _layer_of(guard)
+        more = "" if layer is None else f"; write Guard({layer}=...)"
+        raise TypeError(f"'guard' must be a Guard, the guard of one key, or None, not {text(guard)}{more}")
     if guard._needs_key:
         raise guard._no_key()
     return guard

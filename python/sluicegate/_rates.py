@@ -25,6 +25,7 @@ from sluicegate._core import (
 )
 from sluicegate._decorators import before, decorate
 from sluicegate._exceptions import Overloaded
+from sluicegate._hints import BY_COST, BY_KEY, hinting
 from sluicegate._methods import copy_methods, refuse_to_decorate, refuse_with, set_methods
 
 TYPE_CHECKING = False
@@ -115,6 +116,7 @@ class _LimiterMethods:
 
         return _decorate(function, acquire, acquire_async, self)
 
+    @hinting(BY_COST)
     def by(self: Any, *, cost: Any = 1, timeout: float | None = None) -> Any:
         """Decorate a function so that each call first takes an amount that depends on the call.
 
@@ -175,6 +177,7 @@ class _SeveralMethods:
 
         return _decorate(function, acquire, acquire_async, self)
 
+    @hinting(BY_COST)
     def by(self: Any, *, cost: Any = 1, timeout: float | None = None) -> Any:
         """Decorate a function so that each call first takes amounts that depend on the call.
 
@@ -360,6 +363,7 @@ class _KeyedMethods:
         """Admit no request of the key for `seconds`. Works as `TokenBucket.pause_for`."""
         self.key(key).pause_for(seconds)
 
+    @hinting(BY_KEY)
     def by(self: Any, *, key: Any, cost: Any = 1, timeout: float | None = None) -> Any:
         """Decorate a function so that each call first takes an amount of a key, both of which depend on the call.
 

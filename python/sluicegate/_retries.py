@@ -38,6 +38,7 @@ from sluicegate._classes import public
 from sluicegate._core import RetryBudget, Semaphore, _clock, _duration, _FirstAttempts, _raise_again
 from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Refused
+from sluicegate._hints import HOW_TO_CALL, hinting, of_retry
 from sluicegate._leaves import answer_of, are_named, attribute_of, condition, leaves, longer, longest_retry_after
 from sluicegate._mistakes import CO_GENERATORS, NOT_RUN, can_be_awaited, check_callable_now, needs_call, not_run
 from sluicegate._running import add_note
@@ -422,6 +423,7 @@ class Retry(_FirstAttempts):
     Raises TypeError, ValueError or OverflowError for an invalid argument.
     """
 
+    @hinting(of_retry)
     def __init__(
         self,
         attempts: int | None = 3,
@@ -594,6 +596,7 @@ class Retry(_FirstAttempts):
         except RuntimeError as error:  # there is no event loop of asyncio's
             raise error from call.last
 
+    @hinting(HOW_TO_CALL)
     def __call__(self, function: _F, /) -> _F:
         """Decorate a def or an async def, so that each call is retried. Generator functions are refused with a TypeError."""
         return over_calls(self, function, self._run if type(self).call is Retry.call else None)

@@ -13,6 +13,7 @@ from sluicegate._core import (
     SemaphorePermit,
 )
 from sluicegate._decorators import around, decorate
+from sluicegate._hints import BY_KEY, hinting
 from sluicegate._methods import copy_methods, refuse_to_decorate, refuse_with, set_methods
 
 TYPE_CHECKING = False
@@ -108,6 +109,7 @@ class _KeyedMethods:
         """Acquire `n` permits of the key, waiting until free, from a coroutine. Works as `Semaphore.acquire_async`."""
         return await self.key(key).acquire_async(n, timeout=timeout)
 
+    @hinting(BY_KEY)
     def by(self: Any, *, key: Any, n: int = 1, timeout: float | None = None) -> Any:
         """Decorate a function so that each call holds `n` permits of a key that depends on the call.
 

@@ -5,10 +5,23 @@ from __future__ import annotations
 import pytest
 
 from sluicegate import (
+    AdaptiveConcurrency,
+    AdaptiveRate,
+    BoundedExecutor,
+    CircuitBreaker,
     Fallback,
     Guard,
     KeyedBreaker,
+    KeyedLeakyBucket,
+    KeyedSemaphore,
+    KeyedSlidingWindow,
+    KeyedTokenBucket,
+    Pipeline,
+    RateLimits,
     Retry,
+    Semaphore,
+    Stale,
+    TokenBucket,
 )
 
 
@@ -31,20 +44,26 @@ def plain():
     return fetch()
 
 
+class CallingRetry(Retry):
+    def call(self, function, /, *args, **kwargs):
+        return super().call(function, *args, **kwargs)
+
+
 DECORATORS = {
     "guard": lambda: Guard(),
-    "guard with layers": lambda: Guard(fallback=Fallback(1, on=Exception), retry=Retry(on=Exception), breaker=KeyedBreaker(max_keys=9)).key(1),
+    "layers": lambda: Guard(fallback=Fallback(1, on=Exception), retry=Retry(on=Exception), breaker=KeyedBreaker(max_keys=9)).key(1),
     "by": lambda: Guard(breaker=KeyedBreaker(max_keys=9)).by(key=lambda: 1),
     "fallback": lambda: Fallback(1),
     "retry": lambda: Retry(on=OSError),
-    "retry of a subclass": lambda: type("Own", (Retry,), {"call": lambda self, function: super(type(self), self).call(function)})(on=OSError),
+    "retry of a subclass": lambda: CallingRetry(on=OSError),
 }
 
 
 @pytest.mark.parametrize("kind", DECORATORS)
 def test_a_decorated_function_that_returns_a_coroutine(kind):
     text = refused(TypeError, DECORATORS[kind]()(plain))
-    assert text.startswith(f"{plain!r} is no coroutine function, and has returned a coroutine, which runs only later: decorate the `async def`")
+    said = "is no coroutine function, and has returned a coroutine, which runs only later: decorate the `async def` itself"
+    assert text.startswith(f"{plain!r} {said}")
 
 
 @pytest.mark.parametrize("layer", [Guard(), Fallback(1), Retry(on=OSError)])
@@ -57,3 +76,107 @@ def test_a_called_function_that_returns_a_coroutine(layer):
         return layer.call(plain)
 
     assert text in refused(TypeError, layer(body))
+
+
+# --- arguments by position, and layers that are none ---------------------------------------------------------------
+
+
+def again():
+    return Retry(on=OSError)
+
+
+class OwnRetry(Retry):
+    pass
+
+
+MADE = {
+    "Retry(3, OSError)": (lambda: Retry(3, OSError), "Retry() takes from 1 to 2 positional", "write Retry(3, on=OSError)"),
+    "several errors": (lambda: Retry(3, (OSError, KeyError)), "Retry() takes", "write Retry(3, on=(OSError, KeyError))"),
+    "Retry(OSError)": (lambda: Retry(OSError), "Retry() missing 1 required keyword-only argument: 'on'", "write Retry(on=OSError)"),
+    "Retry()": (lambda: Retry(), "Retry() missing 1 required", "as in Retry(3, on=OSError)"),
+    "@Retry": (lambda: Retry(plain), "Retry() missing 1 required", "to decorate a function, write `@Retry(on=...)`"),
+    "a subclass": (lambda: OwnRetry(3, OSError), "OwnRetry() takes", "write Retry(3, on=OSError)"),
+    "Fallback(None, OSError)": (lambda: Fallback(None, OSError), "Fallback() takes", "write Fallback(None, on=OSError)"),
+    "Fallback(value=3)": (lambda: Fallback(value=3), "Fallback() got some positional-only", "write Fallback(3)"),
+    "Guard(retry)": (lambda: Guard(again()), "Guard() takes 1 positional", "; write Guard(retry=...)"),
+    "several layers": (lambda: Guard(again(), CircuitBreaker()), "Guard() takes 1 positional", "; write Guard(retry=..., breaker=...)"),
+    "@Guard": (lambda: Guard(plain), "Guard() takes 1 positional", "to decorate a function, write `@Guard(...)`, with parentheses"),
+    "AdaptiveRate(200, 10)": (lambda: AdaptiveRate(200, 10), "AdaptiveRate() takes 2", "write AdaptiveRate(200, burst=10)"),
+    "@guard()": (lambda: Guard()(), "Guard.__call__() missing", "write it after `@`, without parentheses"),
+    "retry(f, 1)": (lambda: again()(plain, 1), "Retry.__call__() takes", "to call one, write `.call(f, ...)`"),
+    "fallback(f, 1)": (lambda: Fallback(0)(plain, 1), "Fallback.__call__() takes", "to call one, write `.call(f, ...)`"),
+    "another name": (lambda: Guard(retries=3), "Guard() got an unexpected keyword argument 'retries'", ""),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_arguments_that_are_not_taken(kind):
+    make, said, hint = MADE[kind]
+    text = refused(TypeError, make)
+    assert text.startswith(said)
+    assert hint in text
+    assert "_Calls" not in text
+    assert "__init__" not in text
+
+
+def test_a_type_error_of_the_body_is_as_it_is():
+    assert refused(TypeError, Retry, 3, on=5) == refused(TypeError, Fallback, 3, on=5)
+    assert refused(TypeError, Guard, name=3) == "'name' must be a str or None, not 3"
+
+
+LAYERS = {
+    "concurrency": [(8, "; write Semaphore(8)"), (TokenBucket(1, burst=1), "; give it as 'rate'"), (True, ""), (8.5, "")],
+    "rate": [
+        (50, "; write TokenBucket(50, burst=50)"),
+        (0.5, "; write TokenBucket(0.5, burst=1)"),
+        (Semaphore(3), "; give it as 'concurrency'"),
+        (AdaptiveConcurrency(target=1), "; give it as 'concurrency'"),
+    ],
+    "retry": [(3, "; write Retry(3, on=...)"), (Fallback(1), "; give it as 'fallback'")],
+    "fallback": [
+        (3, "; write Fallback(3)"),
+        (Stale(60), "; write Fallback(stale=...)"),
+        (plain, "; write Fallback(...)"),
+        (again(), "; give it as 'retry'"),
+        (Fallback, ""),
+    ],
+    "breaker": [(KeyedSemaphore(3, max_keys=9), "; give it as 'concurrency'"), (CircuitBreaker, "")],
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_is_no_layer(name):
+    for value, hint in LAYERS[name]:
+        text = refused(TypeError, Guard, **{name: value})
+        assert text.startswith(f"'{name}' must be a")
+        assert text.endswith(f" or None, not {value!r}{hint}")
+
+
+def test_a_layer_in_the_place_of_a_guard():
+    for make in (lambda: Pipeline([1]).map(str, guard=again()), lambda: BoundedExecutor(1, max_pending=1, guard=again())):
+        assert refused(TypeError, make).endswith("; write Guard(retry=...)")
+
+
+KEYED = {
+    "guard": lambda: Guard(breaker=KeyedBreaker(max_keys=9)),
+    "breaker": lambda: KeyedBreaker(max_keys=9),
+    "semaphore": lambda: KeyedSemaphore(3, max_keys=9),
+    "bucket": lambda: KeyedTokenBucket(5, burst=5, max_keys=9),
+    "leaky bucket": lambda: KeyedLeakyBucket(5, capacity=5, max_keys=9),
+    "window": lambda: KeyedSlidingWindow(5, 1, max_keys=9),
+}
+
+
+@pytest.mark.parametrize("kind", KEYED)
+def test_by_takes_its_arguments_by_name(kind):
+    keyed = KEYED[kind]()
+    for arguments in ((str,), ()):
+        text = refused(TypeError, keyed.by, *arguments)
+        assert text.startswith(f"{type(keyed).__name__}.by() ")
+        assert text.endswith("; write `.by(key=...)`, with a function of the call's arguments")
+
+
+@pytest.mark.parametrize("limit", [TokenBucket(1, burst=1), RateLimits(one=TokenBucket(1, burst=1))])
+def test_the_cost_is_given_by_name(limit):
+    assert refused(TypeError, limit.by, len).startswith(f"{type(limit).__name__}.by() takes 1 positional")
+    assert "write `.by(cost=...)`" in refused(TypeError, limit.by, len)
