@@ -339,7 +339,12 @@ class _Calls:
 
 
 def _seconds(argument: str, value: Any) -> float | None:
-    return None if value is None else _duration(argument, value)
+    if value is None:
+        return None
+    seconds = _duration(argument, value)
+    if not seconds:
+        raise ValueError(f"'{argument}' must be greater than 0, not {text(value)}; None is no limit")
+    return seconds
 
 
 @public

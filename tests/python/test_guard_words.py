@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from sluicegate import (
@@ -180,3 +182,9 @@ def test_by_takes_its_arguments_by_name(kind):
 def test_the_cost_is_given_by_name(limit):
     assert refused(TypeError, limit.by, len).startswith(f"{type(limit).__name__}.by() takes 1 positional")
     assert "write `.by(cost=...)`" in refused(TypeError, limit.by, len)
+
+
+@pytest.mark.parametrize("limit", ["total", "attempt_timeout"])
+@pytest.mark.parametrize("value", [0, 0.0, timedelta(0)])
+def test_a_time_limit_of_nothing(limit, value):
+    assert refused(ValueError, Guard, **{limit: value}) == f"'{limit}' must be greater than 0, not {value!r}; None is no limit"
