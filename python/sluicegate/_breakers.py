@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluicegate._arguments import check_key_function
+from sluicegate._arguments import key_function
 from sluicegate._core import BreakerKey, CircuitBreaker, CircuitPermit, KeyedBreaker
 from sluicegate._decorators import guarded
 from sluicegate._hints import BY_KEY, hinting
@@ -83,8 +83,7 @@ class _KeyedMethods:
         Use `@per_host.by(key=lambda url: urlsplit(url).hostname)`: `key` is called with the arguments of the call.
         Otherwise works as the decorator of a `CircuitBreaker`; a call also raises what `key` raises.
         """
-        check_key_function(key, "breaker")
-        return guarded(None, self, self.permit, failed=failed, key=key)
+        return guarded(None, self, self.permit, failed=failed, key=key_function(key, "breaker"))
 
 
 def _no_decorator(_breaker: object) -> str:

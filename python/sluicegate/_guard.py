@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from types import CodeType
 
-from sluicegate._arguments import check_instance, check_made, check_name, text
+from sluicegate._arguments import check_instance, check_made, check_name, key_function, text
 from sluicegate._attempts import ABSENT, Attempts, failed, is_plain
 from sluicegate._classes import public
 from sluicegate._core import (
@@ -28,7 +28,6 @@ from sluicegate._core import (
     Semaphore,
     _clock,
     _duration,
-    _refuse_coroutine_function,
 )
 from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Refused
@@ -438,15 +437,13 @@ class Guard(_Calls):
         Use `@guard.by(key=lambda url: urlsplit(url).hostname)`: `key` is called with the arguments of the call. A call also raises what
         `key` raises. Raises TypeError if no layer is keyed.
         """
-        if not callable(key):
-            raise TypeError(f"'key' must be a function of the call's arguments, not {key!r}; key(k) is the guard of one key")
-        _refuse_coroutine_function("key", key)
+        key_of = key_function(key, "guard")
         if not self._needs_key:
             raise TypeError(f"no layer of {self!r} is keyed, so it is the same for all keys: decorate with it directly")
 
         def decorate(function: Any) -> Any:
             self._check_function(function)
-            return over_calls(_ByKey(self, key), function)
+            return over_calls(_ByKey(self, key_of), function)
 
         return decorate
 

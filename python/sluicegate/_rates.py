@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluicegate._aio import drive
+from sluicegate._arguments import key_function
 from sluicegate._core import (
     WAIT,
     KeyedLeakyBucket,
@@ -371,16 +372,14 @@ class _KeyedMethods:
         called with the arguments of the call, before anything is taken. `cost` can also be a number. Otherwise works as
         the decorator of a `TokenBucket`; a call raises what `key`, `cost` and `acquire` raise.
         """
-        if not callable(key):
-            raise TypeError(f"'key' must be a function of the call's arguments, not {key!r}; key(k) is the limiter of one key")
-        _refuse_coroutine_function("key", key)
+        key_of = key_function(key, "limiter")
         costs = _of_call(cost)
 
         def acquire(*args: Any, **kwargs: Any) -> bool:
-            return self.acquire(key(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
+            return self.acquire(key_of(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
 
         def acquire_async(*args: Any, **kwargs: Any) -> Any:
-            return self.acquire_async(key(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
+            return self.acquire_async(key_of(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
 
         return _decorate(None, acquire, acquire_async, self)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sluicegate._aio import PermitMethods, drive
-from sluicegate._arguments import check_key_function, text
+from sluicegate._arguments import key_function
 from sluicegate._core import (
     WAIT,
     BoundedSemaphore,
@@ -118,16 +118,14 @@ class _KeyedMethods:
         iteration ends. A call waits in the wait queue of the key, at most `timeout` seconds; it also raises what `key`
         raises, and what entering a `permit` raises.
         """
-        check_key_function(key, "semaphore")
+        key_of = key_function(key, "semaphore")
         _ANY.permit(n, timeout=timeout)  # checks them
 
         def permit(of: Any) -> SemaphorePermit:
-            if of is None:
-                raise TypeError(f"'key' has returned None: {text(key)} must return a key for each call")
             return self.permit(of, n, timeout=timeout)
 
         def wrap(function: Any) -> Any:
-            return around(function, permit, key, waits=True)
+            return around(function, permit, key_of, waits=True)
 
         return decorate(None, wrap, lambda given: f"{self!r} can decorate only a function, not {given!r}")
 

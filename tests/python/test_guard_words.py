@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from helpers import on_loops
 
 from sluicegate import (
     AdaptiveConcurrency,
@@ -188,3 +189,32 @@ def test_the_cost_is_given_by_name(limit):
 @pytest.mark.parametrize("value", [0, 0.0, timedelta(0)])
 def test_a_time_limit_of_nothing(limit, value):
     assert refused(ValueError, Guard, **{limit: value}) == f"'{limit}' must be greater than 0, not {value!r}; None is no limit"
+
+
+# --- key functions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KEYED)
+@on_loops
+async def test_a_key_function_that_returns_none(kind):
+    def no_key(_):
+        return None
+
+    async def asked(_):
+        raise AssertionError("it never runs")
+
+    by = KEYED[kind]().by
+    text = f"'key' has returned None: {no_key!r} must return a key for each call"
+    assert refused(TypeError, by(key=no_key)(len), "a") == text
+    with pytest.raises(TypeError) as caught:
+        await by(key=no_key)(asked)(1)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("kind", KEYED)
+def test_a_key_that_is_no_function(kind):
+    keyed = KEYED[kind]()
+    noun = "limiter" if kind in ("bucket", "leaky bucket", "window") else kind
+    text = f"'key' must be a function of the call's arguments, not 'host'; key(k) is the {noun} of one key"
+    assert refused(TypeError, keyed.by, key="host") == text
+    assert "'key' must be an ordinary function" in refused(TypeError, keyed.by, key=fetch)
