@@ -73,7 +73,7 @@ class Fallback:
             raise TypeError(f"'value' must be an answer or a function of the error, not {value!r}; write Fallback(stale=Stale(...))")
         check_instance("stale", stale, (Stale,), "a Stale")
         self._value: Any = value
-        self._types, self._predicate = condition(on)
+        self._types, self._predicate = condition("on", on)
         self._clock: Clock = _clock(clock)
         self._name: str | None = check_name(name)
         self._memory: Memory | None = None if stale is None else Memory(stale, self._clock)

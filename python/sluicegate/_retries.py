@@ -441,7 +441,7 @@ class Retry(_FirstAttempts):
         if attempts is None and total is None:
             raise ValueError("'attempts' can be None only with 'total', or a call would be repeated for ever")
         self._attempts: float = math.inf if attempts is None else count("attempts", attempts, 1)
-        self._types, self._predicate = condition(on)
+        self._types, self._predicate = condition("on", on)
         self._backoff: Backoff = Backoff() if backoff is None else backoff
         if not callable(getattr(self._backoff, "delay", None)) or not isinstance(getattr(self._backoff, "base", None), (int, float)):
             raise TypeError(f"'backoff' must be a Backoff or None, not {backoff!r} (another object needs its `base` and `delay`)")

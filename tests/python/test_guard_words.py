@@ -218,3 +218,23 @@ def test_a_key_that_is_no_function(kind):
     text = f"'key' must be a function of the call's arguments, not 'host'; key(k) is the {noun} of one key"
     assert refused(TypeError, keyed.by, key="host") == text
     assert "'key' must be an ordinary function" in refused(TypeError, keyed.by, key=fetch)
+
+
+# --- which errors ---------------------------------------------------------------------------------------------------
+
+CONDITIONS = {
+    "on of a Retry": ("on", lambda value: Retry(on=value)),
+    "on of a Fallback": ("on", lambda value: Fallback(1, on=value)),
+    "throttled": ("throttled", lambda value: AdaptiveRate(1, burst=1, throttled=value)),
+}
+
+
+@pytest.mark.parametrize("kind", CONDITIONS)
+def test_which_errors_are_meant(kind):
+    name, make = CONDITIONS[kind]
+    of_classes = f"'{name}' must be subclasses of Exception or a function of the error, not "
+    assert refused(TypeError, make, BaseException) == f"{of_classes}{BaseException!r}"
+    assert refused(TypeError, make, (OSError, 5)) == f"{of_classes}5"
+    assert refused(TypeError, make, 5) == f"'{name}' must be an exception type, a tuple of them or a function of the error, not 5"
+    assert refused(TypeError, make, fetch).startswith(f"'{name}' must be an ordinary function, not the coroutine function")
+    assert refused(ValueError, make, ()) == f"'{name}' must name at least one exception, not ()"
