@@ -25,6 +25,7 @@ from sluicegate._core import (
     KeyedLimiter,
     KeyedSemaphore,
     RateLimiter,
+    RateLimits,
     Semaphore,
     _clock,
     _duration,
@@ -35,6 +36,7 @@ from sluicegate._fallback import Fallback
 from sluicegate._functions import code_of, is_coroutine_function, is_generator
 from sluicegate._hints import BY_KEY, HOW_TO_CALL, hinting
 from sluicegate._mistakes import NOT_PLAIN, Mistake, awaitable_result, check_callable_now, refuse_function
+from sluicegate._rates import members_of
 from sluicegate._retries import Counter, Deadline, Retry, patience_left
 from sluicegate._stale import Stale
 
@@ -99,6 +101,19 @@ def _instead(name: str, value: Any) -> str:
     if name in _OF_NUMBER and (type(value) is int or (type(value) is float and name == "rate")):
         return f"write {_OF_NUMBER[name].format(text(value), text(max(1, value)))}"
     return ""
+
+
+def _check_rate(rate: object) -> None:
+    """Refuse a set with an `AdaptiveRate` in it, which would never learn."""
+    if not isinstance(rate, RateLimits):
+        return
+    from sluicegate._adaptive_rate import AdaptiveRate
+
+    if any(isinstance(member, AdaptiveRate) for member in members_of(rate)):
+        raise TypeError(
+            f"'rate' must have no AdaptiveRate in it, because a set does not tell it how calls end, not {text(rate)}; "
+            "give the AdaptiveRate itself"
+        )
 
 
 def _how_to_make(args: tuple[Any, ...], _kwargs: object) -> str:
@@ -359,7 +374,7 @@ class Guard(_Calls):
     * `breaker`, a `CircuitBreaker` or `KeyedBreaker`. It is checked before a token is taken, and again after a wait.
     * `rate`, a limiter, set of limiters or keyed limiter: an attempt takes 1 in its wait queue, and gets it back if it is not made. When an
       attempt fails with a `retry_after`, or a response with the header Retry-After, the limiter is paused for as long, at most 600
-      seconds.
+      seconds. An `AdaptiveRate` is given itself, not in a set, which would not tell it how calls end.
     * `concurrency`, a `Semaphore`, `KeyedSemaphore` or `AdaptiveConcurrency`: a permit is held while an attempt runs, and
       waited for in the wait queue.
     * `attempt_timeout`, in seconds, for coroutine functions: an attempt that takes longer is cancelled and fails with TimeoutError.
@@ -397,6 +412,7 @@ class Guard(_Calls):
         self._retry = retry
         check_instance("breaker", breaker, _KINDS["breaker"], "a CircuitBreaker or KeyedBreaker", _instead)
         check_instance("rate", rate, _KINDS["rate"], "a limiter, a set of limiters or a keyed limiter", _instead)
+        _check_rate(rate)
         check_instance("concurrency", concurrency, _KINDS["concurrency"], "a Semaphore, KeyedSemaphore or AdaptiveConcurrency", _instead)
         self._attempt_timeout = _seconds("attempt_timeout", attempt_timeout)
         if self._total is not None and self._attempt_timeout is not None and self._attempt_timeout > self._total:

@@ -31,7 +31,7 @@ from sluicegate._methods import copy_methods, refuse_to_decorate, refuse_with, s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 #: The default of `RateLimits.acquire_async`, to be told apart from a 1 that was given.
@@ -54,6 +54,7 @@ __all__ = [
     "TokenBucketKey",
     "UnlimitedRate",
     "ZeroRate",
+    "members_of",
 ]
 
 
@@ -224,6 +225,15 @@ def _by_name(amounts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return (amounts,), {}
     # No amount at all is nothing of each; as a call without arguments it would be one of each.
     return ((), dict(amounts)) if amounts else ((0,), {})
+
+
+def members_of(limits: RateLimits) -> Iterator[Any]:
+    """Yield the members of a set, and of the sets in it."""
+    for member in limits.limits.values():
+        if isinstance(member, RateLimits):
+            yield from members_of(member)
+        else:
+            yield member
 
 
 class _Gates:

@@ -238,3 +238,11 @@ def test_which_errors_are_meant(kind):
     assert refused(TypeError, make, 5) == f"'{name}' must be an exception type, a tuple of them or a function of the error, not 5"
     assert refused(TypeError, make, fetch).startswith(f"'{name}' must be an ordinary function, not the coroutine function")
     assert refused(ValueError, make, ()) == f"'{name}' must name at least one exception, not ()"
+
+
+def test_a_set_does_not_tell_an_adaptive_rate_how_calls_end():
+    for limits in (RateLimits(one=AdaptiveRate(1, burst=1)), RateLimits(all=RateLimits(one=AdaptiveRate(1, burst=1)))):
+        text = refused(TypeError, Guard, rate=limits)
+        assert text.startswith("'rate' must have no AdaptiveRate in it, because a set does not tell it how calls end, not ")
+        assert text.endswith("; give the AdaptiveRate itself")
+    Guard(rate=RateLimits(one=TokenBucket(1, burst=1), more=RateLimits(two=TokenBucket(1, burst=1), three=Semaphore(3))))
