@@ -379,6 +379,9 @@ class Guard(_Calls):
       waited for in the wait queue.
     * `attempt_timeout`, in seconds, for coroutine functions: an attempt that takes longer is cancelled and fails with TimeoutError.
 
+    `clock` is that of `total` and `attempt_timeout`. Each layer has a clock of its own: a test gives the same one to all of them, or makes
+    them inside `with ManualClock():`.
+
     The refusals of these layers, `Refused`, and cancellation count neither as failures nor as successes for the breaker. A coroutine that
     `total` has cancelled has failed, for the breaker and an adaptive limit, if it has had at least half of that time.
 
