@@ -42,6 +42,7 @@ _LEAST_CHANGE = 0.005
 
 
 @public
+@hinting(__init__=of_adaptive_rate)
 class AdaptiveRate(TokenBucket):
     """A token bucket whose rate follows what the server can sustain: it is cut when the server refuses, and comes back by itself.
 
@@ -63,7 +64,6 @@ class AdaptiveRate(TokenBucket):
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
 
-    @hinting(of_adaptive_rate)
     def __init__(
         self,
         rate: float,

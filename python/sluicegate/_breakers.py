@@ -55,6 +55,7 @@ class _PermitMethods:
         self.__exit__(exc_type, exc_value, traceback)
 
 
+@hinting(by=BY_KEY)
 class _KeyedMethods:
     def state(self: Any, key: Any) -> str:
         """Return the state in which the next call with the key finds its breaker. Works as `CircuitBreaker.state`."""
@@ -76,7 +77,6 @@ class _KeyedMethods:
         """Close the breaker of the key, as if it were new. Works as `CircuitBreaker.reset`."""
         self.key(key).reset()
 
-    @hinting(BY_KEY)
     def by(self: Any, *, key: Any, failed: Callable[[Any], object] | None = None) -> Any:
         """Decorate a function so that each call goes through the breaker of a key that depends on the call.
 

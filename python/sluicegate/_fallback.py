@@ -40,6 +40,7 @@ AWAITABLE = {"call": ("call", "call_async")}
 
 
 @public
+@hinting(__init__=of_fallback, __call__=HOW_TO_CALL)
 class Fallback:
     """Gives another answer when a call is refused or fails, for threads and asyncio.
 
@@ -54,7 +55,6 @@ class Fallback:
     Raises TypeError, ValueError or OverflowError for an invalid argument.
     """
 
-    @hinting(of_fallback)
     def __init__(
         self,
         value: Any = NOTHING,
@@ -106,7 +106,6 @@ class Fallback:
         except Mistake as mistake:
             raise mistake.taken() from None
 
-    @hinting(HOW_TO_CALL)
     def __call__(self, function: _F, /) -> _F:
         """Decorate a def or an async def. Generator functions are refused with a TypeError."""
         return over_calls(self, function)

@@ -130,6 +130,7 @@ class _Counts:
         self.successes, self.degraded, self.refused, self.failures = Counter(), Counter(), Counter(), Counter()
 
 
+@hinting(__call__=HOW_TO_CALL)
 class _Calls:
     """The calls of a guard, or of one of its keys: the layers, each of them there or absent."""
 
@@ -237,7 +238,6 @@ class _Calls:
         counts.successes.add()
         return result
 
-    @hinting(HOW_TO_CALL)
     def __call__(self, function: _F, /) -> _F:
         """Decorate a def or an async def, so that each call goes through all layers. Generator functions are refused with a TypeError."""
         if self._needs_key:
@@ -362,6 +362,7 @@ def _seconds(argument: str, value: Any) -> float | None:
 
 
 @public
+@hinting(__init__=_how_to_make, by=BY_KEY)
 class Guard(_Calls):
     """Calls a shaky service through a fallback, a deadline, retries, a circuit breaker, a rate limit, a concurrency limit and a time limit.
 
@@ -394,7 +395,6 @@ class Guard(_Calls):
     Raises TypeError, ValueError or OverflowError for an invalid argument.
     """
 
-    @hinting(_how_to_make)
     def __init__(
         self,
         *,
@@ -449,7 +449,6 @@ class Guard(_Calls):
             raise TypeError(f"no layer of {self!r} is keyed, so it is the same for all keys: call it directly")
         return GuardKey(self, key)
 
-    @hinting(BY_KEY)
     def by(self, *, key: Callable[..., Any]) -> Callable[[_F], _F]:
         """Decorate a def or an async def, so that each call goes through the guard of a key that depends on the call.
 

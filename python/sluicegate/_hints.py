@@ -9,9 +9,10 @@ from sluicegate._arguments import text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, TypeAlias, TypeVar
 
-    _F = TypeVar("_F", bound=Callable[..., Any])
+    _T = TypeVar("_T")
+    _Hint: TypeAlias = str | Callable[[tuple[Any, ...], dict[str, Any]], str]
 
 __all__ = ["BY_COST", "BY_KEY", "HOW_TO_CALL", "hinting", "of_adaptive_rate", "of_fallback", "of_retry"]
 
@@ -21,29 +22,36 @@ BY_COST = "write `.by(cost=...)`, with an amount or a function of the call's arg
 HOW_TO_CALL = "to decorate a function, write it after `@`, without parentheses; to call one, write `.call(f, ...)`"
 
 
-def hinting(hint: str | Callable[[tuple[Any, ...], dict[str, Any]], str]) -> Callable[[_F], _F]:
-    """Decorate a method, so that the TypeError for arguments that it does not take says what to write.
+def hinting(**hints: _Hint) -> Callable[[type[_T]], type[_T]]:
+    """Decorate a class, so that the TypeError for arguments that a method of it does not take says what to write.
 
-    That is `hint`, or what `hint(args, kwargs)` returns, which may be "". It comes after Python's own words, as in the binding's messages.
+    That is the hint by the method's name, or what `hint(args, kwargs)` returns, which may be "". It comes after Python's own words, as in
+    the binding's messages.
     """
 
-    def decorate(function: Any) -> Any:
-        @functools.wraps(function)
-        def method(self: object, /, *args: Any, **kwargs: Any) -> Any:
-            try:
-                return function(self, *args, **kwargs)
-            except TypeError as error:
-                if error.__traceback__ is None or error.__traceback__.tb_next is not None:  # the body has begun
-                    raise
-                said = str(error).removeprefix(f"{function.__qualname__}()")
-            name = function.__name__
-            label = type(self).__name__ if name == "__init__" else f"{type(self).__name__}.{name}"
-            more = hint if isinstance(hint, str) else hint(args, kwargs)
-            raise TypeError(f"{label}(){said}{more and '; '}{more}")
-
-        return method
+    def decorate(cls: type[_T]) -> type[_T]:
+        for name, hint in hints.items():
+            setattr(cls, name, _hinting(vars(cls)[name], hint))
+        return cls
 
     return decorate
+
+
+def _hinting(function: Any, hint: _Hint) -> Any:
+    @functools.wraps(function)
+    def method(self: object, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(self, *args, **kwargs)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:  # the body has begun
+                raise
+            said = str(error).removeprefix(f"{function.__qualname__}()")
+        name = function.__name__
+        label = type(self).__name__ if name == "__init__" else f"{type(self).__name__}.{name}"
+        more = hint if isinstance(hint, str) else hint(args, kwargs)
+        raise TypeError(f"{label}(){said}{more and '; '}{more}")
+
+    return method
 
 
 def _shown(value: Any) -> str:

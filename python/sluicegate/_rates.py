@@ -84,6 +84,7 @@ def _decorate(function: Any, acquire: Callable[..., Any], acquire_async: Callabl
     )
 
 
+@hinting(by=BY_COST)
 class _LimiterMethods:
     async def acquire_async(self: Any, n: float = 1, *, timeout: float | None = None) -> bool:
         """Take `n` tokens, waiting until they are available, from a coroutine.
@@ -118,7 +119,6 @@ class _LimiterMethods:
 
         return _decorate(function, acquire, acquire_async, self)
 
-    @hinting(BY_COST)
     def by(self: Any, *, cost: Any = 1, timeout: float | None = None) -> Any:
         """Decorate a function so that each call first takes an amount that depends on the call.
 
@@ -152,6 +152,7 @@ class _LimiterMethods:
         return _decorate(None, acquire, acquire_async, self)
 
 
+@hinting(by=BY_COST)
 class _SeveralMethods:
     async def acquire_async(self: Any, n: float = _ONE, *, timeout: float | None = None, **amounts: float) -> bool:
         """Take `n` of each limit, or amounts by name, waiting until all are available, from a coroutine. All or none.
@@ -179,7 +180,6 @@ class _SeveralMethods:
 
         return _decorate(function, acquire, acquire_async, self)
 
-    @hinting(BY_COST)
     def by(self: Any, *, cost: Any = 1, timeout: float | None = None) -> Any:
         """Decorate a function so that each call first takes amounts that depend on the call.
 
@@ -358,6 +358,7 @@ class _SetPause:
         _pause_set(self, _pause_seconds(seconds))
 
 
+@hinting(by=BY_KEY)
 class _KeyedMethods:
     async def acquire_async(self: Any, key: Any, n: float = 1, *, timeout: float | None = None) -> bool:
         """Take `n` tokens of the key, waiting until they are available, from a coroutine.
@@ -374,7 +375,6 @@ class _KeyedMethods:
         """Admit no request of the key for `seconds`. Works as `TokenBucket.pause_for`."""
         self.key(key).pause_for(seconds)
 
-    @hinting(BY_KEY)
     def by(self: Any, *, key: Any, cost: Any = 1, timeout: float | None = None) -> Any:
         """Decorate a function so that each call first takes an amount of a key, both of which depend on the call.
 

@@ -392,6 +392,7 @@ class _Attempts:
 
 
 @public
+@hinting(__init__=of_retry, __call__=HOW_TO_CALL)
 class Retry(_FirstAttempts):
     """Repeats calls that fail, after growing random delays, within a budget and a deadline, for threads and asyncio.
 
@@ -423,7 +424,6 @@ class Retry(_FirstAttempts):
     Raises TypeError, ValueError or OverflowError for an invalid argument.
     """
 
-    @hinting(of_retry)
     def __init__(
         self,
         attempts: int | None = 3,
@@ -596,7 +596,6 @@ class Retry(_FirstAttempts):
         except RuntimeError as error:  # there is no event loop of asyncio's
             raise error from call.last
 
-    @hinting(HOW_TO_CALL)
     def __call__(self, function: _F, /) -> _F:
         """Decorate a def or an async def, so that each call is retried. Generator functions are refused with a TypeError."""
         return over_calls(self, function, self._run if type(self).call is Retry.call else None)

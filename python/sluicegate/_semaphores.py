@@ -104,12 +104,12 @@ class _SemaphoreMethods:
         return AsyncSemaphoreView(self)
 
 
+@hinting(by=BY_KEY)
 class _KeyedMethods:
     async def acquire_async(self: Any, key: Any, n: int = 1, *, timeout: float | None = None) -> bool:
         """Acquire `n` permits of the key, waiting until free, from a coroutine. Works as `Semaphore.acquire_async`."""
         return await self.key(key).acquire_async(n, timeout=timeout)
 
-    @hinting(BY_KEY)
     def by(self: Any, *, key: Any, n: int = 1, timeout: float | None = None) -> Any:
         """Decorate a function so that each call holds `n` permits of a key that depends on the call.
 
