@@ -10,10 +10,11 @@ import functools
 
 from sluicegate._arguments import check_made, text
 from sluicegate._classes import public
-from sluicegate._core import CubicRate, RatePermit, TokenBucket, _clock, _duration, _refuse_coroutine_function
+from sluicegate._core import CubicRate, RatePermit, TokenBucket, _clock, _duration
 from sluicegate._decorators import guarded
 from sluicegate._exceptions import Refused
-from sluicegate._leaves import attribute_of, leaves, longer
+from sluicegate._hints import hinting, of_adaptive_rate
+from sluicegate._leaves import attribute_of, condition, leaves, longer
 from sluicegate._retries import Counter
 from sluicegate._retry_after import LONGEST_PAUSE, retry_after_of
 
@@ -41,6 +42,7 @@ _LEAST_CHANGE = 0.005
 
 
 @public
+@hinting(__init__=of_adaptive_rate)
 class AdaptiveRate(TokenBucket):
     """A token bucket whose rate follows what the server can sustain: it is cut when the server refuses, and comes back by itself.
 
@@ -84,7 +86,8 @@ class AdaptiveRate(TokenBucket):
         factor = _number("decrease", decrease)
         if not 0 < factor < 1:
             raise ValueError(f"'decrease' must be greater than 0 and less than 1, not {text(decrease)}")
-        self._throttled = _filter(throttled)
+        types, predicate = (None, None) if throttled is None else condition("throttled", throttled)
+        self._throttled: Any = types or predicate
         self._now = _clock(clock).now
         self._law = CubicRate(least, float(rate), factor, _SCALE, self._now())
         #: The arguments of the last `set_rate`.
@@ -403,17 +406,3 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not hasattr(type(value), "__float__") or isinstance(value, (str, bytes)):
         raise TypeError(f"'{name}' must be an int or float, not {text(value)} ({type(value).__name__})")
     return float(value)
-
-
-def _filter(throttled: Any) -> tuple[type[Exception], ...] | Callable[[Exception], object] | None:
-    classes = throttled if isinstance(throttled, tuple) else (throttled,)
-    if not classes:
-        raise ValueError("'throttled' must name an exception: it is an empty tuple")
-    if all(isinstance(each, type) and issubclass(each, Exception) for each in classes):
-        return classes
-    if throttled is None:
-        return None
-    if callable(throttled) and not isinstance(throttled, type):
-        _refuse_coroutine_function("throttled", throttled)
-        return throttled
-    raise TypeError(f"'throttled' must be an exception class, a tuple of them or a function of an exception, not {text(throttled)}")

@@ -8,18 +8,18 @@ from sluicegate._core import Semaphore, _duration, _refuse_coroutine_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 __all__ = [
     "check_callable",
     "check_flag",
     "check_instance",
-    "check_key_function",
     "check_name",
     "check_several",
     "count",
     "iterator_of",
+    "key_function",
     "patience",
     "text",
     "time_limit",
@@ -29,10 +29,11 @@ __all__ = [
 _MOST_DIGITS, _SHOWN_DIGITS = 40, 20
 
 
-def check_instance(name: str, value: Any, kinds: tuple[type, ...], what: str) -> None:
-    """Raise TypeError unless the value is None or one of these."""
+def check_instance(name: str, value: Any, kinds: tuple[type, ...], what: str, hint: Callable[[str, Any], str] | None = None) -> None:
+    """Raise TypeError unless the value is None or one of these. `hint(name, value)` returns what to write instead, or ""."""
     if value is not None and not isinstance(value, kinds):
-        raise TypeError(f"'{name}' must be {what} or None, not {text(value)}")
+        more = "" if hint is None else hint(name, value)
+        raise TypeError(f"'{name}' must be {what} or None, not {text(value)}{more and '; '}{more}")
 
 
 def check_made(value: Any, kinds: tuple[type, ...], cls: str, how: str) -> None:
@@ -47,11 +48,22 @@ def check_callable(name: str, value: Any, what: str) -> None:
         raise TypeError(f"'{name}' must be {what} or None, not {text(value)}")
 
 
-def check_key_function(key: Any, of: str) -> None:
-    """Raise TypeError unless the value is a function that can give the key of a call; `of` is what `key(k)` returns."""
+def key_function(key: Any, of: str) -> Callable[..., Any]:
+    """Return a function that gives the key of a call, or raises TypeError if that is None; `of` is what `key(k)` returns.
+
+    Raises TypeError unless the value is a function that can do so.
+    """
     if not callable(key):
         raise TypeError(f"'key' must be a function of the call's arguments, not {text(key)}; key(k) is the {of} of one key")
     _refuse_coroutine_function("key", key)
+
+    def key_of(*args: Any, **kwargs: Any) -> Any:
+        found = key(*args, **kwargs)
+        if found is None:
+            raise TypeError(f"'key' has returned None: {text(key)} must return a key for each call")
+        return found
+
+    return key_of
 
 
 def check_flag(name: str, value: Any) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sluicegate._arguments import check_key_function
+from sluicegate._arguments import key_function
 from sluicegate._core import BreakerKey, CircuitBreaker, CircuitPermit, KeyedBreaker
 from sluicegate._decorators import guarded
+from sluicegate._hints import BY_KEY, hinting
 from sluicegate._methods import refuse_to_decorate, refuse_with, set_methods
 
 TYPE_CHECKING = False
@@ -54,6 +55,7 @@ class _PermitMethods:
         self.__exit__(exc_type, exc_value, traceback)
 
 
+@hinting(by=BY_KEY)
 class _KeyedMethods:
     def state(self: Any, key: Any) -> str:
         """Return the state in which the next call with the key finds its breaker. Works as `CircuitBreaker.state`."""
@@ -81,8 +83,7 @@ class _KeyedMethods:
         Use `@per_host.by(key=lambda url: urlsplit(url).hostname)`: `key` is called with the arguments of the call.
         Otherwise works as the decorator of a `CircuitBreaker`; a call also raises what `key` raises.
         """
-        check_key_function(key, "breaker")
-        return guarded(None, self, self.permit, failed=failed, key=key)
+        return guarded(None, self, self.permit, failed=failed, key=key_function(key, "breaker"))
 
 
 def _no_decorator(_breaker: object) -> str:

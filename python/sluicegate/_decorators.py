@@ -12,7 +12,7 @@ from types import CoroutineType
 
 from sluicegate._core import _refuse_coroutine_function
 from sluicegate._functions import code_of, is_coroutine, is_coroutine_function, is_generator
-from sluicegate._mistakes import is_a_generator, refuse_coroutine
+from sluicegate._mistakes import is_a_generator, refuse_coroutine, say_decorated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,14 +60,22 @@ def over_calls(layer: Any, function: Any, run: Callable[[Any, Any, Any], Any] | 
 
         @functools.wraps(function)
         def called_by_run(*args: Any, **kwargs: Any) -> Any:
-            return run(function, args, kwargs)
+            try:
+                return run(function, args, kwargs)
+            except TypeError as error:
+                say_decorated(error, function)
+                raise
 
         return called_by_run
     call = layer.call
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        return call(function, *args, **kwargs)
+        try:
+            return call(function, *args, **kwargs)
+        except TypeError as error:
+            say_decorated(error, function)
+            raise
 
     return called
 

@@ -11,6 +11,7 @@ from sluicegate._classes import public
 from sluicegate._core import _clock
 from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Empty, Refused
+from sluicegate._hints import HOW_TO_CALL, hinting, of_fallback
 from sluicegate._leaves import are_named, condition
 from sluicegate._mistakes import Mistake, awaitable_result, can_be_awaited, check_callable_now, check_sync, sync_result
 from sluicegate._outcomes import copied
@@ -39,6 +40,7 @@ AWAITABLE = {"call": ("call", "call_async")}
 
 
 @public
+@hinting(__init__=of_fallback, __call__=HOW_TO_CALL)
 class Fallback:
     """Gives another answer when a call is refused or fails, for threads and asyncio.
 
@@ -71,7 +73,7 @@ class Fallback:
             raise TypeError(f"'value' must be an answer or a function of the error, not {value!r}; write Fallback(stale=Stale(...))")
         check_instance("stale", stale, (Stale,), "a Stale")
         self._value: Any = value
-        self._types, self._predicate = condition(on)
+        self._types, self._predicate = condition("on", on)
         self._clock: Clock = _clock(clock)
         self._name: str | None = check_name(name)
         self._memory: Memory | None = None if stale is None else Memory(stale, self._clock)

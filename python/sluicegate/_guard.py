@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from types import CodeType
 
-from sluicegate._arguments import check_instance, check_made, check_name
+from sluicegate._arguments import check_instance, check_made, check_name, key_function, text
 from sluicegate._attempts import ABSENT, Attempts, failed, is_plain
 from sluicegate._classes import public
 from sluicegate._core import (
@@ -25,17 +25,20 @@ from sluicegate._core import (
     KeyedLimiter,
     KeyedSemaphore,
     RateLimiter,
+    RateLimits,
     Semaphore,
     _clock,
     _duration,
-    _refuse_coroutine_function,
 )
 from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Refused
 from sluicegate._fallback import Fallback
 from sluicegate._functions import code_of, is_coroutine_function, is_generator
+from sluicegate._hints import BY_KEY, HOW_TO_CALL, hinting
 from sluicegate._mistakes import NOT_PLAIN, Mistake, awaitable_result, check_callable_now, refuse_function
+from sluicegate._rates import members_of
 from sluicegate._retries import Counter, Deadline, Retry, patience_left
+from sluicegate._stale import Stale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +71,58 @@ def _once(attempt: Callable[..., Any], args: tuple[Any, ...], _names: dict[str, 
     return attempt(*args)
 
 
+#: What each layer may be.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "fallback": (Fallback,),
+    "retry": (Retry,),
+    "breaker": (CircuitBreaker, KeyedBreaker),
+    "rate": (RateLimiter, KeyedLimiter),
+    "concurrency": (Semaphore, KeyedSemaphore, AdaptiveConcurrency),
+}
+
+#: What to write for a number in the place of a layer.
+_OF_NUMBER = {"retry": "Retry({}, on=...)", "rate": "TokenBucket({}, burst={})", "concurrency": "Semaphore({})"}
+
+
+def _layer_of(value: object) -> str | None:
+    """Return the name of the layer that an object is."""
+    return next((name for name, kinds in _KINDS.items() if isinstance(value, kinds)), None)
+
+
+def _instead(name: str, value: Any) -> str:
+    """Return what to write for what is given in the place of a layer."""
+    if isinstance(value, Stale):
+        return "write Fallback(stale=...)"
+    layer = _layer_of(value)
+    if layer is not None:
+        return f"give it as '{layer}'"
+    if name == "fallback" and not isinstance(value, type):
+        return f"write Fallback({'...' if callable(value) else text(value)})"
+    if name in _OF_NUMBER and (type(value) is int or (type(value) is float and name == "rate")):
+        return f"write {_OF_NUMBER[name].format(text(value), text(max(1, value)))}"
+    return ""
+
+
+def _check_rate(rate: object) -> None:
+    """Refuse a set with an `AdaptiveRate` in it, which would never learn."""
+    if not isinstance(rate, RateLimits):
+        return
+    from sluicegate._adaptive_rate import AdaptiveRate
+
+    if any(isinstance(member, AdaptiveRate) for member in members_of(rate)):
+        raise TypeError(
+            f"'rate' must have no AdaptiveRate in it, because a set does not tell it how calls end, not {text(rate)}; "
+            "give the AdaptiveRate itself"
+        )
+
+
+def _how_to_make(args: tuple[Any, ...], _kwargs: object) -> str:
+    names = [_layer_of(value) for value in args]
+    if args and None not in names:
+        return f"write Guard({', '.join(f'{name}=...' for name in names)})"
+    return "to decorate a function, write `@Guard(...)`, with parentheses" if len(args) == 1 and callable(args[0]) else ""
+
+
 class _Counts:
     """What became of the calls of a guard."""
 
@@ -75,6 +130,7 @@ class _Counts:
         self.successes, self.degraded, self.refused, self.failures = Counter(), Counter(), Counter(), Counter()
 
 
+@hinting(__call__=HOW_TO_CALL)
 class _Calls:
     """The calls of a guard, or of one of its keys: the layers, each of them there or absent."""
 
@@ -297,10 +353,16 @@ class _Calls:
 
 
 def _seconds(argument: str, value: Any) -> float | None:
-    return None if value is None else _duration(argument, value)
+    if value is None:
+        return None
+    seconds = _duration(argument, value)
+    if not seconds:
+        raise ValueError(f"'{argument}' must be greater than 0, not {text(value)}; None is no limit")
+    return seconds
 
 
 @public
+@hinting(__init__=_how_to_make, by=BY_KEY)
 class Guard(_Calls):
     """Calls a shaky service through a fallback, a deadline, retries, a circuit breaker, a rate limit, a concurrency limit and a time limit.
 
@@ -313,10 +375,13 @@ class Guard(_Calls):
     * `breaker`, a `CircuitBreaker` or `KeyedBreaker`. It is checked before a token is taken, and again after a wait.
     * `rate`, a limiter, set of limiters or keyed limiter: an attempt takes 1 in its wait queue, and gets it back if it is not made. When an
       attempt fails with a `retry_after`, or a response with the header Retry-After, the limiter is paused for as long, at most 600
-      seconds.
+      seconds. An `AdaptiveRate` is given itself, not in a set, which would not tell it how calls end.
     * `concurrency`, a `Semaphore`, `KeyedSemaphore` or `AdaptiveConcurrency`: a permit is held while an attempt runs, and
       waited for in the wait queue.
     * `attempt_timeout`, in seconds, for coroutine functions: an attempt that takes longer is cancelled and fails with TimeoutError.
+
+    `clock` is that of `total` and `attempt_timeout`. Each layer has a clock of its own: a test gives the same one to all of them, or makes
+    them inside `with ManualClock():`.
 
     The refusals of these layers, `Refused`, and cancellation count neither as failures nor as successes for the breaker. A coroutine that
     `total` has cancelled has failed, for the breaker and an adaptive limit, if it has had at least half of that time.
@@ -343,15 +408,15 @@ class Guard(_Calls):
         clock: Clock | None = None,
         name: str | None = None,
     ) -> None:
-        check_instance("fallback", fallback, (Fallback,), "a Fallback")
+        check_instance("fallback", fallback, _KINDS["fallback"], "a Fallback", _instead)
         self._fallback = fallback
         self._total = _seconds("total", total)
-        check_instance("retry", retry, (Retry,), "a Retry")
+        check_instance("retry", retry, _KINDS["retry"], "a Retry", _instead)
         self._retry = retry
-        check_instance("breaker", breaker, (CircuitBreaker, KeyedBreaker), "a CircuitBreaker or KeyedBreaker")
-        check_instance("rate", rate, (RateLimiter, KeyedLimiter), "a limiter, a set of limiters or a keyed limiter")
-        kinds = (Semaphore, KeyedSemaphore, AdaptiveConcurrency)
-        check_instance("concurrency", concurrency, kinds, "a Semaphore, KeyedSemaphore or AdaptiveConcurrency")
+        check_instance("breaker", breaker, _KINDS["breaker"], "a CircuitBreaker or KeyedBreaker", _instead)
+        check_instance("rate", rate, _KINDS["rate"], "a limiter, a set of limiters or a keyed limiter", _instead)
+        _check_rate(rate)
+        check_instance("concurrency", concurrency, _KINDS["concurrency"], "a Semaphore, KeyedSemaphore or AdaptiveConcurrency", _instead)
         self._attempt_timeout = _seconds("attempt_timeout", attempt_timeout)
         if self._total is not None and self._attempt_timeout is not None and self._attempt_timeout > self._total:
             raise ValueError(f"'attempt_timeout' must be at most 'total', {self._total:g}, not {self._attempt_timeout:g}")
@@ -390,15 +455,13 @@ class Guard(_Calls):
         Use `@guard.by(key=lambda url: urlsplit(url).hostname)`: `key` is called with the arguments of the call. A call also raises what
         `key` raises. Raises TypeError if no layer is keyed.
         """
-        if not callable(key):
-            raise TypeError(f"'key' must be a function of the call's arguments, not {key!r}; key(k) is the guard of one key")
-        _refuse_coroutine_function("key", key)
+        key_of = key_function(key, "guard")
         if not self._needs_key:
             raise TypeError(f"no layer of {self!r} is keyed, so it is the same for all keys: decorate with it directly")
 
         def decorate(function: Any) -> Any:
             self._check_function(function)
-            return over_calls(_ByKey(self, key), function)
+            return over_calls(_ByKey(self, key_of), function)
 
         return decorate
 
@@ -487,7 +550,9 @@ class _ByKey:
 def check_guard(guard: object) -> Guard | GuardKey:
     """Refuse what is no guard, or one that needs a key for each call."""
     if not isinstance(guard, (Guard, GuardKey)):
-        raise TypeError(f"'guard' must be a Guard, the guard of one key, or None, not {guard!r}")
+        layer = _layer_of(guard)
+        more = "" if layer is None else f"; write Guard({layer}=...)"
+        raise TypeError(f"'guard' must be a Guard, the guard of one key, or None, not {text(guard)}{more}")
     if guard._needs_key:
         raise guard._no_key()
     return guard

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 
+from sluicegate._arguments import text
 from sluicegate._core import _leaves as leaves
 from sluicegate._core import _refuse_coroutine_function
 from sluicegate._retry_after import retry_after_of
@@ -69,20 +70,20 @@ def _is_error(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Exception)
 
 
-def condition(on: Any) -> tuple[tuple[type[Exception], ...] | None, Callable[[Exception], Any] | None]:
-    """Return the types, or the predicate."""
-    if isinstance(on, (type, tuple)):
-        kinds = on if isinstance(on, tuple) else (on,)
+def condition(name: str, value: Any) -> tuple[tuple[type[Exception], ...] | None, Any]:
+    """Return the types, of which there is one at least, or the predicate. The other one is None."""
+    if isinstance(value, (type, tuple)):
+        kinds = value if isinstance(value, tuple) else (value,)
         for kind in kinds:
             if not _is_error(kind):
-                raise TypeError(f"'on' must be subclasses of Exception or a function of the error, not {kind!r}")
+                raise TypeError(f"'{name}' must be subclasses of Exception or a function of the error, not {text(kind)}")
         if not kinds:
-            raise ValueError("'on' must name at least one exception, not ()")
+            raise ValueError(f"'{name}' must name at least one exception, not ()")
         return kinds, None
-    if not callable(on):
-        raise TypeError(f"'on' must be an exception type, a tuple of them or a function of the error, not {on!r}")
-    _refuse_coroutine_function("on", on)
-    return None, on
+    if not callable(value):
+        raise TypeError(f"'{name}' must be an exception type, a tuple of them or a function of the error, not {text(value)}")
+    _refuse_coroutine_function(name, value)
+    return None, value
 
 
 def answer_of(predicate: Any, error: Exception) -> tuple[bool, float | None]:

@@ -31,6 +31,7 @@ __all__ = [
     "not_run",
     "refuse_coroutine",
     "refuse_function",
+    "say_decorated",
     "sync_result",
 ]
 
@@ -60,7 +61,11 @@ class Mistake(BaseException):
 
 def needs_call_async(function: object, what: str) -> str:
     """Return what to say of a coroutine function that is given to `call`."""
-    return f"{function!r} is a coroutine function: use `await {what}.call_async(...)`"
+    return f"{_is_coroutine_function(function)}{what}.call_async(...)`"
+
+
+def _is_coroutine_function(function: object) -> str:
+    return f"{function!r} is a coroutine function: use `await "
 
 
 def needs_call(function: object, result: object, what: str) -> str:
@@ -115,10 +120,21 @@ def sync_result(function: object, result: Any, what: str) -> Any:
 def refuse_coroutine(function: object, coroutine: CoroutineType[Any, Any, Any]) -> NoReturn:
     """Refuse a coroutine that a decorated `def` has returned."""
     coroutine.close()
-    raise TypeError(
+    raise TypeError(_has_returned_coroutine(function))
+
+
+def _has_returned_coroutine(function: object) -> str:
+    return (
         f"{function!r} is no coroutine function, and has returned a coroutine, which runs only later: decorate the `async def` itself, or"
         " make what wraps it an `async def` too"
     )
+
+
+def say_decorated(error: TypeError, function: object) -> None:
+    """Have the error of a decorated `def` that has returned a coroutine say so: whoever calls it has no `call_async`."""
+    said = error.args[0] if error.args else None
+    if isinstance(said, str) and said.startswith(_is_coroutine_function(function)):
+        error.args = (_has_returned_coroutine(function),)
 
 
 def check_result(function: object, result: Any) -> Any:

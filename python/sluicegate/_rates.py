@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluicegate._aio import drive
+from sluicegate._arguments import key_function
 from sluicegate._core import (
     WAIT,
     KeyedLeakyBucket,
@@ -25,11 +26,12 @@ from sluicegate._core import (
 )
 from sluicegate._decorators import before, decorate
 from sluicegate._exceptions import Overloaded
+from sluicegate._hints import BY_COST, BY_KEY, hinting
 from sluicegate._methods import copy_methods, refuse_to_decorate, refuse_with, set_methods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 #: The default of `RateLimits.acquire_async`, to be told apart from a 1 that was given.
@@ -52,6 +54,7 @@ __all__ = [
     "TokenBucketKey",
     "UnlimitedRate",
     "ZeroRate",
+    "members_of",
 ]
 
 
@@ -81,6 +84,7 @@ def _decorate(function: Any, acquire: Callable[..., Any], acquire_async: Callabl
     )
 
 
+@hinting(by=BY_COST)
 class _LimiterMethods:
     async def acquire_async(self: Any, n: float = 1, *, timeout: float | None = None) -> bool:
         """Take `n` tokens, waiting until they are available, from a coroutine.
@@ -148,6 +152,7 @@ class _LimiterMethods:
         return _decorate(None, acquire, acquire_async, self)
 
 
+@hinting(by=BY_COST)
 class _SeveralMethods:
     async def acquire_async(self: Any, n: float = _ONE, *, timeout: float | None = None, **amounts: float) -> bool:
         """Take `n` of each limit, or amounts by name, waiting until all are available, from a coroutine. All or none.
@@ -220,6 +225,15 @@ def _by_name(amounts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return (amounts,), {}
     # No amount at all is nothing of each; as a call without arguments it would be one of each.
     return ((), dict(amounts)) if amounts else ((0,), {})
+
+
+def members_of(limits: RateLimits) -> Iterator[Any]:
+    """Yield the members of a set, and of the sets in it."""
+    for member in limits.limits.values():
+        if isinstance(member, RateLimits):
+            yield from members_of(member)
+        else:
+            yield member
 
 
 class _Gates:
@@ -344,6 +358,7 @@ class _SetPause:
         _pause_set(self, _pause_seconds(seconds))
 
 
+@hinting(by=BY_KEY)
 class _KeyedMethods:
     async def acquire_async(self: Any, key: Any, n: float = 1, *, timeout: float | None = None) -> bool:
         """Take `n` tokens of the key, waiting until they are available, from a coroutine.
@@ -367,16 +382,14 @@ class _KeyedMethods:
         called with the arguments of the call, before anything is taken. `cost` can also be a number. Otherwise works as
         the decorator of a `TokenBucket`; a call raises what `key`, `cost` and `acquire` raise.
         """
-        if not callable(key):
-            raise TypeError(f"'key' must be a function of the call's arguments, not {key!r}; key(k) is the limiter of one key")
-        _refuse_coroutine_function("key", key)
+        key_of = key_function(key, "limiter")
         costs = _of_call(cost)
 
         def acquire(*args: Any, **kwargs: Any) -> bool:
-            return self.acquire(key(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
+            return self.acquire(key_of(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
 
         def acquire_async(*args: Any, **kwargs: Any) -> Any:
-            return self.acquire_async(key(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
+            return self.acquire_async(key_of(*args, **kwargs), costs(*args, **kwargs), timeout=timeout)
 
         return _decorate(None, acquire, acquire_async, self)
 

@@ -38,6 +38,7 @@ from sluicegate._classes import public
 from sluicegate._core import RetryBudget, Semaphore, _clock, _duration, _FirstAttempts, _raise_again
 from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Refused
+from sluicegate._hints import HOW_TO_CALL, hinting, of_retry
 from sluicegate._leaves import answer_of, are_named, attribute_of, condition, leaves, longer, longest_retry_after
 from sluicegate._mistakes import CO_GENERATORS, NOT_RUN, can_be_awaited, check_callable_now, needs_call, not_run
 from sluicegate._running import add_note
@@ -391,6 +392,7 @@ class _Attempts:
 
 
 @public
+@hinting(__init__=of_retry, __call__=HOW_TO_CALL)
 class Retry(_FirstAttempts):
     """Repeats calls that fail, after growing random delays, within a budget and a deadline, for threads and asyncio.
 
@@ -439,7 +441,7 @@ class Retry(_FirstAttempts):
         if attempts is None and total is None:
             raise ValueError("'attempts' can be None only with 'total', or a call would be repeated for ever")
         self._attempts: float = math.inf if attempts is None else count("attempts", attempts, 1)
-        self._types, self._predicate = condition(on)
+        self._types, self._predicate = condition("on", on)
         self._backoff: Backoff = Backoff() if backoff is None else backoff
         if not callable(getattr(self._backoff, "delay", None)) or not isinstance(getattr(self._backoff, "base", None), (int, float)):
             raise TypeError(f"'backoff' must be a Backoff or None, not {backoff!r} (another object needs its `base` and `delay`)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sluicegate._aio import PermitMethods, drive
-from sluicegate._arguments import check_key_function, text
+from sluicegate._arguments import key_function
 from sluicegate._core import (
     WAIT,
     BoundedSemaphore,
@@ -13,6 +13,7 @@ from sluicegate._core import (
     SemaphorePermit,
 )
 from sluicegate._decorators import around, decorate
+from sluicegate._hints import BY_KEY, hinting
 from sluicegate._methods import copy_methods, refuse_to_decorate, refuse_with, set_methods
 
 TYPE_CHECKING = False
@@ -103,6 +104,7 @@ class _SemaphoreMethods:
         return AsyncSemaphoreView(self)
 
 
+@hinting(by=BY_KEY)
 class _KeyedMethods:
     async def acquire_async(self: Any, key: Any, n: int = 1, *, timeout: float | None = None) -> bool:
         """Acquire `n` permits of the key, waiting until free, from a coroutine. Works as `Semaphore.acquire_async`."""
@@ -116,16 +118,14 @@ class _KeyedMethods:
         iteration ends. A call waits in the wait queue of the key, at most `timeout` seconds; it also raises what `key`
         raises, and what entering a `permit` raises.
         """
-        check_key_function(key, "semaphore")
+        key_of = key_function(key, "semaphore")
         _ANY.permit(n, timeout=timeout)  # checks them
 
         def permit(of: Any) -> SemaphorePermit:
-            if of is None:
-                raise TypeError(f"'key' has returned None: {text(key)} must return a key for each call")
             return self.permit(of, n, timeout=timeout)
 
         def wrap(function: Any) -> Any:
-            return around(function, permit, key, waits=True)
+            return around(function, permit, key_of, waits=True)
 
         return decorate(None, wrap, lambda given: f"{self!r} can decorate only a function, not {given!r}")
 

@@ -220,7 +220,7 @@ async def test_an_adaptive_limit_measures_attempts():
     with pytest.raises(CircuitOpen):
         guard.call(Failing(0))
     seen = limit.statistics()
-    assert (seen.calls, seen.successes, seen.in_flight) == (6, 2, 0)
+    assert (seen.calls, seen.successes, seen.dropped, seen.in_flight) == (6, 2, 4, 0)
 
 
 @on_loops
@@ -308,10 +308,16 @@ def ends():
 
 @pytest.mark.parametrize("with_semaphore", [False, True], ids=["adaptive", "semaphore"])
 @pytest.mark.parametrize("end", ends())
-def test_the_binding_and_python_make_the_same_attempt(end, with_semaphore):
+@on_loops
+async def test_the_binding_and_python_make_the_same_attempt(end, with_semaphore):
+    """And `call_async` does too, but for functions that only hide what they are."""
     call, kind = ends()[end]
+
+    async def run():
+        return call()
+
     seen = []
-    for native in (True, False):
+    for native, is_async in ((True, False), (False, False), *(() if kind is TypeError else ((True, True), (False, True)))):
         clock = ManualClock()
         breaker_of, bucket_of, adaptive_of, semaphore_of = layers_of(native)
         breaker, rate = breaker_of(clock=clock), bucket_of(1, burst=10, clock=clock)
@@ -321,14 +327,14 @@ def test_the_binding_and_python_make_the_same_attempt(end, with_semaphore):
             raise LookupError("what the caller handles meanwhile")
         except LookupError as outer:
             try:
-                answer = guard.call(call)
+                answer = await guard.call_async(run) if is_async else guard.call(call)
             except BaseException as error:
                 assert type(error) is kind
                 assert error.__context__ is outer or type(error) is TypeError  # a TypeError has been in a Mistake
                 answer = str(error).split(" object")[0].split(" function ")[0]
         tokens = (rate.tokens, rate.retry_after())
         seen.append((answer, tokens, breaker.statistics(), limit.statistics(), told(guard)))
-    assert seen[0] == seen[1]
+    assert all(each == seen[0] for each in seen)
     breaker_seen, limit_seen = seen[0][2:4]
     assert breaker_seen.calls == 1
     assert limit_seen.value == 2 if with_semaphore else limit_seen.in_flight == 0

@@ -11,7 +11,7 @@ import sys
 import pytest
 from helpers import on_loops
 
-from sluicegate import Backoff, CircuitBreaker, Fallback, Guard, KeyedBreaker, Pipeline, Refused, Retry, Stale, _rates
+from sluicegate import Backoff, CircuitBreaker, Fallback, Guard, KeyedBreaker, Pipeline, Refused, Retry, Stale, TokenBucket, _rates
 from sluicegate.testing import ManualClock
 
 
@@ -188,3 +188,13 @@ def test_subclasses_are_named_and_asked():
     again = Again(2, on=OSError)
     assert again(fails)() == "mine"
     assert [repr(one).split()[0] for one in (again, Own(), Other(1))] == ["<sluicegate.Again", "<sluicegate.Own", "<sluicegate.Other"]
+
+
+def test_a_clock_that_is_the_default_is_that_of_the_guard_and_its_layers():
+    with ManualClock() as clock:
+        guard = Guard(fallback=Fallback(0, on=Exception, stale=Stale(10, key=lambda *_: 1)), total=3, rate=TokenBucket(1, burst=1))
+    assert guard.call(lambda: guard.remaining) == 3
+    clock.advance(9)
+    assert guard.call(fails) == 3
+    clock.advance(2)
+    assert guard.call(fails) == 0

@@ -31,10 +31,10 @@ from sluicegate._core import (
 )
 from sluicegate._exceptions import RateLimited
 from sluicegate._functions import is_coroutine_function
+from sluicegate._rates import members_of
 from sluicegate._retries import Counter
 from sluicegate.http._addresses import address_reader
 from sluicegate.http._fields import LARGEST, serialize_string
-from sluicegate.http._heed import members_of
 from sluicegate.http._limits import whole_wait
 from sluicegate.http._paths import Paths
 from sluicegate.http._problems import Refusal

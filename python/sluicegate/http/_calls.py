@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from sluicegate._adaptive_rate import AdaptiveRate
 from sluicegate._core import KeyedLimiter, RateLimiter, RateLimits, _refuse_coroutine_function
 from sluicegate._fallback import Fallback
-from sluicegate.http._heed import REFUSALS, heed, members_of
+from sluicegate._rates import members_of
+from sluicegate.http._heed import REFUSALS, heed
 from sluicegate.http._limits import read_retry_after
 
 TYPE_CHECKING = False

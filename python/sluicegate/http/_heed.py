@@ -10,13 +10,12 @@ from sluicegate.http._limits import read_limits, read_retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
     from typing import Any
 
     from sluicegate.http._limits import Headers
 
-__all__ = ["REFUSALS", "heed", "members_of"]
+__all__ = ["REFUSALS", "heed"]
 
 #: The responses by which a server refuses: 403 is GitHub's, if it says when to come back.
 REFUSALS = frozenset({403, 429, 503})
@@ -60,12 +59,3 @@ def heed(
         retry_after = read_retry_after(headers, status=status, now=now)
         if retry_after is not None:
             limiter.pause_for(min(retry_after, LONGEST_PAUSE))
-
-
-def members_of(limits: RateLimits) -> Iterator[Any]:
-    """Yield the members of a set, and of the sets in it."""
-    for member in limits.limits.values():
-        if isinstance(member, RateLimits):
-            yield from members_of(member)
-        else:
-            yield member
