@@ -3261,8 +3261,8 @@ class AdaptiveConcurrency:
     The rule is additive increase and multiplicative decrease (Chiu and Jain, 1989), decided by the fraction of bad calls.
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
-    def __new__(
-        cls,
+    def __init__(
+        self,
         *,
         target: _Seconds | None,
         initial: SupportsIndex = 20,
@@ -3277,7 +3277,7 @@ class AdaptiveConcurrency:
         dropped: _Errors = ...,
         clock: Clock | None = None,
         name: str | None = None,
-    ) -> Self: ...
+    ) -> None: ...
     @property
     def name(self) -> str | None:
         """The name given at creation, for `repr`, messages and statistics."""
@@ -3656,9 +3656,9 @@ class RetryBudget:
     The method is that of the AWS SDKs, of gRPC (A6) and of Finagle. Raises ValueError, TypeError or OverflowError for
     invalid arguments.
     """
-    def __new__(
-        cls, ratio: float = 0.1, *, reserve: float = 10, per_second: float = 0.1, clock: Clock | None = None, name: str | None = None
-    ) -> Self: ...
+    def __init__(
+        self, ratio: float = 0.1, *, reserve: float = 10, per_second: float = 0.1, clock: Clock | None = None, name: str | None = None
+    ) -> None: ...
     @property
     def name(self) -> str | None:
         """The name given at creation, for `repr`, messages and statistics."""

@@ -76,12 +76,13 @@ hot_methods! {
     ///
     /// Raises ValueError, TypeError or OverflowError for an invalid argument.
     fn permit(this, *, priority = 0, timeout = None) {
-        fast: if priority.is_none() && timeout.is_none() {
+        fast: if priority.is_none() && timeout.is_none() && this.get().parts.is_made() {
             created(this.py(), PyConcurrencyPermit::new(this.to_owned().unbind(), 0, Timeout::Forever))
         } else {
             Fast::Declined
         },
         general: {
+            this.get().parts.ready()?;
             let priority = priority.as_deref().map_or(Ok(0), level)?;
             let timeout = Timeout::parse_strict("timeout", timeout.as_deref())?;
             Ok(Py::new(this.py(), PyConcurrencyPermit::new(this.clone().unbind(), priority, timeout))?.into_any())
