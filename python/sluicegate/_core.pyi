@@ -3291,7 +3291,8 @@ class AdaptiveConcurrency:
         """Return a permit for one call: a context manager (`with`, `async with`).
 
         Entering it waits in the wait queue for a slot, at most `timeout` seconds, or raises Overloaded; the end of the block records
-        the result: see the class, and `ConcurrencyPermit.success`, `failure` and `ignore`.
+        the result: see the class, and `ConcurrencyPermit.success`, `failure` and `ignore`. With a `max_waiting` of 0 there is no wait
+        queue, and a call that finds no slot is refused at once, whatever `timeout` says.
 
         `priority` is from 0, the most urgent, to 4. When there is little room, less urgent calls are refused first.
 

@@ -61,6 +61,8 @@ pub(crate) struct Parts {
     dropped: Filter,
     /// Without a `dropped` of the user's: before Python 3.11 asyncio's timeout is none of the builtin class.
     usual: bool,
+    /// False with a `max_waiting` of 0.
+    has_queue: bool,
     pub(super) common: Common,
 }
 
@@ -76,7 +78,8 @@ impl WaitableClass for PyAdaptiveConcurrency {
 impl Parts {
     fn new(py: Python<'_>, given: &Given<'_, '_>, common: Common) -> PyResult<Self> {
         let (settings, dropped) = (given.settings()?, given.filter(py)?);
-        Ok(Self { core: Limiter::new(&settings, common.core_clock()), dropped, usual: given.dropped.is_none(), common })
+        let (core, has_queue) = (Limiter::new(&settings, common.core_clock()), settings.max_waiting > 0);
+        Ok(Self { core, dropped, usual: given.dropped.is_none(), has_queue, common })
     }
 }
 
@@ -124,6 +127,13 @@ impl PyAdaptiveConcurrency {
             Reason::Full if expired.is_some() => (
                 interned!(py, "AdaptiveConcurrency{0} had no room for the call within {4} seconds: its limit is {3} now"),
                 interned!(py, "expired"),
+            ),
+            Reason::Full if !self.has_queue => (
+                interned!(
+                    py,
+                    "AdaptiveConcurrency{0} has no room for another call, and no wait queue: 'max_waiting' is 0; its limit is {3} now"
+                ),
+                interned!(py, "full"),
             ),
             Reason::Full => (
                 interned!(py, "AdaptiveConcurrency{0} has no room for another call: its limit is {3} now"),

@@ -45,7 +45,13 @@ pub(crate) struct Parts {
 impl Parts {
     fn new(given: [Argument<'_, '_>; 3], common: Common) -> PyResult<Self> {
         let [ratio, reserve, per_second] = given;
+        let given = ratio;
         let (ratio, by_success) = tokens("ratio", ratio, 0.1)?;
+        if ratio > 1.0 {
+            let given = given.given().map_or_else(String::new, text);
+            let hint = if ratio >= 2.0 { format!(": for {ratio} percent write {}", ratio / 100.0) } else { String::new() };
+            return Err(PyValueError::new_err(format!("'ratio' must be at most 1, got {given}{hint}")));
+        }
         let (held, most) = tokens("reserve", reserve, 10.0)?;
         let (per_second, by_time) = tokens("per_second", per_second, 0.1)?;
         if most < UNITS {
