@@ -3402,7 +3402,7 @@ class ConcurrencyPermit:
 
 @final
 class CubicRate:
-    """The rate that a service bears, found by its refusals. Times are those of a monotonic clock, in seconds."""
+    """The rate that a service can sustain, found by its refusals. Times are those of a monotonic clock, in seconds."""
     def __new__(cls, min: float, max: float, decrease: float, scale: float, now: float) -> Self: ...
     def succeeded(self, now: float) -> None: ...
     def throttled(self, began: float, now: float) -> None: ...
@@ -3436,6 +3436,10 @@ class CircuitBreaker:
 
     Fairness: nobody waits; of several calls at the same moment those that come first become the probes, however many
     threads and tasks there are.
+
+    The states are those of Nygard's *Release It!* (2007). The window of failure rates, and most of the numbers in the
+    defaults, are from Hystrix; that a result belongs to the state in which its call began is from Sony's gobreaker, and
+    an open time that grows and falls again from Envoy's outlier detection.
 
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
@@ -3572,6 +3576,9 @@ class KeyedBreaker:
     At most `max_keys` keys are remembered. To make room for another, a key is forgotten that has been closed without a
     failure in the last `window` seconds. A breaker that is open is never forgotten while it is open. If no key can be
     forgotten, calls for further keys are let through without being counted; the statistics say how many.
+
+    Fairness: nobody waits; of several calls of a key at the same moment those that come first become its probes. The
+    sources of the rules are those that CircuitBreaker names.
 
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
