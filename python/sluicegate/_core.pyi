@@ -3261,8 +3261,8 @@ class AdaptiveConcurrency:
     The rule is additive increase and multiplicative decrease (Chiu and Jain, 1989), decided by the fraction of bad calls.
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
-    def __new__(
-        cls,
+    def __init__(
+        self,
         *,
         target: _Seconds | None,
         initial: SupportsIndex = 20,
@@ -3277,7 +3277,7 @@ class AdaptiveConcurrency:
         dropped: _Errors = ...,
         clock: Clock | None = None,
         name: str | None = None,
-    ) -> Self: ...
+    ) -> None: ...
     @property
     def name(self) -> str | None:
         """The name given at creation, for `repr`, messages and statistics."""
@@ -3291,7 +3291,8 @@ class AdaptiveConcurrency:
         """Return a permit for one call: a context manager (`with`, `async with`).
 
         Entering it waits in the wait queue for a slot, at most `timeout` seconds, or raises Overloaded; the end of the block records
-        the result: see the class, and `ConcurrencyPermit.success`, `failure` and `ignore`.
+        the result: see the class, and `ConcurrencyPermit.success`, `failure` and `ignore`. With a `max_waiting` of 0 there is no wait
+        queue, and a call that finds no slot is refused at once, whatever `timeout` says.
 
         `priority` is from 0, the most urgent, to 4. When there is little room, less urgent calls are refused first.
 
@@ -3401,7 +3402,7 @@ class ConcurrencyPermit:
 
 @final
 class CubicRate:
-    """The rate that a service bears, found by its refusals. Times are those of a monotonic clock, in seconds."""
+    """The rate that a service can sustain, found by its refusals. Times are those of a monotonic clock, in seconds."""
     def __new__(cls, min: float, max: float, decrease: float, scale: float, now: float) -> Self: ...
     def succeeded(self, now: float) -> None: ...
     def throttled(self, began: float, now: float) -> None: ...
@@ -3435,6 +3436,10 @@ class CircuitBreaker:
 
     Fairness: nobody waits; of several calls at the same moment those that come first become the probes, however many
     threads and tasks there are.
+
+    The states are those of Nygard's *Release It!* (2007). The window of failure rates, and most of the numbers in the
+    defaults, are from Hystrix; that a result belongs to the state in which its call began is from Sony's gobreaker, and
+    an open time that grows and falls again from Envoy's outlier detection.
 
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
@@ -3572,6 +3577,9 @@ class KeyedBreaker:
     failure in the last `window` seconds. A breaker that is open is never forgotten while it is open. If no key can be
     forgotten, calls for further keys are let through without being counted; the statistics say how many.
 
+    Fairness: nobody waits; of several calls of a key at the same moment those that come first become its probes. The
+    sources of the rules are those that CircuitBreaker names.
+
     Raises ValueError, TypeError or OverflowError for invalid arguments.
     """
     def __init__(
@@ -3656,9 +3664,9 @@ class RetryBudget:
     The method is that of the AWS SDKs, of gRPC (A6) and of Finagle. Raises ValueError, TypeError or OverflowError for
     invalid arguments.
     """
-    def __new__(
-        cls, ratio: float = 0.1, *, reserve: float = 10, per_second: float = 0.1, clock: Clock | None = None, name: str | None = None
-    ) -> Self: ...
+    def __init__(
+        self, ratio: float = 0.1, *, reserve: float = 10, per_second: float = 0.1, clock: Clock | None = None, name: str | None = None
+    ) -> None: ...
     @property
     def name(self) -> str | None:
         """The name given at creation, for `repr`, messages and statistics."""

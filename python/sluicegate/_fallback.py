@@ -13,6 +13,7 @@ from sluicegate._decorators import over_calls
 from sluicegate._exceptions import Empty, Refused
 from sluicegate._hints import HOW_TO_CALL, hinting, of_fallback
 from sluicegate._leaves import are_named, condition
+from sluicegate._methods import refuses_calls
 from sluicegate._mistakes import Mistake, awaitable_result, can_be_awaited, check_callable_now, check_sync, sync_result
 from sluicegate._outcomes import copied
 from sluicegate._retries import Counter, patience_left
@@ -71,6 +72,8 @@ class Fallback:
             raise TypeError(f"'value' must be an answer or a function of the error, not the class {value!r}; write `lambda error: ...`")
         if isinstance(value, Stale):
             raise TypeError(f"'value' must be an answer or a function of the error, not {value!r}; write Fallback(stale=Stale(...))")
+        if refuses_calls(value):
+            raise TypeError(f"'value' must be an answer or a function of the error, not {value!r}")
         check_instance("stale", stale, (Stale,), "a Stale")
         self._value: Any = value
         self._types, self._predicate = condition("on", on)

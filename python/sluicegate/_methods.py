@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-__all__ = ["copy_methods", "refuse_to_decorate", "refuse_with", "set_methods"]
+__all__ = ["copy_methods", "refuse_to_decorate", "refuse_with", "refuses_calls", "set_methods"]
 
 _PLUMBING = {"__module__", "__qualname__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__"}
 
@@ -56,10 +56,16 @@ def refuse_with(target: type, message: Callable[[Any], str]) -> None:
 def refuse_to_decorate(target: type, message: Callable[[Any], str]) -> None:
     """Let a `target` that is called, as a decorator is, raise a TypeError with the text of `message(object)`.
 
-    The stub leaves `__call__` out, so that type checkers find the mistake too.
+    The stub leaves `__call__` out, so that type checkers find the mistake too. `_refuses` says to what takes functions that this is none.
     """
 
     def refuse(self: object, *_args: object, **_kwargs: object) -> NoReturn:
         raise TypeError(message(self))
 
+    refuse.__dict__["_refuses"] = True
     target.__call__ = refuse
+
+
+def refuses_calls(value: Any) -> bool:
+    """Return whether the value can be called only to be told what to write instead."""
+    return getattr(getattr(type(value), "__call__", None), "_refuses", False) is True  # noqa: B004 - not whether there is one, but which

@@ -266,7 +266,8 @@ def test_without_a_line_a_call_is_refused():
                 entry()
             error = refused.value
             assert (error.reason, error.name, error.retry_after) == ("full", "api", 1.0)
-            assert str(error) == "AdaptiveConcurrency 'api' has no room for another call: its limit is 1 now"
+            room = "AdaptiveConcurrency 'api' has no room for another call"
+            assert str(error) == f"{room}, and no wait queue: 'max_waiting' is 0; its limit is 1 now"
     assert issubclass(Overloaded, Refused)
     assert counts(limiter, "refused", "expired") == (4, 0)
 

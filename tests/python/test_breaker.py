@@ -453,6 +453,9 @@ def test_no_context_manager():
         ({"open_for_max": 1}, ValueError, "'open_for_max' must be at least 'open_for', which is 5.0, not 1"),
         ({"probe_timeout": None}, TypeError, "'probe_timeout' must be a number of seconds"),
         ({"slow_after": 0}, ValueError, "'slow_after' must be at least a nanosecond"),
+        ({"slow_rate": 0.5}, ValueError, "'slow_rate' needs 'slow_after': give the seconds from which a call is slow"),
+        ({"metrics_only": "yes"}, TypeError, "'metrics_only' must be True or False, got 'yes'"),
+        ({"metrics_only": 1}, TypeError, "'metrics_only' must be True or False, got 1"),
         ({"min_calls": 0}, ValueError, "'min_calls' must be at least 1, not 0"),
         ({"min_calls": 1.0}, TypeError, "'min_calls' must be an int"),
         ({"run": 0}, ValueError, "'run' must be at least 1"),
@@ -462,13 +465,15 @@ def test_no_context_manager():
         ({"calls": 10, "min_calls": 11}, ValueError, "'min_calls' must be at most 'calls', which is 10, not 11"),
         ({"failure": BaseException}, TypeError, "'failure' must be Exception or a subclass of it"),
         ({"failure": (OSError, asyncio.CancelledError)}, TypeError, "say nothing about a service"),
+        ({"failure": ()}, ValueError, r"'failure' must name at least one exception, not \(\)"),
         ({"failure": "OSError"}, TypeError, "'failure' must be an exception class, a tuple of them or a function"),
         ({"failure": int}, TypeError, "'failure' must be an exception class"),
         ({"ignore": None}, TypeError, "'ignore' must be an exception class"),
         ({"on_change": 1}, TypeError, "'on_change' must be a function or None, not 1"),
         ({"clock": 1}, TypeError, "'clock' must be a sluicegate.Clock"),
         ({"name": 1}, TypeError, "'name' must be a str or None"),
-        ({"treshold": 1}, TypeError, r"CircuitBreaker\(\) got an unexpected keyword argument 'treshold'"),
+        ({"treshold": 1}, TypeError, r"CircuitBreaker\(\) got an unexpected keyword argument 'treshold'$"),
+        ({"on": OSError}, TypeError, r"CircuitBreaker\(\) got an unexpected keyword argument 'on'; did you mean 'failure'\?"),
     ],
     ids=lambda value: repr(value)[:40] if isinstance(value, dict) else "",
 )
@@ -476,6 +481,11 @@ def test_invalid_arguments(options, error, said):
     """Refused when the breaker is made, with the argument and the value."""
     with pytest.raises(error, match=said):
         CircuitBreaker(**options)
+
+
+def test_a_slow_rate_for_when_slow_calls_count():
+    """A program that passes on its own settings says by None that they do not."""
+    assert CircuitBreaker(slow_rate=0.5, slow_after=1).state == CircuitBreaker(slow_rate=0.5, slow_after=None).state == "closed"
 
 
 def test_invalid_arguments_of_methods():

@@ -18,6 +18,7 @@ from sluicegate import (
     Fallback,
     Guard,
     KeyedBreaker,
+    KeyedSemaphore,
     KeyedTokenBucket,
     Pipeline,
     Queue,
@@ -92,6 +93,26 @@ def test_a_function_that_does_nothing_when_it_is_called_is_refused(place, functi
     """As an answer it is always true, and as a listener it never runs."""
     with pytest.raises(TypeError, match=r"must be an ordinary function, not the (coroutine|generator) function"):
         PLACES[place](function)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("make", [KeyedBreaker, functools.partial(KeyedSemaphore, 1), functools.partial(KeyedTokenBucket, 1, burst=1)])
+def test_an_object_that_only_says_what_to_write_instead_is_no_function(place, make):
+    """It has a `__call__`, which raises the error for its use as a decorator."""
+    with pytest.raises(TypeError, match=r"must be a function, not <sluicegate\.Keyed"):
+        PLACES[place](make(max_keys=1))
+
+
+def test_a_subclass_with_a_call_of_its_own_is_one():
+    class Judge(KeyedBreaker):
+        def __call__(self, error):
+            return isinstance(error, OSError)
+
+    breaker = CircuitBreaker(failure=Judge(max_keys=1))
+    with pytest.raises(OSError), breaker.permit():
+        raise OSError
+    assert breaker.statistics().failures == 1
+    assert Fallback(Judge(max_keys=1)).call(lambda: 1) == 1
 
 
 @pytest.mark.parametrize("place", sorted(set(PLACES) - {"keyed_map", "on_discard", "initializer"}))

@@ -19,7 +19,7 @@ from datetime import timedelta
 import pytest
 from helpers import FORKING, collect, eventually, is_gone, on_loops, run_script, spawn, wait_until
 
-from sluicegate import CircuitOpen, Fallback, Guard, RateLimited, Refused, Stale, TokenBucket, _fallback, _stale
+from sluicegate import CircuitOpen, Fallback, Guard, KeyedBreaker, RateLimited, Refused, Stale, TokenBucket, _fallback, _stale
 from sluicegate.testing import ManualClock
 
 LIMIT = TokenBucket(0.001, burst=1)
@@ -607,6 +607,7 @@ def test_a_storm_of_threads_and_keys():
     [
         (lambda: Fallback(), TypeError, "needs a value"),
         (lambda: Fallback(Stale(60)), TypeError, r"must be an answer .*, not sluicegate.Stale\(.*; write Fallback\(stale=Stale\(...\)\)$"),
+        (lambda: Fallback(KeyedBreaker(max_keys=1)), TypeError, "'value' must be an answer .*, not <sluicegate.Keyed"),
         (lambda: Fallback(list), TypeError, "lambda error"),
         (lambda: Fallback(1, on=()), ValueError, "'on'"),
         (lambda: Fallback(1, on=KeyboardInterrupt), TypeError, "'on'"),

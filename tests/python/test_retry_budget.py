@@ -81,6 +81,8 @@ def test_the_load_in_an_outage():
         ({"ratio": -0.1}, ValueError, "'ratio' must be finite and not negative"),
         ({"ratio": "0.1"}, TypeError, "'ratio' must be an int or float"),
         ({"ratio": 1e-12}, ValueError, "'ratio' is too small to be counted"),
+        ({"ratio": 10}, ValueError, "'ratio' must be at most 1, got 10: for 10 percent write 0.1$"),
+        ({"ratio": 1.5}, ValueError, "'ratio' must be at most 1, got 1.5$"),
         ({"reserve": 0.5}, ValueError, "'reserve' must be at least 1, or there is never a retry, got 0.5"),
         ({"reserve": 1e10}, OverflowError, "'reserve' is 10000000000.0, and the maximum is 1000000000"),
         ({"per_second": float("inf")}, ValueError, "'per_second' must be finite"),

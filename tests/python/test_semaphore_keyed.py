@@ -108,6 +108,11 @@ def test_arguments():
             KeyedSemaphore(1, max_keys=most)
     with pytest.raises(TypeError):
         KeyedSemaphore(1)
+    with pytest.raises(TypeError, match=r"takes 1 positional argument but 2 were given; write max_keys=10$"):
+        KeyedSemaphore(2, 10)
+    for args, kwargs in (((2, "ten"), {}), ((2, 10), {"max_keys": 10})):
+        with pytest.raises(TypeError, match=r"takes 1 positional argument but 2 were given$"):
+            KeyedSemaphore(*args, **kwargs)
     with pytest.raises(TypeError, match="cannot copy"):
         copy.copy(KeyedSemaphore(1, max_keys=1))
 

@@ -9,7 +9,18 @@ import weakref
 import pytest
 
 import sluicegate
-from sluicegate import Broadcast, CircuitBreaker, KeyedBreaker, KeyedSemaphore, Latest, RateLimits, Semaphore, TokenBucket
+from sluicegate import (
+    AdaptiveConcurrency,
+    Broadcast,
+    CircuitBreaker,
+    KeyedBreaker,
+    KeyedSemaphore,
+    Latest,
+    RateLimits,
+    RetryBudget,
+    Semaphore,
+    TokenBucket,
+)
 from sluicegate.testing import ManualClock
 
 MADE_OF = {
@@ -24,6 +35,8 @@ MADE_OF = {
     "RateLimits": ((), {}),
     "CircuitBreaker": ((), {"min_calls": 2, "failure_rate": 0.5}),
     "KeyedBreaker": ((), {"max_keys": 3}),
+    "AdaptiveConcurrency": ((), {"target": 1, "initial": 2, "max": 5}),
+    "RetryBudget": ((0.5,), {"reserve": 3}),
 }
 CALLS = {
     "Semaphore": [lambda s: s.try_acquire(), lambda s: s.acquire(), lambda s: s.permit(), lambda s: s.release(), lambda s: s.resize(3)],
@@ -45,6 +58,8 @@ CALLS = {
     ],
     "CircuitBreaker": [lambda s, name=name: getattr(s, name)() for name in ("permit", "force_open", "disable", "reset")],
     "KeyedBreaker": [lambda s, name=name: getattr(s, name)("k") for name in ("key", "permit", "force_open", "state")],
+    "AdaptiveConcurrency": [lambda s: s.permit(), lambda s: s.permit(priority=1), lambda s: s.set_limits(1, 2), lambda s: s(len)],
+    "RetryBudget": [lambda s: s.try_acquire(), lambda s: s.deposit()],
     "Keyed": [
         *(lambda s, name=name: getattr(s, name)("k") for name in ("try_acquire", "acquire", "key", "forget", "retry_after", "permit")),
         lambda s: s.try_acquire(("tuple", 1)),
@@ -109,6 +124,16 @@ def test_an_init_of_its_own(kind):
             pass
         assert refused.value.name == "example.org"
         assert host.statistics().refused == 1
+    elif kind == "AdaptiveConcurrency":
+        with host.permit(), host.permit(), pytest.raises(sluicegate.Overloaded) as refused, host.permit():
+            pass
+        assert refused.value.name == "example.org"
+        host.set_limits(1, 2)
+        assert (host.limit, host.statistics().successes, host.statistics().refused) == (2, 2, 1)
+    elif kind == "RetryBudget":
+        assert [host.try_acquire() for _ in range(4)] == [True, True, True, False]
+        host.deposit()
+        assert (host.tokens, host.ratio, host.statistics().refused) == (0.5, 0.5, 1)
     elif kind.endswith("Semaphore") and kind != "KeyedSemaphore":
         with host, host.permit(1):
             assert not host.try_acquire()
@@ -175,7 +200,24 @@ def test_what_is_missing_is_named(kind, missing):
         getattr(sluicegate, kind)(max_keys=3)
 
 
-@pytest.mark.parametrize("base", [Broadcast, CircuitBreaker, KeyedBreaker, KeyedSemaphore, Latest, Semaphore])
+def test_arguments_of_a_subclass_are_its_own():
+    """What is said of a first argument by position is not said of one that is the subclass's."""
+
+    class Service(AdaptiveConcurrency):
+        def __init__(self, retries, *, colour):
+            super().__init__(target=1)
+            self.seen = (retries, colour)
+
+    assert Service(3, colour="red").seen == (3, "red")
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'retries'"):
+        Service(colour="red")
+    with pytest.raises(TypeError, match="write AdaptiveConcurrency\\(target=3\\)"):
+        AdaptiveConcurrency(3)
+
+
+@pytest.mark.parametrize(
+    "base", [AdaptiveConcurrency, RetryBudget, Broadcast, CircuitBreaker, KeyedBreaker, KeyedSemaphore, Latest, Semaphore]
+)
 def test_a_cycle_through_one_that_is_not_made_is_collected(base):
     class Silent(base):
         def __init__(self):

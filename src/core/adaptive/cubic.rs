@@ -1,4 +1,4 @@
-//! CUBIC for the rate at which a service bears being called: a cut when it refuses, and a way back that slows down where it was cut.
+//! CUBIC for the rate that a service can sustain: a cut when it refuses, and a way back that slows down where it was cut.
 //! Pure: the time is an argument.
 //!
 //! # Algorithm

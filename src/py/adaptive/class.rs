@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use sluicegate_core::adaptive::{Limiter, Outcome, Reason, Refusal, Unmet};
 use sluicegate_core::clock::seconds;
 
@@ -15,6 +15,7 @@ use crate::rt::failures::{Filter, Verdict, verdict};
 use crate::rt::gc::show_wakers;
 use crate::rt::imported::class_of;
 use crate::rt::kept::{Kept, interned};
+use crate::rt::late::{Late, is_made_later, made_late, refuse_more};
 use crate::rt::registration::WaitableClass;
 use crate::rt::waker::Waker;
 use crate::rt::{guarded, interrupts};
@@ -50,10 +51,18 @@ use crate::rt::{guarded, interrupts};
 #[pyclass(frozen, subclass, weakref, name = "AdaptiveConcurrency", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyAdaptiveConcurrency {
+    pub(super) parts: Late<Parts>,
+}
+
+/// What a limiter is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
     pub(super) core: Limiter<Waker, Attached>,
     dropped: Filter,
     /// Without a `dropped` of the user's: before Python 3.11 asyncio's timeout is none of the builtin class.
     usual: bool,
+    /// False with a `max_waiting` of 0.
+    has_queue: bool,
     pub(super) common: Common,
 }
 
@@ -63,6 +72,14 @@ impl WaitableClass for PyAdaptiveConcurrency {
     #[inline]
     fn waitable(&self) -> &Self::Waitable {
         &self.core
+    }
+}
+
+impl Parts {
+    fn new(py: Python<'_>, given: &Given<'_, '_>, common: Common) -> PyResult<Self> {
+        let (settings, dropped) = (given.settings()?, given.filter(py)?);
+        let (core, has_queue) = (Limiter::new(&settings, common.core_clock()), settings.max_waiting > 0);
+        Ok(Self { core, dropped, usual: given.dropped.is_none(), has_queue, common })
     }
 }
 
@@ -111,6 +128,13 @@ impl PyAdaptiveConcurrency {
                 interned!(py, "AdaptiveConcurrency{0} had no room for the call within {4} seconds: its limit is {3} now"),
                 interned!(py, "expired"),
             ),
+            Reason::Full if !self.has_queue => (
+                interned!(
+                    py,
+                    "AdaptiveConcurrency{0} has no room for another call, and no wait queue: 'max_waiting' is 0; its limit is {3} now"
+                ),
+                interned!(py, "full"),
+            ),
             Reason::Full => (
                 interned!(py, "AdaptiveConcurrency{0} has no room for another call: its limit is {3} now"),
                 interned!(py, "full"),
@@ -122,9 +146,10 @@ impl PyAdaptiveConcurrency {
     }
 }
 
+const CLASS: &str = "AdaptiveConcurrency";
+
 /// The argument `target`, which all must give, and give by name.
 fn the_target<'a, 'py>(args: &Bound<'py, PyTuple>, target: &'a Argument<'_, 'py>) -> PyResult<&'a Bound<'py, PyAny>> {
-    const CLASS: &str = "AdaptiveConcurrency";
     let Ok(first) = args.get_item(0) else {
         return target
             .given()
@@ -144,12 +169,14 @@ fn the_target<'a, 'py>(args: &Bound<'py, PyTuple>, target: &'a Argument<'_, 'py>
 #[pymethods]
 impl PyAdaptiveConcurrency {
     #[new]
+    #[classmethod]
     #[pyo3(
-        signature = (*args, target = Argument::MISSING, initial = Argument::MISSING, min = Argument::MISSING, max = Argument::MISSING, decrease = Argument::MISSING, bad_fraction = Argument::MISSING, min_samples = Argument::MISSING, step = Argument::MISSING, max_waiting = Argument::MISSING, shed = None, dropped = Argument::MISSING, clock = None, name = None),
+        signature = (*args, target = Argument::MISSING, initial = Argument::MISSING, min = Argument::MISSING, max = Argument::MISSING, decrease = Argument::MISSING, bad_fraction = Argument::MISSING, min_samples = Argument::MISSING, step = Argument::MISSING, max_waiting = Argument::MISSING, shed = None, dropped = Argument::MISSING, clock = None, name = None, **unknown),
         text_signature = "(*, target, initial=20, min=1, max=200, decrease=0.9, bad_fraction=0.1, min_samples=1, step='one', max_waiting=0, shed=None, dropped=..., clock=None, name=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "one for each of Python's")]
     fn new(
+        class: &Bound<'_, PyType>,
         args: &Bound<'_, PyTuple>,
         target: Argument<'_, '_>,
         initial: Argument<'_, '_>,
@@ -164,8 +191,13 @@ impl PyAdaptiveConcurrency {
         dropped: Argument<'_, '_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let py = args.py();
+        let py = class.py();
+        if is_made_later::<Self>(class)? {
+            return Ok(Self { parts: Late::unmade(Parts::new(py, &Given::only(&py.None().into_bound(py)), Common::default())?) });
+        }
+        refuse_more(CLASS, &PyTuple::empty(py), unknown)?;
         let given = Given {
             target: the_target(args, &target)?,
             initial: initial.given(),
@@ -179,9 +211,7 @@ impl PyAdaptiveConcurrency {
             shed,
             dropped: dropped.given(),
         };
-        let (settings, filter) = (given.settings()?, given.filter(py)?);
-        let common = Common::new(py, name, clock)?;
-        Ok(Self { core: Limiter::new(&settings, common.core_clock()), dropped: filter, usual: dropped.given().is_none(), common })
+        Ok(Self { parts: Late::made(Parts::new(py, &given, Common::new(py, name, clock)?)?) })
     }
 
     /// How many calls may be in flight now.
@@ -202,6 +232,7 @@ impl PyAdaptiveConcurrency {
     ///
     /// Raises ValueError, TypeError or OverflowError for an invalid argument, with nothing changed.
     fn set_limits(&self, py: Python<'_>, min: &Bound<'_, PyAny>, max: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.parts.ready()?;
         let (min, max) = bounds(Some(min), Some(max))?;
         self.core.set_limits(py, min, max).fire();
         Ok(())
@@ -209,6 +240,7 @@ impl PyAdaptiveConcurrency {
 
     /// Return a snapshot of the limit, and of the results of the calls.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.parts.ready()?;
         let seen = self.core.statistics(py);
         let totals = seen.totals;
         let mut fields = counts!(seen: limit, min, max, in_flight, peak_in_flight, calls).to_vec();
@@ -232,4 +264,5 @@ impl PyAdaptiveConcurrency {
     }
 }
 
+made_late!(PyAdaptiveConcurrency, Parts);
 common_methods!(PyAdaptiveConcurrency, common);

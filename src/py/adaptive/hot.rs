@@ -70,18 +70,20 @@ hot_methods! {
     /// Return a permit for one call: a context manager (`with`, `async with`).
     ///
     /// Entering it waits in the wait queue for a slot, at most `timeout` seconds, or raises Overloaded; the end of the block records
-    /// the result: see the class, and `ConcurrencyPermit.success`, `failure` and `ignore`.
+    /// the result: see the class, and `ConcurrencyPermit.success`, `failure` and `ignore`. With a `max_waiting` of 0 there is no wait
+    /// queue, and a call that finds no slot is refused at once, whatever `timeout` says.
     ///
     /// `priority` is from 0, the most urgent, to 4. When there is little room, less urgent calls are refused first.
     ///
     /// Raises ValueError, TypeError or OverflowError for an invalid argument.
     fn permit(this, *, priority = 0, timeout = None) {
-        fast: if priority.is_none() && timeout.is_none() {
+        fast: if priority.is_none() && timeout.is_none() && this.get().parts.is_made() {
             created(this.py(), PyConcurrencyPermit::new(this.to_owned().unbind(), 0, Timeout::Forever))
         } else {
             Fast::Declined
         },
         general: {
+            this.get().parts.ready()?;
             let priority = priority.as_deref().map_or(Ok(0), level)?;
             let timeout = Timeout::parse_strict("timeout", timeout.as_deref())?;
             Ok(Py::new(this.py(), PyConcurrencyPermit::new(this.clone().unbind(), priority, timeout))?.into_any())

@@ -49,7 +49,24 @@ pub(super) fn bounds(min: Option<&Bound<'_, PyAny>>, max: Option<&Bound<'_, PyAn
     Ok((least, most))
 }
 
-impl Given<'_, '_> {
+impl<'a, 'py> Given<'a, 'py> {
+    /// Nothing but the target.
+    pub(super) fn only(target: &'a Bound<'py, PyAny>) -> Self {
+        Self {
+            target,
+            initial: None,
+            min: None,
+            max: None,
+            decrease: None,
+            bad_fraction: None,
+            min_samples: None,
+            step: None,
+            max_waiting: None,
+            shed: None,
+            dropped: None,
+        }
+    }
+
     pub(super) fn settings(&self) -> PyResult<Settings> {
         let target = if self.target.is_none() { None } else { Some(positive_time("target", self.target)?) };
         let (min, max) = bounds(self.min, self.max)?;

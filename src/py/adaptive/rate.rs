@@ -7,7 +7,7 @@ use sluicegate_core::section::Section;
 
 use crate::rt::domain::Attached;
 
-/// The rate that a service bears, found by its refusals. Times are those of a monotonic clock, in seconds.
+/// The rate that a service can sustain, found by its refusals. Times are those of a monotonic clock, in seconds.
 #[pyclass(frozen, name = "CubicRate", module = "sluicegate._core")]
 #[derive(Debug)]
 pub(crate) struct PyCubicRate(Section<Cubic, Attached>);

@@ -41,6 +41,10 @@ use crate::rt::late::{Late, is_made_later, made_late};
 /// Fairness: nobody waits; of several calls at the same moment those that come first become the probes, however many
 /// threads and tasks there are.
 ///
+/// The states are those of Nygard's *Release It!* (2007). The window of failure rates, and most of the numbers in the
+/// defaults, are from Hystrix; that a result belongs to the state in which its call began is from Sony's gobreaker, and
+/// an open time that grows and falls again from Envoy's outlier detection.
+///
 /// Raises ValueError, TypeError or OverflowError for invalid arguments.
 #[pyclass(frozen, subclass, weakref, name = "CircuitBreaker", module = "sluicegate")]
 #[derive(Debug)]

@@ -28,6 +28,9 @@ use crate::rt::late::{Late, is_made_later, made_late};
 /// failure in the last `window` seconds. A breaker that is open is never forgotten while it is open. If no key can be
 /// forgotten, calls for further keys are let through without being counted; the statistics say how many.
 ///
+/// Fairness: nobody waits; of several calls of a key at the same moment those that come first become its probes. The
+/// sources of the rules are those that CircuitBreaker names.
+///
 /// Raises ValueError, TypeError or OverflowError for invalid arguments.
 #[pyclass(frozen, subclass, weakref, name = "KeyedBreaker", module = "sluicegate")]
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 use pyo3::exceptions::{PyException, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyTuple};
 use sluicegate_core::breaker::Rules;
 use sluicegate_core::clock::{Nanos, nanos};
 
 use super::judge::Judge;
-use crate::rt::arguments::{Truth, positive, positive_time, refuse_coroutine_function, share, surplus, text};
+use crate::rt::arguments::{positive, positive_time, refuse_coroutine_function, share, surplus, text};
 use crate::rt::class::Common;
 use crate::rt::failures::Filter;
 
@@ -76,7 +76,8 @@ impl Options {
         for name in given.keys() {
             let name: String = name.extract()?;
             if !NAMES.contains(&name.as_str()) && !more.contains(&name.as_str()) {
-                return Err(PyTypeError::new_err(format!("{class}() got an unexpected keyword argument '{name}'")));
+                let hint = if name == "on" { "; did you mean 'failure'?" } else { "" };
+                return Err(PyTypeError::new_err(format!("{class}() got an unexpected keyword argument '{name}'{hint}")));
             }
         }
         let given = Given(given);
@@ -116,24 +117,37 @@ fn rules(given: &Given<'_, '_>) -> PyResult<Rules> {
         let (most, least) = (text_of(most?), text_of(least?));
         return Err(PyValueError::new_err(format!("'open_for_max' must be at least 'open_for', which is {least}, not {most}")));
     }
+    let slow_rate = given.share("slow_rate", 0.8)?;
+    if given.get("slow_rate")?.is_some() && given.get("slow_after")?.is_none() {
+        return Err(PyValueError::new_err("'slow_rate' needs 'slow_after': give the seconds from which a call is slow"));
+    }
     Ok(Rules {
         failure_rate: given.share("failure_rate", 0.5)?,
         window: given.time("window", nanos(10.0))?,
         min_calls,
         run,
         slow_after: given.some("slow_after")?.map(|value| positive_time("slow_after", &value)).transpose()?,
-        slow_rate: given.share("slow_rate", 0.8)?,
+        slow_rate,
         open_for,
         open_for_max,
         probes: given.count("probes", 3)?,
         probe_timeout: given.time("probe_timeout", nanos(30.0))?,
         calls,
-        metrics_only: given.get("metrics_only")?.map_or(Ok(false), |value| value.extract::<Truth>().map(|truth| truth.0))?,
+        metrics_only: given.get("metrics_only")?.map_or(Ok(false), |value| flag("metrics_only", &value))?,
     })
+}
+
+/// True or False: a text such as "no" would count as true.
+fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let flag = value.cast::<PyBool>().map(PyBoolMethods::is_true);
+    flag.map_err(|_| PyTypeError::new_err(format!("'{name}' must be True or False, got {}", text(value))))
 }
 
 fn judge(py: Python<'_>, given: &Given<'_, '_>) -> PyResult<Judge> {
     let failure = match given.get("failure")? {
+        Some(failure) if failure.cast::<PyTuple>().is_ok_and(PyTupleMethods::is_empty) => {
+            return Err(PyValueError::new_err("'failure' must name at least one exception, not ()"));
+        }
         Some(failure) => Filter::new("failure", &failure)?,
         None => Filter::new("failure", py.get_type::<PyException>().as_any())?,
     };

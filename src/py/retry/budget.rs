@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyBool, PyDict};
+use pyo3::types::{PyBool, PyDict, PyTuple, PyType};
 use sluicegate_core::retry_budget::{self, UNITS};
 
 use crate::rt::arguments::{Argument, number, text};
@@ -11,6 +11,7 @@ use crate::rt::class::{Common, common_methods, counts, repr_head};
 use crate::rt::domain::Attached;
 use crate::rt::guarded;
 use crate::rt::hot_methods::hot_methods;
+use crate::rt::late::{Late, is_made_later, made_late, refuse_more};
 use crate::rt::waker::Waker;
 
 /// A budget for retries, shared by any number of threads and tasks: in an outage it bounds what they add to the load.
@@ -27,6 +28,12 @@ use crate::rt::waker::Waker;
 #[pyclass(frozen, subclass, weakref, name = "RetryBudget", module = "sluicegate")]
 #[derive(Debug)]
 pub(crate) struct PyRetryBudget {
+    parts: Late<Parts>,
+}
+
+/// What a budget is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
     core: retry_budget::RetryBudget<Waker, Attached>,
     /// The arguments, as they were given.
     ratio: f64,
@@ -35,7 +42,34 @@ pub(crate) struct PyRetryBudget {
     common: Common,
 }
 
+impl Parts {
+    fn new(given: [Argument<'_, '_>; 3], common: Common) -> PyResult<Self> {
+        let [ratio, reserve, per_second] = given;
+        let given = ratio;
+        let (ratio, by_success) = tokens("ratio", ratio, 0.1)?;
+        if ratio > 1.0 {
+            let given = given.given().map_or_else(String::new, text);
+            let hint = if ratio >= 2.0 { format!(": for {ratio} percent write {}", ratio / 100.0) } else { String::new() };
+            return Err(PyValueError::new_err(format!("'ratio' must be at most 1, got {given}{hint}")));
+        }
+        let (held, most) = tokens("reserve", reserve, 10.0)?;
+        let (per_second, by_time) = tokens("per_second", per_second, 0.1)?;
+        if most < UNITS {
+            let given = reserve.given().map_or_else(String::new, text);
+            return Err(PyValueError::new_err(format!("'reserve' must be at least 1, or there is never a retry, got {given}")));
+        }
+        let core = retry_budget::RetryBudget::new(by_success, most, by_time, common.core_clock());
+        Ok(Self { core, ratio, reserve: held, per_second, common })
+    }
+}
+
 impl PyRetryBudget {
+    /// Raises RuntimeError if it has not been made.
+    #[inline]
+    pub(super) fn ready(&self) -> PyResult<()> {
+        self.parts.ready()
+    }
+
     #[inline]
     pub(super) fn core(&self) -> &retry_budget::RetryBudget<Waker, Attached> {
         &self.core
@@ -76,28 +110,28 @@ fn boolean(py: Python<'_>, value: bool) -> Py<PyAny> {
 #[pymethods]
 impl PyRetryBudget {
     #[new]
+    #[classmethod]
     #[pyo3(
-        signature = (ratio = Argument::MISSING, *, reserve = Argument::MISSING, per_second = Argument::MISSING, clock = None, name = None),
+        signature = (ratio = Argument::MISSING, *more, reserve = Argument::MISSING, per_second = Argument::MISSING, clock = None, name = None, **unknown),
         text_signature = "(ratio=0.1, *, reserve=10, per_second=0.1, clock=None, name=None)"
     )]
+    #[expect(clippy::too_many_arguments, reason = "one for each of Python's")]
     fn new(
-        py: Python<'_>,
+        class: &Bound<'_, PyType>,
         ratio: Argument<'_, '_>,
+        more: &Bound<'_, PyTuple>,
         reserve: Argument<'_, '_>,
         per_second: Argument<'_, '_>,
         clock: Option<&Bound<'_, PyAny>>,
         name: Option<&Bound<'_, PyAny>>,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let (ratio, by_success) = tokens("ratio", ratio, 0.1)?;
-        let (held, most) = tokens("reserve", reserve, 10.0)?;
-        let (per_second, by_time) = tokens("per_second", per_second, 0.1)?;
-        if most < UNITS {
-            let given = reserve.given().map_or_else(String::new, text);
-            return Err(PyValueError::new_err(format!("'reserve' must be at least 1, or there is never a retry, got {given}")));
+        let py = class.py();
+        if is_made_later::<Self>(class)? {
+            return Ok(Self { parts: Late::unmade(Parts::new([Argument::MISSING; 3], Common::default())?) });
         }
-        let common = Common::new(py, name, clock)?;
-        let core = retry_budget::RetryBudget::new(by_success, most, by_time, common.core_clock());
-        Ok(Self { core, ratio, reserve: held, per_second, common })
+        refuse_more("RetryBudget", more, unknown)?;
+        Ok(Self { parts: Late::made(Parts::new([ratio, reserve, per_second], Common::new(py, name, clock)?)?) })
     }
 
     /// What a call that succeeds at its first attempt adds, in tokens.
@@ -126,6 +160,7 @@ impl PyRetryBudget {
 
     /// Return a snapshot of the budget's tokens and counters.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.ready()?;
         let seen = self.core.statistics(py);
         let fields = PyDict::new(py);
         fields.set_item("name", self.common.name(py))?;
@@ -161,16 +196,16 @@ hot_methods! {
     fn try_acquire(this) {
         fast: {
             let (py, core) = (this.py(), &this.get().core);
-            if core.is_entered(py) { Fast::Declined } else { Fast::Done(boolean(py, core.try_acquire(py))) }
+            if this.get().ready().is_err() || core.is_entered(py) { Fast::Declined } else { Fast::Done(boolean(py, core.try_acquire(py))) }
         },
-        general: Ok(boolean(this.py(), this.get().core.try_acquire(this.py()))),
+        general: this.get().ready().map(|()| boolean(this.py(), this.get().core.try_acquire(this.py()))),
     }
 
     /// Say that a call has succeeded at its first attempt: adds `ratio` of a token.
     fn deposit(this) {
         fast: {
             let (py, core) = (this.py(), &this.get().core);
-            if core.is_entered(py) {
+            if this.get().ready().is_err() || core.is_entered(py) {
                 Fast::Declined
             } else {
                 core.deposit(py);
@@ -178,10 +213,12 @@ hot_methods! {
             }
         },
         general: {
+            this.get().ready()?;
             this.get().core.deposit(this.py());
             Ok(this.py().None())
         },
     }
 }
 
+made_late!(PyRetryBudget, Parts);
 common_methods!(PyRetryBudget, common);

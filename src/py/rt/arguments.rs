@@ -170,7 +170,8 @@ pub(crate) fn _duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
 }
 
 /// Refuses a coroutine function where the function is called and not awaited: it would never run, and as an answer its coroutine is true.
-/// Generator functions are refused for the same reason.
+/// Generator functions are refused for the same reason, and so are objects whose `__call__` only says what to write instead, as that of a
+/// keyed limit does: its error would come when the function is called for the first time.
 pub(crate) fn refuse_coroutine_function(name: &str, function: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = function.py();
     // (An object that makes up its attributes, as the proxy of a server, has no code.)
@@ -185,6 +186,9 @@ pub(crate) fn refuse_coroutine_function(name: &str, function: &Bound<'_, PyAny>)
         // A partial, an object with `__call__`, or something in C.
         let inspect = guarded::import(py, "inspect")?;
         let call = function.getattr(interned!(py, "__call__"))?;
+        if call.getattr_opt(interned!(py, "_refuses"))?.is_some_and(|refuses| refuses.is(PyBool::new(py, true))) {
+            return Err(PyTypeError::new_err(format!("'{name}' must be a function, not {}", text(function))));
+        }
         let mut found = None;
         for each in [function, &call] {
             for (question, kind) in [

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyInt, PyTuple, PyType};
 use sluicegate_core::keys::KeyHash;
 use sluicegate_core::semaphore::Overrelease;
 
 use super::class::{Parts, PySemaphore, permits};
 use super::permits::{Keys, Permits};
-use crate::rt::arguments::{self, Argument};
+use crate::rt::arguments::{self, Argument, text};
 use crate::rt::class::{Common, common_methods, counts, repr_head, snapshot};
 use crate::rt::gc::show_wakers;
 use crate::rt::keys::{KeyHasher, SHARDS};
@@ -96,6 +96,14 @@ impl PyKeyedSemaphore {
     ) -> PyResult<Self> {
         if is_made_later::<Self>(class)? {
             return Ok(Self { parts: Late::unmade(KeyedParts::new(1, 1, Common::default())) });
+        }
+        let keys = more.get_item(0).ok().filter(PyAnyMethods::is_instance_of::<PyInt>);
+        if let (Some(keys), None) = (keys, max_keys.given()) {
+            // Python's sentence, and what is meant by it.
+            let refused = refuse_more("KeyedSemaphore", more, None)
+                .err()
+                .map_or_else(String::new, |error| error.value(class.py()).to_string());
+            return Err(PyTypeError::new_err(format!("{refused}; write max_keys={}", text(&keys))));
         }
         refuse_more("KeyedSemaphore", more, unknown)?;
         let missing = |name| PyTypeError::new_err(format!("KeyedSemaphore() missing 1 required argument: '{name}'"));
