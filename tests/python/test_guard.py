@@ -1121,15 +1121,21 @@ def test_the_guard_of_a_key_is_gone_when_nobody_has_it(total):
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("of", [lambda rate: {}, lambda rate: {"breaker": OwnBreaker()}], ids=["binding", "in steps"])
 def test_a_call_that_waits_for_its_token_is_not_refused(is_async, of):
-    bucket = TokenBucket(200, burst=1)
+    bucket = TokenBucket(20, burst=1)
     guard = Guard(rate=bucket, **of(bucket))
-    for _ in range(3):
-        if is_async:
-            asyncio.run(guard.call_async(asyncio.sleep, 0))
-        else:
+
+    async def three():
+        for _ in range(3):
+            await guard.call_async(asyncio.sleep, 0)
+
+    if is_async:
+        asyncio.run(three())
+    else:
+        for _ in range(3):
             guard.call(int)
     seen = bucket.statistics()
-    assert (seen.admitted, seen.waited, seen.refused) == (3, 2, 0)
+    assert (seen.admitted, seen.refused) == (3, 0)
+    assert seen.waited >= 1  # 2, unless a machine is so busy that a call takes 50 ms
 
 
 class OwnBreaker(CircuitBreaker):
