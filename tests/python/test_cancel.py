@@ -258,7 +258,7 @@ async def test_a_grant_passed_on_to_a_thread():
     queue = Queue(clock=clock)
     (task,) = await waiting(queue.get_async())
     thread = spawn(queue.get)
-    clock.wait_for_waiters(2)
+    await clock.wait_for_waiters_async(2)
     queue.put_nowait("item")
     await cancelled(task)
     assert thread.result() == "item"

@@ -10,7 +10,7 @@ import asyncio
 import gc
 
 import pytest
-from helpers import PATIENCE, LoopThread, on_loops, settle, spawn, step
+from helpers import PATIENCE, LoopThread, on_loops, settle, spawn, step, wait_until
 
 from sluicegate import Full, Queue
 from sluicegate.testing import ManualClock
@@ -317,7 +317,7 @@ def test_the_door_is_shut_for_threads_too():
         queue.put_nowait("for the head")
         # The loop stands still here, with the wake-up granted, until the thread has joined the line.
         arrival = spawn(queue.get)
-        clock.wait_for_waiters(2)
+        wait_until(lambda: clock.waiters == 2)
         assert queue.qsize() == 1
         return await head, arrival
 
