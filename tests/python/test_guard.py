@@ -51,11 +51,13 @@ def retry(attempts=3, on=OSError, **arguments):
 class Failing:
     def __init__(self, times, error=OSError):
         self.times, self.calls, self.error = times, 0, error
+        self.lock = threading.Lock()  # the workers of an executor may call it at the same time
 
     def __call__(self, *args):
-        self.calls += 1
-        if self.calls <= self.times:
-            raise self.error(f"failure {self.calls}")
+        with self.lock:
+            self.calls = call = self.calls + 1
+        if call <= self.times:
+            raise self.error(f"failure {call}")
         return args
 
     async def run(self, *args):
