@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from sluicegate._core import Semaphore
 from sluicegate.testing import ManualClock
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from sluicegate._core import Clock
 
 __all__ = ["Timeout"]
+
+TimedOut: Any = TimeoutError
+if sys.version_info < (3, 11):
+
+    class _TimedOut(TimeoutError, asyncio.TimeoutError):
+        """A TimeoutError for asyncio too: aiohttp passes those on, and takes another OSError for one of its connection."""
+
+    TimedOut = _TimedOut
 
 
 class Timeout:
@@ -66,7 +75,7 @@ class Timeout:
         # The cancellation was ours if nobody else has asked for one meanwhile.
         ours = task.uncancel() <= self._cancelling if hasattr(task, "uncancel") else True
         if ours and kind is not None and issubclass(kind, asyncio.CancelledError):
-            late: Any = TimeoutError(f"it took longer than {self._name!r}, which is {self._seconds:g} seconds")
+            late: Any = TimedOut(f"it took longer than {self._name!r}, which is {self._seconds:g} seconds")
             if getattr(error, "repeatable", True) is False:  # what was cancelled has said that it must not be done once more
                 late.repeatable = False
             raise late from error
