@@ -40,9 +40,6 @@ class _Absent:
     def refund(self, n: float = 1) -> None:
         return None
 
-    def pause_for(self, seconds: float) -> None:
-        return None
-
     def __enter__(self) -> Self:
         return self
 
@@ -106,7 +103,7 @@ class Attempts(_LayerAttempts):
         self._prepare(_there(breaker), _there(rate), _there(concurrency))
 
     def _make_in_steps(self, function: Any, args: Any, kwargs: Any) -> Any:
-        self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
+        self._breaker._refuse()  # an open breaker refuses and counts that; another one gives no probe away
         return self._waiting(function, args, kwargs)
 
     def _waiting(self, function: Any, args: Any, kwargs: Any) -> Any:

@@ -293,7 +293,7 @@ class _Calls:
 
     async def _attempt_async(self, function: Any, args: Any, kwargs: Any, limit: Timeout | None = None) -> Any:
         timeout = patience_left()
-        self._breaker._refuse()  # if it is open, and counts that; one that is not takes no probe for it
+        self._breaker._refuse()  # an open breaker refuses and counts that; another one gives no probe away
         # As `acquire_async`, which waits otherwise; it lets the loop run now and then.
         if self._is_plain and self._rate._try_acquire() is not WAIT:
             return await self._admitted_async(function, args, kwargs, timeout, self._refund_one, limit)

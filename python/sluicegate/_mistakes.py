@@ -46,6 +46,9 @@ NOT_PLAIN = CO_COROUTINE | CO_GENERATORS
 NOT_RUN = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
 
+_IS_COROUTINE_FUNCTION = " is a coroutine function: use `await "
+
+
 class Mistake(BaseException):
     """It has the `TypeError` that the program gets."""
 
@@ -61,11 +64,7 @@ class Mistake(BaseException):
 
 def needs_call_async(function: object, what: str) -> str:
     """Return what to say of a coroutine function that is given to `call`."""
-    return f"{_is_coroutine_function(function)}{what}.call_async(...)`"
-
-
-def _is_coroutine_function(function: object) -> str:
-    return f"{function!r} is a coroutine function: use `await "
+    return f"{function!r}{_IS_COROUTINE_FUNCTION}{what}.call_async(...)`"
 
 
 def needs_call(function: object, result: object, what: str) -> str:
@@ -133,7 +132,8 @@ def _has_returned_coroutine(function: object) -> str:
 def say_decorated(error: TypeError, function: object) -> None:
     """Have the error of a decorated `def` that has returned a coroutine say so: whoever calls it has no `call_async`."""
     said = error.args[0] if error.args else None
-    if isinstance(said, str) and said.startswith(_is_coroutine_function(function)):
+    # The `repr` of a callable object is its own, and is asked for only if ours is the error.
+    if isinstance(said, str) and _IS_COROUTINE_FUNCTION in said and said.startswith(f"{function!r}{_IS_COROUTINE_FUNCTION}"):
         error.args = (_has_returned_coroutine(function),)
 
 

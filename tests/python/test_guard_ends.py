@@ -198,3 +198,16 @@ def test_a_clock_that_is_the_default_is_that_of_the_guard_and_its_layers():
     assert guard.call(fails) == 3
     clock.advance(2)
     assert guard.call(fails) == 0
+
+
+@pytest.mark.parametrize("layer", [Guard(), Fallback(1), Retry(2, on=OSError)])
+def test_a_type_error_of_what_is_decorated_is_its_own(layer):
+    class Unprintable:
+        def __call__(self):
+            raise TypeError("mine")
+
+        def __repr__(self):
+            raise Unexpected
+
+    with pytest.raises(TypeError, match="^mine$"):
+        layer(Unprintable())()
