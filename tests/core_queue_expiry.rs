@@ -24,8 +24,9 @@ impl Putter {
     /// As a thread does it: asks, and then when to ask again.
     fn put(&mut self, queue: &Fifos, item: u32, due: Due) -> (bool, Option<u64>) {
         self.parker.reset();
+        let now = queue.clock(()).now();
         let is_in = put(queue, item, due, Attempt::Wait(&mut self.waiter, &self.parker));
-        (is_in, queue.next_end(()))
+        (is_in, queue.next_end((), now))
     }
 
     fn is_woken(&self) -> bool {
@@ -69,6 +70,18 @@ fn it_looks_again_when_the_first_item_ends() {
     let (is_in, _) = putter.put(&queue, 2, Due::Never);
     assert!(is_in || putter.is_woken() && putter.put(&queue, 2, Due::Never).0);
     assert_eq!((get(&queue), get(&queue)), (0, 2));
+}
+
+#[test]
+fn it_looks_again_at_once_if_an_item_has_ended_since_it_looked() {
+    let (queue, clock) = queue(1);
+    assert!(put(&queue, 0, Due::In(3 * SECOND), Attempt::Now));
+    let mut putter = Putter::new();
+    assert!(!putter.put(&queue, 1, Due::Never).0);
+    advance(&clock, 3 * SECOND); // before it has asked when to look again
+    assert_eq!(queue.next_end((), 0), Some(3 * SECOND));
+    // What has not left although it had ended by then could not be dropped: soon it may be possible.
+    assert_eq!(queue.next_end((), 3 * SECOND), Some(3 * SECOND + 10_000_000));
 }
 
 #[test]

@@ -361,9 +361,9 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         }
     }
 
-    /// When a putter that waits has to look again, because an item may have expired by then.
-    pub(super) fn next_end(&mut self) -> Option<Nanos> {
-        let soon = self.wait_queues.clock.now().saturating_add(SOON);
+    /// When a putter that waits, and looked at that time, has to look again, because an item may have expired by then.
+    pub(super) fn next_end(&mut self, looked_at: Nanos) -> Option<Nanos> {
+        let soon = looked_at.saturating_add(SOON);
         let is_hidden = self.buffer.is_keyed() && self.buffer_is_stashed();
         let parts = self.parts.as_mut()?;
         if is_hidden {
@@ -371,8 +371,8 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         }
         let end = if self.buffer.is_keyed() { self.buffer.next_end() } else { parts.deadlines.earliest() };
         parts.awaited_end = parts.awaited_end.max(end);
-        // Of an item that has expired already nothing could be reported.
-        (end != NEVER).then(|| end.max(soon))
+        // An item that had expired when it looked could not be reported. One that has expired since is to be reported at once.
+        (end != NEVER).then(|| if end <= looked_at { soon } else { end })
     }
 
     /// Makes the putters that wait look again if an item ends before they would, and the getters if a batch lingers for no more weight.

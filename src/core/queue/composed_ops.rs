@@ -270,9 +270,10 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
         })
     }
 
-    /// When a putter that waits for room has to look again, because an item may have expired by then. `None` if none will.
-    pub fn next_end(&self, proof: D::Proof<'_>) -> Option<Nanos> {
-        self.section.with(proof, State::next_end)
+    /// When a putter that waits for room, and looked for it at that time or later, has to look again, because an item may have expired by
+    /// then. That may be in the past. `None` if no item will expire.
+    pub fn next_end(&self, proof: D::Proof<'_>, looked_at: Nanos) -> Option<Nanos> {
+        self.section.with(proof, |state| state.next_end(looked_at))
     }
 
     /// Composes the queue anew. Its items count as having arrived now, and weigh nothing.

@@ -95,14 +95,15 @@ fn wait_by_calling<C: QueueClass>(
     let object = BoundQueue { this: queue.as_any(), inner };
     let _guard = MutexGuard::take(&object, operation.names().0)?;
     loop {
-        if let Some(done) = operation.attempt(py, Mode::Try, 0)? {
+        let looked_at = clock.now();
+        if let Some(done) = operation.attempt(py, Mode::Try, looked_at)? {
             return Ok(done);
         }
         let now = clock.now();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return operation.out_of_time(py, timeout);
         }
-        let end = if side == Side::Put { inner.core.next_end(py) } else { None };
+        let end = if side == Side::Put { inner.core.next_end(py, looked_at) } else { None };
         let next = deadline.into_iter().chain(operation.look_again_at()).chain(end).min();
         let left = next.map(|next| next.saturating_sub(now));
         let condition = queue.as_any().getattr(name)?;

@@ -239,7 +239,7 @@ impl<C: QueueClass> Operation for QueueOperation<C> {
             object.inner.may_fit(py, request.waiting_weight())?;
             object.inner.is_bounded(py)?; // refused because `maxsize` cannot be compared?
             if matches!(mode, Mode::Park(_)) {
-                *look_again_at = object.inner.core.next_end(py).into_iter().chain(request.due()).min();
+                *look_again_at = object.inner.core.next_end(py, now).into_iter().chain(request.due()).min();
             }
             if matches!(mode, Mode::Park(_)) && deadline.is_none() && !self.is_selected {
                 self.mark_stuck(py)?;
