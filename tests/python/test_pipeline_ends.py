@@ -1629,6 +1629,10 @@ def test_ctrl_c_ends_a_coroutine_that_hangs_when_it_is_cancelled(before):
     )
 
 
+#: A worker does the same for each item: a first one, some more and a last one. The time grows with the square.
+ITEMS_AT_LINES = 10
+
+
 @pytest.mark.skipif(sys.gettrace() is not None, reason="it sets a trace function")
 @pytest.mark.parametrize("interrupt", ["kill", "drain"])
 @pytest.mark.parametrize("is_fused", [False, True])
@@ -1636,14 +1640,14 @@ def test_ctrl_c_at_every_line_of_a_worker_in_the_caller(interrupt, is_fused):
     """Every item is finished or discarded with notice, except for one whose call may have been interrupted."""
     ended = 0
     while ends := spawn(interrupted_at_line, ended, interrupt, is_fused).result():
-        assert len(set(ends)) >= 29, (ended, ends)
+        assert len(set(ends)) >= ITEMS_AT_LINES - 1, (ended, ends)
         assert len(ends) <= len(set(ends)) + 1, (ended, ends)
         ended += 1
     assert ended > 100
 
 
 def interrupted_at_line(at, interrupt, is_fused):
-    """Return what became of 30 items if Ctrl-C comes at this line of those that are run, or None if there is no such line.
+    """Return what became of the items if Ctrl-C comes at this line of those that are run, or None if there is no such line.
 
     It is run in a thread of its own, because a trace function may leave a thread with an exception that is being handled for ever.
     """
@@ -1658,11 +1662,11 @@ def interrupted_at_line(at, interrupt, is_fused):
             raise KeyboardInterrupt
         return trace
 
-    pipeline = Pipeline(range(30))
+    pipeline = Pipeline(range(ITEMS_AT_LINES))
     if is_fused:
         pipeline = pipeline.filter(lambda _: True)
     run = pipeline.for_each(ends.append, in_caller=True).start(on_discard=lambda item, stage: ends.append(item), interrupt=interrupt)
-    wait_until(lambda: run.statistics().stages[0].passed == 30)
+    wait_until(lambda: run.statistics().stages[0].passed == ITEMS_AT_LINES)
     try:
         sys.settrace(trace)
         run.wait(PATIENCE)
