@@ -574,20 +574,24 @@ def test_interrupting_next():
     )
 
 
+#: `next` does the same for each item: a first one, some more and a last one. The time grows with the square.
+ITEMS_AT_LINES = 8
+
+
 @pytest.mark.skipif(sys.gettrace() is not None, reason="it sets a trace function")
 @pytest.mark.parametrize("ordered", [True, False])
 def test_ctrl_c_at_every_line_of_next(ordered):
     """The iteration goes on afterwards. Only the result that was about to be handed out may be lost, and none comes twice."""
     at = 0
     while (results := spawn(interrupted_at_line, at, ordered).result()) is not None:
-        assert len(results) == len(set(results)) >= 19, (at, results)
+        assert len(results) == len(set(results)) >= ITEMS_AT_LINES - 1, (at, results)
         assert not ordered or results == sorted(results)
         at += 1
     assert at > 50
 
 
 def interrupted_at_line(at, ordered):
-    """Return the results of 20 items if Ctrl-C comes at this line of those that are run, or None if there is no such line.
+    """Return the results of the items if Ctrl-C comes at this line of those that are run, or None if there is no such line.
 
     It is run in a thread of its own, because a trace function may leave a thread with an exception that is being handled for ever.
     """
@@ -600,7 +604,7 @@ def interrupted_at_line(at, ordered):
             raise KeyboardInterrupt
         return trace
 
-    with map_bounded(lambda x: x, range(20), workers=1, ordered=ordered) as iterator:
+    with map_bounded(lambda x: x, range(ITEMS_AT_LINES), workers=1, ordered=ordered) as iterator:
         while True:
             sys.settrace(trace)
             try:

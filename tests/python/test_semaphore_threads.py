@@ -365,7 +365,7 @@ def test_used_from_a_finalizer():
         def __del__(self):
             semaphore.release()
 
-    for _ in range(100):
+    for _ in range(20):
         holder = Holder()
         holder.itself = holder
         del holder
