@@ -6,11 +6,7 @@ ordinary and on the free-threaded build.
 
 from __future__ import annotations
 
-from sluicegate._adaptive import AdaptiveConcurrency, ConcurrencyPermit
-from sluicegate._breakers import BreakerKey, CircuitBreaker, CircuitPermit, KeyedBreaker
-from sluicegate._broadcast import Broadcast, Subscriber
 from sluicegate._core import Clock, RetryBudget, __version__
-from sluicegate._credits import AckChannel, Channel, Credit, CreditChannel, Delivery, Permit, Receiver, Sender, Subscription
 from sluicegate._exceptions import (
     BlockingInEventLoopWarning,
     ChannelCancelled,
@@ -27,7 +23,6 @@ from sluicegate._exceptions import (
     ShutDown,
     StaleDelivery,
 )
-from sluicegate._latest import Latest, LatestTicks
 from sluicegate._pressure import Pressure, PressureListener
 from sluicegate._queues import (
     AdaptiveLifo,
@@ -72,13 +67,18 @@ if TYPE_CHECKING:
     from sluicegate import logging as logging
     from sluicegate import sizing as sizing
     from sluicegate import testing as testing
+    from sluicegate._adaptive import AdaptiveConcurrency, ConcurrencyPermit
     from sluicegate._adaptive_rate import AdaptiveRate, AdaptiveRatePermit
     from sluicegate._amapping import AsyncBoundedMap, amap_bounded
     from sluicegate._backoff import Backoff
     from sluicegate._batcher import Batcher
+    from sluicegate._breakers import BreakerKey, CircuitBreaker, CircuitPermit, KeyedBreaker
+    from sluicegate._broadcast import Broadcast, Subscriber
+    from sluicegate._credits import AckChannel, Channel, Credit, CreditChannel, Delivery, Permit, Receiver, Sender, Subscription
     from sluicegate._executor import BoundedExecutor, Submitting
     from sluicegate._fallback import Fallback
     from sluicegate._guard import Guard, GuardKey
+    from sluicegate._latest import Latest, LatestTicks
     from sluicegate._mapping import BoundedMap, map_bounded
     from sluicegate._pipeline import DeadLetter, Pipeline, PipelineRun, Produce, produce
     from sluicegate._prefetch import AsyncPrefetch, Prefetch, aprefetch, prefetch
@@ -236,35 +236,31 @@ __all__ = [
     "select_async",
 ]
 
-# Imported when they are asked for: what they need (asyncio, dataclasses, concurrent.futures) takes longer to import than all of the above.
+# Imported when they are asked for: what not every program needs, and what needs modules (asyncio, dataclasses, concurrent.futures) that
+# take longer to import than all of the above.
 _LATER = {
-    **{name: "sluicegate._statistics" for name in __all__ if name.endswith("Statistics")},
-    "Latency": "sluicegate._statistics",
-    "AdaptiveRate": "sluicegate._adaptive_rate",
-    "AdaptiveRatePermit": "sluicegate._adaptive_rate",
-    "Backoff": "sluicegate._backoff",
-    "Batcher": "sluicegate._batcher",
-    "AsyncBoundedMap": "sluicegate._amapping",
-    "AsyncPrefetch": "sluicegate._prefetch",
-    "BoundedExecutor": "sluicegate._executor",
-    "BoundedMap": "sluicegate._mapping",
-    "DeadLetter": "sluicegate._pipeline",
-    "Fallback": "sluicegate._fallback",
-    "Guard": "sluicegate._guard",
-    "GuardKey": "sluicegate._guard",
-    "Pipeline": "sluicegate._pipeline",
-    "PipelineRun": "sluicegate._pipeline",
-    "Prefetch": "sluicegate._prefetch",
-    "Produce": "sluicegate._pipeline",
-    "Retry": "sluicegate._retries",
-    "RetryAttempt": "sluicegate._retries",
-    "Stale": "sluicegate._stale",
-    "Submitting": "sluicegate._executor",
-    "amap_bounded": "sluicegate._amapping",
-    "aprefetch": "sluicegate._prefetch",
-    "map_bounded": "sluicegate._mapping",
-    "prefetch": "sluicegate._prefetch",
-    "produce": "sluicegate._pipeline",
+    name: f"sluicegate.{module}"
+    for module, names in {
+        "_adaptive": ("AdaptiveConcurrency", "ConcurrencyPermit"),
+        "_adaptive_rate": ("AdaptiveRate", "AdaptiveRatePermit"),
+        "_amapping": ("AsyncBoundedMap", "amap_bounded"),
+        "_backoff": ("Backoff",),
+        "_batcher": ("Batcher",),
+        "_breakers": ("BreakerKey", "CircuitBreaker", "CircuitPermit", "KeyedBreaker"),
+        "_broadcast": ("Broadcast", "Subscriber"),
+        "_credits": ("AckChannel", "Channel", "Credit", "CreditChannel", "Delivery", "Permit", "Receiver", "Sender", "Subscription"),
+        "_executor": ("BoundedExecutor", "Submitting"),
+        "_fallback": ("Fallback",),
+        "_guard": ("Guard", "GuardKey"),
+        "_latest": ("Latest", "LatestTicks"),
+        "_mapping": ("BoundedMap", "map_bounded"),
+        "_pipeline": ("DeadLetter", "Pipeline", "PipelineRun", "Produce", "produce"),
+        "_prefetch": ("AsyncPrefetch", "Prefetch", "aprefetch", "prefetch"),
+        "_retries": ("Retry", "RetryAttempt"),
+        "_stale": ("Stale",),
+        "_statistics": ("Latency", *(name for name in __all__ if name.endswith("Statistics"))),
+    }.items()
+    for name in names
 }
 _SUBMODULES = ("http", "io", "janus", "logging", "sizing", "testing")
 

@@ -25,7 +25,8 @@ import weakref
 
 from sluicegate._arguments import count
 from sluicegate._classes import public
-from sluicegate._core import Latest, _duration, _refuse_coroutine_function
+from sluicegate._core import _duration, _refuse_coroutine_function
+from sluicegate._latest import Latest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ try:
 except ImportError:
     raise ImportError("sluicegate.io needs an extension built with the cargo feature 'tokio', and this one was built without it") from None
 
-from sluicegate._core import Receiver, Sender
+from sluicegate._credits import Receiver, Sender
 
 __all__ = ["Transfer", "feed", "pump", "read_chunks", "read_lines", "write_from"]
 
