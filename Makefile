@@ -144,12 +144,12 @@ bench-core: ## the Rust core alone (criterion)
 
 # --- tests ------------------------------------------------------------------------------------------------------
 
-.PHONY: test test-core test-python test-threads test-free-threaded test-all
-# The core's tests run while the extension is built, which keeps one processor busy at its end; what they say comes after it.
+.PHONY: test test-core test-python test-threads test-free-threaded test-all build-free-threaded
+# The core's tests run while the extension is built, which keeps one processor busy; what they say comes after it.
 test: $(TOOLS) ## Rust core, Python suite, and the suite on a free-threaded Python if there is one
 	mkdir -p target
 	$(MAKE) --no-print-directory test-core >target/test-core.log 2>&1 & core=$$!; \
-	$(MAKE) --no-print-directory build; built=$$?; \
+	$(MAKE) --no-print-directory build build-free-threaded; built=$$?; \
 	wait $$core; tested=$$?; \
 	cat target/test-core.log; \
 	[ $$built = 0 ] && [ $$tested = 0 ]
@@ -171,14 +171,19 @@ test-python: $(BUILT) ## the Python suite; ARGS="-k cancel"
 THREADS := 4
 test-threads: $(BUILT) ## the Python suite, each test in several threads at once
 	echo "== pytest, each test in $(THREADS) threads, on $$($(PY) -c 'import sys; print(sys.version)')"
-	$(PY) -m pytest -q --parallel-threads=$(THREADS) --skip-thread-unsafe=True $(ARGS)
+	$(PY) -m pytest -q $(SIDE_BY_SIDE) --parallel-threads=$(THREADS) --skip-thread-unsafe=True $(ARGS)
 
-test-free-threaded: ## both of the above on the newest free-threaded Python, where that is on PATH
-	if $(FREE_THREADED) -c '' >/dev/null 2>&1; then \
-	    $(MAKE) --no-print-directory PYTHON=$(FREE_THREADED) test-python test-threads; \
+on_free_threaded = if $(FREE_THREADED) -c '' >/dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory PYTHON=$(FREE_THREADED) $1; \
 	else \
 	    echo 'skipped: $(FREE_THREADED) is not on PATH'; \
 	fi
+
+build-free-threaded:
+	$(call on_free_threaded,build)
+
+test-free-threaded: ## both of the above on the newest free-threaded Python, where that is on PATH
+	$(call on_free_threaded,test-python test-threads)
 
 test-all: test ## `test`, and the Python suite on every supported Python on PATH
 	for one in $(PYTHONS); do \
