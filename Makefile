@@ -209,9 +209,10 @@ test-long: export SLUICEGATE_KEYED_KEYS ?= 1000000
 test-long: export SLUICEGATE_ROTATING_ADDRESSES ?= 1000000
 test-long: export SLUICEGATE_PIPELINE_ITEMS ?= 1000000
 test-long: export SLUICEGATE_PIPELINE_KILLS ?= 1000
-test-long: $(BUILT) ## the tests that a test run does in short, with the promises' figures: storms, models, parsers; not in CI
+test-long: $(BUILT) ## the tests that a test run does in short, with the promises' figures: storms, models (loom's too), parsers; not in CI
 	echo "== cargo test: the core's properties, $$PROPTEST_CASES cases of each"
 	cargo test --locked --quiet --test 'props_*' --test core_select --test core_semaphore_keyed
+	LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-4} $(MAKE) --no-print-directory check-loom
 	echo "== pytest with the figures of the promises, on $$($(PY) -c 'import sys; print(sys.version)')"
 	SLUICEGATE_MODEL_EXAMPLES=$${SLUICEGATE_MODEL_EXAMPLES:-25000} $(LONG_PYTEST) $(LONG_PARSERS)
 	SLUICEGATE_MODEL_EXAMPLES=$${SLUICEGATE_MODEL_EXAMPLES:-5000} $(LONG_PYTEST) $(filter-out $(LONG_PARSERS),$(LONG))
@@ -283,12 +284,12 @@ check-oracles-newest: $(BUILT) ## CPython's tests of thread pools, of the newest
 	done; \
 	echo 'skipped: no Python on PATH ships the package test.test_concurrent_futures (3.12 or newer)'
 
-# Own target directory: the flag is part of every crate's build. Two preemptions find what models of this size
-# can show; each more multiplies the time (LOOM_MAX_PREEMPTIONS=3 make check-loom).
+# Own target directory: the flag is part of every crate's build. Two or three preemptions find what models of this size can show (loom's own
+# advice); each more multiplies the time, here by six. `make test-long` tries four.
 check-loom: ## models of the wait list, over every interleaving (loom)
 	echo '== loom'
-	LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-4} RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
-	    cargo test --locked --release --quiet --test 'loom_*'
+	LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-3} RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
+	    cargo test --locked --profile loom --quiet --test 'loom_*'
 
 .PHONY: test-users
 test-users: $(BUILT) ## other projects' own tests with our queues in the place of queue's; ARGS="kombu celery"; not in CI
