@@ -372,7 +372,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         let end = if self.buffer.is_keyed() { self.buffer.next_end() } else { parts.deadlines.earliest() };
         parts.awaited_end = parts.awaited_end.max(end);
         // An item that had expired when it looked could not be reported. One that has expired since is to be reported at once.
-        (end != NEVER).then(|| if end <= looked_at { soon } else { end })
+        (end != NEVER).then_some(if end <= looked_at { soon } else { end })
     }
 
     /// Makes the putters that wait look again if an item ends before they would, and the getters if a batch lingers for no more weight.
