@@ -303,6 +303,18 @@ def test_bad_arguments(arguments, how, error):
         select(*arguments, **how)
 
 
+@pytest.mark.parametrize("sequence", [list, tuple])
+def test_a_sequence_of_operations_is_told_how_to_be_given(sequence):
+    queue = Queue()
+    queue.put("kept")
+    with pytest.raises(TypeError, match=r"write `\*` before the sequence"):
+        select(sequence([queue.getting()]))
+    with pytest.raises(TypeError) as caught:
+        select(queue)
+    assert "sequence" not in str(caught.value)
+    assert queue.get_nowait() == "kept"
+
+
 def test_bad_arguments_of_the_operations():
     for make, error in [
         (lambda: Semaphore(1).acquiring(0), ValueError),

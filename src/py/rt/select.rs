@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pyo3::exceptions::{PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyEllipsis, PyTuple, PyType};
+use pyo3::types::{PyEllipsis, PyList, PyTuple, PyType};
 use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::select::Draw;
 use sluicegate_core::wait::Wakes;
@@ -133,10 +133,12 @@ impl Select {
         let mut operations: Vec<Box<dyn Operation>> = Vec::with_capacity(members.len());
         for member in members.iter_borrowed() {
             let Ok(member) = member.cast::<PySelectable>() else {
+                let is_sequence = member.is_instance_of::<PyList>() || member.is_instance_of::<PyTuple>();
                 return Err(PyTypeError::new_err(format!(
-                    "select takes what getting(), putting(), receiving(), sending(), acquiring() or changing() returns, not {} ({})",
+                    "select takes what getting(), putting(), receiving(), sending(), acquiring() or changing() returns, not {} ({}){}",
                     text(&member),
-                    type_name(&member)
+                    type_name(&member),
+                    if is_sequence { "; write `*` before the sequence" } else { "" }
                 )));
             };
             operations.push(member.get().operation(py)?);
