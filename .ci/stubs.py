@@ -14,10 +14,12 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import sluicegate
 from sluicegate import _core, io, testing
 
 STUB = Path(__file__).resolve().parent.parent / "python/sluicegate/_core.pyi"
-MODULES = (_core, io, testing)  # the last two put a method or two on the classes of the first
+# What puts methods on the classes of the first: the next two, and the modules from which the package imports a name when it is asked for.
+MODULES = (_core, io, testing, *(getattr(sluicegate, name) for name in sluicegate.__all__))
 Documented = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
