@@ -239,41 +239,16 @@ def members_of(limits: RateLimits) -> Iterator[Any]:
 class _Gates:
     """The semaphores of a set that are held while a block runs, and what is left of the time for the next."""
 
-    #: Of one that was interrupted before it was made.
+    #: Nothing is held yet. A list is made for what is: thousands may wait for the first of their semaphores.
     held: Any = ()
 
     def __init__(self, permit: Any) -> None:
         self.permit: Any = permit
-        self.held = []
         timeout, began = permit._timing()
         self.deadline = None if timeout is None else began + timeout
 
     def left(self) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline - self.permit._timing()[1])
-
-    def enter(self) -> None:
-        for semaphore, n, index in self.permit._gates:
-            gate = semaphore.permit(n, timeout=self.left())
-            try:
-                gate.__enter__()
-            except Overloaded as error:
-                self.say_which(index, error)
-                raise
-            self.held.append(gate)
-        self.permit._acquire_within(self.left())
-        self.permit = None  # it keeps this
-
-    async def enter_async(self) -> None:
-        for semaphore, n, index in self.permit._gates:
-            gate = semaphore.permit(n, timeout=self.left())
-            try:
-                await gate.__aenter__()
-            except Overloaded as error:
-                self.say_which(index, error)
-                raise
-            self.held.append(gate)
-        await drive(self.permit._async_acquire_within(self.left()))
-        self.permit = None
 
     def say_which(self, index: int, error: Overloaded) -> None:
         """Have the text of a semaphore's refusal name the set, and the semaphore as the set does."""
@@ -294,7 +269,16 @@ class _Gates:
 def _enter_gates(permit: Any) -> None:  # pyright: ignore[reportUnusedFunction]  # called by the binary
     gates = _Gates(permit)
     try:
-        gates.enter()
+        for semaphore, n, index in permit._gates:
+            gate = semaphore.permit(n, timeout=gates.left())
+            try:
+                gate.__enter__()
+            except Overloaded as error:
+                gates.say_which(index, error)
+                raise
+            gates.held = [*gates.held, gate]
+        permit._acquire_within(gates.left())
+        gates.permit = None  # it keeps them
         permit._keep(gates)
     except BaseException:
         gates.close()
@@ -308,7 +292,18 @@ class _RatePermitMethods:
             return self
         gates = _Gates(self)
         try:
-            await gates.enter_async()
+            # As in `_enter_gates`. Not a coroutine of its own: each that waits is one more for the collector to look at.
+            for semaphore, n, index in self._gates:
+                gate = semaphore.permit(n, timeout=gates.left())
+                try:
+                    if gate._try_enter() is WAIT:
+                        await drive(gate._async_acquire())
+                except Overloaded as error:
+                    gates.say_which(index, error)
+                    raise
+                gates.held = [*gates.held, gate]
+            await drive(self._async_acquire_within(gates.left()))
+            gates.permit = None
             self._keep(gates)
         except BaseException:
             gates.close()
