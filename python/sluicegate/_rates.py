@@ -287,13 +287,14 @@ def _enter_gates(permit: Any) -> None:  # pyright: ignore[reportUnusedFunction] 
 
 class _RatePermitMethods:
     async def __aenter__(self: Any) -> Any:
-        if self._gates is None:
+        needed = self._gates
+        if needed is None:
             await drive(self._async_acquire())
             return self
         gates = _Gates(self)
         try:
             # As in `_enter_gates`. Not a coroutine of its own: each that waits is one more for the collector to look at.
-            for semaphore, n, index in self._gates:
+            for semaphore, n, index in needed:
                 gate = semaphore.permit(n, timeout=gates.left())
                 try:
                     if gate._try_enter() is WAIT:
