@@ -191,6 +191,8 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     ),
     "batches": (Nanoseconds(5, (with_gil,)), Nanoseconds(15, (without_gil,)), Faster(STDLIB, 200, (with_gil,))),
     "batcher": (Nanoseconds(3_000, (with_gil,)),),
+    "latest-set": (Nanoseconds(60, (with_gil,)),),
+    "broadcast": (ShareOf("a put into each queue", 1),),
     "put-get-ttl": (ShareOf("sluicegate.Queue", 1.5),),
     "drop-oldest": (ShareOf("sluicegate.Queue", 2),),
     "fair-1000": (ShareOf("sluicegate.Queue", 6),),
