@@ -45,7 +45,7 @@ impl World {
         self.make(Policy::Window { limit: limit * TOKEN, period: period * SECOND })
     }
     fn set(&self, members: &[&Arc<One>]) -> Arc<Set> {
-        LimitSet::new((), members.iter().map(|m| Arc::clone(m)).collect(), Clock::Manual(Arc::clone(&self.clock)))
+        LimitSet::new((), members.iter().map(|m| Arc::clone(m)).collect(), Clock::Manual(Arc::clone(&self.clock))).unwrap()
     }
     fn at(&self, second: u64) {
         self.clock.advance(second * SECOND - self.clock.now());

@@ -65,7 +65,7 @@ impl Model {
         Ok(())
     }
 
-    fn settle(&self, messages: Vec<Message>) {
+    fn settle(&self, messages: impl IntoIterator<Item = Message>) {
         let mut settled = self.settled.lock().unwrap();
         messages.into_iter().for_each(|message| settled[message] += 1);
     }

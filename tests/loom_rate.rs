@@ -494,7 +494,7 @@ fn a_falling_burst_races_with_a_waiter_falling_asleep() {
 }
 
 fn set(time: &Time, members: [&Arc<One>; 2]) -> std::sync::Arc<Set> {
-    LimitSet::new((), members.map(Arc::clone).to_vec(), time.clock())
+    LimitSet::new((), members.map(Arc::clone).to_vec(), time.clock()).unwrap()
 }
 
 fn take_each(set: &Set) -> bool {

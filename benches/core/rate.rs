@@ -133,7 +133,7 @@ fn one_thread(c: &mut Criterion) {
 
     let members: Vec<_> = (0..2).map(|_| Arc::new(Ours::bucket(AMPLE).limiter)).collect();
     let amounts: Vec<_> = members.iter().map(|member| member.scale().per_token()).collect();
-    let both = LimitSet::new((), members, Clock::Monotonic);
+    let both = LimitSet::new((), members, Clock::Monotonic).unwrap();
     c.bench_function("try_acquire of two limiters", |b| {
         b.iter(|| {
             let (wakes, admitted) = both.try_acquire((), &amounts, false);

@@ -198,9 +198,10 @@ impl<T, W: Wake, X> State<T, W, X> {
     /// Wakes the readers in a wait queue, in order, whose version satisfies `is_news`.
     fn tell(&mut self, side: Side, is_news: impl Fn(u64) -> bool, wakes: &mut Wakes<W>) {
         let line = self.wait_queues.queue_mut(side);
-        let told: Vec<_> = line.waiting().filter(|&(_, given)| is_news(given)).map(|(ticket, _)| ticket).collect();
-        for ticket in told {
+        let mut last = None;
+        while let Some(ticket) = line.next_waiting(last, |_, given| is_news(given)) {
             line.wake(ticket, wakes);
+            last = Some(ticket);
         }
     }
 }

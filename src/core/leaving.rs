@@ -4,12 +4,15 @@
 //! value, which the caller receives and drops after the section. Dropping the value delivers what is in it, so that nothing can be
 //! forgotten, even if a panic leaves the section. Wake-ups are delivered first, in order, so that no waiter waits for an item's destructor.
 //!
-//! Nearly always there is nothing to deliver. The value is one word wide, and its parts are allocated only when they are needed.
+//! Nearly always there is nothing to deliver. The value is one word wide, and its parts are allocated only when they are needed. However many
+//! waiters are woken together, no large block of memory is asked for: see [`crate::blocks`].
 //!
 //! What it does not do: it does not record why an item was displaced. The type `I` can: a channel's
 //! [`Removed`](crate::credits::Removed) separates the items that are to be reported from those that are only to be dropped.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::blocks::Blocks;
 
 /// A handle that wakes a waiter, so that it tries its operation again.
 pub trait Wake: Sized {
@@ -42,9 +45,9 @@ pub struct Leaving<W: Wake, I = ()>(Option<Box<Bundle<W, I>>>);
 
 #[derive(Debug)]
 struct Bundle<W, I> {
-    due: Vec<W>,
+    due: Blocks<W>,
     /// Handles that only have to be dropped.
-    discarded: Vec<W>,
+    discarded: Blocks<W>,
     items: I,
 }
 
@@ -77,7 +80,8 @@ impl<W: Wake, I: Default> Leaving<W, I> {
     }
 
     fn bundle(&mut self) -> &mut Bundle<W, I> {
-        self.0.get_or_insert_with(|| Box::new(Bundle { due: Vec::new(), discarded: Vec::new(), items: I::default() }))
+        self.0
+            .get_or_insert_with(|| Box::new(Bundle { due: Blocks::default(), discarded: Blocks::default(), items: I::default() }))
     }
 
     /// Delivers every wake-up, and returns the items to the caller.

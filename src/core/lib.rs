@@ -18,6 +18,7 @@
 //! - [`retry_budget`]: the number of retries that may be made in addition to calls
 //! - [`keys`]: hashes of keys, and tables of very many keys in bounded memory
 //! - [`sip`]: SipHash with 128 bits, for the hashes of keys
+//! - [`blocks`]: lists of any length that never ask for a large block of memory
 //! - [`mailbox`]: wake-ups on their way to an event loop, and how none is lost if the loop stops or closes
 //! - [`lazy`]: process-wide values that are initialised on first use and survive a fork at any moment
 //! - [`clock`]: the monotonic clock, and a manual clock for tests
@@ -35,6 +36,7 @@
 //! - Deadlines belong to the caller: nothing here measures time except to report it.
 
 pub mod adaptive;
+pub mod blocks;
 pub mod breaker;
 pub mod broadcast;
 pub mod buffer;

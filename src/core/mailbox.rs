@@ -29,6 +29,7 @@
 
 use std::fmt;
 
+use crate::blocks::Blocks;
 use crate::sync::{AtomicBool, Ordering};
 
 /// The storage of the messages: an unbounded channel that any thread can put into and take from.
@@ -81,7 +82,7 @@ impl<B: MessageStore> Mailbox<B> {
         ring: impl Fn() -> Result<(), E>,
         look: impl Fn() -> Result<Presence, E>,
         mut delayed: impl FnMut(&B::Message),
-    ) -> Result<Vec<B::Message>, E> {
+    ) -> Result<Blocks<B::Message>, E> {
         let mut shown = false;
         loop {
             // Release: the thread that resets the flag sees the messages added before. Acquire: the check of the loop comes after it.
@@ -99,21 +100,21 @@ impl<B: MessageStore> Mailbox<B> {
                     self.show(&mut delayed);
                 }
                 // After `delayed` has been called the flag is swapped once more, because the ticket may have collected the messages meanwhile.
-                Presence::Running | Presence::Stopped => return Ok(Vec::new()),
+                Presence::Running | Presence::Stopped => return Ok(Blocks::default()),
             }
         }
     }
 
     /// Takes all messages, to deliver them on the loop, or to return them because the loop is closed. A later poster rings again.
-    pub fn collect(&self) -> Vec<B::Message> {
+    pub fn collect(&self) -> Blocks<B::Message> {
         // First the flag, then the messages. Acquire: the messages of every poster that has found the flag set are seen here.
         self.rung.swap(false, Ordering::AcqRel);
         std::iter::from_fn(|| self.store.take()).collect()
     }
 
     fn show(&self, delayed: &mut impl FnMut(&B::Message)) {
-        let message: Vec<_> = std::iter::from_fn(|| self.store.take()).collect();
-        for message in message {
+        let messages: Blocks<_> = std::iter::from_fn(|| self.store.take()).collect();
+        for message in messages {
             delayed(&message);
             self.store.put(message);
         }
@@ -170,8 +171,13 @@ mod tests {
 
         fn post(&self, mailbox: &Mailbox<Messages>, message: u32, delayed: &mut Vec<u32>) -> Result<Vec<u32>, &'static str> {
             mailbox.post(message);
-            mailbox.notify(|| self.ring(), || Ok(self.presence.get()), |&message| delayed.push(message))
+            let returned = mailbox.notify(|| self.ring(), || Ok(self.presence.get()), |&message| delayed.push(message));
+            returned.map(|messages| messages.into_iter().collect())
         }
+    }
+
+    fn collected(mailbox: &Mailbox<Messages>) -> Vec<u32> {
+        mailbox.collect().into_iter().collect()
     }
 
     fn empty() -> Mailbox<Messages> {
@@ -185,7 +191,7 @@ mod tests {
             assert_eq!(event_loop.post(&mailbox, message, &mut vec![]), Ok(vec![]));
         }
         assert_eq!(event_loop.rings.get(), 1);
-        assert_eq!(mailbox.collect(), [1, 2, 3]);
+        assert_eq!(collected(&mailbox), [1, 2, 3]);
         assert_eq!(event_loop.post(&mailbox, 4, &mut vec![]), Ok(vec![]));
         assert_eq!(event_loop.rings.get(), 2);
     }
@@ -196,7 +202,7 @@ mod tests {
         assert_eq!(event_loop.post(&mailbox, 1, &mut vec![]), Ok(vec![]));
         event_loop.presence.set(Presence::Closed);
         assert_eq!(event_loop.post(&mailbox, 2, &mut vec![]), Ok(vec![1, 2]));
-        assert_eq!(mailbox.collect(), []);
+        assert_eq!(collected(&mailbox), []);
     }
 
     #[test]
@@ -208,7 +214,7 @@ mod tests {
         assert_eq!(event_loop.post(&mailbox, 2, &mut delayed), Ok(vec![]));
         assert_eq!(delayed, [1, 2]);
         assert_eq!(event_loop.rings.get(), 1);
-        assert_eq!(mailbox.collect(), [1, 2]);
+        assert_eq!(collected(&mailbox), [1, 2]);
     }
 
     #[test]
@@ -219,6 +225,6 @@ mod tests {
         event_loop.fails.set(false);
         assert_eq!(event_loop.post(&mailbox, 2, &mut vec![]), Ok(vec![]));
         assert_eq!(event_loop.rings.get(), 1);
-        assert_eq!(mailbox.collect(), [1, 2]);
+        assert_eq!(collected(&mailbox), [1, 2]);
     }
 }

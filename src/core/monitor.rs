@@ -3,6 +3,7 @@
 //! A primitive has a state that contains [`WaitQueues`], and determines which waiters that state allows to proceed
 //! ([`MonitorState::wake_all_eligible`]). The monitor adds, requeues, sets aside and removes waiters, and forgets them after a fork.
 
+use std::collections::TryReserveError;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -72,10 +73,18 @@ impl<W: Wake, const N: usize> WaitQueues<W, N> {
         self.queues.iter().chain(self.further.iter().flat_map(|further| &further.queues))
     }
 
+    fn further(&mut self) -> &mut Further<W> {
+        self.further.get_or_insert_with(|| Box::new(Further { queues: Vec::new(), next_ticket: Ticket::default() }))
+    }
+
+    /// Reserves memory for a further queue.
+    pub(crate) fn try_reserve_queue(&mut self) -> Result<(), TryReserveError> {
+        self.further().queues.try_reserve(1)
+    }
+
     /// Adds a further queue and returns its number.
     pub(crate) fn add_queue(&mut self) -> usize {
-        let further =
-            self.further.get_or_insert_with(|| Box::new(Further { queues: Vec::new(), next_ticket: Ticket::default() }));
+        let further = self.further();
         let mut queue = WaitQueue::default();
         queue.skip_tickets_before(further.next_ticket);
         further.queues.push(queue);

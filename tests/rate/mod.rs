@@ -48,7 +48,7 @@ impl Time {
     }
 
     pub(crate) fn set(&self, members: &[&Arc<One>]) -> Arc<Set> {
-        LimitSet::new((), members.iter().map(|member| Arc::clone(member)).collect(), self.clock())
+        LimitSet::new((), members.iter().map(|member| Arc::clone(member)).collect(), self.clock()).unwrap()
     }
 
     pub(crate) fn make(&self, policy: Policy) -> Arc<One> {

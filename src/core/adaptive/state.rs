@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::admission;
 pub use super::aimdf::Unmet;
 use super::aimdf::{Aimdf, Rules, Sample, nearly_full};
+use crate::blocks::Blocks;
 use crate::clock::{Clock, LONGEST_RETRY_AFTER, Nanos};
 use crate::fork;
 use crate::monitor::{MonitorState, WaitQueues};
@@ -321,7 +322,7 @@ impl<W: Wake> State<W> {
             let (now, places) = (self.now(), &self.places);
             let Some(codel) = &mut self.shed else { return };
             let mut waiting = queue.waiting().map(|(ticket, _)| ticket).peekable();
-            let mut shed = Vec::new();
+            let mut shed = Blocks::default();
             let mut take = || {
                 let ticket = waiting.next()?;
                 let waited = places.get(&ticket).map_or(0, |place| now.saturating_sub(place.since));

@@ -27,6 +27,7 @@ use super::deadline::Note;
 use super::parts::Terms;
 use super::policy::{DropReason, Dropped, Lost};
 use super::state::{PutError, Side, State, UNBOUNDED, Waiter};
+use crate::blocks::Blocks;
 use crate::buffer::{Bounds, Buffer, Displaced};
 use crate::clock::Nanos;
 use crate::keys::KeyHash;
@@ -91,6 +92,11 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         queue.may_try(ticket)
     }
 
+    /// False if there is no memory to wait with.
+    fn can_wait_in_lane(&mut self, attempt: &Attempt<'_, W>) -> bool {
+        !matches!(attempt, Attempt::Wait(..)) || self.try_reserve_lane().is_ok()
+    }
+
     fn enqueue_in_lane_if_allowed(&mut self, key: KeyHash, weight: u64, attempt: &mut Attempt<'_, W>, wakes: &mut Wakes<W>) {
         let want = self.want_of(weight);
         if let Attempt::Wait(waiter, waker) = attempt {
@@ -108,12 +114,13 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         wakes: &mut Wakes<W>,
     ) -> Result<(), PutError<B::Item>> {
         let key = self.buffer.key_of(&item);
-        if self.buffer_is_stashed() {
+        let can_wait = self.can_wait_in_lane(&attempt);
+        if can_wait && self.buffer_is_stashed() {
             self.enqueue_in_lane_if_allowed(key, terms.weight, &mut attempt, wakes);
             return Err(PutError::Locked(item));
         }
         let now = self.wait_queues.clock.now();
-        let Ok(note) = self.note(now, terms) else {
+        let Some(note) = self.note(now, terms).ok().filter(|_| can_wait) else {
             self.let_go(&mut attempt, wakes);
             self.wake_all_eligible(wakes);
             return Err(PutError::NoMemory(item));
@@ -174,6 +181,9 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         let result = loop {
             let Some(next) = items.as_slice().first() else { break Ok(()) };
             let (key, terms) = (self.buffer.key_of(next), terms(next, items.len()));
+            if !self.can_wait_in_lane(&attempt) {
+                break Err(PutError::NoMemory(()));
+            }
             if self.buffer_is_stashed() {
                 self.enqueue_in_lane_if_allowed(key, terms.weight, &mut attempt, wakes);
                 break Err(PutError::Locked(()));
@@ -364,7 +374,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
                 break; // the common places are taken
             }
         }
-        for slot in self.lanes.privileged.iter().copied().collect::<Vec<_>>() {
+        for slot in self.lanes.privileged.iter().copied().collect::<Blocks<_>>() {
             let lane = &self.lanes.all[slot as usize];
             if self.lanes.claimed > 0 {
                 return;

@@ -23,9 +23,12 @@
 //! # What it does not do
 //! The waiters themselves are in the [`WaitQueues`](crate::monitor::WaitQueues), as all others; this file only decides which queue is next.
 
+use std::collections::TryReserveError;
+
 use super::lanes::{Lane, Lanes};
 use super::policy::{DropReason, Dropped, Overflow};
 use super::state::{Admission, PutError, PutOutcome, Side, State, UNBOUNDED, Waiter};
+use crate::blocks::Blocks;
 use crate::buffer::{Buffer, Displaced, End};
 use crate::keys::KeyHash;
 use crate::monitor::MonitorState;
@@ -47,7 +50,18 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         self.lanes.claimed > 0
     }
 
-    /// The wait queue of this key, which is made if necessary.
+    /// Reserves memory for the wait queue of one more key.
+    pub(super) fn try_reserve_lane(&mut self) -> Result<(), TryReserveError> {
+        let lanes = &mut self.lanes;
+        if lanes.free.is_empty() {
+            lanes.all.try_reserve(1)?;
+            lanes.free.try_reserve(lanes.all.len() + 1)?; // each of them may be freed
+            self.wait_queues.try_reserve_queue()?;
+        }
+        lanes.slots.try_reserve(1)
+    }
+
+    /// The wait queue of this key, which is made if necessary. Call it only after `try_reserve_lane`.
     fn lane(&mut self, key: KeyHash) -> u32 {
         if let Some(&slot) = self.lanes.slots.get(&key) {
             return slot;
@@ -139,7 +153,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
 
     /// Called when any key may have room.
     pub(super) fn all_have_room(&mut self) {
-        for slot in self.lanes.slots.values().copied().collect::<Vec<_>>() {
+        for slot in self.lanes.slots.values().copied().collect::<Blocks<_>>() {
             self.touch(slot);
         }
     }
@@ -215,6 +229,10 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         wakes: &mut Wakes<W>,
     ) -> Result<(), PutError<B::Item>> {
         let key = self.buffer.key_of(&item);
+        if self.try_reserve_lane().is_err() {
+            self.abandon(waiter, wakes);
+            return Err(PutError::NoMemory(item));
+        }
         if self.has_turn_in_lane(key, waiter) {
             self.remove_waiter(waiter, wakes);
             let stored = self.store_keyed(item);
@@ -305,7 +323,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
     /// Wakes the waiters that have room now.
     pub(super) fn settle_lanes(&mut self, wakes: &mut Wakes<W>) {
         if self.shut || self.overflows() {
-            for slot in self.lanes.slots.values().copied().collect::<Vec<_>>() {
+            for slot in self.lanes.slots.values().copied().collect::<Blocks<_>>() {
                 self.wait_queues.queue_mut(Side::Key(slot)).wake_while(wakes, |_, _| true);
                 self.touch(slot);
             }
@@ -324,7 +342,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
                 break; // the common places are taken
             }
         }
-        for slot in self.lanes.privileged.iter().copied().collect::<Vec<_>>() {
+        for slot in self.lanes.privileged.iter().copied().collect::<Blocks<_>>() {
             while self.lanes.all[slot as usize].is_ready && self.unclaimed_room(self.lanes.all[slot as usize].key) > 0 {
                 self.wake_one(slot, wakes);
             }

@@ -52,7 +52,7 @@ fn policies() -> [Policy; 3] {
 fn sets(clock: &Arc<Manual<Waker>>) -> [Arc<Set>; 2] {
     [[WINDOW, policies()[0]], [policies()[0], policies()[1]]].map(|members| {
         let members = members.map(|policy| make(policy, clock)).into();
-        LimitSet::new((), members, Clock::Manual(Arc::clone(clock)))
+        LimitSet::new((), members, Clock::Manual(Arc::clone(clock))).unwrap()
     })
 }
 

@@ -23,6 +23,7 @@
 //! Waiters are served in strict order: a large amount at the head holds up small ones behind it. [`Limiter::leave`] removes a waiter, and
 //! the waiters behind it are admitted earlier.
 
+use std::collections::TryReserveError;
 use std::fmt;
 
 use super::bucket::Bucket;
@@ -34,6 +35,7 @@ use super::types::{AcquireState, Booking, Granted, Need, Refusal, Statistics, Te
 use super::units::{MAX_UNITS, Rate, Scale, Units};
 use super::wait_queue::NEVER;
 use super::window::Window;
+use crate::blocks::Blocks;
 use crate::clock::{Clock, Nanos};
 use crate::fork;
 use crate::section::{Domain, Gate as _, Section};
@@ -72,11 +74,15 @@ struct Inside<W: Wake, D: Domain> {
 
 /// The sets that have to recompute their grants because one of their members has changed.
 #[must_use = "the sets are told by `tell`, outside of every section"]
-pub(super) struct Changed<W: Wake, D: Domain>(Vec<Shared<Dependent<W, D>>>);
+pub(super) struct Changed<W: Wake, D: Domain>(Blocks<Shared<Dependent<W, D>>>);
 
 impl<W: Wake, D: Domain> Changed<W, D> {
     pub(super) fn nobody() -> Self {
-        Self(Vec::new())
+        Self(Blocks::default())
+    }
+
+    fn of(sets: &[Weak<Dependent<W, D>>]) -> Self {
+        Self(sets.iter().filter_map(Weak::upgrade).collect())
     }
 
     pub(super) fn and(&mut self, other: Self) {
@@ -88,9 +94,8 @@ impl<W: Wake, D: Domain> Changed<W, D> {
     }
 
     /// Without this set, which made the change itself.
-    pub(super) fn but<S>(mut self, set: &S) -> Self {
-        self.0.retain(|other| !std::ptr::addr_eq(Shared::as_ptr(other), set));
-        self
+    pub(super) fn but<S>(self, set: &S) -> Self {
+        Self(self.0.into_iter().filter(|other| !std::ptr::addr_eq(Shared::as_ptr(other), set)).collect())
     }
 
     pub(super) fn tell(self, proof: D::Proof<'_>, wakes: &mut Wakes<W>) {
@@ -263,7 +268,7 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
             let result = self.inside(&mut inside.state, wakes, critical);
             // Relaxed: an independent number; callers that need the exact value enter the section.
             self.largest.store(inside.state.schedule.largest(), Ordering::Relaxed);
-            (result, Changed(inside.sets.iter().filter_map(Weak::upgrade).collect()))
+            (result, Changed::of(&inside.sets))
         })
     }
 
@@ -276,16 +281,18 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     }
 
     /// Makes it a member of that set.
-    pub(super) fn join(&self, proof: D::Proof<'_>, set: Weak<Dependent<W, D>>) {
+    pub(super) fn join(&self, proof: D::Proof<'_>, set: Weak<Dependent<W, D>>) -> Result<(), TryReserveError> {
         self.section.with(proof, |Inside { sets, .. }| {
             sets.retain(|known| known.strong_count() > 0);
+            sets.try_reserve(1)?;
             sets.push(set);
-        });
+            Ok(())
+        })
     }
 
     /// The sets of this limiter, after another member of a set has changed it.
     pub(super) fn changed(&self, proof: D::Proof<'_>) -> Changed<W, D> {
-        self.section.with(proof, |inside| Changed(inside.sets.iter().filter_map(Weak::upgrade).collect()))
+        self.section.with(proof, |inside| Changed::of(&inside.sets))
     }
 
     /// Takes `n` on the fast path if that is possible. `None`: use [`Limiter::try_acquire`]. Cannot panic.

@@ -13,7 +13,7 @@
 //! A booking never moves, so it would not follow a change of a member's rate. Therefore a member that changes notifies its sets (see
 //! `limiter`), and a head whose bookings can be given back in full is booked again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, TryReserveError, VecDeque};
 use std::fmt;
 
 use super::limiter::{Changed, Depends, Limiter};
@@ -87,6 +87,7 @@ impl<W: Wake> State<W> {
         let at = held.foresee(amounts, turns, from)?;
         let foreseen = self.wants.get(&ticket).and_then(|wants| wants.foreseen);
         let forecast = self.forecast.take().filter(|forecast| forecast.is_valid(held));
+        self.booked.try_reserve(1).map_err(|_| Refusal::NoMemory)?;
         let bookings = held.book(&self.wants[&ticket].amounts, at, true)?;
         self.booked.push_back((ticket, bookings));
         // The forecast stays valid if the waiter goes at the foreseen moment, or earlier because others have left.
@@ -105,9 +106,22 @@ impl<W: Wake> State<W> {
         Ok(())
     }
 
+    /// Books all waiters.
+    fn book_all(&mut self, held: &mut MembersInside<'_, '_, W>) -> Result<(), Refusal> {
+        while let Some(ticket) = self.queue.next_waiting(self.last_booked(), |_, _| true) {
+            self.book(ticket, held)?;
+        }
+        Ok(())
+    }
+
+    /// The last of the waiters that are booked. They are the first ones of the queue.
+    fn last_booked(&self) -> Option<Ticket> {
+        self.booked.back().map(|(ticket, _)| *ticket)
+    }
+
     /// The waiters that are not booked.
     pub(super) fn unbooked(&self) -> impl Iterator<Item = Ticket> {
-        self.queue.waiting().skip(self.booked.len()).map(|(ticket, _)| ticket)
+        self.queue.waiting_after(self.last_booked()).map(|(ticket, _)| ticket)
     }
 
     /// Runs `change`, and records that others may be admitted earlier than was forecast if it gives something back in the members.
@@ -142,10 +156,12 @@ impl<W: Wake> State<W> {
         self.unbook(held);
         self.forecast = None;
         self.not_before = held.now;
-        let oversized: Vec<_> = self.unbooked().filter(|ticket| held.never_fits(&self.wants[ticket].amounts).is_err()).collect();
-        for ticket in oversized {
+        let mut last = self.last_booked();
+        let never_fits = |ticket, held: &MembersInside<'_, '_, W>| held.never_fits(&self.wants[&ticket].amounts).is_err();
+        while let Some(ticket) = self.queue.next_waiting(last, |ticket, _| never_fits(ticket, held)) {
             self.grants.insert(ticket, None);
             self.queue.grant(ticket, held.now, held.wakes);
+            last = Some(ticket);
         }
         self.grant_due(held);
     }
@@ -178,7 +194,10 @@ pub struct LimitSet<W: Wake, D: Domain> {
 
 impl<W: Wake + Send + 'static, D: Domain> LimitSet<W, D> {
     /// Makes a set and registers it with its members, which must be distinct and have the same clock.
-    pub fn new(proof: D::Proof<'_>, members: Vec<Arc<Limiter<W, D>>>, clock: Clock<W>) -> Shared<Self> {
+    ///
+    /// # Errors
+    /// There is no memory for one more set in the list of a member.
+    pub fn new(proof: D::Proof<'_>, members: Vec<Arc<Limiter<W, D>>>, clock: Clock<W>) -> Result<Shared<Self>, TryReserveError> {
         let mut order: Vec<usize> = (0..members.len()).collect();
         order.sort_by_key(|&index| Arc::as_ptr(&members[index]).addr());
         let state = State {
@@ -197,9 +216,9 @@ impl<W: Wake + Send + 'static, D: Domain> LimitSet<W, D> {
         };
         let set = Shared::new(Self { members, order, clock, refused_at_once: Count::new(0), section: Section::new(state) });
         for member in &set.members {
-            member.join(proof, Shared::downgrade(&set) as _);
+            member.join(proof, Shared::downgrade(&set) as _)?; // those that it has joined forget it as soon as it is dropped
         }
-        set
+        Ok(set)
     }
 }
 
@@ -455,9 +474,7 @@ impl<W: Wake, D: Domain> LimitSet<W, D> {
             let outcome = if held.is_closed(amounts) || max_wait.is_some_and(|limit| at - held.now > limit) {
                 Err(Refusal::Until(at))
             } else {
-                let waiting: Vec<_> = state.unbooked().collect();
-                let booked = waiting.into_iter().try_for_each(|ticket| state.book(ticket, held));
-                booked.and_then(|()| held.book(amounts, at, false))
+                state.book_all(held).and_then(|()| held.book(amounts, at, false))
             };
             *if outcome.is_ok() { &mut state.admitted } else { &mut state.refused } += 1;
             outcome

@@ -574,10 +574,11 @@ impl<W: Wake> State<W> {
         self.earlier += 1;
         self.not_before = now;
         let largest = self.schedule.largest();
-        let oversized: Vec<_> = self.queue.waiting().filter(|(_, n)| *n > largest).collect();
-        for (ticket, _) in oversized {
+        let mut last = None;
+        while let Some(ticket) = self.queue.next_waiting(last, |_, n| n > largest) {
             self.oversized.insert(ticket);
             self.queue.grant(ticket, now, wakes);
+            last = Some(ticket);
         }
         self.grant_due(now, wakes);
     }

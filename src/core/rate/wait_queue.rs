@@ -74,13 +74,14 @@ impl<W: Wake> TimedWaitQueue<W> {
         self.queue.head()
     }
 
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (Ticket, u64)> {
-        self.queue.waiting()
-    }
-
     /// The waiters after this one that have not been granted; `None`: all of them.
     pub(super) fn waiting_after(&self, ticket: Option<Ticket>) -> impl Iterator<Item = (Ticket, u64)> {
         self.queue.waiting_after(ticket)
+    }
+
+    /// The first of them that is meant.
+    pub(super) fn next_waiting(&self, after: Option<Ticket>, is_meant: impl Fn(Ticket, u64) -> bool) -> Option<Ticket> {
+        self.queue.next_waiting(after, is_meant)
     }
 
     pub(super) fn waiting_len(&self) -> usize {

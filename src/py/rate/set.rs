@@ -25,6 +25,7 @@ use crate::rt::blocking;
 use crate::rt::class::{Common, repr_head};
 use crate::rt::gc::show_wakers;
 use crate::rt::late::{self, Late, is_made_later};
+use crate::rt::memory;
 use crate::rt::select::PySelectable;
 
 /// The methods' own parameters, which cannot be names of members.
@@ -207,7 +208,7 @@ impl PyRateLimits {
             |common, parts| PyClassInitializer::from(PyRateLimiter::new(Target::Set, Shape::Set, common)).add_subclass(parts);
         if is_made_later::<Self>(class)? {
             let parts = Parts {
-                set: LimitSet::new(py, Vec::new(), Clock::Monotonic),
+                set: LimitSet::new(py, Vec::new(), Clock::Monotonic).expect("it is in the list of no member"),
                 names: Arc::new(Names::new(Vec::new())),
                 limits: PyDict::new(py).unbind(),
                 leaves: Vec::new(),
@@ -286,7 +287,8 @@ impl PyRateLimits {
         let scales: Box<[Scale]> = leaves.iter().map(|(.., core)| core.scale()).collect();
         let is_flat = gates.is_empty() && names.len() == leaves.len() && names.iter().all(|(_, member)| member.is_leaf());
         let parts = Parts {
-            set: LimitSet::new(py, cores, clock),
+            set: LimitSet::new(py, cores, clock)
+                .map_err(|_| memory::none(py, c"there is no memory for one more set of a limit"))?,
             names: Arc::new(Names::new(names)),
             limits: limits.unbind(),
             labels: leaves.iter().map(|(label, ..)| PyString::intern(py, label).unbind()).collect(),

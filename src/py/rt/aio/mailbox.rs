@@ -277,7 +277,7 @@ impl Mailbox {
     }
 }
 
-fn retire_all(py: Python<'_>, wake_ups: Vec<WakeUp>) -> Wakes<Waker> {
+fn retire_all(py: Python<'_>, wake_ups: impl IntoIterator<Item = WakeUp>) -> Wakes<Waker> {
     let mut wakes = Wakes::none();
     for wake_up in wake_ups {
         wakes.append(wake_up.retire(py));
