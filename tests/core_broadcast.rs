@@ -6,7 +6,7 @@ mod forks;
 use std::sync::Arc;
 
 use forks::{Unforked, alone};
-use sluicegate_core::broadcast::{Broadcast, Ended, GetError, Overflow, PublishError, Subscription, Waiter};
+use sluicegate_core::broadcast::{Broadcast, Ended, GetError, Overflow, PublishError, SubscribeError, Subscription, Waiter};
 use sluicegate_core::clock::Clock;
 use sluicegate_core::fork;
 use sluicegate_core::monitor::Waitable;
@@ -135,7 +135,7 @@ fn the_end_wakes_everybody() {
     assert_eq!(publisher.publish(&core, 2), Err(PublishError::ShutDown(2)));
     assert_eq!(getter.get(&empty), Err(GetError::Ended(Ended::ShutDown)));
     assert_eq!((get(&full), get(&full)), (Ok(1), Err(GetError::Ended(Ended::ShutDown))));
-    assert!(Core::subscribe(&core, (), 1, Overflow::Block).is_none());
+    assert_eq!(Core::subscribe(&core, (), 1, Overflow::Block).err(), Some(SubscribeError::ShutDown));
 }
 
 #[test]

@@ -1637,7 +1637,7 @@ fn an_end_and_its_note_are_one_step() {
 fn control_messages_stay_while_nobody_takes_them() {
     let c = Chan::window(1);
     c.done(c.inner.send_control((), 1)).unwrap();
-    assert_eq!(c.inner.take_controls((), |()| "looked"), (vec![], "looked"));
+    assert_eq!(c.inner.take_controls((), |()| "looked"), (VecDeque::new(), "looked"));
     c.fire(c.inner.listen((), true, |()| ()).0);
     assert_eq!(c.inner.take_controls((), |()| ()).0, [1]);
 }

@@ -8,12 +8,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use sluicegate_core::breaker::{Breaker, Outcome, Rules};
-use sluicegate_core::buffer::Fifo;
+use sluicegate_core::broadcast::{Broadcast, Overflow, SubscribeError};
+use sluicegate_core::buffer::{Fair, Fifo, Keyed as KeyedItem};
 use sluicegate_core::clock::{Clock, Manual};
 use sluicegate_core::keys::KeyHash;
 use sluicegate_core::queue::{Admission, LateItems, NotLater, PutError, Queue, Terms as ItemTerms};
 use sluicegate_core::rate::{
-    AcquireState, BucketLaw, Keyed, Law, Limiter, Policy, Rate, Refusal, Scale, Terms, Waiter, WindowLaw,
+    AcquireState, BucketLaw, Keyed, Law, LimitSet, Limiter, Policy, Rate, Refusal, Scale, Terms, Waiter, WindowLaw,
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::semaphore;
@@ -27,6 +28,8 @@ struct Failing;
 thread_local! {
     /// How many more requests of this thread are granted.
     static GRANTED: Cell<u64> = const { Cell::new(u64::MAX) };
+    /// The size from which on no request of this thread is granted.
+    static TOO_LARGE: Cell<usize> = const { Cell::new(usize::MAX) };
     /// How many bytes this thread has asked for.
     static ASKED: Cell<usize> = const { Cell::new(0) };
 }
@@ -34,6 +37,9 @@ thread_local! {
 impl Failing {
     fn grants(size: usize) -> bool {
         ASKED.set(ASKED.get() + size);
+        if size >= TOO_LARGE.get() {
+            return false;
+        }
         match GRANTED.get() {
             u64::MAX => true,
             0 => false,
@@ -71,6 +77,14 @@ fn with_memory_for<R>(granted: u64, call: impl FnOnce() -> R) -> R {
     GRANTED.set(granted);
     let result = call();
     GRANTED.set(u64::MAX);
+    result
+}
+
+/// Makes the call, of whose requests for memory those for less than `too_large` bytes are met.
+fn with_blocks_below<R>(too_large: usize, call: impl FnOnce() -> R) -> R {
+    TOO_LARGE.set(too_large);
+    let result = call();
+    TOO_LARGE.set(usize::MAX);
     result
 }
 
@@ -321,4 +335,145 @@ fn a_breaker_needs_no_memory_for_a_result() {
     let failure = Outcome::Failure { retry_after: None };
     let opens = with_memory_for(0, || [failure; 4].map(call));
     assert_eq!(opens, [false, false, false, true], "half of the last eight have failed");
+}
+
+/// A block of this size is too large for what has a fixed size.
+const LARGE: usize = 2048;
+const MANY: u32 = 10_000;
+
+fn told(parkers: &[Waker]) -> usize {
+    parkers.iter().filter(|parker| parker.is_notified()).count()
+}
+
+/// Those who wait cannot be told that there is no memory to wake them with: whoever shuts down wakes all of them in small blocks.
+#[test]
+fn to_wake_many_takes_no_large_block() {
+    let queue = Queue::<Fifo<u32>, Waker, Threads>::new(Fifo::default(), 1, Clock::Monotonic);
+    let parkers: Vec<Waker> = (0..MANY).map(|_| Waker::default()).collect();
+    let mut waiters: Vec<_> = (0..MANY).map(|_| sluicegate_core::queue::Waiter::default()).collect();
+    for (waiter, parker) in waiters.iter_mut().zip(&parkers) {
+        assert!(queue.get_or_wait((), waiter, parker).1.is_err());
+    }
+    with_blocks_below(LARGE, || queue.shut_down(()).0.fire());
+    assert_eq!(told(&parkers), parkers.len());
+}
+
+/// The same where they are served and removed together, and where some of them are told.
+#[test]
+fn to_tell_many_takes_no_large_block() {
+    use sluicegate_core::latest::{Latest, Want};
+    let latest = Latest::<u32, Waker, Threads>::new(None, (), Clock::Monotonic);
+    let parkers: Vec<Waker> = (0..MANY).map(|_| Waker::default()).collect();
+    let mut waiters: Vec<_> = (0..MANY).map(|_| sluicegate_core::latest::Waiter::default()).collect();
+    for (waiter, parker) in waiters.iter_mut().zip(&parkers) {
+        assert!(latest.read_or_wait((), Want::After(0), waiter, parker, |_| ()).1.is_err());
+    }
+    with_blocks_below(LARGE, || latest.set((), 1).0.fire());
+    assert_eq!(told(&parkers), parkers.len());
+
+    let clock = Arc::new(Manual::new(0));
+    let window = limiter(Policy::Window { limit: 2 * TOKEN, period: TOKEN }, &clock);
+    window.try_acquire((), TOKEN).1.unwrap();
+    let parkers: Vec<Waker> = (0..MANY).map(|_| Waker::default()).collect();
+    let mut waiters: Vec<Waiter> = (0..MANY).map(|_| Waiter::default()).collect();
+    for (waiter, parker) in waiters.iter_mut().zip(&parkers) {
+        window.acquire_or_wait((), 2 * TOKEN, waiter, parker, None).0.fire();
+    }
+    with_blocks_below(LARGE, || window.set_window((), TOKEN, None, |_| ()).fire());
+    assert_eq!(told(&parkers), parkers.len(), "each of them asks for too much now");
+}
+
+/// A key whose limiter finds no memory is as it was.
+#[test]
+fn the_limiter_of_a_key_needs_memory_or_is_refused() {
+    let keyed = keyed(&buckets(), &Arc::new(Manual::new(0)));
+    let size = size_of::<Limiter<Waker, Threads>>();
+    for number in 0..100 {
+        keyed.try_acquire((), key(number), TOKEN).1.unwrap();
+    }
+    let limiter = |number, too_large| with_blocks_below(too_large, || keyed.limiter((), key(number)).1.map(drop));
+    for number in 0..200 {
+        let had = keyed.is_remembered((), key(number));
+        assert_eq!(limiter(number, size), Err(Refusal::NoMemory));
+        assert_eq!(
+            (had, keyed.level((), key(number)).1),
+            (keyed.is_remembered((), key(number)), i128::from(if had { TOKEN } else { 2 * TOKEN }))
+        );
+        assert_eq!(limiter(number, usize::MAX), Ok(()));
+    }
+}
+
+/// Whichever of its requests fails, there is no new subscriber.
+#[test]
+fn a_subscriber_needs_memory_or_is_refused() {
+    let broadcast = Arc::new(Broadcast::<u32, Waker, Threads, ()>::new((), Clock::Monotonic));
+    let (mut all, mut refused) = (Vec::with_capacity(1_000), 0);
+    for _ in 0..1_000 {
+        for granted in 0.. {
+            match with_memory_for(granted, || Broadcast::subscribe(&broadcast, (), 1, Overflow::Block)) {
+                Ok(subscription) => {
+                    all.push(subscription);
+                    break;
+                }
+                Err(SubscribeError::NoMemory) => refused += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+            assert_eq!(broadcast.statistics(()).subscribers, all.len());
+        }
+    }
+    assert!(refused > 1_000, "{refused}");
+    assert_eq!(broadcast.try_publish((), 7, false).1.unwrap().subscribers, 1_000);
+}
+
+/// The list of the sets that a limiter is a member of; and what is told to all of them.
+#[test]
+fn a_set_with_a_shared_limiter_needs_memory_or_is_refused() {
+    let clock = Arc::new(Manual::new(0));
+    let shared = bucket(1.0, TOKEN, &clock);
+    let make = |too_large| {
+        let members = vec![Arc::clone(&shared), bucket(1.0, TOKEN, &clock)];
+        with_blocks_below(too_large, || LimitSet::new((), members, Clock::Manual(Arc::clone(&clock))))
+    };
+    let mut refused = 0;
+    let mut made = || {
+        make(LARGE).unwrap_or_else(|_| {
+            refused += 1;
+            make(usize::MAX).unwrap()
+        })
+    };
+    let sets: Vec<_> = (0..1_000).map(|_| made()).collect();
+    assert!(refused > 0);
+    with_blocks_below(LARGE, || shared.pause((), TOKEN).fire());
+    assert!(sets.iter().all(|set| set.try_acquire((), &[TOKEN; 2], false).1 == Ok(false)));
+}
+
+/// Each key has a wait queue of its own: without memory for one more the item comes back, and its putter is in no line.
+#[test]
+fn a_putter_with_a_new_key_needs_memory_or_is_refused() {
+    let fair = Fair::<KeyedItem<u32>>::new(1, false);
+    let queue = Queue::<Fair<KeyedItem<u32>>, Waker, Threads>::new(fair, usize::MAX, Clock::Monotonic);
+    let item = |number: u32| KeyedItem { key: key(number.into()), rank: 0.0, item: number };
+    let (mut waiters, mut refused) = (Vec::new(), 0);
+    for number in 0..1_000 {
+        queue.try_put((), item(number), Admission::Immediate).1.unwrap();
+    }
+    for number in 0..1_000 {
+        let mut waiter = sluicegate_core::queue::Waiter::default();
+        let mut put = |too_large| {
+            let (wakes, result) =
+                with_blocks_below(too_large, || queue.put_or_wait((), item(number), &mut waiter, &Waker::default()));
+            wakes.fire();
+            result.unwrap_err()
+        };
+        match put(LARGE) {
+            PutError::NoMemory(back) => {
+                assert_eq!((back.item, queue.statistics(()).waiting_putters), (number, number as usize));
+                refused += 1;
+                assert!(matches!(put(usize::MAX), PutError::Full(_)));
+            }
+            other => assert!(matches!(other, PutError::Full(_))),
+        }
+        waiters.push(waiter);
+    }
+    assert!(refused > 0);
 }

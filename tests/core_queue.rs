@@ -406,7 +406,7 @@ fn shut_down(queue: &Fifos) {
 fn the_work_is_over_when_nothing_is_queued_and_nobody_works() {
     let queue = queue(UNBOUNDED);
     let (parker, mut waiter) = (parker(), Waiter::default());
-    queue.start_work((), WORKER).fire();
+    queue.start_work((), WORKER).0.fire();
     assert_eq!(wait_to_get(&queue, &mut waiter, &parker), Err(GetError::Empty), "nothing was ever put");
     put(&queue, 1).unwrap();
     assert_eq!(wait_to_get(&queue, &mut waiter, &parker), Ok(1));
@@ -425,7 +425,7 @@ fn an_open_end_keeps_the_work_going() {
     let queue = queue(UNBOUNDED);
     queue.open_end(());
     queue.open_end(());
-    queue.start_work((), WORKER).fire();
+    queue.start_work((), WORKER).0.fire();
     put(&queue, 1).unwrap();
     assert_eq!(get(&queue), Ok(1));
     assert!(!queue.close_end(()), "the other end is open");
@@ -438,8 +438,8 @@ fn an_open_end_keeps_the_work_going() {
 fn an_end_leaves_it_to_the_workers_to_shut_down() {
     let queue = queue(UNBOUNDED);
     queue.open_end(());
-    queue.start_work((), WORKER).fire();
-    queue.start_work((), WORKER).fire();
+    queue.start_work((), WORKER).0.fire();
+    queue.start_work((), WORKER).0.fire();
     put(&queue, 1).unwrap();
     assert!(!queue.close_end(()));
     queue.stop_work((), WORKER).fire();
@@ -533,7 +533,7 @@ fn the_last_worker_that_would_wait_for_room_is_told() {
     let mut waiters = [Waiter::default(), Waiter::default()];
     put(&queue, 0).unwrap();
     for worker in [1, 2] {
-        queue.start_work((), worker).fire();
+        queue.start_work((), worker).0.fire();
     }
     assert!(!queue.mark_stuck((), 9), "no worker");
     assert!(!queue.mark_stuck((), 1) && !queue.mark_stuck((), 1), "the other one can still take items");

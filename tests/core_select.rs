@@ -7,7 +7,7 @@ use sluicegate_core::select::Draw;
 proptest! {
     #[test]
     fn a_round_attempts_each_once_and_stops_at_the_first_that_is_ready(ready in prop::collection::vec(any::<bool>(), 0..12), seed: u64) {
-        let mut draw = Draw::new(ready.len(), seed);
+        let mut draw = Draw::new(ready.len(), seed).unwrap();
         for _ in 0..4 {
             let mut attempted = Vec::new();
             let chosen = draw.first_ready(|index| {
@@ -32,7 +32,7 @@ fn is_uniform(len: usize, ready: &[usize], distance: u64) {
     let rounds = 3000_u32;
     let mut counts = vec![0_u32; len];
     for round in 0..rounds {
-        let mut draw = Draw::new(len, u64::from(round) * distance);
+        let mut draw = Draw::new(len, u64::from(round) * distance).unwrap();
         counts[draw.first_ready(|index| ready.contains(&index).then_some(())).unwrap().0] += 1;
     }
     let expected = f64::from(rounds) / f64::from(u32::try_from(ready.len()).unwrap());

@@ -631,7 +631,7 @@ fn a_stop_races_with_a_receiver() {
             assert!(channel.ack((), handed.receipt).1);
             1
         });
-        let (lane, given_up) = stop(&channel, Stop::lanes([0]));
+        let (lane, given_up) = stop(&channel, Stop::lanes([0]).unwrap());
         let Stop::Lanes(lanes) = lane else { unreachable!() };
         let handled = worker.join().unwrap();
         assert_eq!((lanes[0].2, given_up), (Some(handled), 1 - handled as usize));

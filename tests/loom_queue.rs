@@ -338,7 +338,7 @@ fn an_item_that_another_can_be_merged_into_comes_while_that_waits_for_room() {
 
 /// What a worker does: takes items until the end, puts one more for the first, and calls them done only then.
 fn work(queue: &Fifos, worker: u64) -> usize {
-    queue.start_work((), worker).fire();
+    queue.start_work((), worker).0.fire();
     let mut found = 0;
     while let Ok(item) = get(queue) {
         found += 1;

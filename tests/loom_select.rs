@@ -25,7 +25,7 @@ fn release(permits: &Permits) {
 fn select(members: &[Arc<Permits>], seed: u64) -> usize {
     let parker = Arc::new(Parker::default());
     let mut waiters: Vec<Waiter> = members.iter().map(|_| Waiter::default()).collect();
-    let mut draw = Draw::new(members.len(), seed);
+    let mut draw = Draw::new(members.len(), seed).unwrap();
     loop {
         parker.reset();
         let chosen = draw.first_ready(|index| {

@@ -163,11 +163,11 @@ proptest! {
         for step in steps {
             match step {
                 Step::Subscribe(limit, overflow) => match Core::subscribe(&both.core, (), limit, overflow) {
-                    Some(subscription) => {
+                    Ok(subscription) => {
                         let (items, offered) = (VecDeque::new(), Vec::new());
                         both.there.push((subscription, Model { limit, overflow, items, offered, missed: 0, ended: None }));
                     }
-                    None => prop_assert!(both.shut),
+                    Err(_) => prop_assert!(both.shut),
                 },
                 Step::Unsubscribe(which) if !both.there.is_empty() => {
                     let which = which % both.there.len();

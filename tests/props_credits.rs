@@ -1095,7 +1095,7 @@ impl Bench {
                 let begins = stop.is_none();
                 let whole = || (Stop::all(), None);
                 let (stop, begun) = stop.get_or_insert_with(|| match lane {
-                    Some(lane) => (Stop::lanes([Lane::try_from(lane).unwrap()]), Some((lane, 0))),
+                    Some(lane) => (Stop::lanes([Lane::try_from(lane).unwrap()]).unwrap(), Some((lane, 0))),
                     None => whole(),
                 });
                 let (leaving, has_ended) = self.channel.stop((), stop, &ByNumber, waiter, Some(parker));

@@ -7,6 +7,7 @@
 //! Cost: it moves every element that is left, so it is called only after as many removals.
 
 use std::collections::{TryReserveError, VecDeque};
+use std::hint::black_box;
 use std::ops::{Deref, DerefMut};
 
 /// Leaves memory for `room` elements, or for those that are there if they are more. False if nothing has changed.
@@ -31,6 +32,15 @@ pub(crate) fn shrink_ring<T>(elements: &mut VecDeque<T>, room: usize) -> bool {
         *elements = smaller;
     }
     shrinks
+}
+
+/// Asks for as much memory as an `Arc` of a `T` takes, which aborts the process if there is none, and gives it back: what is made next gets it.
+/// (Unless another thread takes it first. No library on the stable compiler makes an `Arc` in a way that can fail.)
+pub(crate) fn for_shared<T>() -> Result<(), TryReserveError> {
+    let mut place: Vec<([usize; 2], T)> = Vec::new(); // the two counts, and the value
+    place.try_reserve_exact(1)?;
+    black_box(&place); // so that it is really asked for
+    Ok(())
 }
 
 /// A box whose allocation can fail, where that of the library aborts the process.

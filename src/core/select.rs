@@ -25,13 +25,15 @@
 //! It neither attempts nor waits: the caller does, with its own waiter and its own errors. Two operations of one selection on the same object
 //! are two waiters in its wait queue; one that asks for a large amount may be before one that asks for a small amount.
 
+use std::collections::TryReserveError;
+
 /// A random order of a number of operations, drawn anew for each round.
 ///
 /// ```
 /// use sluicegate_core::select::Draw;
 ///
 /// let ready = [false, true, false];
-/// let mut draw = Draw::new(ready.len(), 1);
+/// let mut draw = Draw::new(ready.len(), 1).unwrap();
 /// assert_eq!(draw.first_ready(|index| ready[index].then_some("an item")), Some((1, "an item")));
 /// assert_eq!(draw.first_ready(|_| None::<()>), None);
 /// ```
@@ -44,8 +46,14 @@ pub struct Draw {
 
 impl Draw {
     /// Orders of `len` operations, determined by the seed. Consecutive seeds give unrelated orders.
-    pub fn new(len: usize, seed: u64) -> Self {
-        Self { order: (0..len).collect(), state: seed.wrapping_mul(0xBF58_476D_1CE4_E5B9) }
+    ///
+    /// # Errors
+    /// There is no memory for so many.
+    pub fn new(len: usize, seed: u64) -> Result<Self, TryReserveError> {
+        let mut order = Vec::new();
+        order.try_reserve_exact(len)?;
+        order.extend(0..len);
+        Ok(Self { order, state: seed.wrapping_mul(0xBF58_476D_1CE4_E5B9) })
     }
 
     fn random(&mut self) -> u64 {

@@ -49,7 +49,7 @@ mod subscriber;
 
 pub use ops::{Broadcast, Subscription};
 pub use ring::{Displaced, Drained};
-pub use state::{PublishError, Published, State, Statistics};
+pub use state::{PublishError, Published, State, Statistics, SubscribeError};
 pub use subscriber::{Ended, GetError, Overflow, SubscriberStatistics};
 
 /// The place of one operation in a wait queue.

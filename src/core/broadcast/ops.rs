@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Waiter;
 use super::ring::Drained;
-use super::state::{PublishError, Published, State, Statistics};
+use super::state::{PublishError, Published, State, Statistics, SubscribeError};
 use super::subscriber::{GetError, Overflow, SubscriberStatistics};
 use crate::clock::Clock;
 use crate::monitor::{Monitor, MonitorState, Waitable};
@@ -55,9 +55,9 @@ impl<T, W: Wake, D: Domain, X> Monitor<State<T, W, X>, W, D, 1> {
         proof: D::Proof<'_>,
         limit: usize,
         overflow: Overflow,
-    ) -> Option<Subscription<T, W, D, X>> {
+    ) -> Result<Subscription<T, W, D, X>, SubscribeError> {
         let number = this.section.with(proof, |state| state.subscribe(limit, overflow))?;
-        Some(Subscription { broadcast: Arc::clone(this), number })
+        Ok(Subscription { broadcast: Arc::clone(this), number })
     }
 
     /// Publishes an item without waiting. With `fair`, for an operation that can wait, it is refused if others wait before it.

@@ -5,6 +5,7 @@ use super::ring::{Displaced, Drained, Ring};
 use super::subscriber::{GetError, Overflow, Subscriber};
 use crate::clock::{Clock, Nanos};
 use crate::monitor::{MonitorState, WaitQueues, wait_queues};
+use crate::room::Boxed;
 use crate::wait::{Wake, Wakes};
 
 /// Why an item was not published. The item is returned.
@@ -14,6 +15,13 @@ pub enum PublishError<T> {
     Full(T),
     ShutDown(T),
     NoMemory(T),
+}
+
+/// Why there is no new subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeError {
+    ShutDown,
+    NoMemory,
 }
 
 /// The result of publishing an item.
@@ -50,7 +58,7 @@ pub struct Statistics {
 pub struct State<T, W, X = ()> {
     ring: Ring<T>,
     /// By number. Numbers are used again.
-    subscribers: Vec<Option<Box<Subscriber<W>>>>,
+    subscribers: Vec<Option<Boxed<Subscriber<W>>>>,
     /// The number of subscribers that publishers wait for now.
     blocking: usize,
     published: u64,
@@ -79,18 +87,20 @@ impl<T, W: Wake, X> State<T, W, X> {
         }
     }
 
-    /// Adds a subscriber and returns its number. `None` after the end.
-    pub(super) fn subscribe(&mut self, limit: usize, overflow: Overflow) -> Option<usize> {
+    /// Adds a subscriber and returns its number.
+    pub(super) fn subscribe(&mut self, limit: usize, overflow: Overflow) -> Result<usize, SubscribeError> {
         if self.shut {
-            return None;
+            return Err(SubscribeError::ShutDown);
         }
-        let subscriber = Some(Box::new(Subscriber::new(limit, overflow, self.publishers.clock.clone())));
+        let subscriber = Boxed::try_new(Subscriber::new(limit, overflow, self.publishers.clock.clone()));
+        let subscriber = Some(subscriber.map_err(|_| SubscribeError::NoMemory)?);
         if let Some(free) = self.subscribers.iter().position(Option::is_none) {
             self.subscribers[free] = subscriber;
-            return Some(free);
+            return Ok(free);
         }
+        self.subscribers.try_reserve(1).map_err(|_| SubscribeError::NoMemory)?;
         self.subscribers.push(subscriber);
-        Some(self.subscribers.len() - 1)
+        Ok(self.subscribers.len() - 1)
     }
 
     pub(super) fn subscriber(&mut self, number: usize) -> &mut Subscriber<W> {
@@ -348,7 +358,7 @@ impl<T, W: Wake, X> State<T, W, X> {
 /// The remains of a subscriber.
 #[must_use = "it is dropped outside the section"]
 #[derive(Debug)]
-pub(super) struct Removed<W>(#[expect(dead_code, reason = "held, to be dropped")] Box<Subscriber<W>>);
+pub(super) struct Removed<W>(#[expect(dead_code, reason = "held, to be dropped")] Boxed<Subscriber<W>>);
 
 impl<T, W: Wake, X> MonitorState<W, 1> for State<T, W, X> {
     type Side = ();

@@ -295,6 +295,14 @@ impl<T> Fair<T> {
         self.lane(key).map_or(0, |lane| lane.items.len())
     }
 
+    /// Reserves memory for the rule of one more key.
+    ///
+    /// # Errors
+    /// There is no memory; nothing has changed.
+    pub fn try_reserve_rule(&mut self) -> Result<(), TryReserveError> {
+        self.rules.try_reserve(1)
+    }
+
     /// Sets the rule of a key. The number of reserved places can be changed only while the key has no items.
     pub fn set_rule(&mut self, key: KeyHash, rule: Rule) {
         let old = if rule == Rule::default() { self.rules.remove(&key) } else { self.rules.insert(key, rule) };

@@ -1,5 +1,7 @@
 //! The receiver's operations: receiving items, batches and deliveries, settling deliveries, control messages, cancelling.
 
+use std::collections::VecDeque;
+
 use super::buffer::{Bale, Batch, Received};
 use super::channel::Channel;
 use super::deliveries::{Deliveries, Handed, Handle, Nack, Receipt, Settlement, Settling};
@@ -152,9 +154,9 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
     }
 
     /// Takes the waiting control messages if the receiver listens to them, and calls `look` with the owner's data.
-    pub fn take_controls<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&mut X) -> R) -> (Vec<T>, R) {
+    pub fn take_controls<R>(&self, proof: D::Proof<'_>, look: impl FnOnce(&mut X) -> R) -> (VecDeque<T>, R) {
         self.section.with(proof, |state| {
-            let messages = if state.listens { state.controls.drain(..).collect() } else { Vec::new() };
+            let messages = if state.listens { std::mem::take(&mut state.controls) } else { VecDeque::new() };
             (messages, look(&mut state.extras))
         })
     }

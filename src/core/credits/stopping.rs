@@ -20,6 +20,8 @@
 //!
 //! For senders and receivers a channel that is being stopped as a whole is cancelled. A lane that has been stopped may start again, from 0.
 
+use std::collections::TryReserveError;
+
 use super::buffer::Bale;
 use super::channel::Channel;
 use super::deliveries::{Deliveries, Handle};
@@ -45,8 +47,17 @@ impl Stop {
         Self::All { has_begun: false }
     }
 
-    pub fn lanes(lanes: impl IntoIterator<Item = Lane>) -> Self {
-        Self::Lanes(lanes.into_iter().map(|lane| (lane, None, None)).collect())
+    /// A stop of these lanes.
+    ///
+    /// # Errors
+    /// There is no memory for a list of so many.
+    pub fn lanes(lanes: impl IntoIterator<Item = Lane>) -> Result<Self, TryReserveError> {
+        let mut list = Vec::new();
+        for lane in lanes {
+            list.try_reserve(1)?;
+            list.push((lane, None, None));
+        }
+        Ok(Self::Lanes(list))
     }
 }
 
@@ -86,8 +97,7 @@ impl<T, W: Wake, D: Domain, B: Bale, X> Channel<T, W, D, B, X> {
                     state.give_up_out(removed);
                 }
                 Stop::Lanes(lanes) => {
-                    let unfinished: Vec<Lane> = lanes.iter().filter(|lane| lane.2.is_none()).map(|lane| lane.0).collect();
-                    state.give_up_lanes(&unfinished, removed);
+                    state.give_up_lanes(lanes, removed);
                 }
             }
             state.stop(stop, handle, removed);
@@ -158,14 +168,14 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         removed: &mut Removed<T, B>,
     ) {
         let Some(deliveries) = &mut self.deliveries else { return };
-        let named: Vec<Lane> = lanes.iter().map(|lane| lane.0).collect();
-        let waiting = deliveries.take_waiting(|lane| named.contains(&lane));
+        let is_named = |lane| lanes.iter().any(|named| named.0 == lane);
+        let waiting = deliveries.take_waiting(is_named);
         for tracked in waiting {
             self.ledger.consumed(tracked.weight);
             self.discarded += 1;
             removed.dropped.items.push(tracked.item);
         }
-        for entry in self.buffer.take_where(|item| named.contains(&handle.lane(item))) {
+        for entry in self.buffer.take_where(|item| is_named(handle.lane(item))) {
             self.ledger.consumed(entry.weight);
             self.discarded += 1;
             removed.dropped.items.push(entry.item);
@@ -181,16 +191,16 @@ impl<T, W: Wake, B: Bale, X> State<T, W, B, X> {
         }
     }
 
-    fn give_up_lanes(&mut self, lanes: &[Lane], removed: &mut Removed<T, B>) {
+    /// Gives up the outstanding deliveries of the lanes whose stop has not ended.
+    fn give_up_lanes(&mut self, lanes: &[(Lane, Option<u64>, Option<u64>)], removed: &mut Removed<T, B>) {
         let is_closed = self.phase == Phase::Cancelled;
         let Some(deliveries) = &mut self.deliveries else { return };
-        for tracked in deliveries.take_out(|lane| lanes.contains(&lane)) {
+        let unfinished = || lanes.iter().filter(|(.., through)| through.is_none()).map(|(lane, ..)| *lane);
+        for tracked in deliveries.take_out(|lane| unfinished().any(|other| other == lane)) {
             self.ledger.comes_back(tracked.weight, is_closed);
             removed.settled.push(tracked.item);
         }
-        for &lane in lanes {
-            deliveries.lanes.finish(lane);
-        }
+        unfinished().for_each(|lane| deliveries.lanes.finish(lane));
         self.note_stopped();
     }
 

@@ -12,6 +12,8 @@
 //! | `mark_stuck` of the last worker that is not stuck     | the answer says so: no worker would ever make room                  |
 //! | `stop_work`, all workers left are stuck               | one of them is woken to call `mark_stuck` again                     |
 
+use std::collections::TryReserveError;
+
 use super::state::{Side, State, Worker, WorkerSet};
 use crate::buffer::Buffer;
 use crate::monitor::Monitor;
@@ -46,12 +48,18 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
     }
 
     /// Adds a worker.
-    pub fn start_work(&self, proof: D::Proof<'_>, worker: Worker) -> Wakes<W> {
+    ///
+    /// # Errors
+    /// There is no memory for one more; nothing has changed.
+    pub fn start_work(&self, proof: D::Proof<'_>, worker: Worker) -> (Wakes<W>, Result<(), TryReserveError>) {
         self.visit(proof, |state, wakes| {
-            state.work.workers.push(worker);
+            let WorkerSet { workers, stuck, .. } = &mut state.work;
+            workers.try_reserve(1)?;
+            stuck.try_reserve(workers.len() + 1 - stuck.len())?; // each of them may be marked
+            workers.push(worker);
             state.wake_eligible(wakes);
+            Ok(())
         })
-        .0
     }
 
     /// Removes a worker.

@@ -25,6 +25,7 @@ use super::types::{Refusal, Statistics, Terms, Told};
 use super::units::{Scale, Units};
 use crate::clock::{Clock, Nanos};
 use crate::keys::{KeyCapacity, KeyHash};
+use crate::room;
 use crate::section::{Domain, Section};
 use crate::sync::Arc;
 use crate::wait::{Wake, Wakes};
@@ -418,7 +419,7 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                     guarded.set_none_before(0); // a holder of the limiter may give something back
                     return Some(Ok(with(heavy)));
                 }
-                if shard.heavy.try_reserve().is_err() {
+                if shard.heavy.try_reserve().and_then(|()| room::for_shared::<Limiter<W, D>>()).is_err() {
                     return Some(Err(Refusal::NoMemory));
                 }
                 let light = match shard.table.get_mut(key) {

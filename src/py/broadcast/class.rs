@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
-use sluicegate_core::broadcast::Overflow;
+use sluicegate_core::broadcast::{Overflow, SubscribeError};
 use sluicegate_core::clock::seconds;
 
 use super::inner::{Core, Parts, PyBroadcast, PySubscriber};
@@ -22,6 +22,7 @@ use crate::rt::guarded;
 use crate::rt::imported::imported;
 use crate::rt::kept::Kept;
 use crate::rt::late::{Late, is_made_later, made_late, refuse_more};
+use crate::rt::memory;
 use crate::rt::select::PySelectable;
 
 /// The policies, by name.
@@ -104,9 +105,10 @@ impl PyBroadcast {
         this.parts.ready()?;
         let limit = positive("maxsize", maxsize)?;
         let overflow = overflow.map_or(Ok(Overflow::DropOldest), policy_of)?;
-        let Some(own) = Core::subscribe(&this.core, py, limit, overflow) else {
-            return Err(this.shut_down_error(py, "subscribe"));
-        };
+        let own = Core::subscribe(&this.core, py, limit, overflow).map_err(|error| match error {
+            SubscribeError::ShutDown => this.shut_down_error(py, "subscribe"),
+            SubscribeError::NoMemory => memory::none(py, c"there is no memory for one more subscriber"),
+        })?;
         Bound::new(py, PySubscriber { own, broadcast: slf.clone().unbind(), limit, overflow })
     }
 

@@ -14,6 +14,13 @@ use sluicegate_core::credits::{Handle, Lane};
 use crate::rt::Item;
 use crate::rt::arguments::{text, type_name};
 use crate::rt::guarded;
+use crate::rt::memory;
+
+/// The error for a lack of memory for a list of lanes.
+#[cold]
+pub(super) fn no_memory_for_lanes(py: Python<'_>) -> PyErr {
+    memory::none(py, c"there is no memory for the lanes")
+}
 
 /// An item in a channel with lanes, wrapped together with the number of its lane.
 #[pyclass(frozen, module = "sluicegate._core", name = "_InLane")]
@@ -127,12 +134,14 @@ impl Lanes {
         let each = lanes.try_iter().map_err(|_| {
             PyTypeError::new_err(format!("'lanes' must be an iterable of lanes, not {} ({})", text(lanes), type_name(lanes)))
         })?;
-        each.map(|name| {
+        let mut parsed = Vec::new();
+        for name in each {
             let name = name?;
             let number = self.number(&name)?;
-            Ok((name, number))
-        })
-        .collect()
+            parsed.try_reserve(1).map_err(|_| no_memory_for_lanes(lanes.py()))?;
+            parsed.push((name, number));
+        }
+        Ok(parsed)
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -10,7 +10,7 @@ use sluicegate_core::credits::{Lane, NO_OWNER, Permit, ReceiveError, SendError, 
 
 use super::delivery::PyDelivery;
 use super::inner::{Core, PyChannelBody};
-use super::lanes::{Items, unwrapped};
+use super::lanes::{Items, no_memory_for_lanes, unwrapped};
 use super::refusal::Direction;
 use crate::credits::objects;
 use crate::rt::Item;
@@ -134,7 +134,7 @@ impl ChannelOperation {
             return Ok(Self::new(body, Request::Stop(Stop::all(), None)));
         };
         let named = body.get().parse_lanes(lanes)?;
-        let stop = Stop::lanes(named.iter().filter_map(|(_, lane)| *lane));
+        let stop = Stop::lanes(named.iter().filter_map(|(_, lane)| *lane)).map_err(|_| no_memory_for_lanes(body.py()))?;
         let names = named.into_iter().map(|(name, lane)| (name.unbind(), lane)).collect();
         Ok(Self::new(body, Request::Stop(stop, Some(names))))
     }

@@ -24,7 +24,7 @@ use crate::queue::hot::{install_queue, is_trivial, is_true, may_try, put_compose
 use crate::queue::inner::{QueueClass, QueueInner, Refused, limit_of, too_few_places, zero};
 use crate::queue::items::{Item, Items, Order};
 use crate::queue::keyed::callable;
-use crate::queue::no_memory::no_memory;
+use crate::queue::no_memory::{no_memory, no_memory_for_key};
 use crate::queue::ops::QueueOperation;
 use crate::queue::overflow::{self, Offered};
 use crate::queue::pressure;
@@ -425,7 +425,9 @@ impl PyFairQueue {
         let kept = PyDict::new(py);
         for (key, weight) in pairs("weights", weights)? {
             let weight_number = weight_of(&format!("the weight of {}", text(&key)), &weight)?;
-            fair.set_weight(keys.hasher.hash(&key)?, weight_number);
+            let hash = keys.hasher.hash(&key)?;
+            fair.try_reserve_rule().map_err(|_| no_memory_for_key(py))?;
+            fair.set_weight(hash, weight_number);
             kept.set_item(key, weight)?;
         }
         let mut sum: usize = 0;
@@ -435,6 +437,7 @@ impl PyFairQueue {
             sum = sum.saturating_add(count);
             places_given = places_given.add(&places)?;
             let hash = keys.hasher.hash(&key)?;
+            fair.try_reserve_rule().map_err(|_| no_memory_for_key(py))?;
             fair.set_rule(hash, Rule { weight: fair.weight_of(hash), reserved: count });
         }
         if sum > 0 && limit_of(&maxsize).is_ok_and(|limit| sum >= limit) {
@@ -479,11 +482,18 @@ impl PyFairQueue {
         let number = weight_of("'weight'", weight)?;
         let keys = inner.fair_keys()?;
         let hash = keys.hasher.hash(key)?;
-        keys.settings()?.weights.bind(slf.py()).set_item(key, weight)?;
-        inner.step(slf.as_any(), "set_weight", |state, wakes| {
-            state.edit(|items| items.fair.as_mut().map(|fair| fair.set_weight(hash, number)), wakes)
-        })?;
-        Ok(())
+        let weights = keys.settings()?.weights.bind(slf.py());
+        let set = |number| {
+            inner.step(slf.as_any(), "set_weight", |state, wakes| {
+                let set = |fair: &mut Fair<_>| {
+                    let before = fair.weight_of(hash);
+                    fair.try_reserve_rule().map(|()| fair.set_weight(hash, number)).map(|()| before)
+                };
+                state.edit(|items| items.fair.as_mut().map(|fair| set(fair)).transpose(), wakes)
+            })
+        };
+        let before = set(number)?.map_err(|_| no_memory_for_key(slf.py()))?;
+        weights.set_item(key, weight).inspect_err(|_| drop(before.map(set)))
     }
 
     /// The largest number of items of one key, or None. It can be assigned: a larger bound wakes waiting putters. It cannot be less

@@ -27,6 +27,7 @@ use crate::rt::gc::{Shown, attached_in_traverse};
 use crate::rt::guarded;
 use crate::rt::imported::imported;
 use crate::rt::kept::{Kept, interned};
+use crate::rt::memory;
 use crate::rt::registration::{Anchor, WaitableClass};
 use crate::rt::waker::Waker;
 
@@ -275,8 +276,9 @@ impl QueueInner {
     pub(in crate::queue) fn start_work(&self, py: Python<'_>) -> PyResult<Worker> {
         let worker = caller_number(py)?;
         self.has_workers.store(true, Ordering::Relaxed);
-        self.core.start_work(py, worker).fire();
-        Ok(worker)
+        let (wakes, started) = self.core.start_work(py, worker);
+        wakes.fire();
+        started.map(|()| worker).map_err(|_| memory::none(py, c"there is no memory for one more worker"))
     }
 
     /// True if there is a bound. Raises what comparing an odd `maxsize` raises.

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyTuple, PyType};
 use sluicegate_core::keys::KeyHash;
-use sluicegate_core::rate::{Booking, NewLimit, NewRate, Scale, Statistics, Terms, Units};
+use sluicegate_core::rate::{Booking, NewLimit, NewRate, Refusal, Scale, Statistics, Terms, Units};
 use sluicegate_core::section::Section;
 
 use super::Limiter;
@@ -17,7 +17,7 @@ use super::class::statistics;
 use super::keys::{Change, Keys};
 use super::ops::{Acquire, AwaitMoment, Request};
 use super::permit::PyRatePermit;
-use super::refusal::{cannot_count, cannot_pass};
+use super::refusal::{cannot_count, cannot_pass, no_memory};
 use super::reservation::{Booked, PyReservation};
 use crate::rt::aio::AsyncOperation;
 use crate::rt::arguments::{self, Argument, Timeout, text};
@@ -425,7 +425,10 @@ impl PyRateLimiter {
             Target::Key { keys, hash, .. } => keys.retry_after(py, *hash, n),
         };
         wakes.fire();
-        result.map(seconds).map_err(|_| this.cannot_pass(slf.as_any(), n))
+        result.map(seconds).map_err(|refusal| match refusal {
+            Refusal::NoMemory => no_memory(slf.as_any()),
+            _ => this.cannot_pass(slf.as_any(), n),
+        })
     }
 
     /// Admit no request for `seconds`, such as a server's Retry-After. Tokens are still refilled during the pause.

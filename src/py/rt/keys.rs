@@ -22,6 +22,7 @@ use sluicegate_core::sip::{self, SipKey};
 use crate::rt::arguments::{text, type_name};
 use crate::rt::class::Common;
 use crate::rt::imported::class_of;
+use crate::rt::memory;
 
 /// The number of sections that share the keys: on the build with a global lock more than one would be no use.
 #[cfg(Py_GIL_DISABLED)]
@@ -187,43 +188,47 @@ struct Parts {
 }
 
 impl Parts {
-    fn part(&mut self, kind: KeyKind, bytes: &[u8]) {
+    fn part(&mut self, py: Python<'_>, kind: KeyKind, bytes: &[u8]) -> PyResult<()> {
         let head = kind.head(bytes.len());
+        let room = self.rest.try_reserve(size_of_val(&head) + bytes.len());
+        room.map_err(|_| memory::none(py, c"there is no memory for the key"))?;
         if self.head.is_none() {
             self.head = Some(head);
         } else {
             self.rest.extend_from_slice(&head.to_le_bytes());
         }
         self.rest.extend_from_slice(bytes);
+        Ok(())
     }
 
     fn key(&mut self, key: &Bound<'_, PyAny>, depth: u32) -> PyResult<()> {
+        let py = key.py();
         if let Ok(string) = key.cast::<PyString>() {
             match string.to_str() {
-                Ok(string) => self.part(KeyKind::Str, string.as_bytes()),
-                Err(_) => self.part(KeyKind::Str, with_surrogates(string)?.as_bytes()),
+                Ok(string) => self.part(py, KeyKind::Str, string.as_bytes())?,
+                Err(_) => self.part(py, KeyKind::Str, with_surrogates(string)?.as_bytes())?,
             }
         } else if let Ok(bytes) = key.cast::<PyBytes>() {
-            self.part(KeyKind::Bytes, bytes.as_bytes());
+            self.part(py, KeyKind::Bytes, bytes.as_bytes())?;
         } else if let Some(int) = key.cast::<PyInt>().ok().filter(|key| !key.is_instance_of::<PyBool>()) {
             if let Ok(small) = int.extract::<i64>() {
-                self.part(KeyKind::Int, &small.to_le_bytes());
+                self.part(py, KeyKind::Int, &small.to_le_bytes())?;
             } else {
                 let digits = int.call_method1("__format__", ("x",))?;
-                self.part(KeyKind::LongInt, digits.cast::<PyString>()?.to_str()?.as_bytes());
+                self.part(py, KeyKind::LongInt, digits.cast::<PyString>()?.to_str()?.as_bytes())?;
             }
         } else if let Ok(tuple) = key.cast::<PyTuple>() {
             if depth == 0 {
                 return Err(PyTypeError::new_err(format!("'key' has tuples nested more than {DEPTH} deep")));
             }
-            self.part(KeyKind::Tuple, &tuple.len().to_le_bytes());
+            self.part(py, KeyKind::Tuple, &tuple.len().to_le_bytes())?;
             for part in tuple {
                 self.key(&part, depth - 1)?;
             }
         } else {
             let (kind, bytes) = other_kind(key)?;
             // An IPv6 address and its zone, which distinguishes link-local addresses, are one part, so that it is not a prefix of another key.
-            self.part(kind, &bytes);
+            self.part(py, kind, &bytes)?;
         }
         Ok(())
     }

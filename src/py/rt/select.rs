@@ -27,6 +27,7 @@ use crate::rt::exceptions::made_at_once;
 use crate::rt::guarded;
 use crate::rt::imported::imported;
 use crate::rt::kept::{Kept, interned};
+use crate::rt::memory;
 use crate::rt::operation::{Done, Mode, Operation};
 use crate::rt::registration::{Interruptible, Registered};
 use crate::rt::waker::Waker;
@@ -130,7 +131,9 @@ impl Select {
         if members.is_empty() {
             return Err(PyValueError::new_err("select needs at least one operation to choose from"));
         }
-        let mut operations: Vec<Box<dyn Operation>> = Vec::with_capacity(members.len());
+        let no_memory = |_| memory::none(py, c"there is no memory for so many operations");
+        let mut operations: Vec<Box<dyn Operation>> = Vec::new();
+        operations.try_reserve_exact(members.len()).map_err(no_memory)?;
         for member in members.iter_borrowed() {
             let Ok(member) = member.cast::<PySelectable>() else {
                 let is_sequence = member.is_instance_of::<PyList>() || member.is_instance_of::<PyTuple>();
@@ -152,7 +155,7 @@ impl Select {
             )));
         }
         // Relaxed: each selection gets a different seed; their order does not matter.
-        let draw = Draw::new(operations.len(), SEED.fetch_add(1, Ordering::Relaxed));
+        let draw = Draw::new(operations.len(), SEED.fetch_add(1, Ordering::Relaxed)).map_err(no_memory)?;
         let default = default.map(|default| default.clone().unbind());
         Ok((Self { members: operations, draw, default, has_arrived: false }, limit))
     }
