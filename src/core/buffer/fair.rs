@@ -295,12 +295,23 @@ impl<T> Fair<T> {
         self.lane(key).map_or(0, |lane| lane.items.len())
     }
 
-    /// Reserves memory for the rule of one more key.
-    ///
-    /// # Errors
-    /// There is no memory; nothing has changed.
-    pub fn try_reserve_rule(&mut self) -> Result<(), TryReserveError> {
-        self.rules.try_reserve(1)
+    /// As [`Fair::set_rule`], if there is memory for the rule of one more key.
+    fn try_set_rule(&mut self, key: KeyHash, rule: Rule) -> Result<(), TryReserveError> {
+        self.rules.try_reserve(1)?;
+        self.set_rule(key, rule);
+        Ok(())
+    }
+
+    /// Reserves places for a key without items, if there is memory for that.
+    pub fn try_set_reserved(&mut self, key: KeyHash, reserved: usize) -> Result<(), TryReserveError> {
+        let rule = self.rule(key);
+        self.try_set_rule(key, Rule { reserved, ..rule })
+    }
+
+    /// As [`Fair::set_weight`], if there is memory for it. Returns the weight that the key had before.
+    pub fn try_set_weight(&mut self, key: KeyHash, weight: f64) -> Result<f64, TryReserveError> {
+        let rule = self.rule(key);
+        self.try_set_rule(key, Rule { weight, ..rule }).map(|()| rule.weight)
     }
 
     /// Sets the rule of a key. The number of reserved places can be changed only while the key has no items.

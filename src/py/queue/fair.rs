@@ -13,7 +13,7 @@
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyInt, PyString, PyTuple, PyType};
-use sluicegate_core::buffer::{Fair, Rule};
+use sluicegate_core::buffer::Fair;
 use sluicegate_core::clock::{nanos, seconds};
 use sluicegate_core::queue::{Admission, Due, PutError, Terms};
 
@@ -425,9 +425,7 @@ impl PyFairQueue {
         let kept = PyDict::new(py);
         for (key, weight) in pairs("weights", weights)? {
             let weight_number = weight_of(&format!("the weight of {}", text(&key)), &weight)?;
-            let hash = keys.hasher.hash(&key)?;
-            fair.try_reserve_rule().map_err(|_| no_memory_for_key(py))?;
-            fair.set_weight(hash, weight_number);
+            fair.try_set_weight(keys.hasher.hash(&key)?, weight_number).map_err(|_| no_memory_for_key(py))?;
             kept.set_item(key, weight)?;
         }
         let mut sum: usize = 0;
@@ -436,9 +434,7 @@ impl PyFairQueue {
             let count = arguments::positive(&format!("reserved[{}]", text(&key)), &places)?;
             sum = sum.saturating_add(count);
             places_given = places_given.add(&places)?;
-            let hash = keys.hasher.hash(&key)?;
-            fair.try_reserve_rule().map_err(|_| no_memory_for_key(py))?;
-            fair.set_rule(hash, Rule { weight: fair.weight_of(hash), reserved: count });
+            fair.try_set_reserved(keys.hasher.hash(&key)?, count).map_err(|_| no_memory_for_key(py))?;
         }
         if sum > 0 && limit_of(&maxsize).is_ok_and(|limit| sum >= limit) {
             return Err(too_few_places(text(&places_given), &maxsize));
@@ -479,21 +475,15 @@ impl PyFairQueue {
     /// for a key of another kind.
     fn set_weight(slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, weight: &Bound<'_, PyAny>) -> PyResult<()> {
         let inner = slf.as_super().get().inner();
-        let number = weight_of("'weight'", weight)?;
-        let keys = inner.fair_keys()?;
+        let (number, keys) = (weight_of("'weight'", weight)?, inner.fair_keys()?);
         let hash = keys.hasher.hash(key)?;
-        let weights = keys.settings()?.weights.bind(slf.py());
         let set = |number| {
             inner.step(slf.as_any(), "set_weight", |state, wakes| {
-                let set = |fair: &mut Fair<_>| {
-                    let before = fair.weight_of(hash);
-                    fair.try_reserve_rule().map(|()| fair.set_weight(hash, number)).map(|()| before)
-                };
-                state.edit(|items| items.fair.as_mut().map(|fair| set(fair)).transpose(), wakes)
+                state.edit(|items| items.fair.as_mut().map(|fair| fair.try_set_weight(hash, number)).transpose(), wakes)
             })
         };
         let before = set(number)?.map_err(|_| no_memory_for_key(slf.py()))?;
-        weights.set_item(key, weight).inspect_err(|_| drop(before.map(set)))
+        keys.settings()?.weights.bind(slf.py()).set_item(key, weight).inspect_err(|_| drop(before.map(set)))
     }
 
     /// The largest number of items of one key, or None. It can be assigned: a larger bound wakes waiting putters. It cannot be less
