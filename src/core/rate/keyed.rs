@@ -26,11 +26,21 @@ use super::units::{Scale, Units};
 use crate::clock::{Clock, Nanos};
 use crate::keys::{KeyCapacity, KeyHash};
 use crate::section::{Domain, Section};
-use crate::sync::Arc;
+use crate::sync::{Arc, Count, Ordering};
 use crate::wait::{Wake, Wakes};
 
 /// How often a newcomer looks for the shard in which a key is free first.
 const LOOKS: usize = 4;
+
+/// Which shard says the earliest moment at which a key may be free. It holds as long as no shard has been told an earlier moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct First {
+    /// The number of times that a shard had been told an earlier moment.
+    earlier: u64,
+    shard: usize,
+    /// None of the other shards says an earlier moment than this. 0: it is not known which shard is first.
+    others: Nanos,
+}
 
 /// The limiter of one key.
 type Shared<W, D> = Arc<Limiter<W, D>>;
@@ -51,6 +61,10 @@ pub struct KeyedStatistics {
 /// A limiter for each of very many keys, see the head of this file.
 pub struct Keyed<W: Wake, D: Domain, L: Law> {
     shards: Box<[Guarded<W, D, L>]>,
+    /// What the last newcomer without a place has found, so that the next one need not ask every shard.
+    first: Section<First, D>,
+    /// How often a shard was told an earlier moment.
+    earlier: Arc<Count>,
     /// The terms that apply to all keys. Entered before any shard by a thread that changes the limit of all keys, so that two such threads
     /// leave the same limit in every shard.
     terms: Section<Terms, D>,
@@ -63,8 +77,17 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
     /// `shards` is a power of two.
     pub fn new(law: &L, terms: Terms, scale: Scale, max_keys: usize, shards: usize, clock: Clock<W>) -> Self {
         debug_assert!(shards.is_power_of_two());
-        let shards = (0..shards).map(|_| Guarded::new(law, terms)).collect();
-        Self { shards, terms: Section::new(terms), capacity: KeyCapacity::new(max_keys), scale, clock }
+        let earlier = Arc::new(Count::new(0));
+        let shards = (0..shards).map(|_| Guarded::new(law, terms, Arc::clone(&earlier))).collect();
+        Self {
+            shards,
+            first: Section::new(First::default()),
+            earlier,
+            terms: Section::new(terms),
+            capacity: KeyCapacity::new(max_keys),
+            scale,
+            clock,
+        }
     }
 
     pub fn scale(&self) -> Scale {
@@ -125,9 +148,44 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
 
     /// Evicts a key, so that the caller may add another. Err: the time until there may be room; `None` if another thread is just putting a
     /// key into the last place.
-    fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
+    fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
+        if let Some(after) = self.as_before(proof, now, wakes) {
+            return Err(Some(after));
+        }
+        self.ask_all(proof, key, now, wakes)
+    }
+
+    /// The time until there may be room, if the shard that was first the last time still is.
+    fn as_before(&self, proof: D::Proof<'_>, now: Nanos, wakes: &mut Wakes<W>) -> Option<Nanos> {
+        let first = self.first.with(proof, |first| *first);
+        if first.others <= now || first.earlier != self.earlier.load(Ordering::Acquire) {
+            return None; // Acquire: whoever sees the count sees the moments that were counted
+        }
+        let shard = &self.shards[first.shard];
+        let known = shard.none_before();
+        if known <= now {
+            return None;
+        }
+        let next = self.visit(proof, shard, wakes, |inside, now, _| self.look_again(shard, inside, known, now));
+        (next.known <= first.others && next.told != Nanos::MAX).then(|| next.told.saturating_sub(now))
+    }
+
+    /// When a key of the shard may be free: `known`, unless its keys have been used meanwhile.
+    fn look_again(&self, guarded: &Guarded<W, D, L>, inside: &mut Shard<W, D, L>, known: Nanos, now: Nanos) -> NoneFree {
+        let meanwhile = guarded.none_before();
+        if known <= now || known != meanwhile {
+            return NoneFree { known: meanwhile, told: known };
+        }
+        let next = inside.next_free(known, now);
+        guarded.set_none_before(next.known);
+        next
+    }
+
+    /// See [`Keyed::make_room`].
+    #[inline(never)]
+    fn ask_all(&self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
         // The key's own shard first, so that the keys spread evenly over the shards.
-        let (own, now) = (self.shard(key), self.clock.now());
+        let own = self.shard(key);
         let others = self.shards.iter().filter(|shard| !std::ptr::eq(*shard, own));
         let mut told = Nanos::MAX;
         for shard in std::iter::once(own).chain(others).filter(|shard| shard.none_before() <= now) {
@@ -146,23 +204,18 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
         }
         // The other shards say when a key may be free at the earliest; the first of them says it exactly.
         for _ in 0..LOOKS {
-            let others = self.shards.iter().filter(|shard| shard.none_before() > now);
-            let Some(shard) = others.min_by_key(|shard| shard.none_before()) else { break };
-            let known = shard.none_before();
+            let earlier = self.earlier.load(Ordering::Acquire);
+            let Some((at, known, others)) = self.first_of_all(now) else { break };
             if known >= told {
                 break;
             }
-            let next = self.visit(proof, shard, wakes, |inside, now, _| {
-                let meanwhile = shard.none_before();
-                if known <= now || known != meanwhile {
-                    return NoneFree { known: meanwhile, told: known };
-                }
-                let next = inside.next_free(known, now);
-                shard.set_none_before(next.known);
-                next
-            });
+            let shard = &self.shards[at];
+            let next = self.visit(proof, shard, wakes, |inside, now, _| self.look_again(shard, inside, known, now));
             told = told.min(next.told);
-            if next.known <= known {
+            if next.known <= others {
+                self.first.with(proof, |first| *first = First { earlier, shard: at, others });
+            }
+            if next.known <= known.max(others) {
                 break;
             }
         }
@@ -170,6 +223,24 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
         let nobody_leaves = || self.shards.iter().all(|shard| shard.none_before() == Nanos::MAX);
         let is_known = told != Nanos::MAX || (self.count(proof) >= self.capacity.most() && nobody_leaves());
         Err(is_known.then(|| time_until(told, now)))
+    }
+
+    /// The shard that says the earliest moment after `now`, this moment, and the earliest that another shard says: 0 if one of them says that
+    /// it has to be asked.
+    fn first_of_all(&self, now: Nanos) -> Option<(usize, Nanos, Nanos)> {
+        let (mut first, mut others, mut unknown) = ((0, Nanos::MAX), Nanos::MAX, false);
+        for (at, shard) in self.shards.iter().enumerate() {
+            let moment = shard.none_before();
+            if moment <= now {
+                unknown = true;
+            } else if moment < first.1 {
+                others = first.1;
+                first = (at, moment);
+            } else {
+                others = others.min(moment);
+            }
+        }
+        (first.1 != Nanos::MAX).then_some((first.0, first.1, if unknown { 0 } else { others }))
     }
 
     /// The number of keys that are in the tables.
@@ -193,7 +264,7 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                     Found::Nothing => {}
                 }
                 if !claimed && !self.capacity.claim() {
-                    let after = self.room_after(guarded, shard, now).ok_or(())?;
+                    let after = self.room_after(guarded, shard, now).ok_or(now)?;
                     shard.refused += 1;
                     return Ok(Ok(Err(Refusal::AllKeysInUse(after))));
                 }
@@ -211,11 +282,11 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                 Ok(Ok(Ok(true)))
             });
             match attempt {
-                Err(()) => match self.make_room(proof, key, &mut wakes) {
+                Err(now) => match self.make_room(proof, key, now, &mut wakes) {
                     Ok(()) => claimed = true,
                     Err(None) => std::thread::yield_now(),
                     Err(Some(after)) => {
-                        self.visit(proof, guarded, &mut wakes, |shard, _, _| shard.refused += 1);
+                        guarded.section.with(proof, |shard| shard.refused += 1);
                         return (wakes, Err(Refusal::AllKeysInUse(after)));
                     }
                 },
@@ -323,14 +394,14 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                 wakes.append(fired);
                 Ok(after)
             }
-            Err(_) => match self.make_room(proof, key, &mut wakes) {
+            Err(_) => match self.make_room(proof, key, self.clock.now(), &mut wakes) {
                 Ok(()) => {
                     self.capacity.release(); // there is room for the key now
                     Ok(None)
                 }
                 Err(None) => Ok(None),
                 Err(Some(after)) => {
-                    self.visit(proof, guarded, &mut wakes, |shard, _, _| shard.refused += 1);
+                    guarded.section.with(proof, |shard| shard.refused += 1);
                     Err(Refusal::AllKeysInUse(after))
                 }
             },
@@ -448,7 +519,7 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                     }
                     return (wakes, result);
                 }
-                None => match self.make_room(proof, key, &mut wakes) {
+                None => match self.make_room(proof, key, self.clock.now(), &mut wakes) {
                     Ok(()) => claimed = true,
                     Err(None) => std::thread::yield_now(),
                     Err(Some(after)) => return (wakes, Err(Refusal::AllKeysInUse(after))),
