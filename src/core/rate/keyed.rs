@@ -20,35 +20,17 @@ use std::fmt;
 
 use super::law::Law;
 use super::limiter::{Changed, Limiter};
-use super::shard::{Found, Guarded, Heavy, NoneFree, Shard};
+use super::shard::{First, Found, Guarded, Heavy, Shard};
 use super::types::{Refusal, Statistics, Terms, Told};
 use super::units::{Scale, Units};
 use crate::clock::{Clock, Nanos};
 use crate::keys::{KeyCapacity, KeyHash};
 use crate::section::{Domain, Section};
-use crate::sync::{Arc, Count, Ordering};
+use crate::sync::{Arc, Count};
 use crate::wait::{Wake, Wakes};
-
-/// How often a newcomer looks for the shard in which a key is free first.
-const LOOKS: usize = 4;
-
-/// Which shard says the earliest moment at which a key may be free. It holds as long as no shard has been told an earlier moment.
-#[derive(Clone, Copy, Debug, Default)]
-struct First {
-    /// The number of times that a shard had been told an earlier moment.
-    earlier: u64,
-    shard: usize,
-    /// None of the other shards says an earlier moment than this. 0: it is not known which shard is first.
-    others: Nanos,
-}
 
 /// The limiter of one key.
 type Shared<W, D> = Arc<Limiter<W, D>>;
-
-/// The time until a moment, which may be never.
-fn time_until(moment: Nanos, now: Nanos) -> Nanos {
-    if moment == Nanos::MAX { moment } else { moment.saturating_sub(now) }
-}
 
 /// The statistics of all keys together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,17 +42,17 @@ pub struct KeyedStatistics {
 
 /// A limiter for each of very many keys, see the head of this file.
 pub struct Keyed<W: Wake, D: Domain, L: Law> {
-    shards: Box<[Guarded<W, D, L>]>,
+    pub(super) shards: Box<[Guarded<W, D, L>]>,
     /// What the last newcomer without a place has found, so that the next one need not ask every shard.
-    first: Section<First, D>,
+    pub(super) first: Section<First, D>,
     /// How often a shard was told an earlier moment.
-    earlier: Arc<Count>,
+    pub(super) earlier: Arc<Count>,
     /// The terms that apply to all keys. Entered before any shard by a thread that changes the limit of all keys, so that two such threads
     /// leave the same limit in every shard.
     terms: Section<Terms, D>,
-    capacity: KeyCapacity,
+    pub(super) capacity: KeyCapacity,
     scale: Scale,
-    clock: Clock<W>,
+    pub(super) clock: Clock<W>,
 }
 
 impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
@@ -114,12 +96,12 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
     }
 
     #[inline]
-    fn shard(&self, key: KeyHash) -> &Guarded<W, D, L> {
+    pub(super) fn shard(&self, key: KeyHash) -> &Guarded<W, D, L> {
         &self.shards[key.shard(self.shards.len())]
     }
 
     /// Runs `critical` in a shard's section, after the shard has been updated.
-    fn visit<R>(
+    pub(super) fn visit<R>(
         &self,
         proof: D::Proof<'_>,
         shard: &Guarded<W, D, L>,
@@ -135,116 +117,8 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
         })
     }
 
-    /// The time until there may be room for another key, if this is the only shard, and it is known that there is none now.
-    fn room_after(&self, guarded: &Guarded<W, D, L>, inside: &mut Shard<W, D, L>, now: Nanos) -> Option<Nanos> {
-        let known = guarded.none_before();
-        if self.shards.len() > 1 || known <= now {
-            return None;
-        }
-        let next = inside.next_free(known, now);
-        guarded.set_none_before(next.known);
-        (next.told != Nanos::MAX).then(|| next.told - now)
-    }
-
-    /// Evicts a key, so that the caller may add another. Err: the time until there may be room; `None` if another thread is just putting a
-    /// key into the last place.
-    fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
-        if let Some(after) = self.as_before(proof, now, wakes) {
-            return Err(Some(after));
-        }
-        self.ask_all(proof, key, now, wakes)
-    }
-
-    /// The time until there may be room, if the shard that was first the last time still is.
-    fn as_before(&self, proof: D::Proof<'_>, now: Nanos, wakes: &mut Wakes<W>) -> Option<Nanos> {
-        let first = self.first.with(proof, |first| *first);
-        if first.others <= now || first.earlier != self.earlier.load(Ordering::Acquire) {
-            return None; // Acquire: whoever sees the count sees the moments that were counted
-        }
-        let shard = &self.shards[first.shard];
-        let known = shard.none_before();
-        if known <= now {
-            return None;
-        }
-        let next = self.visit(proof, shard, wakes, |inside, now, _| self.look_again(shard, inside, known, now));
-        (next.known <= first.others && next.told != Nanos::MAX).then(|| next.told.saturating_sub(now))
-    }
-
-    /// When a key of the shard may be free: `known`, unless its keys have been used meanwhile.
-    fn look_again(&self, guarded: &Guarded<W, D, L>, inside: &mut Shard<W, D, L>, known: Nanos, now: Nanos) -> NoneFree {
-        let meanwhile = guarded.none_before();
-        if known <= now || known != meanwhile {
-            return NoneFree { known: meanwhile, told: known };
-        }
-        let next = inside.next_free(known, now);
-        guarded.set_none_before(next.known);
-        next
-    }
-
-    /// See [`Keyed::make_room`].
-    #[inline(never)]
-    fn ask_all(&self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
-        // The key's own shard first, so that the keys spread evenly over the shards.
-        let own = self.shard(key);
-        let others = self.shards.iter().filter(|shard| !std::ptr::eq(*shard, own));
-        let mut told = Nanos::MAX;
-        for shard in std::iter::once(own).chain(others).filter(|shard| shard.none_before() <= now) {
-            let found = self.visit(proof, shard, wakes, |inside, now, wakes| {
-                if shard.none_before() > now {
-                    return false; // by another thread, a moment ago
-                }
-                let Err(none_free) = inside.forget_one(proof, now, wakes) else { return true };
-                shard.set_none_before(none_free.known);
-                told = told.min(none_free.told);
-                false
-            });
-            if found {
-                return Ok(());
-            }
-        }
-        // The other shards say when a key may be free at the earliest; the first of them says it exactly.
-        for _ in 0..LOOKS {
-            let earlier = self.earlier.load(Ordering::Acquire);
-            let Some((at, known, others)) = self.first_of_all(now) else { break };
-            if known >= told {
-                break;
-            }
-            let shard = &self.shards[at];
-            let next = self.visit(proof, shard, wakes, |inside, now, _| self.look_again(shard, inside, known, now));
-            told = told.min(next.told);
-            if next.known <= others {
-                self.first.with(proof, |first| *first = First { earlier, shard: at, others });
-            }
-            if next.known <= known.max(others) {
-                break;
-            }
-        }
-        // A place that has just been taken for a key may belong to none yet.
-        let nobody_leaves = || self.shards.iter().all(|shard| shard.none_before() == Nanos::MAX);
-        let is_known = told != Nanos::MAX || (self.count(proof) >= self.capacity.most() && nobody_leaves());
-        Err(is_known.then(|| time_until(told, now)))
-    }
-
-    /// The shard that says the earliest moment after `now`, this moment, and the earliest that another shard says: 0 if one of them says that
-    /// it has to be asked.
-    fn first_of_all(&self, now: Nanos) -> Option<(usize, Nanos, Nanos)> {
-        let (mut first, mut others, mut unknown) = ((0, Nanos::MAX), Nanos::MAX, false);
-        for (at, shard) in self.shards.iter().enumerate() {
-            let moment = shard.none_before();
-            if moment <= now {
-                unknown = true;
-            } else if moment < first.1 {
-                others = first.1;
-                first = (at, moment);
-            } else {
-                others = others.min(moment);
-            }
-        }
-        (first.1 != Nanos::MAX).then_some((first.0, first.1, if unknown { 0 } else { others }))
-    }
-
     /// The number of keys that are in the tables.
-    fn count(&self, proof: D::Proof<'_>) -> u64 {
+    pub(super) fn count(&self, proof: D::Proof<'_>) -> u64 {
         self.shards.iter().map(|shard| shard.section.with(proof, |shard| shard.table.len() as u64)).sum()
     }
 

@@ -27,6 +27,16 @@ pub(super) struct NoneFree {
     pub(super) told: Nanos,
 }
 
+/// Which shard says the earliest moment at which a key may be free. It holds as long as no shard has been told an earlier moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct First {
+    /// The number of times that a shard had been told an earlier moment.
+    pub(super) earlier: u64,
+    pub(super) shard: usize,
+    /// None of the other shards says an earlier moment than this. 0: it is not known which shard is first.
+    pub(super) others: Nanos,
+}
+
 /// A key with a limiter.
 pub(super) struct Heavy<W: Wake, D: Domain> {
     pub(super) limiter: Arc<Limiter<W, D>>,
