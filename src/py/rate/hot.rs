@@ -48,13 +48,13 @@ fn trivial_units(n: Borrowed<'_, '_, PyAny>, scale: Scale) -> Option<Units> {
 
 /// True if the object has the name that the package's classes have. A subclass may override `name`.
 fn has_our_name(this: &Bound<'_, PyRateLimiter>) -> bool {
+    static NAME: Kept<PyAny> = Kept::new();
     if this.is_exact_instance_of::<PyTokenBucket>()
         || this.is_exact_instance_of::<PySlidingWindow>()
         || this.is_exact_instance_of::<PyLeakyBucket>()
     {
         return true; // without the 120 instructions of a search in its bases
     }
-    static NAME: Kept<PyAny> = Kept::new();
     let (py, name) = (this.py(), interned!(this.py(), "name"));
     let ours = NAME.get(py).or_else(|| Some(NAME.keep(py.get_type::<PyRateLimiter>().getattr(name).ok()?)));
     ours.is_some_and(|ours| guarded::finds_in_class(this, name, ours))
