@@ -387,6 +387,60 @@ fn what_was_given_back_whole_is_there_whole_of_each_key() {
     }
 }
 
+/// However many shards there are, and whatever has changed since the last newcomer asked: it is told when the first key owes nothing.
+#[test]
+fn a_newcomer_is_told_when_the_first_key_owes_nothing() {
+    let mut random = 7_u64;
+    let mut dice = |sides: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % sides
+    };
+    for shards in [1, 2, 64] {
+        let w = World::new();
+        let law = BucketLaw::new(rate_of(1.0), 100 * TOKEN, 0);
+        let keyed: Keyed<Waker, Threads, BucketLaw> =
+            Keyed::new(&law, Terms::default(), nano(), 6, shards, Clock::Manual(Arc::clone(&w.clock)));
+        let mut full_at: Vec<(KeyHash, Nanos)> = Vec::new();
+        let (mut told, mut admitted) = (0, 0);
+        for step in 0..5_000 {
+            w.clock.advance(dice(SECOND / 4));
+            let now = w.clock.now();
+            let known = usize::try_from(dice(6)).unwrap();
+            match (dice(8), full_at.get_mut(known)) {
+                (0..3, Some((key, at))) => {
+                    let n = dice(3 * TOKEN) + 1;
+                    if keyed.try_acquire((), *key, n).1 == Ok(true) {
+                        *at = now.max(*at) + n;
+                    }
+                }
+                (3, Some((key, at))) if *at > now => {
+                    keyed.limiter((), *key).1.unwrap().refund((), *at - now).fire();
+                    keyed.let_go((), *key).fire();
+                    full_at.remove(known);
+                }
+                _ => {
+                    let (key, n) = (KeyHash::new([step, dice(1 << 20)]), dice(5 * TOKEN) + 1);
+                    let least = full_at.iter().map(|(_, at)| *at).min();
+                    match keyed.try_acquire((), key, n).1 {
+                        Ok(true) => {
+                            assert!(full_at.len() < 6 || least.is_some_and(|at| at <= now), "step {step}");
+                            full_at.retain(|(key, _)| keyed.is_remembered((), *key));
+                            full_at.push((key, now + n));
+                            admitted += 1;
+                        }
+                        refused => {
+                            let least = least.filter(|&at| at > now).expect("none owes nothing");
+                            assert_eq!(refused, Err(Refusal::AllKeysInUse(least - now)), "step {step}, {shards} shards");
+                            told += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(told > 300 && admitted > 300, "{told} {admitted}");
+    }
+}
+
 /// Asking in between changes no answer: those who have gone meanwhile are not forgotten.
 #[test]
 fn a_forecast_knows_who_has_gone_meanwhile() {

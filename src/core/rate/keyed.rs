@@ -20,26 +20,18 @@ use std::fmt;
 
 use super::law::Law;
 use super::limiter::{Changed, Limiter};
-use super::shard::{Found, Guarded, Heavy, NoneFree, Shard};
+use super::shard::{First, Found, Guarded, Heavy, Shard};
 use super::types::{Refusal, Statistics, Terms, Told};
 use super::units::{Scale, Units};
 use crate::clock::{Clock, Nanos};
 use crate::keys::{KeyCapacity, KeyHash};
 use crate::room;
 use crate::section::{Domain, Section};
-use crate::sync::Arc;
+use crate::sync::{Arc, Count};
 use crate::wait::{Wake, Wakes};
-
-/// How often a newcomer looks for the shard in which a key is free first.
-const LOOKS: usize = 4;
 
 /// The limiter of one key.
 type Shared<W, D> = Arc<Limiter<W, D>>;
-
-/// The time until a moment, which may be never.
-fn time_until(moment: Nanos, now: Nanos) -> Nanos {
-    if moment == Nanos::MAX { moment } else { moment.saturating_sub(now) }
-}
 
 /// The statistics of all keys together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,21 +43,34 @@ pub struct KeyedStatistics {
 
 /// A limiter for each of very many keys, see the head of this file.
 pub struct Keyed<W: Wake, D: Domain, L: Law> {
-    shards: Box<[Guarded<W, D, L>]>,
+    pub(super) shards: Box<[Guarded<W, D, L>]>,
+    /// What the last newcomer without a place has found, so that the next one need not ask every shard.
+    pub(super) first: Section<First, D>,
+    /// How often a shard was told an earlier moment.
+    pub(super) earlier: Arc<Count>,
     /// The terms that apply to all keys. Entered before any shard by a thread that changes the limit of all keys, so that two such threads
     /// leave the same limit in every shard.
     terms: Section<Terms, D>,
-    capacity: KeyCapacity,
+    pub(super) capacity: KeyCapacity,
     scale: Scale,
-    clock: Clock<W>,
+    pub(super) clock: Clock<W>,
 }
 
 impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
     /// `shards` is a power of two.
     pub fn new(law: &L, terms: Terms, scale: Scale, max_keys: usize, shards: usize, clock: Clock<W>) -> Self {
         debug_assert!(shards.is_power_of_two());
-        let shards = (0..shards).map(|_| Guarded::new(law, terms)).collect();
-        Self { shards, terms: Section::new(terms), capacity: KeyCapacity::new(max_keys), scale, clock }
+        let earlier = Arc::new(Count::new(0));
+        let shards = (0..shards).map(|_| Guarded::new(law, terms, Arc::clone(&earlier))).collect();
+        Self {
+            shards,
+            first: Section::new(First::default()),
+            earlier,
+            terms: Section::new(terms),
+            capacity: KeyCapacity::new(max_keys),
+            scale,
+            clock,
+        }
     }
 
     pub fn scale(&self) -> Scale {
@@ -92,12 +97,12 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
     }
 
     #[inline]
-    fn shard(&self, key: KeyHash) -> &Guarded<W, D, L> {
+    pub(super) fn shard(&self, key: KeyHash) -> &Guarded<W, D, L> {
         &self.shards[key.shard(self.shards.len())]
     }
 
     /// Runs `critical` in a shard's section, after the shard has been updated.
-    fn visit<R>(
+    pub(super) fn visit<R>(
         &self,
         proof: D::Proof<'_>,
         shard: &Guarded<W, D, L>,
@@ -113,68 +118,8 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
         })
     }
 
-    /// The time until there may be room for another key, if this is the only shard, and it is known that there is none now.
-    fn room_after(&self, guarded: &Guarded<W, D, L>, inside: &mut Shard<W, D, L>, now: Nanos) -> Option<Nanos> {
-        let known = guarded.none_before();
-        if self.shards.len() > 1 || known <= now {
-            return None;
-        }
-        let next = inside.next_free(known, now);
-        guarded.set_none_before(next.known);
-        (next.told != Nanos::MAX).then(|| next.told - now)
-    }
-
-    /// Evicts a key, so that the caller may add another. Err: the time until there may be room; `None` if another thread is just putting a
-    /// key into the last place.
-    fn make_room(&self, proof: D::Proof<'_>, key: KeyHash, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
-        // The key's own shard first, so that the keys spread evenly over the shards.
-        let (own, now) = (self.shard(key), self.clock.now());
-        let others = self.shards.iter().filter(|shard| !std::ptr::eq(*shard, own));
-        let mut told = Nanos::MAX;
-        for shard in std::iter::once(own).chain(others).filter(|shard| shard.none_before() <= now) {
-            let found = self.visit(proof, shard, wakes, |inside, now, wakes| {
-                if shard.none_before() > now {
-                    return false; // by another thread, a moment ago
-                }
-                let Err(none_free) = inside.forget_one(proof, now, wakes) else { return true };
-                shard.set_none_before(none_free.known);
-                told = told.min(none_free.told);
-                false
-            });
-            if found {
-                return Ok(());
-            }
-        }
-        // The other shards say when a key may be free at the earliest; the first of them says it exactly.
-        for _ in 0..LOOKS {
-            let others = self.shards.iter().filter(|shard| shard.none_before() > now);
-            let Some(shard) = others.min_by_key(|shard| shard.none_before()) else { break };
-            let known = shard.none_before();
-            if known >= told {
-                break;
-            }
-            let next = self.visit(proof, shard, wakes, |inside, now, _| {
-                let meanwhile = shard.none_before();
-                if known <= now || known != meanwhile {
-                    return NoneFree { known: meanwhile, told: known };
-                }
-                let next = inside.next_free(known, now);
-                shard.set_none_before(next.known);
-                next
-            });
-            told = told.min(next.told);
-            if next.known <= known {
-                break;
-            }
-        }
-        // A place that has just been taken for a key may belong to none yet.
-        let nobody_leaves = || self.shards.iter().all(|shard| shard.none_before() == Nanos::MAX);
-        let is_known = told != Nanos::MAX || (self.count(proof) >= self.capacity.most() && nobody_leaves());
-        Err(is_known.then(|| time_until(told, now)))
-    }
-
     /// The number of keys that are in the tables.
-    fn count(&self, proof: D::Proof<'_>) -> u64 {
+    pub(super) fn count(&self, proof: D::Proof<'_>) -> u64 {
         self.shards.iter().map(|shard| shard.section.with(proof, |shard| shard.table.len() as u64)).sum()
     }
 
@@ -194,7 +139,7 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                     Found::Nothing => {}
                 }
                 if !claimed && !self.capacity.claim() {
-                    let after = self.room_after(guarded, shard, now).ok_or(())?;
+                    let after = self.room_after(guarded, shard, now).ok_or(now)?;
                     shard.refused += 1;
                     return Ok(Ok(Err(Refusal::AllKeysInUse(after))));
                 }
@@ -212,11 +157,11 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                 Ok(Ok(Ok(true)))
             });
             match attempt {
-                Err(()) => match self.make_room(proof, key, &mut wakes) {
+                Err(now) => match self.make_room(proof, key, now, &mut wakes) {
                     Ok(()) => claimed = true,
                     Err(None) => std::thread::yield_now(),
                     Err(Some(after)) => {
-                        self.visit(proof, guarded, &mut wakes, |shard, _, _| shard.refused += 1);
+                        guarded.section.with(proof, |shard| shard.refused += 1);
                         return (wakes, Err(Refusal::AllKeysInUse(after)));
                     }
                 },
@@ -324,14 +269,14 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                 wakes.append(fired);
                 Ok(after)
             }
-            Err(_) => match self.make_room(proof, key, &mut wakes) {
+            Err(_) => match self.make_room(proof, key, self.clock.now(), &mut wakes) {
                 Ok(()) => {
                     self.capacity.release(); // there is room for the key now
                     Ok(None)
                 }
                 Err(None) => Ok(None),
                 Err(Some(after)) => {
-                    self.visit(proof, guarded, &mut wakes, |shard, _, _| shard.refused += 1);
+                    guarded.section.with(proof, |shard| shard.refused += 1);
                     Err(Refusal::AllKeysInUse(after))
                 }
             },
@@ -449,7 +394,7 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                     }
                     return (wakes, result);
                 }
-                None => match self.make_room(proof, key, &mut wakes) {
+                None => match self.make_room(proof, key, self.clock.now(), &mut wakes) {
                     Ok(()) => claimed = true,
                     Err(None) => std::thread::yield_now(),
                     Err(Some(after)) => return (wakes, Err(Refusal::AllKeysInUse(after))),

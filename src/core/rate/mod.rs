@@ -47,6 +47,7 @@ mod law;
 mod limiter;
 mod lowwater;
 mod members;
+mod newcomers;
 mod refusing;
 mod schedule;
 mod set;

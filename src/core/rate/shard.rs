@@ -1,6 +1,6 @@
 //! A shard of the keys of a keyed limiter: their states, and the limiters of those that have one. See `keyed`.
 
-use super::forgetting::Ageing;
+use super::forgetting::{Ageing, Least};
 use super::law::Law;
 use super::limiter::Limiter;
 use super::types::{Refusal, Terms};
@@ -25,6 +25,16 @@ pub(super) struct NoneFree {
     pub(super) known: Nanos,
     /// As things stand there is one at this moment at the latest.
     pub(super) told: Nanos,
+}
+
+/// Which shard says the earliest moment at which a key may be free. It holds as long as no shard has been told an earlier moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct First {
+    /// The number of times that a shard had been told an earlier moment.
+    pub(super) earlier: u64,
+    pub(super) shard: usize,
+    /// None of the other shards says an earlier moment than this. 0: it is not known which shard is first.
+    pub(super) others: Nanos,
 }
 
 /// A key with a limiter.
@@ -146,8 +156,9 @@ impl<W: Wake, D: Domain, L: Law> Shard<W, D, L> {
     }
 
     fn none_light_free(&mut self, now: Nanos) -> NoneFree {
-        let least = self.table.find_least(L::position);
-        NoneFree { known: self.law.when(least.bound, now), told: self.law.when(least.seen, now) }
+        let Least { bound, seen } = self.table.find_least(L::position);
+        let known = self.law.when(bound, now);
+        NoneFree { known, told: if seen == bound { known } else { self.law.when(seen, now) } }
     }
 
     /// The same as [`Shard::forget_one`] has found, when `known` was that moment the last time and has not come yet.
@@ -194,11 +205,13 @@ pub(super) struct Guarded<W: Wake, D: Domain, L: Law> {
     pub(super) section: Section<Shard<W, D, L>, D>,
     /// No key of the shard owes nothing before this moment, as far as is known. Written inside the section only. Relaxed: whoever reads it
     /// outside learns what was so a moment ago.
-    pub(super) none_before: Count,
+    none_before: Count,
+    /// How often a shard of the limiter was told an earlier moment.
+    earlier: Arc<Count>,
 }
 
 impl<W: Wake, D: Domain, L: Law> Guarded<W, D, L> {
-    pub(super) fn new(law: &L, terms: Terms) -> Self {
+    pub(super) fn new(law: &L, terms: Terms, earlier: Arc<Count>) -> Self {
         let shard = Shard {
             law: law.clone(),
             terms,
@@ -211,7 +224,7 @@ impl<W: Wake, D: Domain, L: Law> Guarded<W, D, L> {
             waited_for: 0,
             forgotten: 0,
         };
-        Self { section: Section::new(shard), none_before: Count::new(0) }
+        Self { section: Section::new(shard), none_before: Count::new(0), earlier }
     }
 
     pub(super) fn none_before(&self) -> Nanos {
@@ -219,6 +232,10 @@ impl<W: Wake, D: Domain, L: Law> Guarded<W, D, L> {
     }
 
     pub(super) fn set_none_before(&self, moment: Nanos) {
+        let before = self.none_before();
         self.none_before.store(moment, Ordering::Relaxed);
+        if moment < before {
+            self.earlier.fetch_add(1, Ordering::Release); // whoever sees the count sees the moment
+        }
     }
 }
