@@ -62,15 +62,22 @@ def interrupted(call, at):
                 raise KeyboardInterrupt
         return trace_operation
 
+    def traced():
+        sys.settrace(trace)
+        try:
+            call()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+            last.clear()
+        yield
+
     gc.disable()  # so that what is interrupted is not the end of an earlier object
-    sys.settrace(trace)
     try:
-        call()
-    except KeyboardInterrupt:
-        pass
+        # In a generator, which has the exception that is being handled to itself: a trace function may leave one there for ever.
+        next(traced())
     finally:
-        sys.settrace(None)
-        last.clear()
         gc.enable()
     return next(points) > at
 
