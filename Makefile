@@ -47,6 +47,8 @@ ifndef V
 export PIP_QUIET := 1
 endif
 unexport PYTHONPATH PYTHONHOME
+# The first process of a test run compiles what the others, some thousand of them, then only read.
+unexport PYTHONDONTWRITEBYTECODE
 
 # --- stamps: a recipe runs only when something it depends on is newer -------------------------------------------
 
@@ -159,9 +161,9 @@ test-core: ## the Rust core's tests (no Python needed)
 	echo '== cargo test: the core'
 	cargo test --locked --quiet
 
-# A process for each core, and each file in one of them. `SIDE_BY_SIDE=` runs them one after another, where output or a debugger
-# is wanted.
-SIDE_BY_SIDE := -n auto --dist loadfile
+# Several processes, and each file in one of them, in the order that conftest.py gives them. `SIDE_BY_SIDE=` runs them one after another,
+# where output or a debugger is wanted.
+SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 test-python: $(BUILT) ## the Python suite; ARGS="-k cancel"
 	echo "== pytest on $$($(PY) -c 'import sys; print(sys.version)')"
 	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)

@@ -105,10 +105,51 @@ def reason_to_be_alone(function: Any, looked_at: set[Any]) -> str | None:
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# The files that take longest (10 s and more), longest first. They begin, so that at the end no process of `make test-python` is left alone
+# with one of them.
+LONGEST = (
+    "test_signals",
+    "test_rate_interrupts",
+    "test_queue_memory",
+    "test_credit_mixed",
+    "test_bench",
+    "test_http_clients",
+    "test_pipeline_ends",
+    "test_cpython_futures",
+    "test_credit_memory",
+    "test_gc",
+    "test_pipeline_routes",
+    "test_queue_mutex",
+    "test_rate_mixed",
+    "test_fork",
+    "test_interrupted_anywhere",
+    "test_mapping",
+    "test_io",
+    "test_loops",
+    "test_examples",
+    "test_queue_overflow",
+    "test_long_chains",
+    "test_exit",
+    "test_executor_storm",
+)
+
+
+def place_in_line(item: pytest.Item) -> tuple[bool, int]:
+    """Return when the file of this test has its turn."""
+    name = item.path.stem
     # The models last: they leave the memory of a free-threaded interpreter in pieces, and each collection after them takes eight times as
     # long (145 s of 410 went into collections, and 57 since).
-    items.sort(key=lambda item: item.path.stem.endswith("_model"))
+    return name.endswith("_model"), LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Three processes for two processors: the tests spend almost half of their time waiting."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=place_in_line)
     for item in items:
         if " at 0x" in item.name:  # the processes of pytest-xdist could not tell each other which test they mean
             raise pytest.UsageError(f"{item.nodeid}: a test's name must be the same each time, without an address")
@@ -118,6 +159,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         function = inspect.unwrap(getattr(item, "function", None))
         if inspect.isfunction(function) and (reason := reason_to_be_alone(function, set())) is not None:
             item.add_marker(pytest.mark.thread_unsafe(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Iterator[None]:
+    """No test leaves the thread with an exception that is being handled, which would be the context of all that is raised later."""
+    result = yield
+    assert sys.exc_info()[1] is None, sys.exc_info()
+    return result
 
 
 @pytest.fixture(autouse=True, scope="module")

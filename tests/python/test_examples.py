@@ -100,15 +100,16 @@ def test_a_fair_queue_protects_tenants_from_a_flood() -> None:
 
 
 def test_a_client_that_knows_the_limits_is_hardly_ever_refused() -> None:
-    """Not never: a busy machine may hold up one request longer than the margin, and the next one not. So it has three attempts."""
-    for attempt in range(3):
+    """Not never: a busy machine may hold up one request longer than the margin, and the next one not. One that is busier still asks so
+    slowly that nobody is refused. So it has three attempts."""
+    for _ in range(3):
         printed = run("model_api.py", "--prompts", "60")
         numbers = r" +(\d+) +(\d+) +(\d+) +(\d+) "
         (plain,), (guarded,) = (re.findall(rf"^{name}{numbers}", printed, re.MULTILINE) for name in ("plain", "guarded"))
-        assert int(plain[1]) > 10
         assert (guarded[0], guarded[3]) == ("60", "0")
-        if attempt == 2 or int(guarded[1]) < int(plain[1]) / 2:
-            break
+        if int(plain[1]) > 10 and int(guarded[1]) < int(plain[1]) / 2:
+            return
+    assert int(plain[1]) > 10
     assert int(guarded[1]) < int(plain[1]) / 2
 
 

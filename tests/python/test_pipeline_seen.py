@@ -148,7 +148,7 @@ def test_workers_that_wait_for_their_turn_are_as_busy_as_the_one_that_has_it():
 def test_a_slow_source_is_the_bottleneck():
     def slowly():
         for number in range(20):
-            time.sleep(0.001)
+            time.sleep(0.005)  # in all longer than the others are ever kept from running
             yield number
 
     run = Pipeline(slowly()).map(same).for_each(same).run()
