@@ -337,7 +337,7 @@ fn a_breaker_needs_no_memory_for_a_result() {
     assert_eq!(opens, [false, false, false, true], "half of the last eight have failed");
 }
 
-/// A block of this size is too large for what has a fixed size.
+/// No object of fixed size and no block of a list is this large; a vector of `MANY` entries is.
 const LARGE: usize = 2048;
 const MANY: u32 = 10_000;
 

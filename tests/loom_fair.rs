@@ -165,7 +165,7 @@ fn settings_that_change_are_seen_by_every_line() {
 fn reserved_room_wakes_its_own_key() {
     loom::model(|| {
         let mut fair = Fair::new(10, false);
-        fair.set_rule(key(1), Rule { weight: 1.0, reserved: 1 });
+        fair.try_set_rule(key(1), Rule { weight: 1.0, reserved: 1 }).unwrap();
         let queue: Arc<Fairs> = Arc::new(Queue::new(fair, 2, Clock::Monotonic));
         for of in [2, 1] {
             assert!(queue.try_put((), item(of, of), Admission::Immediate).1.is_ok());

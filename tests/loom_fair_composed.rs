@@ -267,7 +267,7 @@ fn a_shutdown_ends_every_line() {
 fn reserved_room_wakes_its_own_key() {
     loom::model(|| {
         let mut fair = Fair::new(10, false);
-        fair.set_rule(key(1), Rule { weight: 1.0, reserved: 1 });
+        fair.try_set_rule(key(1), Rule { weight: 1.0, reserved: 1 }).unwrap();
         let queue: Arc<Fairs> = Arc::new(Queue::new(fair, 2, Clock::Monotonic));
         queue.compose((), &by_weight(4)).unwrap();
         put_now(&queue, item(2, 2), weighing(1));

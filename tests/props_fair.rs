@@ -130,7 +130,7 @@ proptest! {
                     prop_assert_eq!(popped, model.pop());
                 }
                 Step::Weight(key, weight) => {
-                    fair.set_weight(hash(key), weight);
+                    fair.try_set_weight(hash(key), weight).unwrap();
                     model.weights.insert(key, weight);
                 }
                 Step::Displace(key, is_first) => {
@@ -189,7 +189,7 @@ proptest! {
         let mut fair: Fair<u64> = Fair::default();
         let all = [weights.0, weights.1, weights.2];
         for (key, weight) in (0..).zip(all) {
-            fair.set_weight(hash(key), weight);
+            fair.try_set_weight(hash(key), weight).unwrap();
         }
         for key in [0, 1] {
             for _ in 0..2000 {
@@ -218,7 +218,7 @@ proptest! {
 #[test]
 fn three_to_one_in_every_window_of_a_hundred() {
     let mut fair: Fair<u64> = Fair::default();
-    fair.set_weight(hash(3), 3.0);
+    fair.try_set_weight(hash(3), 3.0).unwrap();
     for _ in 0..1000 {
         fair.push(hash(1), 0.0, 1).unwrap();
         fair.push(hash(3), 0.0, 3).unwrap();
@@ -234,7 +234,7 @@ fn three_to_one_in_every_window_of_a_hundred() {
 #[test]
 fn a_new_key_waits_for_one_item_of_each_other() {
     let mut fair: Fair<u64> = Fair::default();
-    fair.set_weight(hash(0), 5.0);
+    fair.try_set_weight(hash(0), 5.0).unwrap();
     for _ in 0..5000 {
         (0..10).for_each(|key| fair.push(hash(key), 0.0, key).unwrap());
     }
@@ -263,7 +263,7 @@ fn new_keys_starve_nobody() {
 #[test]
 fn one_item_at_a_time_is_no_way_to_get_more() {
     let mut fair: Fair<u64> = Fair::default();
-    fair.set_weight(hash(3), 3.0);
+    fair.try_set_weight(hash(3), 3.0).unwrap();
     let mut counts = [0; 4];
     (0..4000).for_each(|_| fair.push(hash(3), 0.0, 3).unwrap());
     for _ in 0..1000 {
@@ -364,7 +364,7 @@ proptest! {
     #[test]
     fn nobody_sleeps_beside_room_for_its_key(acts in proptest::collection::vec(act(), 1..120)) {
         let mut fair: Fair<Item> = Fair::new(3, false);
-        fair.set_rule(hash(0), Rule { weight: 2.0, reserved: 2 });
+        fair.try_set_rule(hash(0), Rule { weight: 2.0, reserved: 2 }).unwrap();
         let queue: Queue<Fair<Item>, Arc<Parker>, Threads> = Queue::new(fair, 5, Clock::Monotonic);
         let mut callers: Vec<Caller> =
             (0..WAITERS).map(|_| Caller { parker: Arc::default(), waiter: Waiter::default(), items: Vec::new().into_iter() }).collect();
@@ -440,7 +440,7 @@ proptest! {
                     wakes.fire();
                     done.unwrap();
                 }
-                Act::Weight(key, weight) => queue.with_buffer((), |fair| fair.set_weight(hash(key), weight)),
+                Act::Weight(key, weight) => queue.with_buffer((), |fair| fair.try_set_weight(hash(key), weight).map(drop).unwrap()),
                 Act::Policy(new) => {
                     policy = new;
                     queue.set_overflow((), policy).fire();
@@ -507,7 +507,7 @@ fn come(queue: &Queue<Fair<Item>, Arc<Parker>, Threads>, callers: &mut [Caller])
 fn room_goes_to_the_lines_by_weight() {
     for limit in [1, 2, 50] {
         let mut fair: Fair<Item> = Fair::default();
-        fair.set_weight(hash(3), 3.0);
+        fair.try_set_weight(hash(3), 3.0).unwrap();
         let queue: Queue<Fair<Item>, Arc<Parker>, Threads> = Queue::new(fair, limit, Clock::Monotonic);
         let mut callers: Vec<(u64, Caller)> = Vec::new();
         // A hundred of key 1, and two of key 3, which is enough to have one waiting always.

@@ -482,7 +482,7 @@ proptest! {
     ) {
         let clock = Arc::new(Manual::new(1));
         let mut fair: Fair<Item> = Fair::new(3, false);
-        fair.set_rule(hash(0), Rule { weight: 1.0, reserved });
+        fair.try_set_rule(hash(0), Rule { weight: 1.0, reserved }).unwrap();
         let queue: Fairs = Queue::new(fair, limit, Clock::Manual(Arc::clone(&clock)));
         queue.set_overflow((), first).fire();
         let mut model = Model { limit, per_key: 3, reserved, max_weight: max_weight.unwrap_or(u64::MAX), sheds, policy: first, now: 1, ..Model::default() };
@@ -608,7 +608,7 @@ proptest! {
                 }
                 Step::Weight(key, weight) => {
                     model.weights.insert(key, weight);
-                    queue.step((), None, |state, wakes| state.edit(|fair| fair.set_weight(hash(key), weight), wakes)).0.fire();
+                    queue.step((), None, |state, wakes| state.edit(|fair| fair.try_set_weight(hash(key), weight).map(drop).unwrap(), wakes)).0.fire();
                 }
                 Step::Clear => {
                     let clear = |fair: &mut Fair<Item>| {

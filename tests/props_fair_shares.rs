@@ -27,7 +27,7 @@ fn item(key: usize, rank: u8, weight: u32) -> Item {
 fn queue(is_ranked: bool, weights: &[f64], max_weight: u64) -> Fairs {
     let mut fair: Fair<Item> = Fair::new(usize::MAX, is_ranked);
     for (key, weight) in weights.iter().enumerate() {
-        fair.set_weight(item(key, 0, 0).key, *weight);
+        fair.try_set_weight(item(key, 0, 0).key, *weight).unwrap();
     }
     let queue = Queue::new(fair, UNBOUNDED, Clock::Monotonic);
     queue.compose((), &Composition { max_weight: Some(max_weight), ..Composition::default() }).unwrap();

@@ -1,8 +1,8 @@
 //! `Blocks`: a list that grows by blocks of a fixed size.
 //!
-//! A vector that grows asks for a block of memory as large as all of it, and aborts the process if there is none. Some lists have as many
-//! entries as there are waiters and cannot fail, because nobody could be told and nothing could be taken back: that of the waiters to be
-//! woken when a queue has been shut down, for example. Such a list never asks for more than a small block.
+//! A vector that grows asks for one allocation that holds all its entries, and aborts the process if there is none. Some lists have an entry for
+//! each waiter and cannot fail, because nobody could be told and nothing could be undone: the waiters to be woken by a shutdown, for example.
+//! This list makes only small allocations.
 //!
 //! What it does not do: an entry is not found by its number, and the list is not changed other than at its end.
 
@@ -44,6 +44,7 @@ impl<T> Blocks<T> {
 
     #[cold]
     fn begin_block(&mut self) {
+        const { assert!(size_of::<T>() <= 64, "a block is to be small") };
         self.full.push_back(std::mem::replace(&mut self.last, Vec::with_capacity(BLOCK)));
     }
 }

@@ -34,13 +34,20 @@ pub(crate) fn shrink_ring<T>(elements: &mut VecDeque<T>, room: usize) -> bool {
     shrinks
 }
 
-/// Asks for as much memory as an `Arc` of a `T` takes, which aborts the process if there is none, and gives it back: what is made next gets it.
-/// (Unless another thread takes it first. No library on the stable compiler makes an `Arc` in a way that can fail.)
-pub(crate) fn for_shared<T>() -> Result<(), TryReserveError> {
-    let mut place: Vec<([usize; 2], T)> = Vec::new(); // the two counts, and the value
-    place.try_reserve_exact(1)?;
-    black_box(&place); // so that it is really asked for
-    Ok(())
+/// Memory for an `Arc` of a `T`, to be dropped just before it is made. `Arc::new` aborts the process without memory, and no library on the stable
+/// compiler has one whose allocation can fail. (Another thread can still take the memory in between.)
+#[must_use]
+pub(crate) struct PlaceForArc<T> {
+    _memory: Vec<([usize; 2], T)>, // the two counts, and the value
+}
+
+impl<T> PlaceForArc<T> {
+    pub(crate) fn try_new() -> Result<Self, TryReserveError> {
+        let mut memory = Vec::new();
+        memory.try_reserve_exact(1)?;
+        black_box(&memory); // so that it is really asked for
+        Ok(Self { _memory: memory })
+    }
 }
 
 /// A box whose allocation can fail, where that of the library aborts the process.

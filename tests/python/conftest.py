@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import helpers
@@ -145,10 +146,12 @@ def place_in_line(item: pytest.Item) -> tuple[bool, int]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Three processes for two processors: the tests spend almost half of their time waiting."""
-    return (os.cpu_count() or 1) * 3 // 2
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors * 3 // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    assert all(Path(__file__).with_name(f"{name}.py").exists() or name.startswith("test_cpython") for name in LONGEST)
     items.sort(key=place_in_line)
     for item in items:
         if " at 0x" in item.name:  # the processes of pytest-xdist could not tell each other which test they mean

@@ -648,6 +648,22 @@ def test_a_maxsize_that_cannot_be_compared_is_told():
             queue.put_nowait(1)
 
 
+def test_a_program_may_give_an_exception_a_constructor():
+    """What that returns need not be an exception: then the interpreter says so, and does not crash."""
+    run_script(
+        """
+        from sluicegate import Empty, Queue
+        for made in 5, RuntimeError("told"):
+            Empty.__new__ = staticmethod(lambda cls, *args, made=made: made)
+            try:
+                Queue().get_nowait()
+            except (TypeError, RuntimeError):
+                continue
+            raise AssertionError(made)
+        """
+    )
+
+
 def test_what_was_being_handled_is_the_context():
     """As with every exception: a refusal in an `except` block keeps what is handled there."""
     first = {}

@@ -260,9 +260,9 @@ impl<T> Fair<T> {
         self.rules.get(&key).copied().unwrap_or_default()
     }
 
-    /// The slot of the lane of this key. The lane that was found last is looked at first, then the one made after it: a program that
-    /// takes from its sources in turn comes to the keys in the order of their lanes. With very many keys that saves the table's miss of
-    /// the cache, which costs more than the rest.
+    /// The slot of the lane of this key. Looks first at the lane that was found last, then at the one made after it: a program that takes from
+    /// its sources in turn reaches the keys in the order of their lanes. With very many keys this avoids a cache miss in the table, which costs
+    /// more than everything else.
     #[inline]
     fn slot_of(&self, key: KeyHash) -> Option<u32> {
         let is_its = |slot: u32| self.lanes.get(slot as usize).is_some_and(|lane| lane.key == key && lane.has_turn());
@@ -295,27 +295,25 @@ impl<T> Fair<T> {
         self.lane(key).map_or(0, |lane| lane.items.len())
     }
 
-    /// As [`Fair::set_rule`], if there is memory for the rule of one more key.
-    fn try_set_rule(&mut self, key: KeyHash, rule: Rule) -> Result<(), TryReserveError> {
-        self.rules.try_reserve(1)?;
-        self.set_rule(key, rule);
-        Ok(())
-    }
-
-    /// Reserves places for a key without items, if there is memory for that.
+    /// Reserves places for a key without items, if there is memory for the rule of one more key.
     pub fn try_set_reserved(&mut self, key: KeyHash, reserved: usize) -> Result<(), TryReserveError> {
         let rule = self.rule(key);
         self.try_set_rule(key, Rule { reserved, ..rule })
     }
 
-    /// As [`Fair::set_weight`], if there is memory for it. Returns the weight that the key had before.
+    /// Sets the weight of a key, if there is memory for the rule of one more key. Returns the weight that the key had before; to set that again
+    /// needs no memory.
     pub fn try_set_weight(&mut self, key: KeyHash, weight: f64) -> Result<f64, TryReserveError> {
         let rule = self.rule(key);
         self.try_set_rule(key, Rule { weight, ..rule }).map(|()| rule.weight)
     }
 
-    /// Sets the rule of a key. The number of reserved places can be changed only while the key has no items.
-    pub fn set_rule(&mut self, key: KeyHash, rule: Rule) {
+    /// Sets the rule of a key. The number of reserved places can be changed only while the key has no items. If there is no memory for the rule
+    /// of one more key, returns an error with nothing changed.
+    pub fn try_set_rule(&mut self, key: KeyHash, rule: Rule) -> Result<(), TryReserveError> {
+        if rule != Rule::default() && !self.rules.contains_key(&key) {
+            self.rules.try_reserve(1)?;
+        }
         let old = if rule == Rule::default() { self.rules.remove(&key) } else { self.rules.insert(key, rule) };
         self.reserved = self.reserved - old.unwrap_or_default().reserved + rule.reserved;
         if let Some(slot) = self.find(key) {
@@ -323,11 +321,7 @@ impl<T> Fair<T> {
             self.lanes[slot as usize].set_rule(rule);
             self.sift(slot);
         }
-    }
-
-    pub fn set_weight(&mut self, key: KeyHash, weight: f64) {
-        let rule = self.rule(key);
-        self.set_rule(key, Rule { weight, ..rule });
+        Ok(())
     }
 
     /// The number of further items of the key for which there is room, if there may be `limit` items in all. `here` is the number of places

@@ -93,8 +93,8 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
     }
 
     /// False if there is no memory to wait with.
-    fn can_wait_in_lane(&mut self, attempt: &Attempt<'_, W>) -> bool {
-        !matches!(attempt, Attempt::Wait(..)) || self.try_reserve_lane().is_ok()
+    fn can_wait_in_lane(&mut self, key: KeyHash, attempt: &Attempt<'_, W>) -> bool {
+        !matches!(attempt, Attempt::Wait(..)) || self.try_reserve_lane(key).is_ok()
     }
 
     fn enqueue_in_lane_if_allowed(&mut self, key: KeyHash, weight: u64, attempt: &mut Attempt<'_, W>, wakes: &mut Wakes<W>) {
@@ -114,7 +114,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         wakes: &mut Wakes<W>,
     ) -> Result<(), PutError<B::Item>> {
         let key = self.buffer.key_of(&item);
-        let can_wait = self.can_wait_in_lane(&attempt);
+        let can_wait = self.can_wait_in_lane(key, &attempt);
         if can_wait && self.buffer_is_stashed() {
             self.enqueue_in_lane_if_allowed(key, terms.weight, &mut attempt, wakes);
             return Err(PutError::Locked(item));
@@ -181,7 +181,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         let result = loop {
             let Some(next) = items.as_slice().first() else { break Ok(()) };
             let (key, terms) = (self.buffer.key_of(next), terms(next, items.len()));
-            if !self.can_wait_in_lane(&attempt) {
+            if !self.can_wait_in_lane(key, &attempt) {
                 break Err(PutError::NoMemory(()));
             }
             if self.buffer_is_stashed() {

@@ -50,9 +50,12 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         self.lanes.claimed > 0
     }
 
-    /// Reserves memory for the wait queue of one more key.
-    pub(super) fn try_reserve_lane(&mut self) -> Result<(), TryReserveError> {
+    /// Reserves memory for the wait queue of this key, if it has none.
+    pub(super) fn try_reserve_lane(&mut self, key: KeyHash) -> Result<(), TryReserveError> {
         let lanes = &mut self.lanes;
+        if lanes.slots.contains_key(&key) {
+            return Ok(());
+        }
         if lanes.free.is_empty() {
             lanes.all.try_reserve(1)?;
             lanes.free.try_reserve(lanes.all.len() + 1)?; // each of them may be freed
@@ -229,7 +232,7 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         wakes: &mut Wakes<W>,
     ) -> Result<(), PutError<B::Item>> {
         let key = self.buffer.key_of(&item);
-        if self.try_reserve_lane().is_err() {
+        if self.try_reserve_lane(key).is_err() {
             self.abandon(waiter, wakes);
             return Err(PutError::NoMemory(item));
         }

@@ -20,12 +20,13 @@ use std::fmt;
 
 use super::law::Law;
 use super::limiter::{Changed, Limiter};
-use super::shard::{First, Found, Guarded, Heavy, Shard};
+use super::newcomers::Earliest;
+use super::shard::{Found, Guarded, Heavy, Shard};
 use super::types::{Refusal, Statistics, Terms, Told};
 use super::units::{Scale, Units};
 use crate::clock::{Clock, Nanos};
 use crate::keys::{KeyCapacity, KeyHash};
-use crate::room;
+use crate::room::PlaceForArc;
 use crate::section::{Domain, Section};
 use crate::sync::{Arc, Count};
 use crate::wait::{Wake, Wakes};
@@ -45,9 +46,9 @@ pub struct KeyedStatistics {
 pub struct Keyed<W: Wake, D: Domain, L: Law> {
     pub(super) shards: Box<[Guarded<W, D, L>]>,
     /// What the last newcomer without a place has found, so that the next one need not ask every shard.
-    pub(super) first: Section<First, D>,
-    /// How often a shard was told an earlier moment.
-    pub(super) earlier: Arc<Count>,
+    pub(super) earliest: Section<Earliest, D>,
+    /// How often the bound of a shard has moved earlier.
+    pub(super) moved_up: Arc<Count>,
     /// The terms that apply to all keys. Entered before any shard by a thread that changes the limit of all keys, so that two such threads
     /// leave the same limit in every shard.
     terms: Section<Terms, D>,
@@ -60,12 +61,12 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
     /// `shards` is a power of two.
     pub fn new(law: &L, terms: Terms, scale: Scale, max_keys: usize, shards: usize, clock: Clock<W>) -> Self {
         debug_assert!(shards.is_power_of_two());
-        let earlier = Arc::new(Count::new(0));
-        let shards = (0..shards).map(|_| Guarded::new(law, terms, Arc::clone(&earlier))).collect();
+        let moved_up = Arc::new(Count::new(0));
+        let shards = (0..shards).map(|_| Guarded::new(law, terms, Arc::clone(&moved_up))).collect();
         Self {
             shards,
-            first: Section::new(First::default()),
-            earlier,
+            earliest: Section::new(Earliest::default()),
+            moved_up,
             terms: Section::new(terms),
             capacity: KeyCapacity::new(max_keys),
             scale,
@@ -139,6 +140,7 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                     Found::Nothing => {}
                 }
                 if !claimed && !self.capacity.claim() {
+                    // Err: it is not known that there is no room, and `make_room` goes on with the same reading of the clock.
                     let after = self.room_after(guarded, shard, now).ok_or(now)?;
                     shard.refused += 1;
                     return Ok(Ok(Err(Refusal::AllKeysInUse(after))));
@@ -364,9 +366,8 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                     guarded.set_none_before(0); // a holder of the limiter may give something back
                     return Some(Ok(with(heavy)));
                 }
-                if shard.heavy.try_reserve().and_then(|()| room::for_shared::<Limiter<W, D>>()).is_err() {
-                    return Some(Err(Refusal::NoMemory));
-                }
+                let reserved = shard.heavy.try_reserve().and_then(|()| PlaceForArc::<Limiter<W, D>>::try_new());
+                let Ok(place) = reserved else { return Some(Err(Refusal::NoMemory)) };
                 let light = match shard.table.get_mut(key) {
                     Some(light) => std::mem::replace(light, L::heavy()),
                     None if claimed || self.capacity.claim() => {
@@ -382,6 +383,7 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                 };
                 guarded.set_none_before(0);
                 let limiter = shard.law.limiter(key, &light, now, shard.terms, self.scale, self.clock.clone());
+                drop(place);
                 let mut heavy = Heavy { limiter: Arc::new(limiter), own: false };
                 let result = with(&mut heavy);
                 shard.heavy.insert(key, heavy);

@@ -24,6 +24,7 @@
 //! | `forgetting` | a table of keys that finds the one that can be forgotten first                        |
 //! | `law`     | the limit of each key, and the state that is kept for a key                             |
 //! | `shard`   | a shard of such keys                                                                    |
+//! | `newcomers` | new keys for which there is no place: which key is evicted for one, or when there is room |
 //! | `keyed`   | a limiter for each of very many keys                                                    |
 //!
 //! # Promises

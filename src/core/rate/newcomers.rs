@@ -1,21 +1,31 @@
 //! Newcomers of a `Keyed`: new keys for which there is no place.
 //!
 //! # Algorithm
-//! Each shard says a moment before which none of its keys can owe nothing (see `forgetting`). A shard whose moment has come is searched for a
-//! key to be evicted. If there is none, the newcomer is refused until the earliest moment that a shard says, once that shard has said it
-//! exactly.
+//! Each shard gives a lower bound for the moment at which one of its keys can be evicted (see `forgetting`). A shard whose bound has passed is
+//! searched for such a key. If none is found, the newcomer is refused until the earliest bound, after the shard that it belongs to has made it
+//! exact.
 //!
-//! To ask every shard would take longer than all the rest of a refusal. So what has been found is kept: which shard is first, and the earliest
-//! moment of the others. Moments that become later change nothing in it; each that becomes earlier is counted, and then all are asked again.
+//! To ask every shard costs more than the rest of a refusal. So the result is cached: which shard has the earliest bound, and the earliest bound
+//! of the others. A bound that moves later keeps it valid. One that moves earlier is counted, and when the count has changed all are asked again.
 
 use super::keyed::Keyed;
 use super::law::Law;
-use super::shard::{First, Guarded, NoneFree, Shard};
+use super::shard::{Guarded, NoneFree, Shard};
 use crate::clock::Nanos;
 use crate::keys::KeyHash;
 use crate::section::Domain;
 use crate::sync::Ordering;
 use crate::wait::{Wake, Wakes};
+
+/// Which shard has the earliest bound, and since when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Earliest {
+    shard: usize,
+    /// The earliest bound of the other shards. 0: it is not known which shard is the first.
+    others: Nanos,
+    /// The value of `moved_up` when this was found. It holds as long as that is the same.
+    as_of: u64,
+}
 
 /// How often a newcomer looks for the shard in which a key is free first.
 const LOOKS: usize = 4;
@@ -59,17 +69,17 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
         now: Nanos,
         wakes: &mut Wakes<W>,
     ) -> Result<(), Option<Nanos>> {
-        if let Some(after) = self.as_before(proof, now, wakes) {
+        if let Some(after) = self.ask_first(proof, now, wakes) {
             return Err(Some(after));
         }
         self.ask_all(proof, key, now, wakes)
     }
 
     /// The time until there may be room, if the shard that was first the last time still is.
-    fn as_before(&self, proof: D::Proof<'_>, now: Nanos, wakes: &mut Wakes<W>) -> Option<Nanos> {
-        let first = self.first.with(proof, |first| *first);
-        if first.others <= now || first.earlier != self.earlier.load(Ordering::Acquire) {
-            return None; // Acquire: whoever sees the count sees the moments that were counted
+    fn ask_first(&self, proof: D::Proof<'_>, now: Nanos, wakes: &mut Wakes<W>) -> Option<Nanos> {
+        let first = self.earliest.with(proof, |earliest| *earliest);
+        if first.others <= now || first.as_of != self.moved_up.load(Ordering::Acquire) {
+            return None; // Acquire: whoever sees the count sees the bounds that were counted
         }
         let shard = &self.shards[first.shard];
         let known = shard.none_before();
@@ -81,7 +91,7 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
     }
 
     /// See [`Keyed::make_room`].
-    #[inline(never)]
+    #[cold]
     fn ask_all(&self, proof: D::Proof<'_>, key: KeyHash, now: Nanos, wakes: &mut Wakes<W>) -> Result<(), Option<Nanos>> {
         // The key's own shard first, so that the keys spread evenly over the shards.
         let own = self.shard(key);
@@ -103,8 +113,8 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
         }
         // The other shards say when a key may be free at the earliest; the first of them says it exactly.
         for _ in 0..LOOKS {
-            let earlier = self.earlier.load(Ordering::Acquire);
-            let Some((at, known, others)) = self.first_of_all(now) else { break };
+            let as_of = self.moved_up.load(Ordering::Acquire);
+            let Some((at, known, others)) = self.find_first(now) else { break };
             if known >= told {
                 break;
             }
@@ -112,10 +122,10 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
             let next = self.visit(proof, shard, wakes, |inside, now, _| shard.look_again(inside, known, now));
             told = told.min(next.told);
             if next.known <= others {
-                self.first.with(proof, |first| *first = First { earlier, shard: at, others });
+                self.earliest.with(proof, |earliest| *earliest = Earliest { shard: at, others, as_of });
             }
             if next.known <= known.max(others) {
-                break;
+                break; // `others` is 0 if it is not known: then only a bound that has not moved ends the search
             }
         }
         // A place that has just been taken for a key may belong to none yet.
@@ -126,7 +136,7 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
 
     /// The shard that says the earliest moment after `now`, this moment, and the earliest that another shard says: 0 if one of them says that
     /// it has to be asked.
-    fn first_of_all(&self, now: Nanos) -> Option<(usize, Nanos, Nanos)> {
+    fn find_first(&self, now: Nanos) -> Option<(usize, Nanos, Nanos)> {
         let (mut first, mut others, mut unknown) = ((0, Nanos::MAX), Nanos::MAX, false);
         for (at, shard) in self.shards.iter().enumerate() {
             let moment = shard.none_before();

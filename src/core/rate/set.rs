@@ -216,7 +216,7 @@ impl<W: Wake + Send + 'static, D: Domain> LimitSet<W, D> {
         };
         let set = Shared::new(Self { members, order, clock, refused_at_once: Count::new(0), section: Section::new(state) });
         for member in &set.members {
-            member.join(proof, Shared::downgrade(&set) as _)?; // those that it has joined forget it as soon as it is dropped
+            member.join(proof, Shared::downgrade(&set) as _)?; // on an error the set is dropped, and those that it has joined ignore it
         }
         Ok(set)
     }

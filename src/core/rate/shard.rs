@@ -27,16 +27,6 @@ pub(super) struct NoneFree {
     pub(super) told: Nanos,
 }
 
-/// Which shard says the earliest moment at which a key may be free. It holds as long as no shard has been told an earlier moment.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct First {
-    /// The number of times that a shard had been told an earlier moment.
-    pub(super) earlier: u64,
-    pub(super) shard: usize,
-    /// None of the other shards says an earlier moment than this. 0: it is not known which shard is first.
-    pub(super) others: Nanos,
-}
-
 /// A key with a limiter.
 pub(super) struct Heavy<W: Wake, D: Domain> {
     pub(super) limiter: Arc<Limiter<W, D>>,
@@ -206,12 +196,13 @@ pub(super) struct Guarded<W: Wake, D: Domain, L: Law> {
     /// No key of the shard owes nothing before this moment, as far as is known. Written inside the section only. Relaxed: whoever reads it
     /// outside learns what was so a moment ago.
     none_before: Count,
-    /// How often a shard of the limiter was told an earlier moment.
-    earlier: Arc<Count>,
+    /// How often the moment of a shard of the limiter has become earlier. Counted after the moment has been stored, so that whoever sees the
+    /// count sees the moment.
+    moved_up: Arc<Count>,
 }
 
 impl<W: Wake, D: Domain, L: Law> Guarded<W, D, L> {
-    pub(super) fn new(law: &L, terms: Terms, earlier: Arc<Count>) -> Self {
+    pub(super) fn new(law: &L, terms: Terms, moved_up: Arc<Count>) -> Self {
         let shard = Shard {
             law: law.clone(),
             terms,
@@ -224,7 +215,7 @@ impl<W: Wake, D: Domain, L: Law> Guarded<W, D, L> {
             waited_for: 0,
             forgotten: 0,
         };
-        Self { section: Section::new(shard), none_before: Count::new(0), earlier }
+        Self { section: Section::new(shard), none_before: Count::new(0), moved_up }
     }
 
     pub(super) fn none_before(&self) -> Nanos {
@@ -235,7 +226,7 @@ impl<W: Wake, D: Domain, L: Law> Guarded<W, D, L> {
         let before = self.none_before();
         self.none_before.store(moment, Ordering::Relaxed);
         if moment < before {
-            self.earlier.fetch_add(1, Ordering::Release); // whoever sees the count sees the moment
+            self.moved_up.fetch_add(1, Ordering::Release); // after the moment, see `moved_up`
         }
     }
 }

@@ -230,8 +230,8 @@ impl<W: Wake> WaitQueue<W> {
         self.waiting.range((after, std::ops::Bound::Unbounded)).map(|(&ticket, entry)| (ticket, entry.want))
     }
 
-    /// The first waiter after this one that has not been woken and is meant; with `None`, the first of all of them. To wake some of the waiters
-    /// from one to the next takes no list of them.
+    /// The first waiter after this one that has not been woken and for which `is_meant` returns true; with `None`, the first of all. A caller
+    /// that wakes some of the waiters goes from one to the next, and so needs no list of them.
     pub fn next_waiting(&self, after: Option<Ticket>, is_meant: impl Fn(Ticket, u64) -> bool) -> Option<Ticket> {
         self.waiting_after(after).find(|&(ticket, want)| is_meant(ticket, want)).map(|(ticket, _)| ticket)
     }

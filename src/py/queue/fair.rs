@@ -483,6 +483,7 @@ impl PyFairQueue {
             })
         };
         let before = set(number)?.map_err(|_| no_memory_for_key(slf.py()))?;
+        // The way back needs no memory.
         keys.settings()?.weights.bind(slf.py()).set_item(key, weight).inspect_err(|_| drop(before.map(set)))
     }
 

@@ -10,9 +10,9 @@ use super::Limiter;
 use super::amounts::seconds;
 use super::keyed::{PyKeyedLeakyBucket, PyKeyedLimiter, PyKeyedSlidingWindow, PyKeyedTokenBucket};
 use super::limiter::{PyRateLimiter, Target};
+use super::plain::exactly_ours;
 use super::refusal::{admits_later, all_in_use, limited_args, rate_limited, set_admits_later, tokens};
 use super::set::PyRateLimits;
-use super::shapes::{PyLeakyBucket, PySlidingWindow, PyTokenBucket};
 use crate::rt::aio;
 use crate::rt::exceptions;
 use crate::rt::guarded;
@@ -49,10 +49,7 @@ fn trivial_units(n: Borrowed<'_, '_, PyAny>, scale: Scale) -> Option<Units> {
 /// True if the object has the name that the package's classes have. A subclass may override `name`.
 fn has_our_name(this: &Bound<'_, PyRateLimiter>) -> bool {
     static NAME: Kept<PyAny> = Kept::new();
-    if this.is_exact_instance_of::<PyTokenBucket>()
-        || this.is_exact_instance_of::<PySlidingWindow>()
-        || this.is_exact_instance_of::<PyLeakyBucket>()
-    {
+    if exactly_ours(this).is_some() {
         return true; // without the 120 instructions of a search in its bases
     }
     let (py, name) = (this.py(), interned!(this.py(), "name"));

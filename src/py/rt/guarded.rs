@@ -75,29 +75,30 @@ macro_rules! perhaps_the_last {
 ///
 /// The instance is made by `__new__` alone, which stores the arguments; `__init__` of an exception would only store them again.
 pub(crate) fn raise(class: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>) {
-    // SAFETY: attached; a class of exceptions, which is alive, and its arguments. (The package's classes have no Python `__new__` and no
-    // `__init__`, so no Python code runs.) `tp_new` returns a new reference, or null with an error set.
+    // SAFETY: attached; a class of exceptions, which is alive, and its arguments. (The package's classes have no `__new__` of their own, so
+    // Python code runs only if a program has given them one.) `tp_new` returns a new reference, or null with an error set.
     unsafe {
         let Some(new) = (*class.as_type_ptr()).tp_new else { return ffi::PyErr_SetObject(class.as_ptr(), args.as_ptr()) };
         let error = new(class.as_type_ptr(), args.as_ptr(), std::ptr::null_mut());
         if !error.is_null() {
-            set(class, error);
+            set_new(class, error);
         }
     }
 }
 
-/// Sets a new exception of this class, and takes over the reference to it.
+/// Sets a new exception, and takes over the reference to it.
 ///
 /// # Safety
-/// Attached, with a new reference to an exception of exactly this class.
+/// Attached, with a reference that the caller owns to an object that has no traceback if it is exactly of this class of exceptions.
 #[inline]
-unsafe fn set(class: &Bound<'_, PyType>, error: *mut ffi::PyObject) {
-    // SAFETY: as the caller promises. `PyErr_GetHandledException` returns a new reference or null. Without an exception that is being
-    // handled there is no context to be set, and the new exception has no traceback and is of its class: `PyErr_SetObject` would find out
-    // all three, and do then what is done here, with some 170 instructions more.
+unsafe fn set_new(class: &Bound<'_, PyType>, error: *mut ffi::PyObject) {
+    // SAFETY: attached, and `error` is owned. `PyErr_GetHandledException` returns a new reference or null. What is set as it is, is an
+    // exception, because it is of the class.
     unsafe {
+        // Without an exception that is being handled there is no context to be set. `PyErr_SetObject` would find that out too, with some 170
+        // instructions more.
         #[cfg(Py_3_11)]
-        {
+        if ffi::Py_TYPE(error) == class.as_type_ptr() {
             let handled = ffi::PyErr_GetHandledException();
             if handled.is_null() {
                 #[cfg(Py_3_12)]
