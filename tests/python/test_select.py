@@ -312,6 +312,9 @@ def test_a_sequence_of_operations_is_told_how_to_be_given(sequence):
     with pytest.raises(TypeError) as caught:
         select(queue)
     assert "sequence" not in str(caught.value)
+    for timeout in 1, 0.5:
+        with pytest.raises(TypeError, match="give the timeout by name"):
+            select(queue.getting(), timeout)
     assert queue.get_nowait() == "kept"
 
 

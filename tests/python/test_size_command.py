@@ -119,6 +119,13 @@ def test_what_no_queue_could_hold(capsys: pytest.CaptureFixture[str]) -> None:
 # What it says.
 
 
+def test_what_comes_after_a_burst_that_can_be_served_may_be_too_much(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.main(["size", "--arrival", "400/s", "--service", "500/s", "--burst", "2s", "--normal", "600/s"]) == 0
+    printed = capsys.readouterr().out
+    assert "600 items a second arrive: the queue grows without end" in printed
+    assert "So:" not in printed
+
+
 def test_a_burst_in_plain_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(_size, "find_spec", lambda package: None)
     monkeypatch.setitem(sys.modules, "plotext", None)

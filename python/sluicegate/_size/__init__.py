@@ -34,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--normal", type=units.rate, default=0.0, metavar="RATE", help="items that arrive after the burst (with --burst); default: none"
     )
     parser.add_argument("--deadline", type=units.duration, metavar="TIME", help="when an item must be done, such as 100ms")
-    parser.add_argument("--loss", type=units.share, metavar="SHARE", help="the part of the items that may be refused, such as 0.1%%")
+    parser.add_argument(
+        "--loss",
+        type=units.share,
+        metavar="SHARE",
+        help="the part of the items that may be refused; default: 0.1%%, where there is neither a deadline nor a backlog",
+    )
 
 
 def extras(arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:

@@ -80,7 +80,7 @@ def _size_for_burst(question: Question, burst: float, found: Answer) -> None:
     found.add("burst", buffer)
     if not buffer.room:
         found.paragraphs = [buffer.sentences()[0]]
-        _size_for_load(question, found)
+        _size_for_load(dataclasses.replace(question, arrival=max(arrival, question.normal)), found)
         return
     found.curve = _backlog(buffer)
 

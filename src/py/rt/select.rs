@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pyo3::exceptions::{PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyEllipsis, PyList, PyTuple, PyType};
+use pyo3::types::{PyEllipsis, PyFloat, PyInt, PyList, PyTuple, PyType};
 use sluicegate_core::clock::{Clock, Nanos};
 use sluicegate_core::select::Draw;
 use sluicegate_core::wait::Wakes;
@@ -136,12 +136,18 @@ impl Select {
         operations.try_reserve_exact(members.len()).map_err(no_memory)?;
         for member in members.iter_borrowed() {
             let Ok(member) = member.cast::<PySelectable>() else {
-                let is_sequence = member.is_instance_of::<PyList>() || member.is_instance_of::<PyTuple>();
+                let hint = if member.is_instance_of::<PyList>() || member.is_instance_of::<PyTuple>() {
+                    "; write `*` before the sequence"
+                } else if member.is_instance_of::<PyFloat>() || member.is_instance_of::<PyInt>() {
+                    "; give the timeout by name, `timeout=`"
+                } else {
+                    ""
+                };
                 return Err(PyTypeError::new_err(format!(
-                    "select takes what getting(), putting(), receiving(), sending(), acquiring() or changing() returns, not {} ({}){}",
+                    "select takes what getting(), putting(), receiving(), sending(), acquiring(), changing() or publishing() returns, not {} ({}){}",
                     text(&member),
                     type_name(&member),
-                    if is_sequence { "; write `*` before the sequence" } else { "" }
+                    hint
                 )));
             };
             operations.push(member.get().operation(py)?);
