@@ -20,8 +20,7 @@ use std::fmt;
 
 use super::law::Law;
 use super::limiter::{Changed, Limiter};
-use super::newcomers::Earliest;
-use super::shard::{Found, Guarded, Heavy, Shard};
+use super::shard::{Earliest, Found, Guarded, Heavy, Shard};
 use super::types::{Refusal, Statistics, Terms, Told};
 use super::units::{Scale, Units};
 use crate::clock::{Clock, Nanos};

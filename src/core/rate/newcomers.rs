@@ -10,22 +10,12 @@
 
 use super::keyed::Keyed;
 use super::law::Law;
-use super::shard::{Guarded, NoneFree, Shard};
+use super::shard::{Earliest, Guarded, NoneFree, Shard};
 use crate::clock::Nanos;
 use crate::keys::KeyHash;
 use crate::section::Domain;
 use crate::sync::Ordering;
 use crate::wait::{Wake, Wakes};
-
-/// Which shard has the earliest bound, and since when.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Earliest {
-    shard: usize,
-    /// The earliest bound of the other shards. 0: it is not known which shard is the first.
-    others: Nanos,
-    /// The value of `moved_up` when this was found. It holds as long as that is the same.
-    as_of: u64,
-}
 
 /// How often a newcomer looks for the shard in which a key is free first.
 const LOOKS: usize = 4;

@@ -27,6 +27,16 @@ pub(super) struct NoneFree {
     pub(super) told: Nanos,
 }
 
+/// Which shard of a limiter has the earliest bound, and since when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Earliest {
+    pub(super) shard: usize,
+    /// The earliest bound of the other shards. 0: it is not known which shard is the first.
+    pub(super) others: Nanos,
+    /// The value of `moved_up` when this was found. It holds as long as that is the same.
+    pub(super) as_of: u64,
+}
+
 /// A key with a limiter.
 pub(super) struct Heavy<W: Wake, D: Domain> {
     pub(super) limiter: Arc<Limiter<W, D>>,
