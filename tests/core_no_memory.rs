@@ -18,7 +18,7 @@ use sluicegate_core::rate::{
 };
 use sluicegate_core::section::Threads;
 use sluicegate_core::semaphore;
-use sluicegate_core::wait::Parker;
+use sluicegate_core::wait::{Parker, Wakes};
 
 type Waker = Arc<Parker>;
 
@@ -447,11 +447,12 @@ fn a_set_with_a_shared_limiter_needs_memory_or_is_refused() {
     assert!(sets.iter().all(|set| set.try_acquire((), &[TOKEN; 2], false).1 == Ok(false)));
 }
 
+type FairQueue = Queue<Fair<KeyedItem<u32>>, Waker, Threads>;
+type PutOne = fn(&FairQueue, KeyedItem<u32>, &mut sluicegate_core::queue::Waiter) -> (Wakes<Waker>, Result<(), Option<u32>>);
+
 /// Each key has a wait queue of its own: without memory for one more the item comes back, and its putter is in no line.
-#[test]
-fn a_putter_with_a_new_key_needs_memory_or_is_refused() {
-    let fair = Fair::<KeyedItem<u32>>::new(1, false);
-    let queue = Queue::<Fair<KeyedItem<u32>>, Waker, Threads>::new(fair, usize::MAX, Clock::Monotonic);
+fn new_keys_need_memory(put: PutOne) {
+    let queue = FairQueue::new(Fair::new(1, false), usize::MAX, Clock::Monotonic);
     let item = |number: u32| KeyedItem { key: key(number.into()), rank: 0.0, item: number };
     let (mut waiters, mut refused) = (Vec::new(), 0);
     for number in 0..1_000 {
@@ -460,20 +461,34 @@ fn a_putter_with_a_new_key_needs_memory_or_is_refused() {
     for number in 0..1_000 {
         let mut waiter = sluicegate_core::queue::Waiter::default();
         let mut put = |too_large| {
-            let (wakes, result) =
-                with_blocks_below(too_large, || queue.put_or_wait((), item(number), &mut waiter, &Waker::default()));
+            let (wakes, result) = with_blocks_below(too_large, || put(&queue, item(number), &mut waiter));
             wakes.fire();
-            result.unwrap_err()
+            result
         };
-        match put(LARGE) {
-            PutError::NoMemory(back) => {
-                assert_eq!((back.item, queue.statistics(()).waiting_putters), (number, number as usize));
-                refused += 1;
-                assert!(matches!(put(usize::MAX), PutError::Full(_)));
-            }
-            other => assert!(matches!(other, PutError::Full(_))),
+        if put(LARGE) == Err(Some(number)) {
+            assert_eq!(queue.statistics(()).waiting_putters, number as usize);
+            refused += 1;
+            assert_eq!(put(usize::MAX), Err(None));
         }
         waiters.push(waiter);
     }
     assert!(refused > 0);
+    assert_eq!(queue.statistics(()).waiting_putters, 1_000);
+}
+
+#[test]
+fn a_putter_with_a_new_key_needs_memory_or_is_refused() {
+    new_keys_need_memory(|queue, item, waiter| {
+        let (wakes, result) = queue.put_or_wait((), item, waiter, &Waker::default());
+        (wakes, result.map_err(|error| if let PutError::NoMemory(back) = error { Some(back.item) } else { None }))
+    });
+}
+
+#[test]
+fn a_putter_of_many_with_a_new_key_needs_memory_or_is_refused() {
+    new_keys_need_memory(|queue, item, waiter| {
+        let mut items = vec![item].into_iter();
+        let (wakes, result) = queue.put_batch_or_wait((), &mut items, waiter, &Waker::default());
+        (wakes, result.map_err(|error| if error == PutError::NoMemory(()) { items.next().map(|back| back.item) } else { None }))
+    });
 }

@@ -551,6 +551,26 @@ fn the_last_worker_that_would_wait_for_room_is_told() {
     assert!(!queue.mark_stuck((), 2), "there is room");
 }
 
+/// The `working()` of a worker may be left by another thread while its put waits.
+#[test]
+fn a_worker_that_leaves_while_it_waits_for_room_leaves_no_mark() {
+    let queue = queue(1);
+    put(&queue, 0).unwrap();
+    for worker in [1, 2, 3] {
+        queue.start_work((), worker).0.fire();
+    }
+    for worker in [1, 2] {
+        assert!(!queue.mark_stuck((), worker));
+    }
+    for worker in [1, 2, 3] {
+        queue.stop_work((), worker).fire();
+    }
+    let (wakes, started) = queue.start_work((), 4);
+    wakes.fire();
+    assert!(started.is_ok());
+    assert!(queue.mark_stuck((), 4), "it is the only one");
+}
+
 // The mutex.
 
 const ME: u64 = 1;

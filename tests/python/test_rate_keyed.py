@@ -346,6 +346,22 @@ def test_a_debt_is_never_forgotten():
     assert full >= 0
 
 
+def test_a_newcomer_is_told_when_the_first_of_many_keys_can_be_forgotten():
+    """However many shards the keys are in, and although what most of them say is out of date."""
+    clock = ManualClock()
+    for _ in range(20):  # the keys are hashed anew each time
+        keyed = KeyedTokenBucket(1, burst=10, max_keys=40, clock=clock)
+        for key in range(40):
+            assert keyed.try_acquire(key)
+        with pytest.raises(RateLimited):
+            keyed.try_acquire("newcomer")
+        for key in range(39):
+            assert keyed.try_acquire(key, 5)
+        with pytest.raises(RateLimited) as refused:
+            keyed.try_acquire("newcomer")
+        assert refused.value.retry_after == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     "ask",
     [

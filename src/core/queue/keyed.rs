@@ -313,6 +313,10 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
                 self.abandon(waiter, wakes);
                 return Err(self.full_error(()));
             }
+            if self.try_reserve_lane(key).is_err() {
+                self.abandon(waiter, wakes);
+                return Err(PutError::NoMemory(()));
+            }
             self.stay_in_lane(key, 1, waiter, waker, wakes);
             self.note_full();
             self.wake_eligible(wakes);

@@ -66,6 +66,9 @@ impl<B: Buffer, W: Wake, D: Domain, X> Monitor<State<B, W, X>, W, D, 4> {
     pub fn stop_work(&self, proof: D::Proof<'_>, worker: Worker) -> Wakes<W> {
         self.visit(proof, |state, wakes| {
             remove(&mut state.work.workers, worker);
+            if !state.work.workers.contains(&worker) {
+                remove(&mut state.work.stuck, worker); // its `put` may go on, in another thread
+            }
             let is_over = state.work.workers.is_empty() && state.work.open_ends == 0 && state.work.left_to_workers;
             state.set_shut(state.shut || is_over);
             state.wake_eligible(wakes);

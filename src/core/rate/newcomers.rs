@@ -17,9 +17,6 @@ use crate::section::Domain;
 use crate::sync::Ordering;
 use crate::wait::{Wake, Wakes};
 
-/// How often a newcomer looks for the shard in which a key is free first.
-const LOOKS: usize = 4;
-
 /// The time until a moment, which may be never.
 fn time_until(moment: Nanos, now: Nanos) -> Nanos {
     if moment == Nanos::MAX { moment } else { moment.saturating_sub(now) }
@@ -101,8 +98,8 @@ impl<W: Wake, D: Domain, L: Law> Keyed<W, D, L> {
                 return Ok(());
             }
         }
-        // The other shards say when a key may be free at the earliest; the first of them says it exactly.
-        for _ in 0..LOOKS {
+        // The other shards say when a key may be free at the earliest, and the first of them then says it exactly: until that is the first.
+        for _ in 0..=self.shards.len() {
             let as_of = self.moved_up.load(Ordering::Acquire);
             let Some((at, known, others)) = self.find_first(now) else { break };
             if known >= told {
