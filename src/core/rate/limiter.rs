@@ -141,6 +141,8 @@ impl<W: Wake, D: Domain> Changed<W, D> {
 /// ```
 pub struct Limiter<W: Wake, D: Domain> {
     pub(super) fast_path: Option<FastPath>,
+    /// Its place in the order in which a set enters the sections of its members.
+    pub(super) number: u64,
     scale: Scale,
     pub(super) clock: Clock<W>,
     /// Relaxed, as `refused`: counters for `statistics`, which order nothing else.
@@ -189,9 +191,11 @@ impl<W: Wake, D: Domain> Limiter<W, D> {
     }
 
     fn of(state: State<W>, fast_path: Option<FastPath>, scale: Scale, clock: Clock<W>) -> Self {
+        static MADE: Count = Count::new(0);
         let largest = Count::new(state.schedule.largest());
         let section = Section::new(Inside { state, sets: Vec::new() });
-        Self { fast_path, scale, clock, admitted: Count::new(0), refused: Count::new(0), largest, section }
+        let number = MADE.fetch_add(1, Ordering::Relaxed); // Relaxed: only that numbers differ matters
+        Self { fast_path, number, scale, clock, admitted: Count::new(0), refused: Count::new(0), largest, section }
     }
 
     pub fn scale(&self) -> Scale {

@@ -1,7 +1,7 @@
 //! `LimitSet`: several limiters taken together, all or none.
 //!
-//! One visit enters the sections of all members, nested, always in the order of their addresses, so that two sets with common members
-//! cannot deadlock.
+//! One visit enters the sections of all members, nested, always in the order in which they were made, so that two sets with common members
+//! cannot deadlock. (Their addresses would do, but differ from run to run in a model, which has to repeat itself.)
 //!
 //! # Algorithm
 //! The set has a wait queue of its own. Only its *head* is booked in the members, in all of them for the same moment: the first at which
@@ -184,7 +184,7 @@ impl<W: Wake> State<W> {
 /// Several limiters taken together, see the head of this file.
 pub struct LimitSet<W: Wake, D: Domain> {
     members: Vec<Arc<Limiter<W, D>>>,
-    /// The indices of the members, sorted by address, which is the lock order.
+    /// The indices of the members, sorted by number, which is the lock order.
     order: Vec<usize>,
     clock: Clock<W>,
     /// Refusals without a visit. Relaxed: a count orders nothing.
@@ -199,7 +199,7 @@ impl<W: Wake + Send + 'static, D: Domain> LimitSet<W, D> {
     /// There is no memory for one more set in the list of a member.
     pub fn new(proof: D::Proof<'_>, members: Vec<Arc<Limiter<W, D>>>, clock: Clock<W>) -> Result<Shared<Self>, TryReserveError> {
         let mut order: Vec<usize> = (0..members.len()).collect();
-        order.sort_by_key(|&index| Arc::as_ptr(&members[index]).addr());
+        order.sort_by_key(|&index| members[index].number);
         let state = State {
             queue: TimedWaitQueue::new(),
             wants: BTreeMap::new(),
