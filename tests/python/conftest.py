@@ -87,6 +87,7 @@ ONE_THREAD_ONLY = {
 # The same by what a test uses, itself or through a function of its module.
 USES_ALONE = {
     "run_script": "runs a script in an interpreter of its own",
+    "call_traced": "it sets a trace function",
     "settrace": "it sets a trace function",
 }
 

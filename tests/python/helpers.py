@@ -271,3 +271,27 @@ async def pass_through_async(permit):
     """The same, awaited."""
     async with permit:
         pass
+
+
+def call_traced(trace, call):
+    """Call `call` with a trace function that may raise KeyboardInterrupt, which ends the call.
+
+    In a generator, which has the exception that is being handled to itself: a trace function may leave one there for ever. Without the
+    collector, so that what is interrupted is not the end of an earlier object.
+    """
+
+    def traced():
+        sys.settrace(trace)
+        try:
+            call()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        yield
+
+    gc.disable()
+    try:
+        next(traced())
+    finally:
+        gc.enable()

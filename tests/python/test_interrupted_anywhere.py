@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers import wait_until
+from helpers import call_traced, wait_until
 
 import sluicegate
 from sluicegate import Batcher, BoundedExecutor, FairQueue, Fallback, Pipeline, Queue, Stale
@@ -62,23 +62,8 @@ def interrupted(call, at):
                 raise KeyboardInterrupt
         return trace_operation
 
-    def traced():
-        sys.settrace(trace)
-        try:
-            call()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(None)
-            last.clear()
-        yield
-
-    gc.disable()  # so that what is interrupted is not the end of an earlier object
-    try:
-        # In a generator, which has the exception that is being handled to itself: a trace function may leave one there for ever.
-        next(traced())
-    finally:
-        gc.enable()
+    call_traced(trace, call)
+    last.clear()
     return next(points) > at
 
 

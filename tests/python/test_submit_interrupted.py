@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import sys
 import threading
 
 import pytest
-from helpers import spawn
+from helpers import call_traced, spawn
 
 from sluicegate import (
     Batcher,
@@ -41,15 +40,7 @@ def interrupted(at, modules, call):
             raise KeyboardInterrupt
         return trace
 
-    gc.disable()  # so that what is interrupted is not the end of an earlier pool
-    sys.settrace(trace)
-    try:
-        call()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(None)
-        gc.enable()
+    call_traced(trace, call)
     return next(lines) > at
 
 

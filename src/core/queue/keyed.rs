@@ -232,10 +232,6 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         wakes: &mut Wakes<W>,
     ) -> Result<(), PutError<B::Item>> {
         let key = self.buffer.key_of(&item);
-        if self.try_reserve_lane(key).is_err() {
-            self.abandon(waiter, wakes);
-            return Err(PutError::NoMemory(item));
-        }
         if self.has_turn_in_lane(key, waiter) {
             self.remove_waiter(waiter, wakes);
             let stored = self.store_keyed(item);
@@ -245,6 +241,10 @@ impl<B: Buffer, W: Wake, X> State<B, W, X> {
         if self.overflows() && !self.buffer_is_stashed() && !self.has_room_for(key) {
             self.abandon(waiter, wakes);
             return Err(self.full_error(item));
+        }
+        if self.try_reserve_lane(key).is_err() {
+            self.abandon(waiter, wakes);
+            return Err(PutError::NoMemory(item));
         }
         self.stay_in_lane(key, 1, waiter, waker, wakes);
         self.note_full();
